@@ -1,0 +1,318 @@
+//! The checked catalog: every name resolved, every type known or explicitly unknown.
+
+use crate::model::{EntityName, FieldName, RelationName, RoleName, Tenant, Topic, Value};
+use jiff::tz::TimeZone;
+use std::collections::BTreeMap;
+
+/// The whole mapping. Immutable; part of a generation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Catalog {
+    /// Of naive timestamps and of records without a zone.
+    pub time_zone: TimeZone,
+    pub entities: BTreeMap<EntityName, Entity>,
+    pub suppressions: Vec<SuppressionTable>,
+    /// `None`: tasks go to the built-in list in the state.
+    pub tasks: Option<Tasks>,
+    pub tenants: Option<Tenants>,
+}
+
+impl Catalog {
+    #[must_use]
+    pub fn entity(&self, name: &EntityName) -> Option<&Entity> {
+        self.entities.get(name)
+    }
+}
+
+/// A kind of record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entity {
+    pub name: EntityName,
+    pub origin: Origin,
+    pub key: Column,
+    pub key_type: KeyType,
+    /// Base filter: rows outside are not records.
+    pub only: Vec<Filter>,
+    /// Declared fields. Others are reachable by their column name once the live schema is known.
+    pub fields: BTreeMap<FieldName, Field>,
+    pub relations: BTreeMap<RelationName, Relation>,
+    pub recipients: BTreeMap<RoleName, Recipient>,
+    /// When the row happened: orders, responses, tickets.
+    pub at: Option<FieldName>,
+    /// When the row last changed, if the source keeps it.
+    pub updated_at: Option<FieldName>,
+    pub score: Option<FieldName>,
+    /// The survey kind: a constant or a column, as written.
+    pub survey_kind: Option<String>,
+    /// Set where rows of this entity are people that can be written to.
+    pub person: Option<Person>,
+    pub consent: Vec<Consent>,
+}
+
+/// Where an entity's rows come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// A table or a view.
+    Table(Table),
+    /// Read-only SQL written by the admin.
+    Sql(String),
+}
+
+/// A possibly schema-qualified name, case kept; always quoted in SQL.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Table {
+    pub schema: Option<String>,
+    pub name: String,
+}
+
+/// A column and what its cells mean.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Column {
+    pub name: String,
+    pub ty: ColumnType,
+    /// Values that stand for "missing" in this column: `1900-01-01`.
+    pub missing: Vec<Literal>,
+}
+
+/// Storage and meaning of a column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ColumnType {
+    /// Not declared and not yet read from the live schema.
+    Unknown,
+    Bool,
+    Int,
+    Decimal,
+    Float,
+    Text,
+    Uuid(UuidStorage),
+    Bytes,
+    Json,
+    Date(DateStorage),
+    Instant(InstantStorage),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UuidStorage {
+    Native,
+    Text,
+    /// 16 bytes in network order.
+    Binary,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DateStorage {
+    Native,
+    /// ISO 8601 text.
+    Text,
+}
+
+/// How a column keeps a point in time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InstantStorage {
+    /// `timestamptz`, or MySQL's `TIMESTAMP` read in UTC.
+    Native,
+    /// Wall time without a zone, in the given zone.
+    Naive(TimeZone),
+    /// ISO 8601 text, `T` or a blank in the middle; the zone applies where the text has no offset.
+    Text(TimeZone),
+    EpochSeconds,
+    EpochMillis,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyType {
+    Unknown,
+    Int,
+    Text,
+    Uuid(UuidStorage),
+    Bytes,
+}
+
+/// A constant as written, with the value it has for its column's type (set once the type is known).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Literal {
+    pub text: String,
+    pub value: Value,
+}
+
+/// A field of an entity, by its catalog name.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Field {
+    pub name: FieldName,
+    pub expression: Expression,
+    /// Of amounts; comparing across currencies is an error.
+    pub currency: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Expression {
+    Column(Column),
+    /// Stored values renamed to the words rules use: `vip` for `A` and `A+`.
+    Means {
+        column: Column,
+        words: Vec<(String, Vec<Literal>)>,
+    },
+    Aggregate(Aggregate),
+}
+
+/// A computed field over a relation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Aggregate {
+    pub function: AggregateFunction,
+    pub relation: RelationName,
+    /// The related field; `None` for `count`.
+    pub field: Option<FieldName>,
+    pub only: Vec<Filter>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AggregateFunction {
+    Count,
+    Sum,
+    Min,
+    Max,
+    Average,
+}
+
+/// A constant filter written in the catalog: `status: [paid, shipped]`. All of a list must hold.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Filter {
+    pub column: Column,
+    pub test: FilterTest,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum FilterTest {
+    /// One of these; `missing` in the list is an empty text.
+    In(Vec<Literal>),
+    /// Present and none of these.
+    NotIn(Vec<Literal>),
+    Missing,
+    Present,
+}
+
+/// A way from a record to related rows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Relation {
+    pub name: RelationName,
+    pub entity: EntityName,
+    pub join: Join,
+    pub only: Vec<Filter>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Join {
+    /// The related row holds our key in this field.
+    By(FieldName),
+    /// We hold the related row's key in this field (many to one).
+    To(FieldName),
+    /// A join table holds both.
+    Through { table: Table, from: Column, to: Column, only: Vec<Filter> },
+}
+
+/// Who a message goes to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recipient {
+    pub name: RoleName,
+    pub pick: Option<PickOne>,
+    /// Our own people: only bounces matter.
+    pub staff: bool,
+    /// Asked when `pick` finds nobody.
+    pub otherwise: Option<RoleName>,
+    /// A fixed address when nobody else is found.
+    pub fixed: Option<String>,
+}
+
+/// The first related person after filter and order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PickOne {
+    /// `None`: the record is the person.
+    pub relation: Option<RelationName>,
+    pub only: Vec<Filter>,
+    /// Nulls first, then the key.
+    pub order: Vec<(Column, bool)>,
+}
+
+/// The columns of an entity whose rows are people.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Person {
+    pub email: Option<Column>,
+    pub phone: Option<Column>,
+    pub first_name: Option<Column>,
+    pub last_name: Option<Column>,
+    pub zone: Option<Column>,
+    pub locale: Option<Column>,
+}
+
+/// What a person has agreed to, on one channel.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Consent {
+    /// `email` or `phone`.
+    pub channel: String,
+    /// `None`: any topic.
+    pub topic: Option<Topic>,
+    pub test: ConsentTest,
+    pub given_at: Option<Column>,
+}
+
+/// Missing or null consent means no.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ConsentTest {
+    /// This column is true.
+    Is(Column),
+    /// This column is false: `do_not_call`.
+    Not(Column),
+}
+
+/// A table of addresses that must not be written to, read at send.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SuppressionTable {
+    pub table: Table,
+    pub email: Option<Column>,
+    pub phone: Option<Column>,
+    pub reason: Option<String>,
+}
+
+/// How tasks are written into the CRM's own tables.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tasks {
+    /// Which rows are open tasks, for `unless_open`.
+    pub open: Vec<Filter>,
+    /// One transaction, in this order. The first is the task itself and must set the reference.
+    pub inserts: Vec<Insert>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Insert {
+    pub table: Table,
+    pub set: Vec<(Column, InsertValue)>,
+}
+
+/// What nudged puts into a column: a constant as written or a `$name`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum InsertValue {
+    Constant(Literal),
+    Uuid,
+    Title,
+    Body,
+    Due,
+    Now,
+    /// The idempotency reference: the delivery id.
+    Ref,
+    RecordKey,
+    RecordField(FieldName),
+    AssigneeKey,
+    AssigneeEmail,
+    /// A value that an earlier insert of the same transaction used: `$1.id`.
+    Earlier {
+        insert: usize,
+        column: String,
+    },
+}
+
+/// Several customers' data in one source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tenants {
+    pub names: Vec<Tenant>,
+    /// Run at the start of every transaction with the tenant bound: `SET app.tenant = …`.
+    pub per_transaction: Option<String>,
+}

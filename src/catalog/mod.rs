@@ -1,0 +1,14 @@
+//! The mapping of the source: which entities live in which tables, their keys, fields, relations,
+//! recipients and consent.
+//!
+//! `written` is the YAML as people write it; [`Catalog`] is the checked form that everything later uses.
+
+mod checked;
+mod schema;
+
+pub use checked::{
+    Aggregate, AggregateFunction, Catalog, Column, ColumnType, Consent, ConsentTest, DateStorage, Entity, Expression,
+    Field, Filter, FilterTest, Insert, InsertValue, InstantStorage, Join, KeyType, Literal, Origin, Person, PickOne,
+    Recipient, Relation, SuppressionTable, Table, Tasks, Tenants, UuidStorage,
+};
+pub use schema::{ColumnSchema, Index, Schema, TableSchema};

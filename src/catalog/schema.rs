@@ -1,0 +1,51 @@
+//! What a live database says of its tables. Read by the source adapter, held against the catalog by
+//! `check --db`, and used to give every column its type.
+
+use super::{ColumnType, Table};
+
+/// The tables the catalog names, as they are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Schema {
+    pub tables: Vec<TableSchema>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableSchema {
+    pub table: Table,
+    /// False: the catalog names a table that is not there, or that this login may not read.
+    pub exists: bool,
+    pub columns: Vec<ColumnSchema>,
+    pub indexes: Vec<Index>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ColumnSchema {
+    pub name: String,
+    /// As the database spells it: `timestamp without time zone`.
+    pub declared: String,
+    /// What that means here; `Unknown` for types we can't read.
+    pub ty: ColumnType,
+    pub nullable: bool,
+    /// Has a default or is generated, so an insert may leave it out.
+    pub has_default: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Index {
+    pub columns: Vec<String>,
+    pub unique: bool,
+}
+
+impl Schema {
+    #[must_use]
+    pub fn table(&self, table: &Table) -> Option<&TableSchema> {
+        self.tables.iter().find(|found| found.table == *table)
+    }
+}
+
+impl TableSchema {
+    #[must_use]
+    pub fn column(&self, name: &str) -> Option<&ColumnSchema> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+}

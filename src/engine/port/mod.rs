@@ -1,0 +1,35 @@
+//! What the engine needs of the world, as traits. The adapters implement them; tests may too.
+
+mod outbox;
+mod register;
+mod sender;
+mod source;
+mod sweeps;
+mod view;
+
+pub use outbox::{Attempt, Claimed, Completion, Mark, Outbox, OutboxToken, Owner, Rescued, Settled, Settlement, Then};
+pub use register::{Adopted, Adoption, Register, RuleState, RuleStatus, StoredGeneration};
+pub use sender::{Email, Message, Sender, Sent, TaskDraft, WebhookCall};
+pub use source::{Source, SourceError};
+pub use sweeps::{Lease, Ledger, Miss, NewMatch, Progress, Rematch, SweepCommit, SweepCount, SweepId, Verdict};
+pub use view::{
+    AttemptView, DeliveryFilter, DeliveryView, EnrollmentFilter, EnrollmentView, MissView, Overview, SweepView, View,
+};
+
+/// Everything the engine keeps. One conformance suite holds for every implementation.
+pub trait Store: Register + Ledger + Outbox + View {}
+impl<T: Register + Ledger + Outbox + View> Store for T {}
+
+/// Why the state database could not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another node has taken over: the caller must drop what it was doing.
+    #[error("the lease of {what} was lost to another node")]
+    LeaseLost { what: String },
+    /// The database can't be reached or is busy beyond its timeout; trying again may help.
+    #[error("the state database did not answer: {0}")]
+    Unavailable(String),
+    /// Trying again won't help.
+    #[error("the state database failed: {0}")]
+    Broken(String),
+}

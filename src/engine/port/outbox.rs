@@ -1,0 +1,175 @@
+use super::StoreError;
+use crate::model::{
+    AttemptNumber, DeliveryId, DeliveryState, EndReason, Lane, MatchId, Occasion, Outcome, RecordId, RuleId, StepId,
+    Suppression, VersionHash,
+};
+use async_trait::async_trait;
+use jiff::Timestamp;
+use std::collections::HashSet;
+
+/// The table of due deliveries and steps.
+#[async_trait]
+pub trait Outbox: Send + Sync {
+    /// Leases up to `limit` rows due at `now`, oldest first. `Due` rows become `Claimed`.
+    async fn claim(&self, owner: &Owner, now: Timestamp, limit: usize) -> Result<Vec<Claimed>, StoreError>;
+
+    /// Marks and completions of many deliveries in one transaction. A token whose lease was lost is left
+    /// alone and named in the result: its mark must not be followed by I/O. A completion of the same
+    /// attempt is still accepted from `sending` and `unknown`.
+    async fn settle(&self, settlement: &Settlement) -> Result<Settled, StoreError>;
+
+    /// Gives claimed rows back untouched (shutdown, or a channel that is full).
+    async fn release(&self, tokens: &[OutboxToken]) -> Result<(), StoreError>;
+
+    /// Extends the leases of everything `owner` holds.
+    async fn heartbeat(&self, owner: &Owner) -> Result<(), StoreError>;
+
+    /// Takes back what nodes with expired leases (or, on a single-node store, earlier boots) held:
+    /// claimed rows become due; `sending` ones become due again if their step may repeat (`repeatable`
+    /// was set by the mark), else `unknown`.
+    async fn rescue(&self, owner: &Owner, now: Timestamp) -> Result<Rescued, StoreError>;
+
+    /// When the next row is due, however far ahead; `None` when the outbox is empty.
+    async fn next_due(&self) -> Result<Option<Timestamp>, StoreError>;
+
+    /// Which of these are suppressed.
+    async fn suppressed(&self, hashes: &[crate::model::AddressHash]) -> Result<Vec<Suppression>, StoreError>;
+
+    async fn suppress(&self, entries: &[Suppression]) -> Result<u64, StoreError>;
+
+    /// Newest first.
+    async fn suppressions(&self, limit: usize) -> Result<Vec<Suppression>, StoreError>;
+
+    /// An operator's decision over dead or unknown deliveries: back to due, or given up (the sequence
+    /// goes on after it).
+    async fn retry(&self, ids: &[DeliveryId], now: Timestamp) -> Result<u64, StoreError>;
+    async fn discard(&self, ids: &[DeliveryId], now: Timestamp) -> Result<u64, StoreError>;
+
+    /// The built-in task list, for sources without one. Idempotent by reference (the delivery id).
+    async fn add_task(
+        &self,
+        reference: DeliveryId,
+        task: &super::TaskDraft,
+        now: Timestamp,
+    ) -> Result<bool, StoreError>;
+
+    /// Versions that active enrollments pin, with their rule file's text.
+    async fn pinned_versions(
+        &self,
+        known: &HashSet<VersionHash>,
+    ) -> Result<Vec<(RuleId, VersionHash, String)>, StoreError>;
+}
+
+/// Who holds a lease: a node and its boot, so that a reused node name is still rescued.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Owner(pub String);
+
+/// The right to work on one outbox row. The epoch rises with every claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct OutboxToken {
+    pub id: i64,
+    pub epoch: i64,
+}
+
+/// A due step of an enrollment, with what is needed to run it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Claimed {
+    pub token: OutboxToken,
+    pub match_id: MatchId,
+    pub rule: RuleId,
+    pub lane: Lane,
+    pub version: VersionHash,
+    pub record: RecordId,
+    pub occasion: Occasion,
+    pub occasion_at: Option<Timestamp>,
+    pub occasion_data: serde_json::Value,
+    pub entered_at: Timestamp,
+    pub entry: usize,
+    pub node: usize,
+    /// How often this enrollment has reached this node before.
+    pub iteration: u32,
+    /// The tries so far.
+    pub attempts: AttemptNumber,
+    pub due_at: Timestamp,
+    /// Where lateness counts from.
+    pub planned_at: Timestamp,
+    /// Answers kept by earlier steps.
+    pub saved: serde_json::Value,
+}
+
+/// A batch for one transaction.
+#[derive(Debug, Clone, Default)]
+pub struct Settlement {
+    pub marks: Vec<Mark>,
+    pub completions: Vec<Completion>,
+}
+
+/// `claimed → sending`, before any I/O.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    pub token: OutboxToken,
+    pub delivery: DeliveryId,
+    /// Safe to repeat with the same key after a crash (webhook, task); an email is not.
+    pub repeatable: bool,
+}
+
+/// The end of one try, or of a step that needs none.
+#[derive(Debug, Clone)]
+pub struct Completion {
+    pub token: OutboxToken,
+    /// `None` for waits and branches, which leave no attempt behind.
+    pub attempt: Option<Attempt>,
+    pub then: Then,
+    /// Added to the enrollment's `saved` under this name.
+    pub saved: Option<(String, serde_json::Value)>,
+}
+
+/// A line of the attempt log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attempt {
+    pub delivery: DeliveryId,
+    pub match_id: MatchId,
+    pub rule: RuleId,
+    pub lane: Lane,
+    pub record: RecordId,
+    pub step: StepId,
+    /// `email`, `webhook`, `task`.
+    pub kind: &'static str,
+    pub number: AttemptNumber,
+    pub started_at: Timestamp,
+    pub finished_at: Timestamp,
+    pub outcome: Outcome,
+}
+
+/// What happens to the outbox row.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Then {
+    /// Replaced by a row for this node.
+    Advance { node: usize, due_at: Timestamp, planned_at: Timestamp },
+    /// Deleted; the enrollment ends.
+    End { reason: EndReason, at: Timestamp },
+    /// Due again. `counts`: the try is counted towards the last one (a postponement isn't).
+    Again { due_at: Timestamp, counts: bool },
+    /// Kept for an operator.
+    Park { state: DeliveryState },
+    /// Kept until a reload or an operator frees it.
+    Hold { reason: String },
+}
+
+/// What a settlement could not do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// Tokens whose lease was lost.
+    pub lost: Vec<OutboxToken>,
+}
+
+/// What a rescue found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rescued {
+    /// Claimed, never begun.
+    pub requeued: u64,
+    /// Begun, and repeated with the same key.
+    pub repeated: u64,
+    /// Begun, outcome unknown.
+    pub unknown: u64,
+}

@@ -1,0 +1,67 @@
+use crate::model::{AttemptNumber, DeliveryId, Key, Outcome, RecordId, Tenant};
+use async_trait::async_trait;
+
+/// Carries a finished message out of the house.
+#[async_trait]
+pub trait Sender: Send + Sync {
+    /// How many messages may be under way at once: one per open session.
+    fn sessions(&self) -> usize;
+
+    /// One try. Never panics, never retries by itself, and always comes to an [`Outcome`] within its
+    /// own I/O deadline.
+    async fn send(&self, message: Message) -> Sent;
+}
+
+/// A message with everything decided and rendered.
+#[derive(Debug, Clone)]
+pub enum Message {
+    Email(Email),
+    Webhook(WebhookCall),
+    Task(TaskDraft),
+}
+
+#[derive(Debug, Clone)]
+pub struct Email {
+    pub delivery: DeliveryId,
+    pub to_address: String,
+    pub to_name: Option<String>,
+    pub subject: String,
+    pub html: String,
+    pub text: String,
+    /// From the template's front matter; `None`: the configured sender.
+    pub from: Option<String>,
+    pub reply_to: Option<String>,
+    /// Rendered headers such as List-Unsubscribe.
+    pub headers: Vec<(String, String)>,
+}
+
+#[derive(Debug, Clone)]
+pub struct WebhookCall {
+    pub delivery: DeliveryId,
+    pub attempt: AttemptNumber,
+    /// Named in the configuration.
+    pub destination: String,
+    pub body: serde_json::Value,
+    /// Keep the answer's JSON.
+    pub keep_answer: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskDraft {
+    pub delivery: DeliveryId,
+    pub tenant: Tenant,
+    pub record: RecordId,
+    pub title: String,
+    pub body: Option<String>,
+    /// In the catalog's zone.
+    pub due: Option<jiff::civil::Date>,
+    pub assignee_key: Option<Key>,
+    pub assignee_email: Option<String>,
+}
+
+/// What came of one try.
+#[derive(Debug, Clone)]
+pub struct Sent {
+    pub outcome: Outcome,
+    pub answer: Option<serde_json::Value>,
+}

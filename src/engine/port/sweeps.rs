@@ -1,0 +1,168 @@
+use super::{Owner, StoreError};
+use crate::model::{EntityName, Key, Lane, MatchId, Occasion, RecordId, RuleId, SkipReason, Tenant, VersionHash};
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+
+/// The ledger of matches, and the watermarks that say how far each rule has looked.
+#[async_trait]
+pub trait Ledger: Send + Sync {
+    /// Takes the rule's lease for one sweep, or `None` when another node sweeps it, it is held or paused.
+    /// Raises the epoch, so that whoever held it before can't commit any more.
+    async fn begin_sweep(
+        &self,
+        rule: &RuleId,
+        lane: Lane,
+        tenant: &Tenant,
+        owner: &Owner,
+    ) -> Result<Option<Lease>, StoreError>;
+
+    /// A sweep that fits one batch: matches, enrollments, first outbox rows, misses and watermark in one
+    /// transaction. Matches that are in the ledger already are counted and left alone.
+    async fn commit_sweep(&self, lease: &Lease, commit: &SweepCommit) -> Result<SweepCount, StoreError>;
+
+    /// One batch of a larger sweep, kept as `staged`: nobody sees it before [`Ledger::close_sweep`].
+    /// A sweep that crashed before closing is staged again from the start.
+    async fn stage(
+        &self,
+        lease: &Lease,
+        sweep: &SweepId,
+        matches: &[NewMatch],
+        misses: &[Miss],
+    ) -> Result<SweepCount, StoreError>;
+
+    /// Ends a staged sweep: moves the watermark and sets the batch released or held, in one transaction.
+    async fn close_sweep(
+        &self,
+        lease: &Lease,
+        sweep: &SweepId,
+        verdict: &Verdict,
+        progress: &Progress,
+    ) -> Result<(), StoreError>;
+
+    /// Turns up to `limit` released, staged matches (of any sweep) into enrollments and outbox rows.
+    /// Idempotent; returns how many it turned, 0 when none are left.
+    async fn expand(&self, limit: usize) -> Result<usize, StoreError>;
+
+    /// Frees or drops a held sweep.
+    async fn decide_held(&self, sweep: &SweepId, release: bool, now: Timestamp) -> Result<u64, StoreError>;
+
+    /// Live matches of the rule entered since `since`: what the guard counts.
+    async fn matched_since(
+        &self,
+        rule: &RuleId,
+        lane: Lane,
+        tenant: &Tenant,
+        since: Timestamp,
+    ) -> Result<u64, StoreError>;
+}
+
+/// The right to sweep one rule, until somebody with a higher epoch takes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    pub rule: RuleId,
+    pub lane: Lane,
+    pub tenant: Tenant,
+    pub epoch: i64,
+    pub progress: Progress,
+    /// Nothing that crossed at or before this is looked at.
+    pub baseline: Timestamp,
+}
+
+/// How far a rule has looked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// Crossings up to here have been evaluated.
+    pub watermark: Timestamp,
+    /// The last sweep that completed, by the source's clock.
+    pub swept_at: Timestamp,
+    /// When crossings since `keep_trying` were last read again.
+    pub rechecked_at: Timestamp,
+    /// When the nightly reconcile last ran.
+    pub reconciled_at: Timestamp,
+}
+
+/// The name of one large or held sweep.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SweepId(pub String);
+
+/// Everything one small sweep leaves behind.
+#[derive(Debug, Clone)]
+pub struct SweepCommit {
+    pub matches: Vec<NewMatch>,
+    pub misses: Vec<Miss>,
+    pub progress: Progress,
+    /// How many crossed, whatever became of them.
+    pub crossed: u64,
+    /// Set when the guard holds the sweep: its matches are kept staged under this id and reason.
+    pub held: Option<(SweepId, String)>,
+}
+
+/// A match to enter.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewMatch {
+    pub id: MatchId,
+    /// The same match under the rule's former ids; in the ledger under any of them, it isn't new.
+    pub former: Vec<MatchId>,
+    /// HMAC of (rule, lane, record): finds the record's earlier matches of this rule.
+    pub track: [u8; 16],
+    /// For inactivity: `occasion_at` must exceed the greatest of this track by more than this.
+    pub tolerance: Option<SignedDuration>,
+    pub rule: RuleId,
+    pub lane: Lane,
+    pub record: RecordId,
+    pub version: VersionHash,
+    pub occasion: Occasion,
+    pub occasion_at: Option<Timestamp>,
+    /// `occasion.*` for templates, as JSON.
+    pub occasion_data: serde_json::Value,
+    pub crossed_at: Timestamp,
+    pub matched_at: Timestamp,
+    /// Where lateness counts from.
+    pub planned_at: Timestamp,
+    pub entry: usize,
+    /// First step and when it is due; `None`: the rule has no steps.
+    pub first: Option<(usize, Timestamp)>,
+    /// Enter it in the ledger, but don't act: too late, or overtaken by a later offset.
+    pub skip: Option<SkipReason>,
+    /// What to do with an active enrollment of the same record: see `on_rematch`.
+    pub restart: Rematch,
+}
+
+/// What a second match does while the record is still in a sequence of the same rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rematch {
+    /// The new match is entered in the ledger and starts nothing.
+    Ignore,
+    /// The running enrollment is cancelled and a new one starts.
+    Restart,
+    /// Starts when the running one ends.
+    Queue,
+    /// Both run.
+    Parallel,
+}
+
+/// A record that crossed but did not match, and why; kept for `why`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Miss {
+    pub entity: EntityName,
+    pub key: Key,
+    pub occasion: Occasion,
+    pub crossed_at: Timestamp,
+    /// The first term that failed, as written, or the script's error.
+    pub reason: String,
+}
+
+/// What a commit found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SweepCount {
+    pub entered: u64,
+    /// In the ledger before, or within the tolerance of an earlier one.
+    pub known: u64,
+}
+
+/// What becomes of a staged sweep.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    Released,
+    Held(String),
+}

@@ -1,0 +1,121 @@
+use super::StoreError;
+use crate::model::{
+    AttemptNumber, DeliveryId, EndReason, EnrollmentState, Key, Lane, MatchId, Occasion, RecordId, RuleId,
+};
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+/// Read-only questions that people ask: status, enrollments, deliveries, why.
+#[async_trait]
+pub trait View: Send + Sync {
+    async fn overview(&self, now: Timestamp) -> Result<Overview, StoreError>;
+    async fn enrollments(&self, filter: &EnrollmentFilter) -> Result<Vec<EnrollmentView>, StoreError>;
+    async fn deliveries(&self, filter: &DeliveryFilter) -> Result<Vec<DeliveryView>, StoreError>;
+    /// Oldest first; only those after `after_id`, so that a feed can follow the log.
+    async fn attempts(&self, after_id: i64, limit: usize) -> Result<Vec<AttemptView>, StoreError>;
+    async fn misses(&self, record: &RecordId) -> Result<Vec<MissView>, StoreError>;
+    async fn held_sweeps(&self) -> Result<Vec<SweepView>, StoreError>;
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Overview {
+    pub matches: u64,
+    pub active_enrollments: u64,
+    pub held_enrollments: u64,
+    pub outbox_due: u64,
+    pub outbox_waiting: u64,
+    pub outbox_sending: u64,
+    pub outbox_unknown: u64,
+    pub outbox_dead: u64,
+    pub oldest_due: Option<Timestamp>,
+    pub suppressed: u64,
+    /// Attempts of the last 24 hours by outcome.
+    pub attempts_today: Vec<(String, u64)>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EnrollmentFilter {
+    pub rule: Option<RuleId>,
+    pub record: Option<RecordId>,
+    pub state: Option<EnrollmentState>,
+    pub limit: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnrollmentView {
+    pub match_id: MatchId,
+    pub rule: RuleId,
+    pub lane: Lane,
+    /// The key is `None` once the person was erased.
+    pub record: Option<RecordId>,
+    pub occasion: Option<Occasion>,
+    pub state: EnrollmentState,
+    pub ended: Option<EndReason>,
+    pub entered_at: Timestamp,
+    pub ended_at: Option<Timestamp>,
+    /// The node it waits at and until when.
+    pub next: Option<(usize, Timestamp)>,
+    pub version: String,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeliveryFilter {
+    pub rule: Option<RuleId>,
+    pub record: Option<RecordId>,
+    /// `due`, `sending`, `unknown`, `dead`, or an outcome: `sent`, `skipped` …
+    pub state: Option<String>,
+    pub limit: usize,
+}
+
+/// The newest attempt of a delivery, or its place in the outbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryView {
+    pub delivery: Option<DeliveryId>,
+    pub rule: RuleId,
+    pub lane: Lane,
+    pub record: Option<RecordId>,
+    pub step: String,
+    pub kind: String,
+    pub state: String,
+    pub attempts: AttemptNumber,
+    pub at: Timestamp,
+    pub detail: String,
+}
+
+/// A line of the attempt log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptView {
+    pub id: i64,
+    pub delivery: DeliveryId,
+    pub rule: RuleId,
+    pub lane: Lane,
+    pub record: Option<RecordId>,
+    pub step: String,
+    pub kind: String,
+    pub number: AttemptNumber,
+    pub finished_at: Timestamp,
+    pub outcome: String,
+    pub detail: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MissView {
+    pub rule: RuleId,
+    pub lane: Lane,
+    pub key: Key,
+    pub occasion: Occasion,
+    pub crossed_at: Timestamp,
+    pub reason: String,
+    pub seen_at: Timestamp,
+}
+
+/// A sweep that the guard holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SweepView {
+    pub id: String,
+    pub rule: RuleId,
+    pub lane: Lane,
+    pub reason: String,
+    pub matches: u64,
+    pub since: Timestamp,
+}

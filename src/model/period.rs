@@ -1,0 +1,243 @@
+//! Lengths of time as people write them: `90 days`, `1 month`, `15 minutes`, `2 business days`.
+
+use jiff::{Span, Timestamp, civil, tz::TimeZone};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// What a [`Period`] counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    Second,
+    Minute,
+    Hour,
+    Day,
+    BusinessDay,
+    Week,
+    Month,
+    Year,
+}
+
+impl Unit {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Second => "second",
+            Self::Minute => "minute",
+            Self::Hour => "hour",
+            Self::Day => "day",
+            Self::BusinessDay => "business day",
+            Self::Week => "week",
+            Self::Month => "month",
+            Self::Year => "year",
+        }
+    }
+}
+
+/// A whole number of one unit. Over instants a day is 24 hours and a month a calendar month in the
+/// record's zone; over dates all units are calendar units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Period {
+    pub count: u32,
+    pub unit: Unit,
+}
+
+/// Why a text is not a [`Period`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{text}` is not a length of time; write a whole number and a unit, such as `90 days`, `2 weeks`, `15 minutes`"
+)]
+pub struct PeriodError {
+    text: String,
+}
+
+impl Period {
+    #[must_use]
+    pub const fn new(count: u32, unit: Unit) -> Self {
+        Self { count, unit }
+    }
+
+    #[must_use]
+    pub const fn days(count: u32) -> Self {
+        Self::new(count, Unit::Day)
+    }
+
+    /// Calendar units can't be turned into seconds without a zone.
+    #[must_use]
+    pub const fn is_calendar(self) -> bool {
+        matches!(self.unit, Unit::Month | Unit::Year | Unit::BusinessDay)
+    }
+
+    /// An upper bound in seconds, used to compare periods and to bound re-reads.
+    #[must_use]
+    pub fn max_seconds(self) -> i64 {
+        let unit = match self.unit {
+            Unit::Second => 1,
+            Unit::Minute => 60,
+            Unit::Hour => 3_600,
+            Unit::Day => 86_400,
+            Unit::BusinessDay => 4 * 86_400,
+            Unit::Week => 7 * 86_400,
+            Unit::Month => 31 * 86_400,
+            Unit::Year => 366 * 86_400,
+        };
+        i64::from(self.count) * unit
+    }
+
+    fn span(self) -> Span {
+        let n = i64::from(self.count);
+        match self.unit {
+            Unit::Second => Span::new().seconds(n),
+            Unit::Minute => Span::new().minutes(n),
+            Unit::Hour => Span::new().hours(n),
+            Unit::Day | Unit::BusinessDay => Span::new().days(n),
+            Unit::Week => Span::new().weeks(n),
+            Unit::Month => Span::new().months(n),
+            Unit::Year => Span::new().years(n),
+        }
+    }
+
+    /// `instant + self`. Days and weeks are 24-hour days; months and years follow the calendar of `zone`
+    /// (31 January + 1 month = the last of February). Saturates at the ends of time.
+    #[must_use]
+    pub fn after(self, instant: Timestamp, zone: &TimeZone) -> Timestamp {
+        if self.is_calendar() {
+            let moved = instant.to_zoned(zone.clone()).checked_add(self.span());
+            return moved.map_or(Timestamp::MAX, |zoned| zoned.timestamp());
+        }
+        instant.checked_add(jiff::SignedDuration::from_secs(self.max_seconds())).unwrap_or(Timestamp::MAX)
+    }
+
+    /// `instant − self`, by the same units as [`Period::after`].
+    #[must_use]
+    pub fn before(self, instant: Timestamp, zone: &TimeZone) -> Timestamp {
+        if self.is_calendar() {
+            let moved = instant.to_zoned(zone.clone()).checked_sub(self.span());
+            return moved.map_or(Timestamp::MIN, |zoned| zoned.timestamp());
+        }
+        instant.checked_sub(jiff::SignedDuration::from_secs(self.max_seconds())).unwrap_or(Timestamp::MIN)
+    }
+
+    /// The latest `t` with `t + self ≤ now`: subtracting a month is not the inverse of adding one, so
+    /// this is not [`Period::before`] for calendar units (both 28 and 31 January reach 28 February).
+    #[must_use]
+    pub fn latest_reaching(self, now: Timestamp, zone: &TimeZone) -> Timestamp {
+        let guess = self.before(now, zone);
+        if !self.is_calendar() {
+            return guess;
+        }
+        // Adding is monotone, so a binary search over the four days around the guess finds the edge.
+        let margin = jiff::SignedDuration::from_hours(96);
+        let mut low = guess.checked_sub(margin).unwrap_or(Timestamp::MIN).as_microsecond();
+        let mut high = guess.checked_add(margin).unwrap_or(Timestamp::MAX).as_microsecond();
+        while low < high {
+            let middle = low + (high - low + 1) / 2;
+            let reached = Timestamp::from_microsecond(middle).is_ok_and(|t| self.after(t, zone) <= now);
+            if reached { low = middle } else { high = middle - 1 }
+        }
+        Timestamp::from_microsecond(low).unwrap_or(guess)
+    }
+
+    /// `date + self` in whole calendar units; hours and below don't move a date.
+    #[must_use]
+    pub fn after_date(self, date: civil::Date) -> civil::Date {
+        if matches!(self.unit, Unit::Second | Unit::Minute | Unit::Hour) {
+            return date;
+        }
+        date.checked_add(self.span()).unwrap_or(civil::Date::MAX)
+    }
+
+    /// `date − self`, as [`Period::after_date`].
+    #[must_use]
+    pub fn before_date(self, date: civil::Date) -> civil::Date {
+        if matches!(self.unit, Unit::Second | Unit::Minute | Unit::Hour) {
+            return date;
+        }
+        date.checked_sub(self.span()).unwrap_or(civil::Date::MIN)
+    }
+}
+
+impl fmt::Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.count == 1 { "" } else { "s" };
+        write!(f, "{} {}{plural}", self.count, self.unit.name())
+    }
+}
+
+impl FromStr for Period {
+    type Err = PeriodError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || PeriodError { text: text.to_owned() };
+        let trimmed = text.trim();
+        let digits = trimmed.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+        let count = trimmed[..digits].parse().map_err(|_| wrong())?;
+        let unit = match trimmed[digits..].trim().to_ascii_lowercase().as_str() {
+            "s" | "sec" | "second" | "seconds" => Unit::Second,
+            "m" | "min" | "minute" | "minutes" => Unit::Minute,
+            "h" | "hour" | "hours" => Unit::Hour,
+            "d" | "day" | "days" => Unit::Day,
+            "business day" | "business days" => Unit::BusinessDay,
+            "w" | "week" | "weeks" => Unit::Week,
+            "month" | "months" => Unit::Month,
+            "y" | "year" | "years" => Unit::Year,
+            _ => return Err(wrong()),
+        };
+        Ok(Self { count, unit })
+    }
+}
+
+impl Serialize for Period {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Period {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn instant(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn reads_what_people_write() {
+        assert_eq!("90 days".parse(), Ok(Period::days(90)));
+        assert_eq!("1 Year".parse(), Ok(Period::new(1, Unit::Year)));
+        assert_eq!("2 business days".parse(), Ok(Period::new(2, Unit::BusinessDay)));
+        assert!("soon".parse::<Period>().is_err());
+        assert!("90".parse::<Period>().is_err());
+        assert_eq!(Period::days(1).to_string(), "1 day");
+    }
+
+    #[test]
+    fn days_over_instants_are_24_hours_across_a_clock_change() {
+        let vienna = TimeZone::get("Europe/Vienna").unwrap();
+        let before = instant("2026-03-28T12:00:00Z");
+        assert_eq!(Period::days(1).after(before, &vienna), instant("2026-03-29T12:00:00Z"));
+    }
+
+    #[test]
+    fn the_latest_instant_that_reaches_now_by_months_is_the_edge() {
+        let utc = TimeZone::UTC;
+        let now = instant("2026-02-28T10:00:00Z");
+        let month = Period::new(1, Unit::Month);
+        // 28, 29, 30 and 31 January 10:00 all reach 28 February 10:00; the latest counts.
+        assert_eq!(month.latest_reaching(now, &utc), instant("2026-01-31T10:00:00Z"));
+        assert_eq!(month.before(now, &utc), instant("2026-01-28T10:00:00Z"));
+    }
+
+    #[test]
+    fn months_end_where_the_month_ends() {
+        assert_eq!(Period::new(1, Unit::Month).after_date(civil::date(2027, 1, 31)), civil::date(2027, 2, 28));
+        assert_eq!(Period::new(5, Unit::Hour).after_date(civil::date(2027, 1, 31)), civil::date(2027, 1, 31));
+    }
+}

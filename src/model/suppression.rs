@@ -1,0 +1,78 @@
+//! Who must not be written to, whatever a rule says.
+
+use super::InstanceSecret;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A way to reach a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Channel {
+    Email,
+    Sms,
+}
+
+impl Channel {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Email => "email",
+            Self::Sms => "sms",
+        }
+    }
+}
+
+/// HMAC of a normalised address: enough to recognise it, not enough to read it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AddressHash(pub [u8; 16]);
+
+impl fmt::Debug for AddressHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl InstanceSecret {
+    /// Addresses are compared trimmed and in lower case.
+    #[must_use]
+    pub fn address_hash(&self, channel: Channel, address: &str) -> AddressHash {
+        let address = address.trim().to_lowercase();
+        AddressHash(self.keyed(&[b"address", channel.as_str().as_bytes(), address.as_bytes()]))
+    }
+}
+
+/// Why an address is suppressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SuppressionReason {
+    Manual,
+    Unsubscribed,
+    Bounced,
+    Complained,
+    Erased,
+}
+
+impl SuppressionReason {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Manual => "manual",
+            Self::Unsubscribed => "unsubscribed",
+            Self::Bounced => "bounced",
+            Self::Complained => "complained",
+            Self::Erased => "erased",
+        }
+    }
+}
+
+/// One entry of the suppression list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Suppression {
+    pub channel: Channel,
+    pub hash: AddressHash,
+    /// Kept for people to read; removed when the person is erased.
+    pub address: Option<String>,
+    pub reason: SuppressionReason,
+    pub since: Timestamp,
+}

@@ -1,0 +1,253 @@
+//! A rule whose every name has been resolved against the catalog and whose every value has its type.
+
+use super::condition::{Condition, Term};
+use crate::model::{EntityName, FieldName, Period, RelationName, RoleName, RuleId, StepId, TemplateName, Topic, Value};
+use jiff::civil::Time;
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct CheckedRule {
+    pub id: RuleId,
+    /// Former ids: their ledger is ours.
+    pub was: Vec<RuleId>,
+    /// Path of the file, relative to the rules directory.
+    pub file: String,
+    pub description: String,
+    /// Mailed when the rule is held, quiet or dead.
+    pub owner: Option<String>,
+    pub mode: Mode,
+    pub purpose: Purpose,
+    pub for_each: EntityName,
+    pub to: Option<RoleName>,
+    pub trigger: Trigger,
+    pub conditions: Vec<Term>,
+    pub only_at_entry: Vec<Term>,
+    pub script: Option<String>,
+    pub goal: Option<Goal>,
+    pub exit_when: Vec<Term>,
+    pub cadence: Cadence,
+    pub backfill: Backfill,
+    pub on_rematch: OnRematch,
+    /// `None`: the trigger's default.
+    pub late: Option<Period>,
+    pub keep_trying: Option<Period>,
+    pub recheck: Period,
+    pub guard: Guard,
+    pub spread: Option<Period>,
+    pub on_change: OnChange,
+    pub on_delete: OnDelete,
+    /// Entry points into `nodes`: one, or one per offset of a date rule.
+    pub entries: Vec<Entry>,
+    /// The steps, flattened. A node names its successor by index, so a pinned enrollment needs one number.
+    pub nodes: Vec<Node>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Mode {
+    Shadow,
+    Live,
+    Paused,
+}
+
+/// Why we write, which decides what protects the reader.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// Marketing on a topic: consent, caps and windows hold.
+    Topic(Topic),
+    /// Part of a service they asked for: never past a suppression.
+    Service,
+    /// To our own people: only bounces matter.
+    Staff,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Trigger {
+    Inactivity(Inactivity),
+    Survey(Survey),
+    Date(DateTrigger),
+    Schedule(Schedule),
+}
+
+/// Fires when now ≥ last activity + `silent_for`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Inactivity {
+    pub of: RelationName,
+    pub silent_for: Period,
+    /// A field of the record that counts as activity for those who never had any.
+    pub fallback: Option<FieldName>,
+}
+
+/// Fires when a new answered response has a score in range, after `settle`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Survey {
+    pub of: RelationName,
+    pub kind: Option<String>,
+    /// Inclusive.
+    pub score: Option<(Value, Value)>,
+    pub settle: Period,
+}
+
+/// Fires when local date + offset is reached at a local time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DateTrigger {
+    pub field: FieldName,
+    pub at: Time,
+}
+
+/// Fires at planned instants for every matching record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Schedule {
+    pub cron: Cron,
+}
+
+/// A checked cron line in the catalog's zone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cron {
+    pub text: String,
+}
+
+/// Signed distance from a date: −60 days, +1 day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Offset {
+    pub before: bool,
+    pub period: Period,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// `None` for rules with plain `steps:`.
+    pub offset: Option<Offset>,
+    /// Index of the first node; `None`: no steps at all.
+    pub first: Option<usize>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Goal {
+    pub name: String,
+    pub when: Condition,
+    pub within: Option<Period>,
+    pub text: String,
+}
+
+/// How often the rule is swept.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Cadence {
+    Every(Period),
+    Cron(Cron),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Backfill {
+    None,
+    Since(Period),
+    All,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OnRematch {
+    Ignore,
+    Restart,
+    Queue,
+    Parallel,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OnChange {
+    Pin,
+    Migrate,
+    Cancel,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OnDelete {
+    Drain,
+    Cancel,
+}
+
+/// Limits on how many people one sweep may reach before somebody looks.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Guard {
+    pub per_day: Option<u32>,
+    pub percent_per_day: Option<f64>,
+    /// Below this many the percentage doesn't count.
+    pub floor: u32,
+}
+
+/// One step. `next` is the index of the following node, `None` the end.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Node {
+    pub id: StepId,
+    pub step: Step,
+    pub next: Option<usize>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    Wait(Wait),
+    /// The first case that holds; otherwise `otherwise`; otherwise `next`.
+    Branch {
+        cases: Vec<Case>,
+        otherwise: Option<usize>,
+    },
+    Stop,
+    Act(Action),
+}
+
+/// After `for_`, and then at the next local time `at` if given.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Wait {
+    pub for_: Option<Period>,
+    pub at: Option<Time>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Case {
+    pub name: String,
+    pub when: Condition,
+    pub text: String,
+    pub first: Option<usize>,
+}
+
+/// An effect on the world outside.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    Email(Email),
+    Webhook(Webhook),
+    Task(Task),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Email {
+    pub template: TemplateName,
+    /// Overrides the rule's `to`.
+    pub to: Option<RoleName>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Webhook {
+    /// A destination named in the configuration; rules hold no URLs.
+    pub to: String,
+    /// Extra JSON for the body; strings in it are templates.
+    pub body: Option<serde_json::Value>,
+    /// Keeps the answer for later steps as `saved.NAME`.
+    pub save: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Task {
+    /// A template.
+    pub title: String,
+    /// A template.
+    pub body: Option<String>,
+    pub assign_to: Option<RoleName>,
+    pub due: Option<Period>,
+    /// Leave it out when an open task is there already.
+    pub unless_open: Option<UnlessOpen>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum UnlessOpen {
+    /// Any open task of this record.
+    Any,
+    /// An open task that this rule made.
+    Same,
+}

@@ -1,0 +1,166 @@
+//! What the engine runs: a checked rule together with its SQL for one dialect.
+//!
+//! A rule asks the source two questions, and every face of nudged (live, preview, explain, test) asks the
+//! same two:
+//!
+//! 1. **crossings**: which records crossed the trigger's edge in a window? Bounded by what is new.
+//! 2. **facts**: for these records, as of now: does each condition hold, who is the recipient, which
+//!    fields do messages need? One statement for a whole batch.
+
+use super::checked::CheckedRule;
+use super::script::Script;
+use super::statement::{Row, Statement};
+use crate::model::{Key, Occasion, RoleName, Value, VersionHash};
+use jiff::{Timestamp, tz::TimeZone};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A rule ready to run against one dialect. Built by `rule::compile`.
+#[derive(Debug, Clone)]
+pub struct CompiledRule {
+    pub rule: Arc<CheckedRule>,
+    /// The text of its file, kept with the version so that a pinned enrollment can be compiled again.
+    pub text: Arc<str>,
+    /// Of all that an enrollment pins.
+    pub version: VersionHash,
+    /// Of trigger, `where`, script and entity mapping: a change sets the baseline anew.
+    pub definition: VersionHash,
+    pub script: Option<Script>,
+    /// The SQL of both questions.
+    pub queries: Queries,
+}
+
+/// The rule's SQL, rendered once with holes for window, keys and now.
+#[derive(Debug, Clone)]
+pub struct Queries {}
+
+/// Which crossings to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach<'a> {
+    /// What crossed in the window, by bounded ranges: the sweep, the recheck, the preview.
+    Crossed(Window),
+    /// Crossings in the window of records that the catalog's `updated_at` says changed after the instant.
+    Changed(Window, Timestamp),
+    /// Crossings in the window of the next `limit` records after a key, in key order: the reconcile.
+    Chunk(Window, Option<&'a Key>, usize),
+    /// Crossings in the window of these records: explain, and the re-check of an occasion.
+    Of(Window, &'a [Key]),
+}
+
+impl CompiledRule {
+    /// The statements that answer `reach`; their rows go to [`CompiledRule::read_crossing`] with the
+    /// statement's index.
+    pub fn crossings(&self, reach: Reach<'_>) -> Vec<Statement> {
+        let _ = reach;
+        todo!()
+    }
+
+    /// Filters a row exactly (naive bounds and zone envelopes are wider than the window) and reads it.
+    pub fn read_crossing(&self, statement: usize, row: &Row, window: Window) -> Result<Option<Crossing>, ReadError> {
+        let _ = (statement, row, window);
+        todo!()
+    }
+
+    /// How many crossed at or before `until`, ever: what a baseline leaves out.
+    pub fn count_until(&self, until: Timestamp) -> Statement {
+        let _ = until;
+        todo!()
+    }
+
+    /// Asks the facts of a batch, as of `now`. Records that are gone return no row.
+    pub fn facts(&self, subjects: &[Subject], now: Timestamp) -> Statement {
+        let _ = (subjects, now);
+        todo!()
+    }
+
+    pub fn read_facts(&self, row: &Row) -> Result<Facts, ReadError> {
+        let _ = row;
+        todo!()
+    }
+
+    /// All rows are records; how many there are, for the guard's percentage.
+    pub fn count_records(&self) -> Statement {
+        todo!()
+    }
+}
+
+/// `after < crossing ≤ until`, seen at `now`. Facts dated after `now` are invisible.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    pub after: Timestamp,
+    pub until: Timestamp,
+    pub now: Timestamp,
+}
+
+/// A record that crossed its rule's edge.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Crossing {
+    pub key: Key,
+    pub occasion: Occasion,
+    /// When the edge was crossed; the basis of lateness.
+    pub crossed_at: Timestamp,
+    /// The instant of the fact itself: the last activity, the answer.
+    pub occasion_at: Option<Timestamp>,
+    /// `occasion.value` in templates: the date, the score.
+    pub value: Value,
+    /// `occasion.row.*` in templates.
+    pub row: BTreeMap<String, Value>,
+    /// Which of the rule's entries: its offset, or 0.
+    pub entry: usize,
+}
+
+/// A record to ask facts of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject {
+    pub key: Key,
+    /// For `since: entry`: facts newer than this count.
+    pub since: Option<Timestamp>,
+}
+
+/// What is true of one record now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Facts {
+    pub key: Key,
+    /// One per `where` term; `None` is SQL's unknown and doesn't match.
+    pub conditions: Vec<Option<bool>>,
+    pub only_at_entry: Vec<Option<bool>>,
+    pub goal: Option<bool>,
+    pub exit_when: Vec<Option<bool>>,
+    /// By node index and case index.
+    pub cases: BTreeMap<(usize, usize), Option<bool>>,
+    /// Own fields by catalog name.
+    pub record: BTreeMap<String, Value>,
+    /// For date rules: the date as it stands now, to notice that it moved.
+    pub date: Option<Value>,
+    pub recipients: BTreeMap<RoleName, PersonFacts>,
+    /// The main recipient's zone, or the catalog's.
+    pub zone: TimeZone,
+}
+
+/// The person a role leads to. All empty: the role leads to nobody.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct PersonFacts {
+    pub key: Option<Key>,
+    pub email: Option<String>,
+    pub phone: Option<String>,
+    pub first_name: Option<String>,
+    pub last_name: Option<String>,
+    pub zone: Option<String>,
+    pub locale: Option<String>,
+    /// Consent to email on the rule's topic. `None`: the catalog maps none, which counts as no.
+    pub email_consent: Option<bool>,
+    pub phone_consent: Option<bool>,
+    pub staff: bool,
+    /// On one of the catalog's own suppression tables, with the reason.
+    pub suppressed: Option<String>,
+}
+
+/// Why a row of the source could not be read as the catalog says.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{entity}.{field} of record {key}: {problem}")]
+pub struct ReadError {
+    pub entity: String,
+    pub field: String,
+    pub key: String,
+    pub problem: String,
+}

@@ -1,0 +1,91 @@
+//! The checked form of `where`, `only_at_entry`, `goal`, `exit_when` and branch cases.
+//!
+//! Three-valued like SQL: null never matches, also not under `not`; `missing` does.
+
+use crate::model::{FieldName, Period, RelationName, Value};
+use jiff::Timestamp;
+
+/// A condition over one record of a known entity.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Condition {
+    All(Vec<Condition>),
+    Any(Vec<Condition>),
+    Not(Box<Condition>),
+    /// An own field.
+    Field {
+        field: FieldName,
+        test: Test,
+    },
+    /// Rows reached over a relation.
+    Related(Related),
+}
+
+/// A top-level term with the words it was written in, for `why`, `explain` and the log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Term {
+    pub text: String,
+    pub condition: Condition,
+}
+
+/// `tickets: {none: {status: open}, within_last: 30 days}`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Related {
+    pub relation: RelationName,
+    /// Must hold for a row to count.
+    pub filter: Vec<Condition>,
+    /// The rows' `at` must pass this as well.
+    pub at: Option<Test>,
+    /// Only rows newer than what made the record enter.
+    pub since_entry: bool,
+    pub quantity: Quantity,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Quantity {
+    Some,
+    None,
+    Count(Test),
+    Sum { field: FieldName, test: Test },
+    Min { field: FieldName, test: Test },
+    Max { field: FieldName, test: Test },
+}
+
+/// A test of one value.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Test {
+    Equals(Value),
+    NotEquals(Value),
+    In(Vec<Value>),
+    NotIn(Vec<Value>),
+    AtLeast(Value),
+    AtMost(Value),
+    Above(Value),
+    Below(Value),
+    Between(Value, Value),
+    Contains(String),
+    StartsWith(String),
+    EndsWith(String),
+    Missing,
+    Present,
+    Before(Moment),
+    After(Moment),
+    /// More than this long ago.
+    OlderThan(Period),
+    /// Between this long ago and now.
+    WithinLast(Period),
+    /// Between now and this far ahead.
+    WithinNext(Period),
+    /// Several tests of the same value; all must hold.
+    Both(Vec<Test>),
+}
+
+/// A fixed or relative point in time.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Moment {
+    At(Timestamp),
+    On(jiff::civil::Date),
+    Now,
+    Today,
+    Ago(Period),
+    Ahead(Period),
+}

@@ -1,0 +1,17 @@
+//! Rules: parse, check, compile. No I/O and no clock.
+//!
+//! One type per stage, and later code takes only the later type:
+//! written YAML → [`CheckedRule`] → [`CompiledRule`] (bound SQL for one dialect, compiled templates and
+//! scripts).
+
+pub mod checked;
+pub mod compiled;
+pub mod condition;
+pub mod generation;
+pub mod message;
+pub mod script;
+pub mod statement;
+pub mod task;
+
+pub use checked::CheckedRule;
+pub use compiled::CompiledRule;

@@ -1,0 +1,1 @@
+//! Rule files: reading, watching, settling, and the running generation.

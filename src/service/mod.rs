@@ -1,0 +1,1 @@
+//! Wiring: builds every part, runs them, and stops them in order.

@@ -1,0 +1,1 @@
+//! The CRM database: PostgreSQL, MySQL or MariaDB, SQLite.

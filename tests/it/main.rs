@@ -1,0 +1,19 @@
+//! All integration tests, in one binary so that they link once.
+
+mod architecture;
+mod cli;
+mod crash;
+mod crossings;
+mod demo;
+mod dispatch;
+mod examples;
+mod fixtures;
+mod reload;
+mod scripts_templates;
+mod service;
+mod smtp;
+mod source_schema;
+mod store_conformance;
+mod support;
+mod sweeps;
+mod webhooks;

@@ -38,6 +38,9 @@ pub struct Generation {
     pub rules: BTreeMap<RuleId, Arc<CompiledRule>>,
     pub templates: Arc<Templates>,
     pub warnings: Vec<Finding>,
+    /// Rules that are here but neither match nor send: their files went missing many at once, and until
+    /// an operator confirms that, they rest. Empty as built; the rulebook's brake fills it.
+    pub resting: BTreeSet<RuleId>,
 }
 
 impl Generation {

@@ -41,8 +41,9 @@ pub enum Reach<'a> {
     Crossed(Window),
     /// Crossings in the window of records that the catalog's `updated_at` says changed after the instant.
     Changed(Window, Timestamp),
-    /// Crossings in the window of the next `limit` records after a key, in key order: the reconcile.
-    Chunk(Window, Option<&'a Key>, usize),
+    /// Crossings in the window of the records with `after < key ≤ upto` in the source's key order: the
+    /// reconcile. `None` is an open end; [`CompiledRule::chunk_end`] finds `upto`.
+    Chunk { window: Window, after: Option<&'a Key>, upto: Option<&'a Key> },
     /// Crossings in the window of these records: explain, and the re-check of an occasion.
     Of(Window, &'a [Key]),
 }
@@ -58,6 +59,19 @@ impl CompiledRule {
     /// Filters a row exactly (naive bounds and zone envelopes are wider than the window) and reads it.
     pub fn read_crossing(&self, statement: usize, row: &Row, window: Window) -> Result<Option<Crossing>, ReadError> {
         let _ = (statement, row, window);
+        todo!()
+    }
+
+    /// Asks for the key of the `limit`th record after `after`. No row: fewer are left (with `None` and 1:
+    /// the entity has no records at all).
+    pub fn chunk_end(&self, after: Option<&Key>, limit: usize) -> Statement {
+        let _ = (after, limit);
+        todo!()
+    }
+
+    /// Reads the row of [`CompiledRule::chunk_end`].
+    pub fn read_key(&self, row: &Row) -> Result<Key, ReadError> {
+        let _ = row;
         todo!()
     }
 

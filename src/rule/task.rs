@@ -1,9 +1,9 @@
 //! Tasks as rows of the CRM's own tables, by the catalog's recipe.
 
-use super::compiled::Facts;
-use super::statement::{Dialect, Statement};
+use super::compiled::{Facts, ReadError};
+use super::statement::{Dialect, Row, Statement};
 use crate::catalog::Catalog;
-use crate::model::{Key, RecordId};
+use crate::model::{EntityName, Key, RecordId};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
@@ -28,8 +28,21 @@ pub fn inserts(catalog: &Catalog, dialect: Dialect, values: &TaskValues<'_>) -> 
     todo!()
 }
 
-/// Asks which of these records have an open task; rows hold the record's key. `None` when the catalog maps no tasks.
-pub fn open_tasks(catalog: &Catalog, dialect: Dialect, facts: &[Facts]) -> Option<Statement> {
-    let _ = (catalog, dialect, facts);
+/// An open task of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenTask {
+    pub record: Key,
+    /// What `$ref` wrote, where the recipe writes it: the delivery id of a task that nudged made.
+    pub reference: Option<String>,
+}
+
+/// Asks for the open tasks of these records of one entity. `None` when the catalog maps no tasks.
+pub fn open_tasks(catalog: &Catalog, dialect: Dialect, entity: &EntityName, records: &[&Facts]) -> Option<Statement> {
+    let _ = (catalog, dialect, entity, records);
+    todo!()
+}
+
+pub fn read_open_task(catalog: &Catalog, entity: &EntityName, row: &Row) -> Result<OpenTask, ReadError> {
+    let _ = (catalog, entity, row);
     todo!()
 }

@@ -11,7 +11,9 @@ pub use outbox::{Attempt, Claimed, Completion, Mark, Outbox, OutboxToken, Owner,
 pub use register::{Adopted, Adoption, Register, RuleState, RuleStatus, StoredGeneration};
 pub use sender::{Email, Message, Sender, Sent, TaskDraft, WebhookCall};
 pub use source::{Source, SourceError};
-pub use sweeps::{Lease, Ledger, Miss, NewMatch, Progress, Rematch, SweepCommit, SweepCount, SweepId, Verdict};
+pub use sweeps::{
+    Candidate, Lease, Ledger, Miss, NewMatch, Progress, Rematch, Standing, SweepCommit, SweepCount, SweepId, Verdict,
+};
 pub use view::{
     AttemptView, DeliveryFilter, DeliveryView, EnrollmentFilter, EnrollmentView, MissView, Overview, SweepView, View,
 };

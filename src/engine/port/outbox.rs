@@ -1,7 +1,7 @@
 use super::StoreError;
 use crate::model::{
-    AttemptNumber, DeliveryId, DeliveryState, EndReason, Lane, MatchId, Occasion, Outcome, RecordId, RuleId, StepId,
-    Suppression, VersionHash,
+    AttemptNumber, DeliveryId, DeliveryState, EndReason, EntityName, Key, Lane, MatchId, Occasion, Outcome, RecordId,
+    RuleId, StepId, Suppression, Tenant, VersionHash,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -52,6 +52,17 @@ pub trait Outbox: Send + Sync {
         task: &super::TaskDraft,
         now: Timestamp,
     ) -> Result<bool, StoreError>;
+
+    /// Open tasks of the built-in list, with the delivery that made each.
+    async fn open_tasks(
+        &self,
+        tenant: &Tenant,
+        entity: &EntityName,
+        keys: &[Key],
+    ) -> Result<Vec<(Key, DeliveryId)>, StoreError>;
+
+    /// Which of these deliveries are the rule's: for `unless_open: same`.
+    async fn deliveries_of(&self, rule: &RuleId, ids: &[DeliveryId]) -> Result<HashSet<DeliveryId>, StoreError>;
 
     /// Versions that active enrollments pin, with their rule file's text.
     async fn pinned_versions(

@@ -1,5 +1,6 @@
-use crate::model::{AttemptNumber, DeliveryId, Key, Outcome, RecordId, Tenant};
+use crate::model::{AttemptNumber, DeliveryId, Key, Outcome, RecordId, Tenant, Value};
 use async_trait::async_trait;
+use std::collections::BTreeMap;
 
 /// Carries a finished message out of the house.
 #[async_trait]
@@ -46,11 +47,13 @@ pub struct WebhookCall {
     pub keep_answer: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TaskDraft {
     pub delivery: DeliveryId,
     pub tenant: Tenant,
     pub record: RecordId,
+    /// The record's own fields, for the catalog's `$record.…`.
+    pub fields: BTreeMap<String, Value>,
     pub title: String,
     pub body: Option<String>,
     /// In the catalog's zone.

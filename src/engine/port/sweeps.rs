@@ -7,7 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 #[async_trait]
 pub trait Ledger: Send + Sync {
     /// Takes the rule's lease for one sweep, or `None` when another node sweeps it, it is held or paused.
-    /// Raises the epoch, so that whoever held it before can't commit any more.
+    /// Raises the epoch, so that whoever held it before can't commit any more. An owner that gave up a
+    /// sweep (its source went away) may simply begin again.
     async fn begin_sweep(
         &self,
         rule: &RuleId,
@@ -15,6 +16,10 @@ pub trait Ledger: Send + Sync {
         tenant: &Tenant,
         owner: &Owner,
     ) -> Result<Option<Lease>, StoreError>;
+
+    /// How these crossers of the lease's rule stand, in the same order. Asked before their facts, so that a
+    /// re-read window costs little, and so that the guard counts only new ones.
+    async fn standings(&self, lease: &Lease, candidates: &[Candidate]) -> Result<Vec<Standing>, StoreError>;
 
     /// A sweep that fits one batch: matches, enrollments, first outbox rows, misses and watermark in one
     /// transaction. Matches that are in the ledger already are counted and left alone.
@@ -95,6 +100,32 @@ pub struct SweepCommit {
     pub crossed: u64,
     /// Set when the guard holds the sweep: its matches are kept staged under this id and reason.
     pub held: Option<(SweepId, String)>,
+}
+
+/// A crosser whose facts were not asked yet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Candidate {
+    pub id: MatchId,
+    /// See [`NewMatch::former`].
+    pub former: Vec<MatchId>,
+    pub track: [u8; 16],
+    /// See [`NewMatch::tolerance`].
+    pub tolerance: Option<SignedDuration>,
+    pub occasion_at: Option<Timestamp>,
+    pub entity: EntityName,
+    pub key: Key,
+    pub occasion: Occasion,
+}
+
+/// What the ledger knows of a candidate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    New,
+    /// Crossed before and did not match; the reason of its [`Miss`].
+    Missed(String),
+    /// Entered (also held or skipped), or within the tolerance of an earlier match. Rows that an
+    /// unclosed sweep left staged don't count.
+    Known,
 }
 
 /// A match to enter.

@@ -31,6 +31,12 @@ pub enum StoreError {
     /// The database can't be reached or is busy beyond its timeout; trying again may help.
     #[error("the state database did not answer: {0}")]
     Unavailable(String),
+    /// A newer nudged has been here. Running on it could lose what the newer version added.
+    #[error(
+        "the state has schema {found}, this version of nudged knows up to {known}: run the newer version, or restore \
+         the copy it made before upgrading"
+    )]
+    NewerSchema { found: i64, known: i64 },
     /// Trying again won't help.
     #[error("the state database failed: {0}")]
     Broken(String),

@@ -106,6 +106,8 @@ pub struct Claimed {
     pub planned_at: Timestamp,
     /// Answers kept by earlier steps.
     pub saved: serde_json::Value,
+    /// An operator gave this delivery up: skip it ([`crate::model::SkipReason::Discarded`]) and go on after it.
+    pub discarded: bool,
 }
 
 /// A batch for one transaction.
@@ -120,6 +122,10 @@ pub struct Settlement {
 pub struct Mark {
     pub token: OutboxToken,
     pub delivery: DeliveryId,
+    /// What is being sent, so that a delivery whose process died can still be named.
+    pub step: StepId,
+    /// `email`, `webhook`, `task`.
+    pub kind: &'static str,
     /// Safe to repeat with the same key after a crash (webhook, task); an email is not.
     pub repeatable: bool,
 }

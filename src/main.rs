@@ -1,1 +1,5 @@
-fn main() {}
+//! The `nudged` command; everything is in the library.
+
+fn main() -> std::process::ExitCode {
+    nudged::cli::main()
+}

@@ -1,1 +1,110 @@
-//! The command line, one file per subcommand.
+//! The command line: one file per subcommand.
+//!
+//! Data goes to stdout, talk to stderr, and the exit code says how it ended ([`Exit`]). A command parses
+//! its arguments, asks the layers below, and prints through [`Output`]; it decides nothing itself.
+
+mod check;
+mod completions;
+mod context;
+mod demo;
+mod exit;
+mod man;
+mod output;
+mod schema;
+
+pub use context::Context;
+pub use exit::{Exit, Failure};
+pub use output::{ColorChoice, Format, Output};
+
+use clap::{CommandFactory, Parser, Subcommand};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Watches a CRM database and acts when a customer relationship needs a nudge.
+#[derive(Debug, Parser)]
+#[command(name = "nudged", version, max_term_width = 100, after_help = "Exit codes: see docs/exit-codes.md.")]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options that every command takes.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Options of every command")]
+pub struct Global {
+    /// Configuration file; without it the built-in defaults hold.
+    #[arg(long, short, global = true, env = "NUDGED_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Rules directory, instead of the configured one.
+    #[arg(long, global = true, value_name = "DIR")]
+    pub rules: Option<PathBuf>,
+    /// Colour on stdout and stderr.
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    pub color: ColorChoice,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Check the rules directory; exits with 4 when a rule would not load.
+    Check(check::Args),
+    /// See it work: a simulated company, a month in half a minute.
+    Demo(demo::Args),
+    /// Print a JSON Schema for editors.
+    Schema(schema::Args),
+    /// Print a completion script for a shell.
+    Completions(completions::Args),
+    /// Print the manual page.
+    Man(man::Args),
+}
+
+/// The whole program: arguments in, exit code out.
+pub fn main() -> ExitCode {
+    run(std::env::args_os(), &mut Output::of_process()).into()
+}
+
+/// Runs one command with its output given, so that tests can read it.
+pub fn run(arguments: impl IntoIterator<Item = OsString>, output: &mut Output) -> Exit {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error, output),
+    };
+    output.set_color(cli.global.color);
+    match dispatch(cli, output) {
+        Ok(exit) => exit,
+        Err(failure) => {
+            output.failure(&failure);
+            failure.exit()
+        }
+    }
+}
+
+fn dispatch(cli: Cli, output: &mut Output) -> Result<Exit, Failure> {
+    let context = Context::new(cli.global);
+    match cli.command {
+        Command::Check(args) => check::run(&args, &context, output),
+        Command::Demo(args) => demo::run(&args, output),
+        Command::Schema(args) => schema::run(&args, output),
+        Command::Completions(args) => completions::run(&args, output),
+        Command::Man(args) => man::run(&args, output),
+    }
+}
+
+/// Clap's own words: help and version are data, errors are talk.
+fn usage(error: &clap::Error, output: &mut Output) -> Exit {
+    let text = if output.colored() { error.render().ansi().to_string() } else { error.render().to_string() };
+    if error.use_stderr() {
+        output.talk_raw(&text);
+        Exit::Usage
+    } else {
+        output.data(&text);
+        Exit::Success
+    }
+}
+
+/// The definition of the whole command line, for completions and the manual.
+pub fn definition() -> clap::Command {
+    Cli::command()
+}

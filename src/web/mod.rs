@@ -1,1 +1,5 @@
-//! The admin API, health and metrics.
+//! The admin API: health, metrics, status, reload, pause. On a unix socket and on loopback.
+
+mod options;
+
+pub use options::WebOptions;

@@ -1,0 +1,10 @@
+//! `nudged demo`.
+
+use super::{Exit, Failure, Output};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+pub fn run(_args: &Args, _output: &mut Output) -> Result<Exit, Failure> {
+    Err(Failure::other(Exit::Failure, "the demo is not part of this build"))
+}

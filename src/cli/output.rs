@@ -1,0 +1,152 @@
+//! The one place that writes to stdout and stderr.
+
+use super::Failure;
+use crate::diagnostic::Finding;
+use comfy_table::{ContentArrangement, Table, presets};
+use std::io::{IsTerminal, Write};
+
+/// The shape of a command's data.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    #[default]
+    Table,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum ColorChoice {
+    /// Where it is a terminal and `NO_COLOR` is not set.
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+/// Data for stdout, talk for stderr. A reader that went away (`| head`) ends the data quietly.
+pub struct Output {
+    data: Box<dyn Write + Send>,
+    talk: Box<dyn Write + Send>,
+    terminal: bool,
+    color: bool,
+    width: usize,
+    closed: bool,
+}
+
+impl std::fmt::Debug for Output {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Output").field("color", &self.color).field("width", &self.width).finish_non_exhaustive()
+    }
+}
+
+impl Output {
+    /// This process' stdout and stderr.
+    pub fn of_process() -> Self {
+        Self {
+            data: Box::new(std::io::stdout()),
+            talk: Box::new(std::io::stderr()),
+            terminal: std::io::stdout().is_terminal(),
+            color: std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+            width: terminal_width().unwrap_or(100),
+            closed: false,
+        }
+    }
+
+    /// Somewhere else: no colour, 100 columns.
+    pub fn to(data: Box<dyn Write + Send>, talk: Box<dyn Write + Send>) -> Self {
+        Self { data, talk, terminal: false, color: false, width: 100, closed: false }
+    }
+
+    pub(super) fn set_color(&mut self, choice: ColorChoice) {
+        match choice {
+            ColorChoice::Auto => {}
+            ColorChoice::Always => self.color = true,
+            ColorChoice::Never => self.color = false,
+        }
+    }
+
+    pub const fn colored(&self) -> bool {
+        self.color
+    }
+
+    pub const fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Whether stdout is a terminal.
+    pub const fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+
+    /// Whether the reader of stdout went away; long-running printers stop then.
+    pub const fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// What was asked for, as it is.
+    pub fn data(&mut self, text: &str) {
+        if !self.closed && self.data.write_all(text.as_bytes()).and_then(|()| self.data.flush()).is_err() {
+            self.closed = true;
+        }
+    }
+
+    /// One line of data.
+    pub fn line(&mut self, text: &str) {
+        self.data(&format!("{text}\n"));
+    }
+
+    /// A value as pretty JSON.
+    pub fn json(&mut self, value: &impl serde::Serialize) {
+        match serde_json::to_string_pretty(value) {
+            Ok(text) => self.line(&text),
+            Err(error) => self.talk(&format!("error: can't write JSON: {error}")),
+        }
+    }
+
+    /// Rows under a header, as wide as the terminal. Without rows, `nothing` goes to stderr.
+    pub fn table(&mut self, header: &[&str], rows: Vec<Vec<String>>, nothing: &str) {
+        if rows.is_empty() {
+            self.talk(nothing);
+            return;
+        }
+        let mut table = Table::new();
+        table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+        table
+            .set_width(u16::try_from(self.width).unwrap_or(u16::MAX))
+            .set_header(header.iter().map(|name| name.to_uppercase()));
+        for row in rows {
+            table.add_row(row);
+        }
+        for line in table.lines() {
+            self.line(line.trim_end());
+        }
+    }
+
+    /// One line for the person at the terminal.
+    pub fn talk(&mut self, text: &str) {
+        self.talk_raw(&format!("{text}\n"));
+    }
+
+    pub(super) fn talk_raw(&mut self, text: &str) {
+        // Nobody is left to be told that stderr is gone.
+        let _ = self.talk.write_all(text.as_bytes()).and_then(|()| self.talk.flush());
+    }
+
+    /// Findings with their places.
+    pub fn findings(&mut self, findings: &[Finding]) {
+        for finding in findings {
+            self.talk(&finding.to_string());
+        }
+    }
+
+    /// Why the command failed.
+    pub fn failure(&mut self, failure: &Failure) {
+        let findings = failure.findings();
+        self.findings(&findings);
+        self.talk(&format!("error: {failure}"));
+    }
+}
+
+/// What the shell says (`COLUMNS`), as clap's wrapping does too.
+fn terminal_width() -> Option<usize> {
+    std::env::var("COLUMNS").ok()?.parse().ok().filter(|width| *width >= 40)
+}

@@ -1,0 +1,27 @@
+//! `nudged schema`: JSON Schemas for editors, and the commented configuration.
+
+use super::{Exit, Failure, Output};
+use crate::config;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Of what.
+    #[arg(value_enum)]
+    of: Document,
+    /// Print the commented reference instead of a schema (config only).
+    #[arg(long)]
+    reference: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Document {
+    Config,
+}
+
+pub fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
+    match args.of {
+        Document::Config if args.reference => output.data(config::REFERENCE),
+        Document::Config => output.json(&config::schema()),
+    }
+    Ok(Exit::Success)
+}

@@ -1,0 +1,214 @@
+//! From text and environment to a [`Config`], or to findings that point into the file.
+
+use super::{Config, ConfigError, REFERENCE, mask, overlay, secret};
+use crate::diagnostic::{Finding, Place, SourceFile};
+use serde::Deserialize;
+use std::borrow::Cow;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+use toml::de::{DeTable, DeValue, Deserializer};
+
+/// The environment variables as they were at one moment, so that tests bring their own.
+#[derive(Debug, Clone, Default)]
+pub struct Environment(Vec<(String, String)>);
+
+impl Environment {
+    /// Those of this process. Variables that are not text are left out.
+    pub fn of_process() -> Self {
+        let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        Self(std::env::vars_os().filter_map(text).collect())
+    }
+
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    pub fn of(variables: &[(&str, &str)]) -> Self {
+        Self(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(have, _)| have == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Whether secrets are needed: a check in a build pipeline has none and connects to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Secrecy {
+    Resolve,
+    /// Leave `env:NAME` and the like as they are written.
+    Leave,
+}
+
+/// Reads a file, or the embedded reference where there is none.
+pub fn read(path: Option<&Path>, environment: &Environment, secrecy: Secrecy) -> Result<Config, ConfigError> {
+    let Some(path) = path else { return load("(built-in config.toml)", REFERENCE, false, environment, secrecy) };
+    let unreadable = |error| ConfigError::Unreadable { path: path.to_owned(), error };
+    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    let shared = readable_by_others(path).map_err(unreadable)?;
+    load(&path.to_string_lossy(), &text, shared, environment, secrecy)
+}
+
+#[cfg(unix)]
+fn readable_by_others(path: &Path) -> std::io::Result<bool> {
+    use std::os::unix::fs::PermissionsExt;
+    Ok(std::fs::metadata(path)?.permissions().mode() & 0o077 != 0)
+}
+
+/// Reads a text. `shared`: others than the owner may read it, so it must hold no plain secret.
+pub fn load(
+    name: &str,
+    text: &str,
+    shared: bool,
+    environment: &Environment,
+    secrecy: Secrecy,
+) -> Result<Config, ConfigError> {
+    let file = Arc::new(SourceFile { path: name.to_owned(), text: mask::mask(text) });
+    let overrides = overlay::overrides(&environment.0);
+    let mut root = DeTable::parse(text).map_err(|error| ConfigError::Wrong(vec![syntax(&error, &file)]))?;
+    overlay::apply(root.get_mut(), &overrides, text.len());
+    let mut findings = Vec::new();
+    if secrecy == Secrecy::Resolve {
+        let mut secrets = Secrets { file: &file, environment, shared, findings: &mut findings };
+        secrets.resolve(root.get_mut(), &mut Vec::new());
+    }
+    match Config::deserialize(Deserializer::from(root)) {
+        Ok(config) if findings.is_empty() => return Ok(config),
+        Ok(_) => {}
+        Err(error) => findings.push(shape(&error, &file, text.len(), &overrides)),
+    }
+    Err(ConfigError::Wrong(findings))
+}
+
+fn syntax(error: &toml::de::Error, file: &Arc<SourceFile>) -> Finding {
+    let finding = Finding::error("config.syntax", one_line(error.message()));
+    place(finding, error.span(), file)
+}
+
+/// An unknown key, a wrong type, a missing or senseless value.
+fn shape(error: &toml::de::Error, file: &Arc<SourceFile>, end: usize, overrides: &[(&str, &str)]) -> Finding {
+    let message = one_line(error.message());
+    let unknown = message.starts_with("unknown field") || message.starts_with("unknown variant");
+    let code = if unknown { "config.unknown-key" } else { "config.value" };
+    let mut finding = Finding::error(code, message.clone());
+    if let Some(near) = nearest_of(&message) {
+        finding = finding.help(format!("did you mean `{near}`?"));
+    }
+    match error.span() {
+        Some(span) if span.start > end => {
+            let variable = overrides.get(span.start - end - 1).map_or("the environment", |(name, _)| name);
+            Finding { message: format!("{message} (from the environment variable {variable})"), ..finding }
+        }
+        span => place(finding, span, file),
+    }
+}
+
+fn place(finding: Finding, span: Option<Range<usize>>, file: &Arc<SourceFile>) -> Finding {
+    match span {
+        Some(range) => finding.at(Place { file: Arc::clone(file), range }),
+        None => finding,
+    }
+}
+
+fn one_line(message: &str) -> String {
+    message.lines().map(str::trim).collect::<Vec<_>>().join("; ")
+}
+
+/// Serde says ``unknown field `x`, expected one of `a`, `b` ``: the known name nearest to the unknown.
+fn nearest_of(message: &str) -> Option<&str> {
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let unknown = quoted.next()?;
+    let near = quoted.max_by(|a, b| strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b)))?;
+    (message.starts_with("unknown") && strsim::jaro_winkler(unknown, near) > 0.75).then_some(near)
+}
+
+/// Walks the parsed file and puts each secret's value in its place.
+struct Secrets<'a> {
+    file: &'a Arc<SourceFile>,
+    environment: &'a Environment,
+    shared: bool,
+    findings: &'a mut Vec<Finding>,
+}
+
+impl Secrets<'_> {
+    fn resolve(&mut self, table: &mut DeTable<'_>, path: &mut Vec<String>) {
+        for (key, value) in table.iter_mut() {
+            path.push(key.get_ref().to_string());
+            let span = value.span();
+            match value.get_mut() {
+                DeValue::Table(inner) => self.resolve(inner, path),
+                DeValue::String(written) if secret::is_secret(&names(path)) => match self.value(written, path, span) {
+                    Ok(resolved) => *written = Cow::Owned(resolved),
+                    Err(finding) => self.findings.push(finding),
+                },
+                _ => {}
+            }
+            path.pop();
+        }
+    }
+
+    fn value(&self, written: &str, path: &[String], span: Range<usize>) -> Result<String, Finding> {
+        let from_file = span.start <= self.file.text.len();
+        let at = |finding: Finding| if from_file { place(finding, Some(span.clone()), self.file) } else { finding };
+        if from_file && self.shared && !secret::is_reference(written) && secret::is_sensitive(written) {
+            let message = format!("`{}` is a secret in a file that others may read", path.join("."));
+            let help =
+                "make the file yours alone (`chmod 600`), or write `env:NAME`, `file:/path` or `credential:NAME`";
+            return Err(at(Finding::error("config.secret-readable", message).help(help)));
+        }
+        secret::resolve(written, self.environment)
+            .map_err(|error| at(Finding::error("config.secret", format!("`{}`: {error}", path.join(".")))))
+    }
+}
+
+fn names(path: &[String]) -> Vec<&str> {
+    path.iter().map(String::as_str).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn findings(text: &str, environment: &Environment) -> Vec<String> {
+        match load("config.toml", text, true, environment, Secrecy::Resolve) {
+            Err(ConfigError::Wrong(findings)) => findings.iter().map(ToString::to_string).collect(),
+            other => panic!("expected findings, got {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_misspelt_key_is_named_with_its_place_and_the_nearest() {
+        let wrong = findings("[log]\nlevell = \"info\"\n", &Environment::none());
+        assert_eq!(wrong.len(), 1);
+        assert!(
+            wrong[0].starts_with("config.toml:2:1: error[config.unknown-key]: unknown field `levell`"),
+            "{wrong:?}"
+        );
+        assert!(wrong[0].ends_with("(did you mean `level`?)"), "{wrong:?}");
+    }
+
+    #[test]
+    fn the_environment_outranks_the_file_and_is_named_when_wrong() {
+        let environment = Environment::of(&[("NUDGED_LOG__LEVEL", "debug"), ("NUDGED_RULES__ISOLATE", "true")]);
+        let config = load("config.toml", "[log]\nlevel = \"info\"\n", true, &environment, Secrecy::Resolve).unwrap();
+        assert_eq!(config.log.level, "debug");
+        assert!(config.rules.isolate);
+        let wrong = findings("", &Environment::of(&[("NUDGED_RULES__ISOLAT", "true")]));
+        assert!(wrong[0].contains("NUDGED_RULES__ISOLAT") && wrong[0].contains("did you mean `isolate`"), "{wrong:?}");
+    }
+
+    #[test]
+    fn a_plain_secret_in_a_file_for_everybody_is_refused_and_not_quoted() {
+        let text = "[web]\ntoken = \"hunter2-hunter2-hunter2\"\n";
+        let Err(ConfigError::Wrong(findings)) = load("config.toml", text, true, &Environment::none(), Secrecy::Resolve)
+        else {
+            panic!()
+        };
+        assert_eq!(findings[0].code, "config.secret-readable");
+        assert!(!format!("{findings:?}").contains("hunter2"));
+        assert!(load("config.toml", text, false, &Environment::none(), Secrecy::Resolve).is_ok());
+    }
+}

@@ -1,0 +1,30 @@
+use schemars::JsonSchema;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use std::path::PathBuf;
+
+/// Where the admin API listens.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct WebOptions {
+    /// A unix socket; empty for none.
+    pub socket: PathBuf,
+    /// A TCP address; empty for none.
+    pub listen: String,
+    /// What callers over TCP must send as `Authorization: Bearer …`; required outside loopback.
+    #[schemars(with = "Option<String>")]
+    pub token: Option<SecretString>,
+}
+
+impl Default for WebOptions {
+    fn default() -> Self {
+        Self { socket: PathBuf::from("/run/nudged/admin.sock"), listen: "127.0.0.1:9464".to_owned(), token: None }
+    }
+}
+
+impl PartialEq for WebOptions {
+    fn eq(&self, other: &Self) -> bool {
+        let token = |options: &Self| options.token.as_ref().map(|token| token.expose_secret().to_owned());
+        (&self.socket, &self.listen, token(self)) == (&other.socket, &other.listen, token(other))
+    }
+}

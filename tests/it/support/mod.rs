@@ -1,1 +1,17 @@
-//! Real servers and shared helpers for the tests.
+//! Real servers and shared helpers for the tests: private databases, a mail server, an HTTP receiver, and
+//! waiting without sleeping. Nothing here is a fake, and nothing here touches a server of the machine.
+
+mod clock;
+mod database;
+mod guarded;
+mod http;
+mod mariadb;
+mod postgres;
+mod wait;
+
+pub use clock::{instant, test_clock};
+pub use database::Database;
+pub use http::{HttpReceiver, Received, Reply, http_receiver};
+pub use mariadb::mariadb;
+pub use postgres::postgres;
+pub use wait::{poll_until, wait_until};

@@ -1,0 +1,99 @@
+use super::database::{Client, Database, USER};
+use super::guarded::{Account, Guarded, free_port, program, run};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+struct Server {
+    _guarded: Guarded,
+    client: Client,
+    databases: AtomicUsize,
+}
+
+/// A fresh database on this test process's private PostgreSQL server, which the first call starts.
+pub fn postgres() -> Database {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    let server = SERVER.get_or_init(Server::start);
+    Database::create(server.client.clone(), server.databases.fetch_add(1, Ordering::Relaxed))
+}
+
+impl Server {
+    fn start() -> Self {
+        // A port can be taken between asking for it and binding it.
+        (0..5).find_map(|_| Self::try_start(free_port())).expect("PostgreSQL did not start on any of five ports")
+    }
+
+    fn try_start(port: u16) -> Option<Self> {
+        let account = Account::for_server("postgres");
+        let dir = account.directory("nudged-postgres-");
+        let data = dir.join("data");
+        init(&account, &data);
+        let mut server = account.command(&postgres_program("postgres"));
+        configure(&mut server, &data, &dir, port);
+        let guarded = Guarded::start(dir, "INT", &server);
+        let client = Client::Psql { program: postgres_program("psql"), port };
+        let answers = || client.command("postgres", "SELECT 1").output().is_ok_and(|output| output.status.success());
+        guarded.became_ready(|| guarded.log().contains("ready to accept connections") && answers()).then(|| Self {
+            client: client.clone(),
+            databases: AtomicUsize::new(1),
+            _guarded: guarded,
+        })
+    }
+}
+
+fn init(account: &Account, data: &Path) {
+    let mut initdb = account.command(&postgres_program("initdb"));
+    initdb.args(["--no-sync", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "-U", USER, "-D"]).arg(data);
+    run(&mut initdb);
+}
+
+/// Small and forgetful: these servers live for seconds.
+fn configure(server: &mut Command, data: &Path, sockets: &Path, port: u16) {
+    server.arg("-D").arg(data).arg("-k").arg(sockets).arg("-p").arg(port.to_string()).args(["-h", "127.0.0.1"]);
+    for setting in [
+        "fsync=off",
+        "synchronous_commit=off",
+        "full_page_writes=off",
+        "wal_level=minimal",
+        "max_wal_senders=0",
+        "shared_buffers=64MB",
+        "max_connections=300",
+        "autovacuum=off",
+        "jit=off",
+        "log_min_messages=warning",
+        "timezone=UTC",
+    ] {
+        server.arg("-c").arg(setting);
+    }
+}
+
+/// Debian keeps the server's programs off the PATH, in a folder per version: take the newest.
+fn postgres_program(name: &str) -> PathBuf {
+    let mut folders: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|version| Some((version.file_name().to_str()?.parse().ok()?, version.path().join("bin"))))
+        .collect();
+    folders.sort_unstable_by(|one, other| other.cmp(one));
+    let folders: Vec<PathBuf> = folders.into_iter().map(|(_, folder)| folder).collect();
+    program(name, &folders, "postgresql")
+}
+
+#[test]
+fn each_test_gets_its_own_postgres_database() {
+    let (one, other) = (postgres(), postgres());
+    one.execute("CREATE TABLE note (word text); INSERT INTO note VALUES ('grüß'), (NULL)");
+    assert_eq!(one.rows("SELECT word, 1 FROM note ORDER BY word"), ["grüß\t1", "\t1"]);
+    assert_eq!(other.rows("SELECT count(*) FROM pg_tables WHERE tablename = 'note'"), ["0"]);
+}
+
+#[tokio::test]
+async fn a_postgres_database_takes_connections_by_its_url() {
+    use sqlx::Connection;
+    let database = postgres();
+    let mut connection = sqlx::PgConnection::connect(&database.url).await.unwrap();
+    let name: String = sqlx::query_scalar("SELECT current_database()::text").fetch_one(&mut connection).await.unwrap();
+    assert_eq!(name, database.name);
+}

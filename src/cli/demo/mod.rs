@@ -1,4 +1,6 @@
-//! `nudged demo`.
+//! `nudged demo`: the daemon against a small CRM whose customers live a month in half a minute.
+
+mod world;
 
 use super::{Exit, Failure, Output};
 

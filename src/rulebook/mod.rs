@@ -10,8 +10,30 @@
 //! channel. Watching directories instead of files, and believing only content seen twice, is what
 //! survived editors, ConfigMaps and git in vector and Prometheus.
 
+mod book;
+mod brake;
+mod inspect;
 mod options;
 mod read;
+mod standing;
+mod start;
+mod watch;
 
+pub use book::{Handle, Request, Rulebook};
+pub use inspect::{Outside, inspect, probes, tables};
 pub use options::RulebookOptions;
 pub use read::{Limits, ReadTreeError, digest, read_tree};
+pub use standing::{Standing, Trouble};
+
+use crate::diagnostic::Finding;
+use crate::engine::port::StoreError;
+
+/// Why there is no rulebook to run.
+#[derive(Debug, thiserror::Error)]
+pub enum RulebookError {
+    /// The files are wrong and the state holds no generation that was good.
+    #[error("the rules can't be loaded, and the state keeps no earlier version of them to run instead")]
+    NothingToRun(Vec<Finding>),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

@@ -1,0 +1,317 @@
+//! The running rulebook: waits for changes, judges them, swaps generations.
+
+use super::inspect::{inspect, isolate, to_stored};
+use super::read::{Limits, ReadTreeError, digest, read_tree};
+use super::start::{Beginning, begin};
+use super::watch::DirectoryWatch;
+use super::{Outside, RulebookError, RulebookOptions, Standing, Trouble, brake};
+use crate::engine::port::{Register, Source, StoredGeneration};
+use crate::model::{Clock, RuleId};
+use crate::rule::generation::{Generation, Tree};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// After this many unequal readings it is said that the tree doesn't come to rest.
+const RESTLESS: u32 = 20;
+
+/// A wish to load the files now.
+#[derive(Debug)]
+pub struct Request {
+    /// An operator has confirmed that rules are gone.
+    pub confirm: bool,
+    /// Told once the files have been judged.
+    pub reply: oneshot::Sender<Standing>,
+}
+
+/// How others ask for a reload and see how things stand.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    requests: mpsc::Sender<Request>,
+    standing: watch::Receiver<Standing>,
+    generations: watch::Receiver<Arc<Generation>>,
+}
+
+impl Handle {
+    /// Loads the files now and tells the verdict; `None` when the rulebook has stopped.
+    pub async fn reload(&self, confirm: bool) -> Option<Standing> {
+        let (reply, verdict) = oneshot::channel();
+        self.requests.send(Request { confirm, reply }).await.ok()?;
+        verdict.await.ok()
+    }
+
+    pub fn standing(&self) -> Standing {
+        self.standing.borrow().clone()
+    }
+
+    /// A channel of standings: one for every verdict.
+    pub fn standings(&self) -> watch::Receiver<Standing> {
+        self.standing.clone()
+    }
+
+    /// A channel of generations: the running one, and every one after it.
+    pub fn generations(&self) -> watch::Receiver<Arc<Generation>> {
+        self.generations.clone()
+    }
+}
+
+/// See the module's documentation. [`Rulebook::run`] drives it until its future is dropped.
+pub struct Rulebook {
+    options: RulebookOptions,
+    outside: Outside,
+    source: Arc<dyn Source>,
+    register: Arc<dyn Register>,
+    clock: Arc<dyn Clock>,
+    generations: watch::Sender<Arc<Generation>>,
+    standing: watch::Sender<Standing>,
+    requests: mpsc::Receiver<Request>,
+    handle: Handle,
+    /// Digest of the tree that was judged last, or the error of reading it.
+    judged: Result<String, String>,
+    /// The rules of the last generation taken up from files, before any brake.
+    rules: BTreeSet<RuleId>,
+}
+
+impl std::fmt::Debug for Rulebook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rulebook").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+impl Rulebook {
+    /// Loads the first generation: from the files, or from the state when the files are broken.
+    pub async fn open(
+        options: RulebookOptions,
+        outside: Outside,
+        source: Arc<dyn Source>,
+        register: Arc<dyn Register>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, RulebookError> {
+        let Beginning { generation, restored, trouble, judged } =
+            begin(&options, &outside, &*source, &*register).await?;
+        let generation = Arc::new(generation);
+        let standing = Standing {
+            hash: generation.hash.clone(),
+            rules: generation.rules.len(),
+            loaded_at: clock.now(),
+            restored,
+            trouble: trouble.map(Arc::new),
+            warnings: Arc::new(generation.warnings.clone()),
+            verdicts: 1,
+        };
+        let rules = generation.rules.keys().cloned().collect();
+        let (sender, requests) = mpsc::channel(8);
+        let (standing, standings) = watch::channel(standing);
+        let (generations, receiver) = watch::channel(generation);
+        let handle = Handle { requests: sender, standing: standings, generations: receiver };
+        let book =
+            Self { options, outside, source, register, clock, generations, standing, requests, handle, judged, rules };
+        book.report();
+        if !restored {
+            book.save().await;
+        }
+        Ok(book)
+    }
+
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Watches and judges until the future is dropped.
+    pub async fn run(mut self) {
+        let mut watch = DirectoryWatch::new(&self.options.directory);
+        let mut rescan = tokio::time::interval(self.options.rescan.max(std::time::Duration::from_secs(1)));
+        rescan.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // The handle inside keeps the request channel open, so `recv` never ends.
+        loop {
+            tokio::select! {
+                () = watch.changed() => self.notice().await,
+                _ = rescan.tick() => self.rescan().await,
+                Some(request) = self.requests.recv() => self.asked(request).await,
+            }
+            watch.follow();
+        }
+    }
+
+    /// Something moved: once it has come to rest and is not what was judged before, judge it.
+    async fn notice(&mut self) {
+        let settled = self.settle().await;
+        if digest_of(&settled) != self.judged {
+            self.judge(settled, false).await;
+        }
+    }
+
+    /// The same, without waiting when nothing is new. What was checked without the source, or failed
+    /// because of it, is checked again.
+    async fn rescan(&mut self) {
+        let read = self.read().await;
+        let unchecked = self.standing.borrow().warnings.iter().any(|warning| warning.code == "source.unreachable");
+        if digest_of(&read) != self.judged || unchecked {
+            self.notice_unless_same(unchecked).await;
+        }
+    }
+
+    async fn notice_unless_same(&mut self, again: bool) {
+        let settled = self.settle().await;
+        if again || digest_of(&settled) != self.judged {
+            self.judge(settled, false).await;
+        }
+    }
+
+    /// An explicit reload always comes to a verdict.
+    async fn asked(&mut self, request: Request) {
+        let settled = self.settle().await;
+        self.judge(settled, request.confirm).await;
+        // Whoever asked may have gone away.
+        let _ = request.reply.send(self.standing.borrow().clone());
+    }
+
+    /// Reads until two readings, apart by the settle time, have the same content (or the same error).
+    async fn settle(&self) -> Result<Tree, ReadTreeError> {
+        let mut before = self.read().await;
+        for reading in 1_u32.. {
+            tokio::time::sleep(self.options.settle).await;
+            let after = self.read().await;
+            if digest_of(&after) == digest_of(&before) {
+                return after;
+            }
+            if reading.is_multiple_of(RESTLESS) {
+                tracing::warn!(readings = reading, "the rules directory doesn't come to rest; still waiting");
+            }
+            before = after;
+        }
+        before
+    }
+
+    async fn read(&self) -> Result<Tree, ReadTreeError> {
+        let directory = self.options.directory.clone();
+        let running = Arc::clone(&self.generations.borrow().tree);
+        let reading = tokio::task::spawn_blocking(move || read_tree(&directory, &Limits::default(), Some(&running)));
+        match reading.await {
+            Ok(read) => read,
+            Err(error) => Err(ReadTreeError::Unreadable {
+                path: self.options.directory.clone(),
+                error: std::io::Error::other(error),
+            }),
+        }
+    }
+
+    /// Takes a tree up, or says why not.
+    async fn judge(&mut self, settled: Result<Tree, ReadTreeError>, confirm: bool) {
+        self.judged = digest_of(&settled);
+        let running = Arc::clone(&self.generations.borrow());
+        let trouble = match settled {
+            Err(error) => Some(Trouble::Unreadable { code: error.code(), message: error.to_string() }),
+            Ok(tree) => self.inspect(tree, &running, confirm).await,
+        };
+        let now = self.clock.now();
+        let generation = Arc::clone(&self.generations.borrow());
+        let swapped = !Arc::ptr_eq(&running, &generation);
+        self.standing.send_modify(|standing| {
+            standing.hash.clone_from(&generation.hash);
+            standing.rules = generation.rules.len();
+            if swapped {
+                standing.loaded_at = now;
+            }
+            standing.restored &= trouble.is_some();
+            standing.warnings = Arc::new(generation.warnings.clone());
+            standing.trouble = trouble.map(Arc::new);
+            standing.verdicts += 1;
+        });
+        self.report();
+    }
+
+    async fn inspect(&mut self, tree: Tree, running: &Arc<Generation>, confirm: bool) -> Option<Trouble> {
+        let tree = Arc::new(tree);
+        let source = Arc::clone(&self.source);
+        match inspect(Arc::clone(&tree), &*source, &self.outside, Some(running)).await {
+            Ok(generation) => self.take_up(generation, running, confirm).await,
+            Err(findings) => {
+                let partly = self.options.isolate.then(|| isolate(&tree, &running.tree, &findings)).flatten();
+                let Some(partly) = partly else { return Some(Trouble::Rejected(findings)) };
+                match inspect(Arc::new(partly), &*source, &self.outside, Some(running)).await {
+                    Ok(generation) => {
+                        let braked = self.take_up(generation, running, confirm).await;
+                        Some(braked.unwrap_or(Trouble::Isolated(findings)))
+                    }
+                    Err(_) => Some(Trouble::Rejected(findings)),
+                }
+            }
+        }
+    }
+
+    /// Swaps the generation in, unless the brake holds it: then the running one goes on without the rules
+    /// that went missing.
+    async fn take_up(&mut self, generation: Generation, running: &Arc<Generation>, confirm: bool) -> Option<Trouble> {
+        let missing = brake::missing(&self.rules, &generation, self.options.brake_percent);
+        if let Some(missing) = missing.filter(|_| !confirm) {
+            let of = self.rules.len();
+            self.generations.send_replace(Arc::new(without(running, missing.clone())));
+            return Some(Trouble::Braked { missing: missing.into_iter().collect(), of });
+        }
+        let same = generation.hash == running.hash
+            && running.resting.is_empty()
+            && generation.surroundings == running.surroundings
+            && generation.warnings == running.warnings;
+        if !same {
+            self.rules = generation.rules.keys().cloned().collect();
+            self.generations.send_replace(Arc::new(generation));
+            self.save().await;
+        }
+        None
+    }
+
+    /// Keeps the running generation for a start with broken files.
+    async fn save(&self) {
+        let generation = Arc::clone(&self.generations.borrow());
+        let stored = StoredGeneration {
+            hash: generation.hash.clone(),
+            files: to_stored(&generation.tree),
+            loaded_at: self.clock.now(),
+        };
+        if let Err(error) = self.register.save_generation(&stored).await {
+            tracing::error!(%error, "the rules run, but could not be kept in the state for a start with broken files");
+        }
+    }
+
+    /// Log and metrics of the verdict that has just been reached.
+    fn report(&self) {
+        let standing = self.standing.borrow();
+        let result = standing.trouble.as_ref().map_or("loaded", |trouble| trouble.kind());
+        metrics::counter!("nudged_reloads_total", "result" => result).increment(1);
+        metrics::gauge!("nudged_reload_successful").set(if standing.is_good() { 1.0 } else { 0.0 });
+        metrics::gauge!("nudged_rules").set(standing.rules as f64);
+        metrics::gauge!("nudged_rules_loaded_timestamp_seconds").set(standing.loaded_at.as_second() as f64);
+        for warning in standing.warnings.iter() {
+            tracing::warn!(code = warning.code, "{warning}");
+        }
+        let generation = standing.hash.get(..12).unwrap_or(&standing.hash);
+        let Some(trouble) = &standing.trouble else {
+            tracing::info!(generation, rules = standing.rules, "rules loaded");
+            return;
+        };
+        for finding in trouble.findings() {
+            tracing::error!(code = finding.code, "{finding}");
+        }
+        let restored = standing.restored;
+        tracing::error!(generation, restored, result, "the rules on disk are not the ones running: {trouble}");
+    }
+}
+
+/// The running generation with these rules at rest.
+fn without(running: &Generation, resting: BTreeSet<RuleId>) -> Generation {
+    Generation {
+        hash: running.hash.clone(),
+        tree: Arc::clone(&running.tree),
+        catalog: Arc::clone(&running.catalog),
+        surroundings: Arc::clone(&running.surroundings),
+        rules: running.rules.clone(),
+        templates: Arc::clone(&running.templates),
+        warnings: running.warnings.clone(),
+        resting,
+    }
+}
+
+fn digest_of(read: &Result<Tree, ReadTreeError>) -> Result<String, String> {
+    read.as_ref().map(digest).map_err(ToString::to_string)
+}

@@ -1,0 +1,189 @@
+//! Checks a tree aside: types from the live schema, the rules themselves, their SQL in the database.
+
+use crate::catalog::{Catalog, Join, Origin, Schema, Table};
+use crate::diagnostic::{Finding, Place, Severity, SourceFile};
+use crate::engine::port::{Source, SourceError};
+use crate::model::{Key, Topic};
+use crate::rule::CompiledRule;
+use crate::rule::compiled::{Reach, Subject, Window};
+use crate::rule::generation::{Generation, Surroundings, Tree};
+use crate::rule::statement::Statement;
+use futures::StreamExt;
+use jiff::{SignedDuration, Timestamp};
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+
+/// What the configuration adds to the files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outside {
+    /// Names of webhook destinations.
+    pub destinations: BTreeSet<String>,
+    pub topics: BTreeSet<Topic>,
+}
+
+/// How many statements the source checks at once.
+const AT_ONCE: usize = 4;
+
+/// Builds a generation and has the source check its SQL. A source that is down leaves a warning; a source
+/// that refuses a statement is an error at the rule. What `running` has checked already isn't asked again.
+pub async fn inspect(
+    tree: Arc<Tree>,
+    source: &dyn Source,
+    outside: &Outside,
+    running: Option<&Generation>,
+) -> Result<Generation, Vec<Finding>> {
+    let (schema, mut warnings) = schema_of(&tree, source, outside, running).await?;
+    let schema_is_same = running.is_some_and(|running| running.surroundings.schema == schema);
+    let surroundings = Surroundings { schema, ..offline(source, outside) };
+    // Checking a thousand rules takes a while, and the scheduler runs on the same threads.
+    let built = tokio::task::spawn_blocking(move || Generation::build(tree, &surroundings)).await;
+    let mut generation =
+        built.map_err(|error| vec![Finding::error("rules.panic", format!("the check failed: {error}"))])??;
+    if warnings.is_empty() {
+        let known = running.filter(|_| schema_is_same);
+        prepare_all(&generation, source, known, &mut warnings).await?;
+    }
+    generation.warnings.append(&mut warnings);
+    Ok(generation)
+}
+
+fn offline(source: &dyn Source, outside: &Outside) -> Surroundings {
+    Surroundings {
+        dialect: source.dialect(),
+        schema: None,
+        destinations: outside.destinations.clone(),
+        topics: outside.topics.clone(),
+    }
+}
+
+/// The live schema of the tables that the catalog names. While the source is down, the one that the
+/// running generation knows.
+async fn schema_of(
+    tree: &Tree,
+    source: &dyn Source,
+    outside: &Outside,
+    running: Option<&Generation>,
+) -> Result<(Option<Schema>, Vec<Finding>), Vec<Finding>> {
+    let Some(tables) = tables_of_tree(tree, &offline(source, outside)) else { return Ok((None, Vec::new())) };
+    match source.schema(&tables).await {
+        Ok(schema) => Ok((Some(schema), Vec::new())),
+        Err(error @ SourceError::Unavailable(_)) => {
+            let known = running.and_then(|running| running.surroundings.schema.clone());
+            Ok((known, vec![unreachable(&error)]))
+        }
+        Err(error @ SourceError::Refused(_)) => Err(vec![Finding::error("source.refused", error.to_string())]),
+    }
+}
+
+fn unreachable(error: &SourceError) -> Finding {
+    Finding::warning("source.unreachable", format!("the rules were not checked against the database: {error}"))
+}
+
+/// Reads the catalog alone, offline. `None` when it has errors, which the whole check then reports.
+fn tables_of_tree(tree: &Tree, surroundings: &Surroundings) -> Option<Vec<Table>> {
+    let catalog = tree.files.iter().filter(|file| file.path == "catalog.yaml").cloned().collect();
+    let alone = Generation::build(Arc::new(Tree { files: catalog }), surroundings).ok()?;
+    Some(tables(&alone.catalog))
+}
+
+/// Every table that the catalog reads or writes.
+pub fn tables(catalog: &Catalog) -> Vec<Table> {
+    let mut found = BTreeSet::new();
+    for entity in catalog.entities.values() {
+        if let Origin::Table(table) = &entity.origin {
+            found.insert(table.clone());
+        }
+        for relation in entity.relations.values() {
+            if let Join::Through { table, .. } = &relation.join {
+                found.insert(table.clone());
+            }
+        }
+    }
+    found.extend(catalog.suppressions.iter().map(|suppression| suppression.table.clone()));
+    found.extend(catalog.tasks.iter().flat_map(|tasks| &tasks.inserts).map(|insert| insert.table.clone()));
+    found.into_iter().collect()
+}
+
+/// Has the source type-check the statements of every rule that `known` doesn't have in the same version.
+async fn prepare_all(
+    generation: &Generation,
+    source: &dyn Source,
+    known: Option<&Generation>,
+    warnings: &mut Vec<Finding>,
+) -> Result<(), Vec<Finding>> {
+    let fresh = generation.rules.values().filter(|rule| !is_known(rule, generation, known));
+    let now = source.now().await.unwrap_or(Timestamp::UNIX_EPOCH);
+    let asked = futures::stream::iter(fresh).map(async |rule| (rule, prepare(rule, source, now).await));
+    let answers: Vec<_> = asked.buffer_unordered(AT_ONCE).collect().await;
+    let mut refused = Vec::new();
+    for (rule, answer) in answers {
+        match answer {
+            Ok(()) => {}
+            Err(error @ SourceError::Unavailable(_)) if warnings.is_empty() => warnings.push(unreachable(&error)),
+            Err(SourceError::Unavailable(_)) => {}
+            Err(error @ SourceError::Refused(_)) => refused.push(refusal(rule, generation, &error)),
+        }
+    }
+    if refused.is_empty() { Ok(()) } else { Err(refused) }
+}
+
+fn is_known(rule: &CompiledRule, generation: &Generation, known: Option<&Generation>) -> bool {
+    known.filter(|known| known.catalog == generation.catalog).is_some_and(|known| {
+        known.rules.get(&rule.rule.id).is_some_and(|old| old.text == rule.text && old.definition == rule.definition)
+    })
+}
+
+async fn prepare(rule: &CompiledRule, source: &dyn Source, now: Timestamp) -> Result<(), SourceError> {
+    for statement in probes(rule, now) {
+        source.prepare(&statement).await?;
+    }
+    Ok(())
+}
+
+/// The statements a sweep of the rule would run, over an empty window and nobody.
+pub fn probes(rule: &CompiledRule, now: Timestamp) -> Vec<Statement> {
+    let hour_ago = now.checked_sub(SignedDuration::from_hours(1)).unwrap_or(now);
+    let mut statements = rule.crossings(Reach::Crossed(Window { after: hour_ago, until: now, now }));
+    statements.push(rule.facts(&[Subject { key: Key::from("0"), since: Some(now) }], now));
+    statements
+}
+
+fn refusal(rule: &CompiledRule, generation: &Generation, error: &SourceError) -> Finding {
+    let message = format!("the database does not accept the query of rule `{}`: {error}", rule.rule.id);
+    let finding =
+        Finding::error("rule.query-refused", message).help("compare the catalog with the tables: `nudged check --db`");
+    match generation.tree.files.iter().find(|file| file.path == rule.rule.file) {
+        Some(file) => finding.at(Place { file: Arc::clone(file), range: 0..0 }),
+        None => finding,
+    }
+}
+
+/// The tree with every file that has an error put back to its version in `good`, or left out when it has
+/// none. `None` when nothing could be put back, or when the catalog is what is broken.
+pub fn isolate(tree: &Tree, good: &Tree, findings: &[Finding]) -> Option<Tree> {
+    let broken: HashSet<&str> = findings
+        .iter()
+        .filter(|finding| finding.severity == Severity::Error)
+        .map(|finding| finding.place.as_ref().map_or("catalog.yaml", |place| place.file.path.as_str()))
+        .collect();
+    if broken.is_empty() || broken.contains("catalog.yaml") {
+        return None;
+    }
+    let last_good = |path: &str| good.files.iter().find(|file| file.path == path);
+    let files: Vec<Arc<SourceFile>> = tree
+        .files
+        .iter()
+        .filter_map(|file| if broken.contains(file.path.as_str()) { last_good(&file.path) } else { Some(file) })
+        .cloned()
+        .collect();
+    (files != tree.files).then_some(Tree { files })
+}
+
+/// What the files are as the state keeps them, and back.
+pub fn to_stored(tree: &Tree) -> Vec<(String, String)> {
+    tree.files.iter().map(|file| (file.path.clone(), file.text.clone())).collect()
+}
+
+pub fn from_stored(files: Vec<(String, String)>) -> Tree {
+    Tree { files: files.into_iter().map(|(path, text)| Arc::new(SourceFile { path, text })).collect() }
+}

@@ -1,0 +1,84 @@
+//! The first generation of a process: from the files, or from the state when the files are broken.
+
+use super::inspect::{from_stored, inspect};
+use super::read::{Limits, ReadTreeError, digest, read_tree};
+use super::{Outside, RulebookError, RulebookOptions, Trouble, brake};
+use crate::diagnostic::Finding;
+use crate::engine::port::{Register, RuleStatus, Source};
+use crate::model::RuleId;
+use crate::rule::generation::{Generation, Tree};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// What the process begins with.
+pub(super) struct Beginning {
+    pub generation: Generation,
+    /// From the state instead of the files.
+    pub restored: bool,
+    pub trouble: Option<Trouble>,
+    /// Digest of the files as they were judged, or the error of reading them.
+    pub judged: Result<String, String>,
+}
+
+/// Loads the files. Where they are broken, or too many rules are gone since the last run, the last good
+/// generation of the state runs instead.
+pub(super) async fn begin(
+    options: &RulebookOptions,
+    outside: &Outside,
+    source: &dyn Source,
+    register: &dyn Register,
+) -> Result<Beginning, RulebookError> {
+    let read = read_tree(&options.directory, &Limits::default(), None);
+    let judged = read.as_ref().map(digest).map_err(ToString::to_string);
+    let trouble = match load(read, outside, source).await {
+        Ok(generation) => match brake::missing(&known_rules(register).await?, &generation, options.brake_percent) {
+            None => return Ok(Beginning { generation, restored: false, trouble: None, judged }),
+            Some(missing) => {
+                let of = missing.len() + generation.rules.len();
+                return match restore(outside, source, register).await? {
+                    Ok(mut last) => {
+                        last.resting = missing.iter().filter(|id| last.rules.contains_key(*id)).cloned().collect();
+                        let trouble = Trouble::Braked { missing: missing.into_iter().collect(), of };
+                        Ok(Beginning { generation: last, restored: true, trouble: Some(trouble), judged })
+                    }
+                    // Without the old rules there is nothing to keep from being removed.
+                    Err(_) => Ok(Beginning { generation, restored: false, trouble: None, judged }),
+                };
+            }
+        },
+        Err(trouble) => trouble,
+    };
+    match restore(outside, source, register).await? {
+        Ok(generation) => Ok(Beginning { generation, restored: true, trouble: Some(trouble), judged }),
+        Err(mut why) => {
+            let mut findings = trouble.findings();
+            findings.append(&mut why);
+            Err(RulebookError::NothingToRun(findings))
+        }
+    }
+}
+
+async fn load(
+    read: Result<Tree, ReadTreeError>,
+    outside: &Outside,
+    source: &dyn Source,
+) -> Result<Generation, Trouble> {
+    let tree = read.map_err(|error| Trouble::Unreadable { code: error.code(), message: error.to_string() })?;
+    inspect(Arc::new(tree), source, outside, None).await.map_err(Trouble::Rejected)
+}
+
+/// The last good generation of the state, checked again: the program or the schema may be newer than it.
+async fn restore(
+    outside: &Outside,
+    source: &dyn Source,
+    register: &dyn Register,
+) -> Result<Result<Generation, Vec<Finding>>, RulebookError> {
+    let Some(stored) = register.last_generation().await? else { return Ok(Err(Vec::new())) };
+    Ok(inspect(Arc::new(from_stored(stored.files)), source, outside, None).await)
+}
+
+/// The rules that the last run had.
+async fn known_rules(register: &dyn Register) -> Result<BTreeSet<RuleId>, RulebookError> {
+    let states = register.rule_states().await?;
+    Ok(states.into_iter().filter(|state| state.status != RuleStatus::Removed).map(|state| state.rule).collect())
+}

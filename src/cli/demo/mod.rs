@@ -1,5 +1,9 @@
 //! `nudged demo`: the daemon against a small CRM whose customers live a month in half a minute.
 
+mod clock;
+mod feed;
+mod mailbox;
+mod receiver;
 mod world;
 
 use super::{Exit, Failure, Output};

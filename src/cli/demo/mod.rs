@@ -2,6 +2,7 @@
 
 mod clock;
 mod feed;
+mod life;
 mod mailbox;
 mod receiver;
 mod world;

@@ -4,6 +4,7 @@
 use super::days::{Fact, Happening};
 use super::people::{Account, USERS};
 use super::{Story, World};
+use jiff::civil::DateTime;
 use serde_json::{Value as Json, json};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, Row, SqliteConnection, SqlitePool};
@@ -74,6 +75,20 @@ impl Crm {
         apply(&mut transaction, happenings).await?;
         transaction.commit().await?;
         Ok(())
+    }
+
+    /// An order outside of habit. False if it is there already.
+    pub async fn order_once(&self, id: i64, account: i64, at: DateTime, cents: i64) -> Result<bool, CrmError> {
+        let done = sqlx::query(
+            "INSERT OR IGNORE INTO orders (id, account_id, placed_at, status, total) VALUES (?, ?, ?, 'paid', ?)",
+        )
+        .bind(id)
+        .bind(account)
+        .bind(wall(at))
+        .bind(cents as f64 / 100.0)
+        .execute(&self.pool)
+        .await?;
+        Ok(done.rows_affected() == 1)
     }
 
     /// A plan goes on for another year. False if it had been renewed already.
@@ -206,7 +221,7 @@ async fn fill_contacts(connection: &mut SqliteConnection, world: &World) -> Resu
 async fn apply(connection: &mut SqliteConnection, happenings: &[Happening]) -> Result<(), CrmError> {
     let mut rows: BTreeMap<&str, Vec<Json>> = BTreeMap::new();
     for happening in happenings {
-        let at = happening.at.strftime("%Y-%m-%d %H:%M:%S").to_string();
+        let at = wall(happening.at);
         let (table, row) = match &happening.what {
             Fact::Order { id, account, cents, status } => {
                 ("orders", json!([id, account, at, status, *cents as f64 / 100.0]))
@@ -235,6 +250,11 @@ async fn apply(connection: &mut SqliteConnection, happenings: &[Happening]) -> R
         .await?;
     }
     Ok(())
+}
+
+/// As this CRM writes a time.
+fn wall(at: DateTime) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 /// Inserts all rows with one statement; rows whose key is there already are left alone.

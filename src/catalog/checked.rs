@@ -78,10 +78,15 @@ pub struct Column {
 pub enum ColumnType {
     /// Not declared and not yet read from the live schema.
     Unknown,
+    /// The database's own booleans; on MySQL and SQLite numbers that mean them.
     Bool,
+    /// Booleans kept as text or bits: `Y`/`N`, `t`/`f`, `yes`/`no`, `1`/`0`. What is neither is null.
+    BoolText,
     Int,
     Decimal,
     Float,
+    /// Numbers kept as text. Text that isn't a number is null.
+    NumberText,
     Text,
     Uuid(UuidStorage),
     Bytes,

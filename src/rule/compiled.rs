@@ -129,6 +129,8 @@ pub struct Subject {
     pub key: Key,
     /// For `since: entry`: facts newer than this count.
     pub since: Option<Timestamp>,
+    /// When it entered, from which `goal.within` counts; `None` before entry.
+    pub entered: Option<Timestamp>,
 }
 
 /// What is true of one record now.

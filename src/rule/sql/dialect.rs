@@ -1,0 +1,175 @@
+//! What the three dialects spell differently: exact text, cast-or-null numbers, coded booleans, keys.
+
+use super::fragment::Fragment;
+use super::hole::Hole;
+use crate::catalog::{ColumnType, KeyType, UuidStorage};
+use crate::model::{Key, Value};
+use crate::rule::statement::Dialect;
+use std::fmt::Write;
+
+const YES: &str = "'true', 't', '1', '1.0', 'yes', 'y', 'j', 'on'";
+const NO: &str = "'false', 'f', '0', '0.0', 'no', 'n', 'off'";
+
+/// The value as text that compares byte by byte. MySQL compares by the column's collation otherwise,
+/// where `a` = `A` and `a` = `a `.
+pub(super) fn text(dialect: Dialect, raw: &Fragment) -> Fragment {
+    match dialect {
+        Dialect::Postgres => Fragment::of("CAST({} AS text)", &[raw]),
+        Dialect::MySql => Fragment::of("CAST(CONVERT({} USING utf8mb4) AS BINARY)", &[raw]),
+        Dialect::Sqlite => Fragment::of("CAST({} AS TEXT)", &[raw]),
+    }
+}
+
+/// As [`text`], with empty text as null.
+pub(super) fn present_text(dialect: Dialect, raw: &Fragment) -> Fragment {
+    Fragment::of("NULLIF({}, '')", &[&text(dialect, raw)])
+}
+
+/// A bound text to compare with [`text`].
+pub(super) fn text_value(dialect: Dialect, value: &str) -> Fragment {
+    bound_text(dialect, &Fragment::hole(Hole::Constant(Value::Text(value.to_owned()))))
+}
+
+/// Any bound text to compare with [`text`].
+pub(super) fn bound_text(dialect: Dialect, bound: &Fragment) -> Fragment {
+    match dialect {
+        Dialect::MySql => Fragment::of("CAST({} AS BINARY)", &[bound]),
+        Dialect::Postgres | Dialect::Sqlite => bound.clone(),
+    }
+}
+
+/// Text that sorts byte by byte.
+pub(super) fn ordered_text(dialect: Dialect, text: &Fragment) -> Fragment {
+    match dialect {
+        Dialect::Postgres => Fragment::of("({} COLLATE \"C\")", &[text]),
+        Dialect::MySql | Dialect::Sqlite => text.clone(),
+    }
+}
+
+/// The value as a number, or null where it is none. Columns that are numbers already stay bare, except on
+/// SQLite, whose columns hold anything.
+pub(super) fn number(dialect: Dialect, raw: &Fragment, ty: &ColumnType) -> Fragment {
+    let native = matches!(ty, ColumnType::Int | ColumnType::Decimal | ColumnType::Float);
+    match dialect {
+        Dialect::Postgres | Dialect::MySql if native => raw.clone(),
+        Dialect::Postgres => {
+            let text = text(dialect, raw);
+            Fragment::of(
+                r"(CASE WHEN {} ~ '^\s*[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)\s*$' THEN CAST({} AS numeric) END)",
+                &[&text, &text],
+            )
+        }
+        Dialect::MySql => Fragment::of(
+            "(CASE WHEN CONVERT({} USING utf8mb4) REGEXP \
+             '^[[:space:]]*[-+]?([0-9]+([.][0-9]*)?|[.][0-9]+)[[:space:]]*$' \
+             THEN CAST({} AS DECIMAL(38, 10)) END)",
+            &[raw, raw],
+        ),
+        Dialect::Sqlite => {
+            let trimmed = Fragment::of("trim({})", &[raw]);
+            let unsigned = Fragment::of(
+                "(CASE WHEN substr({}, 1, 1) IN ('-', '+') THEN substr({}, 2) ELSE {} END)",
+                &[&trimmed, &trimmed, &trimmed],
+            );
+            Fragment::of(
+                "(CASE WHEN typeof({}) IN ('integer', 'real') THEN {} WHEN typeof({}) = 'text' \
+                 AND {} NOT GLOB '*[^0-9.]*' AND {} GLOB '*[0-9]*' AND {} NOT GLOB '*.*.*' \
+                 THEN CAST({} AS NUMERIC) END)",
+                &[raw, raw, raw, &unsigned, &unsigned, &unsigned, &trimmed],
+            )
+        }
+    }
+}
+
+/// The value as a boolean, or null where it is none.
+pub(super) fn boolean(dialect: Dialect, raw: &Fragment, ty: &ColumnType) -> Fragment {
+    if dialect == Dialect::Postgres && *ty == ColumnType::Bool {
+        return raw.clone();
+    }
+    let lower = match dialect {
+        Dialect::Postgres => Fragment::of("lower(CAST({} AS text))", &[raw]),
+        Dialect::MySql => Fragment::of("CAST(LOWER(CONVERT({} USING utf8mb4)) AS BINARY)", &[raw]),
+        Dialect::Sqlite => Fragment::of("lower(CAST({} AS TEXT))", &[raw]),
+    };
+    // A BIT(1) of MySQL reads as the byte itself.
+    let (yes_bit, no_bit) = if dialect == Dialect::MySql { (", x'01'", ", x'00'") } else { ("", "") };
+    let pattern =
+        format!("(CASE WHEN {{}} IN ({YES}{yes_bit}) THEN TRUE WHEN {{}} IN ({NO}{no_bit}) THEN FALSE END)");
+    Fragment::of(&pattern, &[&lower, &lower])
+}
+
+/// Text folded for comparing addresses.
+pub(super) fn folded_text(dialect: Dialect, raw: &Fragment) -> Fragment {
+    match dialect {
+        Dialect::Postgres => Fragment::of("lower(CAST({} AS text))", &[raw]),
+        Dialect::MySql => Fragment::of("CAST(LOWER(CONVERT({} USING utf8mb4)) AS BINARY)", &[raw]),
+        Dialect::Sqlite => Fragment::of("lower({})", &[raw]),
+    }
+}
+
+/// `needle` is found in, at the start of, or at the end of the text; by length, so there is nothing to
+/// escape and SQLite's case-blind LIKE is not asked.
+pub(super) fn contains(dialect: Dialect, text: &Fragment, needle: &str) -> Fragment {
+    let value = text_value(dialect, needle);
+    match dialect {
+        Dialect::Postgres => Fragment::of("(strpos({}, {}) > 0)", &[text, &value]),
+        Dialect::MySql => Fragment::of("(LOCATE({}, {}) > 0)", &[&value, text]),
+        Dialect::Sqlite => Fragment::of("(instr({}, {}) > 0)", &[text, &value]),
+    }
+}
+
+pub(super) fn starts_with(dialect: Dialect, text: &Fragment, start: &str) -> Fragment {
+    let function = if dialect == Dialect::Sqlite { "substr({}, 1, " } else { "left({}, " };
+    Fragment::of(&format!("({function}{}) = {{}})", length(dialect, start)), &[text, &text_value(dialect, start)])
+}
+
+pub(super) fn ends_with(dialect: Dialect, text: &Fragment, end: &str) -> Fragment {
+    if end.is_empty() {
+        return Fragment::of("({} IS NOT NULL OR NULL)", &[text]);
+    }
+    let function = if dialect == Dialect::Sqlite { "substr({}, -" } else { "right({}, " };
+    Fragment::of(&format!("({function}{}) = {{}})", length(dialect, end)), &[text, &text_value(dialect, end)])
+}
+
+/// MySQL's text is bytes here: see [`text`].
+fn length(dialect: Dialect, text: &str) -> usize {
+    if dialect == Dialect::MySql { text.len() } else { text.chars().count() }
+}
+
+/// The value that finds a record by its canonical key.
+pub(crate) fn key_value(ty: &KeyType, key: &Key) -> Value {
+    let text = || Value::Text(key.to_string());
+    match ty {
+        KeyType::Int => key.as_str().parse().map_or_else(|_| text(), Value::Int),
+        KeyType::Uuid(UuidStorage::Native) => key.as_str().parse().map_or_else(|_| text(), Value::Uuid),
+        KeyType::Uuid(UuidStorage::Binary) => {
+            key.as_str().parse::<uuid::Uuid>().map_or_else(|_| text(), |id| Value::Bytes(id.as_bytes().to_vec()))
+        }
+        KeyType::Bytes => bytes_of(key.as_str()).map_or_else(text, Value::Bytes),
+        KeyType::Text | KeyType::Uuid(UuidStorage::Text) | KeyType::Unknown => text(),
+    }
+}
+
+/// The bytes of `0x…`.
+fn bytes_of(text: &str) -> Option<Vec<u8>> {
+    let digits = text.strip_prefix("0x")?;
+    if digits.len() % 2 != 0 || !digits.is_ascii() {
+        return None;
+    }
+    (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).ok()).collect()
+}
+
+/// The key as it stands in the batch's JSON: bytes as hexadecimal digits.
+pub(super) fn key_json(ty: &KeyType, key: &Key) -> serde_json::Value {
+    match key_value(ty, key) {
+        Value::Int(number) => number.into(),
+        Value::Bytes(bytes) => bytes
+            .iter()
+            .fold(String::with_capacity(bytes.len() * 2), |mut digits, byte| {
+                let _ = write!(digits, "{byte:02x}");
+                digits
+            })
+            .into(),
+        _ => key.as_str().into(),
+    }
+}

@@ -1,0 +1,213 @@
+//! What is bound into a statement only when it runs: instants, days, keys and limits.
+
+use super::wire::{Form, day_of};
+use crate::model::{Key, Period, Value, at_local};
+use crate::rule::compiled::Window;
+use jiff::{SignedDuration, Timestamp, ToSpan, civil, tz::TimeZone};
+
+/// A value to bind.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Hole {
+    Constant(Value),
+    /// The greatest stored value of this form that reads as at most the point.
+    Time(Point, Form),
+    /// A day in this form.
+    Day(Day, Form),
+    /// The day of a point, moved: a coarse bound that an index over text can use.
+    Prefix(Point, i32),
+    /// The batch of keys as JSON.
+    Keys,
+    /// The key a chunk starts after.
+    AfterKey,
+    Limit,
+    Offset,
+}
+
+/// An instant, known when the statement runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Point {
+    pub base: PointBase,
+    /// One microsecond earlier, which turns "at most" into "below".
+    pub below: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PointBase {
+    Fixed(Timestamp),
+    Now,
+    Ago(Period),
+    Ahead(Period),
+    /// The start of a local day.
+    StartOf(Day),
+    /// The latest instant that reaches the window's start, or end, after a period.
+    ReachingAfter(Period),
+    ReachingUntil(Period),
+    /// Records that changed after this.
+    Changed,
+}
+
+/// A local day of the catalog's zone, known when the statement runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Day {
+    pub base: DayBase,
+    /// Days added.
+    pub plus: i32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DayBase {
+    Fixed(civil::Date),
+    Today,
+    Ago(Period),
+    Ahead(Period),
+    /// The latest day that reaches the day of the window's start, or end, after a period.
+    ReachingAfter(Period),
+    ReachingUntil(Period),
+    /// The first and last day that can have crossed anywhere on earth, moved back by a signed offset.
+    First(bool, Period),
+    Last(bool, Period),
+}
+
+/// What the holes are filled from.
+#[derive(Debug, Clone)]
+pub(crate) struct Fill<'a> {
+    /// The catalog's.
+    pub zone: &'a TimeZone,
+    pub window: Window,
+    pub changed: Timestamp,
+    pub keys: Option<String>,
+    pub after_key: Option<&'a Key>,
+    pub key_value: fn(&Key) -> Value,
+    pub limit: usize,
+}
+
+impl<'a> Fill<'a> {
+    /// For statements that only know "now".
+    pub fn at(now: Timestamp, zone: &'a TimeZone) -> Self {
+        Self::over(Window { after: now, until: now, now }, zone)
+    }
+
+    pub fn over(window: Window, zone: &'a TimeZone) -> Self {
+        Self {
+            zone,
+            window,
+            changed: Timestamp::MIN,
+            keys: None,
+            after_key: None,
+            key_value: |key| Value::Text(key.to_string()),
+            limit: 0,
+        }
+    }
+
+    fn instant(&self, point: Point) -> Timestamp {
+        let instant = match point.base {
+            PointBase::Fixed(instant) => instant,
+            PointBase::Now => self.window.now,
+            PointBase::Ago(period) => period.before(self.window.now, self.zone),
+            PointBase::Ahead(period) => period.after(self.window.now, self.zone),
+            PointBase::StartOf(day) => at_local(self.day(day).at(0, 0, 0, 0), self.zone),
+            PointBase::ReachingAfter(period) => period.latest_reaching(self.window.after, self.zone),
+            PointBase::ReachingUntil(period) => period.latest_reaching(self.window.until, self.zone),
+            PointBase::Changed => self.changed,
+        };
+        if point.below { instant.checked_sub(SignedDuration::from_micros(1)).unwrap_or(instant) } else { instant }
+    }
+
+    fn day(&self, day: Day) -> civil::Date {
+        let today = day_of(self.window.now, self.zone);
+        let base = match day.base {
+            DayBase::Fixed(date) => date,
+            DayBase::Today => today,
+            DayBase::Ago(period) => period.before_date(today),
+            DayBase::Ahead(period) => period.after_date(today),
+            DayBase::ReachingAfter(period) => latest_day_reaching(period, day_of(self.window.after, self.zone)),
+            DayBase::ReachingUntil(period) => latest_day_reaching(period, day_of(self.window.until, self.zone)),
+            DayBase::First(before, period) => {
+                let first = day_of(self.window.after, &TimeZone::UTC).saturating_sub(2.days());
+                unmoved(first, before, period).saturating_sub(slack(period).days())
+            }
+            DayBase::Last(before, period) => {
+                let last = day_of(self.window.until, &TimeZone::UTC).saturating_add(1.days());
+                unmoved(last, before, period).saturating_add(slack(period).days())
+            }
+        };
+        base.saturating_add(day.plus.days())
+    }
+}
+
+/// Undoes an offset: the date whose `before`/`after` offset lands on `moved`, within [`slack`].
+fn unmoved(moved: civil::Date, before: bool, period: Period) -> civil::Date {
+    if before { period.after_date(moved) } else { period.before_date(moved) }
+}
+
+/// Moving by months is not one to one: up to four dates land on the end of February.
+fn slack(period: Period) -> i32 {
+    if period.is_calendar() { 4 } else { 0 }
+}
+
+/// The latest `d` with `d + period ≤ day`.
+pub(crate) fn latest_day_reaching(period: Period, day: civil::Date) -> civil::Date {
+    let guess = period.before_date(day);
+    let mut latest = guess;
+    for step in -4..=4 {
+        let candidate = guess.saturating_add(step.days());
+        if period.after_date(candidate) <= day {
+            latest = candidate;
+        }
+    }
+    latest
+}
+
+impl Hole {
+    pub fn value(&self, fill: &Fill<'_>) -> Value {
+        match self {
+            Self::Constant(value) => value.clone(),
+            Self::Time(point, form) => form.at_most(fill.instant(*point), fill.zone),
+            Self::Day(day, form) => form.day(fill.day(*day)),
+            Self::Prefix(point, plus) => {
+                let day = day_of(super::wire::clamped(fill.instant(*point)), fill.zone);
+                Form::DayText.day(day.saturating_add(plus.days()))
+            }
+            Self::Keys => Value::Text(fill.keys.clone().unwrap_or_else(|| "[]".to_owned())),
+            Self::AfterKey => fill.after_key.map_or(Value::Null, fill.key_value),
+            Self::Limit => Value::Int(fill.limit as i64),
+            Self::Offset => Value::Int(fill.limit.saturating_sub(1) as i64),
+        }
+    }
+}
+
+impl Point {
+    pub const fn new(base: PointBase) -> Self {
+        Self { base, below: false }
+    }
+
+    #[must_use]
+    pub const fn just_below(self) -> Self {
+        Self { base: self.base, below: true }
+    }
+}
+
+impl Day {
+    pub const fn new(base: DayBase) -> Self {
+        Self { base, plus: 0 }
+    }
+
+    #[must_use]
+    pub const fn plus(self, days: i32) -> Self {
+        Self { base: self.base, plus: self.plus + days }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Unit;
+
+    #[test]
+    fn the_latest_day_that_reaches_the_end_of_february_is_the_last_of_january() {
+        let month = Period::new(1, Unit::Month);
+        assert_eq!(latest_day_reaching(month, civil::date(2026, 2, 28)), civil::date(2026, 1, 31));
+        assert_eq!(latest_day_reaching(month, civil::date(2026, 2, 27)), civil::date(2026, 1, 27));
+        assert_eq!(latest_day_reaching(Period::days(90), civil::date(2026, 4, 1)), civil::date(2026, 1, 1));
+    }
+}

@@ -1,0 +1,142 @@
+//! From checked rules to SQL: a small renderer of our own for three dialects.
+//!
+//! It knows the catalog and the conditions, but no driver: its product is [`Fragment`]s of text with typed
+//! holes, rendered once when a rule is compiled and filled with window, keys and "now" at each sweep.
+//! Names are always quoted and qualified, values are always bound.
+//!
+//! Every predicate over time comes down to one question, "is the stored value at most this instant?",
+//! asked by [`wire::Form`] in the form the column keeps. Text is compared byte by byte on all dialects,
+//! whatever the column's collation, and a value that can't be read as its declared type is null.
+
+pub(super) mod batch;
+mod condition;
+mod dialect;
+mod facts;
+mod filter;
+mod fragment;
+mod hole;
+mod inactivity;
+mod iso;
+mod on_date;
+mod operand;
+pub(super) mod people;
+mod plan;
+pub(super) mod read;
+mod relation;
+mod scope;
+mod survey;
+mod test;
+pub(super) mod wire;
+
+pub(super) use dialect::key_value;
+pub(super) use facts::FactsPlan;
+pub(super) use filter::all_of;
+pub(super) use fragment::Fragment;
+pub(super) use hole::{Fill, Hole};
+pub(super) use plan::{CrossingPlan, Parts};
+
+use super::statement::Dialect;
+use crate::catalog::{Catalog, Column, ColumnType, Entity, Expression, Field, Relation};
+use crate::model::{EntityName, FieldName, RelationName};
+use std::cell::{Cell, RefCell};
+use wire::Form;
+
+/// A name that the catalog doesn't have. The check stage finds these first, with their place.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum RenderError {
+    #[error("the catalog has no entity `{0}`")]
+    Entity(String),
+    #[error("entity `{entity}` has no relation `{relation}`")]
+    Relation { entity: String, relation: String },
+    #[error("entity `{entity}` has no recipient `{role}`")]
+    Role { entity: String, role: String },
+    #[error("entity `{0}` names no field for when its rows happened: add `at:` to it in the catalog")]
+    NoTime(String),
+    #[error("entity `{0}` names no score: add `score:` to it in the catalog")]
+    NoScore(String),
+    #[error("`{field}` of entity `{entity}` is computed; this place needs a column")]
+    NotAColumn { entity: String, field: String },
+}
+
+/// What a per-record instant of the batch stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Anchor {
+    /// Facts newer than this count for `since: entry`.
+    Since,
+    /// The end of `goal.within`.
+    Deadline,
+}
+
+/// Renders parts of one rule: hands out aliases, and collects what the batch must carry for each record.
+pub(super) struct Renderer<'a> {
+    pub dialect: Dialect,
+    pub catalog: &'a Catalog,
+    aliases: Cell<usize>,
+    anchors: RefCell<Vec<(Anchor, Form)>>,
+}
+
+impl<'a> Renderer<'a> {
+    pub fn new(dialect: Dialect, catalog: &'a Catalog) -> Self {
+        Self { dialect, catalog, aliases: Cell::new(0), anchors: RefCell::default() }
+    }
+
+    /// An alias nobody else has in this statement.
+    pub fn alias(&self, stem: &str) -> String {
+        let number = self.aliases.get();
+        self.aliases.set(number + 1);
+        format!("{stem}{number}")
+    }
+
+    /// The batch's column that holds this record's instant in the form of some column.
+    pub fn anchor(&self, anchor: Anchor, form: &Form) -> Fragment {
+        let mut anchors = self.anchors.borrow_mut();
+        let place = anchors.iter().position(|(kind, known)| *kind == anchor && known == form).unwrap_or_else(|| {
+            anchors.push((anchor, form.clone()));
+            anchors.len() - 1
+        });
+        Fragment::text(format!("b.s{place}"))
+    }
+
+    /// What the batch has to carry beside the keys.
+    pub fn into_anchors(self) -> Vec<(Anchor, Form)> {
+        self.anchors.into_inner()
+    }
+
+    pub fn entity(&self, name: &EntityName) -> Result<&'a Entity, RenderError> {
+        self.catalog.entity(name).ok_or_else(|| RenderError::Entity(name.to_string()))
+    }
+
+    pub fn relation(&self, entity: &'a Entity, name: &RelationName) -> Result<&'a Relation, RenderError> {
+        let missing = || RenderError::Relation { entity: entity.name.to_string(), relation: name.to_string() };
+        entity.relations.get(name).ok_or_else(missing)
+    }
+
+    /// A declared field, or the column of that name.
+    pub fn field(&self, entity: &Entity, name: &FieldName) -> Field {
+        entity.fields.get(name).cloned().unwrap_or_else(|| Field {
+            name: name.clone(),
+            expression: Expression::Column(Column {
+                name: name.to_string(),
+                ty: ColumnType::Unknown,
+                missing: Vec::new(),
+            }),
+            currency: None,
+        })
+    }
+
+    /// The stored column behind a field.
+    pub fn column(&self, entity: &Entity, name: &FieldName) -> Result<Column, RenderError> {
+        match self.field(entity, name).expression {
+            Expression::Column(column) | Expression::Means { column, .. } => Ok(column),
+            Expression::Aggregate(_) => {
+                Err(RenderError::NotAColumn { entity: entity.name.to_string(), field: name.to_string() })
+            }
+        }
+    }
+
+    /// The column that says when a row of this entity happened.
+    pub fn time_of(&self, entity: &Entity) -> Result<Column, RenderError> {
+        let at = entity.at.as_ref().ok_or_else(|| RenderError::NoTime(entity.name.to_string()))?;
+        self.column(entity, at)
+    }
+}

@@ -1,14 +1,36 @@
 //! Rhai scripts: pure functions over a record, in a sandbox without I/O, clock or randomness.
+//!
+//! A script sees only what SQL has left over. Its typos are found at load: every `record.field` is held
+//! against the entity's fields, and one dry call runs it on a made-up record.
+
+mod convert;
+mod engine;
+mod problem;
+mod scan;
+mod time;
 
 use super::compiled::Facts;
-use crate::diagnostic::{Finding, SourceFile};
+use crate::diagnostic::{Finding, Place, SourceFile};
+use engine::ENGINE;
 use jiff::Timestamp;
+use problem::Problem;
+use rhai::{AST, CallFnOptions, Dynamic, Scope};
 use serde_json::Value as Json;
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+
+const ELIGIBLE: &str = "eligible";
+const ENRICH: &str = "enrich";
 
 /// A checked script with `eligible(record, now)`, `enrich(record, now)`, or both.
 #[derive(Debug, Clone)]
-pub struct Script {}
+pub struct Script {
+    name: Arc<str>,
+    ast: Arc<AST>,
+    has_eligible: bool,
+    has_enrich: bool,
+}
 
 /// A script that failed: it doesn't match, is counted, and is tried again at the next sweep.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,22 +41,157 @@ pub struct ScriptError {
     pub problem: String,
 }
 
+/// Every property name in a script's text, of `record` or of anything else: which of them are fields of
+/// the entity, and so must be fetched, the catalog knows.
+#[must_use]
+pub fn fields_named(text: &str) -> BTreeSet<String> {
+    scan::properties(text).into_iter().map(|property| property.name).collect()
+}
+
 impl Script {
-    /// Compiles it and calls it once on `sample`, a synthetic record typed by the catalog.
+    /// Compiles it and calls it once on `sample`, a synthetic record typed by the catalog. `sample.record`
+    /// holds every field that scripts may read; a field outside it is a finding.
     pub fn compile(file: &Arc<SourceFile>, sample: &Facts) -> Result<Self, Vec<Finding>> {
-        let _ = (file, sample);
-        todo!()
+        let ast = ENGINE.compile(&file.text).map_err(|error| {
+            let (line, column) = problem::place(error.position());
+            vec![finding(file, line, column, "script.syntax", error.err_type().to_string())]
+        })?;
+        let takes_two = |name: &str| ast.iter_functions().any(|f| f.name == name && f.params.len() == 2);
+        let (has_eligible, has_enrich) = (takes_two(ELIGIBLE), takes_two(ENRICH));
+        let mut findings = misnamed(file, &ast);
+        if !has_eligible && !has_enrich && findings.is_empty() {
+            let message = "the script has neither `eligible(record, now)` nor `enrich(record, now)`";
+            findings.push(finding(file, 1, 1, "script.no-function", message.into()));
+        }
+        let script = Self { name: file.path.as_str().into(), ast: Arc::new(ast), has_eligible, has_enrich };
+        findings.extend(script.unknown_fields(file, sample));
+        if findings.is_empty() {
+            findings.extend(script.dry_call(file, sample));
+        }
+        if findings.is_empty() { Ok(script) } else { Err(findings) }
     }
 
     /// True where the script has no `eligible`.
     pub fn eligible(&self, facts: &Facts, now: Timestamp) -> Result<bool, ScriptError> {
-        let _ = (facts, now);
-        todo!()
+        if !self.has_eligible {
+            return Ok(true);
+        }
+        let answer = self.call(ELIGIBLE, facts, now).map_err(|problem| self.error(problem))?;
+        answer.as_bool().map_err(|_| self.error(wrong_type(ELIGIBLE, "true or false")))
     }
 
     /// Extra fields for templates, as a JSON object.
     pub fn enrich(&self, facts: &Facts, now: Timestamp) -> Result<Option<Json>, ScriptError> {
-        let _ = (facts, now);
-        todo!()
+        if !self.has_enrich {
+            return Ok(None);
+        }
+        let answer = self.call(ENRICH, facts, now).map_err(|problem| self.error(problem))?;
+        let object = convert::json(&answer).filter(Json::is_object);
+        object.map(Some).ok_or_else(|| self.error(wrong_type(ENRICH, "a map of values, such as `#{ discount: 10 }`")))
+    }
+
+    fn call(&self, function: &str, facts: &Facts, now: Timestamp) -> Result<Dynamic, Problem> {
+        let zone = Arc::new(facts.zone.clone());
+        let record = convert::record(facts, &zone);
+        let now = time::Moment { at: now, zone };
+        let options = CallFnOptions::new();
+        // The engine is not ours: should it panic over a script, that script has failed, not the sweep.
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            engine::timed(|| {
+                let mut scope = Scope::new();
+                ENGINE.call_fn_with_options::<Dynamic>(options, &mut scope, &self.ast, function, (record, now))
+            })
+        }));
+        let Ok(result) = result else {
+            return Err(Problem { line: 1, column: 1, text: "the script engine failed".into(), structural: true });
+        };
+        result.map_err(|error| {
+            let fields: Vec<&str> = facts.record.keys().map(String::as_str).collect();
+            problem::of(&error, &fields)
+        })
+    }
+
+    fn error(&self, problem: Problem) -> ScriptError {
+        ScriptError { script: self.name.to_string(), line: problem.line, problem: problem.text }
+    }
+
+    /// Holds every `record.field` against the sample, in branches too that the dry call doesn't take.
+    fn unknown_fields(&self, file: &Arc<SourceFile>, sample: &Facts) -> Vec<Finding> {
+        let main = self.ast.iter_functions().filter(|f| f.name == ELIGIBLE || f.name == ENRICH);
+        let roots: BTreeSet<&str> = main.filter_map(|function| function.params.first().copied()).collect();
+        let mut known: Vec<&str> = sample.record.keys().map(String::as_str).collect();
+        known.push("key");
+        let properties = scan::properties(&file.text).into_iter();
+        let unknown = properties.filter(|p| roots.contains(p.variable.as_str()) && !known.contains(&p.name.as_str()));
+        let findings = unknown.map(|property| {
+            let message = format!("`{}` has no `{}`", property.variable, property.name);
+            let finding = Finding::error("script.unknown-field", message)
+                .at(Place { file: Arc::clone(file), range: property.range });
+            match problem::nearest(&property.name, &known) {
+                Some(near) => finding.help(format!("did you mean `{near}`?")),
+                None => finding,
+            }
+        });
+        findings.collect()
+    }
+
+    /// Errors that lie in the record (a division, an index) are no findings: the sample is made up.
+    fn dry_call(&self, file: &Arc<SourceFile>, sample: &Facts) -> Vec<Finding> {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut findings = Vec::new();
+        let mut note = |problem: &Problem| {
+            if problem.structural {
+                findings.push(finding(file, problem.line, problem.column, "script.dry-call", problem.text.clone()));
+            }
+        };
+        if self.has_eligible {
+            match self.call(ELIGIBLE, sample, now) {
+                Ok(answer) if answer.is_bool() => {}
+                Ok(_) => note(&wrong_type(ELIGIBLE, "true or false")),
+                Err(problem) => note(&problem),
+            }
+        }
+        if self.has_enrich {
+            match self.call(ENRICH, sample, now) {
+                Ok(answer) if convert::json(&answer).is_some_and(|json| json.is_object()) => {}
+                Ok(_) => note(&wrong_type(ENRICH, "a map of values, such as `#{ discount: 10 }`")),
+                Err(problem) => note(&problem),
+            }
+        }
+        findings
     }
 }
+
+fn wrong_type(function: &str, wanted: &str) -> Problem {
+    Problem { line: 1, column: 1, text: format!("`{function}` must return {wanted}"), structural: true }
+}
+
+/// A function whose name or number of parameters is nearly right would never be called.
+fn misnamed(file: &Arc<SourceFile>, ast: &AST) -> Vec<Finding> {
+    let wrong = ast.iter_functions().filter_map(|function| {
+        let near = problem::nearest(function.name, &[ELIGIBLE, ENRICH])
+            .filter(|near| function.name == *near || strsim::levenshtein(function.name, near) <= 2)?;
+        if function.name == near && function.params.len() == 2 {
+            return None;
+        }
+        let at = file.text.find(&format!("fn {}", function.name)).unwrap_or(0);
+        let message = format!("nobody calls `{}` with {} parameters", function.name, function.params.len());
+        let place = Place { file: Arc::clone(file), range: at..at + 3 + function.name.len() };
+        let finding = Finding::error("script.misnamed-function", message).at(place);
+        Some(finding.help(format!("did you mean `{near}(record, now)`?")))
+    });
+    wrong.collect()
+}
+
+fn finding(file: &Arc<SourceFile>, line: usize, column: usize, code: &'static str, message: String) -> Finding {
+    let start: usize = file.text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
+    let text = file.text[start..].lines().next().unwrap_or_default();
+    let offset = text.char_indices().nth(column.saturating_sub(1)).map_or(text.len(), |(offset, _)| offset);
+    let rest = &text[offset..];
+    let length =
+        rest.find(|c: char| !c.is_alphanumeric() && c != '_').filter(|length| *length > 0).unwrap_or(rest.len());
+    Finding::error(code, message).at(Place { file: Arc::clone(file), range: start + offset..start + offset + length })
+}
+
+#[cfg(test)]
+mod tests;

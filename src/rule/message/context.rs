@@ -1,0 +1,64 @@
+//! What templates see: `record`, `to`, `occasion`, `saved`, `sender`.
+
+use super::{MessageContext, filters};
+use crate::model;
+use crate::rule::compiled::PersonFacts;
+use minijinja::Value;
+use minijinja::value::Serde;
+
+/// Missing becomes none, which `if`, `or` and `default` understand and printing refuses.
+fn cell(value: &model::Value) -> Value {
+    if value.is_missing() {
+        return Value::from(());
+    }
+    match value {
+        model::Value::Text(text) => Value::from(text.as_str()),
+        model::Value::Int(whole) => Value::from(*whole),
+        model::Value::Bool(truth) => Value::from(*truth),
+        other => json(&other.to_json()),
+    }
+}
+
+fn json(value: &serde_json::Value) -> Value {
+    Value::from(Serde(value))
+}
+
+fn text(value: Option<&str>) -> Value {
+    value.filter(|text| !text.is_empty()).map_or_else(|| Value::from(()), Value::from)
+}
+
+fn person(person: &PersonFacts) -> Value {
+    let names: Vec<&str> = [&person.first_name, &person.last_name].into_iter().flatten().map(String::as_str).collect();
+    Value::from_pairs([
+        ("key", text(person.key.as_ref().map(model::Key::as_str))),
+        ("email", text(person.email.as_deref())),
+        ("phone", text(person.phone.as_deref())),
+        ("first_name", text(person.first_name.as_deref())),
+        ("last_name", text(person.last_name.as_deref())),
+        ("name", text(Some(names.join(" ").trim()))),
+        ("zone", text(person.zone.as_deref())),
+        ("locale", text(person.locale.as_deref())),
+    ])
+}
+
+fn record(context: &MessageContext<'_>) -> Value {
+    let facts = context.facts;
+    let own = facts.record.iter().map(|(name, value)| (name.as_str(), cell(value)));
+    let key = std::iter::once(("key", Value::from(facts.key.as_str())));
+    // `enrich` comes last: what a script computes outranks the column of the same name.
+    let enriched = context.enriched.and_then(serde_json::Value::as_object).into_iter().flatten();
+    let enriched = enriched.map(|(name, value)| (name.as_str(), json(value)));
+    Value::from_pairs(key.chain(own).chain(enriched))
+}
+
+pub(super) fn roots(context: &MessageContext<'_>) -> Vec<(&'static str, Value)> {
+    let zone = context.facts.zone.iana_name().unwrap_or("UTC");
+    vec![
+        ("record", record(context)),
+        ("to", context.to.map_or_else(|| json(&serde_json::json!({})), person)),
+        ("occasion", json(context.occasion)),
+        ("saved", json(context.saved)),
+        ("sender", json(context.sender)),
+        (filters::ZONE, Value::from(zone)),
+    ]
+}

@@ -1,0 +1,98 @@
+//! Keeps record text from becoming HTML or Markdown.
+//!
+//! A value is printed into a Markdown template with every character that could mean something (all but
+//! letters and digits) moved to a private plane of Unicode. Markdown and HTML parsers see only letters, so
+//! the value stays one piece of text wherever the author put it: in a heading, a link, an attribute. After
+//! parsing the characters are moved back, escaped for the place they ended up in.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+/// The start of Supplementary Private Use Area A; `*` (U+002A) becomes U+F002A.
+const PLANE: u32 = 0xF_0000;
+
+fn guarded(c: char) -> Option<char> {
+    let meaningful = c.is_ascii() && !c.is_ascii_alphanumeric() || matches!(c, '\u{a0}' | '\u{2028}' | '\u{2029}');
+    if !meaningful {
+        return None;
+    }
+    char::from_u32(PLANE + u32::from(c))
+}
+
+fn original(c: char) -> Option<char> {
+    let code = u32::from(c).checked_sub(PLANE)?;
+    char::from_u32(code).filter(|back| guarded(*back).is_some())
+}
+
+/// Writes `text` so that no parser sees anything but letters in it. Control characters are dropped, line
+/// breaks and tabs become blanks: a value never starts a line of its own.
+pub(super) fn write_guarded(out: &mut dyn Write, text: &str) -> std::fmt::Result {
+    for c in text.chars() {
+        let c = match c {
+            '\n' | '\r' | '\t' => ' ',
+            c if c.is_control() => continue,
+            c => c,
+        };
+        out.write_char(guarded(c).unwrap_or(c))?;
+    }
+    Ok(())
+}
+
+fn has_guards(text: &str) -> bool {
+    // All of them begin with this byte in UTF-8; nothing else in use does.
+    text.as_bytes().contains(&0xF3)
+}
+
+/// Moves the characters back as they were. The result must be escaped by whoever prints it.
+pub(super) fn plain(text: &str) -> Cow<'_, str> {
+    if !has_guards(text) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.chars().map(|c| original(c).unwrap_or(c)).collect())
+}
+
+/// Moves the characters back as character references, which are safe in text and in every attribute,
+/// quoted or not.
+pub(super) fn references(text: &str) -> Cow<'_, str> {
+    if !has_guards(text) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 64);
+    for c in text.chars() {
+        match original(c) {
+            Some(c @ ('.' | ',' | '-' | '_' | '!' | '?' | ':' | ';' | '/' | '@' | '+' | '(' | ')' | '%')) => {
+                out.push(c)
+            }
+            Some(c) => {
+                let _ = write!(out, "&#{};", u32::from(c));
+            }
+            None => out.push(c),
+        }
+    }
+    Cow::Owned(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guard(text: &str) -> String {
+        let mut out = String::new();
+        write_guarded(&mut out, text).unwrap();
+        out
+    }
+
+    #[test]
+    fn what_is_guarded_has_no_character_a_parser_minds_and_comes_back_whole() {
+        let hostile = "<b>*x*</b> [a](javascript:b) `c` & \"d\" 'e' Żółć 1. #";
+        let guarded = guard(hostile);
+        assert!(guarded.chars().all(|c| !c.is_ascii() || c.is_ascii_alphanumeric()), "{guarded}");
+        assert_eq!(plain(&guarded), hostile);
+        assert_eq!(references(&guard("<a b=\"c\">")), "&#60;a&#32;b&#61;&#34;c&#34;&#62;");
+    }
+
+    #[test]
+    fn line_breaks_become_blanks_and_control_characters_go() {
+        assert_eq!(plain(&guard("a\n# b\u{0}\u{7}")), "a # b");
+    }
+}

@@ -1,0 +1,154 @@
+//! The sandbox: what a script may call, and the limits it runs under.
+//!
+//! Built from single packages, so that what is missing can't be reached: no files, no modules, no
+//! printing, no clock, no randomness. Operations, depth and sizes are counted by the engine; a deadline
+//! in real time stands behind them. The engine's size limits don't see a map that grows by `m[k] = v`
+//! (its own entries are checked, the map is not), so every use of a variable checks it.
+
+use super::time;
+use rhai::packages::{
+    ArithmeticPackage, BasicArrayPackage, BasicFnPackage, BasicIteratorPackage, BasicMapPackage, BasicMathPackage,
+    BasicStringPackage, LanguageCorePackage, LogicPackage, MoreStringPackage, Package,
+};
+use rhai::{Dynamic, Engine, EvalAltResult, FLOAT, INT, ImmutableString, OptimizationLevel, Position};
+use rust_decimal::Decimal;
+use rust_decimal::prelude::FromPrimitive;
+use std::cell::Cell;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+/// A call that takes longer is stopped.
+const DEADLINE: Duration = Duration::from_millis(250);
+const OPERATIONS: u64 = 200_000;
+const DEPTH: usize = 24;
+/// Of all text in one value together, in bytes.
+const TEXT: usize = 256 * 1024;
+const ENTRIES: usize = 2_000;
+
+/// What the deadline's error carries.
+pub(super) const TOO_LONG: &str = "deadline";
+
+thread_local! {
+    /// When the call that runs on this thread must be done. A call never leaves its thread.
+    static UNTIL: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// Runs `call` under the deadline.
+pub(super) fn timed<T>(call: impl FnOnce() -> T) -> T {
+    UNTIL.set(Instant::now().checked_add(DEADLINE));
+    let result = call();
+    UNTIL.set(None);
+    result
+}
+
+/// All scripts share one engine: it holds no state of any of them.
+pub(super) static ENGINE: LazyLock<Engine> = LazyLock::new(build);
+
+type Fallible<T> = Result<T, Box<EvalAltResult>>;
+
+fn build() -> Engine {
+    let mut engine = Engine::new_raw();
+    register_packages(&mut engine);
+    engine.set_optimization_level(OptimizationLevel::Simple);
+    for word in ["eval", "import", "export", "this", "print", "debug", "timestamp", "sleep"] {
+        engine.disable_symbol(word);
+    }
+    // A function name is not a symbol in every position, so `sleep` is taken away twice.
+    engine.register_fn("sleep", |_: INT| forbidden::<()>("sleep"));
+    engine.register_fn("sleep", |_: FLOAT| forbidden::<()>("sleep"));
+    engine.set_max_operations(OPERATIONS).set_max_call_levels(DEPTH).set_max_expr_depths(48, 32);
+    engine.set_max_string_size(TEXT).set_max_array_size(ENTRIES).set_max_map_size(ENTRIES);
+    engine.set_max_modules(0).set_max_functions(64).set_max_variables(64);
+    engine.set_fail_on_invalid_map_property(true).set_strict_variables(true);
+    engine.on_progress(|operations| {
+        let late = operations % 64 == 0 && UNTIL.get().is_some_and(|until| Instant::now() >= until);
+        late.then(|| Dynamic::from(TOO_LONG))
+    });
+    check_every_use(&mut engine);
+    bound_replacements(&mut engine);
+    mix_decimals_and_floats(&mut engine);
+    time::register(&mut engine);
+    engine
+}
+
+fn register_packages(engine: &mut Engine) {
+    LanguageCorePackage::new().register_into_engine(engine);
+    ArithmeticPackage::new().register_into_engine(engine);
+    BasicStringPackage::new().register_into_engine(engine);
+    BasicIteratorPackage::new().register_into_engine(engine);
+    BasicFnPackage::new().register_into_engine(engine);
+    LogicPackage::new().register_into_engine(engine);
+    BasicMathPackage::new().register_into_engine(engine);
+    BasicArrayPackage::new().register_into_engine(engine);
+    BasicMapPackage::new().register_into_engine(engine);
+    MoreStringPackage::new().register_into_engine(engine);
+}
+
+fn forbidden<T>(what: &str) -> Fallible<T> {
+    Err(EvalAltResult::ErrorFunctionNotFound(what.into(), Position::NONE).into())
+}
+
+/// Sizes of a variable are checked whenever it is used, which is before it can be copied into itself.
+fn check_every_use(engine: &mut Engine) {
+    #[expect(deprecated, reason = "marked so only because its signature may change between minor versions")]
+    engine.on_var(|name, _, context| {
+        match context.scope().get(name) {
+            Some(value) if value.is_map() || value.is_array() => {
+                context.engine().ensure_data_size_within_limits(value)?;
+            }
+            _ => {}
+        }
+        Ok(None)
+    });
+}
+
+/// The engine checks a text's size only after it has been made; replacing can make it a million times
+/// longer at once.
+fn bound_replacements(engine: &mut Engine) {
+    fn replaced(text: &mut ImmutableString, find: &str, by: &str) -> Fallible<()> {
+        let times = if find.is_empty() { text.chars().count() + 1 } else { text.matches(find).count() };
+        if text.len().saturating_add(times.saturating_mul(by.len())) > TEXT {
+            return Err(EvalAltResult::ErrorDataTooLarge("Length of string".into(), Position::NONE).into());
+        }
+        *text = text.replace(find, by).into();
+        Ok(())
+    }
+    engine.register_fn("replace", |text: &mut ImmutableString, find: &str, by: &str| replaced(text, find, by));
+    engine.register_fn("replace", |text: &mut ImmutableString, find: char, by: &str| {
+        replaced(text, find.encode_utf8(&mut [0; 4]), by)
+    });
+    engine.register_fn("replace", |text: &mut ImmutableString, find: &str, by: char| {
+        replaced(text, find, by.encode_utf8(&mut [0; 4]))
+    });
+    engine.register_fn("replace", |text: &mut ImmutableString, find: char, by: char| {
+        replaced(text, find.encode_utf8(&mut [0; 4]), by.encode_utf8(&mut [0; 4]))
+    });
+}
+
+fn exact(float: FLOAT) -> Fallible<Decimal> {
+    let message = "a number is too large or too small to calculate with exactly";
+    Decimal::from_f64(float).ok_or_else(|| EvalAltResult::ErrorArithmetic(message.into(), Position::NONE).into())
+}
+
+/// Amounts are exact decimals and `0.5` in a script is a float. Without these, comparing the two would be
+/// false without a word.
+fn mix_decimals_and_floats(engine: &mut Engine) {
+    macro_rules! compare {
+        ($($sign:literal $operator:tt),*) => {$(
+            engine.register_fn($sign, |a: Decimal, b: FLOAT| exact(b).map(|b| a $operator b));
+            engine.register_fn($sign, |a: FLOAT, b: Decimal| exact(a).map(|a| a $operator b));
+        )*};
+    }
+    compare!("<" <, "<=" <=, ">" >, ">=" >=, "==" ==, "!=" !=);
+    macro_rules! calculate {
+        ($($sign:literal $checked:ident),*) => {$(
+            engine.register_fn($sign, |a: Decimal, b: FLOAT| exact(b).and_then(|b| a.$checked(b).ok_or_else(overflow)));
+            engine.register_fn($sign, |a: FLOAT, b: Decimal| exact(a).and_then(|a| a.$checked(b).ok_or_else(overflow)));
+        )*};
+    }
+    calculate!("+" checked_add, "-" checked_sub, "*" checked_mul, "/" checked_div);
+}
+
+fn overflow() -> Box<EvalAltResult> {
+    EvalAltResult::ErrorArithmetic("overflow".into(), Position::NONE).into()
+}

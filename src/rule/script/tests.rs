@@ -1,0 +1,129 @@
+use super::*;
+use crate::model::Value;
+use jiff::tz::TimeZone;
+use std::collections::BTreeMap;
+
+fn facts() -> Facts {
+    let record = [
+        ("tier", Value::Text("vip".into())),
+        ("total", Value::Decimal("1234.10".parse().unwrap())),
+        ("orders", Value::Int(3)),
+        ("closed", Value::Null),
+        ("seen_at", Value::Instant("2026-08-01T22:30:00Z".parse().unwrap())),
+        ("renews_on", Value::Date("2026-12-01".parse().unwrap())),
+        ("tags", Value::Json(serde_json::json!(["a", "b"]))),
+    ];
+    Facts {
+        key: "4711".into(),
+        conditions: vec![],
+        only_at_entry: vec![],
+        goal: None,
+        exit_when: vec![],
+        cases: BTreeMap::new(),
+        record: record.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        date: None,
+        recipients: BTreeMap::new(),
+        zone: TimeZone::get("Europe/Vienna").unwrap(),
+    }
+}
+
+fn compile(text: &str) -> Result<Script, Vec<String>> {
+    let file = Arc::new(SourceFile { path: "scripts/a.rhai".into(), text: text.into() });
+    Script::compile(&file, &facts()).map_err(|findings| findings.iter().map(ToString::to_string).collect())
+}
+
+fn now() -> Timestamp {
+    "2026-11-01T12:00:00Z".parse().unwrap()
+}
+
+fn holds(condition: &str) -> Result<bool, String> {
+    let script = compile(&format!("fn eligible(record, now) {{ {condition} }}")).map_err(|f| f.join("\n"))?;
+    script.eligible(&facts(), now()).map_err(|error| error.to_string())
+}
+
+#[test]
+fn records_have_exact_amounts_and_real_dates() {
+    for condition in [
+        "record.total == 1234.1",
+        "record.total > 1234.09 && 1234.2 > record.total",
+        "record.total * 3 == 3702.3",
+        "record.total / record.orders > 411",
+        "record.closed == ()",
+        "record.tags.contains(\"a\")",
+        "now.days_since(record.seen_at) == 91",
+        "record.seen_at.days_since(now) == -91",
+        "record.seen_at.date == date(\"2026-08-02\")",
+        "record.seen_at < \"2026-08-03\" && record.seen_at < now",
+        "now.days_until(record.renews_on) == 30",
+        "record.renews_on > now && record.renews_on.month == 12 && record.renews_on.weekday == 2",
+        "record.renews_on.minus_days(30) == \"2026-11-01\"",
+        "record.key == \"4711\"",
+    ] {
+        assert_eq!(holds(condition), Ok(true), "{condition}");
+    }
+    assert!(holds("record.renews_on > \"soon\"").unwrap_err().contains("not a date"));
+}
+
+#[test]
+fn enrich_returns_json() {
+    let text = "fn enrich(record, now) { #{ discount: if record.tier == \"vip\" { 20 } else { 10 }, half: record.total / 2, until: now.plus_days(7), day: record.renews_on } }";
+    let script = compile(text).unwrap();
+    let extra = script.enrich(&facts(), now()).unwrap().unwrap();
+    let expected =
+        serde_json::json!({"discount": 20, "half": "617.05", "until": "2026-11-08T12:00:00Z", "day": "2026-12-01"});
+    assert_eq!(extra.as_object().unwrap().len(), 4);
+    for (name, value) in expected.as_object().unwrap() {
+        assert_eq!(&extra[name], value, "{name}");
+    }
+    assert_eq!(script.eligible(&facts(), now()), Ok(true));
+}
+
+#[test]
+fn typos_are_findings_with_place_and_suggestion_in_every_branch() {
+    let text = "fn eligible(record, now) {\n  if record.tier == \"gold\" { record.totl > 5 } else { true }\n}";
+    let findings = compile(text).unwrap_err();
+    assert_eq!(
+        findings,
+        ["scripts/a.rhai:2:37: error[script.unknown-field]: `record` has no `totl` (did you mean `total`?)"]
+    );
+    assert!(
+        compile("fn eligibel(record, now) { true }").unwrap_err()[0].contains("did you mean `eligible(record, now)`?")
+    );
+    assert!(compile("fn eligible(record) { true }").unwrap_err()[0].contains("with 1 parameters"));
+    assert!(compile("fn other(x) { true }").unwrap_err()[0].contains("script.no-function"));
+    assert!(compile("fn eligible(record, now) { 5 }").unwrap_err()[0].contains("must return true or false"));
+    assert!(compile("fn eligible(record, now) { nope }").unwrap_err()[0].contains("nope"));
+    assert!(
+        compile("fn eligible(record, now) { record.tier.nope() }").unwrap_err()[0]
+            .contains("there is no function `nope")
+    );
+    let syntax = &compile("fn eligible(record, now) {\n  record.tier ==\n}").unwrap_err()[0];
+    assert!(syntax.starts_with("scripts/a.rhai:3:1: error[script.syntax]"), "{syntax}");
+}
+
+#[test]
+fn errors_never_carry_values() {
+    let text = "fn eligible(record, now) { if record.orders == 99 { throw record.tier } true }";
+    let script = compile(text).unwrap();
+    let mut other = facts();
+    other.record.insert("orders".into(), Value::Int(99));
+    other.record.insert("tier".into(), Value::Text("secret".into()));
+    let error = script.eligible(&other, now()).unwrap_err();
+    assert_eq!(error.to_string(), "scripts/a.rhai:1: it threw an error");
+}
+
+#[test]
+fn a_field_that_vanishes_later_is_an_error_with_its_line() {
+    let script = compile("fn eligible(record, now) {\n  record.tier == \"vip\"\n}").unwrap();
+    let mut other = facts();
+    other.record.remove("tier");
+    other.record.insert("tiers".into(), Value::Int(1));
+    let error = script.eligible(&other, now()).unwrap_err();
+    assert_eq!(error.to_string(), "scripts/a.rhai:2: `record` has no `tier`; did you mean `tiers`?");
+}
+
+#[test]
+fn fields_named_tells_what_to_fetch() {
+    let named = fields_named("fn eligible(r, now) { is_vip(r) && r.total > 1 } fn is_vip(x) { x.tier == \"a.b\" }");
+    assert_eq!(named.into_iter().collect::<Vec<_>>(), ["tier", "total"]);
+}

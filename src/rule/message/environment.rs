@@ -6,6 +6,8 @@ use std::borrow::Cow;
 
 /// Instructions one rendering may take: some thousand times what a long mail needs.
 const FUEL: u64 = 200_000;
+/// How deep includes and macros may call each other.
+const DEPTH: usize = 16;
 /// How values are printed into Markdown and HTML: see [`guard`].
 const GUARDED: AutoEscape = AutoEscape::Custom(Cow::Borrowed("guarded"));
 /// Templates whose name carries this print values as they are: subjects, addresses, lines in rules.
@@ -15,6 +17,10 @@ pub(super) fn new() -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_fuel(Some(FUEL));
+    environment.set_recursion_limit(DEPTH);
+    // Fuel counts instructions, not bytes: these would let a few of them fill the memory. (What an author
+    // concatenates line by line stays possible; the service's memory limit stands behind it.)
+    environment.remove_global("namespace");
     // Keeps the range of a failing expression, which errors quote. Its dump of variables is never shown.
     environment.set_debug(true);
     environment.set_auto_escape_callback(|name| if name.contains(UNESCAPED) { AutoEscape::None } else { GUARDED });

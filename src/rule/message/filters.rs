@@ -16,6 +16,10 @@ pub(super) fn install(environment: &mut Environment<'_>) {
     environment.add_filter("money", money);
     environment.add_filter("default", default);
     environment.add_filter("d", default);
+    for unbounded in ["indent", "batch", "slice", "replace"] {
+        environment.remove_filter(unbounded);
+    }
+    environment.add_filter("replace", replace);
     // Each of these makes text that is printed as it stands, which would let a value become HTML.
     for raw in ["safe", "escape", "e", "tojson"] {
         environment.remove_filter(raw);
@@ -84,6 +88,15 @@ fn money(value: &Value, currency: Option<&str>, options: Kwargs) -> Result<Strin
         out.push_str(cents);
     }
     Ok(out)
+}
+
+/// As usual, but never to more than a mail may hold.
+fn replace(text: &str, from: &str, to: &str) -> Result<String, Error> {
+    let times = if from.is_empty() { text.chars().count() + 1 } else { text.matches(from).count() };
+    if text.len().saturating_add(times.saturating_mul(to.len())) > super::LONGEST {
+        return Err(problem("`replace` would make the text too long"));
+    }
+    Ok(text.replace(from, to))
 }
 
 fn amount(value: &Value) -> Option<Decimal> {

@@ -66,11 +66,11 @@ fn records_have_exact_amounts_and_real_dates() {
 
 #[test]
 fn enrich_returns_json() {
-    let text = "fn enrich(record, now) { #{ discount: if record.tier == \"vip\" { 20 } else { 10 }, half: record.total / 2, until: now.plus_days(7), day: record.renews_on } }";
+    let text = "fn enrich(record, now) { #{ discount: if record.tier == \"vip\" { 20 } else { 10 }, half: record.total / 2, ends: now.plus_days(7), day: record.renews_on } }";
     let script = compile(text).unwrap();
     let extra = script.enrich(&facts(), now()).unwrap().unwrap();
     let expected =
-        serde_json::json!({"discount": 20, "half": "617.05", "until": "2026-11-08T12:00:00Z", "day": "2026-12-01"});
+        serde_json::json!({"discount": 20, "half": "617.05", "ends": "2026-11-08T12:00:00Z", "day": "2026-12-01"});
     assert_eq!(extra.as_object().unwrap().len(), 4);
     for (name, value) in expected.as_object().unwrap() {
         assert_eq!(&extra[name], value, "{name}");

@@ -144,7 +144,7 @@ async fn prepare(rule: &CompiledRule, source: &dyn Source, now: Timestamp) -> Re
 pub fn probes(rule: &CompiledRule, now: Timestamp) -> Vec<Statement> {
     let hour_ago = now.checked_sub(SignedDuration::from_hours(1)).unwrap_or(now);
     let mut statements = rule.crossings(Reach::Crossed(Window { after: hour_ago, until: now, now }));
-    statements.push(rule.facts(&[Subject { key: Key::from("0"), since: Some(now) }], now));
+    statements.push(rule.facts(&[Subject { key: Key::from("0"), since: Some(now), entered: Some(now) }], now));
     statements
 }
 

@@ -1,5 +1,6 @@
 //! The local mailbox folder: every mail the daemon writes is a real MIME file in it.
 
+use crate::model::DeliveryId;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::io;
@@ -30,6 +31,12 @@ pub fn mails(folder: &Path) -> io::Result<Vec<Mail>> {
     }
     files.sort();
     files.into_iter().map(|file| Ok(read(&std::fs::read_to_string(&file)?, file))).collect()
+}
+
+/// The mail of a delivery: its id is part of the Message-ID and of the file's name.
+pub fn find(folder: &Path, delivery: DeliveryId) -> io::Result<Option<Mail>> {
+    let id = delivery.to_string();
+    Ok(mails(folder)?.into_iter().find(|mail| mail.message_id.contains(&id)))
 }
 
 fn read(text: &str, file: PathBuf) -> Mail {

@@ -35,6 +35,21 @@ pub struct TaskRow {
     pub assignee: Option<String>,
 }
 
+const TASKS: &str = "SELECT t.ref, t.title, t.due_date, t.status, u.first_name || ' ' || u.last_name AS assignee \
+     FROM tasks t LEFT JOIN task_people p ON p.task_id = t.id LEFT JOIN users u ON u.id = p.user_id";
+
+impl TaskRow {
+    fn read(row: &sqlx::sqlite::SqliteRow) -> Result<Self, CrmError> {
+        Ok(Self {
+            reference: row.try_get("ref")?,
+            title: row.try_get("title")?,
+            due: row.try_get("due_date")?,
+            status: row.try_get("status")?,
+            assignee: row.try_get("assignee")?,
+        })
+    }
+}
+
 impl Crm {
     /// Opens the database, and makes and fills it if it isn't there yet.
     pub async fn open(path: &Path, world: &World) -> Result<Self, CrmError> {
@@ -112,23 +127,22 @@ impl Crm {
 
     /// The tasks nudged has put into the CRM, oldest first.
     pub async fn tasks(&self) -> Result<Vec<TaskRow>, CrmError> {
-        let rows = sqlx::query(
-            "SELECT t.ref, t.title, t.due_date, t.status, u.first_name || ' ' || u.last_name AS assignee \
-             FROM tasks t LEFT JOIN task_people p ON p.task_id = t.id LEFT JOIN users u ON u.id = p.user_id \
-             WHERE t.created_by = 'nudged' ORDER BY t.created_at, t.rowid",
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        let read = |row: &sqlx::sqlite::SqliteRow| {
-            Ok(TaskRow {
-                reference: row.try_get("ref")?,
-                title: row.try_get("title")?,
-                due: row.try_get("due_date")?,
-                status: row.try_get("status")?,
-                assignee: row.try_get("assignee")?,
-            })
-        };
-        rows.iter().map(read).collect()
+        let sql = format!("{TASKS} WHERE t.created_by = 'nudged' ORDER BY t.created_at, t.rowid");
+        let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(&self.pool).await?;
+        rows.iter().map(TaskRow::read).collect()
+    }
+
+    /// The task with this reference.
+    pub async fn task(&self, reference: &str) -> Result<Option<TaskRow>, CrmError> {
+        let sql = format!("{TASKS} WHERE t.ref = ?");
+        let row = sqlx::query(AssertSqlSafe(sql)).bind(reference).fetch_optional(&self.pool).await?;
+        row.as_ref().map(TaskRow::read).transpose()
+    }
+
+    /// Kind and score of an answer.
+    pub async fn rating(&self, answer: &str) -> Result<Option<(String, i64)>, CrmError> {
+        let sql = "SELECT kind, rating FROM surveys WHERE id = ?";
+        Ok(sqlx::query_as(sql).bind(answer.parse::<i64>().ok()).fetch_optional(&self.pool).await?)
     }
 
     pub async fn close(&self) {

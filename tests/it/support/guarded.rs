@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -32,7 +32,15 @@ pub struct Guarded {
 impl Guarded {
     /// Runs `command` under guard, in the directory `dir` which is removed with it.
     pub fn start(dir: PathBuf, stop_signal: &str, command: &Command) -> Self {
-        let mut shell = Command::new("sh");
+        Self::start_in(Command::new("sh"), dir, stop_signal, command)
+    }
+
+    /// The same, for the one server that only root can run.
+    pub fn start_as_root(dir: PathBuf, stop_signal: &str, command: &Command) -> Self {
+        Self::start_in(as_root(Path::new("sh")), dir, stop_signal, command)
+    }
+
+    fn start_in(mut shell: Command, dir: PathBuf, stop_signal: &str, command: &Command) -> Self {
         shell.args(["-c", GUARD, "guard"]).arg(&dir).arg(stop_signal).arg(command.get_program());
         shell.args(command.get_args()).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         for (name, value) in command.get_envs() {
@@ -88,8 +96,7 @@ pub enum Account {
 
 impl Account {
     pub fn for_server(preferred: &str) -> Self {
-        let ours = fs::metadata("/proc/self").map(|metadata| std::os::unix::fs::MetadataExt::uid(&metadata));
-        if ours.expect("/proc is mounted") != 0 {
+        if !is_root() {
             return Self::Ours;
         }
         [preferred, "nobody"].into_iter().find_map(Self::named).expect("the account `nobody` exists everywhere")
@@ -127,6 +134,20 @@ impl Account {
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("the directory is ours");
         dir.keep()
     }
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").expect("/proc is mounted").uid() == 0
+}
+
+/// A command that runs `program` as root, through sudo (which must not ask) if need be.
+pub fn as_root(program: &Path) -> Command {
+    if is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("sudo");
+    command.arg("-n").arg(program);
+    command
 }
 
 /// The path of a server's program; a missing one fails the test with the command that installs it.

@@ -7,6 +7,7 @@ mod guarded;
 mod http;
 mod mariadb;
 mod postgres;
+mod smtp;
 mod wait;
 
 pub use clock::{instant, test_clock};
@@ -14,4 +15,5 @@ pub use database::Database;
 pub use http::{HttpReceiver, Received, Reply, http_receiver};
 pub use mariadb::mariadb;
 pub use postgres::postgres;
+pub use smtp::{SmtpServer, SmtpSink, smtp, smtp_sink};
 pub use wait::{poll_until, wait_until};

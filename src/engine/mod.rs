@@ -1,6 +1,40 @@
 //! Evaluate, sweep, dispatch, rescue, rehearse.
 //!
 //! Speaks to the outside only through the traits in [`port`]. Test, preview, explain and live run this
-//! code with another clock, source or sender.
+//! code with another clock, source or sender. One verb per service:
+//!
+//! - [`Sweeper`](sweep::Sweeper) finds who newly matches a rule and enters them in the ledger;
+//! - [`Dispatcher`](dispatch::Dispatcher) runs due steps: decides on fresh facts, sends, settles;
+//! - [`scheduler`] says when the next sweep of each rule is due;
+//! - [`rescuer`] takes back what a dead process held;
+//! - [`preview`] answers who would match now, and writes nothing.
 
+mod adopt;
+mod cadence;
+mod context;
+mod core;
+mod error;
+mod evaluate;
+mod event;
+mod health;
+mod lateness;
+mod preview;
+mod pulse;
+mod rescuer;
+mod scheduler;
+mod settings;
+mod task_writer;
+mod versions;
+
+pub mod dispatch;
 pub mod port;
+pub mod sweep;
+
+pub use self::core::{Engine, Parts, Senders};
+pub use dispatch::Dispatched;
+pub use error::EngineError;
+pub use event::{Decided, Event};
+pub use preview::{Preview, PreviewMatch, PreviewMessage, PreviewScope, preview};
+pub use settings::Settings;
+pub use sweep::{SweepReport, Swept};
+pub use task_writer::TaskWriter;

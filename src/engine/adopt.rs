@@ -1,0 +1,106 @@
+//! Bringing the state in line with a new generation, and counting what fresh baselines leave out.
+
+use super::context::{Context, tenants_of};
+use super::error::EngineError;
+use super::event::Event;
+use super::port::{Adoption, RuleState, RuleStatus};
+use crate::model::{Lane, RuleId, Tenant};
+use crate::rule::CompiledRule;
+use crate::rule::checked::{Backfill, Mode};
+use crate::rule::generation::Generation;
+use futures::TryStreamExt;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use std::collections::HashSet;
+
+/// Before any CRM: where `backfill: all` begins. Not `Timestamp::MIN`, which no database can hold.
+const BEGINNING: Timestamp = Timestamp::constant(-2_208_988_800, 0);
+
+/// Brings rule states in line with the generation. Returns the rules that got a fresh baseline.
+pub(super) async fn adopt(
+    context: &Context,
+    generation: &Generation,
+) -> Result<Vec<(RuleId, Lane, Tenant)>, EngineError> {
+    // The source's clock rules its windows; when it is away ours is close enough for a baseline.
+    let now = match context.source.now().await {
+        Ok(now) => now,
+        Err(error) => {
+            if let Some(event) = context.health.failed(&error) {
+                context.announce(|| event);
+            }
+            context.clock.now()
+        }
+    };
+    let tenants = tenants_of(&generation.catalog);
+    let zone = &generation.catalog.time_zone;
+    let running = generation.rules.values();
+    let adoptions: Vec<Adoption> =
+        running.flat_map(|rule| tenants.iter().map(move |tenant| adoption(rule, tenant, zone, now))).collect();
+    let adopted = context.store.adopt(&adoptions, now).await?;
+    let baselined: Vec<RuleId> = adopted.baselined.iter().map(|(rule, ..)| rule.clone()).collect();
+    context.announce(|| Event::GenerationAdopted {
+        hash: generation.hash.clone(),
+        rules: generation.rules.len(),
+        baselined,
+        removed: adopted.removed.clone(),
+    });
+    Ok(adopted.baselined)
+}
+
+fn adoption(rule: &CompiledRule, tenant: &Tenant, zone: &TimeZone, now: Timestamp) -> Adoption {
+    let checked = &rule.rule;
+    Adoption {
+        rule: checked.id.clone(),
+        was: checked.was.clone(),
+        // A paused rule keeps the standing of the lane it will most likely wake in.
+        lane: if checked.mode == Mode::Shadow { Lane::Shadow } else { Lane::Live },
+        tenant: tenant.clone(),
+        version: rule.version.clone(),
+        definition: rule.definition.clone(),
+        text: rule.text.to_string(),
+        baseline: match checked.backfill {
+            Backfill::None => now,
+            Backfill::Since(period) => period.before(now, zone),
+            Backfill::All => BEGINNING,
+        },
+    }
+}
+
+/// Counts what each fresh baseline left out. A courtesy to people: failures are left for the next reload.
+pub(super) async fn count_left_out(context: &Context, generation: &Generation, baselined: &[(RuleId, Lane, Tenant)]) {
+    let Ok(states) = context.store.rule_states().await else { return };
+    for (id, lane, tenant) in baselined {
+        let Some(rule) = generation.rules.get(id) else { continue };
+        let state = states.iter().find(|state| state.rule == *id && state.lane == *lane && state.tenant == *tenant);
+        let Some(baseline) = state.map(|state| state.baseline).filter(|baseline| *baseline > BEGINNING) else {
+            continue;
+        };
+        let Some(count) = count(context, tenant, rule.count_until(baseline)).await else { continue };
+        if context.store.set_left_out(id, *lane, tenant, count).await.is_ok() {
+            context.announce(|| Event::LeftOut { rule: id.clone(), lane: *lane, tenant: tenant.clone(), count });
+        }
+    }
+}
+
+async fn count(context: &Context, tenant: &Tenant, statement: crate::rule::statement::Statement) -> Option<u64> {
+    let mut rows = context.source.rows(tenant, statement);
+    read_count(&rows.try_next().await.ok()??)
+}
+
+/// The number in the only cell of a `count(*)` row, whatever integer type the database chose.
+pub(super) fn read_count(row: &crate::rule::statement::Row) -> Option<u64> {
+    use crate::model::Value;
+    match row.0.first()? {
+        Value::Int(count) => u64::try_from(*count).ok(),
+        Value::Decimal(count) => count.to_string().parse().ok(),
+        Value::Float(count) if *count >= 0.0 => Some(*count as u64),
+        Value::Text(count) => count.parse().ok(),
+        _ => None,
+    }
+}
+
+/// Rules that an operator has paused.
+pub(super) fn paused(states: &[RuleState]) -> HashSet<RuleId> {
+    let paused = states.iter().filter(|state| state.status == RuleStatus::Paused);
+    paused.map(|state| state.rule.clone()).collect()
+}

@@ -1,0 +1,91 @@
+//! What all services of the engine share: the ports, the clock, the settings and the event channel.
+
+use super::core::Senders;
+use super::error::EngineError;
+use super::event::Event;
+use super::health::SourceHealth;
+use super::pulse::Pulse;
+use super::port::{Owner, Source, Store};
+use super::settings::Settings;
+use super::versions::Versions;
+use crate::catalog::Catalog;
+use crate::model::{Clock, Lane, RuleId, Tenant};
+use crate::rule::CompiledRule;
+use crate::rule::checked::Mode;
+use crate::rule::generation::Generation;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{Notify, broadcast, watch};
+
+pub(super) struct Context {
+    pub clock: Arc<dyn Clock>,
+    pub source: Arc<dyn Source>,
+    pub store: Arc<dyn Store>,
+    pub senders: Senders,
+    pub generation: watch::Receiver<Option<Arc<Generation>>>,
+    pub owner: Owner,
+    pub settings: Settings,
+    pub events: broadcast::Sender<Event>,
+    pub health: SourceHealth,
+    pub versions: Versions,
+    /// Rung when rows may have become due through this process.
+    pub due: Notify,
+    pub pulse: Pulse,
+    paused: Mutex<HashSet<RuleId>>,
+}
+
+impl Context {
+    #[expect(clippy::too_many_arguments, reason = "called once, with named parts, by the engine's constructor")]
+    pub fn new(
+        clock: Arc<dyn Clock>,
+        source: Arc<dyn Source>,
+        store: Arc<dyn Store>,
+        senders: Senders,
+        generation: watch::Receiver<Option<Arc<Generation>>>,
+        owner: Owner,
+        settings: Settings,
+        events: broadcast::Sender<Event>,
+    ) -> Self {
+        let health = SourceHealth::default();
+        let versions = Versions::default();
+        let paused = Mutex::default();
+        let due = Notify::new();
+        let pulse = Pulse::default();
+        Self { clock, source, store, senders, generation, owner, settings, events, health, versions, due, pulse, paused }
+    }
+
+    /// Builds the event only when somebody listens.
+    pub fn announce(&self, event: impl FnOnce() -> Event) {
+        if self.events.receiver_count() > 0 {
+            // A send fails only when the last listener has just left.
+            let _ = self.events.send(event());
+        }
+    }
+
+    pub fn generation(&self) -> Result<Arc<Generation>, EngineError> {
+        self.generation.borrow().clone().ok_or(EngineError::NoGeneration)
+    }
+
+    /// Operators' pauses, as last read from the register.
+    pub fn set_paused(&self, paused: HashSet<RuleId>) {
+        *self.paused.lock().unwrap_or_else(PoisonError::into_inner) = paused;
+    }
+
+    pub fn is_paused(&self, rule: &RuleId) -> bool {
+        self.paused.lock().unwrap_or_else(PoisonError::into_inner).contains(rule)
+    }
+}
+
+/// The lane a rule's matches go to; `None` while its file says `paused`.
+pub(super) fn lane_of(rule: &CompiledRule) -> Option<Lane> {
+    match rule.rule.mode {
+        Mode::Live => Some(Lane::Live),
+        Mode::Shadow => Some(Lane::Shadow),
+        Mode::Paused => None,
+    }
+}
+
+/// The catalog's tenants; one nameless tenant where it has none.
+pub(super) fn tenants_of(catalog: &Catalog) -> Vec<Tenant> {
+    catalog.tenants.as_ref().map_or_else(|| vec![Tenant::from("")], |tenants| tenants.names.clone())
+}

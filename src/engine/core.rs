@@ -1,0 +1,161 @@
+//! The engine as the service, the demo and tests hold it: put together once, run until told to stop, or
+//! stepped by hand.
+
+use super::adopt;
+use super::context::{Context, tenants_of};
+use super::dispatch::{Dispatched, Dispatcher};
+use super::error::EngineError;
+use super::event::Event;
+use super::port::{Owner, Rescued, Sender, Source, Store};
+use super::rescuer;
+use super::scheduler::{self, Scheduler};
+use super::settings::Settings;
+use super::sweep::{Sweeper, Swept};
+use crate::model::{Clock, RuleId};
+use crate::rule::generation::Generation;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Mutex, broadcast, watch};
+
+/// Everything the engine is made of.
+pub struct Parts {
+    pub clock: Arc<dyn Clock>,
+    pub source: Arc<dyn Source>,
+    pub store: Arc<dyn Store>,
+    pub senders: Senders,
+    /// The running generation; a new one is adopted as soon as it is sent.
+    pub generation: watch::Receiver<Option<Arc<Generation>>>,
+    /// A node and its boot.
+    pub owner: Owner,
+    pub settings: Settings,
+}
+
+/// One sender per kind of action.
+#[derive(Clone)]
+pub struct Senders {
+    pub email: Arc<dyn Sender>,
+    pub webhook: Arc<dyn Sender>,
+    pub task: Arc<dyn Sender>,
+}
+
+pub struct Engine {
+    context: Arc<Context>,
+    sweeper: Arc<Sweeper>,
+    dispatcher: Arc<Dispatcher>,
+    /// Hash of the generation that the state was last brought in line with.
+    adopted: Mutex<Option<String>>,
+}
+
+/// Enough for a feed that looks away for a moment.
+const EVENTS_KEPT: usize = 16_384;
+
+impl Engine {
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let Parts { clock, source, store, senders, generation, owner, settings } = parts;
+        let events = broadcast::Sender::new(EVENTS_KEPT);
+        let context =
+            Arc::new(Context::new(clock, source, store, senders, generation, owner, settings, events));
+        let sweeper = Arc::new(Sweeper::new(Arc::clone(&context)));
+        let dispatcher = Arc::new(Dispatcher::new(Arc::clone(&context)));
+        Self { context, sweeper, dispatcher, adopted: Mutex::default() }
+    }
+
+    /// Listens to what happens from now on.
+    #[must_use]
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.context.events.subscribe()
+    }
+
+    /// How long ago the slowest of the engine's loops last turned: for a watchdog.
+    #[must_use]
+    pub fn idle_for(&self) -> Duration {
+        self.context.pulse.age()
+    }
+
+    /// Tells the engine that another part of the process has made deliveries due.
+    pub fn wake(&self) {
+        self.context.due.notify_one();
+    }
+
+    /// Sweeps, sends and rescues until `shutdown` turns true (or its sender is gone), then drains what is
+    /// under way within the deadline of the settings and gives the rest back.
+    pub async fn run(&self, shutdown: watch::Receiver<bool>) {
+        if let Err(error) = self.rescue().await {
+            self.context.announce(|| Event::StateFailed { reason: error.to_string() });
+        }
+        let scheduler = Scheduler::new(Arc::clone(&self.context), Arc::clone(&self.sweeper));
+        let mut stop = shutdown.clone();
+        let serving = async {
+            tokio::join!(scheduler.run(shutdown.clone()), self.dispatcher.run(shutdown.clone()));
+        };
+        let rescuing = async {
+            tokio::select! {
+                () = rescuer::run(&self.context) => {}
+                _ = stop.wait_for(|stop| *stop) => {}
+            }
+        };
+        tokio::join!(serving, rescuing);
+
+
+    }
+
+    /// Brings the state in line with the running generation, unless that was done.
+    pub async fn adopt(&self) -> Result<Arc<Generation>, EngineError> {
+        let generation = self.context.generation()?;
+        let mut adopted = self.adopted.lock().await;
+        if adopted.as_ref() != Some(&generation.hash) {
+            let baselined = adopt::adopt(&self.context, &generation).await?;
+            *adopted = Some(generation.hash.clone());
+            adopt::count_left_out(&self.context, &generation, &baselined).await;
+        }
+        let states = self.context.store.rule_states().await?;
+        self.context.set_paused(adopt::paused(&states));
+        Ok(generation)
+    }
+
+    /// Sweeps one rule now, whenever it is due, for every tenant.
+    pub async fn sweep_rule(&self, rule: &RuleId) -> Result<Vec<Swept>, EngineError> {
+        let generation = self.adopt().await?;
+        let compiled = generation.rules.get(rule).ok_or_else(|| EngineError::NoSuchRule(rule.clone()))?;
+        let mut swept = Vec::new();
+        for tenant in tenants_of(&generation.catalog) {
+            swept.push(self.sweeper.sweep(&generation, compiled, &tenant).await?);
+        }
+        Ok(swept)
+    }
+
+    /// Sweeps, one after another, every rule that is due at the clock's now.
+    pub async fn sweep_due(&self) -> Result<Vec<Swept>, EngineError> {
+        let generation = self.adopt().await?;
+        let states = self.context.store.rule_states().await?;
+        let now = self.context.clock.now();
+        let mut swept = Vec::new();
+        for (rule, tenant, due) in scheduler::timetable(&generation, &states) {
+            if due <= now {
+                swept.push(self.sweeper.sweep(&generation, &rule, &tenant).await?);
+            }
+        }
+        Ok(swept)
+    }
+
+    /// Runs every step that is due at the clock's now, and those they make due, until none is left.
+    pub async fn dispatch_due(&self) -> Result<Dispatched, EngineError> {
+        self.adopt().await?;
+        self.dispatcher.drain().await
+    }
+
+    /// Takes back what dead processes held.
+    pub async fn rescue(&self) -> Result<Rescued, EngineError> {
+        rescuer::rescue(&self.context).await
+    }
+
+    /// When the next step or sweep is due; for a clock that jumps from event to event.
+    pub async fn next_due(&self) -> Result<Option<jiff::Timestamp>, EngineError> {
+        let generation = self.adopt().await?;
+        let states = self.context.store.rule_states().await?;
+        let sweeps = scheduler::timetable(&generation, &states).into_iter().map(|(_, _, due)| due).min();
+        let step = self.context.store.next_due().await?;
+        Ok(sweeps.into_iter().chain(step).min())
+    }
+}

@@ -1,0 +1,155 @@
+//! One kind of action: a queue of finished messages, a marker that commits `sending` ahead of the I/O, and
+//! as many sessions as the sender has.
+//!
+//! At most two messages per session are marked at any moment: one under way, one ready. That bounds what a
+//! crash leaves in doubt. A place is free again only once the outcome is committed.
+
+use super::outcome::{Try, after};
+use super::settler::Settler;
+use super::work::{Parcel, Verdict};
+use crate::engine::context::Context;
+use crate::engine::port::{Mark, Sender};
+use rand::RngExt;
+use std::sync::Arc;
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+#[derive(Clone)]
+pub struct Channel {
+    pub queue: mpsc::Sender<Parcel>,
+}
+
+struct Marker {
+    context: Arc<Context>,
+    settler: Settler,
+    places: Arc<Semaphore>,
+    at_once: usize,
+    work: mpsc::Sender<(Parcel, OwnedSemaphorePermit)>,
+    closing: watch::Receiver<bool>,
+}
+
+struct Session {
+    context: Arc<Context>,
+    settler: Settler,
+    sender: Arc<dyn Sender>,
+    work: Arc<Mutex<mpsc::Receiver<(Parcel, OwnedSemaphorePermit)>>>,
+}
+
+impl Channel {
+    /// Once `closing` turns true, what is not marked yet is given back instead of sent.
+    pub fn start(
+        context: &Arc<Context>,
+        settler: &Settler,
+        sender: &Arc<dyn Sender>,
+        closing: watch::Receiver<bool>,
+        tasks: &mut JoinSet<()>,
+    ) -> Self {
+        let sessions = sender.sessions().max(1);
+        let at_once = sessions * 2;
+        let (queue, parcels) = mpsc::channel((at_once * 2).max(64));
+        let (work, marked) = mpsc::channel(at_once);
+        let marker = Marker {
+            context: Arc::clone(context),
+            settler: settler.clone(),
+            places: Arc::new(Semaphore::new(at_once)),
+            at_once,
+            work,
+            closing,
+        };
+        tasks.spawn(marker.run(parcels));
+        let marked = Arc::new(Mutex::new(marked));
+        for _ in 0..sessions {
+            let session = Session {
+                context: Arc::clone(context),
+                settler: settler.clone(),
+                sender: Arc::clone(sender),
+                work: Arc::clone(&marked),
+            };
+            tasks.spawn(session.run());
+        }
+        Self { queue }
+    }
+}
+
+impl Marker {
+    async fn run(self, mut queue: mpsc::Receiver<Parcel>) {
+        while let Some(first) = queue.recv().await {
+            let Ok(permit) = Arc::clone(&self.places).acquire_owned().await else { return };
+            let mut batch = vec![(first, permit)];
+            while batch.len() < self.at_once {
+                let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() else { break };
+                let Ok(parcel) = queue.try_recv() else { break };
+                batch.push((parcel, permit));
+            }
+            self.mark(batch).await;
+        }
+    }
+
+    async fn mark(&self, batch: Vec<(Parcel, OwnedSemaphorePermit)>) {
+        let closing = *self.closing.borrow();
+        let stale = |parcel: &Parcel| parcel.asked.elapsed() > self.context.settings.facts_age;
+        let (back, ready): (Vec<_>, Vec<_>) = batch.into_iter().partition(|(parcel, _)| closing || stale(parcel));
+        if !back.is_empty() {
+            self.release(back).await;
+        }
+        if ready.is_empty() {
+            return;
+        }
+        let marks = ready.iter().map(|(parcel, _)| Mark {
+            token: parcel.work.claimed.token,
+            delivery: parcel.delivery,
+            repeatable: parcel.repeatable,
+        });
+        // Without the commit there is no send: the rows stay claimed, and their leases end.
+        let Ok(lost) = self.settler.mark(marks.collect()).await else { return };
+        for (parcel, permit) in ready {
+            if !lost.contains(&parcel.work.claimed.token) {
+                // There is room: the queue holds as many as there are places.
+                let _ = self.work.send((parcel, permit)).await;
+            }
+        }
+    }
+
+    /// Stale rows are claimed again at once, with fresh facts.
+    async fn release(&self, back: Vec<(Parcel, OwnedSemaphorePermit)>) {
+        let tokens: Vec<_> = back.iter().map(|(parcel, _)| parcel.work.claimed.token).collect();
+        // What can't be given back comes back by itself when its lease ends.
+        let _ = self.context.store.release(&tokens).await;
+        self.context.due.notify_one();
+    }
+}
+
+impl Session {
+    async fn run(self) {
+        loop {
+            let next = self.work.lock().await.recv().await;
+            let Some((parcel, permit)) = next else { return };
+            self.send(parcel, permit).await;
+        }
+    }
+
+    async fn send(&self, parcel: Parcel, permit: OwnedSemaphorePermit) {
+        let Parcel { work, delivery, kind, repeatable, message, save, zone, .. } = parcel;
+        let started_at = self.context.clock.now();
+        let began = Instant::now();
+        let sent = self.sender.send(message).await;
+        let (took, finished_at) = (began.elapsed(), self.context.clock.now());
+        let tried = Try {
+            rule: &work.rule.rule,
+            node: work.node,
+            number: work.claimed.attempts + 1,
+            max_attempts: self.context.settings.max_attempts,
+            repeatable,
+            at: finished_at,
+            zone: &zone,
+            jitter: rand::rng().random(),
+        };
+        let walked = after(tried, &sent.outcome);
+        let verdict = Verdict { delivery, kind, outcome: sent.outcome, started_at, finished_at, took };
+        let mut finished = work.conclude(&self.context, Some(verdict), walked.then, walked.waits);
+        finished.completion.saved = save.zip(sent.answer);
+        finished.permit = Some(permit);
+        self.settler.finish(finished).await;
+    }
+}

@@ -1,0 +1,97 @@
+//! What a try's outcome means for its outbox row.
+//!
+//! A permanent failure waits for an operator as `dead`: `nudged deliveries retry` sends it again,
+//! `nudged deliveries discard` gives it up and lets the sequence go on. The same holds for a mail whose
+//! outcome is unknown, since sending it again could send it twice. A webhook or a task is repeated under the
+//! same key, which the other side knows to be the same.
+
+use super::walk::{Walked, walk};
+use crate::engine::port::Then;
+use crate::model::{AttemptNumber, DeliveryState, Outcome, backoff};
+use crate::rule::CheckedRule;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+/// The try that came to an end.
+#[derive(Debug, Clone, Copy)]
+pub struct Try<'a> {
+    pub rule: &'a CheckedRule,
+    pub node: usize,
+    pub number: AttemptNumber,
+    pub max_attempts: AttemptNumber,
+    /// Safe to repeat with the same key.
+    pub repeatable: bool,
+    pub at: Timestamp,
+    pub zone: &'a TimeZone,
+    /// In 0..1.
+    pub jitter: f64,
+}
+
+pub fn after(tried: Try<'_>, outcome: &Outcome) -> Walked {
+    let plain = |then| Walked { then, waits: None };
+    match outcome {
+        Outcome::Sent { .. } | Outcome::Recorded | Outcome::Skipped { .. } => {
+            let next = tried.rule.nodes.get(tried.node).and_then(|node| node.next);
+            walk(tried.rule, next, tried.at, tried.zone)
+        }
+        Outcome::Transient { retry_after, .. } => plain(again(tried, *retry_after, DeliveryState::Dead)),
+        Outcome::Unknown { .. } if tried.repeatable => plain(again(tried, None, DeliveryState::Unknown)),
+        Outcome::Unknown { .. } => plain(Then::Park { state: DeliveryState::Unknown }),
+        Outcome::Permanent { .. } => plain(Then::Park { state: DeliveryState::Dead }),
+        Outcome::Postponed { until, .. } => plain(Then::Again { due_at: *until, counts: false }),
+        Outcome::Ended { reason, .. } => plain(Then::End { reason: *reason, at: tried.at }),
+    }
+}
+
+fn again(tried: Try<'_>, asked: Option<Timestamp>, last: DeliveryState) -> Then {
+    if tried.number >= tried.max_attempts {
+        return Then::Park { state: last };
+    }
+    let ours = tried.at.saturating_add(backoff(tried.number, tried.jitter)).unwrap_or(Timestamp::MAX);
+    Then::Again { due_at: asked.map_or(ours, |asked| asked.max(ours)), counts: true }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::dispatch::decide_tests::rule;
+
+    fn tried(rule: &CheckedRule, number: AttemptNumber, repeatable: bool) -> Try<'_> {
+        let at = "2026-11-20T10:00:00Z".parse().unwrap();
+        Try { rule, node: 0, number, max_attempts: 3, repeatable, at, zone: &TimeZone::UTC, jitter: 0.0 }
+    }
+
+    fn transient(retry_after: Option<&str>) -> Outcome {
+        let retry_after = retry_after.map(|text| text.parse().unwrap());
+        Outcome::Transient { reason: "451".into(), retry_after }
+    }
+
+    #[test]
+    fn a_transient_failure_comes_again_until_the_last_try() {
+        let rule = rule();
+        let Then::Again { due_at, counts: true } = after(tried(&rule, 1, false), &transient(None)).then else {
+            panic!("a first failure is tried again")
+        };
+        assert_eq!(due_at, "2026-11-20T10:00:15Z".parse().unwrap());
+        let last = after(tried(&rule, 3, false), &transient(None)).then;
+        assert_eq!(last, Then::Park { state: DeliveryState::Dead });
+    }
+
+    #[test]
+    fn the_other_side_may_ask_for_more_time_but_not_for_less() {
+        let rule = rule();
+        let asked = |text| after(tried(&rule, 1, true), &transient(Some(text))).then;
+        let due = |text: &str| Then::Again { due_at: text.parse().unwrap(), counts: true };
+        assert_eq!(asked("2026-11-20T11:00:00Z"), due("2026-11-20T11:00:00Z"));
+        assert_eq!(asked("2026-11-20T10:00:01Z"), due("2026-11-20T10:00:15Z"));
+    }
+
+    #[test]
+    fn only_what_carries_a_key_is_repeated_in_doubt() {
+        let rule = rule();
+        let doubt = Outcome::Unknown { reason: "timeout after DATA".into() };
+        assert!(matches!(after(tried(&rule, 1, true), &doubt).then, Then::Again { counts: true, .. }));
+        let mail = after(tried(&rule, 1, false), &doubt).then;
+        assert_eq!(mail, Then::Park { state: DeliveryState::Unknown });
+    }
+}

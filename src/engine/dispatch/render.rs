@@ -1,0 +1,139 @@
+//! From a decision to send to the finished message.
+
+use super::decide::address;
+use crate::engine::port::{Claimed, Email, Message, TaskDraft, WebhookCall};
+use crate::model::DeliveryId;
+use crate::rule::CompiledRule;
+use crate::rule::checked::{Action, Task, Webhook};
+use crate::rule::compiled::{Facts, PersonFacts};
+use crate::rule::message::{MessageContext, TemplateError, Templates};
+use jiff::Timestamp;
+use serde_json::{Map, Value as Json, json};
+
+/// What a message is rendered from.
+pub struct Draft<'a> {
+    pub rule: &'a CompiledRule,
+    pub node: usize,
+    pub claimed: &'a Claimed,
+    pub delivery: DeliveryId,
+    pub facts: &'a Facts,
+    pub to: Option<&'a PersonFacts>,
+    pub templates: &'a Templates,
+    pub sender: &'a Json,
+    pub enriched: Option<&'a Json>,
+    pub now: Timestamp,
+}
+
+/// The name of an action's kind in the attempt log.
+pub const fn kind(action: &Action) -> &'static str {
+    match action {
+        Action::Email(_) => "email",
+        Action::Webhook(_) => "webhook",
+        Action::Task(_) => "task",
+    }
+}
+
+/// Safe to repeat with the same key after a crash.
+pub const fn repeatable(action: &Action) -> bool {
+    !matches!(action, Action::Email(_))
+}
+
+impl Draft<'_> {
+    pub fn render(&self, action: &Action) -> Result<Message, TemplateError> {
+        match action {
+            Action::Email(email) => self.email(&email.template).map(Message::Email),
+            Action::Webhook(webhook) => self.webhook(webhook).map(Message::Webhook),
+            Action::Task(task) => self.task(task).map(Message::Task),
+        }
+    }
+
+    fn context(&self) -> MessageContext<'_> {
+        MessageContext {
+            facts: self.facts,
+            to: self.to,
+            occasion: &self.claimed.occasion_data,
+            saved: &self.claimed.saved,
+            sender: self.sender,
+            enriched: self.enriched,
+        }
+    }
+
+    fn email(&self, template: &crate::model::TemplateName) -> Result<Email, TemplateError> {
+        let rendered = self.templates.email(template, &self.context())?;
+        let names = |person: &PersonFacts| {
+            let parts = [person.first_name.as_deref(), person.last_name.as_deref()];
+            let full = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
+            (!full.trim().is_empty()).then_some(full)
+        };
+        Ok(Email {
+            delivery: self.delivery,
+            to_address: self.to.and_then(address).unwrap_or_default().to_owned(),
+            to_name: self.to.and_then(names),
+            subject: rendered.subject,
+            html: rendered.html,
+            text: rendered.text,
+            from: rendered.from,
+            reply_to: rendered.reply_to,
+            headers: Vec::new(),
+        })
+    }
+
+    /// `type`, `timestamp` and `data`, as Standard Webhooks asks; the same bytes at every retry, since the
+    /// timestamp is that of the match. `data` names the record and holds what the rule's `body` adds.
+    fn webhook(&self, webhook: &Webhook) -> Result<WebhookCall, TemplateError> {
+        let Claimed { rule, record, occasion_data, entered_at, lane, .. } = self.claimed;
+        let mut data = json!({
+            "rule": rule,
+            "lane": lane,
+            "delivery": self.delivery.to_string(),
+            "record": {"tenant": record.tenant, "entity": record.entity, "key": record.key},
+            "occasion": occasion_data,
+        });
+        if let (Some(Json::Object(extra)), Some(data)) = (&webhook.body, data.as_object_mut()) {
+            for (name, value) in extra {
+                data.insert(name.clone(), self.fill(value)?);
+            }
+        }
+        let step = self.rule.rule.nodes.get(self.node).map_or("", |node| node.id.as_str());
+        Ok(WebhookCall {
+            delivery: self.delivery,
+            attempt: self.claimed.attempts + 1,
+            destination: webhook.to.clone(),
+            body: json!({"type": format!("{rule}.{step}"), "timestamp": entered_at.to_string(), "data": data}),
+            keep_answer: webhook.save.is_some(),
+        })
+    }
+
+    /// Renders every text in a JSON value.
+    fn fill(&self, value: &Json) -> Result<Json, TemplateError> {
+        Ok(match value {
+            Json::String(text) => Json::String(self.templates.line(text, &self.context())?),
+            Json::Array(items) => Json::Array(items.iter().map(|item| self.fill(item)).collect::<Result<_, _>>()?),
+            Json::Object(fields) => {
+                let mut filled = Map::new();
+                for (name, value) in fields {
+                    filled.insert(name.clone(), self.fill(value)?);
+                }
+                Json::Object(filled)
+            }
+            plain => plain.clone(),
+        })
+    }
+
+    fn task(&self, task: &Task) -> Result<TaskDraft, TemplateError> {
+        let context = self.context();
+        let assignee = task.assign_to.as_ref().and_then(|role| self.facts.recipients.get(role));
+        let today = self.now.to_zoned(self.facts.zone.clone()).date();
+        Ok(TaskDraft {
+            delivery: self.delivery,
+            tenant: self.claimed.record.tenant.clone(),
+            record: self.claimed.record.clone(),
+            fields: self.facts.record.clone(),
+            title: self.templates.line(&task.title, &context)?,
+            body: task.body.as_ref().map(|body| self.templates.line(body, &context)).transpose()?,
+            due: task.due.map(|due| due.after_date(today)),
+            assignee_key: assignee.and_then(|person| person.key.clone()),
+            assignee_email: assignee.and_then(|person| person.email.clone()),
+        })
+    }
+}

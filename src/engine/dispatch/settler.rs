@@ -1,0 +1,144 @@
+//! Group commit: marks and completions of all sessions go into one transaction after another.
+//!
+//! While one commit is under way the next one fills up, so there is no delay to tune: an idle system commits
+//! at once, a busy one commits many. The idea is that of every database's own log.
+
+use super::work::{Finished, Ticket};
+use crate::engine::context::Context;
+use crate::engine::event::Event;
+use crate::engine::port::{Mark, OutboxToken, Settlement, StoreError, Then};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+/// More than this waits in the channel.
+const QUEUE: usize = 8_192;
+/// Rows of one transaction, so that a writer is never held long.
+const GROUP: usize = 1_000;
+/// A settlement that the state refuses this often is dropped; its rows are rescued when their leases end.
+const REFUSALS: u32 = 5;
+
+pub enum Order {
+    /// Marks to be committed; the answer names those whose lease was lost.
+    Mark(Vec<Mark>, oneshot::Sender<Result<HashSet<OutboxToken>, StoreError>>),
+    Finish(Box<Finished>),
+}
+
+#[derive(Clone)]
+pub struct Settler {
+    orders: mpsc::Sender<Order>,
+}
+
+impl Settler {
+    /// The settler's task ends when the last clone of its handle is gone.
+    pub fn start(context: Arc<Context>) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        let (orders, queue) = mpsc::channel(QUEUE);
+        (Self { orders }, run(context, queue))
+    }
+
+    pub async fn finish(&self, finished: Finished) {
+        // The settler outlives everybody that holds a handle; if it is gone, so is the process.
+        let _ = self.orders.send(Order::Finish(Box::new(finished))).await;
+    }
+
+    /// Commits the marks; only those not named in the answer may be followed by I/O.
+    pub async fn mark(&self, marks: Vec<Mark>) -> Result<HashSet<OutboxToken>, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        let gone = || StoreError::Unavailable("the settler has stopped".to_owned());
+        self.orders.send(Order::Mark(marks, answer)).await.map_err(|_| gone())?;
+        answered.await.unwrap_or_else(|_| Err(gone()))
+    }
+}
+
+/// One commit and everybody who waits for it.
+#[derive(Default)]
+struct Group {
+    settlement: Settlement,
+    askers: Vec<(Vec<OutboxToken>, oneshot::Sender<Result<HashSet<OutboxToken>, StoreError>>)>,
+    events: Vec<Event>,
+    held: Vec<(Ticket, Option<OwnedSemaphorePermit>)>,
+}
+
+async fn run(context: Arc<Context>, mut queue: mpsc::Receiver<Order>) {
+    let mut orders = Vec::with_capacity(GROUP);
+    while queue.recv_many(&mut orders, GROUP).await > 0 {
+        let group = orders.drain(..).fold(Group::default(), Group::with);
+        group.commit(&context).await;
+    }
+}
+
+impl Group {
+    fn with(mut self, order: Order) -> Self {
+        match order {
+            Order::Mark(marks, answer) => {
+                self.askers.push((marks.iter().map(|mark| mark.token).collect(), answer));
+                self.settlement.marks.extend(marks);
+            }
+            Order::Finish(finished) => {
+                self.settlement.completions.push(finished.completion);
+                self.events.extend(finished.events);
+                self.held.push((finished.ticket, finished.permit));
+            }
+        }
+        self
+    }
+
+    async fn commit(self, context: &Context) {
+        let settled = settle(context, &self.settlement).await;
+        if settled.is_ok() {
+            let now = context.clock.now();
+            if self.settlement.completions.iter().any(|completion| due_by(&completion.then, now)) {
+                context.due.notify_one();
+            }
+            for event in self.events {
+                context.announce(|| event);
+            }
+        }
+        match settled {
+            Ok(lost) => {
+                for (tokens, answer) in self.askers {
+                    let lost = tokens.into_iter().filter(|token| lost.contains(token)).collect();
+                    // An asker that has gone away sends nothing either.
+                    let _ = answer.send(Ok(lost));
+                }
+            }
+            Err(reason) => {
+                for (_, answer) in self.askers {
+                    let _ = answer.send(Err(StoreError::Unavailable(reason.clone())));
+                }
+            }
+        }
+    }
+}
+
+fn due_by(then: &Then, now: jiff::Timestamp) -> bool {
+    match then {
+        Then::Advance { due_at, .. } | Then::Again { due_at, .. } => *due_at <= now,
+        // A queued match may start where another enrollment ended.
+        Then::End { .. } => true,
+        Then::Park { .. } | Then::Hold { .. } => false,
+    }
+}
+
+/// Outcomes must not be lost to a state that is away for a moment, so a commit is tried until it is done.
+async fn settle(context: &Context, settlement: &Settlement) -> Result<HashSet<OutboxToken>, String> {
+    let mut pause = Duration::from_millis(50);
+    let mut refusals = 0;
+    loop {
+        let error = match context.store.settle(settlement).await {
+            Ok(settled) => return Ok(settled.lost.into_iter().collect()),
+            Err(error) => error,
+        };
+        let reason = error.to_string();
+        context.announce(|| Event::StateFailed { reason: reason.clone() });
+        if !matches!(error, StoreError::Unavailable(_)) {
+            refusals += 1;
+            if refusals >= REFUSALS {
+                return Err(reason);
+            }
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(5));
+    }
+}

@@ -1,0 +1,67 @@
+//! What happened, for the feed, the log and the metrics. The engine announces and never prints.
+//!
+//! Events are a courtesy: a listener that lags loses some, and nothing depends on them. What must be
+//! known for certain is in the state.
+
+use super::port::Rescued;
+use super::sweep::SweepReport;
+use crate::model::{
+    AttemptNumber, DeliveryId, EndReason, Lane, MatchId, Occasion, Outcome, RecordId, RuleId, StepId, Tenant,
+};
+use jiff::Timestamp;
+use std::time::Duration;
+
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// A generation runs: rules with a fresh baseline and rules that are gone.
+    GenerationAdopted { hash: String, rules: usize, baselined: Vec<RuleId>, removed: Vec<RuleId> },
+    /// How many a fresh baseline left out.
+    LeftOut { rule: RuleId, lane: Lane, tenant: Tenant, count: u64 },
+    SweepFinished(SweepReport),
+    /// A sweep could not run now and is tried again; nothing is lost.
+    SweepPostponed { rule: RuleId, lane: Lane, tenant: Tenant, reason: String },
+    /// Announced for sweeps of one batch; larger ones announce only their counts.
+    Matched {
+        match_id: MatchId,
+        rule: RuleId,
+        lane: Lane,
+        record: RecordId,
+        occasion: Occasion,
+        crossed_at: Timestamp,
+        /// The step it starts with and when.
+        first: Option<(StepId, Timestamp)>,
+    },
+    /// Crossed, but a term or the script said no.
+    Missed { rule: RuleId, lane: Lane, record: RecordId, occasion: Occasion, reason: String },
+    StepDecided { rule: RuleId, lane: Lane, record: RecordId, step: StepId, decided: Decided },
+    AttemptFinished {
+        delivery: DeliveryId,
+        rule: RuleId,
+        lane: Lane,
+        record: RecordId,
+        step: StepId,
+        kind: &'static str,
+        number: AttemptNumber,
+        outcome: Outcome,
+        due_at: Timestamp,
+        took: Duration,
+    },
+    EnrollmentEnded { rule: RuleId, lane: Lane, record: RecordId, reason: EndReason, detail: String },
+    /// An enrollment's step can't run until a reload or an operator repairs it.
+    EnrollmentHeld { rule: RuleId, lane: Lane, record: RecordId, reason: String },
+    /// The guard or an error stopped a rule; its matches wait for an operator.
+    RuleHeld { rule: RuleId, lane: Lane, tenant: Tenant, reason: String },
+    SourceLost { reason: String },
+    SourceBack { after: Duration },
+    /// The state database failed; work under way is kept in memory and tried again.
+    StateFailed { reason: String },
+    Rescued(Rescued),
+}
+
+/// What became of a step that sends nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decided {
+    WaitsUntil(Timestamp),
+    /// The case's name; `otherwise` when none held.
+    Branch(String),
+}

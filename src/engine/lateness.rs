@@ -1,0 +1,69 @@
+//! How late is too late, and which overdue offset of a date rule still counts.
+
+use crate::model::{Value, at_local};
+use crate::rule::CheckedRule;
+use crate::rule::checked::{Action, Entry, Offset, Step, Trigger};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp, civil};
+use std::collections::BTreeSet;
+
+const DAY: i64 = 86_400;
+
+/// How late this entry of the rule may act: the rule's own `late`, else the time until the next offset of
+/// a date rule, else 7 days.
+pub(super) fn limit(rule: &CheckedRule, entry: usize, date: Option<civil::Date>) -> SignedDuration {
+    if let Some(late) = rule.late {
+        return SignedDuration::from_secs(late.max_seconds());
+    }
+    let week = SignedDuration::from_secs(7 * DAY);
+    let Some(date) = date else { return week };
+    let Some(own) = rule.entries.get(entry).map(|entry| moved(date, entry)) else { return week };
+    let next = rule.entries.iter().map(|other| moved(date, other)).filter(|other| *other > own).min();
+    next.map_or(week, |next| SignedDuration::from_hours(24 * i64::from((next - own).get_days())))
+}
+
+/// Whether a later offset of the same date has been reached as well, so that this one is yesterday's news.
+pub(super) fn overtaken(rule: &CheckedRule, entry: usize, date: civil::Date, zone: &TimeZone, now: Timestamp) -> bool {
+    let Trigger::Date(trigger) = &rule.trigger else { return false };
+    let Some(own) = rule.entries.get(entry).map(|entry| moved(date, entry)) else { return false };
+    let reached = |day: civil::Date| at_local(day.to_datetime(trigger.at), zone) <= now;
+    rule.entries.iter().map(|other| moved(date, other)).any(|other| other > own && reached(other))
+}
+
+fn moved(date: civil::Date, entry: &Entry) -> civil::Date {
+    match entry.offset {
+        None => date,
+        Some(Offset { before: true, period }) => period.before_date(date),
+        Some(Offset { before: false, period }) => period.after_date(date),
+    }
+}
+
+/// The calendar day a date rule's value stands for, in the record's zone.
+pub(super) fn day_of(value: &Value, zone: &TimeZone) -> Option<civil::Date> {
+    match value {
+        Value::Date(date) => Some(*date),
+        Value::Naive(naive) => Some(naive.date()),
+        Value::Instant(instant) => Some(instant.to_zoned(zone.clone()).date()),
+        Value::Text(text) => text.get(..10)?.parse().ok(),
+        _ => None,
+    }
+}
+
+/// Tasks are never skipped for being late, so a match whose steps hold one is entered however late.
+pub(super) fn reaches_task(rule: &CheckedRule, entry: usize) -> bool {
+    let mut seen = BTreeSet::new();
+    let mut open: Vec<usize> = rule.entries.get(entry).and_then(|entry| entry.first).into_iter().collect();
+    while let Some(index) = open.pop() {
+        let Some(node) = rule.nodes.get(index).filter(|_| seen.insert(index)) else { continue };
+        open.extend(node.next);
+        match &node.step {
+            Step::Act(Action::Task(_)) => return true,
+            Step::Branch { cases, otherwise } => {
+                open.extend(cases.iter().filter_map(|case| case.first));
+                open.extend(*otherwise);
+            }
+            Step::Act(_) | Step::Wait(_) | Step::Stop => {}
+        }
+    }
+    false
+}

@@ -1,0 +1,205 @@
+//! When each rule is swept next, and starting it then. A rule is never swept twice at once, a few rules are
+//! swept side by side, and a missed sweep is made up for once.
+
+use super::adopt;
+use super::cadence::Plan;
+use super::context::{Context, lane_of, tenants_of};
+use super::error::EngineError;
+use super::event::Event;
+use super::port::RuleState;
+use super::sweep::{Sweeper, Swept};
+use crate::model::{RuleId, Tenant};
+use crate::rule::CompiledRule;
+use crate::rule::generation::Generation;
+use jiff::{SignedDuration, Timestamp};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// How often operators' pauses are read again, and the longest that the loop stands still.
+const REFRESH: Duration = Duration::from_secs(5);
+/// How soon a sweep is tried again that could not run for a reason of its own.
+const RETRY: SignedDuration = SignedDuration::from_mins(1);
+
+/// When each running rule is due, by its last completed sweep. Timers live in the state, so a reload leaves
+/// those of unchanged rules as they are.
+pub(super) fn timetable(
+    generation: &Generation,
+    states: &[RuleState],
+) -> Vec<(Arc<CompiledRule>, Tenant, Timestamp)> {
+    let tenants = tenants_of(&generation.catalog);
+    let mut table = Vec::new();
+    for rule in generation.rules.values() {
+        let Some(lane) = lane_of(rule).filter(|_| !generation.resting.contains(&rule.rule.id)) else { continue };
+        let plan = Plan::of(&rule.rule, &generation.catalog.time_zone);
+        for tenant in &tenants {
+            let state = states
+                .iter()
+                .find(|state| state.rule == rule.rule.id && state.lane == lane && state.tenant == *tenant);
+            let due = state.map_or(Timestamp::MIN, |state| plan.next(state.progress.swept_at));
+            table.push((Arc::clone(rule), tenant.clone(), due));
+        }
+    }
+    table
+}
+
+type Place = (RuleId, Tenant);
+
+struct Timer {
+    rule: Arc<CompiledRule>,
+    due: Timestamp,
+    running: bool,
+}
+
+/// A finished sweep and when it began by our clock.
+type Finished = (Place, Timestamp, Result<Swept, EngineError>);
+
+pub(super) struct Scheduler {
+    context: Arc<Context>,
+    sweeper: Arc<Sweeper>,
+    generation: Option<Arc<Generation>>,
+    timers: HashMap<Place, Timer>,
+    sweeps: JoinSet<Finished>,
+}
+
+impl Scheduler {
+    pub fn new(context: Arc<Context>, sweeper: Arc<Sweeper>) -> Self {
+        Self { context, sweeper, generation: None, timers: HashMap::new(), sweeps: JoinSet::new() }
+    }
+
+    pub async fn run(mut self, mut shutdown: watch::Receiver<bool>) {
+        let mut generations = self.context.generation.clone();
+        generations.mark_changed();
+        let clock = Arc::clone(&self.context.clock);
+        let mut refresh = tokio::time::interval(REFRESH);
+        let mut adopting = true;
+        loop {
+            self.context.pulse.beat(super::pulse::Loop::Scheduler);
+            if adopting {
+                adopting = !self.adopt().await;
+            }
+            self.start_due();
+            let next = self.next_due();
+            tokio::select! {
+                _ = shutdown.wait_for(|stop| *stop) => break,
+                changed = generations.changed() => {
+                    // A closed channel means that the service is going down.
+                    if changed.is_err() { break }
+                    adopting = true;
+                }
+                Some(finished) = self.sweeps.join_next(), if !self.sweeps.is_empty() => {
+                    // A sweep that panicked left its timer running; it is freed at the next adoption.
+                    if let Ok(finished) = finished { self.note(finished); }
+                }
+                () = clock.sleep_until(next.unwrap_or(Timestamp::MAX)), if next.is_some() => {}
+                _ = refresh.tick() => self.refresh().await,
+            }
+        }
+        // A sweep that is cut off here has committed nothing that a restart doesn't know.
+        self.sweeps.shutdown().await;
+    }
+
+    /// Takes over the running generation. False: the state did not answer, so try again.
+    async fn adopt(&mut self) -> bool {
+        let Ok(generation) = self.context.generation() else { return true };
+        let news = self.generation.as_ref().is_none_or(|known| known.hash != generation.hash);
+        let adopted = if news { adopt::adopt(&self.context, &generation).await } else { Ok(Vec::new()) };
+        let states = match adopted {
+            Ok(baselined) => {
+                self.count_left_out(&generation, baselined);
+                self.context.store.rule_states().await
+            }
+            Err(error) => {
+                self.context.announce(|| Event::StateFailed { reason: error.to_string() });
+                tokio::time::sleep(self.context.settings.poll).await;
+                return false;
+            }
+        };
+        let Ok(states) = states else { return false };
+        self.context.set_paused(adopt::paused(&states));
+        let fresh = timetable(&generation, &states).into_iter().map(|(rule, tenant, due)| {
+            let place = (rule.rule.id.clone(), tenant);
+            let running = self.timers.get(&place).is_some_and(|timer| timer.running);
+            (place, Timer { rule, due, running })
+        });
+        self.timers = fresh.collect();
+        self.generation = Some(generation);
+        self.context.due.notify_one();
+        true
+    }
+
+    fn count_left_out(&self, generation: &Arc<Generation>, baselined: Vec<(RuleId, crate::model::Lane, Tenant)>) {
+        if baselined.is_empty() {
+            return;
+        }
+        let (context, generation) = (Arc::clone(&self.context), Arc::clone(generation));
+        tokio::spawn(async move { adopt::count_left_out(&context, &generation, &baselined).await });
+    }
+
+    async fn refresh(&self) {
+        if let Ok(states) = self.context.store.rule_states().await {
+            self.context.set_paused(adopt::paused(&states));
+        }
+    }
+
+    fn start_due(&mut self) {
+        let Some(generation) = &self.generation else { return };
+        let now = self.context.clock.now();
+        let mut due: Vec<(&Place, &mut Timer)> =
+            self.timers.iter_mut().filter(|(_, timer)| !timer.running && timer.due <= now).collect();
+        due.sort_by_key(|(_, timer)| timer.due);
+        for (place, timer) in due {
+            if self.sweeps.len() >= self.context.settings.sweeps_at_once {
+                break;
+            }
+            if self.context.is_paused(&place.0) {
+                timer.due = now.saturating_add(RETRY).unwrap_or(Timestamp::MAX);
+                continue;
+            }
+            timer.running = true;
+            let (sweeper, generation) = (Arc::clone(&self.sweeper), Arc::clone(generation));
+            let (place, rule) = (place.clone(), Arc::clone(&timer.rule));
+            self.sweeps.spawn(async move {
+                let swept = sweeper.sweep(&generation, &rule, &place.1).await;
+                (place, now, swept)
+            });
+        }
+    }
+
+    /// `None` while all places for sweeps are taken: the end of one wakes the loop.
+    fn next_due(&self) -> Option<Timestamp> {
+        if self.sweeps.len() >= self.context.settings.sweeps_at_once {
+            return None;
+        }
+        self.timers.values().filter(|timer| !timer.running).map(|timer| timer.due).min()
+    }
+
+    fn note(&mut self, (place, began, swept): Finished) {
+        let now = self.context.clock.now();
+        let zone = self.generation.as_ref().map(|generation| generation.catalog.time_zone.clone());
+        let (Some(timer), Some(zone)) = (self.timers.get_mut(&place), zone) else { return };
+        timer.running = false;
+        let plan = Plan::of(&timer.rule.rule, &zone);
+        let soon = now.saturating_add(RETRY).unwrap_or(Timestamp::MAX);
+        timer.due = match swept {
+            Ok(Swept::Done(report)) => {
+                // Plans follow the source's clock; where ours is ahead, waking early would find nothing.
+                let ahead = began.duration_since(report.until).max(SignedDuration::ZERO);
+                plan.next(report.until).saturating_add(ahead).unwrap_or(Timestamp::MAX)
+            }
+            Ok(Swept::NotOurs) => plan.next(now),
+            Ok(Swept::Postponed(_)) => plan.next(now).min(soon),
+            Err(error) => {
+                let (rule, tenant) = place;
+                let away = error.source_away();
+                let lane = lane_of(&timer.rule).unwrap_or(crate::model::Lane::Live);
+                let reason = error.to_string();
+                self.context.announce(|| Event::SweepPostponed { rule, lane, tenant, reason });
+                let pause = SignedDuration::try_from(self.context.health.pause()).unwrap_or(RETRY);
+                if away { now.saturating_add(pause).unwrap_or(soon) } else { plan.next(now).min(soon) }
+            }
+        };
+    }
+}

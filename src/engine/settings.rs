@@ -1,0 +1,58 @@
+//! The engine's knobs. `config` composes them; nothing here is read from a file.
+
+use crate::model::AttemptNumber;
+use jiff::{SignedDuration, civil};
+use serde_json::{Value as Json, json};
+use std::time::Duration;
+
+/// Every field has a default that suits two cores and one state database on the same machine.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Rows of one sweep batch: crossings per facts statement and matches per transaction.
+    pub batch: usize,
+    /// Outbox rows of one claim.
+    pub claim: usize,
+    /// Rules swept at the same time.
+    pub sweeps_at_once: usize,
+    /// How far the source's clock may be from ours before sweeps wait. `None`: the source runs on our
+    /// clock, as in the demo and in rehearsals.
+    pub max_skew: Option<SignedDuration>,
+    /// Facts older than this are asked again before a message is sent.
+    pub facts_age: Duration,
+    /// The try after which a transient failure is final.
+    pub max_attempts: AttemptNumber,
+    /// How long a shutdown waits for sends under way.
+    pub drain: Duration,
+    /// How often leases of work under way are extended.
+    pub heartbeat: Duration,
+    /// How often the state is asked for work that another process may have put there.
+    pub poll: Duration,
+    /// How often expired leases are looked for.
+    pub rescue_every: Duration,
+    /// The local time, in the catalog's zone, after which the nightly reconcile runs.
+    pub reconcile_at: civil::Time,
+    /// How far back the nightly reconcile looks.
+    pub reconcile_reach: SignedDuration,
+    /// `sender.*` in templates: name, address, postal address.
+    pub sender: Json,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            batch: 2_000,
+            claim: 500,
+            sweeps_at_once: 3,
+            max_skew: Some(SignedDuration::from_mins(5)),
+            facts_age: Duration::from_secs(30),
+            max_attempts: 12,
+            drain: Duration::from_secs(20),
+            heartbeat: Duration::from_secs(10),
+            poll: Duration::from_secs(1),
+            rescue_every: Duration::from_secs(20),
+            reconcile_at: civil::time(3, 0, 0, 0),
+            reconcile_reach: SignedDuration::from_hours(7 * 24),
+            sender: json!({}),
+        }
+    }
+}

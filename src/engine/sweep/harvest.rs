@@ -1,0 +1,182 @@
+//! What one sweep gathers: batches of crossers in, matches and misses out, staged or committed.
+
+use super::SweepReport;
+use super::entry::{Namer, Timing, new_match};
+use super::window::keep_trying;
+use crate::engine::context::Context;
+use crate::engine::error::EngineError;
+use crate::engine::evaluate::{self, Answer, Eligibility, SCRIPT_FAILED};
+use crate::engine::port::{Candidate, Lease, Miss, NewMatch, Progress, Standing, SweepCommit, SweepId, Verdict};
+use crate::rule::compiled::{Crossing, Subject};
+use jiff::{SignedDuration, Timestamp};
+use std::collections::HashSet;
+
+pub struct Harvest<'a> {
+    pub context: &'a Context,
+    pub namer: Namer<'a>,
+    pub lease: &'a Lease,
+    pub timing: Timing<'a>,
+    pub id: SweepId,
+    pub report: SweepReport,
+    matches: Vec<NewMatch>,
+    misses: Vec<Miss>,
+    staged: bool,
+    /// The earliest crossing whose script failed: the watermark waits for it.
+    pub unsettled: Option<Timestamp>,
+}
+
+impl<'a> Harvest<'a> {
+    pub fn new(
+        context: &'a Context,
+        namer: Namer<'a>,
+        lease: &'a Lease,
+        timing: Timing<'a>,
+        id: SweepId,
+        report: SweepReport,
+    ) -> Self {
+        let (matches, misses) = (Vec::new(), Vec::new());
+        Self { context, namer, lease, timing, id, report, matches, misses, staged: false, unsettled: None }
+    }
+
+    /// Matches that will act.
+    pub fn new_matches(&self) -> u64 {
+        self.report.matched - self.report.late
+    }
+
+    /// Evaluates one batch. What earlier batches left is staged first, so that memory stays flat.
+    pub async fn take(&mut self, crossings: Vec<Crossing>) -> Result<(), EngineError> {
+        if self.matches.len() + self.misses.len() + crossings.len() > self.context.settings.batch {
+            self.stage().await?;
+        }
+        self.report.crossed += crossings.len() as u64;
+        let asked = self.with_a_chance(crossings).await?;
+        if asked.is_empty() {
+            return Ok(());
+        }
+        let rule = self.namer.rule;
+        let subjects: Vec<Subject> =
+            asked.iter().map(|(_, crossing)| evaluate::subject(rule, crossing, self.timing.now)).collect();
+        let source = self.context.source.as_ref();
+        let answers = evaluate::ask(source, rule, self.namer.tenant, &subjects, self.timing.now).await?;
+        for ((candidate, crossing), answer) in asked.into_iter().zip(answers) {
+            self.judge(candidate, &crossing, answer);
+        }
+        Ok(())
+    }
+
+    /// Leaves out those the ledger knows, and those that had their chance.
+    async fn with_a_chance(
+        &mut self,
+        crossings: Vec<Crossing>,
+    ) -> Result<Vec<(Candidate, Crossing)>, EngineError> {
+        let mut seen = HashSet::with_capacity(crossings.len());
+        let (candidates, crossings): (Vec<Candidate>, Vec<Crossing>) = crossings
+            .into_iter()
+            .map(|crossing| (self.namer.candidate(&crossing), crossing))
+            .filter(|(candidate, _)| seen.insert(candidate.id))
+            .unzip();
+        let standings = self.context.store.standings(self.lease, &candidates).await?;
+        let trying = keep_trying(&self.namer.rule.rule);
+        let mut asked = Vec::with_capacity(candidates.len());
+        for ((candidate, crossing), standing) in candidates.into_iter().zip(crossings).zip(standings) {
+            match standing {
+                Standing::Known => self.report.known += 1,
+                Standing::Missed(reason) if self.had_its_chance(&reason, &crossing, trying) => self.report.missed += 1,
+                Standing::New | Standing::Missed(_) => asked.push((candidate, crossing)),
+            }
+        }
+        Ok(asked)
+    }
+
+    fn had_its_chance(&self, reason: &str, crossing: &Crossing, trying: SignedDuration) -> bool {
+        let open = self.timing.now.duration_since(crossing.crossed_at) < trying;
+        !open && !reason.starts_with(SCRIPT_FAILED)
+    }
+
+    fn judge(&mut self, candidate: Candidate, crossing: &Crossing, answer: Answer) {
+        let facts = match answer {
+            Answer::Facts(facts) => facts,
+            Answer::Gone => return,
+            Answer::Unreadable(error) => {
+                self.report.unreadable += 1;
+                return self.miss(crossing, format!("unreadable: {}.{}: {}", error.entity, error.field, error.problem));
+            }
+        };
+        match evaluate::eligibility(self.namer.rule, &facts, self.timing.now) {
+            Eligibility::Match => {
+                let entered = new_match(&self.namer, candidate, crossing, &facts, self.timing);
+                self.report.matched += 1;
+                self.report.late += u64::from(entered.skip.is_some());
+                self.matches.push(entered);
+            }
+            Eligibility::Miss(reason) => {
+                self.report.missed += 1;
+                self.miss(crossing, reason);
+            }
+            Eligibility::ScriptFailed(reason) => {
+                self.report.script_failed += 1;
+                let earliest = self.unsettled.get_or_insert(crossing.crossed_at);
+                *earliest = (*earliest).min(crossing.crossed_at);
+                self.miss(crossing, reason);
+            }
+        }
+    }
+
+    fn miss(&mut self, crossing: &Crossing, reason: String) {
+        self.misses.push(Miss {
+            entity: self.namer.rule.rule.for_each.clone(),
+            key: crossing.key.clone(),
+            occasion: crossing.occasion.clone(),
+            crossed_at: crossing.crossed_at,
+            reason,
+        });
+    }
+
+    async fn stage(&mut self) -> Result<(), EngineError> {
+        if self.matches.is_empty() && self.misses.is_empty() {
+            return Ok(());
+        }
+        let count = self.context.store.stage(self.lease, &self.id, &self.matches, &self.misses).await?;
+        self.report.entered += count.entered;
+        self.report.known += count.known;
+        self.staged = true;
+        self.matches.clear();
+        self.misses.clear();
+        Ok(())
+    }
+
+    /// Ends the sweep: one transaction for a small one, a closing transaction for a staged one. Returns what
+    /// was committed at once, to be announced.
+    pub async fn finish(
+        mut self,
+        progress: Progress,
+        held: Option<String>,
+    ) -> Result<(SweepReport, SweepCommit), EngineError> {
+        self.report.held.clone_from(&held);
+        let mut commit =
+            SweepCommit { matches: Vec::new(), misses: Vec::new(), progress, crossed: self.report.crossed, held: None };
+        if self.staged {
+            self.stage().await?;
+            let verdict = held.map_or(Verdict::Released, Verdict::Held);
+            self.context.store.close_sweep(self.lease, &self.id, &verdict, &commit.progress).await?;
+            if verdict == Verdict::Released {
+                self.expand().await?;
+            }
+            return Ok((self.report, commit));
+        }
+        commit.matches = self.matches;
+        commit.misses = self.misses;
+        commit.held = held.map(|reason| (self.id, reason));
+        let count = self.context.store.commit_sweep(self.lease, &commit).await?;
+        self.report.entered += count.entered;
+        self.report.known += count.known;
+        Ok((self.report, commit))
+    }
+
+    async fn expand(&self) -> Result<(), EngineError> {
+        while self.context.store.expand(self.context.settings.batch).await? > 0 {
+            self.context.due.notify_one();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,362 @@
+//! One evaluation of one rule over the window since its watermark.
+//!
+//! Crossings stream in, batches of facts are asked, matches go to the ledger and the watermark moves with
+//! them. Nothing here sends. The idea of a watermark that moves in the same transaction as its rows is that
+//! of stream processors; bounding the query by it keeps a quiet sweep independent of the table's size.
+
+mod entry;
+mod feed;
+mod guard;
+mod harvest;
+mod window;
+
+use super::adopt::read_count;
+use super::cadence::{Plan, nightly};
+use super::context::{Context, lane_of};
+use super::error::EngineError;
+use super::event::Event;
+use super::port::{Lease, Progress, SweepCommit, SweepId};
+use crate::catalog::Catalog;
+use crate::model::{EntityName, Lane, RuleId, Tenant};
+use crate::rule::CompiledRule;
+use crate::rule::generation::Generation;
+use feed::{Feed, Feeder};
+use futures::TryStreamExt;
+use guard::Load;
+use harvest::Harvest;
+use jiff::{SignedDuration, Timestamp};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+pub(super) use entry::{Namer, occasion_data};
+
+/// How often quiet sweeps make sure that the entity still has records.
+const EMPTINESS_CHECK: Duration = Duration::from_secs(600);
+/// How long a failing script holds the watermark back; the nightly reconcile takes over from there.
+const SCRIPT_PATIENCE: SignedDuration = SignedDuration::from_hours(24);
+
+/// What one sweep came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SweepReport {
+    pub rule: RuleId,
+    pub lane: Lane,
+    pub tenant: Tenant,
+    /// Crossings after this and up to `until` were read.
+    pub after: Timestamp,
+    pub until: Timestamp,
+    /// The nightly look for late and changed facts.
+    pub reconcile: bool,
+    pub crossed: u64,
+    /// Passed every term; some may be too late to act.
+    pub matched: u64,
+    /// Newly in the ledger.
+    pub entered: u64,
+    /// In the ledger before.
+    pub known: u64,
+    pub missed: u64,
+    pub script_failed: u64,
+    pub unreadable: u64,
+    /// Entered, but skipped as too late or overtaken.
+    pub late: u64,
+    /// Why the guard holds it.
+    pub held: Option<String>,
+    pub took: Duration,
+}
+
+/// What became of a sweep.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Swept {
+    Done(SweepReport),
+    /// Another node sweeps the rule, or it is held or paused.
+    NotOurs,
+    /// Not now, and why; nothing was lost.
+    Postponed(String),
+}
+
+pub struct Sweeper {
+    context: Arc<Context>,
+    /// When each entity was last seen to have records.
+    populated: Mutex<HashMap<(Tenant, EntityName), Instant>>,
+}
+
+/// One sweep under way.
+struct Sweep<'a> {
+    generation: &'a Generation,
+    rule: &'a CompiledRule,
+    lane: Lane,
+    tenant: &'a Tenant,
+    lease: &'a Lease,
+    plan: &'a Plan,
+    now: Timestamp,
+}
+
+impl Sweeper {
+    pub(super) fn new(context: Arc<Context>) -> Self {
+        Self { context, populated: Mutex::default() }
+    }
+
+    /// Sweeps the rule for one tenant, and reconciles it when its night has come.
+    pub(super) async fn sweep(
+        &self,
+        generation: &Generation,
+        rule: &CompiledRule,
+        tenant: &Tenant,
+    ) -> Result<Swept, EngineError> {
+        let Some(lane) = lane_of(rule).filter(|_| !generation.resting.contains(&rule.rule.id)) else {
+            return Ok(Swept::NotOurs);
+        };
+        let outcome = self.sweep_lane(generation, rule, lane, tenant).await;
+        if let Err(EngineError::Source(error)) = &outcome {
+            if let Some(event) = self.context.health.failed(error) {
+                self.context.announce(|| event);
+            }
+        }
+        let outcome = outcome?;
+        if let Swept::Postponed(reason) = &outcome {
+            self.context.announce(|| Event::SweepPostponed {
+                rule: rule.rule.id.clone(),
+                lane,
+                tenant: tenant.clone(),
+                reason: reason.clone(),
+            });
+        }
+        Ok(outcome)
+    }
+
+    async fn sweep_lane(
+        &self,
+        generation: &Generation,
+        rule: &CompiledRule,
+        lane: Lane,
+        tenant: &Tenant,
+    ) -> Result<Swept, EngineError> {
+        let now = self.context.source.now().await?;
+        if let Some(event) = self.context.health.answered() {
+            self.context.announce(|| event);
+        }
+        if let Some(reason) = self.skewed(now) {
+            return Ok(Swept::Postponed(reason));
+        }
+        let Some(lease) = self.context.store.begin_sweep(&rule.rule.id, lane, tenant, &self.context.owner).await?
+        else {
+            return Ok(Swept::NotOurs);
+        };
+        if now < lease.progress.swept_at {
+            let swept = lease.progress.swept_at;
+            return Ok(Swept::Postponed(format!("the source's clock stepped back: it says {now}, at the last sweep {swept}")));
+        }
+        let zone = &generation.catalog.time_zone;
+        let plan = &Plan::of(&rule.rule, zone);
+        let sweep = Sweep { generation, rule, lane, tenant, lease: &lease, plan, now };
+        let swept = self.regular(&sweep).await?;
+        let night = nightly(lease.progress.reconciled_at, self.context.settings.reconcile_at, zone);
+        if matches!(swept, Swept::Done(_)) && night <= now {
+            self.reconcile(&sweep).await?;
+        }
+        Ok(swept)
+    }
+
+    fn skewed(&self, now: Timestamp) -> Option<String> {
+        let limit = self.context.settings.max_skew?;
+        let skew = now.duration_since(self.context.clock.now());
+        (skew.abs() > limit).then(|| {
+            let side = if skew.is_positive() { "ahead of" } else { "behind" };
+            format!("the source's clock is {} s {side} ours; set both by the same time server", skew.as_secs().abs())
+        })
+    }
+
+    async fn regular(&self, sweep: &Sweep<'_>) -> Result<Swept, EngineError> {
+        let Lease { progress, baseline, .. } = sweep.lease;
+        let checked = &sweep.rule.rule;
+        let tracks_changes = tracks_changes(&sweep.generation.catalog, &checked.for_each);
+        let reading = window::reading(checked, sweep.plan, progress, *baseline, sweep.now, tracks_changes);
+        let mut harvest = self.harvest(sweep, reading.crossed.after, false);
+        self.gather(sweep, &mut harvest, Feed::Sweep(reading)).await?;
+        if harvest.report.crossed == 0 && self.emptied(sweep).await? {
+            return Ok(Swept::Postponed(format!("the source has no {} records any more", checked.for_each)));
+        }
+        let patience = sweep.now.checked_sub(SCRIPT_PATIENCE).unwrap_or(Timestamp::MIN);
+        let unsettled = harvest.unsettled.map(|crossed| {
+            crossed.checked_sub(SignedDuration::from_micros(1)).unwrap_or(Timestamp::MIN).max(patience)
+        });
+        let progress = Progress {
+            watermark: unsettled.map_or(sweep.now, |crossed| crossed.min(sweep.now)).max(*baseline),
+            swept_at: sweep.now,
+            rechecked_at: if reading.recheck { sweep.now } else { progress.rechecked_at },
+            reconciled_at: progress.reconciled_at,
+        };
+        self.finish(sweep, harvest, progress).await.map(Swept::Done)
+    }
+
+    /// Looks for facts that were backdated, edited or deleted behind the watermark.
+    async fn reconcile(&self, sweep: &Sweep<'_>) -> Result<(), EngineError> {
+        let Some(lease) = self
+            .context
+            .store
+            .begin_sweep(&sweep.rule.rule.id, sweep.lane, sweep.tenant, &self.context.owner)
+            .await?
+        else {
+            return Ok(());
+        };
+        let sweep = &Sweep { lease: &lease, ..*sweep };
+        let reach = self.context.settings.reconcile_reach;
+        let progress = Progress { reconciled_at: sweep.now, ..lease.progress.clone() };
+        let window = window::reconcile_window(&sweep.rule.rule, &lease.progress, lease.baseline, sweep.now, reach);
+        let after = window.map_or(lease.progress.watermark, |window| window.after);
+        let mut harvest = self.harvest(sweep, after, true);
+        if let Some(window) = window {
+            harvest.report.until = window.until;
+            self.gather(sweep, &mut harvest, Feed::Reconcile(window)).await?;
+        }
+        self.finish(sweep, harvest, progress).await?;
+        Ok(())
+    }
+
+    fn harvest<'a>(&'a self, sweep: &Sweep<'a>, after: Timestamp, reconcile: bool) -> Harvest<'a> {
+        let secret = self.context.store.secret();
+        let namer = Namer { rule: sweep.rule, lane: sweep.lane, tenant: sweep.tenant, secret };
+        let timing = entry::Timing { plan: sweep.plan, swept_at: sweep.lease.progress.swept_at, now: sweep.now };
+        let rule = sweep.rule.rule.id.clone();
+        let id = SweepId(format!("{rule}/{}/{}/{}", sweep.lane.as_str(), sweep.tenant, sweep.lease.epoch));
+        let report = SweepReport {
+            rule,
+            lane: sweep.lane,
+            tenant: sweep.tenant.clone(),
+            after,
+            until: sweep.now,
+            reconcile,
+            crossed: 0,
+            matched: 0,
+            entered: 0,
+            known: 0,
+            missed: 0,
+            script_failed: 0,
+            unreadable: 0,
+            late: 0,
+            held: None,
+            took: Duration::ZERO,
+        };
+        Harvest::new(&self.context, namer, sweep.lease, timing, id, report)
+    }
+
+    /// Reads and judges at the same time, one batch ahead.
+    async fn gather(&self, sweep: &Sweep<'_>, harvest: &mut Harvest<'_>, feed: Feed) -> Result<(), EngineError> {
+        let started = Instant::now();
+        let (batches, mut filled) = mpsc::channel(1);
+        let (context, rule, tenant) = (self.context.as_ref(), sweep.rule, sweep.tenant);
+        let feeder = Feeder { context, rule, tenant, batches, batch: Vec::new(), unreadable: 0 };
+        let reading = async { feeder.run(feed).await.map_err(EngineError::from) };
+        let judging = async {
+            while let Some(batch) = filled.recv().await {
+                harvest.take(batch).await?;
+            }
+            Ok(())
+        };
+        let (unreadable, ()) = tokio::try_join!(reading, judging)?;
+        harvest.report.unreadable += unreadable;
+        harvest.report.took = started.elapsed();
+        Ok(())
+    }
+
+    async fn finish(
+        &self,
+        sweep: &Sweep<'_>,
+        harvest: Harvest<'_>,
+        progress: Progress,
+    ) -> Result<SweepReport, EngineError> {
+        let started = Instant::now();
+        if harvest.report.crossed > 0 {
+            self.seen_populated(sweep);
+        }
+        let held = self.breach(sweep, harvest.new_matches()).await?;
+        let (mut report, commit) = harvest.finish(progress, held).await?;
+        report.took += started.elapsed();
+        self.announce(sweep, &report, commit);
+        Ok(report)
+    }
+
+    /// The shadow lane reaches nobody, so it needs no guard.
+    async fn breach(&self, sweep: &Sweep<'_>, new: u64) -> Result<Option<String>, EngineError> {
+        if new == 0 || sweep.lane == Lane::Shadow {
+            return Ok(None);
+        }
+        let rule = &sweep.rule.rule;
+        let day_ago = sweep.now.checked_sub(SignedDuration::from_hours(24)).unwrap_or(Timestamp::MIN);
+        let earlier = self.context.store.matched_since(&rule.id, sweep.lane, sweep.tenant, day_ago).await?;
+        let days = Plan::days_covered(sweep.lease.progress.swept_at, sweep.now);
+        let load = Load { earlier, new, days };
+        let records = if guard::needs_records(&rule.guard, load) {
+            let row = self.context.source.rows(sweep.tenant, sweep.rule.count_records()).try_next().await?;
+            row.and_then(|row| read_count(&row))
+        } else {
+            None
+        };
+        Ok(guard::breach(&rule.guard, load, records))
+    }
+
+    /// True where an entity had records earlier and has none now: a restore or a lost permission, not the end
+    /// of all customers. The watermark stays, so nothing is missed.
+    async fn emptied(&self, sweep: &Sweep<'_>) -> Result<bool, EngineError> {
+        let place = (sweep.tenant.clone(), sweep.rule.rule.for_each.clone());
+        let last = self.populated.lock().unwrap_or_else(PoisonError::into_inner).get(&place).copied();
+        if last.is_some_and(|last| last.elapsed() < EMPTINESS_CHECK) {
+            return Ok(false);
+        }
+        let any = self.context.source.rows(sweep.tenant, sweep.rule.chunk_end(None, 1)).try_next().await?;
+        if any.is_some() {
+            self.seen_populated(sweep);
+            return Ok(false);
+        }
+        Ok(last.is_some())
+    }
+
+    fn seen_populated(&self, sweep: &Sweep<'_>) {
+        let place = (sweep.tenant.clone(), sweep.rule.rule.for_each.clone());
+        self.populated.lock().unwrap_or_else(PoisonError::into_inner).insert(place, Instant::now());
+    }
+
+    fn announce(&self, sweep: &Sweep<'_>, report: &SweepReport, commit: SweepCommit) {
+        if report.entered > 0 && report.held.is_none() {
+            self.context.due.notify_one();
+        }
+        if self.context.events.receiver_count() == 0 {
+            return;
+        }
+        let rule = &sweep.rule.rule;
+        let held = commit.held.is_some();
+        for entered in commit.matches.into_iter().filter(|entered| !held && entered.skip.is_none()) {
+            let step = |(node, due): (usize, Timestamp)| rule.nodes.get(node).map(|node| (node.id.clone(), due));
+            self.context.announce(|| Event::Matched {
+                match_id: entered.id,
+                rule: entered.rule,
+                lane: entered.lane,
+                record: entered.record,
+                occasion: entered.occasion,
+                crossed_at: entered.crossed_at,
+                first: entered.first.and_then(step),
+            });
+        }
+        for miss in commit.misses {
+            let record = crate::model::RecordId { tenant: sweep.tenant.clone(), entity: miss.entity, key: miss.key };
+            self.context.announce(|| Event::Missed {
+                rule: rule.id.clone(),
+                lane: sweep.lane,
+                record,
+                occasion: miss.occasion,
+                reason: miss.reason,
+            });
+        }
+        if let Some(reason) = &report.held {
+            let (rule, lane, tenant) = (report.rule.clone(), report.lane, report.tenant.clone());
+            self.context.announce(|| Event::RuleHeld { rule, lane, tenant, reason: reason.clone() });
+        }
+        self.context.announce(|| Event::SweepFinished(report.clone()));
+    }
+}
+
+fn tracks_changes(catalog: &Catalog, entity: &EntityName) -> bool {
+    catalog.entity(entity).is_some_and(|entity| entity.updated_at.is_some())
+}

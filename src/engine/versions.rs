@@ -1,0 +1,100 @@
+//! Which compiled rule an enrollment runs: its pinned version, or what `on_change` and `on_delete` say.
+
+use super::error::EngineError;
+use super::port::Store;
+use crate::model::{RuleId, VersionHash};
+use crate::rule::CompiledRule;
+use crate::rule::checked::{OnChange, OnDelete};
+use crate::rule::generation::Generation;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use tokio::sync::Mutex;
+
+/// Pinned versions compiled against the running generation; emptied when that changes.
+#[derive(Debug, Default)]
+pub(super) struct Versions {
+    cache: Mutex<Cache>,
+}
+
+#[derive(Debug, Default)]
+struct Cache {
+    /// Of the generation that the entries were compiled against.
+    hash: String,
+    compiled: HashMap<VersionHash, Pinned>,
+}
+
+type Pinned = Result<Arc<CompiledRule>, String>;
+
+/// What an enrollment of some version is to run.
+#[derive(Debug, Clone)]
+pub(super) enum Standing {
+    /// Its own version.
+    Run(Arc<CompiledRule>),
+    /// The newer rule, at the node with the same step id.
+    Migrate { from: Arc<CompiledRule>, to: Arc<CompiledRule> },
+    /// The file says to end what runs.
+    Cancel(&'static str),
+    /// It can't run; why.
+    Hold(String),
+}
+
+impl Versions {
+    pub async fn standing(
+        &self,
+        store: &dyn Store,
+        generation: &Generation,
+        rule: &RuleId,
+        version: &VersionHash,
+    ) -> Result<Standing, EngineError> {
+        let current = generation.rules.get(rule);
+        if generation.resting.contains(rule) {
+            return Ok(Standing::Hold("its file went missing with many others; confirm or restore them".into()));
+        }
+        if let Some(current) = current {
+            if current.version == *version {
+                return Ok(Standing::Run(Arc::clone(current)));
+            }
+            if current.rule.on_change == OnChange::Cancel {
+                return Ok(Standing::Cancel("its rule changed, and `on_change` is `cancel`"));
+            }
+        }
+        let pinned = match self.pinned(store, generation, version).await? {
+            Ok(pinned) => pinned,
+            Err(problem) => return Ok(Standing::Hold(problem)),
+        };
+        Ok(match current {
+            Some(current) if current.rule.on_change == OnChange::Migrate => {
+                Standing::Migrate { from: pinned, to: Arc::clone(current) }
+            }
+            None if pinned.rule.on_delete == OnDelete::Cancel => {
+                Standing::Cancel("its rule was deleted, and `on_delete` is `cancel`")
+            }
+            Some(_) | None => Standing::Run(pinned),
+        })
+    }
+
+    async fn pinned(
+        &self,
+        store: &dyn Store,
+        generation: &Generation,
+        version: &VersionHash,
+    ) -> Result<Pinned, EngineError> {
+        let mut cache = self.cache.lock().await;
+        if cache.hash != generation.hash {
+            *cache = Cache { hash: generation.hash.clone(), compiled: HashMap::new() };
+        }
+        if let Some(known) = cache.compiled.get(version) {
+            return Ok(known.clone());
+        }
+        let known: HashSet<VersionHash> = cache.compiled.keys().cloned().collect();
+        for (_, version, text) in store.pinned_versions(&known).await? {
+            let compiled = generation.compile_pinned(&text).map(Arc::new).map_err(|findings| {
+                let first = findings.first().map_or_else(String::new, ToString::to_string);
+                format!("its pinned rule version no longer compiles: {first}")
+            });
+            cache.compiled.insert(version, compiled);
+        }
+        let missing = || Err("the text of its pinned rule version is not in the state".to_owned());
+        Ok(cache.compiled.entry(version.clone()).or_insert_with(missing).clone())
+    }
+}

@@ -14,7 +14,7 @@ use jiff::tz::TimeZone;
 use std::collections::HashSet;
 
 /// Before any CRM: where `backfill: all` begins. Not `Timestamp::MIN`, which no database can hold.
-const BEGINNING: Timestamp = Timestamp::constant(-2_208_988_800, 0);
+pub(super) const BEGINNING: Timestamp = Timestamp::constant(-2_208_988_800, 0);
 
 /// Brings rule states in line with the generation. Returns the rules that got a fresh baseline.
 pub(super) async fn adopt(

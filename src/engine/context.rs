@@ -4,8 +4,8 @@ use super::core::Senders;
 use super::error::EngineError;
 use super::event::Event;
 use super::health::SourceHealth;
-use super::pulse::Pulse;
 use super::port::{Owner, Source, Store};
+use super::pulse::Pulse;
 use super::settings::Settings;
 use super::versions::Versions;
 use crate::catalog::Catalog;
@@ -51,7 +51,21 @@ impl Context {
         let paused = Mutex::default();
         let due = Notify::new();
         let pulse = Pulse::default();
-        Self { clock, source, store, senders, generation, owner, settings, events, health, versions, due, pulse, paused }
+        Self {
+            clock,
+            source,
+            store,
+            senders,
+            generation,
+            owner,
+            settings,
+            events,
+            health,
+            versions,
+            due,
+            pulse,
+            paused,
+        }
     }
 
     /// Builds the event only when somebody listens.

@@ -54,8 +54,7 @@ impl Engine {
     pub fn new(parts: Parts) -> Self {
         let Parts { clock, source, store, senders, generation, owner, settings } = parts;
         let events = broadcast::Sender::new(EVENTS_KEPT);
-        let context =
-            Arc::new(Context::new(clock, source, store, senders, generation, owner, settings, events));
+        let context = Arc::new(Context::new(clock, source, store, senders, generation, owner, settings, events));
         let sweeper = Arc::new(Sweeper::new(Arc::clone(&context)));
         let dispatcher = Arc::new(Dispatcher::new(Arc::clone(&context)));
         Self { context, sweeper, dispatcher, adopted: Mutex::default() }
@@ -96,8 +95,6 @@ impl Engine {
             }
         };
         tokio::join!(serving, rescuing);
-
-
     }
 
     /// Brings the state in line with the running generation, unless that was done.

@@ -70,7 +70,7 @@ fn rounds(subjects: &[Subject]) -> Vec<HashMap<Key, Vec<usize>>> {
     let mut rounds: Vec<HashMap<Key, Vec<usize>>> = Vec::new();
     for (place, subject) in subjects.iter().enumerate() {
         let fits = |round: &HashMap<Key, Vec<usize>>| {
-            round.get(&subject.key).is_none_or(|places| subjects[places[0]].since == subject.since)
+            round.get(&subject.key).is_none_or(|places| subjects[places[0]] == *subject)
         };
         match rounds.iter_mut().find(|round| fits(round)) {
             Some(round) => round.entry(subject.key.clone()).or_default().push(place),
@@ -90,7 +90,7 @@ pub(super) fn since_entry(rule: &CompiledRule, occasion_at: Option<Timestamp>, e
 }
 
 pub(super) fn subject(rule: &CompiledRule, crossing: &Crossing, now: Timestamp) -> Subject {
-    Subject { key: crossing.key.clone(), since: Some(since_entry(rule, crossing.occasion_at, now)) }
+    Subject { key: crossing.key.clone(), since: Some(since_entry(rule, crossing.occasion_at, now)), entered: None }
 }
 
 /// Whether a crosser matches.
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn a_key_asked_with_two_entries_is_asked_in_two_rounds() {
         let since = |second: i64| Some(Timestamp::from_second(second).unwrap());
-        let subject = |key: &str, second| Subject { key: key.into(), since: since(second) };
+        let subject = |key: &str, second| Subject { key: key.into(), since: since(second), entered: None };
         let subjects = [subject("1", 1), subject("1", 2), subject("2", 1), subject("1", 1)];
         let rounds = rounds(&subjects);
         assert_eq!(rounds.len(), 2);

@@ -14,12 +14,27 @@ use std::time::Duration;
 #[derive(Debug, Clone)]
 pub enum Event {
     /// A generation runs: rules with a fresh baseline and rules that are gone.
-    GenerationAdopted { hash: String, rules: usize, baselined: Vec<RuleId>, removed: Vec<RuleId> },
+    GenerationAdopted {
+        hash: String,
+        rules: usize,
+        baselined: Vec<RuleId>,
+        removed: Vec<RuleId>,
+    },
     /// How many a fresh baseline left out.
-    LeftOut { rule: RuleId, lane: Lane, tenant: Tenant, count: u64 },
+    LeftOut {
+        rule: RuleId,
+        lane: Lane,
+        tenant: Tenant,
+        count: u64,
+    },
     SweepFinished(SweepReport),
     /// A sweep could not run now and is tried again; nothing is lost.
-    SweepPostponed { rule: RuleId, lane: Lane, tenant: Tenant, reason: String },
+    SweepPostponed {
+        rule: RuleId,
+        lane: Lane,
+        tenant: Tenant,
+        reason: String,
+    },
     /// Announced for sweeps of one batch; larger ones announce only their counts.
     Matched {
         match_id: MatchId,
@@ -32,8 +47,20 @@ pub enum Event {
         first: Option<(StepId, Timestamp)>,
     },
     /// Crossed, but a term or the script said no.
-    Missed { rule: RuleId, lane: Lane, record: RecordId, occasion: Occasion, reason: String },
-    StepDecided { rule: RuleId, lane: Lane, record: RecordId, step: StepId, decided: Decided },
+    Missed {
+        rule: RuleId,
+        lane: Lane,
+        record: RecordId,
+        occasion: Occasion,
+        reason: String,
+    },
+    StepDecided {
+        rule: RuleId,
+        lane: Lane,
+        record: RecordId,
+        step: StepId,
+        decided: Decided,
+    },
     AttemptFinished {
         delivery: DeliveryId,
         rule: RuleId,
@@ -46,15 +73,37 @@ pub enum Event {
         due_at: Timestamp,
         took: Duration,
     },
-    EnrollmentEnded { rule: RuleId, lane: Lane, record: RecordId, reason: EndReason, detail: String },
+    EnrollmentEnded {
+        rule: RuleId,
+        lane: Lane,
+        record: RecordId,
+        reason: EndReason,
+        detail: String,
+    },
     /// An enrollment's step can't run until a reload or an operator repairs it.
-    EnrollmentHeld { rule: RuleId, lane: Lane, record: RecordId, reason: String },
+    EnrollmentHeld {
+        rule: RuleId,
+        lane: Lane,
+        record: RecordId,
+        reason: String,
+    },
     /// The guard or an error stopped a rule; its matches wait for an operator.
-    RuleHeld { rule: RuleId, lane: Lane, tenant: Tenant, reason: String },
-    SourceLost { reason: String },
-    SourceBack { after: Duration },
+    RuleHeld {
+        rule: RuleId,
+        lane: Lane,
+        tenant: Tenant,
+        reason: String,
+    },
+    SourceLost {
+        reason: String,
+    },
+    SourceBack {
+        after: Duration,
+    },
     /// The state database failed; work under way is kept in memory and tried again.
-    StateFailed { reason: String },
+    StateFailed {
+        reason: String,
+    },
     Rescued(Rescued),
 }
 

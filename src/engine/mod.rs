@@ -34,7 +34,7 @@ pub use self::core::{Engine, Parts, Senders};
 pub use dispatch::Dispatched;
 pub use error::EngineError;
 pub use event::{Decided, Event};
-pub use preview::{Preview, PreviewMatch, PreviewMessage, PreviewScope, preview};
+pub use preview::{Preview, PreviewMatch, PreviewMessage, PreviewScope, Previewer, preview};
 pub use settings::Settings;
 pub use sweep::{SweepReport, Swept};
 pub use task_writer::TaskWriter;

@@ -25,19 +25,15 @@ const RETRY: SignedDuration = SignedDuration::from_mins(1);
 
 /// When each running rule is due, by its last completed sweep. Timers live in the state, so a reload leaves
 /// those of unchanged rules as they are.
-pub(super) fn timetable(
-    generation: &Generation,
-    states: &[RuleState],
-) -> Vec<(Arc<CompiledRule>, Tenant, Timestamp)> {
+pub(super) fn timetable(generation: &Generation, states: &[RuleState]) -> Vec<(Arc<CompiledRule>, Tenant, Timestamp)> {
     let tenants = tenants_of(&generation.catalog);
     let mut table = Vec::new();
     for rule in generation.rules.values() {
         let Some(lane) = lane_of(rule).filter(|_| !generation.resting.contains(&rule.rule.id)) else { continue };
         let plan = Plan::of(&rule.rule, &generation.catalog.time_zone);
         for tenant in &tenants {
-            let state = states
-                .iter()
-                .find(|state| state.rule == rule.rule.id && state.lane == lane && state.tenant == *tenant);
+            let state =
+                states.iter().find(|state| state.rule == rule.rule.id && state.lane == lane && state.tenant == *tenant);
             let due = state.map_or(Timestamp::MIN, |state| plan.next(state.progress.swept_at));
             table.push((Arc::clone(rule), tenant.clone(), due));
         }

@@ -1,6 +1,6 @@
 //! Tasks: rows of the CRM's own tables by the catalog's recipe, or the built-in list where it has none.
 
-use super::port::{Message, Outbox, Sender, Sent, Source, SourceError, Store, StoreError, TaskDraft};
+use super::port::{Message, Sender, Sent, Source, SourceError, Store, StoreError, TaskDraft};
 use crate::catalog::Catalog;
 use crate::model::{Clock, Outcome};
 use crate::rule::generation::Generation;

@@ -99,6 +99,8 @@ impl Marker {
         let marks = ready.iter().map(|(parcel, _)| Mark {
             token: parcel.work.claimed.token,
             delivery: parcel.delivery,
+            step: parcel.work.step(),
+            kind: parcel.kind,
             repeatable: parcel.repeatable,
         });
         // Without the commit there is no send: the rows stay claimed, and their leases end.

@@ -9,14 +9,14 @@ use crate::engine::evaluate::first_failing;
 use crate::engine::lateness;
 use crate::engine::port::{Claimed, Then};
 use crate::model::{EndReason, Outcome, SkipReason, StepId, SuppressionReason};
-use crate::rule::CompiledRule;
+use crate::rule::CheckedRule;
 use crate::rule::checked::{Action, Email, Purpose, Step, Task, Trigger};
 use crate::rule::compiled::{Facts, PersonFacts};
 use jiff::{Timestamp, tz::TimeZone};
 
 /// Everything a decision depends on.
 pub struct Situation<'a> {
-    pub rule: &'a CompiledRule,
+    pub rule: &'a CheckedRule,
     pub claimed: &'a Claimed,
     /// The claimed node; another one only where a newer rule took over.
     pub node: usize,
@@ -42,7 +42,7 @@ pub enum Decision<'a> {
 }
 
 pub fn decide<'a>(situation: &Situation<'a>) -> Decision<'a> {
-    let rule = situation.rule.rule.as_ref();
+    let rule = situation.rule;
     let Some(node) = rule.nodes.get(situation.node) else {
         return Decision::Broken(format!("its rule version has no step {}", situation.node));
     };
@@ -69,8 +69,8 @@ pub fn decide<'a>(situation: &Situation<'a>) -> Decision<'a> {
 }
 
 /// The person an email goes to.
-pub fn addressee<'a>(rule: &CompiledRule, email: &Email, facts: &'a Facts) -> Option<&'a PersonFacts> {
-    facts.recipients.get(email.to.as_ref().or(rule.rule.to.as_ref())?)
+pub fn addressee<'a>(rule: &CheckedRule, email: &Email, facts: &'a Facts) -> Option<&'a PersonFacts> {
+    facts.recipients.get(email.to.as_ref().or(rule.to.as_ref())?)
 }
 
 /// The address, if there is one: empty is none.
@@ -80,6 +80,9 @@ pub fn address(person: &PersonFacts) -> Option<&str> {
 
 impl<'a> Situation<'a> {
     fn act(&self, action: &'a Action, facts: &'a Facts) -> Decision<'a> {
+        if self.claimed.discarded {
+            return self.skip(SkipReason::Discarded, "an operator discarded it", &facts.zone);
+        }
         if let Some((reason, detail)) = self.over(facts) {
             return self.end(reason, &detail);
         }
@@ -97,19 +100,14 @@ impl<'a> Situation<'a> {
     }
 
     fn main_recipient(&self, facts: &'a Facts) -> Option<&'a PersonFacts> {
-        facts.recipients.get(self.rule.rule.to.as_ref()?)
+        facts.recipients.get(self.rule.to.as_ref()?)
     }
 
     /// Why the enrollment is over.
     fn over(&self, facts: &Facts) -> Option<(EndReason, String)> {
-        let rule = &self.rule.rule;
+        let rule = self.rule;
         if let Some(goal) = rule.goal.as_ref().filter(|_| facts.goal == Some(true)) {
-            let limit = goal.within.map(|within| within.after(self.claimed.entered_at, &facts.zone));
-            return Some(match limit.filter(|limit| self.now > *limit) {
-                None => (EndReason::Goal, goal.name.clone()),
-                // It came too late to count, but whoever has come back is not written to.
-                Some(_) => (EndReason::Exit, format!("`{}` was reached, but too late to count", goal.name)),
-            });
+            return Some((EndReason::Goal, goal.name.clone()));
         }
         let exit = rule.exit_when.iter().zip(&facts.exit_when).find(|(_, holds)| **holds == Some(true));
         if let Some((term, _)) = exit {
@@ -122,7 +120,7 @@ impl<'a> Situation<'a> {
     }
 
     fn date_moved(&self, facts: &Facts) -> bool {
-        if !matches!(self.rule.rule.trigger, Trigger::Date(_)) {
+        if !matches!(self.rule.trigger, Trigger::Date(_)) {
             return false;
         }
         let current = facts.date.as_ref().and_then(|date| lateness::day_of(date, &facts.zone));
@@ -139,7 +137,7 @@ impl<'a> Situation<'a> {
         if matches!(action, Action::Task(_)) {
             return None;
         }
-        let rule = &self.rule.rule;
+        let rule = self.rule;
         let date = matches!(rule.trigger, Trigger::Date(_)).then(|| self.occasion_day()).flatten();
         let limit = lateness::limit(rule, self.claimed.entry, date);
         let late = self.now.duration_since(self.claimed.planned_at);
@@ -157,13 +155,12 @@ impl<'a> Situation<'a> {
     }
 
     fn email(&self, action: &'a Action, email: &Email, facts: &'a Facts) -> Decision<'a> {
-        let Some((person, _)) =
-            addressee(self.rule, email, facts).and_then(|person| Some((person, address(person)?)))
+        let Some((person, _)) = addressee(self.rule, email, facts).and_then(|person| Some((person, address(person)?)))
         else {
             return self.skip(SkipReason::NoAddress, "the recipient has no address", &facts.zone);
         };
-        let staff = person.staff || self.rule.rule.purpose == Purpose::Staff;
-        if let Purpose::Topic(topic) = &self.rule.rule.purpose {
+        let staff = person.staff || self.rule.purpose == Purpose::Staff;
+        if let Purpose::Topic(topic) = &self.rule.purpose {
             if !staff && person.email_consent != Some(true) {
                 return self.skip(SkipReason::NoConsent, &format!("no consent to {topic} by email"), &facts.zone);
             }
@@ -190,7 +187,7 @@ impl<'a> Situation<'a> {
     }
 
     fn skip(&self, reason: SkipReason, detail: &str, zone: &TimeZone) -> Decision<'a> {
-        let rule = &self.rule.rule;
+        let rule = self.rule;
         let next = rule.nodes.get(self.node).and_then(|node| node.next);
         let walked = walk(rule, next, self.now, zone);
         let outcome = Outcome::Skipped { reason, detail: detail.to_owned() };

@@ -63,60 +63,50 @@ impl Dispatcher {
     }
 
     /// Until `shutdown` turns true: everything as it becomes due.
-    pub(super) async fn run(&self, mut shutdown: watch::Receiver<bool>) {
+    pub(super) async fn run(&self, shutdown: watch::Receiver<bool>) {
         let pipeline = Pipeline::start(&self.context);
-        let stopped = async { drop(shutdown.wait_for(|stop| *stop).await) };
         tokio::select! {
-            () = stopped => {}
-            () = self.serve(&pipeline) => {}
+            () = self.serve(&pipeline, shutdown) => {}
             () = self.keep_alive(&pipeline) => {}
         }
         pipeline.stop(self.context.settings.drain).await;
     }
 
-    async fn serve(&self, pipeline: &Pipeline) {
+    /// A pass is never cut off in the middle, so every claimed row is either on its way or given back.
+    async fn serve(&self, pipeline: &Pipeline, mut shutdown: watch::Receiver<bool>) {
         let mut pause = self.context.settings.poll;
-        loop {
+        while !*shutdown.borrow() && shutdown.has_changed().is_ok() {
             self.context.pulse.beat(Loop::Dispatcher);
-            match self.pass(pipeline, Some(PATIENCE)).await {
-                Ok(0) => {
+            let rested = match self.pass(pipeline, Some(PATIENCE)).await {
+                Ok(claimed) => {
                     pause = self.context.settings.poll;
-                    self.rest().await;
+                    if claimed > 0 {
+                        continue;
+                    }
+                    self.until_due().await
                 }
-                Ok(_) => {}
-                Err(EngineError::NoGeneration) => self.rest().await,
+                Err(EngineError::NoGeneration) => None,
                 Err(error) => {
                     self.context.announce(|| Event::StateFailed { reason: error.to_string() });
-                    tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(Duration::from_secs(30));
+                    None
                 }
+            };
+            let due = rested.unwrap_or(Timestamp::MAX);
+            tokio::select! {
+                _ = shutdown.wait_for(|stop| *stop) => return,
+                () = self.context.due.notified() => {}
+                () = self.context.clock.sleep_until(due), if due < Timestamp::MAX => {}
+                () = tokio::time::sleep(pause) => {}
             }
         }
     }
 
-    /// Sleeps until something is due: told by this process, by the clock, or by a look at the state, since
-    /// another process may have put a row there. One question per poll.
-    async fn rest(&self) {
-        let mut looked = Timestamp::MIN;
-        loop {
-            self.context.pulse.beat(Loop::Dispatcher);
-            let next = self.context.store.next_due().await.ok().flatten();
-            let now = self.context.clock.now();
-            // A row that is due but wasn't claimed is somebody else's; look again after a pause, not at once.
-            if next.is_some_and(|next| next <= now && next > looked) && looked > Timestamp::MIN {
-                return;
-            }
-            looked = now;
-            let ahead = next.filter(|next| *next > now);
-            tokio::select! {
-                () = self.context.due.notified() => return,
-                () = self.context.clock.sleep_until(ahead.unwrap_or(Timestamp::MAX)), if ahead.is_some() => return,
-                () = tokio::time::sleep(self.context.settings.poll) => {}
-            }
-            if ahead.is_none() && next.is_some() {
-                return;
-            }
-        }
+    /// When the next row is due, if that is ahead. One that is due already but wasn't claimed is somebody
+    /// else's; it is looked for again after a pause, not at once.
+    async fn until_due(&self) -> Option<Timestamp> {
+        let next = self.context.store.next_due().await.ok().flatten()?;
+        (next > self.context.clock.now()).then_some(next)
     }
 
     /// Extends the leases of work under way.

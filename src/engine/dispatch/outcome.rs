@@ -56,9 +56,11 @@ mod tests {
     use super::*;
     use crate::engine::dispatch::decide_tests::rule;
 
+    static UTC: TimeZone = TimeZone::UTC;
+
     fn tried(rule: &CheckedRule, number: AttemptNumber, repeatable: bool) -> Try<'_> {
         let at = "2026-11-20T10:00:00Z".parse().unwrap();
-        Try { rule, node: 0, number, max_attempts: 3, repeatable, at, zone: &TimeZone::UTC, jitter: 0.0 }
+        Try { rule, node: 0, number, max_attempts: 3, repeatable, at, zone: &UTC, jitter: 0.0 }
     }
 
     fn transient(retry_after: Option<&str>) -> Outcome {

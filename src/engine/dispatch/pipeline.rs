@@ -26,8 +26,7 @@ impl Pipeline {
         let settling = tokio::spawn(settling);
         let closing = watch::Sender::new(false);
         let mut tasks = JoinSet::new();
-        let mut open =
-            |sender| Channel::start(context, &settler, sender, closing.subscribe(), &mut tasks);
+        let mut open = |sender| Channel::start(context, &settler, sender, closing.subscribe(), &mut tasks);
         let senders = &context.senders;
         let (email, webhook, task) = (open(&senders.email), open(&senders.webhook), open(&senders.task));
         Self { flight: Flight::default(), settler, settling, email, webhook, task, tasks, closing }
@@ -47,9 +46,7 @@ impl Pipeline {
         };
         let room = match patience {
             None => queue.reserve().await.ok(),
-            Some(patience) => {
-                tokio::time::timeout(patience, queue.reserve()).await.ok().and_then(Result::ok)
-            }
+            Some(patience) => tokio::time::timeout(patience, queue.reserve()).await.ok().and_then(Result::ok),
         };
         match room {
             Some(room) => {

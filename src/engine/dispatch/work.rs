@@ -92,6 +92,29 @@ pub struct Verdict {
     pub took: Duration,
 }
 
+/// Settles a row whose rule was not looked at: put off, held, or cancelled.
+pub fn settle_unread(context: &Context, claimed: Claimed, ticket: Ticket, then: Then) -> Finished {
+    let mut events = Vec::new();
+    if context.events.receiver_count() > 0 {
+        note_end(&claimed, &then, String::new(), &mut events);
+    }
+    let completion = Completion { token: claimed.token, attempt: None, then, saved: None };
+    Finished { completion, events, ticket, permit: None }
+}
+
+fn note_end(claimed: &Claimed, then: &Then, detail: String, events: &mut Vec<Event>) {
+    let (rule, lane, record) = (claimed.rule.clone(), claimed.lane, claimed.record.clone());
+    match then {
+        Then::End { reason, .. } => {
+            events.push(Event::EnrollmentEnded { rule, lane, record, reason: *reason, detail });
+        }
+        Then::Hold { reason } => {
+            events.push(Event::EnrollmentHeld { rule, lane, record, reason: reason.clone() });
+        }
+        Then::Advance { .. } | Then::Again { .. } | Then::Park { .. } => {}
+    }
+}
+
 impl Work {
     pub fn step(&self) -> StepId {
         self.rule.rule.nodes.get(self.node).map_or_else(|| StepId::from("?"), |node| node.id.clone())
@@ -156,21 +179,11 @@ impl Work {
             let decided = Decided::WaitsUntil(until);
             events.push(Event::StepDecided { rule: rule.clone(), lane: *lane, record: record.clone(), step, decided });
         }
-        match then {
-            Then::End { reason, .. } => {
-                let detail = verdict.map_or_else(String::new, |verdict| match &verdict.outcome {
-                    Outcome::Ended { detail, .. } | Outcome::Skipped { detail, .. } => detail.clone(),
-                    _ => String::new(),
-                });
-                let (rule, record) = (rule.clone(), record.clone());
-                events.push(Event::EnrollmentEnded { rule, lane: *lane, record, reason: *reason, detail });
-            }
-            Then::Hold { reason } => {
-                let (rule, record, reason) = (rule.clone(), record.clone(), reason.clone());
-                events.push(Event::EnrollmentHeld { rule, lane: *lane, record, reason });
-            }
-            Then::Advance { .. } | Then::Again { .. } | Then::Park { .. } => {}
-        }
+        let detail = verdict.map_or_else(String::new, |verdict| match &verdict.outcome {
+            Outcome::Ended { detail, .. } | Outcome::Skipped { detail, .. } => detail.clone(),
+            _ => String::new(),
+        });
+        note_end(&self.claimed, then, detail, &mut events);
         events
     }
 }

@@ -21,11 +21,7 @@ pub struct Namer<'a> {
 
 impl Namer<'_> {
     pub fn record(&self, crossing: &Crossing) -> RecordId {
-        RecordId {
-            tenant: self.tenant.clone(),
-            entity: self.rule.rule.for_each.clone(),
-            key: crossing.key.clone(),
-        }
+        RecordId { tenant: self.tenant.clone(), entity: self.rule.rule.for_each.clone(), key: crossing.key.clone() }
     }
 
     pub fn candidate(&self, crossing: &Crossing) -> Candidate {
@@ -107,13 +103,7 @@ pub fn new_match(
     }
 }
 
-fn too_late(
-    rule: &CheckedRule,
-    crossing: &Crossing,
-    facts: &Facts,
-    planned: Timestamp,
-    now: Timestamp,
-) -> bool {
+fn too_late(rule: &CheckedRule, crossing: &Crossing, facts: &Facts, planned: Timestamp, now: Timestamp) -> bool {
     let date = match rule.trigger {
         Trigger::Date(_) => lateness::day_of(&crossing.value, &facts.zone),
         _ => None,
@@ -147,9 +137,11 @@ fn spread(over: Option<Period>, id: &[u8; 16]) -> SignedDuration {
 
 /// `occasion.*` of templates.
 pub fn occasion_data(rule: &CheckedRule, crossing: &Crossing) -> Json {
-    let offset = rule.entries.get(crossing.entry).and_then(|entry| entry.offset).map(|offset| {
-        format!("{} {}", offset.period, if offset.before { "before" } else { "after" })
-    });
+    let offset = rule
+        .entries
+        .get(crossing.entry)
+        .and_then(|entry| entry.offset)
+        .map(|offset| format!("{} {}", offset.period, if offset.before { "before" } else { "after" }));
     let row: Map<String, Json> = crossing.row.iter().map(|(name, value)| (name.clone(), value.to_json())).collect();
     json!({
         "at": crossing.occasion_at.unwrap_or(crossing.crossed_at).to_string(),

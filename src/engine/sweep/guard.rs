@@ -41,9 +41,8 @@ pub fn breach(guard: &Guard, load: Load, records: Option<u64>) -> Option<String>
         return None;
     }
     let allowed = (records as f64 * percent / 100.0 * load.days) as u64;
-    (total > allowed.max(u64::from(guard.floor))).then(|| {
-        format!("{total} matches in a day, more than {percent} % of {records} records (`percent_per_day`)")
-    })
+    (total > allowed.max(u64::from(guard.floor)))
+        .then(|| format!("{total} matches in a day, more than {percent} % of {records} records (`percent_per_day`)"))
 }
 
 #[cfg(test)]

@@ -65,10 +65,7 @@ impl<'a> Harvest<'a> {
     }
 
     /// Leaves out those the ledger knows, and those that had their chance.
-    async fn with_a_chance(
-        &mut self,
-        crossings: Vec<Crossing>,
-    ) -> Result<Vec<(Candidate, Crossing)>, EngineError> {
+    async fn with_a_chance(&mut self, crossings: Vec<Crossing>) -> Result<Vec<(Candidate, Crossing)>, EngineError> {
         let mut seen = HashSet::with_capacity(crossings.len());
         let (candidates, crossings): (Vec<Candidate>, Vec<Crossing>) = crossings
             .into_iter()

@@ -146,7 +146,9 @@ impl Sweeper {
         };
         if now < lease.progress.swept_at {
             let swept = lease.progress.swept_at;
-            return Ok(Swept::Postponed(format!("the source's clock stepped back: it says {now}, at the last sweep {swept}")));
+            return Ok(Swept::Postponed(format!(
+                "the source's clock stepped back: it says {now}, at the last sweep {swept}"
+            )));
         }
         let zone = &generation.catalog.time_zone;
         let plan = &Plan::of(&rule.rule, zone);
@@ -179,9 +181,9 @@ impl Sweeper {
             return Ok(Swept::Postponed(format!("the source has no {} records any more", checked.for_each)));
         }
         let patience = sweep.now.checked_sub(SCRIPT_PATIENCE).unwrap_or(Timestamp::MIN);
-        let unsettled = harvest.unsettled.map(|crossed| {
-            crossed.checked_sub(SignedDuration::from_micros(1)).unwrap_or(Timestamp::MIN).max(patience)
-        });
+        let unsettled = harvest
+            .unsettled
+            .map(|crossed| crossed.checked_sub(SignedDuration::from_micros(1)).unwrap_or(Timestamp::MIN).max(patience));
         let progress = Progress {
             watermark: unsettled.map_or(sweep.now, |crossed| crossed.min(sweep.now)).max(*baseline),
             swept_at: sweep.now,
@@ -193,11 +195,8 @@ impl Sweeper {
 
     /// Looks for facts that were backdated, edited or deleted behind the watermark.
     async fn reconcile(&self, sweep: &Sweep<'_>) -> Result<(), EngineError> {
-        let Some(lease) = self
-            .context
-            .store
-            .begin_sweep(&sweep.rule.rule.id, sweep.lane, sweep.tenant, &self.context.owner)
-            .await?
+        let Some(lease) =
+            self.context.store.begin_sweep(&sweep.rule.rule.id, sweep.lane, sweep.tenant, &self.context.owner).await?
         else {
             return Ok(());
         };

@@ -1,0 +1,449 @@
+//! From claimed rows to decisions and messages: one facts statement per rule version and tenant.
+
+use super::decide::{Decision, Situation, address, addressee, decide};
+use super::pipeline::Pipeline;
+use super::render::{Draft, kind, repeatable};
+use super::work::{Parcel, Verdict, Work};
+use super::{Dispatcher, walk::walk};
+use crate::engine::context::{Context, lane_of};
+use crate::engine::error::EngineError;
+use crate::engine::evaluate::{self, Answer};
+use crate::engine::event::{Decided, Event};
+use crate::engine::port::{Claimed, OutboxToken, Source, SourceError, Store, Then};
+use crate::engine::versions::Standing;
+use crate::model::{
+    AddressHash, Channel, EndReason, EntityName, Key, Lane, Outcome, RuleId, StepId, SuppressionReason, Tenant,
+    VersionHash,
+};
+use crate::rule::CompiledRule;
+use crate::rule::checked::{Action, Step, Task, UnlessOpen};
+use crate::rule::compiled::{Facts, Subject};
+use crate::rule::generation::Generation;
+use crate::rule::task;
+use futures::TryStreamExt;
+use jiff::{SignedDuration, Timestamp};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long rows of a rule that an operator paused are put off.
+const PAUSED: SignedDuration = SignedDuration::from_mins(1);
+/// How long rows are put off whose records all seem to be gone at once.
+const EMPTIED: SignedDuration = SignedDuration::from_mins(10);
+/// How long messages are put off whose channel is full.
+const FULL: SignedDuration = SignedDuration::from_secs(5);
+
+/// Rows that share a facts statement.
+type Group = (RuleId, VersionHash, Tenant);
+
+impl Dispatcher {
+    /// Claims once and takes every row as far as it goes without waiting for I/O. Returns how many it claimed.
+    pub(super) async fn pass(&self, pipeline: &Pipeline, patience: Option<Duration>) -> Result<usize, EngineError> {
+        let generation = self.context.generation()?;
+        let now = self.context.clock.now();
+        let limit = self.context.settings.claim;
+        let claimed = self.context.store.claim(&self.context.owner, now, limit).await?;
+        let count = claimed.len();
+        let mut groups: HashMap<Group, Vec<Claimed>> = HashMap::new();
+        for row in claimed {
+            let group = (row.rule.clone(), row.version.clone(), row.record.tenant.clone());
+            groups.entry(group).or_default().push(row);
+        }
+        let mut batch =
+            Batch { context: &self.context, generation: &generation, pipeline, patience, clogged: Vec::new() };
+        for (group, rows) in groups {
+            let tokens: Vec<OutboxToken> = rows.iter().map(|row| row.token).collect();
+            if let Err(error) = batch.run(&group, rows).await {
+                // What fails here fails before anything was sent.
+                self.context.store.release(&tokens).await?;
+                return Err(error);
+            }
+        }
+        Ok(count)
+    }
+}
+
+struct Batch<'a> {
+    context: &'a Arc<Context>,
+    generation: &'a Generation,
+    pipeline: &'a Pipeline,
+    patience: Option<Duration>,
+    /// Kinds whose channel was full a moment ago.
+    clogged: Vec<&'static str>,
+}
+
+/// What was asked for one group, all at once.
+struct Asked {
+    at: Instant,
+    now: Timestamp,
+    answers: Vec<Answer>,
+    suppressed: HashMap<AddressHash, SuppressionReason>,
+    open: HashSet<Key>,
+}
+
+impl Batch<'_> {
+    async fn run(&mut self, (rule, version, tenant): &Group, rows: Vec<Claimed>) -> Result<(), EngineError> {
+        if self.context.is_paused(rule) {
+            self.put_off(rows, PAUSED).await;
+            return Ok(());
+        }
+        let store = self.context.store.as_ref();
+        let standing = self.context.versions.standing(store, self.generation, rule, version).await?;
+        let (compiled, from) = match standing {
+            Standing::Run(compiled) => (compiled, None),
+            Standing::Migrate { from, to } => (to, Some(from)),
+            Standing::Cancel(why) => {
+                self.cancel(rows, why).await;
+                return Ok(());
+            }
+            Standing::Hold(reason) => {
+                self.hold(rows, &reason).await;
+                return Ok(());
+            }
+        };
+        if lane_of(self.generation.rules.get(rule).map_or(&compiled, |current| current)).is_none() {
+            self.hold(rows, "its file says `mode: paused`").await;
+            return Ok(());
+        }
+        let works = self.board(rows, &compiled, from.as_deref()).await;
+        match self.ask(&compiled, tenant, &works).await {
+            Ok(asked) => self.decide_all(works, &asked).await,
+            Err(EngineError::Source(SourceError::Unavailable(reason))) => {
+                self.source_away(works, SourceError::Unavailable(reason)).await;
+            }
+            Err(EngineError::Source(error @ SourceError::Refused(_))) => {
+                let rows = works.into_iter().map(|work| work.claimed).collect();
+                self.hold(rows, &error.to_string()).await;
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Finds each row's node, in the newer rule by the step's id where one took over.
+    async fn board(&self, rows: Vec<Claimed>, rule: &Arc<CompiledRule>, from: Option<&CompiledRule>) -> Vec<Work> {
+        let mut works = Vec::with_capacity(rows.len());
+        for claimed in rows {
+            let node = match from {
+                None => Some(claimed.node),
+                Some(from) => same_step(from, rule, claimed.node),
+            };
+            let ticket = self.pipeline.flight.board();
+            let work = Work { node: node.unwrap_or(claimed.node), claimed, rule: Arc::clone(rule), ticket };
+            if node.is_some() {
+                works.push(work);
+                continue;
+            }
+            let then = Then::End { reason: EndReason::Completed, at: self.context.clock.now() };
+            self.pipeline.finish(work.conclude(self.context, None, then, None)).await;
+        }
+        works
+    }
+
+    async fn ask(&self, rule: &CompiledRule, tenant: &Tenant, works: &[Work]) -> Result<Asked, EngineError> {
+        let (at, now) = (Instant::now(), self.context.clock.now());
+        let subjects: Vec<Subject> = works.iter().map(|work| subject(rule, &work.claimed)).collect();
+        let source = self.context.source.as_ref();
+        let answers = evaluate::ask(source, rule, tenant, &subjects, now).await?;
+        if let Some(event) = self.context.health.answered() {
+            self.context.announce(|| event);
+        }
+        let gone = answers.iter().any(|answer| matches!(answer, Answer::Gone));
+        if gone && source.rows(tenant, rule.chunk_end(None, 1)).try_next().await?.is_none() {
+            // A restore, a truncated table or a lost permission: not the end of every customer.
+            let entity = &rule.rule.for_each;
+            return Err(SourceError::Unavailable(format!("there are no {entity} records any more")).into());
+        }
+        let suppressed = self.suppressed(works, &answers).await?;
+        let open = self.open_tasks(rule, tenant, works, &answers).await?;
+        Ok(Asked { at, now, answers, suppressed, open })
+    }
+
+    async fn suppressed(
+        &self,
+        works: &[Work],
+        answers: &[Answer],
+    ) -> Result<HashMap<AddressHash, SuppressionReason>, EngineError> {
+        let hashes = works.iter().zip(answers).filter_map(|(work, answer)| self.address_hash(work, answer));
+        let hashes: Vec<AddressHash> = hashes.collect::<HashSet<_>>().into_iter().collect();
+        if hashes.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let found = self.context.store.suppressed(&hashes).await?;
+        Ok(found.into_iter().map(|entry| (entry.hash, entry.reason)).collect())
+    }
+
+    fn address_hash(&self, work: &Work, answer: &Answer) -> Option<AddressHash> {
+        let (Answer::Facts(facts), Some(Step::Act(Action::Email(email)))) = (answer, step_of(work)) else {
+            return None;
+        };
+        let address = address(addressee(&work.rule.rule, email, facts)?)?;
+        Some(self.context.store.secret().address_hash(Channel::Email, address))
+    }
+
+    /// Records of this group with an open task, for `unless_open`.
+    async fn open_tasks(
+        &self,
+        rule: &CompiledRule,
+        tenant: &Tenant,
+        works: &[Work],
+        answers: &[Answer],
+    ) -> Result<HashSet<Key>, EngineError> {
+        let mut open = HashSet::new();
+        for which in [UnlessOpen::Any, UnlessOpen::Same] {
+            let asks = |work: &Work| matches!(step_of(work), Some(Step::Act(Action::Task(Task { unless_open: Some(found), .. }))) if *found == which);
+            let facts: Vec<&Facts> = works
+                .iter()
+                .zip(answers)
+                .filter_map(|(work, answer)| match answer {
+                    Answer::Facts(facts) if asks(work) => Some(facts.as_ref()),
+                    _ => None,
+                })
+                .collect();
+            let (source, store) = (self.context.source.as_ref(), self.context.store.as_ref());
+            open.extend(open_tasks(source, store, self.generation, rule, tenant, &facts, which).await?);
+        }
+        Ok(open)
+    }
+
+    async fn decide_all(&mut self, works: Vec<Work>, asked: &Asked) {
+        for (work, answer) in works.into_iter().zip(&asked.answers) {
+            let facts = match answer {
+                Answer::Facts(facts) => Some(facts.as_ref()),
+                Answer::Gone => None,
+                Answer::Unreadable(error) => {
+                    let reason = format!("unreadable: {}.{}: {}", error.entity, error.field, error.problem);
+                    self.finish(work, None, Then::Hold { reason }, None).await;
+                    continue;
+                }
+            };
+            let rule = Arc::clone(&work.rule);
+            let hash = self.address_hash(&work, answer);
+            let situation = Situation {
+                rule: &rule.rule,
+                claimed: &work.claimed.clone(),
+                node: work.node,
+                facts,
+                now: asked.now,
+                suppressed: hash.and_then(|hash| asked.suppressed.get(&hash).copied()),
+                task_open: asked.open.contains(&work.claimed.record.key),
+            };
+            match decide(&situation) {
+                Decision::Move { then, branch, waits } => {
+                    self.note_branch(&work, branch);
+                    self.finish(work, None, then, waits).await;
+                }
+                Decision::Refuse { outcome, then, waits } => {
+                    let verdict = self.verdict(&work, outcome);
+                    self.finish(work, Some(verdict), then, waits).await;
+                }
+                Decision::Broken(reason) => self.finish(work, None, Then::Hold { reason }, None).await,
+                Decision::Act { action, to } => {
+                    let Some(facts) = facts else { continue };
+                    self.deliver(work, action, to, facts, asked).await;
+                }
+            }
+        }
+    }
+
+    async fn deliver(
+        &mut self,
+        work: Work,
+        action: &Action,
+        to: Option<&crate::rule::compiled::PersonFacts>,
+        facts: &Facts,
+        asked: &Asked,
+    ) {
+        let delivery = self.delivery(&work);
+        let enriched = match work.rule.script.as_ref().map(|script| script.enrich(facts, asked.now)).transpose() {
+            Ok(enriched) => enriched.flatten(),
+            Err(error) => return self.broken(work, error.to_string()).await,
+        };
+        let draft = Draft {
+            rule: &work.rule,
+            node: work.node,
+            claimed: &work.claimed,
+            delivery,
+            facts,
+            to,
+            templates: &self.generation.templates,
+            sender: &self.context.settings.sender,
+            enriched: enriched.as_ref(),
+            now: asked.now,
+        };
+        let message = match draft.render(action) {
+            Ok(message) => message,
+            Err(error) => return self.broken(work, error.to_string()).await,
+        };
+        if work.claimed.lane == Lane::Shadow {
+            let verdict = self.verdict(&work, Outcome::Recorded);
+            let next = work.rule.rule.nodes.get(work.node).and_then(|node| node.next);
+            let walked = walk(&work.rule.rule, next, asked.now, &facts.zone);
+            return self.finish(work, Some(verdict), walked.then, walked.waits).await;
+        }
+        let save = match action {
+            Action::Webhook(webhook) => webhook.save.clone(),
+            Action::Email(_) | Action::Task(_) => None,
+        };
+        let (kind, repeatable, zone) = (kind(action), repeatable(action), facts.zone.clone());
+        self.queue(Parcel { work, delivery, kind, repeatable, message, save, zone, asked: asked.at }).await;
+    }
+
+    async fn queue(&mut self, parcel: Parcel) {
+        let kind = parcel.kind;
+        let clogged = self.clogged.contains(&kind);
+        let patience = self.patience.map(|patience| if clogged { Duration::ZERO } else { patience });
+        if let Err(parcel) = self.pipeline.send(parcel, patience).await {
+            if !clogged {
+                self.clogged.push(kind);
+            }
+            let due_at = self.later(FULL);
+            self.finish(parcel.work, None, Then::Again { due_at, counts: false }, None).await;
+        }
+    }
+
+    /// A template or script that fails can be repaired by a reload, which frees the enrollment.
+    async fn broken(&self, work: Work, reason: String) {
+        let verdict = self.verdict(&work, Outcome::Permanent { reason: reason.clone() });
+        self.finish(work, Some(verdict), Then::Hold { reason }, None).await;
+    }
+
+    fn note_branch(&self, work: &Work, branch: Option<String>) {
+        let Some(name) = branch else { return };
+        let Claimed { rule, lane, record, .. } = &work.claimed;
+        self.context.announce(|| Event::StepDecided {
+            rule: rule.clone(),
+            lane: *lane,
+            record: record.clone(),
+            step: work.step(),
+            decided: Decided::Branch(name),
+        });
+    }
+
+    async fn source_away(&self, works: Vec<Work>, error: SourceError) {
+        if let Some(event) = self.context.health.failed(&error) {
+            self.context.announce(|| event);
+        }
+        let pause = SignedDuration::try_from(self.context.health.pause()).unwrap_or(EMPTIED);
+        let due_at = self.later(pause);
+        for work in works {
+            self.finish(work, None, Then::Again { due_at, counts: false }, None).await;
+        }
+    }
+
+    async fn put_off(&self, rows: Vec<Claimed>, by: SignedDuration) {
+        let due_at = self.later(by);
+        self.finish_rows(rows, |_| Then::Again { due_at, counts: false }).await;
+    }
+
+    async fn hold(&self, rows: Vec<Claimed>, reason: &str) {
+        self.finish_rows(rows, |_| Then::Hold { reason: reason.to_owned() }).await;
+    }
+
+    async fn cancel(&self, rows: Vec<Claimed>, _why: &str) {
+        let at = self.context.clock.now();
+        self.finish_rows(rows, |_| Then::End { reason: EndReason::Cancelled, at }).await;
+    }
+
+    /// Settles rows whose rule isn't at hand.
+    async fn finish_rows(&self, rows: Vec<Claimed>, then: impl Fn(&Claimed) -> Then) {
+        for claimed in rows {
+            let ticket = self.pipeline.flight.board();
+            let then = then(&claimed);
+            self.pipeline.finish(super::work::settle_unread(self.context, claimed, ticket, then)).await;
+        }
+    }
+
+    async fn finish(&self, work: Work, verdict: Option<Verdict>, then: Then, waits: Option<(StepId, Timestamp)>) {
+        self.pipeline.finish(work.conclude(self.context, verdict, then, waits)).await;
+    }
+
+    fn verdict(&self, work: &Work, outcome: Outcome) -> Verdict {
+        let at = self.context.clock.now();
+        let kind = match step_of(work) {
+            Some(Step::Act(action)) => kind(action),
+            _ => "step",
+        };
+        Verdict { delivery: self.delivery(work), kind, outcome, started_at: at, finished_at: at, took: Duration::ZERO }
+    }
+
+    fn delivery(&self, work: &Work) -> crate::model::DeliveryId {
+        self.context.store.secret().delivery_id(work.claimed.match_id, &work.step(), work.claimed.iteration)
+    }
+
+    fn later(&self, by: SignedDuration) -> Timestamp {
+        self.context.clock.now().saturating_add(by).unwrap_or(Timestamp::MAX)
+    }
+}
+
+fn step_of(work: &Work) -> Option<&Step> {
+    work.rule.rule.nodes.get(work.node).map(|node| &node.step)
+}
+
+fn same_step(from: &CompiledRule, to: &CompiledRule, node: usize) -> Option<usize> {
+    let id = &from.rule.nodes.get(node)?.id;
+    to.rule.nodes.iter().position(|node| node.id == *id)
+}
+
+fn subject(rule: &CompiledRule, claimed: &Claimed) -> Subject {
+    let since = evaluate::since_entry(rule, claimed.occasion_at, claimed.entered_at);
+    Subject { key: claimed.record.key.clone(), since: Some(since), entered: Some(claimed.entered_at) }
+}
+
+/// Which of these records have an open task: any, or one that the rule made.
+pub(in crate::engine) async fn open_tasks(
+    source: &dyn Source,
+    store: &dyn Store,
+    generation: &Generation,
+    rule: &CompiledRule,
+    tenant: &Tenant,
+    facts: &[&Facts],
+    which: UnlessOpen,
+) -> Result<HashSet<Key>, EngineError> {
+    if facts.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let (catalog, entity) = (&generation.catalog, &rule.rule.for_each);
+    let Some(statement) = task::open_tasks(catalog, source.dialect(), entity, facts) else {
+        return built_in_tasks(store, rule, tenant, entity, facts, which).await;
+    };
+    let mut open = Vec::new();
+    let mut rows = source.rows(tenant, statement);
+    while let Some(row) = rows.try_next().await? {
+        let read = task::read_open_task(catalog, entity, &row);
+        open.push(read.map_err(|error| SourceError::Refused(error.to_string()))?);
+    }
+    drop(rows);
+    if which == UnlessOpen::Any {
+        return Ok(open.into_iter().map(|task| task.record).collect());
+    }
+    let made = open.into_iter().filter_map(|task| Some((task.record, task.reference?.parse().ok()?)));
+    ours(store, rule, made.collect()).await
+}
+
+async fn built_in_tasks(
+    store: &dyn Store,
+    rule: &CompiledRule,
+    tenant: &Tenant,
+    entity: &EntityName,
+    facts: &[&Facts],
+    which: UnlessOpen,
+) -> Result<HashSet<Key>, EngineError> {
+    let keys: Vec<Key> = facts.iter().map(|facts| facts.key.clone()).collect();
+    let open = store.open_tasks(tenant, entity, &keys).await?;
+    if which == UnlessOpen::Any {
+        return Ok(open.into_iter().map(|(key, _)| key).collect());
+    }
+    ours(store, rule, open).await
+}
+
+async fn ours(
+    store: &dyn Store,
+    rule: &CompiledRule,
+    open: Vec<(Key, crate::model::DeliveryId)>,
+) -> Result<HashSet<Key>, EngineError> {
+    let ids: Vec<_> = open.iter().map(|(_, id)| *id).collect();
+    let ours = store.deliveries_of(&rule.rule.id, &ids).await?;
+    Ok(open.into_iter().filter(|(_, id)| ours.contains(id)).map(|(key, _)| key).collect())
+}

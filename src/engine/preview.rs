@@ -1,0 +1,322 @@
+//! Who matches now, and what they would get: the same crossings, the same evaluator, the same decisions and
+//! templates as live, and nothing is written.
+
+use super::context::tenants_of;
+use super::dispatch::{Decision, Draft, Situation, address, addressee, decide, kind, open_tasks, walk};
+use super::error::EngineError;
+use super::evaluate::{self, Answer, Eligibility};
+use super::port::{Claimed, Lease, Message, OutboxToken, Progress, Source, Standing, Store, Then};
+use super::sweep::{Namer, occasion_data};
+use crate::model::{Channel, Key, Lane, Occasion, Outcome, RecordId, RuleId, StepId, Tenant};
+use crate::rule::CompiledRule;
+use crate::rule::checked::{Action, Cadence, Step, UnlessOpen};
+use crate::rule::compiled::{Crossing, Facts, Reach, Subject, Window};
+use crate::rule::generation::Generation;
+use futures::TryStreamExt;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value as Json, json};
+
+/// Which crossings a preview looks at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PreviewScope {
+    /// What the next sweep would find: the last interval.
+    LastInterval,
+    Last(SignedDuration),
+    /// These records, however long ago they crossed.
+    Records(Vec<Key>),
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Preview {
+    pub matches: Vec<PreviewMatch>,
+    /// Record, occasion and the first term that failed.
+    pub misses: Vec<(RecordId, Occasion, String)>,
+    /// More crossed than were looked at.
+    pub truncated: bool,
+}
+
+#[derive(Debug, Clone)]
+pub struct PreviewMatch {
+    pub record: RecordId,
+    pub occasion: Occasion,
+    pub crossed_at: Timestamp,
+    /// In the ledger already: it would not match again.
+    pub known: bool,
+    /// Every step on the way, were nothing to change in between.
+    pub messages: Vec<PreviewMessage>,
+}
+
+#[derive(Debug, Clone)]
+pub struct PreviewMessage {
+    pub step: StepId,
+    pub kind: &'static str,
+    pub due_at: Timestamp,
+    pub content: Result<Message, String>,
+}
+
+/// The asker's view of the world.
+pub struct Previewer<'a> {
+    pub generation: &'a Generation,
+    pub source: &'a dyn Source,
+    pub store: &'a dyn Store,
+    /// `sender.*` in templates.
+    pub sender: &'a Json,
+    pub now: Timestamp,
+    /// Crossers looked at, at most.
+    pub limit: usize,
+}
+
+/// Previews one rule for all tenants.
+pub async fn preview(previewer: &Previewer<'_>, rule: &RuleId, scope: &PreviewScope) -> Result<Preview, EngineError> {
+    let compiled = previewer.generation.rules.get(rule).ok_or_else(|| EngineError::NoSuchRule(rule.clone()))?;
+    let mut preview = Preview::default();
+    for tenant in tenants_of(&previewer.generation.catalog) {
+        previewer.tenant(compiled, &tenant, scope, &mut preview).await?;
+    }
+    Ok(preview)
+}
+
+impl Previewer<'_> {
+    async fn tenant(
+        &self,
+        rule: &CompiledRule,
+        tenant: &Tenant,
+        scope: &PreviewScope,
+        preview: &mut Preview,
+    ) -> Result<(), EngineError> {
+        let crossings = self.crossings(rule, tenant, scope, preview).await?;
+        let subjects: Vec<Subject> =
+            crossings.iter().map(|crossing| evaluate::subject(rule, crossing, self.now)).collect();
+        let answers = evaluate::ask(self.source, rule, tenant, &subjects, self.now).await?;
+        let known = self.known(rule, tenant, &crossings).await?;
+        for ((crossing, answer), known) in crossings.iter().zip(answers).zip(known) {
+            let record =
+                RecordId { tenant: tenant.clone(), entity: rule.rule.for_each.clone(), key: crossing.key.clone() };
+            let reason = match &answer {
+                Answer::Gone => continue,
+                Answer::Unreadable(error) => Some(error.to_string()),
+                Answer::Facts(facts) => match evaluate::eligibility(rule, facts, self.now) {
+                    Eligibility::Match => None,
+                    Eligibility::Miss(reason) | Eligibility::ScriptFailed(reason) => Some(reason),
+                },
+            };
+            match (reason, answer) {
+                (None, Answer::Facts(facts)) => {
+                    let messages = self.messages(rule, &record, crossing, &facts).await?;
+                    let (occasion, crossed_at) = (crossing.occasion.clone(), crossing.crossed_at);
+                    preview.matches.push(PreviewMatch { record, occasion, crossed_at, known, messages });
+                }
+                (Some(reason), _) => preview.misses.push((record, crossing.occasion.clone(), reason)),
+                (None, Answer::Gone | Answer::Unreadable(_)) => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn crossings(
+        &self,
+        rule: &CompiledRule,
+        tenant: &Tenant,
+        scope: &PreviewScope,
+        preview: &mut Preview,
+    ) -> Result<Vec<Crossing>, EngineError> {
+        let back = |by: SignedDuration| self.now.checked_sub(by).unwrap_or(Timestamp::MIN);
+        let after = match (scope, &rule.rule.cadence) {
+            (PreviewScope::Last(span), _) => back(*span),
+            (PreviewScope::LastInterval, Cadence::Every(every)) => back(SignedDuration::from_secs(every.max_seconds())),
+            (PreviewScope::LastInterval, Cadence::Cron(_)) => back(SignedDuration::from_hours(24)),
+            (PreviewScope::Records(_), _) => super::adopt::BEGINNING,
+        };
+        let window = Window { after, until: self.now, now: self.now };
+        let reach = match scope {
+            PreviewScope::Records(keys) => Reach::Of(window, keys),
+            PreviewScope::LastInterval | PreviewScope::Last(_) => Reach::Crossed(window),
+        };
+        let mut crossings = Vec::new();
+        for (index, statement) in rule.crossings(reach).into_iter().enumerate() {
+            let mut rows = self.source.rows(tenant, statement);
+            while let Some(row) = rows.try_next().await? {
+                if crossings.len() >= self.limit {
+                    preview.truncated = true;
+                    return Ok(crossings);
+                }
+                match rule.read_crossing(index, &row, window) {
+                    Ok(crossing) => crossings.extend(crossing),
+                    Err(error) => preview.misses.push((
+                        RecordId {
+                            tenant: tenant.clone(),
+                            entity: rule.rule.for_each.clone(),
+                            key: Key::new(error.key.clone()),
+                        },
+                        Occasion::from(""),
+                        error.to_string(),
+                    )),
+                }
+            }
+        }
+        Ok(crossings)
+    }
+
+    /// Whether each crosser is in the live ledger.
+    async fn known(
+        &self,
+        rule: &CompiledRule,
+        tenant: &Tenant,
+        crossings: &[Crossing],
+    ) -> Result<Vec<bool>, EngineError> {
+        let namer = Namer { rule, lane: Lane::Live, tenant, secret: self.store.secret() };
+        let candidates: Vec<_> = crossings.iter().map(|crossing| namer.candidate(crossing)).collect();
+        // Only names the rule: a preview holds no lease, and asking needs none.
+        let (swept_at, baseline) = (self.now, self.now);
+        let progress = Progress { watermark: self.now, swept_at, rechecked_at: self.now, reconciled_at: self.now };
+        let (rule, tenant) = (rule.rule.id.clone(), tenant.clone());
+        let lease = Lease { rule, lane: Lane::Live, tenant, epoch: 0, progress, baseline };
+        let standings = self.store.standings(&lease, &candidates).await?;
+        Ok(standings.into_iter().map(|standing| standing == Standing::Known).collect())
+    }
+
+    async fn messages(
+        &self,
+        rule: &CompiledRule,
+        record: &RecordId,
+        crossing: &Crossing,
+        facts: &Facts,
+    ) -> Result<Vec<PreviewMessage>, EngineError> {
+        let mut claimed = self.claimed(rule, record, crossing);
+        let mut messages = Vec::new();
+        let first = rule.rule.entries.get(crossing.entry).and_then(|entry| entry.first);
+        let mut then = walk(&rule.rule, first, self.now, &facts.zone).then;
+        // Rules have no way back, so this many steps are all there can be.
+        for _ in 0..=rule.rule.nodes.len() {
+            let Then::Advance { node, due_at, planned_at } = then else { break };
+            claimed = Claimed { node, due_at, planned_at, ..claimed };
+            let situation = Situation {
+                rule: &rule.rule,
+                claimed: &claimed,
+                node,
+                facts: Some(facts),
+                now: due_at,
+                suppressed: self.suppressed(rule, node, facts).await?,
+                task_open: self.task_open(rule, node, record, facts).await?,
+            };
+            let Some(place) = rule.rule.nodes.get(node) else { break };
+            let after = |at| walk(&rule.rule, place.next, at, &facts.zone).then;
+            let (kind, content) = match decide(&situation) {
+                Decision::Move { then: next, .. } => {
+                    then = next;
+                    continue;
+                }
+                Decision::Refuse { outcome, then: next, .. } => {
+                    then = next;
+                    (kind_of(&place.step), Err(refusal(&outcome)))
+                }
+                Decision::Broken(reason) => {
+                    then = after(due_at);
+                    (kind_of(&place.step), Err(reason))
+                }
+                Decision::Act { action, to } => {
+                    then = after(due_at);
+                    (kind(action), self.render(rule, &claimed, facts, action, to))
+                }
+            };
+            messages.push(PreviewMessage { step: place.id.clone(), kind, due_at, content });
+        }
+        Ok(messages)
+    }
+
+    fn render(
+        &self,
+        rule: &CompiledRule,
+        claimed: &Claimed,
+        facts: &Facts,
+        action: &Action,
+        to: Option<&crate::rule::compiled::PersonFacts>,
+    ) -> Result<Message, String> {
+        let enriched = rule.script.as_ref().map(|script| script.enrich(facts, claimed.due_at)).transpose();
+        let enriched = enriched.map_err(|error| error.to_string())?.flatten();
+        let step = rule.rule.nodes.get(claimed.node).map_or_else(|| StepId::from("?"), |node| node.id.clone());
+        let draft = Draft {
+            rule,
+            node: claimed.node,
+            claimed,
+            delivery: self.store.secret().delivery_id(claimed.match_id, &step, claimed.iteration),
+            facts,
+            to,
+            templates: &self.generation.templates,
+            sender: self.sender,
+            enriched: enriched.as_ref(),
+            now: claimed.due_at,
+        };
+        draft.render(action).map_err(|error| error.to_string())
+    }
+
+    async fn suppressed(
+        &self,
+        rule: &CompiledRule,
+        node: usize,
+        facts: &Facts,
+    ) -> Result<Option<crate::model::SuppressionReason>, EngineError> {
+        let Some(Step::Act(Action::Email(email))) = rule.rule.nodes.get(node).map(|node| &node.step) else {
+            return Ok(None);
+        };
+        let Some(address) = addressee(&rule.rule, email, facts).and_then(address) else { return Ok(None) };
+        let hash = self.store.secret().address_hash(Channel::Email, address);
+        Ok(self.store.suppressed(&[hash]).await?.first().map(|entry| entry.reason))
+    }
+
+    async fn task_open(
+        &self,
+        rule: &CompiledRule,
+        node: usize,
+        record: &RecordId,
+        facts: &Facts,
+    ) -> Result<bool, EngineError> {
+        let which: Option<UnlessOpen> = match rule.rule.nodes.get(node).map(|node| &node.step) {
+            Some(Step::Act(Action::Task(task))) => task.unless_open,
+            _ => None,
+        };
+        let Some(which) = which else { return Ok(false) };
+        let open = open_tasks(self.source, self.store, self.generation, rule, &record.tenant, &[facts], which).await?;
+        Ok(open.contains(&record.key))
+    }
+
+    /// The row the dispatcher would claim.
+    fn claimed(&self, rule: &CompiledRule, record: &RecordId, crossing: &Crossing) -> Claimed {
+        let namer = Namer { rule, lane: Lane::Live, tenant: &record.tenant, secret: self.store.secret() };
+        Claimed {
+            token: OutboxToken { id: 0, epoch: 0 },
+            match_id: namer.candidate(crossing).id,
+            rule: rule.rule.id.clone(),
+            lane: Lane::Live,
+            version: rule.version.clone(),
+            record: record.clone(),
+            occasion: crossing.occasion.clone(),
+            occasion_at: crossing.occasion_at,
+            occasion_data: occasion_data(&rule.rule, crossing),
+            entered_at: self.now,
+            entry: crossing.entry,
+            node: 0,
+            iteration: 0,
+            attempts: 0,
+            due_at: self.now,
+            planned_at: self.now,
+            saved: json!({}),
+            discarded: false,
+        }
+    }
+}
+
+fn kind_of(step: &Step) -> &'static str {
+    match step {
+        Step::Act(action) => kind(action),
+        Step::Wait(_) | Step::Branch { .. } | Step::Stop => "step",
+    }
+}
+
+fn refusal(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Skipped { reason, detail } => format!("skipped ({}): {detail}", reason.as_str()),
+        Outcome::Ended { reason, detail } => format!("ended ({}): {detail}", reason.as_str()),
+        other => other.as_str().to_owned(),
+    }
+}

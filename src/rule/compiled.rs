@@ -8,14 +8,19 @@
 //!    fields do messages need? One statement for a whole batch.
 
 use super::checked::CheckedRule;
+use super::definition;
 use super::script::Script;
-use super::statement::{Row, Statement};
+use super::sql::read::Cells;
+use super::sql::{CrossingPlan, FactsPlan, Fill, Fragment, Hole, Parts, RenderError, Renderer, key_value};
+use super::statement::{Dialect, Row, Statement};
+use crate::catalog::Catalog;
+use crate::diagnostic::Finding;
 use crate::model::{Key, Occasion, RoleName, Value, VersionHash};
 use jiff::{Timestamp, tz::TimeZone};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// A rule ready to run against one dialect. Built by `rule::compile`.
+/// A rule ready to run against one dialect.
 #[derive(Debug, Clone)]
 pub struct CompiledRule {
     pub rule: Arc<CheckedRule>,
@@ -32,7 +37,21 @@ pub struct CompiledRule {
 
 /// The rule's SQL, rendered once with holes for window, keys and now.
 #[derive(Debug, Clone)]
-pub struct Queries {}
+pub struct Queries {
+    crossing: CrossingPlan,
+    facts: FactsPlan,
+    records: Records,
+}
+
+/// The rows that are records of the rule's entity.
+#[derive(Debug, Clone)]
+struct Records {
+    parts: Parts,
+    from: Fragment,
+    key: Fragment,
+    /// The base filter.
+    tests: Vec<Fragment>,
+}
 
 /// Which crossings to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,52 +68,90 @@ pub enum Reach<'a> {
 }
 
 impl CompiledRule {
-    /// The statements that answer `reach`; their rows go to [`CompiledRule::read_crossing`] with the
-    /// statement's index.
-    pub fn crossings(&self, reach: Reach<'_>) -> Vec<Statement> {
-        let _ = reach;
-        todo!()
+    /// Renders the rule's SQL. A finding here means that the check stage let something through.
+    pub fn compile(
+        rule: Arc<CheckedRule>,
+        text: Arc<str>,
+        catalog: &Catalog,
+        dialect: Dialect,
+    ) -> Result<Self, Vec<Finding>> {
+        let queries = Queries::render(&rule, catalog, dialect)
+            .map_err(|problem| vec![Finding::error("rule.sql", format!("rule `{}`: {problem}", rule.id))])?;
+        let version = definition::version(&rule);
+        let definition = definition::definition(&rule, catalog);
+        Ok(Self { rule, text, version, definition, script: None, queries })
     }
 
-    /// Filters a row exactly (naive bounds and zone envelopes are wider than the window) and reads it.
+    /// The statements that answer `reach`; their rows go to [`CompiledRule::read_crossing`] with the
+    /// statement's index. None at all when the catalog maps no `updated_at` for [`Reach::Changed`].
+    pub fn crossings(&self, reach: Reach<'_>) -> Vec<Statement> {
+        self.queries.crossing.statements(reach)
+    }
+
+    /// Filters a row exactly (bounds on wall times and zone envelopes are wider than the window) and reads it.
     pub fn read_crossing(&self, statement: usize, row: &Row, window: Window) -> Result<Option<Crossing>, ReadError> {
-        let _ = (statement, row, window);
-        todo!()
+        self.queries.crossing.read(statement, row, window)
     }
 
     /// Asks for the key of the `limit`th record after `after`. No row: fewer are left (with `None` and 1:
     /// the entity has no records at all).
     pub fn chunk_end(&self, after: Option<&Key>, limit: usize) -> Statement {
-        let _ = (after, limit);
-        todo!()
+        let records = &self.queries.records;
+        let mut tests = records.tests.clone();
+        if after.is_some() {
+            tests.push(Fragment::of("{} > {}", &[&records.key, &Fragment::hole(Hole::AfterKey)]));
+        }
+        let sql = Fragment::of(
+            "SELECT {} FROM {} WHERE {} ORDER BY {} LIMIT 1 OFFSET {}",
+            &[&records.key, &records.from, &Fragment::all(&tests), &records.key, &Fragment::hole(Hole::Offset)],
+        );
+        let after_key = after.map(|key| key_value(&records.parts.key, key));
+        let fill = Fill { after_key, limit, ..Fill::at(Timestamp::UNIX_EPOCH, &records.parts.zone) };
+        sql.fill(records.parts.dialect, &fill)
     }
 
     /// Reads the row of [`CompiledRule::chunk_end`].
     pub fn read_key(&self, row: &Row) -> Result<Key, ReadError> {
-        let _ = row;
-        todo!()
+        let parts = &self.queries.records.parts;
+        Cells::new(row, parts.entity.as_str()).key(&parts.key)
     }
 
     /// How many crossed at or before `until`, ever: what a baseline leaves out.
     pub fn count_until(&self, until: Timestamp) -> Statement {
-        let _ = until;
-        todo!()
+        self.queries.crossing.count_until(until)
     }
 
     /// Asks the facts of a batch, as of `now`. Records that are gone return no row.
     pub fn facts(&self, subjects: &[Subject], now: Timestamp) -> Statement {
-        let _ = (subjects, now);
-        todo!()
+        self.queries.facts.statement(subjects, now)
     }
 
     pub fn read_facts(&self, row: &Row) -> Result<Facts, ReadError> {
-        let _ = row;
-        todo!()
+        self.queries.facts.read(row)
     }
 
     /// All rows are records; how many there are, for the guard's percentage.
     pub fn count_records(&self) -> Statement {
-        todo!()
+        let records = &self.queries.records;
+        let sql = Fragment::of("SELECT COUNT(*) FROM {} WHERE {}", &[&records.from, &Fragment::all(&records.tests)]);
+        sql.fill(records.parts.dialect, &Fill::at(Timestamp::UNIX_EPOCH, &records.parts.zone))
+    }
+}
+
+impl Queries {
+    fn render(rule: &CheckedRule, catalog: &Catalog, dialect: Dialect) -> Result<Self, RenderError> {
+        let renderer = Renderer::new(dialect, catalog);
+        let entity = renderer.entity(&rule.for_each)?;
+        Ok(Self {
+            crossing: CrossingPlan::render(&renderer, rule, entity)?,
+            facts: FactsPlan::render(dialect, catalog, rule)?,
+            records: Records {
+                parts: Parts::of(&renderer, entity),
+                from: renderer.rows_of(entity, "r"),
+                key: renderer.key_of(entity, "r"),
+                tests: renderer.base(entity, "r"),
+            },
+        })
     }
 }
 

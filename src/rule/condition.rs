@@ -80,7 +80,7 @@ pub enum Test {
 }
 
 /// A fixed or relative point in time.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
     At(Timestamp),
     On(jiff::civil::Date),

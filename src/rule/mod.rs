@@ -7,9 +7,11 @@
 pub mod checked;
 pub mod compiled;
 pub mod condition;
+mod definition;
 pub mod generation;
 pub mod message;
 pub mod script;
+mod sql;
 pub mod statement;
 pub mod task;
 

@@ -1,7 +1,7 @@
 //! What is bound into a statement only when it runs: instants, days, keys and limits.
 
 use super::wire::{Form, day_of};
-use crate::model::{Key, Period, Value, at_local};
+use crate::model::{Period, Value, at_local};
 use crate::rule::compiled::Window;
 use jiff::{SignedDuration, Timestamp, ToSpan, civil, tz::TimeZone};
 
@@ -19,7 +19,7 @@ pub(crate) enum Hole {
     Keys,
     /// The key a chunk starts after.
     AfterKey,
-    Limit,
+    /// How many rows to pass over before the one that ends a chunk.
     Offset,
 }
 
@@ -76,8 +76,7 @@ pub(crate) struct Fill<'a> {
     pub window: Window,
     pub changed: Timestamp,
     pub keys: Option<String>,
-    pub after_key: Option<&'a Key>,
-    pub key_value: fn(&Key) -> Value,
+    pub after_key: Option<Value>,
     pub limit: usize,
 }
 
@@ -94,7 +93,6 @@ impl<'a> Fill<'a> {
             changed: Timestamp::MIN,
             keys: None,
             after_key: None,
-            key_value: |key| Value::Text(key.to_string()),
             limit: 0,
         }
     }
@@ -169,8 +167,7 @@ impl Hole {
                 Form::DayText.day(day.saturating_add(plus.days()))
             }
             Self::Keys => Value::Text(fill.keys.clone().unwrap_or_else(|| "[]".to_owned())),
-            Self::AfterKey => fill.after_key.map_or(Value::Null, fill.key_value),
-            Self::Limit => Value::Int(fill.limit as i64),
+            Self::AfterKey => fill.after_key.clone().unwrap_or(Value::Null),
             Self::Offset => Value::Int(fill.limit.saturating_sub(1) as i64),
         }
     }

@@ -56,6 +56,8 @@ pub(super) enum RenderError {
     NoScore(String),
     #[error("`{field}` of entity `{entity}` is computed; this place needs a column")]
     NotAColumn { entity: String, field: String },
+    #[error("`{0}` counts `since: entry`, but at this place nobody has entered yet")]
+    SinceOutside(String),
 }
 
 /// What a per-record instant of the batch stands for.

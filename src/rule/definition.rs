@@ -1,0 +1,154 @@
+//! Two hashes of a rule: what an enrollment pins, and what its baseline depends on.
+//!
+//! The second one covers the rule and its catalog *as written*. Types that come from the live schema are
+//! left out: a new column, or a source that is down at start, must not set a baseline anew.
+
+use super::checked::{CheckedRule, Trigger};
+use super::condition::Condition;
+use crate::catalog::{Catalog, Entity, Expression, Filter, FilterTest, Join, Literal, Origin};
+use crate::model::{EntityName, FieldName, RelationName, VersionHash};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+/// Of steps, waits and entries.
+pub(super) fn version(rule: &CheckedRule) -> VersionHash {
+    hash(&format!("{:?}\n{:?}\n{:?}", rule.entries, rule.nodes, rule.spread))
+}
+
+/// Of trigger, `where`, script and the mapping of every entity these touch.
+pub(super) fn definition(rule: &CheckedRule, catalog: &Catalog) -> VersionHash {
+    let mut written = Written { catalog, text: String::new(), entities: BTreeSet::new() };
+    written.line(&format!("{} {:?} {:?}", rule.for_each, rule.trigger, rule.script));
+    for entry in &rule.entries {
+        written.line(&format!("{:?}", entry.offset));
+    }
+    for term in &rule.conditions {
+        written.line(&term.text);
+    }
+    written.entity(&rule.for_each);
+    if let Some(entity) = catalog.entity(&rule.for_each) {
+        match &rule.trigger {
+            Trigger::Inactivity(inactivity) => {
+                written.relation(entity, &inactivity.of);
+                written.fields(entity, inactivity.fallback.as_ref());
+            }
+            Trigger::Survey(survey) => written.relation(entity, &survey.of),
+            Trigger::Date(date) => written.fields(entity, Some(&date.field)),
+            Trigger::Schedule(_) => {}
+        }
+        for term in &rule.conditions {
+            written.condition(entity, &term.condition);
+        }
+    }
+    hash(&written.text)
+}
+
+fn hash(text: &str) -> VersionHash {
+    let mut hex = String::with_capacity(64);
+    for byte in Sha256::digest(text.as_bytes()) {
+        let _ = write!(hex, "{byte:02x}");
+    }
+    VersionHash::new(hex)
+}
+
+/// Collects the mapping that a rule touches, by names alone.
+struct Written<'a> {
+    catalog: &'a Catalog,
+    text: String,
+    entities: BTreeSet<EntityName>,
+}
+
+impl<'a> Written<'a> {
+    fn line(&mut self, line: &str) {
+        self.text.push_str(line);
+        self.text.push('\n');
+    }
+
+    fn entity(&mut self, name: &EntityName) -> Option<&'a Entity> {
+        let entity = self.catalog.entity(name)?;
+        if self.entities.insert(name.clone()) {
+            let origin = match &entity.origin {
+                Origin::Table(table) => format!("{table:?}"),
+                Origin::Sql(sql) => sql.clone(),
+            };
+            self.line(&format!("{name} {origin} {}", entity.key.name));
+            self.filters(&entity.only);
+            self.fields(entity, entity.at.as_ref());
+            self.fields(entity, entity.score.as_ref());
+        }
+        Some(entity)
+    }
+
+    fn relation(&mut self, entity: &Entity, name: &RelationName) {
+        let Some(relation) = entity.relations.get(name) else { return };
+        self.line(&format!("{name} {}", relation.entity));
+        self.filters(&relation.only);
+        match &relation.join {
+            Join::To(field) => self.fields(entity, Some(field)),
+            Join::Through { table, from, to, only } => {
+                self.line(&format!("{table:?} {} {}", from.name, to.name));
+                self.filters(only);
+            }
+            Join::By(_) => {}
+        }
+        let related = self.entity(&relation.entity);
+        if let (Join::By(field), Some(related)) = (&relation.join, related) {
+            self.fields(related, Some(field));
+        }
+    }
+
+    fn fields(&mut self, entity: &Entity, name: Option<&FieldName>) {
+        let Some(name) = name else { return };
+        match entity.fields.get(name).map(|field| &field.expression) {
+            None => self.line(name.as_str()),
+            Some(Expression::Column(column)) => {
+                self.line(&format!("{name} {} {}", column.name, texts(&column.missing)));
+            }
+            Some(Expression::Means { column, words }) => {
+                let words: Vec<String> =
+                    words.iter().map(|(word, literals)| format!("{word}: {}", texts(literals))).collect();
+                self.line(&format!("{name} {} {words:?}", column.name));
+            }
+            Some(Expression::Aggregate(aggregate)) => {
+                self.line(&format!("{name} {:?} {:?}", aggregate.function, aggregate.field));
+                self.filters(&aggregate.only);
+                self.relation(entity, &aggregate.relation);
+            }
+        }
+    }
+
+    fn filters(&mut self, filters: &[Filter]) {
+        for filter in filters {
+            let test = match &filter.test {
+                FilterTest::In(literals) => format!("in {}", texts(literals)),
+                FilterTest::NotIn(literals) => format!("not in {}", texts(literals)),
+                FilterTest::Missing => "missing".to_owned(),
+                FilterTest::Present => "present".to_owned(),
+            };
+            self.line(&format!("{} {test}", filter.column.name));
+        }
+    }
+
+    fn condition(&mut self, entity: &'a Entity, condition: &Condition) {
+        match condition {
+            Condition::All(parts) | Condition::Any(parts) => {
+                parts.iter().for_each(|part| self.condition(entity, part));
+            }
+            Condition::Not(inner) => self.condition(entity, inner),
+            Condition::Field { field, .. } => self.fields(entity, Some(field)),
+            Condition::Related(related) => {
+                self.relation(entity, &related.relation);
+                let found = entity.relations.get(&related.relation);
+                if let Some(inner) = found.and_then(|relation| self.catalog.entity(&relation.entity)) {
+                    related.filter.iter().for_each(|part| self.condition(inner, part));
+                }
+            }
+        }
+    }
+}
+
+fn texts(literals: &[Literal]) -> String {
+    let texts: Vec<&str> = literals.iter().map(|literal| literal.text.as_str()).collect();
+    format!("{texts:?}")
+}

@@ -1,0 +1,168 @@
+//! The crossing queries of one rule: rendered once, filled for each reach, their rows read exactly.
+
+use super::fragment::Fragment;
+use super::hole::Fill;
+use super::inactivity::InactivityReader;
+use super::on_date::DateReader;
+use super::people::People;
+use super::read::Cells;
+use super::scope::{Scope, Scopes};
+use super::survey::SurveyReader;
+use super::{RenderError, Renderer, key_value};
+use crate::catalog::{Entity, KeyType};
+use crate::model::{EntityName, Occasion, Value};
+use crate::rule::checked::{CheckedRule, Trigger};
+use crate::rule::compiled::{Crossing, Reach, ReadError, Window};
+use crate::rule::statement::{Dialect, Row, Statement};
+use jiff::{Timestamp, tz::TimeZone};
+use std::collections::BTreeMap;
+
+/// What every query of a rule needs to know of its records.
+#[derive(Debug, Clone)]
+pub(crate) struct Parts {
+    pub dialect: Dialect,
+    /// The catalog's.
+    pub zone: TimeZone,
+    pub entity: EntityName,
+    pub key: KeyType,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct CrossingPlan {
+    parts: Parts,
+    queries: Vec<Query>,
+    scopes: Scopes,
+    count: Fragment,
+}
+
+/// One statement: its text has a splice point where the records stand in FROM.
+#[derive(Debug, Clone)]
+pub(super) struct Query {
+    pub text: Fragment,
+    /// Related rows stand before the records.
+    pub driven: bool,
+    pub reader: Reader,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Reader {
+    Inactivity(InactivityReader),
+    Survey(SurveyReader),
+    Date(DateReader),
+    Schedule,
+}
+
+impl Parts {
+    pub fn of(renderer: &Renderer<'_>, entity: &Entity) -> Self {
+        Self {
+            dialect: renderer.dialect,
+            zone: renderer.catalog.time_zone.clone(),
+            entity: entity.name.clone(),
+            key: entity.key_type.clone(),
+        }
+    }
+}
+
+impl CrossingPlan {
+    pub fn render(renderer: &Renderer<'_>, rule: &CheckedRule, entity: &Entity) -> Result<Self, RenderError> {
+        let entity = renderer.entity(&entity.name)?;
+        let (queries, relation, count) = match &rule.trigger {
+            Trigger::Inactivity(inactivity) => {
+                let (queries, count) = super::inactivity::render(renderer, entity, inactivity)?;
+                (queries, Some(&inactivity.of), count)
+            }
+            Trigger::Survey(survey) => {
+                let (query, count) = super::survey::render(renderer, entity, survey)?;
+                (vec![query], Some(&survey.of), count)
+            }
+            Trigger::Date(date) => {
+                let roles = rule.to.iter().cloned().collect();
+                let people = People::plan(renderer, entity, &roles)?;
+                let (queries, count) = super::on_date::render(renderer, rule, entity, date, &people)?;
+                (queries, None, count)
+            }
+            Trigger::Schedule(_) => (vec![schedule(renderer, rule, entity)?], None, Fragment::text("SELECT 0")),
+        };
+        Ok(Self {
+            parts: Parts::of(renderer, entity),
+            queries,
+            scopes: Scopes::plan(renderer, entity, relation)?,
+            count,
+        })
+    }
+
+    pub fn statements(&self, reach: Reach<'_>) -> Vec<Statement> {
+        let (window, scope, changed) = match reach {
+            Reach::Crossed(window) => (window, Scope::All, Timestamp::MIN),
+            Reach::Changed(window, since) => (window, Scope::Changed, since),
+            Reach::Chunk { window, after, upto } => (window, Scope::Chunk { after, upto }, Timestamp::MIN),
+            Reach::Of(window, keys) => (window, Scope::Of(keys), Timestamp::MIN),
+        };
+        if matches!(scope, Scope::Changed) && !self.scopes.knows_changes() {
+            return Vec::new();
+        }
+        let fill = self.scopes.fill(scope, Fill { changed, ..Fill::over(window, &self.parts.zone) });
+        let statement = |query: &Query| {
+            let from = self.scopes.from(scope, query.driven, |key| key_value(&self.parts.key, key));
+            query.text.splice(&from).fill(self.parts.dialect, &fill)
+        };
+        self.queries.iter().map(statement).collect()
+    }
+
+    pub fn count_until(&self, until: Timestamp) -> Statement {
+        let window = Window { after: Timestamp::MIN, until, now: until };
+        self.count.fill(self.parts.dialect, &Fill::over(window, &self.parts.zone))
+    }
+
+    pub fn read(&self, statement: usize, row: &Row, window: Window) -> Result<Option<Crossing>, ReadError> {
+        let mut cells = Cells::new(row, self.parts.entity.as_str());
+        let Some(query) = self.queries.get(statement) else {
+            return Err(cells.error("row", "answers a statement that this rule doesn't have"));
+        };
+        match &query.reader {
+            Reader::Inactivity(reader) => reader.read(&self.parts, &mut cells, window),
+            Reader::Survey(reader) => reader.read(&self.parts, &mut cells, window),
+            Reader::Date(reader) => reader.read(&self.parts, &mut cells, window),
+            Reader::Schedule => {
+                let key = cells.key(&self.parts.key)?;
+                Ok(Some(Crossing {
+                    key,
+                    occasion: instant_occasion(window.until),
+                    crossed_at: window.until,
+                    occasion_at: Some(window.until),
+                    value: Value::Instant(window.until),
+                    row: BTreeMap::new(),
+                    entry: 0,
+                }))
+            }
+        }
+    }
+}
+
+impl Window {
+    pub(super) fn holds(&self, instant: Timestamp) -> bool {
+        self.after < instant && instant <= self.until
+    }
+}
+
+/// RFC 3339 in UTC with microseconds.
+pub(super) fn instant_occasion(instant: Timestamp) -> Occasion {
+    Occasion::new(format!("{instant:.6}"))
+}
+
+/// Every matching record, at the planned instant: the only trigger whose `where` is in its crossing query.
+fn schedule(renderer: &Renderer<'_>, rule: &CheckedRule, entity: &Entity) -> Result<Query, RenderError> {
+    let entity = renderer.entity(&entity.name)?;
+    let mut tests = renderer.base(entity, "r");
+    for term in &rule.conditions {
+        if super::condition::counts_since_entry(&term.condition) {
+            return Err(RenderError::SinceOutside(term.text.clone()));
+        }
+        tests.push(renderer.condition(entity, "r", &term.condition, false)?);
+    }
+    let text = Fragment::of(
+        "SELECT {} FROM {} WHERE {}",
+        &[&renderer.key_of(entity, "r"), &Fragment::splice_point(), &Fragment::all(&tests)],
+    );
+    Ok(Query { text, driven: false, reader: Reader::Schedule })
+}

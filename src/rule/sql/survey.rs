@@ -1,0 +1,157 @@
+//! Answered responses whose answer plus the settle time falls into the window.
+
+use super::dialect;
+use super::fragment::Fragment;
+use super::hole::{Day, DayBase, Hole, Point, PointBase};
+use super::operand::{Bound, Operand};
+use super::plan::{Parts, Query, Reader};
+use super::read::{Cells, Meaning, key};
+use super::relation::{Doubles, Rows};
+use super::wire::Form;
+use super::{RenderError, Renderer};
+use crate::catalog::{Entity, KeyType};
+use crate::model::{FieldName, Occasion, Period};
+use crate::rule::checked::Survey;
+use crate::rule::condition::Test;
+use crate::rule::compiled::{Crossing, ReadError, Window};
+use std::collections::BTreeMap;
+
+/// A row: the record's key, the response's key, when, score, and the response's own fields.
+#[derive(Debug, Clone)]
+pub(super) struct SurveyReader {
+    settle: Period,
+    response_key: KeyType,
+    at: Meaning,
+    score: Meaning,
+    fields: Vec<(String, Meaning)>,
+}
+
+pub(super) fn render(
+    renderer: &Renderer<'_>,
+    entity: &Entity,
+    survey: &Survey,
+) -> Result<(Query, Fragment), RenderError> {
+    let entity = renderer.entity(&entity.name)?;
+    let rows = renderer.related(entity, "r", &survey.of, Doubles::Harmless)?;
+    let at = renderer.column_operand(&rows.alias, &renderer.time_of(rows.entity)?);
+    let score_field = rows.entity.score.as_ref().ok_or_else(|| RenderError::NoScore(rows.entity.name.to_string()))?;
+    let score = renderer.operand(rows.entity, &rows.alias, score_field)?;
+    let mut answered = rows.conditions.clone();
+    answered.extend(renderer.base(entity, "r"));
+    answered.extend(in_range(renderer, &score, survey)?);
+    answered.extend(of_kind(renderer, &rows, survey)?);
+
+    let mut tests = answered_within(renderer, &at, survey.settle);
+    tests.extend(answered.iter().cloned());
+    let (at_cell, at_meaning) = renderer.selected(&at);
+    let (score_cell, score_meaning) = renderer.selected(&score);
+    let response_key = renderer.key_of(rows.entity, &rows.alias);
+    let mut selected = vec![renderer.key_of(entity, "r"), response_key, at_cell, score_cell];
+    let mut fields = Vec::new();
+    for name in rows.entity.fields.keys() {
+        let (cell, meaning) = renderer.selected(&renderer.operand(rows.entity, &rows.alias, name)?);
+        selected.push(cell);
+        fields.push((name.to_string(), meaning));
+    }
+    let text = Fragment::of(
+        "SELECT {} FROM {}{} WHERE {}",
+        &[&Fragment::join(&selected, ", "), &rows.from, &Fragment::splice_point(), &Fragment::all(&tests)],
+    );
+    let reader = SurveyReader {
+        settle: survey.settle,
+        response_key: rows.entity.key_type.clone(),
+        at: at_meaning,
+        score: score_meaning,
+        fields,
+    };
+    let until = Bound::Point(Point::new(PointBase::ReachingUntil(survey.settle)));
+    answered.push(renderer.at_most(&renderer.shown(&at), &at.ty, until));
+    let count = Fragment::of(
+        "SELECT COUNT(*) FROM {} JOIN {} ON TRUE WHERE {}",
+        &[&rows.from, &renderer.rows_of(entity, "r"), &Fragment::all(&answered)],
+    );
+    Ok((Query { text, driven: true, reader: Reader::Survey(reader) }, count))
+}
+
+/// `after < answer + settle ≤ until`. A wall time in an overlap is looked at in both of its readings: the
+/// answer may be younger by an hour than it looks, and must not fall behind the watermark.
+fn answered_within(renderer: &Renderer<'_>, at: &Operand, settle: Period) -> Vec<Fragment> {
+    let after = Point::new(PointBase::ReachingAfter(settle));
+    let until = Point::new(PointBase::ReachingUntil(settle));
+    let mut tests = match renderer.form(&at.ty) {
+        Form::Wall(zone) => vec![
+            Fragment::of("{} > {}", &[&at.raw, &Fragment::hole(Hole::Time(after, Form::LateWall(zone.clone())))]),
+            Fragment::of("{} <= {}", &[&at.raw, &Fragment::hole(Hole::Time(until, Form::Wall(zone)))]),
+        ],
+        Form::Day | Form::DayText => {
+            // A day is read as its start; the exact test follows when the row is read.
+            let first = Day::new(DayBase::ReachingAfter(settle)).plus(-2);
+            renderer.day_range(&at.raw, &at.ty, first, Day::new(DayBase::ReachingUntil(settle)).plus(1))
+        }
+        _ => renderer.range(&at.raw, &at.ty, after, until),
+    };
+    tests.extend(renderer.not_placeholder(at));
+    tests
+}
+
+/// Answered means that there is a score.
+fn in_range(renderer: &Renderer<'_>, score: &Operand, survey: &Survey) -> Result<Vec<Fragment>, RenderError> {
+    let mut tests = vec![renderer.missing(score).negated()];
+    if let Some((low, high)) = &survey.score {
+        tests.push(renderer.test(score, &Test::Between(low.clone(), high.clone()))?);
+    }
+    Ok(tests)
+}
+
+/// The catalog's `kind` names a field that holds the kind, or is the one kind that the table holds.
+fn of_kind(
+    renderer: &Renderer<'_>,
+    rows: &Rows<'_>,
+    survey: &Survey,
+) -> Result<Option<Fragment>, RenderError> {
+    let (Some(wanted), Some(written)) = (&survey.kind, &rows.entity.survey_kind) else { return Ok(None) };
+    let field = FieldName::new(written.as_str());
+    if rows.entity.fields.contains_key(&field) && wanted != written {
+        let operand = renderer.operand(rows.entity, &rows.alias, &field)?;
+        let words = renderer.words(&operand);
+        return Ok(Some(Fragment::of("{} = {}", &[&words, &dialect::text_value(renderer.dialect, wanted)])));
+    }
+    Ok(Some(Fragment::text(if wanted == written { "TRUE" } else { "FALSE" })))
+}
+
+impl SurveyReader {
+    pub fn read(&self, parts: &Parts, cells: &mut Cells<'_>, window: Window) -> Result<Option<Crossing>, ReadError> {
+        let record = cells.key(&parts.key)?;
+        let response = cells.next()?;
+        let response = key(&self.response_key, response)
+            .ok_or_else(|| cells.error("response key", "is null or of a type that can't be a key"))?;
+        let at = cells.next()?;
+        let at = match self.at.readings(at) {
+            Some(readings) => readings,
+            None => match self.at.day(at, &parts.zone) {
+                Some(day) => {
+                    let start = crate::model::at_local(day.at(0, 0, 0, 0), &parts.zone);
+                    (start, start)
+                }
+                None => return Ok(None),
+            },
+        };
+        let value = self.score.read(cells.next()?);
+        let settled = |at| (at, self.settle.after(at, &parts.zone));
+        let crossed = [settled(at.0), settled(at.1)].into_iter().find(|(_, crossed)| window.holds(*crossed));
+        let Some((at, crossed_at)) = crossed else { return Ok(None) };
+        let mut row = BTreeMap::new();
+        for (name, meaning) in &self.fields {
+            row.insert(name.clone(), meaning.read(cells.next()?));
+        }
+        Ok(Some(Crossing {
+            key: record,
+            occasion: Occasion::new(response.as_str()),
+            crossed_at,
+            occasion_at: Some(at),
+            value,
+            row,
+            entry: 0,
+        }))
+    }
+}

@@ -1,10 +1,10 @@
 //! A batch of keys as one bound JSON text, joined to the records.
 
+use super::Anchor;
 use super::dialect::key_json;
 use super::fragment::Fragment;
 use super::hole::Hole;
 use super::wire::Form;
-use super::Anchor;
 use crate::catalog::{KeyType, UuidStorage};
 use crate::model::{Key, Period, Value};
 use crate::rule::compiled::Subject;

@@ -93,8 +93,7 @@ pub(super) fn boolean(dialect: Dialect, raw: &Fragment, ty: &ColumnType) -> Frag
     };
     // A BIT(1) of MySQL reads as the byte itself.
     let (yes_bit, no_bit) = if dialect == Dialect::MySql { (", x'01'", ", x'00'") } else { ("", "") };
-    let pattern =
-        format!("(CASE WHEN {{}} IN ({YES}{yes_bit}) THEN TRUE WHEN {{}} IN ({NO}{no_bit}) THEN FALSE END)");
+    let pattern = format!("(CASE WHEN {{}} IN ({YES}{yes_bit}) THEN TRUE WHEN {{}} IN ({NO}{no_bit}) THEN FALSE END)");
     Fragment::of(&pattern, &[&lower, &lower])
 }
 

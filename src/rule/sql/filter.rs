@@ -3,11 +3,11 @@
 //! They stand in the crossing queries, so the column stays bare where an index or a planner's statistics
 //! can use it.
 
+use super::Renderer;
 use super::dialect;
 use super::fragment::Fragment;
 use super::hole::Hole;
 use super::operand::Operand;
-use super::Renderer;
 use crate::catalog::{ColumnType, Filter, FilterTest, Literal};
 use crate::model::Value;
 use crate::rule::statement::Dialect;
@@ -58,7 +58,9 @@ impl Renderer<'_> {
     fn bare_in(&self, operand: &Operand, literals: &[&Literal]) -> Fragment {
         let bound: Vec<Fragment> = literals
             .iter()
-            .map(|literal| Fragment::hole(Hole::Constant(Value::Text(literal.value.as_text().unwrap_or_default().into()))))
+            .map(|literal| {
+                Fragment::hole(Hole::Constant(Value::Text(literal.value.as_text().unwrap_or_default().into())))
+            })
             .collect();
         let bare = Fragment::of("{} IN ({})", &[&operand.raw, &Fragment::join(&bound, ", ")]);
         if self.dialect != Dialect::MySql {

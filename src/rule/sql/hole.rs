@@ -87,14 +87,7 @@ impl<'a> Fill<'a> {
     }
 
     pub fn over(window: Window, zone: &'a TimeZone) -> Self {
-        Self {
-            zone,
-            window,
-            changed: Timestamp::MIN,
-            keys: None,
-            after_key: None,
-            limit: 0,
-        }
+        Self { zone, window, changed: Timestamp::MIN, keys: None, after_key: None, limit: 0 }
     }
 
     fn instant(&self, point: Point) -> Timestamp {

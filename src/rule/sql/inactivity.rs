@@ -95,10 +95,8 @@ pub(super) fn render(
         tests.push(is_not_true(&renderer.between(fallback, edges.until, edges.now)));
     }
     tests.push(Fragment::any(&ever));
-    let count = Fragment::of(
-        "SELECT COUNT(*) FROM {} WHERE {}",
-        &[&renderer.rows_of(entity, "r"), &Fragment::all(&tests)],
-    );
+    let count =
+        Fragment::of("SELECT COUNT(*) FROM {} WHERE {}", &[&renderer.rows_of(entity, "r"), &Fragment::all(&tests)]);
     Ok((queries, count))
 }
 

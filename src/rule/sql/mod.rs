@@ -12,7 +12,7 @@ pub(super) mod batch;
 mod condition;
 mod dialect;
 mod facts;
-mod filter;
+pub(super) mod filter;
 mod fragment;
 mod hole;
 mod inactivity;
@@ -30,7 +30,6 @@ pub(super) mod wire;
 
 pub(super) use dialect::key_value;
 pub(super) use facts::FactsPlan;
-pub(super) use filter::all_of;
 pub(super) use fragment::Fragment;
 pub(super) use hole::{Fill, Hole};
 pub(super) use plan::{CrossingPlan, Parts};

@@ -6,15 +6,13 @@ use super::hole::{Day, DayBase, Hole, Point, PointBase};
 use super::iso;
 use super::wire::Form;
 use super::{Anchor, RenderError, Renderer};
-use crate::catalog::{
-    AggregateFunction, Column, ColumnType, DateStorage, Entity, Expression, InstantStorage, Literal,
-};
+use crate::catalog::{AggregateFunction, Column, ColumnType, DateStorage, Entity, Expression, InstantStorage, Literal};
 use crate::model::{FieldName, Value};
 use crate::rule::statement::Dialect;
 use jiff::tz::TimeZone;
 
 #[derive(Debug, Clone)]
-pub(super) struct Operand {
+pub(crate) struct Operand {
     pub raw: Fragment,
     pub ty: ColumnType,
     pub missing: Vec<Literal>,
@@ -22,7 +20,7 @@ pub(super) struct Operand {
 
 /// What a stored time is compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Bound {
+pub(crate) enum Bound {
     Point(Point),
     Day(Day),
     Anchor(Anchor),
@@ -53,7 +51,8 @@ impl Renderer<'_> {
         for (word, literals) in words {
             let held: Vec<Fragment> = literals.iter().map(|literal| self.is_literal(stored, literal)).collect();
             let word = Fragment::hole(Hole::Constant(Value::Text(word.clone())));
-            let word = if self.dialect == Dialect::Postgres { Fragment::of("CAST({} AS text)", &[&word]) } else { word };
+            let word =
+                if self.dialect == Dialect::Postgres { Fragment::of("CAST({} AS text)", &[&word]) } else { word };
             cases.push(&Fragment::of(" WHEN {} THEN {}", &[&Fragment::any(&held), &word]));
         }
         let stays = match self.dialect {
@@ -252,9 +251,10 @@ impl Renderer<'_> {
         let Some(value) = value else { return (Fragment::text("COUNT(*)"), ColumnType::Int) };
         let number = || dialect::number(self.dialect, &self.shown(value), &value.ty);
         match function {
-            AggregateFunction::Count => {
-                (Fragment::of("COUNT({})", &[&dialect::present_text(self.dialect, &self.shown(value))]), ColumnType::Int)
-            }
+            AggregateFunction::Count => (
+                Fragment::of("COUNT({})", &[&dialect::present_text(self.dialect, &self.shown(value))]),
+                ColumnType::Int,
+            ),
             AggregateFunction::Sum if self.dialect == Dialect::Sqlite => {
                 // Sums of doubles: cents that don't add up would miss `at_least`.
                 (Fragment::of("COALESCE(round(SUM({}), 6), 0)", &[&number()]), ColumnType::Decimal)

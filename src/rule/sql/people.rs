@@ -42,7 +42,7 @@ struct Chain {
 
 /// SQL for the slots: sub-queries that yield keys, joins by these keys, and the cells to select.
 #[derive(Debug, Default)]
-pub(super) struct PeopleSql {
+pub(crate) struct PeopleSql {
     pub picks: Vec<Fragment>,
     pub joins: Vec<Fragment>,
     pub cells: Vec<Fragment>,
@@ -50,7 +50,7 @@ pub(super) struct PeopleSql {
 
 /// What to select of each person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Detail<'a> {
+pub(crate) enum Detail<'a> {
     /// All, with the consent that this purpose needs.
     All(&'a Purpose),
     Zone,
@@ -64,11 +64,7 @@ fn columns(person: &Person) -> [&Option<Column>; 6] {
 
 impl People {
     /// Follows each role's chain.
-    pub fn plan(
-        renderer: &Renderer<'_>,
-        entity: &Entity,
-        roles: &BTreeSet<RoleName>,
-    ) -> Result<Self, RenderError> {
+    pub fn plan(renderer: &Renderer<'_>, entity: &Entity, roles: &BTreeSet<RoleName>) -> Result<Self, RenderError> {
         let mut people = Self::default();
         for role in roles {
             let chain = people.chain(renderer, entity, role)?;
@@ -118,12 +114,7 @@ impl People {
     }
 
     /// The SQL of all slots for the record `r`; keys of picks are `b.pN`.
-    pub fn sql(
-        &self,
-        renderer: &Renderer<'_>,
-        entity: &Entity,
-        detail: Detail<'_>,
-    ) -> Result<PeopleSql, RenderError> {
+    pub fn sql(&self, renderer: &Renderer<'_>, entity: &Entity, detail: Detail<'_>) -> Result<PeopleSql, RenderError> {
         let entity = renderer.entity(&entity.name)?;
         let mut sql = PeopleSql::default();
         for (number, slot) in self.slots.iter().enumerate() {
@@ -217,11 +208,7 @@ impl Slot {
     }
 }
 
-fn person_entity<'a>(
-    renderer: &Renderer<'a>,
-    entity: &Entity,
-    pick: &PickOne,
-) -> Result<&'a Entity, RenderError> {
+fn person_entity<'a>(renderer: &Renderer<'a>, entity: &Entity, pick: &PickOne) -> Result<&'a Entity, RenderError> {
     let entity = renderer.entity(&entity.name)?;
     match &pick.relation {
         Some(relation) => renderer.entity(&renderer.relation(entity, relation)?.entity),
@@ -232,7 +219,11 @@ fn person_entity<'a>(
 /// The record's own key where it passes the role's filter.
 fn own_key(renderer: &Renderer<'_>, key: &Fragment, pick: &PickOne) -> Fragment {
     let passes = filter::all_of(renderer, "r", &pick.only);
-    if passes.is_empty() { key.clone() } else { Fragment::of("(CASE WHEN {} THEN {} END)", &[&Fragment::all(&passes), key]) }
+    if passes.is_empty() {
+        key.clone()
+    } else {
+        Fragment::of("(CASE WHEN {} THEN {} END)", &[&Fragment::all(&passes), key])
+    }
 }
 
 /// The key of the first related person after filter and order; nulls first, then the key.
@@ -257,7 +248,8 @@ fn pick_one(renderer: &Renderer<'_>, entity: &Entity, pick: &PickOne) -> Result<
 
 fn details(renderer: &Renderer<'_>, person: &Entity, alias: &str, detail: Detail<'_>, cells: &mut Vec<Fragment>) {
     let mapped = person.person.clone().unwrap_or_default();
-    let select = |column: &Column| -> (Fragment, Meaning) { renderer.selected(&renderer.column_operand(alias, column)) };
+    let select =
+        |column: &Column| -> (Fragment, Meaning) { renderer.selected(&renderer.column_operand(alias, column)) };
     let Detail::All(purpose) = detail else {
         cells.extend(mapped.zone.as_ref().map(|column| select(column).0));
         return;
@@ -273,9 +265,8 @@ fn details(renderer: &Renderer<'_>, person: &Entity, alias: &str, detail: Detail
 /// True where everything the catalog maps for this channel and topic says yes; null where it maps nothing.
 fn consent(renderer: &Renderer<'_>, person: &Entity, alias: &str, channel: &str, purpose: &Purpose) -> Fragment {
     let Purpose::Topic(topic) = purpose else { return Fragment::text("NULL") };
-    let concerns = |consent: &&Consent| {
-        consent.channel == channel && consent.topic.as_ref().is_none_or(|mapped| mapped == topic)
-    };
+    let concerns =
+        |consent: &&Consent| consent.channel == channel && consent.topic.as_ref().is_none_or(|mapped| mapped == topic);
     let tests: Vec<Fragment> = person
         .consent
         .iter()

@@ -35,7 +35,8 @@ impl Renderer<'_> {
                 | ColumnType::Instant(InstantStorage::Text(_))
         );
         // PostgreSQL has many types that only a cast to text makes readable: enums, domains, citext.
-        let cell = if as_text && self.dialect == Dialect::Postgres { dialect::text(self.dialect, &shown) } else { shown };
+        let cell =
+            if as_text && self.dialect == Dialect::Postgres { dialect::text(self.dialect, &shown) } else { shown };
         (cell, Meaning { ty: operand.ty.clone(), zone: zone_of(&operand.ty, &self.catalog.time_zone) })
     }
 }
@@ -96,10 +97,7 @@ impl Meaning {
         match self.read(value) {
             Value::Date(day) => Some(day),
             Value::Instant(instant) => {
-                let walled = matches!(
-                    self.ty,
-                    ColumnType::Instant(InstantStorage::Naive(_) | InstantStorage::Text(_))
-                );
+                let walled = matches!(self.ty, ColumnType::Instant(InstantStorage::Naive(_) | InstantStorage::Text(_)));
                 Some(super::wire::day_of(instant, if walled { &self.zone } else { record_zone }))
             }
             Value::Text(text) => date(&Value::Text(text)),
@@ -172,9 +170,8 @@ fn uuid(value: &Value) -> Option<Value> {
 
 fn text(value: &Value) -> Value {
     match value {
-        Value::Bytes(bytes) => {
-            String::from_utf8(bytes.clone()).map_or_else(|_| value.clone(), |text| if text.is_empty() { Value::Null } else { Value::Text(text) })
-        }
+        Value::Bytes(bytes) => String::from_utf8(bytes.clone())
+            .map_or_else(|_| value.clone(), |text| if text.is_empty() { Value::Null } else { Value::Text(text) }),
         Value::Int(_) | Value::Decimal(_) | Value::Float(_) => match value.to_json() {
             serde_json::Value::String(text) => Value::Text(text),
             other => Value::Text(other.to_string()),

@@ -1,15 +1,15 @@
 //! Rows reached from a record over a relation, and computed fields over them.
 
 use super::fragment::Fragment;
-use super::operand::{Bound, Operand};
 use super::hole::{Point, PointBase};
+use super::operand::{Bound, Operand};
 use super::{RenderError, Renderer, filter};
 use crate::catalog::{Aggregate, Entity, Filter, Join, Origin, Relation, Table};
 use crate::model::{FieldName, RelationName};
 
 /// Whether a join table that names a pair twice may double rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Doubles {
+pub(crate) enum Doubles {
     /// For EXISTS, MIN and MAX: join plainly, so that the database can start from the related rows.
     Harmless,
     /// For counts and sums: each related row once.
@@ -17,7 +17,7 @@ pub(super) enum Doubles {
 }
 
 /// The related rows: what to select from, and what links them to the record and makes them count.
-pub(super) struct Rows<'a> {
+pub(crate) struct Rows<'a> {
     pub entity: &'a Entity,
     pub alias: String,
     pub from: Fragment,
@@ -131,12 +131,7 @@ impl<'a> Renderer<'a> {
     }
 
     /// A computed field: one scalar sub-query.
-    pub fn aggregate(
-        &self,
-        entity: &Entity,
-        outer: &str,
-        aggregate: &Aggregate,
-    ) -> Result<Operand, RenderError> {
+    pub fn aggregate(&self, entity: &Entity, outer: &str, aggregate: &Aggregate) -> Result<Operand, RenderError> {
         let entity = self.entity(&entity.name)?;
         let mut rows = self.related(entity, outer, &aggregate.relation, Doubles::Counted)?;
         rows.conditions.extend(self.visible(&rows)?);
@@ -157,10 +152,8 @@ impl<'a> Renderer<'a> {
     ) -> Result<Operand, RenderError> {
         let value = field.map(|field| self.operand(rows.entity, &rows.alias, field)).transpose()?;
         let (result, ty) = self.aggregated(function, value.as_ref());
-        let raw = Fragment::of(
-            "(SELECT {} FROM {} WHERE {})",
-            &[&result, &rows.from, &Fragment::all(&rows.conditions)],
-        );
+        let raw =
+            Fragment::of("(SELECT {} FROM {} WHERE {})", &[&result, &rows.from, &Fragment::all(&rows.conditions)]);
         Ok(Operand { raw, ty, missing: Vec::new() })
     }
 }

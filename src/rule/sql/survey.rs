@@ -12,8 +12,8 @@ use super::{RenderError, Renderer};
 use crate::catalog::{Entity, KeyType};
 use crate::model::{FieldName, Occasion, Period};
 use crate::rule::checked::Survey;
-use crate::rule::condition::Test;
 use crate::rule::compiled::{Crossing, ReadError, Window};
+use crate::rule::condition::Test;
 use std::collections::BTreeMap;
 
 /// A row: the record's key, the response's key, when, score, and the response's own fields.
@@ -104,11 +104,7 @@ fn in_range(renderer: &Renderer<'_>, score: &Operand, survey: &Survey) -> Result
 }
 
 /// The catalog's `kind` names a field that holds the kind, or is the one kind that the table holds.
-fn of_kind(
-    renderer: &Renderer<'_>,
-    rows: &Rows<'_>,
-    survey: &Survey,
-) -> Result<Option<Fragment>, RenderError> {
+fn of_kind(renderer: &Renderer<'_>, rows: &Rows<'_>, survey: &Survey) -> Result<Option<Fragment>, RenderError> {
     let (Some(wanted), Some(written)) = (&survey.kind, &rows.entity.survey_kind) else { return Ok(None) };
     let field = FieldName::new(written.as_str());
     if rows.entity.fields.contains_key(&field) && wanted != written {

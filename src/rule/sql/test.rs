@@ -41,10 +41,9 @@ impl Renderer<'_> {
             Test::AtMost(value) => self.compare(operand, Order::AtMost, value),
             Test::Above(value) => self.compare(operand, Order::Above, value),
             Test::Below(value) => self.compare(operand, Order::Below, value),
-            Test::Between(low, high) => Fragment::all(&[
-                self.compare(operand, Order::AtLeast, low),
-                self.compare(operand, Order::AtMost, high),
-            ]),
+            Test::Between(low, high) => {
+                Fragment::all(&[self.compare(operand, Order::AtLeast, low), self.compare(operand, Order::AtMost, high)])
+            }
             Test::Contains(text) => dialect::contains(self.dialect, &self.words(operand), text),
             Test::StartsWith(text) => dialect::starts_with(self.dialect, &self.words(operand), text),
             Test::EndsWith(text) => dialect::ends_with(self.dialect, &self.words(operand), text),

@@ -107,8 +107,7 @@ mod tests {
     #[test]
     fn bounds_on_wall_times_are_exact_across_a_gap_and_an_overlap() {
         let vienna = TimeZone::get("Europe/Vienna").unwrap();
-        let starts: [Timestamp; 2] =
-            ["2026-03-28T23:00:00Z".parse().unwrap(), "2026-10-24T22:00:00Z".parse().unwrap()];
+        let starts: [Timestamp; 2] = ["2026-03-28T23:00:00Z".parse().unwrap(), "2026-10-24T22:00:00Z".parse().unwrap()];
         for start in starts {
             for step in 0..40 {
                 let bound = start + SignedDuration::from_mins(15 * step);
@@ -117,12 +116,9 @@ mod tests {
                     let Value::Naive(greatest) = form.at_most(bound, &vienna) else { panic!("a wall time") };
                     let local_start = vienna.to_datetime(start);
                     for stored in (0..44).map(|n| local_start + SignedDuration::from_mins(15 * n)) {
-                        let folded = matches!(
-                            vienna.to_ambiguous_timestamp(stored).offset(),
-                            AmbiguousOffset::Fold { .. }
-                        );
-                        let read =
-                            if late && folded { later(stored, &vienna) } else { at_local(stored, &vienna) };
+                        let folded =
+                            matches!(vienna.to_ambiguous_timestamp(stored).offset(), AmbiguousOffset::Fold { .. });
+                        let read = if late && folded { later(stored, &vienna) } else { at_local(stored, &vienna) };
                         assert_eq!(stored <= greatest, read <= bound, "{stored} {bound} {form:?}");
                     }
                 }

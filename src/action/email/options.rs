@@ -1,0 +1,95 @@
+//! The `[email]` section of the configuration.
+
+use crate::model::Period;
+use schemars::JsonSchema;
+use secrecy::SecretString;
+use serde::Deserialize;
+use std::path::PathBuf;
+
+/// How emails leave the house, and from whom.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct EmailOptions {
+    /// `smtp`, or `folder` to write `.eml` files and send nothing.
+    pub transport: Transport,
+    /// Of the `folder` transport.
+    pub folder: PathBuf,
+    /// The sender of templates without a `from`: `Acme <hello@acme.example>`.
+    pub from: String,
+    pub reply_to: Option<String>,
+    /// Where bounces go; the address of `from` if not given.
+    pub return_path: Option<String>,
+    pub host: String,
+    /// 587, or 465 with `tls = "implicit"`, or 25 with `tls = "none"`, if not given.
+    pub port: Option<u16>,
+    pub tls: Tls,
+    /// PEM certificates trusted besides those of the system.
+    pub ca_file: Option<PathBuf>,
+    pub username: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub password: Option<SecretString>,
+    /// Connections at once.
+    pub sessions: usize,
+    /// Messages over one connection before it is opened anew.
+    pub messages_per_session: u32,
+    /// For one message, connecting and logging in counted in.
+    #[schemars(with = "String")]
+    pub timeout: Period,
+    /// What we call ourselves to the server; the machine's name if not given.
+    pub hello: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Transport {
+    #[default]
+    Smtp,
+    Folder,
+}
+
+/// Whether the connection is encrypted. Certificates are checked wherever it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Tls {
+    /// STARTTLS, or nothing is sent.
+    #[default]
+    Required,
+    /// STARTTLS where the server offers it.
+    Opportunistic,
+    /// From the first byte.
+    Implicit,
+    /// Never; the password is not sent either.
+    None,
+}
+
+impl Default for EmailOptions {
+    fn default() -> Self {
+        Self {
+            transport: Transport::Smtp,
+            folder: PathBuf::from("mail"),
+            from: String::new(),
+            reply_to: None,
+            return_path: None,
+            host: "localhost".to_owned(),
+            port: None,
+            tls: Tls::Required,
+            ca_file: None,
+            username: None,
+            password: None,
+            sessions: 4,
+            messages_per_session: 500,
+            timeout: Period::new(1, crate::model::Unit::Minute),
+            hello: None,
+        }
+    }
+}
+
+impl EmailOptions {
+    pub(super) fn port(&self) -> u16 {
+        self.port.unwrap_or(match self.tls {
+            Tls::Implicit => 465,
+            Tls::None => 25,
+            Tls::Required | Tls::Opportunistic => 587,
+        })
+    }
+}

@@ -103,3 +103,9 @@ pub(super) fn lane_of(rule: &CompiledRule) -> Option<Lane> {
 pub(super) fn tenants_of(catalog: &Catalog) -> Vec<Tenant> {
     catalog.tenants.as_ref().map_or_else(|| vec![Tenant::from("")], |tenants| tenants.names.clone())
 }
+
+/// Resolves once the flag is up, or its sender is gone. The flag's read guard must not outlive the wait:
+/// it would keep the loops from moving between threads.
+pub(super) async fn told(shutdown: &mut watch::Receiver<bool>) {
+    let _ = shutdown.wait_for(|stop| *stop).await;
+}

@@ -2,7 +2,7 @@
 //! stepped by hand.
 
 use super::adopt;
-use super::context::{Context, tenants_of};
+use super::context::{Context, tenants_of, told};
 use super::dispatch::{Dispatched, Dispatcher};
 use super::error::EngineError;
 use super::event::Event;
@@ -91,7 +91,7 @@ impl Engine {
         let rescuing = async {
             tokio::select! {
                 () = rescuer::run(&self.context) => {}
-                _ = stop.wait_for(|stop| *stop) => {}
+                () = told(&mut stop) => {}
             }
         };
         tokio::join!(serving, rescuing);
@@ -154,5 +154,18 @@ impl Engine {
         let sweeps = scheduler::timetable(&generation, &states).into_iter().map(|(_, _, due)| due).min();
         let step = self.context.store.next_due().await?;
         Ok(sweeps.into_iter().chain(step).min())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The service spawns it.
+    #[test]
+    fn running_moves_between_threads() {
+        const fn is_send<T: Send>(_: &T) {}
+        let check = |engine: &'static Engine, stop| is_send(&engine.run(stop));
+        let _ = check;
     }
 }

@@ -3,7 +3,7 @@
 
 use super::adopt;
 use super::cadence::Plan;
-use super::context::{Context, lane_of, tenants_of};
+use super::context::{Context, lane_of, tenants_of, told};
 use super::error::EngineError;
 use super::event::Event;
 use super::port::RuleState;
@@ -79,7 +79,7 @@ impl Scheduler {
             self.start_due();
             let next = self.next_due();
             tokio::select! {
-                _ = shutdown.wait_for(|stop| *stop) => break,
+                () = told(&mut shutdown) => break,
                 changed = generations.changed() => {
                     // A closed channel means that the service is going down.
                     if changed.is_err() { break }

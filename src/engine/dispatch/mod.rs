@@ -12,7 +12,7 @@ mod settler;
 mod walk;
 mod work;
 
-use super::context::Context;
+use super::context::{Context, told};
 use super::error::EngineError;
 use super::event::Event;
 use super::pulse::Loop;
@@ -94,7 +94,7 @@ impl Dispatcher {
             };
             let due = rested.unwrap_or(Timestamp::MAX);
             tokio::select! {
-                _ = shutdown.wait_for(|stop| *stop) => return,
+                () = told(&mut shutdown) => return,
                 () = self.context.due.notified() => {}
                 () = self.context.clock.sleep_until(due), if due < Timestamp::MAX => {}
                 () = tokio::time::sleep(pause) => {}

@@ -3,12 +3,19 @@
 //!
 //! `written` is the YAML as people write it; [`Catalog`] is the checked form that everything later uses.
 
+mod check;
 mod checked;
+mod literal;
+mod resolve;
 mod schema;
+pub mod written;
+
+pub use check::{ColumnUse, Reading, read};
 
 pub use checked::{
     Aggregate, AggregateFunction, Catalog, Column, ColumnType, Consent, ConsentTest, DateStorage, Entity, Expression,
     Field, Filter, FilterTest, Insert, InsertValue, InstantStorage, Join, KeyType, Literal, Origin, Person, PickOne,
     Recipient, Relation, SuppressionTable, Table, Tasks, Tenants, UuidStorage,
 };
+pub use literal::{Misfit, instant, value};
 pub use schema::{ColumnSchema, Index, Schema, TableSchema};

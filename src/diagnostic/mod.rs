@@ -3,6 +3,12 @@
 //! A [`Finding`] carries a stable code, a message, the place, and where there is one a suggestion. All
 //! findings of all files are collected in one pass; nothing stops at the first.
 
+mod report;
+pub mod suggest;
+pub mod yaml;
+
+pub use report::Report;
+
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;

@@ -1,0 +1,140 @@
+use super::Checker;
+use crate::catalog::written::{EntityEntry, PersonEntry};
+use crate::catalog::{Column, ColumnType, Consent, ConsentTest, Entity, KeyType, Origin, Person, Table};
+use crate::diagnostic::Finding;
+use crate::diagnostic::yaml::{At, Content, Node, ShortOr};
+use crate::model::{EntityName, Topic};
+use std::collections::BTreeSet;
+
+impl Checker {
+    pub(super) fn entity(&mut self, name: &At<String>, entry: &EntityEntry, people: &BTreeSet<&str>) -> Entity {
+        let entity = EntityName::new(name.as_str());
+        let table = self.tables.get(&entity).cloned().flatten();
+        let (key, key_type) = self.key(name, entry, table.as_ref());
+        let origin = match (&table, &entry.sql) {
+            (None, Some(sql)) => Origin::Sql(sql.value.clone()),
+            (table, _) => {
+                Origin::Table(table.clone().unwrap_or(Table { schema: None, name: name.value.clone() }))
+            }
+        };
+        let only = entry.only.as_ref().map_or_else(Vec::new, |node| self.entity_filters(&entity, node));
+        let relations = entry
+            .relations
+            .iter()
+            .filter_map(|(name, relation)| self.relation(&entity, name, relation))
+            .map(|relation| (relation.name.clone(), relation))
+            .collect();
+        let recipients = self.recipients(&entity, entry, &relations, people);
+        let at = entry.at.as_ref().map(|at| self.time_field(&entity, at));
+        let updated_at = entry.updated_at.as_ref().map(|at| self.time_field(&entity, at));
+        let score = entry.score.as_ref().map(|score| self.field_of(&entity, score));
+        let person = entry.person.as_ref().map(|person| self.person(&entity, table.as_ref(), person));
+        let consent = self.consents(&entity, table.as_ref(), entry);
+        Entity {
+            name: entity,
+            origin,
+            key,
+            key_type,
+            only,
+            fields: super::Fields::new(),
+            relations,
+            recipients,
+            at,
+            updated_at,
+            score,
+            survey_kind: entry.kind.as_ref().map(|kind| kind.value.clone()),
+            person,
+            consent,
+        }
+    }
+
+    fn key(&mut self, name: &At<String>, entry: &EntityEntry, table: Option<&Table>) -> (Column, KeyType) {
+        let (column, range) = match entry.key.as_ref().map(|key| (&key.value, &key.range)) {
+            Some((ShortOr::Short(column), range)) => ((column.clone(), ColumnType::Unknown), range.clone()),
+            Some((ShortOr::Long(long), _)) => {
+                let ty = long.ty.as_ref().map_or(ColumnType::Unknown, |ty| ty.column_type(&self.zone));
+                ((long.column.value.clone(), ty), long.column.range.clone())
+            }
+            Some((ShortOr::Wrong(kind), range)) => {
+                let finding = Finding::error("catalog.key", format!("the key is {kind}"));
+                self.report.add(range, finding.help("write a column's name, or `{column: id, type: uuid_binary}`"));
+                return (unknown_column("id"), KeyType::Unknown);
+            }
+            None => {
+                let finding = Finding::error("catalog.key", format!("entity `{}` has no key", name.value));
+                self.report.add(&name.range, finding.help("add `key:` with the column that names a row for ever"));
+                return (unknown_column("id"), KeyType::Unknown);
+            }
+        };
+        let column = Column { name: column.0, ty: column.1, missing: Vec::new() };
+        self.used(table, &column, &range);
+        let key_type = column.ty.as_key().unwrap_or_else(|| {
+            let finding = Finding::error("catalog.key", format!("a key can't be {}", column.ty.in_words()));
+            self.report.add(&range, finding.help("keys are int, text, uuid, uuid_text, uuid_binary or bytes"));
+            KeyType::Unknown
+        });
+        (column, key_type)
+    }
+
+    fn person(&mut self, entity: &EntityName, table: Option<&Table>, entry: &PersonEntry) -> Person {
+        let mut column = |name: &Option<At<String>>| name.as_ref().and_then(|n| self.column(Some(entity), table, n));
+        Person {
+            email: column(&entry.email),
+            phone: column(&entry.phone),
+            first_name: column(&entry.first_name),
+            last_name: column(&entry.last_name),
+            zone: column(&entry.zone),
+            locale: column(&entry.locale),
+        }
+    }
+
+    fn consents(&mut self, entity: &EntityName, table: Option<&Table>, entry: &EntityEntry) -> Vec<Consent> {
+        let mut consents = Vec::new();
+        for (channel, node) in entry.consent.iter() {
+            if !matches!(channel.as_str(), "email" | "phone") {
+                let known = ["email", "phone"].map(str::to_owned);
+                self.unknown("catalog.unknown-channel", "channel", channel, &known);
+                continue;
+            }
+            let Content::Map(entries) = &node.content else {
+                let finding = Finding::error("catalog.consent", format!("expected topics, found {}", node.kind()));
+                self.report.add(&node.range, finding.help("write `{offers: news_ok}`, or `{any_topic: news_ok}`"));
+                continue;
+            };
+            let given_at = entries
+                .iter()
+                .find(|(key, _)| key.as_str() == "given_at")
+                .and_then(|(_, node)| self.column_name(node))
+                .and_then(|name| self.time_column(entity, table, &name));
+            for (topic, node) in entries.iter().filter(|(key, _)| key.as_str() != "given_at") {
+                let Some(test) = self.consent_test(entity, table, node) else { continue };
+                let topic = (topic.as_str() != "any_topic").then(|| Topic::new(topic.as_str()));
+                consents.push(Consent { channel: channel.value.clone(), topic, test, given_at: given_at.clone() });
+            }
+        }
+        consents
+    }
+
+    /// `news_ok`, or `{not: do_not_call}`.
+    fn consent_test(&mut self, entity: &EntityName, table: Option<&Table>, node: &Node) -> Option<ConsentTest> {
+        if let Some(inner) = node.get("not") {
+            let name = self.column_name(inner)?;
+            return self.column(Some(entity), table, &name).map(ConsentTest::Not);
+        }
+        let name = self.column_name(node)?;
+        self.column(Some(entity), table, &name).map(ConsentTest::Is)
+    }
+
+    fn column_name(&mut self, node: &Node) -> Option<At<String>> {
+        let text = node.text(self.report.source()).map(std::borrow::Cow::into_owned);
+        if text.is_none() {
+            let finding = Finding::error("catalog.consent", format!("expected a column, found {}", node.kind()));
+            self.report.add(&node.range, finding.help("write the column's name, or `{not: column}`"));
+        }
+        Some(At { value: text?, range: node.range.clone(), source: node.range.clone() })
+    }
+}
+
+fn unknown_column(name: &str) -> Column {
+    Column { name: name.to_owned(), ty: ColumnType::Unknown, missing: Vec::new() }
+}

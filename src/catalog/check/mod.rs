@@ -1,0 +1,325 @@
+//! From the written catalog to the checked one. Goes on after every mistake, so that all are reported.
+
+mod entity;
+mod field;
+mod filter;
+mod recipient;
+mod relation;
+mod task;
+
+use super::written::{CatalogFile, EntityEntry};
+use super::{Catalog, Column, ColumnType, Entity, Field, Literal, SuppressionTable, Table, Tenants};
+use crate::diagnostic::yaml::{self, At};
+use crate::diagnostic::{Finding, Report, SourceFile, suggest};
+use crate::model::{EntityName, FieldName, Tenant};
+use jiff::tz::TimeZone;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// What came of reading a catalog.
+#[derive(Debug, Clone)]
+pub struct Reading {
+    /// `None` when its shape is broken. With errors it is as complete as it can be, so that rules can still
+    /// be checked against it.
+    pub catalog: Option<Catalog>,
+    /// Every column the catalog names, for holding it against a live database.
+    pub uses: Vec<ColumnUse>,
+    pub findings: Vec<Finding>,
+}
+
+/// A column of a real table, where the catalog names it, and what it expects of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ColumnUse {
+    pub table: Table,
+    pub column: String,
+    pub expected: ColumnType,
+    /// Constants it is held against.
+    pub literals: Vec<Literal>,
+    pub range: Range<usize>,
+}
+
+/// Reads and checks `catalog.yaml`.
+#[must_use]
+pub fn read(file: &Arc<SourceFile>) -> Reading {
+    match yaml::read::<CatalogFile>(file) {
+        Err(finding) => Reading { catalog: None, uses: Vec::new(), findings: vec![*finding] },
+        Ok(written) => Checker::new(file).catalog(&written),
+    }
+}
+
+pub(super) type Fields = BTreeMap<FieldName, Field>;
+
+/// What the checks of one catalog share.
+struct Checker {
+    report: Report,
+    zone: TimeZone,
+    uses: Vec<ColumnUse>,
+    /// Fields of every entity, complete before anything refers to them. Columns that relations and roles
+    /// name become fields of their own.
+    fields: BTreeMap<EntityName, Fields>,
+    tables: BTreeMap<EntityName, Option<Table>>,
+}
+
+impl Checker {
+    fn new(file: &Arc<SourceFile>) -> Self {
+        Self {
+            report: Report::new(file),
+            zone: TimeZone::UTC,
+            uses: Vec::new(),
+            fields: BTreeMap::new(),
+            tables: BTreeMap::new(),
+        }
+    }
+
+    fn catalog(mut self, written: &CatalogFile) -> Reading {
+        self.version(written.version.as_ref());
+        self.zone = self.time_zone(written.time_zone.as_ref());
+        if written.entities.0.is_empty() {
+            let finding = Finding::error("catalog.no-entities", "no entities: nothing can be watched");
+            self.report.add(&(0..0), finding.help("add `entities:` with at least one table"));
+        }
+        for (name, entry) in written.entities.iter() {
+            self.name(name, "entity");
+            let table = self.origin_table(name, entry);
+            self.tables.insert(EntityName::new(name.as_str()), table);
+        }
+        for computed in [false, true] {
+            for (name, entry) in written.entities.iter() {
+                let fields = self.declared_fields(name, entry, computed);
+                self.fields.entry(EntityName::new(name.as_str())).or_default().extend(fields);
+            }
+        }
+        let mut entities = self.entities(written);
+        for (name, entity) in &mut entities {
+            // Relations of other entities may have added fields since this one was built.
+            entity.fields = self.fields.get(name).cloned().unwrap_or_default();
+        }
+        let suppressions = written.suppressions.iter().filter_map(|entry| self.suppression(entry)).collect();
+        let tasks = written.tasks.as_ref().map(|tasks| self.tasks(tasks));
+        let tenants = written.tenants.as_ref().map(|tenants| Tenants {
+            names: tenants.names.iter().map(|name| Tenant::new(name.as_str())).collect(),
+            per_transaction: tenants.per_transaction.as_ref().map(|sql| sql.value.clone()),
+        });
+        let catalog = Catalog { time_zone: self.zone.clone(), entities, suppressions, tasks, tenants };
+        Reading { catalog: Some(catalog), uses: self.uses, findings: self.report.into_findings() }
+    }
+
+    fn entities(&mut self, written: &CatalogFile) -> BTreeMap<EntityName, Entity> {
+        let people: BTreeSet<&str> = written
+            .entities
+            .iter()
+            .filter(|(_, entry)| entry.person.is_some())
+            .map(|(name, _)| name.as_str())
+            .collect();
+        let built = written.entities.iter().map(|(name, entry)| self.entity(name, entry, &people));
+        built.map(|entity| (entity.name.clone(), entity)).collect()
+    }
+
+    fn version(&mut self, version: Option<&At<u64>>) {
+        match version {
+            None => {
+                let finding = Finding::error("catalog.version", "the key `version` is missing");
+                self.report.add(&(0..0), finding.help("begin the file with `version: 1`"));
+            }
+            Some(version) if version.value != 1 => {
+                let finding = Finding::error("catalog.version", format!("unknown version {}", version.value));
+                self.report.add(&version.range, finding.help("this nudged reads version 1"));
+            }
+            Some(_) => {}
+        }
+    }
+
+    fn time_zone(&mut self, name: Option<&At<String>>) -> TimeZone {
+        let Some(name) = name else {
+            let finding = Finding::error("catalog.time-zone", "the key `time_zone` is missing");
+            let help = "naive timestamps mean nothing without it: `time_zone: Europe/Vienna`";
+            self.report.add(&(0..0), finding.help(help));
+            return TimeZone::UTC;
+        };
+        self.zone_named(name).unwrap_or(TimeZone::UTC)
+    }
+
+    fn zone_named(&mut self, name: &At<String>) -> Option<TimeZone> {
+        let zone = TimeZone::get(name).ok();
+        if zone.is_none() {
+            let finding = Finding::error("catalog.time-zone", format!("unknown time zone `{}`", name.value));
+            let known: Vec<String> = jiff::tz::db().available().map(|zone| zone.as_str().to_owned()).collect();
+            let help = suggest::nearest(name, known.iter().map(String::as_str)).map_or_else(
+                || "write an IANA name such as `Europe/Vienna`".to_owned(),
+                |near| format!("did you mean `{near}`?"),
+            );
+            self.report.add(&name.range, finding.help(help));
+        }
+        zone
+    }
+
+    /// Names are used in rules, templates and metrics, so they keep to letters, digits, `_` and `-`.
+    fn name(&mut self, name: &At<String>, what: &str) {
+        let fine = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-');
+        if !fine {
+            let finding = Finding::error("catalog.name", format!("`{}` can't be the name of an {what}", name.value));
+            self.report.add(&name.range, finding.help("use letters, digits, `_` and `-`"));
+        }
+    }
+
+    fn unknown(&mut self, code: &'static str, what: &str, name: &At<String>, known: &[String]) {
+        let mut finding = Finding::error(code, format!("unknown {what} `{}`", name.value));
+        if let Some(help) = suggest::help(name, known.iter().map(String::as_str)) {
+            finding = finding.help(help);
+        }
+        self.report.add(&name.range, finding);
+    }
+
+    /// The column behind a name in `table`: a declared field's, or the column of that name.
+    fn column(&mut self, entity: Option<&EntityName>, table: Option<&Table>, name: &At<String>) -> Option<Column> {
+        let declared = entity.and_then(|entity| self.fields.get(entity)?.get(name.as_str()));
+        let column = match declared.map(|field| &field.expression) {
+            Some(super::Expression::Column(column) | super::Expression::Means { column, .. }) => column.clone(),
+            Some(super::Expression::Aggregate(_)) => {
+                let finding =
+                    Finding::error("catalog.computed", format!("`{}` is computed; a column is needed here", name.value));
+                self.report.add(&name.range, finding);
+                return None;
+            }
+            None => Column { name: name.value.clone(), ty: ColumnType::Unknown, missing: Vec::new() },
+        };
+        self.used(table, &column, &name.range);
+        Some(column)
+    }
+
+    /// A field by name; a column that is not declared as a field becomes one.
+    fn field_of(&mut self, entity: &EntityName, name: &At<String>) -> FieldName {
+        let field = FieldName::new(name.as_str());
+        let table = self.tables.get(entity).cloned().flatten();
+        if let Some(fields) = self.fields.get_mut(entity)
+            && !fields.contains_key(&field)
+        {
+            let column = Column { name: name.value.clone(), ty: ColumnType::Unknown, missing: Vec::new() };
+            let expression = super::Expression::Column(column.clone());
+            fields.insert(field.clone(), Field { name: field.clone(), expression, currency: None });
+            self.used(table.as_ref(), &column, &name.range);
+        }
+        field
+    }
+
+    /// As [`Checker::field_of`], for a field that must hold points in time.
+    fn time_field(&mut self, entity: &EntityName, name: &At<String>) -> FieldName {
+        let field = self.field_of(entity, name);
+        let Some(found) = self.fields.get_mut(entity).and_then(|fields| fields.get_mut(&field)) else { return field };
+        if let super::Expression::Column(column) = &mut found.expression {
+            if column.ty == ColumnType::Unknown {
+                // How it is stored is left to the live schema.
+                column.ty = ColumnType::Instant(super::InstantStorage::Native);
+            }
+            if column.ty.is_time() {
+                return field;
+            }
+        }
+        let finding = Finding::error("catalog.type", format!("`{}` is not a time", name.value));
+        self.report.add(&name.range, finding.help("a date or a time is needed here"));
+        field
+    }
+
+    /// As [`Checker::column`], for a column that must hold points in time.
+    fn time_column(&mut self, entity: &EntityName, table: Option<&Table>, name: &At<String>) -> Option<Column> {
+        let mut column = self.column(Some(entity), table, name)?;
+        if column.ty == ColumnType::Unknown {
+            column.ty = ColumnType::Instant(super::InstantStorage::Native);
+        } else if !column.ty.is_time() {
+            let finding = Finding::error("catalog.type", format!("`{}` is {}", name.value, column.ty.in_words()));
+            self.report.add(&name.range, finding.help("a date or a time is needed here"));
+        }
+        Some(column)
+    }
+
+    fn used(&mut self, table: Option<&Table>, column: &Column, range: &Range<usize>) {
+        let Some(table) = table else { return };
+        self.uses.push(ColumnUse {
+            table: table.clone(),
+            column: column.name.clone(),
+            expected: column.ty.clone(),
+            literals: Vec::new(),
+            range: range.clone(),
+        });
+    }
+
+    fn suppression(&mut self, entry: &At<super::written::SuppressionEntry>) -> Option<SuppressionTable> {
+        let table = self.table(&entry.table)?;
+        if entry.email.is_none() && entry.phone.is_none() {
+            let finding = Finding::error("catalog.suppression", "this table names no address column");
+            self.report.add(&entry.table.range, finding.help("add `email:` or `phone:` with the column's name"));
+        }
+        let email = entry.email.as_ref().and_then(|name| self.column(None, Some(&table), name));
+        let phone = entry.phone.as_ref().and_then(|name| self.column(None, Some(&table), name));
+        Some(SuppressionTable { email, phone, reason: entry.reason.as_ref().map(|reason| reason.value.clone()), table })
+    }
+
+    /// `table`, `schema.table`, or with quotes `"odd.schema".table`.
+    fn table(&mut self, name: &At<String>) -> Option<Table> {
+        let parsed = parse_table(name);
+        if parsed.is_none() {
+            let finding = Finding::error("catalog.table", format!("`{}` is not the name of a table", name.value));
+            self.report.add(&name.range, finding.help("write `table` or `schema.table`"));
+        }
+        parsed
+    }
+
+    fn origin_table(&mut self, name: &At<String>, entry: &EntityEntry) -> Option<Table> {
+        match (&entry.table, &entry.sql) {
+            (Some(table), None) => self.table(table),
+            (None, Some(_)) => None,
+            (Some(_), Some(sql)) => {
+                let finding = Finding::error("catalog.origin", "both `table` and `sql`");
+                self.report.add(&sql.range, finding.help("keep one"));
+                None
+            }
+            (None, None) => {
+                let finding = Finding::error("catalog.origin", format!("entity `{}` has no table", name.value));
+                self.report.add(&name.range, finding.help("add `table:` (or `sql:` with a query)"));
+                None
+            }
+        }
+    }
+}
+
+fn parse_table(text: &str) -> Option<Table> {
+    let mut parts = Vec::new();
+    let mut rest = text.trim();
+    loop {
+        let (part, after) = match rest.strip_prefix('"') {
+            Some(quoted) => quoted.split_once('"')?,
+            None => rest.find('.').map_or((rest, ""), |dot| rest.split_at(dot)),
+        };
+        parts.push(part.to_owned());
+        match after.strip_prefix('.') {
+            Some(next) => rest = next,
+            None if after.is_empty() => break,
+            None => return None,
+        }
+    }
+    if parts.iter().any(String::is_empty) {
+        return None;
+    }
+    let name = parts.pop()?;
+    let schema = parts.pop();
+    parts.is_empty().then_some(Table { schema, name })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn table_names_may_have_a_schema_and_odd_letters() {
+        let table = |schema: Option<&str>, name: &str| {
+            Some(Table { schema: schema.map(str::to_owned), name: name.to_owned() })
+        };
+        assert_eq!(parse_table("accounts"), table(None, "accounts"));
+        assert_eq!(parse_table("crm.Order-Lines"), table(Some("crm"), "Order-Lines"));
+        assert_eq!(parse_table("\"a.b\".c"), table(Some("a.b"), "c"));
+        assert_eq!(parse_table("a.b.c"), None);
+        assert_eq!(parse_table(""), None);
+        assert_eq!(parse_table(".x"), None);
+    }
+}

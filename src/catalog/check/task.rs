@@ -1,0 +1,108 @@
+use super::Checker;
+use crate::catalog::written::{InsertEntry, TasksEntry};
+use crate::catalog::{Column, ColumnType, Insert, InsertValue, Literal, Table, Tasks};
+use crate::diagnostic::Finding;
+use crate::diagnostic::yaml::{At, Node};
+use crate::model::FieldName;
+
+/// The names that stand for what nudged supplies.
+const SUPPLIED: [&str; 9] = [
+    "$uuid",
+    "$title",
+    "$body",
+    "$due",
+    "$now",
+    "$ref",
+    "$record.key",
+    "$assignee.key",
+    "$assignee.email",
+];
+
+impl Checker {
+    pub(super) fn tasks(&mut self, written: &TasksEntry) -> Tasks {
+        let inserts: Vec<_> =
+            written.insert.iter().enumerate().filter_map(|(index, entry)| self.insert(index, entry, written)).collect();
+        let table = inserts.first().map(|insert| insert.table.clone());
+        let open = written.open.as_ref().map_or_else(Vec::new, |node| self.filters(None, table.as_ref(), node));
+        match (inserts.first(), written.insert.first()) {
+            (None, _) => {
+                let range = written.open.as_ref().map_or(0..0, |node| node.range.clone());
+                let finding = Finding::error("catalog.tasks", "`tasks` inserts nothing");
+                self.report.add(&range, finding.help("add `insert:` with the row of a task, or remove `tasks`"));
+            }
+            (Some(first), Some(entry)) if !first.set.iter().any(|(_, value)| *value == InsertValue::Ref) => {
+                let finding = Finding::error("catalog.tasks", "the first row doesn't keep `$ref`");
+                let help = "set a text column to `$ref`: by it a task that was made already is recognised";
+                self.report.add(&entry.table.range, finding.help(help));
+            }
+            _ => {}
+        }
+        Tasks { open, inserts }
+    }
+
+    fn insert(&mut self, index: usize, entry: &At<InsertEntry>, tasks: &TasksEntry) -> Option<Insert> {
+        let table = self.table(&entry.table)?;
+        let set = entry
+            .set
+            .iter()
+            .filter_map(|(column, node)| self.assignment(index, &table, column, node, tasks))
+            .collect();
+        Some(Insert { table, set })
+    }
+
+    fn assignment(
+        &mut self,
+        index: usize,
+        table: &Table,
+        name: &At<String>,
+        node: &Node,
+        tasks: &TasksEntry,
+    ) -> Option<(Column, InsertValue)> {
+        let column = Column { name: name.value.clone(), ty: ColumnType::Unknown, missing: Vec::new() };
+        self.used(Some(table), &column, &name.range);
+        let source = self.report.source().to_owned();
+        let Some(text) = node.text(&source) else {
+            let finding = Finding::error("catalog.constant", format!("expected a constant or `$name`, found {}", node.kind()));
+            self.report.add(&node.range, finding);
+            return None;
+        };
+        if let Some(literal) = text.strip_prefix("$$") {
+            let literal = format!("${literal}");
+            let value = crate::model::Value::Text(literal.clone());
+            return Some((column, InsertValue::Constant(Literal { text: literal, value })));
+        }
+        if !text.starts_with('$') {
+            let literal = Literal::read(&text, node.is_plain(&source), &column.ty, &self.zone).ok()?;
+            return Some((column, InsertValue::Constant(literal)));
+        }
+        let value = supplied(&text).or_else(|| earlier(&text, index, tasks));
+        if value.is_none() {
+            let name = At { value: text.into_owned(), range: node.range.clone(), source: node.range.clone() };
+            self.unknown("catalog.unknown-value", "value", &name, &SUPPLIED.map(str::to_owned));
+        }
+        Some((column, value?))
+    }
+}
+
+fn supplied(text: &str) -> Option<InsertValue> {
+    Some(match text {
+        "$uuid" => InsertValue::Uuid,
+        "$title" => InsertValue::Title,
+        "$body" => InsertValue::Body,
+        "$due" => InsertValue::Due,
+        "$now" => InsertValue::Now,
+        "$ref" => InsertValue::Ref,
+        "$record.key" => InsertValue::RecordKey,
+        "$assignee.key" => InsertValue::AssigneeKey,
+        "$assignee.email" => InsertValue::AssigneeEmail,
+        _ => InsertValue::RecordField(FieldName::new(text.strip_prefix("$record.").filter(|field| !field.is_empty())?)),
+    })
+}
+
+/// `$1.id`: what the first insert put into `id`. Only earlier rows can be named.
+fn earlier(text: &str, index: usize, tasks: &TasksEntry) -> Option<InsertValue> {
+    let (number, column) = text.strip_prefix('$')?.split_once('.')?;
+    let insert = number.parse::<usize>().ok()?.checked_sub(1).filter(|insert| *insert < index)?;
+    let sets_it = tasks.insert.get(insert)?.set.iter().any(|(name, _)| name.as_str() == column);
+    sets_it.then(|| InsertValue::Earlier { insert, column: column.to_owned() })
+}

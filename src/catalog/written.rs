@@ -1,0 +1,238 @@
+//! `catalog.yaml` as people write it. Nothing is resolved here; `check` turns it into a [`Catalog`].
+//!
+//! The descriptions are what editors show.
+//!
+//! [`Catalog`]: super::Catalog
+
+use crate::diagnostic::yaml::{At, Named, Node, ShortOr};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// The mapping of a CRM database: which entities live in which tables, and what their columns mean.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "nudged catalog")]
+pub struct CatalogFile {
+    /// The version of this format: 1.
+    #[schemars(required)]
+    pub version: Option<At<u64>>,
+    /// The IANA zone of timestamps that carry none, and of people whose zone is not known: `Europe/Vienna`.
+    #[schemars(required)]
+    pub time_zone: Option<At<String>>,
+    /// The kinds of records, by the name that rules use.
+    #[serde(default)]
+    pub entities: Named<At<EntityEntry>>,
+    /// Tables of addresses that must never be written to, read before every message.
+    #[serde(default)]
+    pub suppressions: Vec<At<SuppressionEntry>>,
+    /// How tasks are written into the CRM. Without it, tasks go to a list of nudged's own.
+    pub tasks: Option<TasksEntry>,
+    /// Several customers' data in one database.
+    pub tenants: Option<TenantsEntry>,
+}
+
+/// One kind of record.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EntityEntry {
+    /// A table or view, `schema.table` or `table`. Case is kept, odd names need no quotes of their own.
+    pub table: Option<At<String>>,
+    /// Read-only SQL that yields the rows, in place of `table`.
+    pub sql: Option<At<String>>,
+    /// The column that names a row for ever: `id`, or `{column: id, type: uuid_binary}`.
+    #[schemars(required)]
+    pub key: Option<At<ShortOr<KeyEntry>>>,
+    /// Base filter: rows outside it are not records. `{is_active: true, status: [paid, shipped], merged_into: missing}`
+    pub only: Option<Node>,
+    /// Fields by the name that rules use. Columns that are not listed are reachable by their column name.
+    #[serde(default)]
+    pub fields: Named<At<ShortOr<FieldEntry>>>,
+    /// Ways to related rows.
+    #[serde(default)]
+    pub relations: Named<At<RelationEntry>>,
+    /// Roles that messages and tasks can be sent to.
+    #[serde(default)]
+    pub recipients: Named<At<RecipientEntry>>,
+    /// When the row happened: the time of an order, an answer, a ticket.
+    pub at: Option<At<String>>,
+    /// When the row last changed. Lets late edits be seen at the next sweep.
+    pub updated_at: Option<At<String>>,
+    /// The score of a survey response.
+    pub score: Option<At<String>>,
+    /// The kind of a survey response: a field or column, else a constant that holds for all rows, such as `nps`.
+    pub kind: Option<At<String>>,
+    /// Set where the rows are people.
+    pub person: Option<PersonEntry>,
+    /// What people agreed to, by channel: `{email: {offers: news_ok, given_at: news_ok_at}}`.
+    #[serde(default)]
+    pub consent: Named<Node>,
+}
+
+/// A key with its type.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeyEntry {
+    pub column: At<String>,
+    /// Needed for binary UUIDs; otherwise read from the database.
+    #[serde(rename = "type")]
+    pub ty: Option<At<TypeWord>>,
+}
+
+/// What the cells of a column are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TypeWord {
+    Bool,
+    Int,
+    Decimal,
+    Float,
+    Text,
+    /// In the database's own type.
+    Uuid,
+    UuidText,
+    /// 16 bytes in network order.
+    UuidBinary,
+    Bytes,
+    Json,
+    Date,
+    /// ISO 8601 text.
+    DateText,
+    /// A point in time. How it is stored is read from the database.
+    Instant,
+    /// Wall time without a zone.
+    InstantNaive,
+    /// ISO 8601 text, with or without an offset.
+    InstantText,
+    EpochSeconds,
+    EpochMillis,
+}
+
+/// A field with more to say than its column, or one that is computed from related rows.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct FieldEntry {
+    /// The column; the field's own name if left out.
+    pub column: Option<At<String>>,
+    /// What its cells are; read from the database if left out.
+    #[serde(rename = "type")]
+    pub ty: Option<At<TypeWord>>,
+    /// Words for stored values: `{vip: [A, A+], standard: [B, C]}`. Rules use the words.
+    pub means: Option<Named<Node>>,
+    /// Stored values that stand for "missing": `[1900-01-01]`.
+    pub missing: Option<Node>,
+    /// The IANA zone of a timestamp that carries none.
+    pub zone: Option<At<String>>,
+    /// ISO 4217 code of an amount: `EUR`.
+    pub currency: Option<At<String>>,
+    /// `relation.field`: the sum over related rows.
+    pub sum: Option<At<String>>,
+    /// A relation: how many related rows there are.
+    pub count: Option<At<String>>,
+    /// `relation.field`: the smallest.
+    pub min: Option<At<String>>,
+    /// `relation.field`: the greatest.
+    pub max: Option<At<String>>,
+    /// `relation.field`: the mean.
+    pub average: Option<At<String>>,
+    /// Which related rows count.
+    pub only: Option<Node>,
+}
+
+/// A way from a record to related rows.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RelationEntry {
+    /// The entity of the related rows.
+    pub entity: At<String>,
+    /// The field of the related row that holds our key.
+    pub by: Option<At<String>>,
+    /// Our field that holds the related row's key; with `through`, the join table's column that does.
+    pub to: Option<At<String>>,
+    /// A join table that holds both keys, in the columns `from` and `to`.
+    pub through: Option<At<String>>,
+    /// The join table's column that holds our key.
+    pub from: Option<At<String>>,
+    /// Which rows of the join table count: `{role: owner}`.
+    pub through_only: Option<Node>,
+    /// Which related rows count: `{status: paid}`.
+    pub only: Option<Node>,
+}
+
+/// A role: how to find the one person that a message goes to.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RecipientEntry {
+    /// The relation whose first row is the person.
+    pub first_of: Option<At<String>>,
+    /// The record is the person.
+    #[serde(rename = "self", default)]
+    pub itself: bool,
+    /// Which of the related people may be chosen: `{role: billing}`.
+    pub only: Option<Node>,
+    /// Who comes first: `[is_primary desc, id]`. Rows without a value come first, ties go by key.
+    #[serde(default)]
+    pub order: Vec<At<String>>,
+    /// Asked when nobody was found: another role, or an address.
+    #[serde(rename = "else")]
+    pub otherwise: Option<At<String>>,
+    /// A fixed address, in place of `first_of`.
+    pub address: Option<At<String>>,
+    /// Our own people: consent and quiet hours don't apply, bounces do.
+    #[serde(default)]
+    pub staff: bool,
+}
+
+/// The columns of people.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PersonEntry {
+    pub email: Option<At<String>>,
+    pub phone: Option<At<String>>,
+    pub first_name: Option<At<String>>,
+    pub last_name: Option<At<String>>,
+    /// IANA zone of the person.
+    pub zone: Option<At<String>>,
+    /// Language of the person.
+    pub locale: Option<At<String>>,
+}
+
+/// A table of blocked addresses.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SuppressionEntry {
+    pub table: At<String>,
+    pub email: Option<At<String>>,
+    pub phone: Option<At<String>>,
+    /// Shown as the reason: `bounce`.
+    pub reason: Option<At<String>>,
+}
+
+/// How tasks are kept.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TasksEntry {
+    /// Which rows of the first table are open tasks: `{status: {not_in: [Done, Cancelled]}}`.
+    pub open: Option<Node>,
+    /// Rows to insert, in one transaction. The first is the task itself.
+    #[serde(default)]
+    pub insert: Vec<At<InsertEntry>>,
+}
+
+/// A row to insert.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InsertEntry {
+    pub table: At<String>,
+    /// Constants, or values that nudged supplies: `$uuid`, `$title`, `$body`, `$due`, `$now`, `$ref`,
+    /// `$record.key`, `$record.FIELD`, `$assignee.key`, `$assignee.email`, `$1.COLUMN` of the first insert.
+    pub set: Named<Node>,
+}
+
+/// Tenants and how a transaction is bound to one.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TenantsEntry {
+    pub names: Vec<At<String>>,
+    /// SQL run at the start of every transaction, with `$tenant` in it: `SET app.tenant = $tenant`.
+    pub per_transaction: Option<At<String>>,
+}

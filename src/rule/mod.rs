@@ -14,6 +14,7 @@ pub mod script;
 mod sql;
 pub mod statement;
 pub mod task;
+pub mod written;
 
 pub use checked::CheckedRule;
 pub use compiled::CompiledRule;

@@ -1,0 +1,112 @@
+use super::Conditions;
+use crate::diagnostic::yaml::{At, Node};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// One step. A step has one kind and, below it, what belongs to it.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StepEntry {
+    /// `email: {template: win-back-1}`
+    Email(EmailEntry),
+    /// `webhook: {to: crm-events}`
+    Webhook(WebhookEntry),
+    /// `task: {title: "Call {{ record.name }}", assign_to: owner}`
+    Task(TaskEntry),
+    /// `wait: {for: 7 days, at: "10:00"}`
+    Wait(WaitEntry),
+    /// The first case that holds is taken.
+    Branch(BranchEntry),
+    /// The sequence ends here: `stop: {}`.
+    Stop(StopEntry),
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EmailEntry {
+    /// A file of `templates/`, without `.md`.
+    pub template: At<String>,
+    /// A recipient role, in place of the rule's `to`.
+    pub to: Option<At<String>>,
+    /// The step's name; kind and template if left out. Give one before you move a step to another template.
+    pub id: Option<At<String>>,
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WebhookEntry {
+    /// A destination of the configuration. Rules hold no addresses.
+    pub to: At<String>,
+    /// Extra JSON for the body. Texts in it are templates: `{name: "{{ record.name }}"}`.
+    pub body: Option<Node>,
+    /// Keeps the answer for later steps, as `saved.NAME`.
+    pub save: Option<At<String>>,
+    /// The step's name; kind and destination if left out.
+    pub id: Option<At<String>>,
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TaskEntry {
+    /// A template of one line: `"Call {{ record.name }}"`.
+    pub title: At<String>,
+    /// A template with more to say.
+    pub body: Option<At<String>>,
+    /// The recipient role that gets the task, such as `owner`.
+    pub assign_to: Option<At<String>>,
+    /// How long there is for it: `2 business days`.
+    pub due: Option<At<String>>,
+    /// Leave it out when there is an open task already.
+    pub unless_open: Option<At<UnlessOpenWord>>,
+    /// The step's name; its kind if left out.
+    pub id: Option<At<String>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UnlessOpenWord {
+    /// Any open task of the record.
+    Any,
+    /// An open task that this rule made.
+    Same,
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WaitEntry {
+    /// How long: `7 days`.
+    #[serde(rename = "for")]
+    pub for_: Option<At<String>>,
+    /// And then until this local time of the recipient: `"10:00"`.
+    pub at: Option<At<String>>,
+    /// The step's name; its kind if left out.
+    pub id: Option<At<String>>,
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BranchEntry {
+    /// Tested in order; the first that holds is taken.
+    pub cases: Vec<At<CaseEntry>>,
+    /// Taken when no case holds.
+    pub otherwise: Option<Vec<At<StepEntry>>>,
+    /// The step's name; its kind if left out.
+    pub id: Option<At<String>>,
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CaseEntry {
+    /// For people: `vip`.
+    pub name: At<String>,
+    /// Taken when this holds.
+    pub when: Conditions,
+    pub steps: Vec<At<StepEntry>>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct StopEntry {
+    /// The step's name; its kind if left out.
+    pub id: Option<At<String>>,
+}

@@ -78,13 +78,15 @@ impl Catalog {
         match aggregate.function {
             AggregateFunction::Count => ColumnType::Int,
             AggregateFunction::Sum | AggregateFunction::Average => ColumnType::Decimal,
-            AggregateFunction::Min | AggregateFunction::Max => self
-                .related_field(entity, aggregate)
-                .map_or(ColumnType::Unknown, |(related, field)| match &field.expression {
-                    // One level is enough: a minimum of a computed field of a computed field has no known type.
-                    Expression::Aggregate(_) => ColumnType::Unknown,
-                    _ => self.field_type(related, field),
-                }),
+            AggregateFunction::Min | AggregateFunction::Max => {
+                self.related_field(entity, aggregate).map_or(ColumnType::Unknown, |(related, field)| {
+                    match &field.expression {
+                        // One level is enough: a minimum of a computed field of a computed field has no known type.
+                        Expression::Aggregate(_) => ColumnType::Unknown,
+                        _ => self.field_type(related, field),
+                    }
+                })
+            }
         }
     }
 

@@ -13,9 +13,7 @@ impl Checker {
         let (key, key_type) = self.key(name, entry, table.as_ref());
         let origin = match (&table, &entry.sql) {
             (None, Some(sql)) => Origin::Sql(sql.value.clone()),
-            (table, _) => {
-                Origin::Table(table.clone().unwrap_or(Table { schema: None, name: name.value.clone() }))
-            }
+            (table, _) => Origin::Table(table.clone().unwrap_or(Table { schema: None, name: name.value.clone() })),
         };
         let only = entry.only.as_ref().map_or_else(Vec::new, |node| self.entity_filters(&entity, node));
         let relations = entry

@@ -135,7 +135,8 @@ impl Checker {
     /// A placeholder need not be a value of its type: `0000-00-00` is no date.
     fn placeholders(&mut self, node: &Node, ty: &ColumnType) -> Vec<Literal> {
         let source = self.report.source().to_owned();
-        let items = if let Content::List(items) = &node.content { items.as_slice() } else { std::slice::from_ref(node) };
+        let items =
+            if let Content::List(items) = &node.content { items.as_slice() } else { std::slice::from_ref(node) };
         let mut literals = Vec::new();
         for item in items {
             let Some(text) = item.text(&source) else {
@@ -143,8 +144,10 @@ impl Checker {
                 self.report.add(&item.range, finding);
                 continue;
             };
-            let literal = Literal::read(&text, item.is_plain(&source), ty, &self.zone)
-                .unwrap_or_else(|_| Literal { text: text.to_string(), value: crate::model::Value::Text(text.to_string()) });
+            let literal = Literal::read(&text, item.is_plain(&source), ty, &self.zone).unwrap_or_else(|_| Literal {
+                text: text.to_string(),
+                value: crate::model::Value::Text(text.to_string()),
+            });
             literals.push(literal);
         }
         literals

@@ -14,7 +14,8 @@ impl Checker {
     /// `{is_active: true, status: [paid, shipped], merged_into: missing, kind: {not_in: [test]}}`
     pub(super) fn filters(&mut self, entity: Option<&EntityName>, table: Option<&Table>, node: &Node) -> Vec<Filter> {
         let Content::Map(entries) = &node.content else {
-            let finding = Finding::error("catalog.filter", format!("expected a mapping of columns, found {}", node.kind()));
+            let finding =
+                Finding::error("catalog.filter", format!("expected a mapping of columns, found {}", node.kind()));
             self.report.add(&node.range, finding.help("write `{column: value}`"));
             return Vec::new();
         };
@@ -31,7 +32,8 @@ impl Checker {
         let words = self.words_of(entity, name);
         let column = self.column(entity, table, name)?;
         let test = self.test(node, &column, words.as_deref())?;
-        if let (Some(recorded), FilterTest::In(literals) | FilterTest::NotIn(literals)) = (self.uses.last_mut(), &test) {
+        if let (Some(recorded), FilterTest::In(literals) | FilterTest::NotIn(literals)) = (self.uses.last_mut(), &test)
+        {
             recorded.literals.clone_from(literals);
         }
         Some(Filter { column, test })
@@ -55,7 +57,9 @@ impl Checker {
             };
             return match operator.as_str() {
                 "in" => Some(FilterTest::In(self.meant(operand, column, words))),
-                "not_in" | "not" if operand.is_plain(&source) && operand.text(&source).as_deref() == Some("missing") => {
+                "not_in" | "not"
+                    if operand.is_plain(&source) && operand.text(&source).as_deref() == Some("missing") =>
+                {
                     Some(FilterTest::Present)
                 }
                 "not_in" | "not" => Some(FilterTest::NotIn(self.meant(operand, column, words))),

@@ -177,8 +177,10 @@ impl Checker {
         let column = match declared.map(|field| &field.expression) {
             Some(super::Expression::Column(column) | super::Expression::Means { column, .. }) => column.clone(),
             Some(super::Expression::Aggregate(_)) => {
-                let finding =
-                    Finding::error("catalog.computed", format!("`{}` is computed; a column is needed here", name.value));
+                let finding = Finding::error(
+                    "catalog.computed",
+                    format!("`{}` is computed; a column is needed here", name.value),
+                );
                 self.report.add(&name.range, finding);
                 return None;
             }
@@ -312,9 +314,8 @@ mod tests {
 
     #[test]
     fn table_names_may_have_a_schema_and_odd_letters() {
-        let table = |schema: Option<&str>, name: &str| {
-            Some(Table { schema: schema.map(str::to_owned), name: name.to_owned() })
-        };
+        let table =
+            |schema: Option<&str>, name: &str| Some(Table { schema: schema.map(str::to_owned), name: name.to_owned() });
         assert_eq!(parse_table("accounts"), table(None, "accounts"));
         assert_eq!(parse_table("crm.Order-Lines"), table(Some("crm"), "Order-Lines"));
         assert_eq!(parse_table("\"a.b\".c"), table(Some("a.b"), "c"));

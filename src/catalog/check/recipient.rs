@@ -39,7 +39,8 @@ impl Checker {
             + usize::from(written.itself)
             + usize::from(written.address.is_some());
         if ways != 1 {
-            let finding = Finding::error("catalog.recipient", format!("recipient `{}` needs one way to be found", name.value));
+            let finding =
+                Finding::error("catalog.recipient", format!("recipient `{}` needs one way to be found", name.value));
             let help = "write one of `first_of: RELATION`, `self: true`, `address: name@example.com`";
             self.report.add(&name.range, finding.help(help));
             return None;
@@ -120,7 +121,8 @@ impl Checker {
             while let Some(recipient) = at {
                 if !seen.insert(&recipient.name) {
                     if recipient.name.as_str() == name.as_str() {
-                        let finding = Finding::error("catalog.circle", format!("`else` of `{}` leads back to it", name.value));
+                        let finding =
+                            Finding::error("catalog.circle", format!("`else` of `{}` leads back to it", name.value));
                         self.report.add(&name.range, finding.help("let the last one end at an address, or at nobody"));
                     }
                     break;

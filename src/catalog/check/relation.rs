@@ -38,9 +38,10 @@ impl Checker {
         if let Some(through) = &entry.through {
             return self.through(name, entry, through);
         }
-        for (misplaced, key) in [(entry.from.as_ref().map(|from| &from.range), "from"),
-            (entry.through_only.as_ref().map(|only| &only.range), "through_only")]
-        {
+        for (misplaced, key) in [
+            (entry.from.as_ref().map(|from| &from.range), "from"),
+            (entry.through_only.as_ref().map(|only| &only.range), "through_only"),
+        ] {
             if let Some(range) = misplaced {
                 let finding = Finding::error("catalog.relation", format!("`{key}` needs `through`"));
                 self.report.add(range, finding.help("name the join table: `through: crm.account_people`"));

@@ -6,17 +6,8 @@ use crate::diagnostic::yaml::{At, Node};
 use crate::model::FieldName;
 
 /// The names that stand for what nudged supplies.
-const SUPPLIED: [&str; 9] = [
-    "$uuid",
-    "$title",
-    "$body",
-    "$due",
-    "$now",
-    "$ref",
-    "$record.key",
-    "$assignee.key",
-    "$assignee.email",
-];
+const SUPPLIED: [&str; 9] =
+    ["$uuid", "$title", "$body", "$due", "$now", "$ref", "$record.key", "$assignee.key", "$assignee.email"];
 
 impl Checker {
     pub(super) fn tasks(&mut self, written: &TasksEntry) -> Tasks {
@@ -42,11 +33,8 @@ impl Checker {
 
     fn insert(&mut self, index: usize, entry: &At<InsertEntry>, tasks: &TasksEntry) -> Option<Insert> {
         let table = self.table(&entry.table)?;
-        let set = entry
-            .set
-            .iter()
-            .filter_map(|(column, node)| self.assignment(index, &table, column, node, tasks))
-            .collect();
+        let set =
+            entry.set.iter().filter_map(|(column, node)| self.assignment(index, &table, column, node, tasks)).collect();
         Some(Insert { table, set })
     }
 
@@ -62,7 +50,8 @@ impl Checker {
         self.used(Some(table), &column, &name.range);
         let source = self.report.source().to_owned();
         let Some(text) = node.text(&source) else {
-            let finding = Finding::error("catalog.constant", format!("expected a constant or `$name`, found {}", node.kind()));
+            let finding =
+                Finding::error("catalog.constant", format!("expected a constant or `$name`, found {}", node.kind()));
             self.report.add(&node.range, finding);
             return None;
         };

@@ -100,7 +100,11 @@ impl Node {
             Content::Scalar(Some(text)) => Json::String(text.clone()),
             Content::Scalar(None) => {
                 let text = self.text(source).unwrap_or_default();
-                if self.is_null(source) { Json::Null } else { text.parse().unwrap_or_else(|_| Json::String(text.into())) }
+                if self.is_null(source) {
+                    Json::Null
+                } else {
+                    text.parse().unwrap_or_else(|_| Json::String(text.into()))
+                }
             }
             Content::List(items) => items.iter().map(|item| item.to_json(source)).collect(),
             Content::Map(entries) => {

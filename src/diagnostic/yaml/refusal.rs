@@ -8,9 +8,30 @@ use std::sync::Arc;
 
 /// Words the design has and this version doesn't: saying so is kinder than "unknown".
 const PLANNED: [&str; 24] = [
-    "yearly", "created", "changed", "abandoned", "count", "decline", "segment", "query", "event", "split", "update",
-    "chat", "sms", "assign", "claim", "digest", "until", "at_most", "settle_at", "seeds", "percent", "priority",
-    "cooldown", "isolate",
+    "yearly",
+    "created",
+    "changed",
+    "abandoned",
+    "count",
+    "decline",
+    "segment",
+    "query",
+    "event",
+    "split",
+    "update",
+    "chat",
+    "sms",
+    "assign",
+    "claim",
+    "digest",
+    "until",
+    "at_most",
+    "settle_at",
+    "seeds",
+    "percent",
+    "priority",
+    "cooldown",
+    "isolate",
 ];
 
 pub(super) fn finding(error: &Error, file: &Arc<SourceFile>) -> Finding {
@@ -51,17 +72,15 @@ fn describe(error: &Error, text: &str, range: &Range<usize>) -> Finding {
             let finding = Finding::error("yaml.wrong-type", format!("expected {expected}, found {unexpected}"));
             with_hint(finding, text, range)
         }
-        Error::InvalidScalar { ty, .. } => {
-            Finding::error("yaml.wrong-type", format!("expected {}", plain_type(ty)))
-        }
+        Error::InvalidScalar { ty, .. } => Finding::error("yaml.wrong-type", format!("expected {}", plain_type(ty))),
         Error::Unexpected { expected, .. } => {
             let finding = Finding::error("yaml.wrong-type", format!("expected {}", plain_expectation(expected)));
             with_hint(finding, text, range)
         }
         Error::ExpectedMappingEndAfterEnumVariantValue { .. } => {
-            Finding::error("yaml.one-key", "only one key can stand here")
-                .label("a second key beside the first")
-                .help("a step or trigger is one key with a mapping below it; indent what belongs to it, or begin a new `- `")
+            Finding::error("yaml.one-key", "only one key can stand here").label("a second key beside the first").help(
+                "a step or trigger is one key with a mapping below it; indent what belongs to it, or begin a new `- `",
+            )
         }
         Error::Budget { .. }
         | Error::AliasReplayCounterOverflow { .. }
@@ -109,12 +128,16 @@ fn unknown_word(variant: &str, expected: &[&str]) -> Finding {
 fn not_yet(mut finding: Finding, word: &str, expected: &[&str], help: Option<String>) -> Finding {
     finding.message = format!("`{word}` is not in this version of nudged");
     let known = expected.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-    finding.help(help.filter(|help| help.starts_with("known")).unwrap_or_else(|| format!("this version knows only {known}")))
+    finding.help(
+        help.filter(|help| help.starts_with("known")).unwrap_or_else(|| format!("this version knows only {known}")),
+    )
 }
 
 fn duplicate_key(key: Option<&str>) -> Finding {
     let message = key.map_or_else(|| "this key stands twice".to_owned(), |key| format!("the key `{key}` stands twice"));
-    Finding::error("yaml.duplicate-key", message).label("the second one").help("keep one; YAML would silently drop the other")
+    Finding::error("yaml.duplicate-key", message)
+        .label("the second one")
+        .help("keep one; YAML would silently drop the other")
 }
 
 fn plain_type(ty: &str) -> &'static str {

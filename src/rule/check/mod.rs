@@ -1,0 +1,310 @@
+//! From the written rule to the checked one: every name resolved against the catalog, every value read by its
+//! type. Goes on after every mistake, so that all are reported.
+//!
+//! Templates and scripts are only looked up by name here; their contents are checked where they are compiled.
+
+mod condition;
+mod cron;
+mod message;
+mod names;
+mod related;
+mod settings;
+mod steps;
+mod tests;
+mod trigger;
+mod values;
+
+pub use message::uses_of_template;
+
+use super::checked::{Cadence, CheckedRule, Goal, Mode, OnChange, OnDelete, OnRematch, Purpose};
+use super::condition::Term;
+use super::written::{Conditions, GoalEntry, ModeWord, OnChangeWord, OnDeleteWord, OnRematchWord, RuleFile};
+use crate::catalog::{Catalog, Entity, Schema};
+use crate::diagnostic::yaml::{self, At, Content, Node};
+use crate::diagnostic::{Finding, Report, Severity, SourceFile, suggest};
+use crate::model::{EntityName, FieldName, RuleId, Topic};
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// What a rule may refer to.
+#[derive(Debug, Clone, Copy)]
+pub struct Known<'a> {
+    pub catalog: &'a Catalog,
+    /// With a live schema, a name that is neither a field nor a column is an error; without one it can't be told.
+    pub schema: Option<&'a Schema>,
+    pub topics: &'a BTreeSet<Topic>,
+    pub destinations: &'a BTreeSet<String>,
+    pub templates: &'a BTreeSet<String>,
+    pub scripts: &'a BTreeSet<String>,
+}
+
+/// What came of checking one file.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// The file's `id`, even when the rule is wrong elsewhere.
+    pub id: Option<(RuleId, Range<usize>)>,
+    /// `None` with any error.
+    pub rule: Option<CheckedRule>,
+    /// Names that are taken for columns, since no live schema says otherwise.
+    pub assumed: BTreeSet<(EntityName, FieldName)>,
+    pub findings: Vec<Finding>,
+}
+
+/// Reads and checks a rule file.
+#[must_use]
+pub fn check(file: &Arc<SourceFile>, known: Known<'_>) -> Outcome {
+    match yaml::read::<RuleFile>(file) {
+        Ok(written) => Checker::new(file, known).rule(&written),
+        Err(finding) => Outcome { id: None, rule: None, assumed: BTreeSet::new(), findings: vec![*finding] },
+    }
+}
+
+struct Checker<'a> {
+    report: Report,
+    known: Known<'a>,
+    assumed: BTreeSet<(EntityName, FieldName)>,
+    /// Names that `saved.NAME` can have in templates.
+    saved: BTreeSet<String>,
+    has_script: bool,
+}
+
+impl<'a> Checker<'a> {
+    fn new(file: &Arc<SourceFile>, known: Known<'a>) -> Self {
+        Self { report: Report::new(file), known, assumed: BTreeSet::new(), saved: BTreeSet::new(), has_script: false }
+    }
+
+    fn rule(mut self, written: &RuleFile) -> Outcome {
+        self.empty_keys();
+        self.version(written.version.as_ref());
+        let id = self.id(written);
+        let entity = self.for_each(written.for_each.as_ref());
+        let rule = entity.and_then(|entity| self.body(written, entity, id.as_ref().map(|(id, _)| id)));
+        self.quoting();
+        let findings = self.report.into_findings();
+        let failed = findings.iter().any(|finding| finding.severity == Severity::Error);
+        Outcome { id, rule: rule.filter(|_| !failed), assumed: self.assumed, findings }
+    }
+
+    fn body(&mut self, written: &RuleFile, entity: &'a Entity, id: Option<&RuleId>) -> Option<CheckedRule> {
+        self.has_script = written.script.is_some();
+        let mode = self.mode(written.mode.as_ref());
+        let purpose = self.purpose(written.purpose.as_ref());
+        let to = written.to.as_ref().and_then(|to| self.recipient(entity, to));
+        let trigger = self.trigger(written, entity);
+        let conditions = self.terms(entity, written.conditions.as_ref());
+        let only_at_entry = self.terms(entity, written.only_at_entry.as_ref());
+        let script = written.script.as_ref().map(|script| self.script(script));
+        let goal = written.goal.as_ref().and_then(|goal| self.goal(entity, goal));
+        let exit_when = self.exit_when(entity, written.exit_when.as_ref());
+        let cadence = self.cadence(written, trigger.as_ref());
+        let backfill = self.backfill(written.backfill.as_ref());
+        let guard = self.guard(written.guard.as_ref());
+        let (entries, nodes) = self.steps(written, entity, to.as_ref());
+        if let Some(Purpose::Topic(topic)) = &purpose {
+            self.consent(entity, topic, written, to.as_ref());
+        }
+        Some(CheckedRule {
+            id: id?.clone(),
+            was: written.was.iter().map(|id| RuleId::new(id.as_str())).collect(),
+            file: self.report.file().path.clone(),
+            description: written.description.as_ref().map_or_else(String::new, |text| text.value.clone()),
+            owner: written.owner.as_ref().map(|owner| self.owner(owner)),
+            mode: mode?,
+            purpose: purpose?,
+            for_each: entity.name.clone(),
+            to,
+            trigger: trigger?,
+            conditions,
+            only_at_entry,
+            script,
+            goal,
+            exit_when,
+            cadence,
+            backfill,
+            on_rematch: written.on_rematch.as_ref().map_or(OnRematch::Ignore, |word| on_rematch(word.value)),
+            late: self.late(written.late.as_ref()),
+            keep_trying: self.period_of(written.keep_trying.as_ref()),
+            recheck: self.period_of(written.recheck.as_ref()).unwrap_or(crate::model::Period::days(1)),
+            guard,
+            spread: self.clock_period(written.spread.as_ref()),
+            on_change: written.on_change.as_ref().map_or(OnChange::Pin, |word| on_change(word.value)),
+            on_delete: written.on_delete.as_ref().map_or(OnDelete::Drain, |word| on_delete(word.value)),
+            entries,
+            nodes,
+        })
+        .filter(|_| self.tests(written))
+    }
+
+    /// A key with nothing behind it is a mistake: `where:` whose lines are all commented out would match everybody.
+    fn empty_keys(&mut self) {
+        let file = Arc::clone(self.report.file());
+        let Ok(Node { content: Content::Map(entries), .. }) = yaml::read::<Node>(&file) else { return };
+        for (key, node) in entries {
+            if node.is_null(&file.text) {
+                let finding = Finding::error("rule.empty-key", format!("nothing stands behind `{}:`", key.value));
+                self.report.add(&key.range, finding.help("fill it in or remove the key"));
+            }
+        }
+    }
+
+    fn version(&mut self, version: Option<&At<u64>>) {
+        match version {
+            None => self.missing("version", "begin the file with `version: 1`"),
+            Some(version) if version.value != 1 => {
+                let finding = Finding::error("rule.version", format!("unknown version {}", version.value));
+                self.report.add(&version.range, finding.help("this nudged reads version 1"));
+            }
+            Some(_) => {}
+        }
+    }
+
+    fn missing(&mut self, key: &str, help: &str) {
+        let finding = Finding::error("rule.missing-key", format!("the key `{key}` is missing"));
+        let end = self.report.source().find('\n').unwrap_or(self.report.source().len());
+        self.report.add(&(0..end), finding.label("in this file").help(help));
+    }
+
+    fn id(&mut self, written: &RuleFile) -> Option<(RuleId, Range<usize>)> {
+        for former in &written.was {
+            self.id_letters(former);
+            if written.id.as_ref().is_some_and(|id| id.value == former.value) {
+                let finding = Finding::error("rule.was", format!("`{}` is the rule's id now", former.value));
+                self.report.add(&former.range, finding.help("`was` lists ids that the rule had before"));
+            }
+        }
+        let Some(id) = &written.id else {
+            self.missing("id", "give the rule a name that stays: `id: win-back-90`");
+            return None;
+        };
+        self.id_letters(id);
+        Some((RuleId::new(id.as_str()), id.range.clone()))
+    }
+
+    fn id_letters(&mut self, id: &At<String>) {
+        let fine = (1..=100).contains(&id.len())
+            && id.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.'));
+        if !fine {
+            let finding = Finding::error("rule.id", format!("`{}` can't be an id", id.value));
+            self.report.add(&id.range, finding.help("use up to 100 lower-case letters, digits, `-`, `_` and `.`"));
+        }
+    }
+
+    fn for_each(&mut self, name: Option<&At<String>>) -> Option<&'a Entity> {
+        let Some(name) = name else {
+            self.missing("for_each", "name the entity whose records are watched: `for_each: customer`");
+            return None;
+        };
+        let found = self.known.catalog.entities.get(name.as_str());
+        if found.is_none() {
+            let known = self.known.catalog.entities.keys().map(EntityName::as_str);
+            self.unknown("rule.unknown-entity", "entity", name, known);
+        }
+        found
+    }
+
+    fn mode(&mut self, mode: Option<&At<ModeWord>>) -> Option<Mode> {
+        let Some(mode) = mode else {
+            self.missing("mode", "begin with `mode: shadow`: it records what it would do and sends nothing");
+            return None;
+        };
+        Some(match mode.value {
+            ModeWord::Shadow => Mode::Shadow,
+            ModeWord::Live => Mode::Live,
+            ModeWord::Paused => Mode::Paused,
+        })
+    }
+
+    fn purpose(&mut self, purpose: Option<&At<String>>) -> Option<Purpose> {
+        let Some(purpose) = purpose else {
+            self.missing("purpose", "say why you write: a topic of the configuration, `service` or `staff`");
+            return None;
+        };
+        match purpose.as_str() {
+            "service" => Some(Purpose::Service),
+            "staff" => Some(Purpose::Staff),
+            topic if self.known.topics.contains(topic) => Some(Purpose::Topic(Topic::new(topic))),
+            _ => {
+                let known = self.known.topics.iter().map(Topic::as_str).chain(["service", "staff"]);
+                self.unknown("rule.unknown-topic", "topic", purpose, known);
+                None
+            }
+        }
+    }
+
+    fn owner(&mut self, owner: &At<String>) -> String {
+        if !owner.contains('@') || owner.contains(char::is_whitespace) {
+            let finding = Finding::error("rule.owner", format!("`{}` is not an email address", owner.value));
+            self.report.add(&owner.range, finding.help("write `name@example.com`"));
+        }
+        owner.value.clone()
+    }
+
+    fn script(&mut self, script: &At<String>) -> String {
+        if !self.known.scripts.contains(script.as_str()) {
+            let known = self.known.scripts.iter().map(String::as_str);
+            self.unknown("rule.unknown-script", "script", script, known);
+        }
+        script.value.clone()
+    }
+
+    fn goal(&mut self, entity: &'a Entity, goal: &GoalEntry) -> Option<Goal> {
+        let when = self.one_condition(entity, &goal.when)?;
+        let text = goal.when.0.entries_line(self.report.source());
+        let name = goal.name.as_ref().map_or_else(|| "goal".to_owned(), |name| name.value.clone());
+        Some(Goal { name, when, within: self.period_of(goal.within.as_ref()), text })
+    }
+
+    /// One term at most, so that nobody has to ask whether one or all of several must hold.
+    fn exit_when(&mut self, entity: &'a Entity, written: Option<&Conditions>) -> Vec<Term> {
+        let Some(written) = written else { return Vec::new() };
+        let text = written.0.entries_line(self.report.source());
+        self.one_condition(entity, written).map(|condition| Term { text, condition }).into_iter().collect()
+    }
+
+    fn cadence(&mut self, written: &RuleFile, trigger: Option<&super::checked::Trigger>) -> Cadence {
+        self.cadence_of(written, trigger)
+    }
+
+    fn unknown<'n>(
+        &mut self,
+        code: &'static str,
+        what: &str,
+        name: &At<String>,
+        known: impl IntoIterator<Item = &'n str> + Clone,
+    ) {
+        let mut finding = Finding::error(code, format!("unknown {what} `{}`", name.value));
+        if let Some(help) = suggest::help(name, known) {
+            finding = finding.help(help);
+        }
+        self.report.add(&name.range, finding);
+    }
+
+    fn wrong(&mut self, range: &Range<usize>, code: &'static str, message: impl Into<String>, help: &str) {
+        self.report.add(range, Finding::error(code, message).help(help));
+    }
+}
+
+const fn on_rematch(word: OnRematchWord) -> OnRematch {
+    match word {
+        OnRematchWord::Ignore => OnRematch::Ignore,
+        OnRematchWord::Restart => OnRematch::Restart,
+        OnRematchWord::Queue => OnRematch::Queue,
+        OnRematchWord::Parallel => OnRematch::Parallel,
+    }
+}
+
+const fn on_change(word: OnChangeWord) -> OnChange {
+    match word {
+        OnChangeWord::Pin => OnChange::Pin,
+        OnChangeWord::Migrate => OnChange::Migrate,
+        OnChangeWord::Cancel => OnChange::Cancel,
+    }
+}
+
+const fn on_delete(word: OnDeleteWord) -> OnDelete {
+    match word {
+        OnDeleteWord::Drain => OnDelete::Drain,
+        OnDeleteWord::Cancel => OnDelete::Cancel,
+    }
+}

@@ -1,0 +1,154 @@
+use super::Checker;
+use super::values::Subject;
+use crate::catalog::{ColumnType, Consent, Entity, Expression, Field, Recipient};
+use crate::diagnostic::Finding;
+use crate::diagnostic::yaml::At;
+use crate::model::{EntityName, FieldName, RelationName, RoleName, Topic};
+use crate::rule::written::RuleFile;
+
+impl<'a> Checker<'a> {
+    /// The related entity of a relation, with an error if there is no such relation.
+    pub(super) fn related_entity(
+        &mut self,
+        entity: &'a Entity,
+        name: &At<String>,
+    ) -> Option<(RelationName, &'a Entity)> {
+        let Some(relation) = entity.relations.get(name.as_str()) else {
+            self.unknown("rule.unknown-relation", "relation", name, entity.relations.keys().map(RelationName::as_str));
+            return None;
+        };
+        let related = self.known.catalog.entity(&relation.entity)?;
+        Some((relation.name.clone(), related))
+    }
+
+    /// A field by name. `at` and `score` stand for the fields that the catalog names so.
+    pub(super) fn field(&mut self, entity: &'a Entity, name: &At<String>) -> Option<(FieldName, Subject)> {
+        let by_role = match name.as_str() {
+            "at" => entity.at.as_ref(),
+            "score" => entity.score.as_ref(),
+            _ => None,
+        };
+        let declared = entity.fields.get(name.as_str()).or_else(|| entity.fields.get(by_role?));
+        if let Some(field) = declared {
+            return Some((field.name.clone(), self.subject(entity, field)));
+        }
+        if self.columns_are_known(entity) {
+            let known = entity.fields.keys().map(FieldName::as_str);
+            let names: Vec<_> = known.chain(entity.relations.keys().map(RelationName::as_str)).collect();
+            self.unknown("rule.unknown-field", &format!("field of `{}`", entity.name), name, names);
+            return None;
+        }
+        self.assume(entity, name);
+        let subject = Subject { name: name.value.clone(), ty: ColumnType::Unknown, words: None, currency: None };
+        Some((FieldName::new(name.as_str()), subject))
+    }
+
+    fn columns_are_known(&self, entity: &Entity) -> bool {
+        let live = self.known.schema.zip(entity.table()).and_then(|(schema, table)| schema.table(table));
+        live.is_some_and(|table| table.exists)
+    }
+
+    fn assume(&mut self, entity: &Entity, name: &At<String>) {
+        if !self.assumed.insert((entity.name.clone(), FieldName::new(name.as_str()))) {
+            return;
+        }
+        let message = format!("`{}` is not declared in the catalog, so it is taken for a column", name.value);
+        let mut finding = Finding::warning("rule.undeclared-field", message);
+        let known =
+            entity.fields.keys().map(FieldName::as_str).chain(entity.relations.keys().map(RelationName::as_str));
+        if let Some(near) = crate::diagnostic::suggest::nearest(name, known) {
+            finding = finding.help(format!("did you mean `{near}`? With the database at hand this is checked"));
+        }
+        self.report.add(&name.range, finding);
+    }
+
+    pub(super) fn subject(&self, entity: &Entity, field: &Field) -> Subject {
+        let words = match &field.expression {
+            Expression::Means { words, .. } => Some(words.iter().map(|(word, _)| word.clone()).collect()),
+            _ => None,
+        };
+        // A sum of amounts in euros is an amount in euros.
+        let inherited = match &field.expression {
+            Expression::Aggregate(aggregate) => {
+                self.known.catalog.related_field(entity, aggregate).and_then(|(_, related)| related.currency.clone())
+            }
+            _ => None,
+        };
+        Subject {
+            name: field.name.as_str().to_owned(),
+            ty: self.known.catalog.field_type(entity, field),
+            words,
+            currency: field.currency.clone().or(inherited),
+        }
+    }
+
+    /// A field that holds dates or times.
+    pub(super) fn time_field(&mut self, entity: &'a Entity, name: &At<String>) -> Option<FieldName> {
+        let (field, subject) = self.field(entity, name)?;
+        if subject.ty.is_time() || subject.ty == ColumnType::Unknown {
+            return Some(field);
+        }
+        let message = format!("`{}` is {}, not a date or a time", name.value, subject.ty.in_words());
+        self.wrong(
+            &name.range,
+            "rule.not-a-time",
+            message,
+            "name a date or time field, or declare its `type` in the catalog",
+        );
+        None
+    }
+
+    pub(super) fn recipient(&mut self, entity: &'a Entity, name: &At<String>) -> Option<RoleName> {
+        if let Some(recipient) = entity.recipients.get(name.as_str()) {
+            return Some(recipient.name.clone());
+        }
+        let known = entity.recipients.keys().map(RoleName::as_str);
+        self.unknown("rule.unknown-recipient", &format!("recipient of `{}`", entity.name), name, known);
+        None
+    }
+
+    /// The entity whose rows a role's people are.
+    fn person_of(&self, entity: &'a Entity, recipient: &Recipient) -> Option<&'a Entity> {
+        let pick = recipient.pick.as_ref()?;
+        match &pick.relation {
+            None => Some(entity),
+            Some(relation) => self.known.catalog.entity(&entity.relations.get(relation)?.entity),
+        }
+    }
+
+    /// A role that mail goes to must lead to addresses.
+    pub(super) fn mailable(&mut self, entity: &'a Entity, role: &RoleName, at: &At<String>) {
+        let Some(recipient) = entity.recipients.get(role) else { return };
+        let Some(person) = self.person_of(entity, recipient) else { return };
+        if person.person.as_ref().is_some_and(|person| person.email.is_none()) {
+            let message = format!("people of `{}` have no email address in the catalog", person.name);
+            self.wrong(&at.range, "rule.no-address", message, "add `email:` to that entity's `person`");
+        }
+    }
+
+    /// Missing consent means no: a rule on a topic that nobody can have agreed to would reach nobody.
+    pub(super) fn consent(&mut self, entity: &'a Entity, topic: &Topic, written: &RuleFile, to: Option<&RoleName>) {
+        let Some(recipient) = to.and_then(|to| entity.recipients.get(to)) else { return };
+        let Some(person) = self.person_of(entity, recipient).filter(|_| !recipient.staff) else { return };
+        let covers = |consent: &Consent| consent.topic.as_ref().is_none_or(|covered| covered == topic);
+        if person.consent.iter().any(|consent| consent.channel == "email" && covers(consent)) {
+            return;
+        }
+        let Some(purpose) = &written.purpose else { return };
+        let message =
+            format!("the catalog maps no consent of `{}` to `{topic}`, so nobody would be written to", person.name);
+        let finding = Finding::warning("rule.no-consent", message);
+        let help = format!("add `consent: {{email: {{{topic}: COLUMN}}}}` to the entity `{}`", person.name);
+        self.report.add(&purpose.range, finding.help(help));
+    }
+
+    /// The name of an entity in the rule's tests.
+    pub(super) fn entity_named(&mut self, name: &At<String>) -> Option<&'a Entity> {
+        let found = self.known.catalog.entities.get(name.as_str());
+        if found.is_none() {
+            let known = self.known.catalog.entities.keys().map(EntityName::as_str);
+            self.unknown("rule.unknown-entity", "entity", name, known);
+        }
+        found
+    }
+}

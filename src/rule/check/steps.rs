@@ -1,0 +1,269 @@
+//! Steps, flattened into nodes that name their successor by index, in the order of the file.
+
+use super::Checker;
+use crate::catalog::Entity;
+use crate::diagnostic::yaml::At;
+use crate::model::{Period, RoleName, StepId, TemplateName};
+use crate::rule::checked::{Action, Case, Email, Entry, Node, Offset, Step, Task, UnlessOpen, Wait, Webhook};
+use crate::rule::written::{
+    BranchEntry, EmailEntry, RuleFile, StepEntry, TaskEntry, TriggerEntry, UnlessOpenWord, WaitEntry, WebhookEntry,
+};
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+type Steps = [At<StepEntry>];
+
+/// The nodes so far, and the ids they have.
+#[derive(Default)]
+struct Flow {
+    nodes: Vec<Option<Node>>,
+    /// How often a name was needed; explicit ids only once.
+    ids: BTreeMap<String, usize>,
+}
+
+impl<'a> Checker<'a> {
+    pub(super) fn steps(
+        &mut self,
+        written: &RuleFile,
+        entity: &'a Entity,
+        to: Option<&RoleName>,
+    ) -> (Vec<Entry>, Vec<Node>) {
+        let by_date = written.trigger.as_ref().is_some_and(|trigger| matches!(trigger.value, TriggerEntry::Date(_)));
+        let mut flow = Flow::default();
+        let mut entries = Vec::new();
+        match (&written.steps, &written.offsets) {
+            (Some(steps), None) if by_date => {
+                let help = "a date rule says when, around the date: `offsets: {60 days before: [...]}`";
+                self.wrong(&start_of(steps), "rule.offsets", "a date rule with `steps`", help);
+            }
+            (Some(steps), None) => {
+                let first = self.sequence(&mut flow, entity, to, steps, None);
+                entries.push(Entry { offset: None, first });
+            }
+            (steps, Some(offsets)) => {
+                if let (Some(steps), true) = (steps, by_date) {
+                    self.wrong(&start_of(steps), "rule.offsets", "both `steps` and `offsets`", "keep `offsets`");
+                }
+                for (name, steps) in offsets.iter() {
+                    if !by_date {
+                        let help = "only date rules have offsets: write `steps:`";
+                        self.wrong(&name.range, "rule.offsets", "`offsets` without a date trigger", help);
+                        break;
+                    }
+                    let offset = self.offset(name);
+                    let first = self.sequence(&mut flow, entity, to, steps, None);
+                    let Some(offset) = offset else { continue };
+                    if entries.iter().any(|entry: &Entry| entry.offset == Some(offset)) {
+                        self.wrong(&name.range, "rule.offsets", "this offset stands twice", "keep one");
+                    }
+                    entries.push(Entry { offset: Some(offset), first });
+                }
+            }
+            (None, None) if by_date => {
+                self.missing("offsets", "say what to do when: `offsets: {60 days before: [...]}`")
+            }
+            (None, None) => self.missing("steps", "say what to do: `steps: [{email: {template: hello}}]`"),
+        }
+        entries.sort_by_key(|entry| entry.offset.map_or(0, signed_seconds));
+        (entries, flow.nodes.into_iter().flatten().collect())
+    }
+
+    /// `60 days before`, `on the day`, `1 day after`
+    fn offset(&mut self, name: &At<String>) -> Option<Offset> {
+        let text = name.trim();
+        if text == "on the day" {
+            return Some(Offset { before: false, period: Period::days(0) });
+        }
+        let (period, before) = match (text.strip_suffix(" before"), text.strip_suffix(" after")) {
+            (Some(period), _) => (period, true),
+            (_, Some(period)) => (period, false),
+            _ => {
+                let message = format!("`{text}` is not an offset");
+                self.wrong(
+                    &name.range,
+                    "rule.offsets",
+                    message,
+                    "write `60 days before`, `on the day` or `1 day after`",
+                );
+                return None;
+            }
+        };
+        let period = self.period(period, &name.range)?;
+        Some(Offset { before, period })
+    }
+
+    /// Lays out a list of steps; the last one goes on at `after`. Returns the index of the first.
+    fn sequence(
+        &mut self,
+        flow: &mut Flow,
+        entity: &'a Entity,
+        to: Option<&RoleName>,
+        steps: &Steps,
+        after: Option<usize>,
+    ) -> Option<usize> {
+        let mut index = flow.nodes.len();
+        flow.nodes.extend(std::iter::repeat_with(|| None).take(steps.len()));
+        let first = (!steps.is_empty()).then_some(index);
+        for (position, step) in steps.iter().enumerate() {
+            let next = if position + 1 < steps.len() { Some(index + 1) } else { after };
+            let id = self.step_id(flow, step);
+            if let Some(checked) = self.step(flow, entity, to, step, next) {
+                flow.nodes[index] = Some(Node { id, step: checked, next });
+            }
+            index += 1;
+        }
+        first
+    }
+
+    fn step(
+        &mut self,
+        flow: &mut Flow,
+        entity: &'a Entity,
+        to: Option<&RoleName>,
+        step: &At<StepEntry>,
+        next: Option<usize>,
+    ) -> Option<Step> {
+        match &step.value {
+            StepEntry::Email(email) => self.email(entity, to, email),
+            StepEntry::Webhook(webhook) => self.webhook(entity, webhook),
+            StepEntry::Task(task) => self.task(entity, task),
+            StepEntry::Wait(wait) => self.wait(wait, &step.range),
+            StepEntry::Branch(branch) => self.branch(flow, entity, to, branch, next),
+            StepEntry::Stop(_) => Some(Step::Stop),
+        }
+    }
+
+    /// A given id, or kind and template; the second of a name gets `-2`.
+    fn step_id(&mut self, flow: &mut Flow, step: &At<StepEntry>) -> StepId {
+        let (given, default) = match &step.value {
+            StepEntry::Email(email) => (&email.id, format!("email-{}", email.template.value)),
+            StepEntry::Webhook(webhook) => (&webhook.id, format!("webhook-{}", webhook.to.value)),
+            StepEntry::Task(task) => (&task.id, "task".to_owned()),
+            StepEntry::Wait(wait) => (&wait.id, "wait".to_owned()),
+            StepEntry::Branch(branch) => (&branch.id, "branch".to_owned()),
+            StepEntry::Stop(stop) => (&stop.id, "stop".to_owned()),
+        };
+        let name = given.as_ref().map_or(default, |id| id.value.clone());
+        let count = flow.ids.entry(name.clone()).and_modify(|count| *count += 1).or_insert(1);
+        match (given, *count) {
+            (_, 1) => StepId::new(name),
+            (Some(id), _) => {
+                self.wrong(
+                    &id.range,
+                    "rule.step-id",
+                    format!("the step id `{name}` stands twice"),
+                    "give each its own",
+                );
+                StepId::new(name)
+            }
+            (None, count) => StepId::new(format!("{name}-{count}")),
+        }
+    }
+
+    fn email(&mut self, entity: &'a Entity, to: Option<&RoleName>, written: &EmailEntry) -> Option<Step> {
+        if !self.known.templates.contains(written.template.as_str()) {
+            let known = self.known.templates.iter().map(String::as_str);
+            self.unknown("rule.unknown-template", "template", &written.template, known);
+        }
+        let own = match &written.to {
+            Some(own) => Some(self.recipient(entity, own)?),
+            None => None,
+        };
+        match own.as_ref().or(to) {
+            Some(role) => self.mailable(entity, role, written.to.as_ref().unwrap_or(&written.template)),
+            None => {
+                let help = "add `to:` with a recipient role to the rule or to this step";
+                self.wrong(&written.template.range, "rule.no-recipient", "this email goes to nobody", help);
+            }
+        }
+        Some(Step::Act(Action::Email(Email { template: TemplateName::new(written.template.as_str()), to: own })))
+    }
+
+    fn webhook(&mut self, entity: &'a Entity, written: &WebhookEntry) -> Option<Step> {
+        if !self.known.destinations.contains(written.to.as_str()) {
+            let known = self.known.destinations.iter().map(String::as_str);
+            self.unknown("rule.unknown-destination", "destination", &written.to, known);
+        }
+        let body = written.body.as_ref().map(|body| {
+            self.lines_in(entity, body);
+            body.to_json(self.report.source())
+        });
+        let save = written.save.as_ref().map(|save| save.value.clone());
+        self.saved.extend(save.clone());
+        Some(Step::Act(Action::Webhook(Webhook { to: written.to.value.clone(), body, save })))
+    }
+
+    fn task(&mut self, entity: &'a Entity, written: &TaskEntry) -> Option<Step> {
+        self.line(entity, &written.title, &written.title.range);
+        if let Some(body) = &written.body {
+            self.line(entity, body, &body.range);
+        }
+        let assign_to = match &written.assign_to {
+            Some(role) => Some(self.recipient(entity, role)?),
+            None => None,
+        };
+        let due = match &written.due {
+            Some(due) => Some(self.period(due, &due.range)?),
+            None => None,
+        };
+        let unless_open = written.unless_open.as_ref().map(|word| match word.value {
+            UnlessOpenWord::Any => UnlessOpen::Any,
+            UnlessOpenWord::Same => UnlessOpen::Same,
+        });
+        let body = written.body.as_ref().map(|body| body.value.clone());
+        Some(Step::Act(Action::Task(Task { title: written.title.value.clone(), body, assign_to, due, unless_open })))
+    }
+
+    fn wait(&mut self, written: &WaitEntry, range: &Range<usize>) -> Option<Step> {
+        if written.for_.is_none() && written.at.is_none() {
+            self.wrong(
+                range,
+                "rule.wait",
+                "this wait says neither how long nor until when",
+                "write `wait: {for: 7 days}`",
+            );
+            return None;
+        }
+        let for_ = match &written.for_ {
+            Some(period) => Some(self.period(period, &period.range)?),
+            None => None,
+        };
+        let at = match &written.at {
+            Some(at) => Some(self.local_time(at)?),
+            None => None,
+        };
+        Some(Step::Wait(Wait { for_, at }))
+    }
+
+    fn branch(
+        &mut self,
+        flow: &mut Flow,
+        entity: &'a Entity,
+        to: Option<&RoleName>,
+        written: &BranchEntry,
+        next: Option<usize>,
+    ) -> Option<Step> {
+        let mut cases: Vec<Case> = Vec::new();
+        for case in &written.cases {
+            if cases.iter().any(|other| other.name == case.name.value) {
+                let message = format!("the case `{}` stands twice", case.name.value);
+                self.wrong(&case.name.range, "rule.case", message, "give each its own name");
+            }
+            let when = self.one_condition(entity, &case.when);
+            let first = self.sequence(flow, entity, to, &case.steps, next).or(next);
+            let text = case.when.0.entries_line(self.report.source());
+            cases.extend(when.map(|when| Case { name: case.name.value.clone(), when, text, first }));
+        }
+        let otherwise = written.otherwise.as_ref().and_then(|steps| self.sequence(flow, entity, to, steps, next));
+        (cases.len() == written.cases.len()).then_some(Step::Branch { cases, otherwise })
+    }
+}
+
+fn start_of(steps: &At<Vec<At<StepEntry>>>) -> Range<usize> {
+    steps.first().map_or_else(|| steps.range.clone(), |step| step.range.clone())
+}
+
+fn signed_seconds(offset: Offset) -> i64 {
+    let seconds = offset.period.max_seconds();
+    if offset.before { -seconds } else { seconds }
+}

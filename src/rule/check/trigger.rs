@@ -1,0 +1,136 @@
+use super::Checker;
+use super::values::Subject;
+use crate::catalog::{ColumnType, Entity};
+use crate::diagnostic::yaml::{At, Node};
+use crate::model::{Period, Unit, Value};
+use crate::rule::checked::{DateTrigger, Inactivity, Schedule, Survey, Trigger};
+use crate::rule::condition::Test;
+use crate::rule::written::{DateEntry, InactivityEntry, RuleFile, SurveyEntry, TriggerEntry};
+use jiff::civil::{Time, time};
+
+/// How long an answer rests before it counts, so that a slip can be corrected.
+const SETTLE: Period = Period::new(5, Unit::Minute);
+/// When a date rule acts, if its file doesn't say.
+const MORNING: Time = time(9, 0, 0, 0);
+
+impl<'a> Checker<'a> {
+    pub(super) fn trigger(&mut self, written: &RuleFile, entity: &'a Entity) -> Option<Trigger> {
+        let Some(trigger) = &written.trigger else {
+            self.missing(
+                "trigger",
+                "say what makes a record match: `trigger: {inactivity: {of: orders, for: 90 days}}`",
+            );
+            return None;
+        };
+        match &trigger.value {
+            TriggerEntry::Inactivity(inactivity) => self.inactivity(entity, inactivity).map(Trigger::Inactivity),
+            TriggerEntry::Survey(survey) => self.survey(entity, survey).map(Trigger::Survey),
+            TriggerEntry::Date(date) => self.date(entity, date).map(Trigger::Date),
+            TriggerEntry::Schedule(schedule) => {
+                self.cron(&schedule.cron).map(|cron| Trigger::Schedule(Schedule { cron }))
+            }
+        }
+    }
+
+    fn inactivity(&mut self, entity: &'a Entity, written: &InactivityEntry) -> Option<Inactivity> {
+        let related = self.related_entity(entity, &written.of);
+        let dated = related.as_ref().and_then(|(_, related)| self.time_range(&written.of.range, related));
+        let silent_for = self.period(&written.silent_for, &written.silent_for.range);
+        if silent_for.is_some_and(|period| period.unit == Unit::BusinessDay) {
+            let help = "silence is counted in days, weeks, months or years";
+            self.wrong(&written.silent_for.range, "rule.period", "silence can't be counted in business days", help);
+            return None;
+        }
+        let fallback = match &written.fallback {
+            Some(name) => Some(self.time_field(entity, name)?),
+            None => None,
+        };
+        dated?;
+        Some(Inactivity { of: related?.0, silent_for: silent_for?, fallback })
+    }
+
+    fn survey(&mut self, entity: &'a Entity, written: &SurveyEntry) -> Option<Survey> {
+        let (of, related) = self.related_entity(entity, &written.of)?;
+        let dated = self.time_range(&written.of.range, related);
+        if let Some(kind) = &written.kind {
+            self.survey_kind(related, kind);
+        }
+        let score = match &written.score {
+            None => None,
+            Some(node) => Some(self.score(related, written, node)?),
+        };
+        let settle = match &written.settle {
+            None => SETTLE,
+            Some(settle) if settle.as_str() == "none" => Period::new(0, Unit::Minute),
+            Some(_) => self.clock_period(written.settle.as_ref())?,
+        };
+        dated?;
+        Some(Survey { of, kind: written.kind.as_ref().map(|kind| kind.value.clone()), score, settle })
+    }
+
+    fn survey_kind(&mut self, related: &Entity, kind: &At<String>) {
+        match &related.survey_kind {
+            None => {
+                let message = format!("the catalog names no kind of `{}`", related.name);
+                let help = format!("add `kind:` with its column to the entity `{}`, or remove this key", related.name);
+                self.wrong(&kind.range, "rule.survey", message, &help);
+            }
+            // A name that is no field is a constant that holds for all rows.
+            Some(constant) if !related.fields.contains_key(constant.as_str()) && self.known.schema.is_some() => {
+                if *constant != kind.value {
+                    let message = format!("all rows of `{}` are of the kind `{constant}`", related.name);
+                    self.wrong(&kind.range, "rule.survey", message, "another entity may hold this kind");
+                }
+            }
+            Some(_) => {}
+        }
+    }
+
+    fn score(&mut self, related: &'a Entity, written: &SurveyEntry, node: &Node) -> Option<(Value, Value)> {
+        let Some(field) = related.score.as_ref().and_then(|score| related.fields.get(score)) else {
+            let message = format!("the catalog names no score of `{}`", related.name);
+            let help = format!("add `score:` with its column to the entity `{}`", related.name);
+            self.wrong(&written.of.range, "rule.survey", message, &help);
+            return None;
+        };
+        let mut subject = self.subject(related, field);
+        if subject.ty == ColumnType::Unknown {
+            subject.ty = ColumnType::Decimal;
+        }
+        let test = self.test(&Subject { name: "score".to_owned(), ..subject }, node)?;
+        let range = range_of(test);
+        if range.is_none() {
+            let help = "write `{at_most: 6}`, `{at_least: 9}` or `{between: [7, 8]}`";
+            self.wrong(&node.range, "rule.survey", "the score needs a range", help);
+        }
+        range
+    }
+
+    fn date(&mut self, entity: &'a Entity, written: &DateEntry) -> Option<DateTrigger> {
+        let field = self.time_field(entity, &written.field);
+        let at = match &written.at {
+            Some(at) => self.local_time(at)?,
+            None => MORNING,
+        };
+        Some(DateTrigger { field: field?, at })
+    }
+}
+
+/// Both ends included; an open end is as far as any score goes.
+fn range_of(test: Test) -> Option<(Value, Value)> {
+    let lowest = Value::Int(i64::from(i32::MIN));
+    let highest = Value::Int(i64::from(i32::MAX));
+    match test {
+        Test::Equals(value) => Some((value.clone(), value)),
+        Test::Between(low, high) => Some((low, high)),
+        Test::AtMost(high) => Some((lowest, high)),
+        Test::AtLeast(low) => Some((low, highest)),
+        Test::Both(tests) => match tests.as_slice() {
+            [Test::AtLeast(low), Test::AtMost(high)] | [Test::AtMost(high), Test::AtLeast(low)] => {
+                Some((low.clone(), high.clone()))
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}

@@ -64,6 +64,16 @@ pub struct Table {
     pub name: String,
 }
 
+/// For people; SQL quotes it by dialect.
+impl std::fmt::Display for Table {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.schema {
+            Some(schema) => write!(f, "{schema}.{}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
+}
+
 /// A column and what its cells mean.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Column {

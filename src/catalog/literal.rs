@@ -20,9 +20,9 @@ impl ColumnType {
     pub const fn in_words(&self) -> &'static str {
         match self {
             Self::Unknown => "a value of unknown type",
-            Self::Bool => "`true` or `false`",
+            Self::Bool | Self::BoolText => "`true` or `false`",
             Self::Int => "a whole number",
-            Self::Decimal | Self::Float => "a number",
+            Self::Decimal | Self::Float | Self::NumberText => "a number",
             Self::Text => "text",
             Self::Uuid(_) => "a UUID",
             Self::Bytes => "bytes, written as `0x` and hexadecimal digits",
@@ -34,7 +34,7 @@ impl ColumnType {
 
     #[must_use]
     pub const fn is_number(&self) -> bool {
-        matches!(self, Self::Int | Self::Decimal | Self::Float)
+        matches!(self, Self::Int | Self::Decimal | Self::Float | Self::NumberText)
     }
 
     #[must_use]
@@ -82,9 +82,9 @@ pub fn value(text: &str, plain: bool, ty: &ColumnType, zone: &TimeZone) -> Resul
     Ok(match ty {
         ColumnType::Unknown => by_look(text, plain),
         ColumnType::Text | ColumnType::Json => Value::Text(text.to_owned()),
-        ColumnType::Bool => Value::Bool(boolean(trimmed).ok_or_else(misfit)?),
+        ColumnType::Bool | ColumnType::BoolText => Value::Bool(boolean(trimmed).ok_or_else(misfit)?),
         ColumnType::Int => whole(trimmed).ok_or_else(misfit)?,
-        ColumnType::Decimal => Value::Decimal(trimmed.parse().map_err(|_| misfit())?),
+        ColumnType::Decimal | ColumnType::NumberText => Value::Decimal(trimmed.parse().map_err(|_| misfit())?),
         ColumnType::Float => Value::Float(trimmed.parse::<f64>().ok().filter(|f| f.is_finite()).ok_or_else(misfit)?),
         ColumnType::Uuid(UuidStorage::Text) => Value::Text(text.to_owned()),
         ColumnType::Uuid(_) => Value::Uuid(trimmed.parse().map_err(|_| misfit())?),

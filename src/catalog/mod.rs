@@ -5,12 +5,14 @@
 
 mod check;
 mod checked;
+mod drift;
 mod literal;
 mod resolve;
 mod schema;
 pub mod written;
 
 pub use check::{ColumnUse, Reading, read};
+pub use drift::drift;
 
 pub use checked::{
     Aggregate, AggregateFunction, Catalog, Column, ColumnType, Consent, ConsentTest, DateStorage, Entity, Expression,

@@ -229,6 +229,8 @@ pub(super) fn merged(declared: &ColumnType, live: &ColumnType, zone: &TimeZone) 
         (T::Unknown, T::Instant(S::Text(_))) => T::Instant(S::Text(zone.clone())),
         (T::Unknown, live) => live.clone(),
         (T::Instant(declared), live) => instant(declared, live, zone),
+        (T::Bool, T::Text) => T::BoolText,
+        (T::Int | T::Decimal | T::Float, T::Text) => T::NumberText,
         (T::Date(_), T::Text) => T::Date(DateStorage::Text),
         (T::Date(_), T::Date(live)) => T::Date(live.clone()),
         (T::Uuid(UuidStorage::Native), T::Text) => T::Uuid(UuidStorage::Text),

@@ -83,9 +83,13 @@ pub struct KeyEntry {
 #[serde(rename_all = "snake_case")]
 pub enum TypeWord {
     Bool,
+    /// `Y`/`N`, `t`/`f`, `yes`/`no` or `1`/`0`, kept as text.
+    BoolText,
     Int,
     Decimal,
     Float,
+    /// Numbers kept as text; what isn't a number is missing.
+    NumberText,
     Text,
     /// In the database's own type.
     Uuid,

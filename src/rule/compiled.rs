@@ -77,8 +77,8 @@ impl CompiledRule {
     ) -> Result<Self, Vec<Finding>> {
         let queries = Queries::render(&rule, catalog, dialect)
             .map_err(|problem| vec![Finding::error("rule.sql", format!("rule `{}`: {problem}", rule.id))])?;
-        let version = definition::version(&rule);
-        let definition = definition::definition(&rule, catalog);
+        let version = definition::version(&rule, &text);
+        let definition = definition::definition(&rule, &text, catalog);
         Ok(Self { rule, text, version, definition, script: None, queries })
     }
 

@@ -6,25 +6,33 @@
 use super::checked::{CheckedRule, Trigger};
 use super::condition::Condition;
 use crate::catalog::{Catalog, Entity, Expression, Filter, FilterTest, Join, Literal, Origin};
+use crate::diagnostic::SourceFile;
+use crate::diagnostic::yaml::{self, Content, Node};
 use crate::model::{EntityName, FieldName, RelationName, VersionHash};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::sync::Arc;
+
+/// Keys of a rule file that running enrollments keep.
+const PINNED: [&str; 6] = ["for_each", "to", "purpose", "steps", "offsets", "spread"];
+/// Keys that decide who matches, and when.
+const DEFINING: [&str; 5] = ["for_each", "trigger", "where", "only_at_entry", "script"];
 
 /// Of steps, waits and entries.
-pub(super) fn version(rule: &CheckedRule) -> VersionHash {
-    hash(&format!("{:?}\n{:?}\n{:?}", rule.entries, rule.nodes, rule.spread))
+pub(super) fn version(rule: &CheckedRule, text: &Arc<str>) -> VersionHash {
+    let lines =
+        lines(text, &PINNED).unwrap_or_else(|| format!("{:?}\n{:?}\n{:?}", rule.entries, rule.nodes, rule.spread));
+    hash(&lines)
 }
 
-/// Of trigger, `where`, script and the mapping of every entity these touch.
-pub(super) fn definition(rule: &CheckedRule, catalog: &Catalog) -> VersionHash {
+/// Of trigger, `where` and the mapping of every entity these touch. The text of a script is added by
+/// [`with_script`].
+pub(super) fn definition(rule: &CheckedRule, text: &Arc<str>, catalog: &Catalog) -> VersionHash {
     let mut written = Written { catalog, text: String::new(), entities: BTreeSet::new() };
-    written.line(&format!("{} {:?} {:?}", rule.for_each, rule.trigger, rule.script));
+    written.line(&lines(text, &DEFINING).unwrap_or_else(|| format!("{} {:?}", rule.for_each, rule.trigger)));
     for entry in &rule.entries {
-        written.line(&format!("{:?}", entry.offset));
-    }
-    for term in &rule.conditions {
-        written.line(&term.text);
+        written.line(&entry.offset.map_or_else(String::new, |offset| format!("{} {}", offset.before, offset.period)));
     }
     written.entity(&rule.for_each);
     if let Some(entity) = catalog.entity(&rule.for_each) {
@@ -42,6 +50,20 @@ pub(super) fn definition(rule: &CheckedRule, catalog: &Catalog) -> VersionHash {
         }
     }
     hash(&written.text)
+}
+
+/// A script decides who matches as much as `where` does.
+pub(super) fn with_script(definition: &VersionHash, script: &str) -> VersionHash {
+    hash(&format!("{definition}\n{script}"))
+}
+
+/// The parts of a rule file on one line each, so that comments, quotes and layout make no difference. `None`
+/// for a rule that was built by hand and has no file.
+fn lines(text: &Arc<str>, keys: &[&str]) -> Option<String> {
+    let file = Arc::new(SourceFile { path: String::new(), text: text.to_string() });
+    let node = yaml::read::<Node>(&file).ok().filter(|node| matches!(node.content, Content::Map(_)))?;
+    let lines = keys.iter().map(|key| node.get(key).map_or_else(String::new, |node| node.one_line(text)));
+    Some(lines.collect::<Vec<_>>().join("\n"))
 }
 
 fn hash(text: &str) -> VersionHash {

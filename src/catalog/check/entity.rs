@@ -106,7 +106,9 @@ impl Checker {
                 .and_then(|name| self.time_column(entity, table, &name));
             for (topic, node) in entries.iter().filter(|(key, _)| key.as_str() != "given_at") {
                 let Some(test) = self.consent_test(entity, table, node) else { continue };
+                let range = topic.range.clone();
                 let topic = (topic.as_str() != "any_topic").then(|| Topic::new(topic.as_str()));
+                self.topics.extend(topic.clone().map(|topic| (topic, range)));
                 consents.push(Consent { channel: channel.value.clone(), topic, test, given_at: given_at.clone() });
             }
         }

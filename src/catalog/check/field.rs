@@ -14,9 +14,11 @@ impl TypeWord {
     pub(in crate::catalog) fn column_type(self, zone: &TimeZone) -> ColumnType {
         match self {
             Self::Bool => ColumnType::Bool,
+            Self::BoolText => ColumnType::BoolText,
             Self::Int => ColumnType::Int,
             Self::Decimal => ColumnType::Decimal,
             Self::Float => ColumnType::Float,
+            Self::NumberText => ColumnType::NumberText,
             Self::Text => ColumnType::Text,
             Self::Uuid => ColumnType::Uuid(UuidStorage::Native),
             Self::UuidText => ColumnType::Uuid(UuidStorage::Text),

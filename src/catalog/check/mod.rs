@@ -11,7 +11,7 @@ use super::written::{CatalogFile, EntityEntry};
 use super::{Catalog, Column, ColumnType, Entity, Field, Literal, SuppressionTable, Table, Tenants};
 use crate::diagnostic::yaml::{self, At};
 use crate::diagnostic::{Finding, Report, SourceFile, suggest};
-use crate::model::{EntityName, FieldName, Tenant};
+use crate::model::{EntityName, FieldName, Tenant, Topic};
 use jiff::tz::TimeZone;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -25,6 +25,8 @@ pub struct Reading {
     pub catalog: Option<Catalog>,
     /// Every column the catalog names, for holding it against a live database.
     pub uses: Vec<ColumnUse>,
+    /// Topics that consent is mapped for.
+    pub topics: Vec<(Topic, Range<usize>)>,
     pub findings: Vec<Finding>,
 }
 
@@ -43,7 +45,7 @@ pub struct ColumnUse {
 #[must_use]
 pub fn read(file: &Arc<SourceFile>) -> Reading {
     match yaml::read::<CatalogFile>(file) {
-        Err(finding) => Reading { catalog: None, uses: Vec::new(), findings: vec![*finding] },
+        Err(finding) => Reading { catalog: None, uses: Vec::new(), topics: Vec::new(), findings: vec![*finding] },
         Ok(written) => Checker::new(file).catalog(&written),
     }
 }
@@ -55,6 +57,7 @@ struct Checker {
     report: Report,
     zone: TimeZone,
     uses: Vec<ColumnUse>,
+    topics: Vec<(Topic, Range<usize>)>,
     /// Fields of every entity, complete before anything refers to them. Columns that relations and roles
     /// name become fields of their own.
     fields: BTreeMap<EntityName, Fields>,
@@ -67,6 +70,7 @@ impl Checker {
             report: Report::new(file),
             zone: TimeZone::UTC,
             uses: Vec::new(),
+            topics: Vec::new(),
             fields: BTreeMap::new(),
             tables: BTreeMap::new(),
         }
@@ -102,7 +106,7 @@ impl Checker {
             per_transaction: tenants.per_transaction.as_ref().map(|sql| sql.value.clone()),
         });
         let catalog = Catalog { time_zone: self.zone.clone(), entities, suppressions, tasks, tenants };
-        Reading { catalog: Some(catalog), uses: self.uses, findings: self.report.into_findings() }
+        Reading { catalog: Some(catalog), uses: self.uses, topics: self.topics, findings: self.report.into_findings() }
     }
 
     fn entities(&mut self, written: &CatalogFile) -> BTreeMap<EntityName, Entity> {

@@ -1,7 +1,7 @@
 //! What templates may name. A placeholder that no record has would fail at the moment of sending, to everybody.
 
 use super::Checker;
-use crate::catalog::{Catalog, Entity};
+use crate::catalog::Entity;
 use crate::diagnostic::yaml::{Content, Node};
 use crate::diagnostic::{Finding, suggest};
 use crate::model::FieldName;
@@ -64,20 +64,24 @@ impl<'a> Checker<'a> {
     }
 }
 
-/// The paths of a template file that a rule over `entity` can't fill, each with what helps.
+/// A path of a template file that a rule can't fill.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TemplateProblem {
+    pub path: String,
+    pub message: String,
+    pub help: Option<String>,
+}
+
+/// The paths of a template file that a rule over `entity` can't fill. `open`: records may have more fields.
 #[must_use]
-pub fn uses_of_template(
-    paths: &[String],
-    catalog: &Catalog,
-    entity: &Entity,
-    open: bool,
-    saved: &[&str],
-) -> Vec<(String, String, Option<String>)> {
-    let _ = catalog;
+pub fn template_problems(paths: &[String], entity: &Entity, open: bool, saved: &[&str]) -> Vec<TemplateProblem> {
     let scope = Scope { entity, open, saved: saved.to_vec() };
-    let problems =
-        paths.iter().filter_map(|path| scope.problem(path).map(|(message, help)| (path.clone(), message, help)));
-    problems.collect()
+    paths
+        .iter()
+        .filter_map(|path| {
+            scope.problem(path).map(|(message, help)| TemplateProblem { path: path.clone(), message, help })
+        })
+        .collect()
 }
 
 struct Scope<'a> {

@@ -14,7 +14,7 @@ mod tests;
 mod trigger;
 mod values;
 
-pub use message::uses_of_template;
+pub use message::{TemplateProblem, template_problems};
 
 use super::checked::{Cadence, CheckedRule, Goal, Mode, OnChange, OnDelete, OnRematch, Purpose};
 use super::condition::Term;

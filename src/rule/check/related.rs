@@ -77,7 +77,7 @@ impl<'a> Checker<'a> {
                         None => fine = false,
                     }
                 }
-                "where" => fine &= self.filter(related, node, found),
+                "only" => fine &= self.filter(related, node, found),
                 known if KEYS.contains(&known) => {}
                 _ => {
                     self.unknown("rule.unknown-operator", &format!("key of `{}`", name.value), key, KEYS);

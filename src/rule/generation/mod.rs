@@ -1,5 +1,12 @@
 //! One whole, checked, immutable set of rules, catalog, templates and scripts.
 
+mod build;
+mod hash;
+mod layout;
+mod sample;
+
+pub use build::Checked;
+
 use super::compiled::CompiledRule;
 use super::message::Templates;
 use super::statement::Dialect;
@@ -48,13 +55,11 @@ pub struct Generation {
 impl Generation {
     /// Checks a whole tree. Every finding of every file comes back at once; warnings alone don't fail.
     pub fn build(tree: Arc<Tree>, surroundings: &Surroundings) -> Result<Self, Vec<Finding>> {
-        let _ = (tree, surroundings);
-        todo!()
+        build::build(tree, surroundings)
     }
 
     /// Compiles a rule version that an enrollment pinned earlier against this generation's catalog.
     pub fn compile_pinned(&self, text: &str) -> Result<CompiledRule, Vec<Finding>> {
-        let _ = text;
-        todo!()
+        build::compile_pinned(self, text)
     }
 }

@@ -1,0 +1,78 @@
+//! Holds the catalog against a live database: tables and columns that aren't there, types that don't fit.
+
+use super::check::ColumnUse;
+use super::resolve::merged;
+use super::{ColumnType, Schema, TableSchema};
+use crate::diagnostic::{Finding, Report, SourceFile, suggest};
+use jiff::tz::TimeZone;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// What the catalog expects and the database doesn't have, at its places in the catalog.
+#[must_use]
+pub fn drift(uses: &[ColumnUse], schema: &Schema, file: &Arc<SourceFile>, zone: &TimeZone) -> Vec<Finding> {
+    let mut report = Report::new(file);
+    let mut missing = BTreeSet::new();
+    for used in uses {
+        let Some(table) = schema.table(&used.table) else { continue };
+        if table.exists {
+            column(&mut report, used, table, zone);
+        } else if missing.insert(&used.table) {
+            let finding = Finding::error("catalog.no-table", format!("the database has no table `{}`", used.table));
+            let help = "or this login may not read it; check the name, its schema and the GRANTs";
+            report.add(&used.range, finding.label("used here first").help(help));
+        }
+    }
+    report.into_findings()
+}
+
+fn column(report: &mut Report, used: &ColumnUse, table: &TableSchema, zone: &TimeZone) {
+    let Some(live) = table.column(&used.column) else {
+        let message = format!("the table `{}` has no column `{}`", used.table, used.column);
+        let mut finding = Finding::error("catalog.no-column", message);
+        if let Some(help) = suggest::help(&used.column, table.columns.iter().map(|column| column.name.as_str())) {
+            finding = finding.help(help);
+        }
+        report.add(&used.range, finding);
+        return;
+    };
+    let ty = merged(&used.expected, &live.ty, zone);
+    if !fits(&ty, &live.ty) {
+        let message =
+            format!("`{}` is {} in the database, not {}", used.column, live.declared, used.expected.in_words());
+        let help = if used.expected.is_time() && live.ty.is_number() {
+            "declare `type: epoch_seconds` or `type: epoch_millis`"
+        } else {
+            "declare the field's `type` as it is"
+        };
+        report.add(&used.range, Finding::error("catalog.column-type", message).help(help));
+        return;
+    }
+    for literal in &used.literals {
+        if let Err(misfit) = literal.retyped(&ty, zone) {
+            let message = format!("{misfit}, but `{}` is {} in the database", used.column, live.declared);
+            report.add(&used.range, Finding::error("catalog.constant", message));
+        }
+    }
+}
+
+/// Whether a column of the live type can hold what the catalog says.
+fn fits(ty: &ColumnType, live: &ColumnType) -> bool {
+    use super::InstantStorage as S;
+    use ColumnType as T;
+    match (ty, live) {
+        (_, T::Unknown) | (T::Unknown | T::Text | T::Json, _) => true,
+        (T::Int | T::Decimal | T::Float, live) => live.is_number() || *live == T::Bool,
+        (T::Bool, live) => matches!(live, T::Bool | T::Int),
+        (T::BoolText | T::NumberText, live) => matches!(live, T::Text | T::Bool | T::Int),
+        (T::Uuid(super::UuidStorage::Native), live) => matches!(live, T::Uuid(_)),
+        (T::Uuid(super::UuidStorage::Binary), live) => matches!(live, T::Bytes | T::Uuid(_)),
+        (T::Uuid(super::UuidStorage::Text), live) => matches!(live, T::Text | T::Uuid(_)),
+        (T::Bytes, live) => *live == T::Bytes,
+        (T::Date(super::DateStorage::Text), live) => matches!(live, T::Text | T::Date(_)),
+        (T::Date(_), live) => live.is_time(),
+        (T::Instant(S::EpochSeconds | S::EpochMillis), live) => live.is_number(),
+        (T::Instant(S::Text(_)), live) => matches!(live, T::Text | T::Instant(S::Text(_))),
+        (T::Instant(_), live) => matches!(live, T::Instant(_)),
+    }
+}

@@ -1,0 +1,270 @@
+//! Building a generation: read and check everything, compile what is right, report all that is wrong.
+
+use super::layout::Layout;
+use super::{Generation, Surroundings, Tree, hash, sample};
+use crate::catalog::{self, Catalog, Column, ColumnType, Expression, Field};
+use crate::diagnostic::yaml;
+use crate::diagnostic::{Finding, Place, Severity, SourceFile};
+use crate::model::{EntityName, FieldName, RuleId};
+use crate::rule::check::{self, Known, Outcome};
+use crate::rule::checked::{Action, CheckedRule, Step};
+use crate::rule::compiled::CompiledRule;
+use crate::rule::definition;
+use crate::rule::message::Templates;
+use crate::rule::script::Script;
+use crate::rule::written::RuleFile;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Everything that can be told without compiling: what `build` goes on with.
+#[derive(Debug, Default)]
+pub struct Checked {
+    /// `None` when there is no readable catalog.
+    pub catalog: Option<Arc<Catalog>>,
+    /// The rules without errors, each with its file.
+    pub rules: Vec<(Arc<CheckedRule>, Arc<SourceFile>)>,
+    /// Errors and warnings of all files.
+    pub findings: Vec<Finding>,
+}
+
+impl Checked {
+    /// Reads and checks the catalog and every rule of a tree.
+    #[must_use]
+    pub fn of(tree: &Tree, surroundings: &Surroundings) -> Self {
+        Self::of_layout(&Layout::of(tree), surroundings)
+    }
+
+    fn of_layout(layout: &Layout, surroundings: &Surroundings) -> Self {
+        let mut checked = Self::default();
+        let Some(catalog) = checked.read_catalog(layout, surroundings) else {
+            // Without a catalog no name means anything, but a broken shape can still be told.
+            checked
+                .findings
+                .extend(layout.rules.iter().filter_map(|file| yaml::read::<RuleFile>(file).err().map(|f| *f)));
+            return checked;
+        };
+        let (templates, scripts) = (layout.template_names(), layout.script_names());
+        let known = Known {
+            catalog: &catalog,
+            schema: surroundings.schema.as_ref(),
+            topics: &surroundings.topics,
+            destinations: &surroundings.destinations,
+            templates: &templates,
+            scripts: &scripts,
+        };
+        let outcomes: Vec<_> = layout.rules.iter().map(|file| (file, check::check(file, known))).collect();
+        checked.findings.extend(identities(&outcomes));
+        let mut assumed = BTreeSet::new();
+        for (file, outcome) in outcomes {
+            checked.findings.extend(outcome.findings);
+            assumed.extend(outcome.assumed);
+            checked.rules.extend(outcome.rule.map(|rule| (Arc::new(rule), Arc::clone(file))));
+        }
+        checked.catalog = Some(Arc::new(with_assumed(catalog, assumed)));
+        checked
+    }
+
+    fn read_catalog(&mut self, layout: &Layout, surroundings: &Surroundings) -> Option<Catalog> {
+        let Some(file) = &layout.catalog else {
+            let finding = Finding::error("catalog.missing", "there is no `catalog.yaml` beside the rules");
+            self.findings.push(finding.help("it says which tables hold what; docs/catalog.md shows one"));
+            return None;
+        };
+        let reading = catalog::read(file);
+        self.findings.extend(reading.findings);
+        for (topic, range) in &reading.topics {
+            if !surroundings.topics.contains(topic) {
+                let finding =
+                    Finding::warning("catalog.unknown-topic", format!("the configuration has no topic `{topic}`"));
+                let place = Place { file: Arc::clone(file), range: range.clone() };
+                self.findings.push(finding.at(place).help("add it to `topics` in config.toml, or remove it here"));
+            }
+        }
+        let catalog = reading.catalog?;
+        Some(match &surroundings.schema {
+            Some(schema) => {
+                let drift = catalog::drift(&reading.uses, schema, file, &catalog.time_zone);
+                // A running system goes on with what it can; `check --db` takes the same for errors.
+                self.findings
+                    .extend(drift.into_iter().map(|finding| Finding { severity: Severity::Warning, ..finding }));
+                catalog.with_schema(schema)
+            }
+            None => catalog,
+        })
+    }
+}
+
+/// Two files with the same id, or a former id that another rule has.
+fn identities(outcomes: &[(&Arc<SourceFile>, Outcome)]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut owners: BTreeMap<&RuleId, (&Arc<SourceFile>, &Range<usize>)> = BTreeMap::new();
+    for (file, outcome) in outcomes {
+        let Some((id, range)) = &outcome.id else { continue };
+        if let Some((first, _)) = owners.get(id) {
+            let place = Place { file: Arc::clone(file), range: range.clone() };
+            let finding = Finding::error("rule.duplicate-id", format!("the id `{id}` is taken by {}", first.path));
+            findings.push(finding.at(place).help("an id is a rule's identity: give each its own"));
+        } else {
+            owners.insert(id, (file, range));
+        }
+    }
+    for (_, outcome) in outcomes {
+        let Some((rule, (id, range))) = outcome.rule.as_ref().zip(outcome.id.as_ref()) else { continue };
+        for former in rule.was.iter().filter(|former| *former != id) {
+            if let Some((other, _)) = owners.get(former) {
+                let file = owners.get(id).map_or(*other, |(file, _)| *file);
+                let place = Place { file: Arc::clone(file), range: range.clone() };
+                let message = format!("`was` names `{former}`, which {} still is", other.path);
+                findings.push(Finding::error("rule.was", message).at(place).help("one of the two has to let go of it"));
+            }
+        }
+    }
+    findings
+}
+
+/// Offline, names that rules use and the catalog doesn't declare become fields of unknown type.
+fn with_assumed(mut catalog: Catalog, assumed: BTreeSet<(EntityName, FieldName)>) -> Catalog {
+    for (entity, name) in assumed {
+        let Some(entity) = catalog.entities.get_mut(&entity) else { continue };
+        let column = Column { name: name.as_str().to_owned(), ty: ColumnType::Unknown, missing: Vec::new() };
+        let field = Field { name: name.clone(), expression: Expression::Column(column), currency: None };
+        entity.fields.entry(name).or_insert(field);
+    }
+    catalog
+}
+
+pub(super) fn build(tree: Arc<Tree>, surroundings: &Surroundings) -> Result<Generation, Vec<Finding>> {
+    let layout = Layout::of(&tree);
+    let Checked { catalog, rules, mut findings } = Checked::of_layout(&layout, surroundings);
+    let templates = match Templates::compile(&layout.templates) {
+        Ok(templates) => Some(Arc::new(templates)),
+        Err(wrong) => {
+            findings.extend(wrong);
+            None
+        }
+    };
+    let mut compiled = BTreeMap::new();
+    if let Some(catalog) = &catalog {
+        if let Some(templates) = &templates {
+            findings.extend(placeholders(&rules, catalog, templates, &layout, surroundings));
+        }
+        let compiler = Compiler { layout: &layout, catalog, surroundings };
+        for (rule, file) in &rules {
+            match compiler.compile(rule, file) {
+                Ok(done) => {
+                    compiled.insert(rule.id.clone(), Arc::new(done));
+                }
+                Err(wrong) => findings.extend(wrong),
+            }
+        }
+    }
+    findings.sort_by_key(order);
+    let failed = findings.iter().any(|finding| finding.severity == Severity::Error);
+    let (Some(catalog), Some(templates), false) = (catalog, templates, failed) else { return Err(findings) };
+    Ok(Generation {
+        hash: hash::of_tree(&tree),
+        tree,
+        catalog,
+        surroundings: Arc::new(surroundings.clone()),
+        rules: compiled,
+        templates,
+        warnings: findings,
+        resting: BTreeSet::new(),
+    })
+}
+
+/// By file and place, so that people read findings as they read the files.
+fn order(finding: &Finding) -> (String, usize) {
+    finding.place.as_ref().map_or_else(Default::default, |place| (place.file.path.clone(), place.range.start))
+}
+
+pub(super) fn compile_pinned(generation: &Generation, text: &str) -> Result<CompiledRule, Vec<Finding>> {
+    let layout = Layout::of(&generation.tree);
+    let file = Arc::new(SourceFile { path: "(pinned version)".to_owned(), text: text.to_owned() });
+    let (templates, scripts) = (layout.template_names(), layout.script_names());
+    let surroundings = &generation.surroundings;
+    let known = Known {
+        catalog: &generation.catalog,
+        schema: surroundings.schema.as_ref(),
+        topics: &surroundings.topics,
+        destinations: &surroundings.destinations,
+        templates: &templates,
+        scripts: &scripts,
+    };
+    let outcome = check::check(&file, known);
+    let Some(rule) = outcome.rule else { return Err(outcome.findings) };
+    let catalog = if outcome.assumed.is_empty() {
+        Arc::clone(&generation.catalog)
+    } else {
+        Arc::new(with_assumed(Catalog::clone(&generation.catalog), outcome.assumed))
+    };
+    Compiler { layout: &layout, catalog: &catalog, surroundings }.compile(&Arc::new(rule), &file)
+}
+
+/// Compiles checked rules against one catalog.
+struct Compiler<'a> {
+    layout: &'a Layout,
+    catalog: &'a Arc<Catalog>,
+    surroundings: &'a Surroundings,
+}
+
+impl Compiler<'_> {
+    fn compile(&self, rule: &Arc<CheckedRule>, file: &Arc<SourceFile>) -> Result<CompiledRule, Vec<Finding>> {
+        let script_file = rule.script.as_deref().and_then(|name| self.layout.script(name));
+        let script = script_file.map(|file| self.script(rule, file)).transpose()?;
+        let text = Arc::from(file.text.as_str());
+        let compiled = CompiledRule::compile(Arc::clone(rule), text, self.catalog, self.surroundings.dialect)?;
+        let definition = match script_file {
+            Some(script) => definition::with_script(&compiled.definition, &script.text),
+            None => compiled.definition.clone(),
+        };
+        Ok(CompiledRule { definition, script, ..compiled })
+    }
+
+    fn script(&self, rule: &CheckedRule, file: &Arc<SourceFile>) -> Result<Script, Vec<Finding>> {
+        let Some(entity) = self.catalog.entity(&rule.for_each) else { return Err(Vec::new()) };
+        Script::compile(file, &sample::facts(self.catalog, entity, rule))
+    }
+}
+
+/// Placeholders in template files that the records of the rules using them don't have.
+fn placeholders(
+    rules: &[(Arc<CheckedRule>, Arc<SourceFile>)],
+    catalog: &Catalog,
+    templates: &Templates,
+    layout: &Layout,
+    surroundings: &Surroundings,
+) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = Vec::new();
+    for (rule, _) in rules {
+        let Some(entity) = catalog.entity(&rule.for_each) else { continue };
+        let known = surroundings.schema.as_ref().zip(entity.table()).and_then(|(schema, table)| schema.table(table));
+        let open = rule.script.is_some() || known.is_none();
+        let actions =
+            || rule.nodes.iter().filter_map(|node| if let Step::Act(act) = &node.step { Some(act) } else { None });
+        let saved: Vec<&str> = actions()
+            .filter_map(|action| if let Action::Webhook(webhook) = action { webhook.save.as_deref() } else { None })
+            .collect();
+        for action in actions() {
+            let Action::Email(email) = action else { continue };
+            let Some(file) = layout.template(email.template.as_str()) else { continue };
+            let uses = templates.uses(&email.template);
+            for problem in check::template_problems(&uses, entity, open, &saved) {
+                let message = format!("{}, needed by the rule `{}`", problem.message, rule.id);
+                let finding = Finding::error("template.unknown-placeholder", message);
+                let finding = if let Some(help) = problem.help { finding.help(help) } else { finding };
+                let finding = finding.at(Place { file: Arc::clone(file), range: place_of(&file.text, &problem.path) });
+                if !findings.contains(&finding) {
+                    findings.push(finding);
+                }
+            }
+        }
+    }
+    findings
+}
+
+/// Where a template first names a path.
+fn place_of(text: &str, path: &str) -> Range<usize> {
+    text.find(path).map_or(0..0, |start| start..start + path.len())
+}

@@ -3,7 +3,7 @@
 use super::context::{Context, tenants_of};
 use super::error::EngineError;
 use super::event::Event;
-use super::port::{Adoption, RuleState, RuleStatus};
+use super::port::Adoption;
 use crate::model::{Lane, RuleId, Tenant};
 use crate::rule::CompiledRule;
 use crate::rule::checked::{Backfill, Mode};
@@ -11,7 +11,6 @@ use crate::rule::generation::Generation;
 use futures::TryStreamExt;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use std::collections::HashSet;
 
 /// Before any CRM: where `backfill: all` begins. Not `Timestamp::MIN`, which no database can hold.
 pub(super) const BEGINNING: Timestamp = Timestamp::constant(-2_208_988_800, 0);
@@ -97,10 +96,4 @@ pub(super) fn read_count(row: &crate::rule::statement::Row) -> Option<u64> {
         Value::Text(count) => count.parse().ok(),
         _ => None,
     }
-}
-
-/// Rules that an operator has paused.
-pub(super) fn paused(states: &[RuleState]) -> HashSet<RuleId> {
-    let paused = states.iter().filter(|state| state.status == RuleStatus::Paused);
-    paused.map(|state| state.rule.clone()).collect()
 }

@@ -9,12 +9,11 @@ use super::pulse::Pulse;
 use super::settings::Settings;
 use super::versions::Versions;
 use crate::catalog::Catalog;
-use crate::model::{Clock, Lane, RuleId, Tenant};
+use crate::model::{Clock, Lane, Tenant};
 use crate::rule::CompiledRule;
 use crate::rule::checked::Mode;
 use crate::rule::generation::Generation;
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use tokio::sync::{Notify, broadcast, watch};
 
 pub(super) struct Context {
@@ -31,7 +30,6 @@ pub(super) struct Context {
     /// Rung when rows may have become due through this process.
     pub due: Notify,
     pub pulse: Pulse,
-    paused: Mutex<HashSet<RuleId>>,
 }
 
 impl Context {
@@ -48,24 +46,9 @@ impl Context {
     ) -> Self {
         let health = SourceHealth::default();
         let versions = Versions::default();
-        let paused = Mutex::default();
         let due = Notify::new();
         let pulse = Pulse::default();
-        Self {
-            clock,
-            source,
-            store,
-            senders,
-            generation,
-            owner,
-            settings,
-            events,
-            health,
-            versions,
-            due,
-            pulse,
-            paused,
-        }
+        Self { clock, source, store, senders, generation, owner, settings, events, health, versions, due, pulse }
     }
 
     /// Builds the event only when somebody listens.
@@ -78,15 +61,6 @@ impl Context {
 
     pub fn generation(&self) -> Result<Arc<Generation>, EngineError> {
         self.generation.borrow().clone().ok_or(EngineError::NoGeneration)
-    }
-
-    /// Operators' pauses, as last read from the register.
-    pub fn set_paused(&self, paused: HashSet<RuleId>) {
-        *self.paused.lock().unwrap_or_else(PoisonError::into_inner) = paused;
-    }
-
-    pub fn is_paused(&self, rule: &RuleId) -> bool {
-        self.paused.lock().unwrap_or_else(PoisonError::into_inner).contains(rule)
     }
 }
 

@@ -106,8 +106,6 @@ impl Engine {
             *adopted = Some(generation.hash.clone());
             adopt::count_left_out(&self.context, &generation, &baselined).await;
         }
-        let states = self.context.store.rule_states().await?;
-        self.context.set_paused(adopt::paused(&states));
         Ok(generation)
     }
 

@@ -18,8 +18,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// How often operators' pauses are read again, and the longest that the loop stands still.
-const REFRESH: Duration = Duration::from_secs(5);
+/// The longest that the loop stands still, so that a watchdog sees it alive.
+const TURN: Duration = Duration::from_secs(5);
 /// How soon a sweep is tried again that could not run for a reason of its own.
 const RETRY: SignedDuration = SignedDuration::from_mins(1);
 
@@ -69,7 +69,7 @@ impl Scheduler {
         let mut generations = self.context.generation.clone();
         generations.mark_changed();
         let clock = Arc::clone(&self.context.clock);
-        let mut refresh = tokio::time::interval(REFRESH);
+        let mut turn = tokio::time::interval(TURN);
         let mut adopting = true;
         loop {
             self.context.pulse.beat(super::pulse::Loop::Scheduler);
@@ -90,7 +90,7 @@ impl Scheduler {
                     if let Ok(finished) = finished { self.note(finished); }
                 }
                 () = clock.sleep_until(next.unwrap_or(Timestamp::MAX)), if next.is_some() => {}
-                _ = refresh.tick() => self.refresh().await,
+                _ = turn.tick() => {}
             }
         }
         // A sweep that is cut off here has committed nothing that a restart doesn't know.
@@ -114,7 +114,6 @@ impl Scheduler {
             }
         };
         let Ok(states) = states else { return false };
-        self.context.set_paused(adopt::paused(&states));
         let fresh = timetable(&generation, &states).into_iter().map(|(rule, tenant, due)| {
             let place = (rule.rule.id.clone(), tenant);
             let running = self.timers.get(&place).is_some_and(|timer| timer.running);
@@ -134,12 +133,6 @@ impl Scheduler {
         tokio::spawn(async move { adopt::count_left_out(&context, &generation, &baselined).await });
     }
 
-    async fn refresh(&self) {
-        if let Ok(states) = self.context.store.rule_states().await {
-            self.context.set_paused(adopt::paused(&states));
-        }
-    }
-
     fn start_due(&mut self) {
         let Some(generation) = &self.generation else { return };
         let now = self.context.clock.now();
@@ -149,10 +142,6 @@ impl Scheduler {
         for (place, timer) in due {
             if self.sweeps.len() >= self.context.settings.sweeps_at_once {
                 break;
-            }
-            if self.context.is_paused(&place.0) {
-                timer.due = now.saturating_add(RETRY).unwrap_or(Timestamp::MAX);
-                continue;
             }
             timer.running = true;
             let (sweeper, generation) = (Arc::clone(&self.sweeper), Arc::clone(generation));

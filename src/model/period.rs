@@ -101,6 +101,10 @@ impl Period {
     /// (31 January + 1 month = the last of February). Saturates at the ends of time.
     #[must_use]
     pub fn after(self, instant: Timestamp, zone: &TimeZone) -> Timestamp {
+        if self.unit == Unit::BusinessDay {
+            let local = instant.to_zoned(zone.clone()).datetime();
+            return super::at_local(self.after_date(local.date()).to_datetime(local.time()), zone);
+        }
         if self.is_calendar() {
             let moved = instant.to_zoned(zone.clone()).checked_add(self.span());
             return moved.map_or(Timestamp::MAX, |zoned| zoned.timestamp());
@@ -111,6 +115,10 @@ impl Period {
     /// `instant − self`, by the same units as [`Period::after`].
     #[must_use]
     pub fn before(self, instant: Timestamp, zone: &TimeZone) -> Timestamp {
+        if self.unit == Unit::BusinessDay {
+            let local = instant.to_zoned(zone.clone()).datetime();
+            return super::at_local(self.before_date(local.date()).to_datetime(local.time()), zone);
+        }
         if self.is_calendar() {
             let moved = instant.to_zoned(zone.clone()).checked_sub(self.span());
             return moved.map_or(Timestamp::MIN, |zoned| zoned.timestamp());
@@ -144,6 +152,9 @@ impl Period {
         if matches!(self.unit, Unit::Second | Unit::Minute | Unit::Hour) {
             return date;
         }
+        if self.unit == Unit::BusinessDay {
+            return business_days(date, self.count, civil::Date::tomorrow);
+        }
         date.checked_add(self.span()).unwrap_or(civil::Date::MAX)
     }
 
@@ -153,8 +164,28 @@ impl Period {
         if matches!(self.unit, Unit::Second | Unit::Minute | Unit::Hour) {
             return date;
         }
+        if self.unit == Unit::BusinessDay {
+            return business_days(date, self.count, civil::Date::yesterday);
+        }
         date.checked_sub(self.span()).unwrap_or(civil::Date::MIN)
     }
+}
+
+/// The `count`th Monday to Friday from `date`, not counting `date` itself.
+fn business_days(
+    date: civil::Date,
+    count: u32,
+    step: fn(civil::Date) -> Result<civil::Date, jiff::Error>,
+) -> civil::Date {
+    let mut date = date;
+    let mut left = count;
+    while left > 0 {
+        let Ok(next) = step(date) else { return date };
+        date = next;
+        let weekend = matches!(date.weekday(), civil::Weekday::Saturday | civil::Weekday::Sunday);
+        left -= u32::from(!weekend);
+    }
+    date
 }
 
 impl fmt::Display for Period {
@@ -233,6 +264,16 @@ mod tests {
         // 28, 29, 30 and 31 January 10:00 all reach 28 February 10:00; the latest counts.
         assert_eq!(month.latest_reaching(now, &utc), instant("2026-01-31T10:00:00Z"));
         assert_eq!(month.before(now, &utc), instant("2026-01-28T10:00:00Z"));
+    }
+
+    #[test]
+    fn business_days_pass_over_the_weekend() {
+        let two = Period::new(2, Unit::BusinessDay);
+        assert_eq!(two.after_date(civil::date(2026, 11, 19)), civil::date(2026, 11, 23));
+        assert_eq!(two.before_date(civil::date(2026, 11, 23)), civil::date(2026, 11, 19));
+        assert_eq!(Period::new(1, Unit::BusinessDay).after_date(civil::date(2026, 11, 21)), civil::date(2026, 11, 23));
+        let friday = instant("2026-11-20T10:00:00Z");
+        assert_eq!(two.after(friday, &TimeZone::UTC), instant("2026-11-24T10:00:00Z"));
     }
 
     #[test]

@@ -15,9 +15,9 @@ use crate::rule::compiled::{Facts, PersonFacts};
 use jiff::{Timestamp, tz::TimeZone};
 
 /// Everything a decision depends on.
-pub struct Situation<'a> {
+pub struct Situation<'a, 'c> {
     pub rule: &'a CheckedRule,
-    pub claimed: &'a Claimed,
+    pub claimed: &'c Claimed,
     /// The claimed node; another one only where a newer rule took over.
     pub node: usize,
     /// `None`: the record is gone.
@@ -41,7 +41,7 @@ pub enum Decision<'a> {
     Broken(String),
 }
 
-pub fn decide<'a>(situation: &Situation<'a>) -> Decision<'a> {
+pub fn decide<'a>(situation: &Situation<'a, '_>) -> Decision<'a> {
     let rule = situation.rule;
     let Some(node) = rule.nodes.get(situation.node) else {
         return Decision::Broken(format!("its rule version has no step {}", situation.node));
@@ -78,7 +78,7 @@ pub fn address(person: &PersonFacts) -> Option<&str> {
     person.email.as_deref().map(str::trim).filter(|address| !address.is_empty())
 }
 
-impl<'a> Situation<'a> {
+impl<'a> Situation<'a, '_> {
     fn act(&self, action: &'a Action, facts: &'a Facts) -> Decision<'a> {
         if self.claimed.discarded {
             return self.skip(SkipReason::Discarded, "an operator discarded it", &facts.zone);

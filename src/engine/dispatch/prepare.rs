@@ -3,7 +3,7 @@
 use super::decide::{Decision, Situation, address, addressee, decide};
 use super::pipeline::Pipeline;
 use super::render::{Draft, kind, repeatable};
-use super::work::{Parcel, Verdict, Work};
+use super::work::{Parcel, Verdict, Work, settle_unread};
 use super::{Dispatcher, walk::walk};
 use crate::engine::context::{Context, lane_of};
 use crate::engine::error::EngineError;
@@ -27,8 +27,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long rows of a rule that an operator paused are put off.
-const PAUSED: SignedDuration = SignedDuration::from_mins(1);
 /// How long rows are put off whose records all seem to be gone at once.
 const EMPTIED: SignedDuration = SignedDuration::from_mins(10);
 /// How long messages are put off whose channel is full.
@@ -84,10 +82,6 @@ struct Asked {
 
 impl Batch<'_> {
     async fn run(&mut self, (rule, version, tenant): &Group, rows: Vec<Claimed>) -> Result<(), EngineError> {
-        if self.context.is_paused(rule) {
-            self.put_off(rows, PAUSED).await;
-            return Ok(());
-        }
         let store = self.context.store.as_ref();
         let standing = self.context.versions.standing(store, self.generation, rule, version).await?;
         let (compiled, from) = match standing {
@@ -222,7 +216,7 @@ impl Batch<'_> {
             let hash = self.address_hash(&work, answer);
             let situation = Situation {
                 rule: &rule.rule,
-                claimed: &work.claimed.clone(),
+                claimed: &work.claimed,
                 node: work.node,
                 facts,
                 now: asked.now,
@@ -332,26 +326,21 @@ impl Batch<'_> {
         }
     }
 
-    async fn put_off(&self, rows: Vec<Claimed>, by: SignedDuration) {
-        let due_at = self.later(by);
-        self.finish_rows(rows, |_| Then::Again { due_at, counts: false }).await;
-    }
-
     async fn hold(&self, rows: Vec<Claimed>, reason: &str) {
-        self.finish_rows(rows, |_| Then::Hold { reason: reason.to_owned() }).await;
+        self.finish_rows(rows, &Then::Hold { reason: reason.to_owned() }, reason).await;
     }
 
-    async fn cancel(&self, rows: Vec<Claimed>, _why: &str) {
+    async fn cancel(&self, rows: Vec<Claimed>, why: &str) {
         let at = self.context.clock.now();
-        self.finish_rows(rows, |_| Then::End { reason: EndReason::Cancelled, at }).await;
+        self.finish_rows(rows, &Then::End { reason: EndReason::Cancelled, at }, why).await;
     }
 
     /// Settles rows whose rule isn't at hand.
-    async fn finish_rows(&self, rows: Vec<Claimed>, then: impl Fn(&Claimed) -> Then) {
+    async fn finish_rows(&self, rows: Vec<Claimed>, then: &Then, detail: &str) {
         for claimed in rows {
             let ticket = self.pipeline.flight.board();
-            let then = then(&claimed);
-            self.pipeline.finish(super::work::settle_unread(self.context, claimed, ticket, then)).await;
+            let finished = settle_unread(self.context, claimed, ticket, then.clone(), detail);
+            self.pipeline.finish(finished).await;
         }
     }
 

@@ -21,7 +21,7 @@ wait "$server"
 rm -rf "$dir"
 "#;
 
-const START_DEADLINE: Duration = Duration::from_secs(60);
+const START_DEADLINE: Duration = Duration::from_mins(1);
 
 /// A running server and its private directory. Dropping it stops the server.
 pub struct Guarded {

@@ -14,6 +14,6 @@ pub use clock::{instant, test_clock};
 pub use database::Database;
 pub use http::{HttpReceiver, Received, Reply, http_receiver};
 pub use mariadb::mariadb;
-pub use postgres::postgres;
+pub use postgres::{PostgresServer, postgres};
 pub use smtp::{SmtpServer, SmtpSink, smtp, smtp_sink};
 pub use wait::{poll_until, wait_until};

@@ -5,32 +5,47 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-struct Server {
+/// A private PostgreSQL server. Dropping it stops it.
+pub struct PostgresServer {
     _guarded: Guarded,
     client: Client,
     databases: AtomicUsize,
 }
 
+/// These servers live for seconds and are never asked again.
+const FORGETFUL: [&str; 4] = ["fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off"];
+
 /// A fresh database on this test process's private PostgreSQL server, which the first call starts.
 pub fn postgres() -> Database {
-    static SERVER: OnceLock<Server> = OnceLock::new();
-    let server = SERVER.get_or_init(Server::start);
-    Database::create(server.client.clone(), server.databases.fetch_add(1, Ordering::Relaxed))
+    static SERVER: OnceLock<PostgresServer> = OnceLock::new();
+    SERVER.get_or_init(|| PostgresServer::start(None, &FORGETFUL)).create()
 }
 
-impl Server {
-    fn start() -> Self {
+impl PostgresServer {
+    /// Starts a server with these settings, on `data` if it is to be kept (the directory is made if need be).
+    pub fn start(data: Option<&Path>, settings: &[&str]) -> Self {
         // A port can be taken between asking for it and binding it.
-        (0..5).find_map(|_| Self::try_start(free_port())).expect("PostgreSQL did not start on any of five ports")
+        let started = (0..5).find_map(|_| Self::try_start(free_port(), data, settings));
+        started.expect("PostgreSQL did not start on any of five ports")
     }
 
-    fn try_start(port: u16) -> Option<Self> {
+    /// A fresh database.
+    pub fn create(&self) -> Database {
+        Database::create(self.client.clone(), self.databases.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn try_start(port: u16, data: Option<&Path>, settings: &[&str]) -> Option<Self> {
         let account = Account::for_server("postgres");
         let dir = account.directory("nudged-postgres-");
-        let data = dir.join("data");
-        init(&account, &data);
+        let data = data.map_or_else(|| dir.join("data"), Path::to_owned);
+        if !data.join("PG_VERSION").exists() {
+            init(&account, &data);
+        }
         let mut server = account.command(&postgres_program("postgres"));
         configure(&mut server, &data, &dir, port);
+        settings.iter().for_each(|setting| {
+            server.arg("-c").arg(setting);
+        });
         let guarded = Guarded::start(dir, "INT", &server);
         let client = Client::Psql { program: postgres_program("psql"), port };
         let answers = || client.command("postgres", "SELECT 1").output().is_ok_and(|output| output.status.success());
@@ -48,18 +63,14 @@ fn init(account: &Account, data: &Path) {
     run(&mut initdb);
 }
 
-/// Small and forgetful: these servers live for seconds.
+/// Small, and the same whatever the machine's locale and zone.
 fn configure(server: &mut Command, data: &Path, sockets: &Path, port: u16) {
     server.arg("-D").arg(data).arg("-k").arg(sockets).arg("-p").arg(port.to_string()).args(["-h", "127.0.0.1"]);
     for setting in [
-        "fsync=off",
-        "synchronous_commit=off",
-        "full_page_writes=off",
         "wal_level=minimal",
         "max_wal_senders=0",
         "shared_buffers=64MB",
         "max_connections=300",
-        "autovacuum=off",
         "jit=off",
         "log_min_messages=warning",
         "timezone=UTC",

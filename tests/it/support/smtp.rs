@@ -217,10 +217,20 @@ fn postfix_program(name: &str) -> PathBuf {
     program(name, &["/usr/lib/postfix/sbin".into(), "/usr/libexec/postfix".into()], "postfix")
 }
 
-/// A running `smtp-sink`: swallows mail, misbehaves as told.
+/// A running `smtp-sink`: takes mail without looking, or misbehaves as told.
 pub struct SmtpSink {
     pub port: u16,
+    dir: PathBuf,
     _guarded: Guarded,
+}
+
+impl SmtpSink {
+    /// Everything it took, each arrival on its own, as raw MIME.
+    pub fn received(&self) -> Vec<String> {
+        let files = fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        let mails = files.filter(|file| file.file_name().to_string_lossy().starts_with("mail."));
+        mails.filter_map(|file| fs::read(file.path()).ok()).map(|mail| lossy(&mail)).collect()
+    }
 }
 
 /// Starts `smtp-sink` with these options, for example `-q .` to hang up when the message ends.
@@ -229,10 +239,11 @@ pub fn smtp_sink(options: &[&str]) -> SmtpSink {
         let port = free_port();
         let account = Account::for_server("nobody");
         let mut sink = account.command(&postfix_program("smtp-sink"));
-        sink.args(options).arg(format!("inet:127.0.0.1:{port}")).arg("100");
-        let guarded = Guarded::start(account.directory("nudged-sink-"), "TERM", &sink);
-        let ready = guarded.became_ready(|| TcpStream::connect(("127.0.0.1", port)).is_ok());
-        ready.then_some(SmtpSink { port, _guarded: guarded })
+        let dir = account.directory("nudged-sink-");
+        sink.arg("-d").arg(dir.join("mail.")).args(options).arg(format!("inet:127.0.0.1:{port}")).arg("100");
+        let guarded = Guarded::start(dir.clone(), "TERM", &sink);
+        let ready = guarded.became_ready(|| greets(port));
+        ready.then_some(SmtpSink { port, dir, _guarded: guarded })
     };
     (0..5).find_map(|_| try_start()).expect("smtp-sink did not start on any of five ports")
 }
@@ -287,5 +298,9 @@ mod tests {
         let transport = Transport::builder_dangerous("127.0.0.1").port(sink.port).build();
         let error = transport.send(mail("x@support.example")).await.unwrap_err();
         assert!(!error.is_permanent() && error.status().is_none(), "{error}");
+        let sink = smtp_sink(&[]);
+        let transport = Transport::builder_dangerous("127.0.0.1").port(sink.port).build();
+        transport.send(mail("x@support.example")).await.unwrap();
+        poll_until(Duration::from_secs(30), || sink.received().iter().any(|mail| mail.contains("\nHello")));
     }
 }

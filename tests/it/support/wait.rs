@@ -32,7 +32,7 @@ pub fn poll_until(within: Duration, mut condition: impl FnMut() -> bool) {
 #[tokio::test]
 async fn waiting_ends_as_soon_as_the_condition_holds() {
     let mut looks = 0;
-    wait_until(Duration::from_secs(60), async || {
+    wait_until(Duration::from_mins(1), async || {
         looks += 1;
         looks == 3
     })

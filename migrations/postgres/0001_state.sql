@@ -1,0 +1,176 @@
+-- Instants are microseconds since 1970 in UTC; ids are 16 bytes. Codes are explained in src/store/table.
+
+CREATE TABLE meta (
+    one        BIGINT PRIMARY KEY CHECK (one = 1),
+    schema     BIGINT NOT NULL,
+    secret     BYTEA   NOT NULL,
+    created_at BIGINT NOT NULL
+);
+
+CREATE TABLE generation (
+    one       BIGINT PRIMARY KEY CHECK (one = 1),
+    hash      TEXT    NOT NULL,
+    files     TEXT    NOT NULL,
+    loaded_at BIGINT NOT NULL
+);
+
+CREATE TABLE rule_version (
+    id        BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    rule      TEXT    NOT NULL,
+    hash      TEXT    NOT NULL,
+    text      TEXT    NOT NULL,
+    stored_at BIGINT NOT NULL,
+    UNIQUE (rule, hash)
+);
+
+CREATE TABLE rule_state (
+    id            BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    rule          TEXT    NOT NULL,
+    lane          TEXT    NOT NULL,
+    tenant        TEXT    NOT NULL,
+    version       TEXT    NOT NULL,
+    definition    TEXT    NOT NULL,
+    baseline      BIGINT NOT NULL,
+    watermark     BIGINT NOT NULL,
+    swept_at      BIGINT NOT NULL,
+    rechecked_at  BIGINT NOT NULL,
+    reconciled_at BIGINT NOT NULL,
+    paused        SMALLINT NOT NULL DEFAULT 0,
+    removed       SMALLINT NOT NULL DEFAULT 0,
+    held          TEXT,
+    left_out      BIGINT,
+    matches       BIGINT NOT NULL DEFAULT 0,
+    epoch         BIGINT NOT NULL DEFAULT 0,
+    owner         TEXT,
+    lease_until   BIGINT NOT NULL DEFAULT 0,
+    UNIQUE (rule, lane, tenant)
+);
+
+-- The ledger of matches. Lean, for it outlives everything else: `track` and `occasion_at` are kept only
+-- where a later match is measured against them.
+CREATE TABLE ledger (
+    id          BYTEA   PRIMARY KEY,
+    rule_state  BIGINT NOT NULL,
+    matched_at  BIGINT NOT NULL,
+    track       BYTEA,
+    occasion_at BIGINT
+);
+CREATE INDEX ledger_track ON ledger (track, occasion_at) WHERE track IS NOT NULL;
+
+CREATE TABLE sweep (
+    id         BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name       TEXT    UNIQUE,
+    rule_state BIGINT NOT NULL,
+    state      SMALLINT NOT NULL,
+    reason     TEXT,
+    crossed    BIGINT NOT NULL DEFAULT 0,
+    entered    BIGINT NOT NULL DEFAULT 0,
+    acting     BIGINT NOT NULL DEFAULT 0,
+    at         BIGINT NOT NULL
+);
+CREATE INDEX sweep_rule ON sweep (rule_state, at);
+CREATE INDEX sweep_unfinished ON sweep (state) WHERE state <> 1;
+
+CREATE SEQUENCE enrollment_id;
+CREATE TABLE enrollment (
+    id            BIGINT PRIMARY KEY,
+    match_id      BYTEA   NOT NULL,
+    track         BYTEA   NOT NULL,
+    rule_state    BIGINT NOT NULL,
+    version       BIGINT NOT NULL,
+    entity        TEXT    NOT NULL,
+    key           TEXT,
+    occasion      TEXT,
+    occasion_at   BIGINT,
+    occasion_data TEXT    NOT NULL,
+    entered_at    BIGINT NOT NULL,
+    entry         INTEGER NOT NULL,
+    state         SMALLINT NOT NULL,
+    ended         TEXT,
+    ended_at      BIGINT,
+    saved         TEXT,
+    hold          TEXT,
+    sweep         BIGINT,
+    node          INTEGER,
+    due_at        BIGINT,
+    planned_at    BIGINT,
+    rematch       SMALLINT
+);
+CREATE INDEX enrollment_track ON enrollment (track);
+CREATE INDEX enrollment_staged ON enrollment (sweep) WHERE state = 3;
+
+-- An enrollment stands at one step at a time, so its row here bears its id and moves from step to step.
+CREATE TABLE outbox (
+    id          BIGINT PRIMARY KEY,
+    rule_state  BIGINT NOT NULL,
+    version     BIGINT NOT NULL,
+    node        INTEGER NOT NULL,
+    iteration   INTEGER NOT NULL DEFAULT 0,
+    state       SMALLINT NOT NULL,
+    due_at      BIGINT NOT NULL,
+    planned_at  BIGINT NOT NULL,
+    attempts    INTEGER NOT NULL DEFAULT 0,
+    epoch       BIGINT NOT NULL DEFAULT 0,
+    owner       TEXT,
+    lease_until BIGINT NOT NULL DEFAULT 0,
+    delivery    BYTEA,
+    step        TEXT,
+    kind        TEXT,
+    repeatable  SMALLINT NOT NULL DEFAULT 0,
+    discarded   SMALLINT NOT NULL DEFAULT 0
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
+CREATE INDEX outbox_due ON outbox (due_at, id) WHERE state = 0;
+CREATE INDEX outbox_leased ON outbox (owner) WHERE state IN (1, 2);
+CREATE INDEX outbox_parked ON outbox (state) WHERE state >= 3;
+
+CREATE TABLE attempt (
+    id          BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    enrollment  BIGINT NOT NULL,
+    delivery    BYTEA   NOT NULL,
+    step        TEXT    NOT NULL,
+    kind        TEXT    NOT NULL,
+    number      INTEGER NOT NULL,
+    started_at  BIGINT NOT NULL,
+    finished_at BIGINT NOT NULL,
+    outcome     TEXT    NOT NULL,
+    detail      TEXT    NOT NULL
+);
+CREATE INDEX attempt_enrollment ON attempt (enrollment);
+CREATE INDEX attempt_finished ON attempt (finished_at);
+CREATE INDEX attempt_task ON attempt (delivery) WHERE kind = 'task';
+
+CREATE TABLE miss (
+    key        TEXT    NOT NULL,
+    entity     TEXT    NOT NULL,
+    rule_state BIGINT NOT NULL,
+    occasion   TEXT    NOT NULL,
+    crossed_at BIGINT NOT NULL,
+    seen_at    BIGINT NOT NULL,
+    reason     TEXT    NOT NULL,
+    PRIMARY KEY (key, entity, rule_state, occasion)
+);
+CREATE INDEX miss_seen ON miss (seen_at);
+
+CREATE TABLE suppression (
+    hash    BYTEA   PRIMARY KEY,
+    channel TEXT    NOT NULL,
+    address TEXT,
+    reason  TEXT    NOT NULL,
+    since   BIGINT NOT NULL
+);
+CREATE INDEX suppression_since ON suppression (since);
+
+CREATE TABLE task (
+    reference      BYTEA   PRIMARY KEY,
+    tenant         TEXT    NOT NULL,
+    entity         TEXT    NOT NULL,
+    key            TEXT    NOT NULL,
+    title          TEXT    NOT NULL,
+    body           TEXT,
+    due            TEXT,
+    assignee_key   TEXT,
+    assignee_email TEXT,
+    created_at     BIGINT NOT NULL,
+    done_at        BIGINT
+);
+CREATE INDEX task_open ON task (key, entity, tenant) WHERE done_at IS NULL;

@@ -1,0 +1,175 @@
+-- Instants are microseconds since 1970 in UTC; ids are 16 bytes. Codes are explained in src/store/table.
+
+CREATE TABLE meta (
+    one        INTEGER PRIMARY KEY CHECK (one = 1),
+    schema     INTEGER NOT NULL,
+    secret     BLOB    NOT NULL,
+    created_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE generation (
+    one       INTEGER PRIMARY KEY CHECK (one = 1),
+    hash      TEXT    NOT NULL,
+    files     TEXT    NOT NULL,
+    loaded_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE rule_version (
+    id        INTEGER PRIMARY KEY AUTOINCREMENT,
+    rule      TEXT    NOT NULL,
+    hash      TEXT    NOT NULL,
+    text      TEXT    NOT NULL,
+    stored_at INTEGER NOT NULL,
+    UNIQUE (rule, hash)
+) STRICT;
+
+CREATE TABLE rule_state (
+    id            INTEGER PRIMARY KEY,
+    rule          TEXT    NOT NULL,
+    lane          TEXT    NOT NULL,
+    tenant        TEXT    NOT NULL,
+    version       TEXT    NOT NULL,
+    definition    TEXT    NOT NULL,
+    baseline      INTEGER NOT NULL,
+    watermark     INTEGER NOT NULL,
+    swept_at      INTEGER NOT NULL,
+    rechecked_at  INTEGER NOT NULL,
+    reconciled_at INTEGER NOT NULL,
+    paused        INTEGER NOT NULL DEFAULT 0,
+    removed       INTEGER NOT NULL DEFAULT 0,
+    held          TEXT,
+    left_out      INTEGER,
+    matches       INTEGER NOT NULL DEFAULT 0,
+    epoch         INTEGER NOT NULL DEFAULT 0,
+    owner         TEXT,
+    lease_until   INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (rule, lane, tenant)
+) STRICT;
+
+-- The ledger of matches. Lean, for it outlives everything else: `track` and `occasion_at` are kept only
+-- where a later match is measured against them.
+CREATE TABLE ledger (
+    id          BLOB    PRIMARY KEY,
+    rule_state  INTEGER NOT NULL,
+    matched_at  INTEGER NOT NULL,
+    track       BLOB,
+    occasion_at INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX ledger_track ON ledger (track, occasion_at) WHERE track IS NOT NULL;
+
+CREATE TABLE sweep (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    name       TEXT    UNIQUE,
+    rule_state INTEGER NOT NULL,
+    state      INTEGER NOT NULL,
+    reason     TEXT,
+    crossed    INTEGER NOT NULL DEFAULT 0,
+    entered    INTEGER NOT NULL DEFAULT 0,
+    acting     INTEGER NOT NULL DEFAULT 0,
+    at         INTEGER NOT NULL
+) STRICT;
+CREATE INDEX sweep_rule ON sweep (rule_state, at);
+CREATE INDEX sweep_unfinished ON sweep (state) WHERE state <> 1;
+
+CREATE TABLE enrollment (
+    id            INTEGER PRIMARY KEY,
+    match_id      BLOB    NOT NULL,
+    track         BLOB    NOT NULL,
+    rule_state    INTEGER NOT NULL,
+    version       INTEGER NOT NULL,
+    entity        TEXT    NOT NULL,
+    key           TEXT,
+    occasion      TEXT,
+    occasion_at   INTEGER,
+    occasion_data TEXT    NOT NULL,
+    entered_at    INTEGER NOT NULL,
+    entry         INTEGER NOT NULL,
+    state         INTEGER NOT NULL,
+    ended         TEXT,
+    ended_at      INTEGER,
+    saved         TEXT,
+    hold          TEXT,
+    sweep         INTEGER,
+    node          INTEGER,
+    due_at        INTEGER,
+    planned_at    INTEGER,
+    rematch       INTEGER
+) STRICT;
+CREATE INDEX enrollment_track ON enrollment (track);
+CREATE INDEX enrollment_staged ON enrollment (sweep) WHERE state = 3;
+
+-- An enrollment stands at one step at a time, so its row here bears its id and moves from step to step.
+CREATE TABLE outbox (
+    id          INTEGER PRIMARY KEY,
+    rule_state  INTEGER NOT NULL,
+    version     INTEGER NOT NULL,
+    node        INTEGER NOT NULL,
+    iteration   INTEGER NOT NULL DEFAULT 0,
+    state       INTEGER NOT NULL,
+    due_at      INTEGER NOT NULL,
+    planned_at  INTEGER NOT NULL,
+    attempts    INTEGER NOT NULL DEFAULT 0,
+    epoch       INTEGER NOT NULL DEFAULT 0,
+    owner       TEXT,
+    lease_until INTEGER NOT NULL DEFAULT 0,
+    delivery    BLOB,
+    step        TEXT,
+    kind        TEXT,
+    repeatable  INTEGER NOT NULL DEFAULT 0,
+    discarded   INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX outbox_due ON outbox (due_at, id) WHERE state = 0;
+CREATE INDEX outbox_leased ON outbox (owner) WHERE state IN (1, 2);
+CREATE INDEX outbox_parked ON outbox (state) WHERE state >= 3;
+
+CREATE TABLE attempt (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    enrollment  INTEGER NOT NULL,
+    delivery    BLOB    NOT NULL,
+    step        TEXT    NOT NULL,
+    kind        TEXT    NOT NULL,
+    number      INTEGER NOT NULL,
+    started_at  INTEGER NOT NULL,
+    finished_at INTEGER NOT NULL,
+    outcome     TEXT    NOT NULL,
+    detail      TEXT    NOT NULL
+) STRICT;
+CREATE INDEX attempt_enrollment ON attempt (enrollment);
+CREATE INDEX attempt_finished ON attempt (finished_at);
+CREATE INDEX attempt_task ON attempt (delivery) WHERE kind = 'task';
+
+CREATE TABLE miss (
+    key        TEXT    NOT NULL,
+    entity     TEXT    NOT NULL,
+    rule_state INTEGER NOT NULL,
+    occasion   TEXT    NOT NULL,
+    crossed_at INTEGER NOT NULL,
+    seen_at    INTEGER NOT NULL,
+    reason     TEXT    NOT NULL,
+    PRIMARY KEY (key, entity, rule_state, occasion)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX miss_seen ON miss (seen_at);
+
+CREATE TABLE suppression (
+    hash    BLOB    PRIMARY KEY,
+    channel TEXT    NOT NULL,
+    address TEXT,
+    reason  TEXT    NOT NULL,
+    since   INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX suppression_since ON suppression (since);
+
+CREATE TABLE task (
+    reference      BLOB    PRIMARY KEY,
+    tenant         TEXT    NOT NULL,
+    entity         TEXT    NOT NULL,
+    key            TEXT    NOT NULL,
+    title          TEXT    NOT NULL,
+    body           TEXT,
+    due            TEXT,
+    assignee_key   TEXT,
+    assignee_email TEXT,
+    created_at     INTEGER NOT NULL,
+    done_at        INTEGER
+) STRICT;
+CREATE INDEX task_open ON task (key, entity, tenant) WHERE done_at IS NULL;

@@ -1,0 +1,337 @@
+//! The outbox: leases, marks and completions.
+
+use super::database::Database;
+use super::sql::Session;
+use super::state::State;
+use super::table::attempt::{self, Line};
+use super::table::{
+    delivery_code, enrollment, outbox, outbox_state as state, rule_state, rule_version, suppression, task,
+};
+use crate::engine::port::{
+    Claimed, Completion, Mark, Outbox, OutboxToken, Owner, Rescued, Settled, Settlement, StoreError, TaskDraft, Then,
+};
+use crate::model::{
+    AddressHash, DeliveryId, DeliveryState, EndReason, EntityName, Key, RuleId, Suppression, Tenant, VersionHash,
+};
+use async_trait::async_trait;
+use jiff::Timestamp;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// Rows that one transaction of a rescue takes back.
+const RESCUE_CHUNK: usize = 1_000;
+
+#[async_trait]
+impl<D: Database> Outbox for State<D> {
+    async fn claim(&self, owner: &Owner, now: Timestamp, limit: usize) -> Result<Vec<Claimed>, StoreError> {
+        let (owner, length, seen) = (owner.clone(), self.lease_micros(), self.floor.get());
+        let claimed = self.database.write(move |mut session| {
+            let owner = owner.clone();
+            Box::pin(async move {
+                let due = outbox::due(&mut session, now.as_microsecond(), seen.due_at, limit).await?;
+                let ids: Vec<i64> = due.iter().map(|claimed| claimed.token.id).collect();
+                outbox::lease(&mut session, &ids, &owner, length).await?;
+                Ok(due)
+            })
+        });
+        let claimed = claimed.await?;
+        if let Some(last) = claimed.last() {
+            self.floor.raise(seen, last.due_at.as_microsecond());
+        }
+        Ok(claimed)
+    }
+
+    async fn settle(&self, settlement: &Settlement) -> Result<Settled, StoreError> {
+        let (settlement, length) = (Arc::new(settlement.clone()), self.lease_micros());
+        let settled = self.database.write(move |mut session| {
+            let settlement = Arc::clone(&settlement);
+            Box::pin(async move { settle(&mut session, &settlement, length).await })
+        });
+        let (settled, earliest) = settled.await?;
+        if let Some(earliest) = earliest {
+            self.floor.lower(earliest);
+        }
+        Ok(settled)
+    }
+
+    async fn release(&self, tokens: &[OutboxToken]) -> Result<(), StoreError> {
+        let tokens: Arc<[OutboxToken]> = sorted(tokens);
+        let released = self.database.write(move |mut session| {
+            let tokens = Arc::clone(&tokens);
+            Box::pin(async move { outbox::release(&mut session, &tokens).await })
+        });
+        released.await?;
+        self.floor.reset();
+        Ok(())
+    }
+
+    async fn heartbeat(&self, owner: &Owner) -> Result<(), StoreError> {
+        let (owner, length) = (owner.clone(), self.lease_micros());
+        let renewed = self.database.write(move |mut session| {
+            let owner = owner.clone();
+            Box::pin(async move {
+                outbox::renew(&mut session, &owner, length).await?;
+                rule_state::renew(&mut session, &owner, length).await
+            })
+        });
+        renewed.await
+    }
+
+    async fn rescue(&self, owner: &Owner, now: Timestamp) -> Result<Rescued, StoreError> {
+        let mut total = Rescued::default();
+        loop {
+            let owner = owner.clone();
+            let rescued = self.database.write(move |mut session| {
+                let owner = owner.clone();
+                Box::pin(async move { rescue(&mut session, &owner, now).await })
+            });
+            let (some, found) = rescued.await?;
+            total.requeued += some.requeued;
+            total.repeated += some.repeated;
+            total.unknown += some.unknown;
+            if found > 0 {
+                self.floor.reset();
+            }
+            if found < RESCUE_CHUNK {
+                return Ok(total);
+            }
+        }
+    }
+
+    async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        let due = self.database.read(|mut session| Box::pin(async move { outbox::next_due(&mut session).await }));
+        Ok(due.await?.map(|at| Timestamp::from_microsecond(at).unwrap_or(Timestamp::MIN)))
+    }
+
+    async fn suppressed(&self, hashes: &[AddressHash]) -> Result<Vec<Suppression>, StoreError> {
+        let hashes: Arc<[AddressHash]> = hashes.into();
+        let found = self.database.read(move |mut session| {
+            let hashes = Arc::clone(&hashes);
+            Box::pin(async move { suppression::find(&mut session, &hashes).await })
+        });
+        found.await
+    }
+
+    async fn suppress(&self, entries: &[Suppression]) -> Result<u64, StoreError> {
+        let entries: Arc<[Suppression]> = entries.into();
+        let added = self.database.write(move |mut session| {
+            let entries = Arc::clone(&entries);
+            Box::pin(async move { suppression::add(&mut session, &entries).await })
+        });
+        added.await
+    }
+
+    async fn suppressions(&self, limit: usize) -> Result<Vec<Suppression>, StoreError> {
+        let newest = self
+            .database
+            .read(move |mut session| Box::pin(async move { suppression::newest(&mut session, limit).await }));
+        newest.await
+    }
+
+    async fn retry(&self, ids: &[DeliveryId], now: Timestamp) -> Result<u64, StoreError> {
+        self.decide(ids, now, false).await
+    }
+
+    async fn discard(&self, ids: &[DeliveryId], now: Timestamp) -> Result<u64, StoreError> {
+        self.decide(ids, now, true).await
+    }
+
+    async fn add_task(&self, reference: DeliveryId, draft: &TaskDraft, now: Timestamp) -> Result<bool, StoreError> {
+        let draft = Arc::new(draft.clone());
+        let added = self.database.write(move |mut session| {
+            let draft = Arc::clone(&draft);
+            Box::pin(async move { task::add(&mut session, reference, &draft, now).await })
+        });
+        added.await
+    }
+
+    async fn open_tasks(
+        &self,
+        tenant: &Tenant,
+        entity: &EntityName,
+        keys: &[Key],
+    ) -> Result<Vec<(Key, DeliveryId)>, StoreError> {
+        let of = Arc::new((tenant.clone(), entity.clone(), keys.to_vec()));
+        let open = self.database.read(move |mut session| {
+            let of = Arc::clone(&of);
+            Box::pin(async move { task::open(&mut session, &of.0, &of.1, &of.2).await })
+        });
+        open.await
+    }
+
+    async fn deliveries_of(&self, rule: &RuleId, ids: &[DeliveryId]) -> Result<HashSet<DeliveryId>, StoreError> {
+        let of = Arc::new((rule.clone(), ids.to_vec()));
+        let found = self.database.read(move |mut session| {
+            let of = Arc::clone(&of);
+            Box::pin(async move { attempt::tasks_of(&mut session, &of.0, &of.1).await })
+        });
+        Ok(found.await?.into_iter().collect())
+    }
+
+    async fn pinned_versions(
+        &self,
+        known: &HashSet<VersionHash>,
+    ) -> Result<Vec<(RuleId, VersionHash, String)>, StoreError> {
+        let pinned =
+            self.database.read(|mut session| Box::pin(async move { rule_version::pinned(&mut session).await }));
+        Ok(pinned.await?.into_iter().filter(|(_, version, _)| !known.contains(version)).collect())
+    }
+}
+
+impl<D: Database> State<D> {
+    async fn decide(&self, ids: &[DeliveryId], now: Timestamp, discarded: bool) -> Result<u64, StoreError> {
+        let ids: Arc<[[u8; 16]]> = ids.iter().map(|id| id.0).collect();
+        let decided = self.database.write(move |mut session| {
+            let ids = Arc::clone(&ids);
+            Box::pin(async move { outbox::decide(&mut session, &ids, now.as_microsecond(), discarded).await })
+        });
+        let count = decided.await?;
+        self.floor.reset();
+        Ok(count)
+    }
+}
+
+fn sorted(tokens: &[OutboxToken]) -> Arc<[OutboxToken]> {
+    let mut tokens = tokens.to_vec();
+    tokens.sort_by_key(|token| token.id);
+    tokens.into()
+}
+
+/// What a settlement does to rows, by kind, so that each kind is one statement.
+#[derive(Default)]
+struct Writes<'a> {
+    marks: Vec<&'a Mark>,
+    lines: Vec<Line>,
+    moves: Vec<(i64, i64, i64, i64)>,
+    leaves: Vec<(i64, i64, Option<i64>, bool)>,
+    gone: Vec<i64>,
+    ends: Vec<(i64, EndReason, i64)>,
+    freed: Vec<([u8; 16], i64)>,
+    holds: Vec<(i64, &'a str)>,
+    saved: Vec<(i64, String)>,
+}
+
+/// Returns what was lost, and the earliest instant at which something became due.
+async fn settle(
+    session: &mut Session<'_>,
+    settlement: &Settlement,
+    length: i64,
+) -> Result<(Settled, Option<i64>), StoreError> {
+    let tokens = settlement.marks.iter().map(|m| m.token).chain(settlement.completions.iter().map(|c| c.token));
+    let ids: std::collections::BTreeSet<i64> = tokens.map(|token| token.id).collect();
+    let rows = outbox::lock(session, ids.into_iter()).await?;
+    let rows: HashMap<i64, &outbox::Standing> = rows.iter().map(|row| (row.id, row)).collect();
+    let (writes, settled) = sort_out(settlement, &rows)?;
+    outbox::mark(session, &writes.marks, length).await?;
+    attempt::append(session, &writes.lines).await?;
+    enrollment::save(session, &writes.saved).await?;
+    outbox::advance(session, &writes.moves).await?;
+    outbox::leave(session, &writes.leaves).await?;
+    outbox::delete(session, &writes.gone).await?;
+    enrollment::end(session, &writes.ends).await?;
+    enrollment::hold(session, &writes.holds).await?;
+    let mut earliest = writes.moves.iter().map(|m| m.2).chain(writes.leaves.iter().filter_map(|l| l.2)).min();
+    if !writes.freed.is_empty() && outbox::start_queued(session, &writes.freed).await? {
+        earliest = Some(i64::MIN);
+    }
+    Ok((settled, earliest))
+}
+
+fn sort_out<'a>(
+    settlement: &'a Settlement,
+    rows: &HashMap<i64, &outbox::Standing>,
+) -> Result<(Writes<'a>, Settled), StoreError> {
+    let (mut writes, mut settled) = (Writes::default(), Settled::default());
+    let find = |token: OutboxToken| rows.get(&token.id).filter(|row| row.epoch == token.epoch);
+    for mark in &settlement.marks {
+        match find(mark.token) {
+            Some(row) if row.state == state::CLAIMED && !row.ended => writes.marks.push(mark),
+            _ => settled.lost.push(mark.token),
+        }
+    }
+    for completion in &settlement.completions {
+        match find(completion.token) {
+            Some(row) if [state::CLAIMED, state::SENDING, state::UNKNOWN].contains(&row.state) => {
+                writes.complete(row, completion)?;
+            }
+            _ => settled.lost.push(completion.token),
+        }
+    }
+    Ok((writes, settled))
+}
+
+impl<'a> Writes<'a> {
+    fn complete(&mut self, row: &outbox::Standing, completion: &'a Completion) -> Result<(), StoreError> {
+        let id = row.id;
+        self.lines.extend(completion.attempt.iter().map(|attempt| Line::of(id, attempt)));
+        if let Some((name, value)) = &completion.saved {
+            self.saved.push((id, with(row.saved.as_deref(), name, value)?));
+        }
+        // A record that was cancelled while its message was on the way goes no further.
+        if row.ended {
+            self.gone.push(id);
+            return Ok(());
+        }
+        let tried = completion.attempt.is_some();
+        match &completion.then {
+            Then::Advance { node, due_at, planned_at } => {
+                self.moves.push((id, *node as i64, due_at.as_microsecond(), planned_at.as_microsecond()));
+            }
+            Then::End { reason, at } => {
+                self.gone.push(id);
+                self.ends.push((id, *reason, at.as_microsecond()));
+                self.freed.push((row.track, at.as_microsecond()));
+            }
+            Then::Again { due_at, counts } => {
+                self.leaves.push((id, state::DUE, Some(due_at.as_microsecond()), *counts));
+            }
+            Then::Park { state } => self.leaves.push((id, delivery_code(*state), None, tried)),
+            Then::Hold { reason } => {
+                self.leaves.push((id, state::HELD, None, false));
+                self.holds.push((id, reason));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn with(saved: Option<&str>, name: &str, value: &serde_json::Value) -> Result<String, StoreError> {
+    let mut all: serde_json::Map<String, serde_json::Value> = saved
+        .map_or_else(|| Ok(serde_json::Map::new()), serde_json::from_str)
+        .map_err(|error| StoreError::Broken(format!("the answers kept for an enrollment can't be read: {error}")))?;
+    all.insert(name.to_owned(), value.clone());
+    Ok(serde_json::Value::Object(all).to_string())
+}
+
+async fn rescue(session: &mut Session<'_>, owner: &Owner, now: Timestamp) -> Result<(Rescued, usize), StoreError> {
+    let orphans = outbox::orphans(session, owner, RESCUE_CHUNK).await?;
+    let (mut rescued, mut gone, mut leaves) = (Rescued::default(), Vec::new(), Vec::new());
+    for orphan in &orphans {
+        let next = match orphan {
+            outbox::Orphan { ended: true, .. } => {
+                gone.push(orphan.id);
+                continue;
+            }
+            outbox::Orphan { sending: false, .. } => {
+                rescued.requeued += 1;
+                DeliveryState::Due
+            }
+            outbox::Orphan { repeatable: true, .. } => {
+                rescued.repeated += 1;
+                DeliveryState::Due
+            }
+            _ => {
+                rescued.unknown += 1;
+                DeliveryState::Unknown
+            }
+        };
+        // A try that was begun counts, so that a message which kills its process is not sent for ever.
+        leaves.push((orphan.id, delivery_code(next), None, orphan.sending));
+    }
+    let begun = orphans.iter().filter(|orphan| orphan.sending);
+    let lines: Vec<_> = begun.filter_map(|orphan| Line::cut_short(orphan, now)).collect();
+    attempt::append(session, &lines).await?;
+    outbox::leave(session, &leaves).await?;
+    outbox::delete(session, &gone).await?;
+    Ok((rescued, orphans.len()))
+}

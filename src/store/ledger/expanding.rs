@@ -1,0 +1,70 @@
+//! Turns the staged matches of decided sweeps into enrollments, batch after batch; and forgets those of
+//! sweeps that were never closed.
+
+use super::entering::{cancel, settle_places};
+use super::placing::{Arrival, Place};
+use crate::engine::port::{Lease, StoreError};
+use crate::model::EndReason;
+use crate::store::sql::Session;
+use crate::store::table::enrollment::Staged;
+use crate::store::table::{end_reason, enrollment, ledger, outbox, outbox_state, rule_state, sweep, sweep_state};
+
+/// One batch of the oldest decided sweep; `None` when no sweep is decided, 0 when one was finished.
+pub async fn expand(session: &mut Session<'_>, limit: usize) -> Result<Option<usize>, StoreError> {
+    let Some((id, rule, state)) = sweep::next_decided(session).await? else { return Ok(None) };
+    rule_state::lock(session, rule).await?;
+    let staged = enrollment::staged(session, id, limit).await?;
+    if state == sweep_state::DROPPED {
+        let dropped: Vec<_> = staged.iter().map(|s| (s.id, EndReason::Cancelled, s.entered_at)).collect();
+        enrollment::end(session, &dropped).await?;
+    } else {
+        enter(session, rule, &staged).await?;
+    }
+    if staged.len() < limit {
+        sweep::set_state(session, id, sweep_state::DONE, None, None).await?;
+    }
+    Ok(Some(staged.len()))
+}
+
+async fn enter(session: &mut Session<'_>, rule_state: i64, staged: &[Staged]) -> Result<(), StoreError> {
+    let arrivals: Vec<_> = staged.iter().map(arrival).collect::<Result<_, _>>()?;
+    let placement = settle_places(session, &arrivals).await?;
+    cancel(session, placement.replaced.iter().map(|(id, by)| (*id, staged[*by].entered_at))).await?;
+    let (mut active, mut ended, mut nothing, mut steps) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (row, place) in staged.iter().zip(&placement.places) {
+        match (place, row.first) {
+            (Place::Nothing, _) => nothing.push(row.id),
+            (Place::Ended(reason), _) => ended.push((row.id, *reason, row.entered_at)),
+            (_, None) => ended.push((row.id, EndReason::Completed, row.entered_at)),
+            (place, Some((node, due_at))) => {
+                active.push(row.id);
+                let state = if *place == Place::Queued { outbox_state::QUEUED } else { outbox_state::DUE };
+                let (id, version, planned_at) = (row.id, row.version, row.planned_at);
+                steps.push(outbox::Draft { id, version, node, state, due_at, planned_at });
+            }
+        }
+    }
+    enrollment::activate(session, &active).await?;
+    enrollment::end(session, &ended).await?;
+    enrollment::delete(session, &nothing).await?;
+    outbox::insert(session, rule_state, &steps).await
+}
+
+fn arrival(staged: &Staged) -> Result<Arrival, StoreError> {
+    let over = staged.ended.as_deref().map(end_reason).transpose()?;
+    Ok(Arrival { track: staged.track, rematch: staged.rematch, over })
+}
+
+/// One batch of what sweeps of this rule left open; false when nothing is left. They may be staged again,
+/// so the ledger forgets them.
+pub async fn forget_open(session: &mut Session<'_>, lease: &Lease, limit: usize) -> Result<bool, StoreError> {
+    let rule = rule_state::check(session, lease).await?;
+    let Some(id) = sweep::left_open(session, rule).await?.into_iter().next() else { return Ok(false) };
+    let staged = enrollment::staged(session, id, limit).await?;
+    ledger::forget(session, &staged.iter().map(|s| s.match_id).collect::<Vec<_>>()).await?;
+    enrollment::delete(session, &staged.iter().map(|s| s.id).collect::<Vec<_>>()).await?;
+    if staged.len() < limit {
+        sweep::delete(session, id).await?;
+    }
+    Ok(true)
+}

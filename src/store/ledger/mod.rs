@@ -1,0 +1,250 @@
+//! Sweeps: whose turn it is, what they enter, and how far they have looked.
+
+mod entering;
+mod expanding;
+mod novelty;
+mod placing;
+
+use super::database::Database;
+use super::sql::Session;
+use super::state::State;
+use super::table::{miss, rule_state, sweep, sweep_state};
+use crate::engine::port::{
+    Candidate, Lease, Ledger, Miss, NewMatch, Owner, Progress, Standing, StoreError, SweepCommit, SweepCount, SweepId,
+    Verdict,
+};
+use crate::model::{Lane, RuleId, Tenant};
+use async_trait::async_trait;
+use entering::fresh;
+use jiff::Timestamp;
+use novelty::{Probe, new_ones};
+use std::sync::Arc;
+
+/// Rows in one transaction of work that may be split. SQLite's single writer is then busy for some 25 ms.
+const CHUNK: usize = 1_000;
+
+#[async_trait]
+impl<D: Database> Ledger for State<D> {
+    async fn begin_sweep(
+        &self,
+        rule: &RuleId,
+        lane: Lane,
+        tenant: &Tenant,
+        owner: &Owner,
+    ) -> Result<Option<Lease>, StoreError> {
+        let (of, owner, length) = (Arc::new((rule.clone(), tenant.clone())), owner.clone(), self.lease_micros());
+        let taken = self.database.write(move |mut session| {
+            let (of, owner) = (Arc::clone(&of), owner.clone());
+            Box::pin(async move { rule_state::take(&mut session, (&of.0, lane, &of.1), &owner, length).await })
+        });
+        let Some(lease) = taken.await? else { return Ok(None) };
+        let mut more = true;
+        while more {
+            let of = lease.clone();
+            let forgotten = self.database.write(move |mut session| {
+                let of = of.clone();
+                Box::pin(async move { expanding::forget_open(&mut session, &of, CHUNK).await })
+            });
+            more = forgotten.await?;
+        }
+        Ok(Some(lease))
+    }
+
+    async fn standings(&self, lease: &Lease, candidates: &[Candidate]) -> Result<Vec<Standing>, StoreError> {
+        let of = Arc::new((lease.clone(), candidates.to_vec()));
+        let standings = self.database.read(move |mut session| {
+            let of = Arc::clone(&of);
+            Box::pin(async move { standings(&mut session, &of.0, &of.1).await })
+        });
+        standings.await
+    }
+
+    async fn commit_sweep(&self, lease: &Lease, commit: &SweepCommit) -> Result<SweepCount, StoreError> {
+        let of = Arc::new((lease.clone(), commit.clone()));
+        let committed = self.database.write(move |mut session| {
+            let of = Arc::clone(&of);
+            Box::pin(async move { commit_small(&mut session, &of.0, &of.1).await })
+        });
+        let count = committed.await?;
+        self.floor.reset();
+        Ok(count)
+    }
+
+    async fn stage(
+        &self,
+        lease: &Lease,
+        sweep: &SweepId,
+        matches: &[NewMatch],
+        misses: &[Miss],
+    ) -> Result<SweepCount, StoreError> {
+        let (of, length) = (Arc::new((lease.clone(), sweep.clone())), self.lease_micros());
+        let mut total = SweepCount::default();
+        // Nobody sees staged rows, so they needn't be written at once.
+        let parts = matches.len().div_ceil(CHUNK).max(misses.len().div_ceil(CHUNK)).max(1);
+        for part in 0..parts {
+            let matches = matches.chunks(CHUNK).nth(part).unwrap_or_default();
+            let misses = misses.chunks(CHUNK).nth(part).unwrap_or_default();
+            let (of, rows) = (Arc::clone(&of), Arc::new((matches.to_vec(), misses.to_vec())));
+            let staged = self.database.write(move |mut session| {
+                let (of, rows) = (Arc::clone(&of), Arc::clone(&rows));
+                Box::pin(async move { stage(&mut session, (&of.0, &of.1), &rows.0, &rows.1, length).await })
+            });
+            let count = staged.await?;
+            total.entered += count.entered;
+            total.known += count.known;
+        }
+        Ok(total)
+    }
+
+    async fn close_sweep(
+        &self,
+        lease: &Lease,
+        sweep: &SweepId,
+        verdict: &Verdict,
+        progress: &Progress,
+    ) -> Result<(), StoreError> {
+        let of = Arc::new((lease.clone(), sweep.clone(), verdict.clone(), progress.clone()));
+        let closed = self.database.write(move |mut session| {
+            let of = Arc::clone(&of);
+            Box::pin(async move {
+                let rule = rule_state::check(&mut session, &of.0).await?;
+                close(&mut session, rule, &of.1, &of.2, &of.3).await
+            })
+        });
+        closed.await
+    }
+
+    async fn expand(&self, limit: usize) -> Result<usize, StoreError> {
+        let limit = limit.clamp(1, CHUNK);
+        loop {
+            let expanded = self
+                .database
+                .write(move |mut session| Box::pin(async move { expanding::expand(&mut session, limit).await }));
+            match expanded.await? {
+                None => return Ok(0),
+                Some(0) => {}
+                Some(count) => {
+                    self.floor.reset();
+                    return Ok(count);
+                }
+            }
+        }
+    }
+
+    async fn decide_held(&self, sweep: &SweepId, release: bool, now: Timestamp) -> Result<u64, StoreError> {
+        let sweep = sweep.clone();
+        let decided = self.database.write(move |mut session| {
+            let sweep = sweep.clone();
+            Box::pin(async move { decide(&mut session, &sweep, release, now).await })
+        });
+        decided.await
+    }
+
+    async fn matched_since(
+        &self,
+        rule: &RuleId,
+        lane: Lane,
+        tenant: &Tenant,
+        since: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let of = Arc::new((rule.clone(), tenant.clone()));
+        let counted = self.database.read(move |mut session| {
+            let of = Arc::clone(&of);
+            Box::pin(async move { sweep::acting_since(&mut session, (&of.0, lane, &of.1), since).await })
+        });
+        counted.await
+    }
+}
+
+async fn standings(
+    session: &mut Session<'_>,
+    lease: &Lease,
+    candidates: &[Candidate],
+) -> Result<Vec<Standing>, StoreError> {
+    let rule = rule_state::check_read(session, lease).await?;
+    let probes: Vec<Probe<'_>> = candidates.iter().map(Probe::from).collect();
+    let new = new_ones(session, &probes).await?;
+    let asked = candidates.iter().enumerate().filter(|(n, _)| new[*n]);
+    let mut reasons = miss::reasons(session, rule, asked.map(|(n, c)| (n, &c.entity, &c.key, &c.occasion))).await?;
+    let standing = |(n, new)| match (new, reasons.remove(&n)) {
+        (false, _) => Standing::Known,
+        (true, Some(reason)) => Standing::Missed(reason),
+        (true, None) => Standing::New,
+    };
+    Ok(new.into_iter().enumerate().map(standing).collect())
+}
+
+async fn commit_small(
+    session: &mut Session<'_>,
+    lease: &Lease,
+    commit: &SweepCommit,
+) -> Result<SweepCount, StoreError> {
+    let rule = rule_state::check(session, lease).await?;
+    let fresh = fresh(session, &commit.matches).await?;
+    let tally = fresh.tally(commit.crossed);
+    entering::misses(session, rule, commit).await?;
+    if let Some((name, reason)) = &commit.held {
+        let id = sweep::open(session, name, rule, commit.progress.swept_at).await?;
+        entering::stage(session, lease, rule, id, &fresh).await?;
+        sweep::add(session, id, tally).await?;
+        close(session, rule, name, &Verdict::Held(reason.clone()), &commit.progress).await?;
+        return Ok(fresh.count());
+    }
+    if tally.entered > 0 {
+        entering::enter(session, lease, rule, &fresh).await?;
+        sweep::done(session, rule, tally, commit.progress.swept_at).await?;
+    }
+    rule_state::advance(session, rule, &commit.progress, tally.entered, None).await?;
+    Ok(fresh.count())
+}
+
+async fn stage(
+    session: &mut Session<'_>,
+    (lease, name): (&Lease, &SweepId),
+    matches: &[NewMatch],
+    misses: &[Miss],
+    length: i64,
+) -> Result<SweepCount, StoreError> {
+    let rule = rule_state::check(session, lease).await?;
+    rule_state::extend(session, rule, length).await?;
+    let newest = matches.iter().map(|m| m.matched_at).chain(misses.iter().map(|m| m.crossed_at)).max();
+    let at = newest.unwrap_or(lease.progress.swept_at);
+    let id = sweep::open(session, name, rule, at).await?;
+    let fresh = fresh(session, matches).await?;
+    entering::stage(session, lease, rule, id, &fresh).await?;
+    sweep::add(session, id, fresh.tally((matches.len() + misses.len()) as u64)).await?;
+    miss::store(session, rule, misses, at).await?;
+    Ok(fresh.count())
+}
+
+async fn close(
+    session: &mut Session<'_>,
+    rule: i64,
+    name: &SweepId,
+    verdict: &Verdict,
+    progress: &Progress,
+) -> Result<(), StoreError> {
+    let (state, held) = match verdict {
+        Verdict::Released => (sweep_state::RELEASED, None),
+        Verdict::Held(reason) => (sweep_state::HELD, Some(reason.as_str())),
+    };
+    // A sweep that staged nothing has no row, and only moves the watermark.
+    let staged = sweep::find(session, name, sweep_state::OPEN).await?;
+    if let Some((id, _, _)) = staged {
+        sweep::set_state(session, id, state, held, Some(progress.swept_at)).await?;
+    }
+    let entered = staged.map_or(0, |(_, _, entered)| entered);
+    let released = if held.is_none() { entered } else { 0 };
+    rule_state::advance(session, rule, progress, released, held).await
+}
+
+async fn decide(session: &mut Session<'_>, name: &SweepId, release: bool, now: Timestamp) -> Result<u64, StoreError> {
+    let Some((id, rule, entered)) = sweep::find(session, name, sweep_state::HELD).await? else { return Ok(0) };
+    let state = if release { sweep_state::RELEASED } else { sweep_state::DROPPED };
+    sweep::set_state(session, id, state, None, Some(now)).await?;
+    if !release {
+        sweep::clear(session, id).await?;
+    }
+    rule_state::unhold(session, rule, if release { entered } else { 0 }).await?;
+    Ok(entered)
+}

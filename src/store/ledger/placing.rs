@@ -1,0 +1,120 @@
+//! What a new match does when its record is still in a sequence of the same rule.
+
+use crate::engine::port::Rematch;
+use crate::model::EndReason;
+use std::collections::HashMap;
+
+/// A new match, as far as its place is concerned.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrival {
+    pub track: [u8; 16],
+    pub rematch: Rematch,
+    /// Set where it starts nothing: it is skipped, or its rule has no steps.
+    pub over: Option<EndReason>,
+}
+
+/// What becomes of an arrival.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    Running,
+    Queued,
+    Ended(EndReason),
+    /// Only the ledger knows of it.
+    Nothing,
+}
+
+/// Where arrivals go, in order, and which enrollments they replace.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Placement {
+    pub places: Vec<Place>,
+    /// The enrollment and the arrival that replaces it.
+    pub replaced: Vec<(i64, usize)>,
+}
+
+#[derive(Clone, Copy)]
+enum Under {
+    Existing(i64),
+    Arrived(usize),
+}
+
+/// `running` are the enrollments under way, (track, id).
+pub fn place(arrivals: &[Arrival], running: &[([u8; 16], i64)]) -> Placement {
+    let mut under: HashMap<[u8; 16], Vec<Under>> = HashMap::new();
+    for (track, id) in running {
+        under.entry(*track).or_default().push(Under::Existing(*id));
+    }
+    let mut placement = Placement::default();
+    for (index, arrival) in arrivals.iter().enumerate() {
+        let place = place_one(index, arrival, &mut under, &mut placement);
+        placement.places.push(place);
+    }
+    placement
+}
+
+fn place_one(
+    index: usize,
+    arrival: &Arrival,
+    under: &mut HashMap<[u8; 16], Vec<Under>>,
+    placement: &mut Placement,
+) -> Place {
+    if let Some(reason) = arrival.over {
+        return Place::Ended(reason);
+    }
+    let there = under.entry(arrival.track).or_default();
+    let place = match arrival.rematch {
+        _ if there.is_empty() => Place::Running,
+        Rematch::Parallel => Place::Running,
+        Rematch::Ignore => return Place::Nothing,
+        Rematch::Queue => Place::Queued,
+        Rematch::Restart => {
+            for replaced in there.drain(..) {
+                match replaced {
+                    Under::Existing(id) => placement.replaced.push((id, index)),
+                    Under::Arrived(earlier) => placement.places[earlier] = Place::Ended(EndReason::Cancelled),
+                }
+            }
+            Place::Running
+        }
+    };
+    there.push(Under::Arrived(index));
+    place
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: [u8; 16] = [1; 16];
+    const B: [u8; 16] = [2; 16];
+
+    fn places(rematch: Rematch, running: &[([u8; 16], i64)]) -> Placement {
+        place(&[A, A, B].map(|track| Arrival { track, rematch, over: None }), running)
+    }
+
+    #[test]
+    fn the_first_of_a_record_runs_and_the_second_obeys_its_rule() {
+        use Place::{Ended, Nothing, Queued, Running};
+        assert_eq!(places(Rematch::Ignore, &[]).places, [Running, Nothing, Running]);
+        assert_eq!(places(Rematch::Queue, &[]).places, [Running, Queued, Running]);
+        assert_eq!(places(Rematch::Parallel, &[]).places, [Running, Running, Running]);
+        assert_eq!(places(Rematch::Restart, &[]).places, [Ended(EndReason::Cancelled), Running, Running]);
+    }
+
+    #[test]
+    fn what_already_runs_counts_too() {
+        use Place::{Ended, Nothing, Queued, Running};
+        let running = [(A, 7), (A, 8)];
+        assert_eq!(places(Rematch::Ignore, &running).places, [Nothing, Nothing, Running]);
+        assert_eq!(places(Rematch::Queue, &running).places, [Queued, Queued, Running]);
+        let restarted = places(Rematch::Restart, &running);
+        assert_eq!(restarted.places, [Ended(EndReason::Cancelled), Running, Running]);
+        assert_eq!(restarted.replaced, [(7, 0), (8, 0)]);
+    }
+
+    #[test]
+    fn a_match_that_starts_nothing_replaces_nothing() {
+        let skipped = Arrival { track: A, rematch: Rematch::Restart, over: Some(EndReason::Late) };
+        let placement = place(&[skipped], &[(A, 7)]);
+        assert_eq!(placement, Placement { places: vec![Place::Ended(EndReason::Late)], replaced: vec![] });
+    }
+}

@@ -1,0 +1,145 @@
+//! The state in PostgreSQL, shared by several nodes.
+//!
+//! It works behind a pooler that gives each transaction another session: no advisory locks, no NOTIFY, no
+//! named statements, no session settings. Rows are locked in key order; what still meets a deadlock or a
+//! serialization failure runs again.
+
+use super::database::Database;
+use super::migration::{self, Steps};
+use super::sql::{Dialect, Session, failure, is_conflict};
+use super::state::State;
+use crate::engine::port::StoreError;
+use crate::model::InstanceSecret;
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{PgConnection, Row};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+const STEPS: Steps = &[include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/postgres/0001_state.sql"))];
+
+const CONNECTIONS: u32 = 8;
+
+/// How often a transaction that met a conflict runs before it is given up.
+const TRIES: u32 = 6;
+
+/// The state in a PostgreSQL database.
+pub type PostgresStore = State<Postgres>;
+
+/// A pool of connections to it.
+#[derive(Debug)]
+pub struct Postgres {
+    pool: PgPool,
+}
+
+impl PostgresStore {
+    /// Connects and brings the schema up to date.
+    pub async fn open(url: &str, now: Timestamp) -> Result<Self, StoreError> {
+        let options: PgConnectOptions = url
+            .parse()
+            .map_err(|error: sqlx::Error| StoreError::Broken(format!("the state's address can't be read: {error}")))?;
+        // Poolers refuse the start-up parameter that sqlx sends for floats, and we keep none.
+        let options = options.extra_float_digits(None).statement_cache_capacity(0).application_name("nudged");
+        let pool = PgPoolOptions::new()
+            .max_connections(CONNECTIONS)
+            .acquire_timeout(Duration::from_secs(10))
+            .connect_with(options)
+            .await
+            .map_err(|error| failure(&error))?;
+        let secret = migrate(&pool, STEPS, now).await?;
+        Ok(Self::new(Postgres { pool }, secret, Dialect::Postgres))
+    }
+
+    pub async fn close(self) {
+        self.database.pool.close().await;
+    }
+}
+
+/// Two nodes may start at once: the slower finds the tables made by the other and looks again.
+async fn migrate(pool: &PgPool, steps: Steps, now: Timestamp) -> Result<InstanceSecret, StoreError> {
+    let mut tried = 0;
+    loop {
+        tried += 1;
+        match migrate_once(pool, steps, now).await {
+            Err(Migration::Database(error)) if tried < TRIES && made_meanwhile(&error) => {}
+            Err(Migration::Database(error)) => return Err(failure(&error)),
+            Err(Migration::Refused(error)) => return Err(error),
+            Ok(secret) => return Ok(secret),
+        }
+    }
+}
+
+enum Migration {
+    Database(sqlx::Error),
+    Refused(StoreError),
+}
+
+fn made_meanwhile(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    // Unique violation in the catalog, duplicate table, duplicate object; or a conflict.
+    is_conflict(error) || code.is_some_and(|code| matches!(&*code, "23505" | "42P07" | "42710"))
+}
+
+async fn migrate_once(pool: &PgPool, steps: Steps, now: Timestamp) -> Result<InstanceSecret, Migration> {
+    let mut transaction = pool.begin().await.map_err(Migration::Database)?;
+    let found = schema(&mut transaction).await.map_err(Migration::Database)?;
+    for step in migration::pending(found, steps).map_err(Migration::Refused)? {
+        sqlx::raw_sql(*step).execute(&mut *transaction).await.map_err(Migration::Database)?;
+    }
+    let conflict = AtomicBool::new(false);
+    let session = &mut Session::postgres(&mut transaction, &conflict);
+    let secret = migration::finish(session, steps, now).await.map_err(Migration::Refused)?;
+    transaction.commit().await.map_err(Migration::Database)?;
+    Ok(secret)
+}
+
+async fn schema(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
+    let made = sqlx::query("SELECT to_regclass('meta') IS NOT NULL").persistent(false);
+    if !made.fetch_one(&mut *connection).await?.try_get::<bool, _>(0)? {
+        return Ok(0);
+    }
+    let row = sqlx::query("SELECT schema FROM meta FOR UPDATE").persistent(false).fetch_optional(connection).await?;
+    row.map_or(Ok(0), |row| row.try_get(0))
+}
+
+impl Postgres {
+    async fn once<T, F>(&self, work: &F) -> Result<T, (StoreError, bool)>
+    where
+        F: for<'c> Fn(Session<'c>) -> BoxFuture<'c, Result<T, StoreError>> + Send + Sync,
+    {
+        let outside = |error: sqlx::Error| (failure(&error), is_conflict(&error));
+        let conflict = AtomicBool::new(false);
+        let mut transaction = self.pool.begin().await.map_err(outside)?;
+        let answer = work(Session::postgres(&mut transaction, &conflict)).await;
+        let answer = answer.map_err(|error| (error, conflict.load(Ordering::Relaxed)))?;
+        transaction.commit().await.map_err(outside)?;
+        Ok(answer)
+    }
+}
+
+impl Database for Postgres {
+    async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> Fn(Session<'c>) -> BoxFuture<'c, Result<T, StoreError>> + Send + Sync + 'static,
+    {
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            match self.once(&work).await {
+                Err((_, true)) if tried < TRIES => {}
+                Err((error, _)) => return Err(error),
+                Ok(answer) => return Ok(answer),
+            }
+        }
+    }
+
+    async fn read<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> Fn(Session<'c>) -> BoxFuture<'c, Result<T, StoreError>> + Send + Sync + 'static,
+    {
+        self.write(work).await
+    }
+}

@@ -1,0 +1,293 @@
+//! `outbox`: where each enrollment under way stands, and who works on it. A row moves from step to step.
+
+use crate::engine::port::{Claimed, Mark, OutboxToken, Owner, StoreError};
+use crate::model::{MatchId, RecordId};
+use crate::store::sql::{Batch, Row, Session, params};
+use crate::store::table::lane;
+use std::borrow::Cow;
+
+/// A new row.
+pub struct Draft {
+    pub id: i64,
+    pub version: i64,
+    pub node: i64,
+    pub state: i64,
+    pub due_at: i64,
+    pub planned_at: i64,
+}
+
+pub async fn insert(session: &mut Session<'_>, rule_state: i64, drafts: &[Draft]) -> Result<(), StoreError> {
+    let batch = Batch::new()
+        .ints("id", drafts.iter().map(|d| d.id))
+        .ints("version", drafts.iter().map(|d| d.version))
+        .ints("node", drafts.iter().map(|d| d.node))
+        .ints("state", drafts.iter().map(|d| d.state))
+        .ints("due_at", drafts.iter().map(|d| d.due_at))
+        .ints("planned_at", drafts.iter().map(|d| d.planned_at));
+    let sql = "INSERT INTO outbox (id, rule_state, version, node, state, due_at, planned_at)
+               SELECT b.id, $1, b.version, b.node, b.state, b.due_at, b.planned_at FROM {batch}";
+    session.run_batch(sql, params![rule_state], &batch).await?;
+    Ok(())
+}
+
+/// Due rows with what is needed to run them, locked and passed over where another node has them.
+pub async fn due(session: &mut Session<'_>, now: i64, floor: i64, limit: usize) -> Result<Vec<Claimed>, StoreError> {
+    let rows = session
+        .rows(
+            "SELECT o.id, o.epoch, e.match_id, r.rule, r.lane, v.hash, r.tenant, e.entity, e.key, e.occasion,
+                    e.occasion_at, e.occasion_data, e.entered_at, e.entry, o.node, o.iteration, o.attempts, o.due_at,
+                    o.planned_at, e.saved, o.discarded
+             FROM (SELECT q.id, q.epoch, q.rule_state, q.version, q.node, q.iteration, q.attempts, q.due_at,
+                          q.planned_at, q.discarded
+                   FROM outbox q
+                   WHERE q.state = 0 AND q.due_at <= $1 AND q.due_at >= $2
+                     AND q.rule_state NOT IN (SELECT id FROM rule_state WHERE paused = 1)
+                   ORDER BY q.due_at, q.id LIMIT $3 {lock q skipping}) o
+             CROSS JOIN enrollment e CROSS JOIN rule_state r CROSS JOIN rule_version v
+             WHERE e.id = o.id AND r.id = o.rule_state AND v.id = o.version
+             ORDER BY o.due_at, o.id",
+            params![now, floor, limit],
+        )
+        .await?;
+    rows.into_iter().map(claimed).collect()
+}
+
+fn claimed(mut row: Row) -> Result<Claimed, StoreError> {
+    Ok(Claimed {
+        token: OutboxToken { id: row.int(0)?, epoch: row.int(1)? + 1 },
+        match_id: MatchId(row.id(2)?),
+        rule: row.text(3)?.as_str().into(),
+        lane: lane(&row.text(4)?)?,
+        version: row.text(5)?.as_str().into(),
+        record: RecordId {
+            tenant: row.text(6)?.as_str().into(),
+            entity: row.text(7)?.as_str().into(),
+            key: row.text(8)?.as_str().into(),
+        },
+        occasion: row.text(9)?.as_str().into(),
+        occasion_at: row.opt_instant(10)?,
+        occasion_data: row.json(11)?,
+        entered_at: row.instant(12)?,
+        entry: row.count(13)? as usize,
+        node: row.count(14)? as usize,
+        iteration: row.count(15)? as u32,
+        attempts: row.count(16)? as u32,
+        due_at: row.instant(17)?,
+        planned_at: row.instant(18)?,
+        saved: row.json(19)?,
+        discarded: row.int(20)? != 0,
+    })
+}
+
+/// Leases rows that [`due`] locked.
+pub async fn lease(session: &mut Session<'_>, ids: &[i64], owner: &Owner, lease: i64) -> Result<(), StoreError> {
+    let batch = Batch::new().ints("id", ids.iter().copied());
+    let sql = "UPDATE outbox SET state = 1, owner = $1, epoch = epoch + 1, lease_until = {clock} + $2
+               FROM {batch} WHERE outbox.id = b.id";
+    session.run_batch(sql, params![owner.0.as_str(), lease], &batch).await?;
+    Ok(())
+}
+
+/// A row as [`lock`] found it.
+pub struct Standing {
+    pub id: i64,
+    pub epoch: i64,
+    pub state: i64,
+    pub ended: bool,
+    pub track: [u8; 16],
+    pub saved: Option<String>,
+}
+
+/// Locks rows in key order.
+pub async fn lock(session: &mut Session<'_>, ids: impl Iterator<Item = i64>) -> Result<Vec<Standing>, StoreError> {
+    let batch = Batch::new().ints("id", ids);
+    let rows = session
+        .rows_batch(
+            "SELECT o.id, o.epoch, o.state, e.state, e.track, e.saved
+             FROM {batch} CROSS JOIN outbox o CROSS JOIN enrollment e
+             WHERE o.id = b.id AND e.id = o.id ORDER BY o.id {lock o}",
+            &[],
+            &batch,
+        )
+        .await?;
+    let read = |mut row: Row| {
+        Ok(Standing {
+            id: row.int(0)?,
+            epoch: row.int(1)?,
+            state: row.int(2)?,
+            ended: row.int(3)? == super::enrollment_state::ENDED,
+            track: row.id(4)?,
+            saved: row.opt_text(5)?,
+        })
+    };
+    rows.into_iter().map(read).collect()
+}
+
+pub async fn mark(session: &mut Session<'_>, marks: &[&Mark], lease: i64) -> Result<(), StoreError> {
+    let batch = Batch::new()
+        .ints("id", marks.iter().map(|m| m.token.id))
+        .ids("delivery", marks.iter().map(|m| &m.delivery.0))
+        .texts("step", marks.iter().map(|m| m.step.as_str()))
+        .texts("kind", marks.iter().map(|m| m.kind))
+        .ints("repeatable", marks.iter().map(|m| i64::from(m.repeatable)));
+    let sql = "UPDATE outbox SET state = 2, delivery = b.delivery, step = b.step, kind = b.kind,
+                      repeatable = b.repeatable, lease_until = {clock} + $1
+               FROM {batch} WHERE outbox.id = b.id";
+    session.run_batch(sql, params![lease], &batch).await?;
+    Ok(())
+}
+
+/// Moves rows to their next node: (id, node, due, planned).
+pub async fn advance(session: &mut Session<'_>, moves: &[(i64, i64, i64, i64)]) -> Result<(), StoreError> {
+    let batch = Batch::new()
+        .ints("id", moves.iter().map(|m| m.0))
+        .ints("node", moves.iter().map(|m| m.1))
+        .ints("due_at", moves.iter().map(|m| m.2))
+        .ints("planned_at", moves.iter().map(|m| m.3));
+    // Going back to an earlier node starts another round, whose deliveries are new ones.
+    let sql = "UPDATE outbox SET node = b.node,
+                      iteration = iteration + CASE WHEN b.node <= outbox.node THEN 1 ELSE 0 END,
+                      due_at = b.due_at, planned_at = b.planned_at, state = 0, attempts = 0, owner = NULL,
+                      lease_until = 0, delivery = NULL, step = NULL, kind = NULL, repeatable = 0, discarded = 0
+               FROM {batch} WHERE outbox.id = b.id";
+    session.run_batch(sql, &[], &batch).await?;
+    Ok(())
+}
+
+/// Takes rows off their owner: (id, state, due or `None` for as before, whether the try counts).
+pub async fn leave(session: &mut Session<'_>, leaves: &[(i64, i64, Option<i64>, bool)]) -> Result<(), StoreError> {
+    let batch = Batch::new()
+        .ints("id", leaves.iter().map(|l| l.0))
+        .ints("state", leaves.iter().map(|l| l.1))
+        .ints("due_at", leaves.iter().map(|l| l.2))
+        .ints("tries", leaves.iter().map(|l| i64::from(l.3)));
+    let sql = "UPDATE outbox SET state = b.state, due_at = COALESCE(b.due_at, outbox.due_at),
+                      attempts = attempts + b.tries, owner = NULL, lease_until = 0
+               FROM {batch} WHERE outbox.id = b.id";
+    session.run_batch(sql, &[], &batch).await?;
+    Ok(())
+}
+
+pub async fn delete(session: &mut Session<'_>, ids: &[i64]) -> Result<(), StoreError> {
+    let batch = Batch::new().ints("id", ids.iter().copied());
+    session.run_batch("DELETE FROM outbox WHERE id IN (SELECT b.id FROM {batch})", &[], &batch).await?;
+    Ok(())
+}
+
+/// Removes rows of cancelled enrollments. One that is being sent stays until its outcome is known.
+pub async fn cancel(session: &mut Session<'_>, ids: &[i64]) -> Result<(), StoreError> {
+    let batch = Batch::new().ints("id", ids.iter().copied());
+    let sql = "DELETE FROM outbox WHERE id IN (SELECT b.id FROM {batch}) AND state <> 2";
+    session.run_batch(sql, &[], &batch).await?;
+    Ok(())
+}
+
+/// Starts the oldest queued enrollment of each track that has nothing else under way: (track, at).
+pub async fn start_queued(session: &mut Session<'_>, freed: &[([u8; 16], i64)]) -> Result<bool, StoreError> {
+    if session.row("SELECT id FROM outbox WHERE state >= 3 AND state = 6 LIMIT 1", &[]).await?.is_none() {
+        return Ok(false);
+    }
+    let batch = Batch::new().ids("track", freed.iter().map(|f| &f.0)).ints("at", freed.iter().map(|f| f.1));
+    let rows = session
+        .rows_batch(
+            "SELECT min(e.id), max(b.at) FROM {batch} CROSS JOIN enrollment e CROSS JOIN outbox o
+             WHERE e.track = b.track AND o.id = e.id AND e.state IN (0, 1) GROUP BY e.track
+             HAVING min(o.state) = 6",
+            &[],
+            &batch,
+        )
+        .await?;
+    let starts: Vec<_> = rows.iter().map(|row| Ok((row.int(0)?, row.int(1)?))).collect::<Result<_, StoreError>>()?;
+    let batch = Batch::new().ints("id", starts.iter().map(|s| s.0)).ints("at", starts.iter().map(|s| s.1));
+    // It is late only from here on.
+    let sql = "UPDATE outbox SET state = 0,
+                      due_at = CASE WHEN b.at > outbox.due_at THEN b.at ELSE outbox.due_at END,
+                      planned_at = CASE WHEN b.at > outbox.planned_at THEN b.at ELSE outbox.planned_at END
+               FROM {batch} WHERE outbox.id = b.id";
+    Ok(session.run_batch(sql, &[], &batch).await? > 0)
+}
+
+/// Gives claimed rows back.
+pub async fn release(session: &mut Session<'_>, tokens: &[OutboxToken]) -> Result<(), StoreError> {
+    let batch = Batch::new().ints("id", tokens.iter().map(|t| t.id)).ints("epoch", tokens.iter().map(|t| t.epoch));
+    let sql = "UPDATE outbox SET state = 0, owner = NULL, lease_until = 0 FROM {batch}
+               WHERE outbox.id = b.id AND outbox.epoch = b.epoch AND outbox.state = 1";
+    session.run_batch(sql, &[], &batch).await?;
+    Ok(())
+}
+
+pub async fn renew(session: &mut Session<'_>, owner: &Owner, lease: i64) -> Result<(), StoreError> {
+    let sql = "UPDATE outbox SET lease_until = {clock} + $2 WHERE owner = $1 AND state IN (1, 2)";
+    session.run(sql, params![owner.0.as_str(), lease]).await?;
+    Ok(())
+}
+
+/// A leased row whose owner is gone.
+pub struct Orphan {
+    pub id: i64,
+    pub sending: bool,
+    pub repeatable: bool,
+    pub ended: bool,
+    pub attempts: i64,
+    pub delivery: Option<[u8; 16]>,
+    pub step: Option<String>,
+    pub kind: Option<String>,
+}
+
+/// Rows of other owners whose lease has run out; on a store with one owner, of every other owner.
+pub async fn orphans(session: &mut Session<'_>, owner: &Owner, limit: usize) -> Result<Vec<Orphan>, StoreError> {
+    let rows = session
+        .rows(
+            "SELECT o.id, o.state, o.repeatable, e.state, o.attempts, o.delivery, o.step, o.kind
+             FROM outbox o CROSS JOIN enrollment e
+             WHERE o.state IN (1, 2) AND o.owner <> $1 AND (NOT {shared} OR o.lease_until < {clock}) AND e.id = o.id
+             ORDER BY o.id LIMIT $2 {lock o skipping}",
+            params![owner.0.as_str(), limit],
+        )
+        .await?;
+    let read = |mut row: Row| {
+        Ok(Orphan {
+            id: row.int(0)?,
+            sending: row.int(1)? == super::outbox_state::SENDING,
+            repeatable: row.int(2)? != 0,
+            ended: row.int(3)? == super::enrollment_state::ENDED,
+            attempts: row.int(4)?,
+            delivery: row.opt_id(5)?,
+            step: row.opt_text(6)?,
+            kind: row.opt_text(7)?,
+        })
+    };
+    rows.into_iter().map(read).collect()
+}
+
+pub async fn next_due(session: &mut Session<'_>) -> Result<Option<i64>, StoreError> {
+    let sql = "SELECT due_at FROM outbox
+               WHERE state = 0 AND rule_state NOT IN (SELECT id FROM rule_state WHERE paused = 1)
+               ORDER BY due_at, id LIMIT 1";
+    session.row(sql, &[]).await?.map(|row| row.int(0)).transpose()
+}
+
+/// Makes dead and unknown deliveries due, to be tried again or to be skipped.
+pub async fn decide(
+    session: &mut Session<'_>,
+    deliveries: &[[u8; 16]],
+    now: i64,
+    discarded: bool,
+) -> Result<u64, StoreError> {
+    let batch = Batch::new().ids("delivery", deliveries);
+    let sql = "UPDATE outbox SET state = 0, due_at = $1, planned_at = $1, discarded = $2, owner = NULL
+               WHERE state >= 3 AND state IN (3, 4) AND delivery IN (SELECT b.delivery FROM {batch})";
+    session.run_batch(sql, params![now, i64::from(discarded)], &batch).await
+}
+
+/// Up to `limit` held rows become due again; their ids.
+pub async fn free_held(session: &mut Session<'_>, limit: usize) -> Result<Vec<i64>, StoreError> {
+    let sql = "UPDATE outbox SET state = 0 WHERE id IN
+               (SELECT id FROM outbox WHERE state >= 3 AND state = 5 ORDER BY id LIMIT $1) RETURNING id";
+    session.rows(sql, params![limit]).await?.iter().map(|row| row.int(0)).collect()
+}
+
+/// The name of the step of an orphan, for the attempt log.
+pub fn step_name(orphan: &Orphan) -> Cow<'_, str> {
+    orphan.step.as_deref().map_or(Cow::Borrowed("?"), Cow::Borrowed)
+}

@@ -1,0 +1,221 @@
+//! `rule_state`: how far each rule has looked, per lane and tenant, and who is looking.
+
+use crate::engine::port::{Lease, Owner, Progress, RuleState, RuleStatus, StoreError};
+use crate::model::{Lane, RuleId, Tenant};
+use crate::store::sql::{Batch, Row, Session, params};
+use crate::store::table::lane;
+use jiff::Timestamp;
+
+/// Takes the rule's lease, if nobody else holds it and nothing keeps the rule from running.
+pub async fn take(
+    session: &mut Session<'_>,
+    (rule, of_lane, tenant): (&RuleId, Lane, &Tenant),
+    owner: &Owner,
+    lease: i64,
+) -> Result<Option<Lease>, StoreError> {
+    let row = session
+        .row(
+            "UPDATE rule_state SET epoch = epoch + 1, owner = $4, lease_until = {clock} + $5
+             WHERE rule = $1 AND lane = $2 AND tenant = $3 AND paused = 0 AND removed = 0 AND held IS NULL
+               AND (owner IS NULL OR owner = $4 OR NOT {shared} OR lease_until < {clock})
+             RETURNING epoch, watermark, swept_at, rechecked_at, reconciled_at, baseline",
+            params![rule.as_str(), of_lane.as_str(), tenant.as_str(), owner.0.as_str(), lease],
+        )
+        .await?;
+    let read = |row: Row| {
+        Ok(Lease {
+            rule: rule.clone(),
+            lane: of_lane,
+            tenant: tenant.clone(),
+            epoch: row.int(0)?,
+            progress: progress(&row, 1)?,
+            baseline: row.instant(5)?,
+        })
+    };
+    row.map(read).transpose()
+}
+
+fn progress(row: &Row, first: usize) -> Result<Progress, StoreError> {
+    Ok(Progress {
+        watermark: row.instant(first)?,
+        swept_at: row.instant(first + 1)?,
+        rechecked_at: row.instant(first + 2)?,
+        reconciled_at: row.instant(first + 3)?,
+    })
+}
+
+/// Locks the rule's row if `lease` still holds it, and returns its id.
+pub async fn check(session: &mut Session<'_>, lease: &Lease) -> Result<i64, StoreError> {
+    held_by(session, lease, "{lock r}").await
+}
+
+/// The id of the rule's row if `lease` still holds it.
+pub async fn check_read(session: &mut Session<'_>, lease: &Lease) -> Result<i64, StoreError> {
+    held_by(session, lease, "").await
+}
+
+async fn held_by(session: &mut Session<'_>, lease: &Lease, lock: &str) -> Result<i64, StoreError> {
+    let sql = format!(
+        "SELECT r.id FROM rule_state r WHERE r.rule = $1 AND r.lane = $2 AND r.tenant = $3 AND r.epoch = $4 {lock}"
+    );
+    let params = params![lease.rule.as_str(), lease.lane.as_str(), lease.tenant.as_str(), lease.epoch];
+    let row = session.row(&sql, params).await?;
+    row.map_or_else(|| Err(StoreError::LeaseLost { what: format!("rule {}", lease.rule) }), |row| row.int(0))
+}
+
+/// Locks the rows of rules.
+pub async fn lock(session: &mut Session<'_>, id: i64) -> Result<(), StoreError> {
+    session.rows("SELECT r.id FROM rule_state r WHERE r.id = $1 {lock r}", params![id]).await?;
+    Ok(())
+}
+
+/// Holds on to the lease while a long sweep goes on.
+pub async fn extend(session: &mut Session<'_>, id: i64, lease: i64) -> Result<(), StoreError> {
+    session.run("UPDATE rule_state SET lease_until = {clock} + $2 WHERE id = $1", params![id, lease]).await?;
+    Ok(())
+}
+
+pub async fn renew(session: &mut Session<'_>, owner: &Owner, lease: i64) -> Result<(), StoreError> {
+    session
+        .run("UPDATE rule_state SET lease_until = {clock} + $2 WHERE owner = $1", params![owner.0.as_str(), lease])
+        .await?;
+    Ok(())
+}
+
+/// Ends a sweep: moves the watermark and lets go of the lease.
+pub async fn advance(
+    session: &mut Session<'_>,
+    id: i64,
+    progress: &Progress,
+    entered: u64,
+    held: Option<&str>,
+) -> Result<(), StoreError> {
+    let sql = "UPDATE rule_state SET watermark = $2, swept_at = $3, rechecked_at = $4, reconciled_at = $5,
+                      matches = matches + $6, held = COALESCE($7, held), owner = NULL, lease_until = 0
+               WHERE id = $1";
+    let Progress { watermark, swept_at, rechecked_at, reconciled_at } = *progress;
+    session.run(sql, params![id, watermark, swept_at, rechecked_at, reconciled_at, entered, held]).await?;
+    Ok(())
+}
+
+/// After an operator's decision: the rule runs again unless another of its sweeps is held.
+pub async fn unhold(session: &mut Session<'_>, id: i64, entered: u64) -> Result<(), StoreError> {
+    let sql = "UPDATE rule_state SET matches = matches + $2,
+                      held = (SELECT min(s.reason) FROM sweep s WHERE s.rule_state = rule_state.id AND s.state = 2)
+               WHERE id = $1";
+    session.run(sql, params![id, entered]).await?;
+    Ok(())
+}
+
+pub async fn pause(session: &mut Session<'_>, rule: &RuleId, paused: bool) -> Result<bool, StoreError> {
+    let sql = "UPDATE rule_state SET paused = $2 WHERE rule = $1";
+    Ok(session.run(sql, params![rule.as_str(), i64::from(paused)]).await? > 0)
+}
+
+pub async fn set_left_out(
+    session: &mut Session<'_>,
+    (rule, lane, tenant): (&RuleId, Lane, &Tenant),
+    count: u64,
+) -> Result<(), StoreError> {
+    let sql = "UPDATE rule_state SET left_out = $4 WHERE rule = $1 AND lane = $2 AND tenant = $3";
+    session.run(sql, params![rule.as_str(), lane.as_str(), tenant.as_str(), count]).await?;
+    Ok(())
+}
+
+/// All rules ever adopted, with the numbers of their rows; locked when `for_update`.
+pub async fn all(session: &mut Session<'_>, for_update: bool) -> Result<Vec<(i64, RuleState)>, StoreError> {
+    let lock = if for_update { "{lock r}" } else { "" };
+    let sql = format!(
+        "SELECT r.id, r.rule, r.lane, r.tenant, r.version, r.definition, r.baseline, r.watermark, r.swept_at,
+                r.rechecked_at, r.reconciled_at, r.paused, r.removed, r.held, r.left_out, r.matches
+         FROM rule_state r ORDER BY r.id {lock}"
+    );
+    let rows = session.rows(&sql, &[]).await?;
+    let read = |mut row: Row| {
+        let held = row.opt_text(13)?;
+        let status = match (row.int(12)? != 0, row.int(11)? != 0, held) {
+            (true, _, _) => RuleStatus::Removed,
+            (_, true, _) => RuleStatus::Paused,
+            (_, _, Some(reason)) => RuleStatus::Held(reason),
+            _ => RuleStatus::Running,
+        };
+        let state = RuleState {
+            rule: row.text(1)?.as_str().into(),
+            lane: lane(&row.text(2)?)?,
+            tenant: row.text(3)?.as_str().into(),
+            version: row.text(4)?.as_str().into(),
+            definition: row.text(5)?.as_str().into(),
+            baseline: row.instant(6)?,
+            progress: progress(&row, 7)?,
+            status,
+            left_out: row.opt_int(14)?.and_then(|count| u64::try_from(count).ok()),
+            matches: row.count(15)?,
+        };
+        Ok((row.int(0)?, state))
+    };
+    rows.into_iter().map(read).collect()
+}
+
+/// What a generation makes of one rule's row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// `None`: a new row.
+    pub id: Option<i64>,
+    pub rule: RuleId,
+    pub lane: Lane,
+    pub tenant: Tenant,
+    pub version: String,
+    pub definition: String,
+    /// The new baseline, where it is set anew.
+    pub baseline: Option<Timestamp>,
+}
+
+fn columns(changes: &[&Change]) -> Batch {
+    Batch::new()
+        .ints("id", changes.iter().map(|c| c.id))
+        .texts("rule", changes.iter().map(|c| c.rule.as_str()))
+        .texts("lane", changes.iter().map(|c| c.lane.as_str()))
+        .texts("tenant", changes.iter().map(|c| c.tenant.as_str()))
+        .texts("version", changes.iter().map(|c| c.version.as_str()))
+        .texts("definition", changes.iter().map(|c| c.definition.as_str()))
+        .ints("baseline", changes.iter().map(|c| c.baseline.map(|at| at.as_microsecond())))
+}
+
+/// Rows for rules never seen before. Nothing before their adoption counts as late, hence `now`.
+pub async fn insert(session: &mut Session<'_>, changes: &[&Change], now: Timestamp) -> Result<(), StoreError> {
+    let sql = "INSERT INTO rule_state (rule, lane, tenant, version, definition, baseline, watermark, swept_at,
+                                       rechecked_at, reconciled_at)
+               SELECT b.rule, b.lane, b.tenant, b.version, b.definition, b.baseline, b.baseline, $1, $1, $1
+               FROM {batch}";
+    session.run_batch(sql, params![now], &columns(changes)).await?;
+    Ok(())
+}
+
+/// Rows whose rule changed. The epoch rises, so that a sweep by the old definition can't commit.
+pub async fn update(session: &mut Session<'_>, changes: &[&Change], now: Timestamp) -> Result<(), StoreError> {
+    let sql = "UPDATE rule_state SET rule = b.rule, version = b.version, definition = b.definition, removed = 0,
+                      baseline = COALESCE(b.baseline, rule_state.baseline),
+                      watermark = COALESCE(b.baseline, rule_state.watermark),
+                      swept_at = CASE WHEN b.baseline IS NULL THEN swept_at ELSE $1 END,
+                      rechecked_at = CASE WHEN b.baseline IS NULL THEN rechecked_at ELSE $1 END,
+                      reconciled_at = CASE WHEN b.baseline IS NULL THEN reconciled_at ELSE $1 END,
+                      left_out = CASE WHEN b.baseline IS NULL THEN left_out ELSE NULL END,
+                      epoch = epoch + 1, owner = NULL, lease_until = 0
+               FROM {batch} WHERE rule_state.id = b.id";
+    session.run_batch(sql, params![now], &columns(changes)).await?;
+    Ok(())
+}
+
+pub async fn remove(session: &mut Session<'_>, ids: &[i64]) -> Result<(), StoreError> {
+    let batch = Batch::new().ints("id", ids.iter().copied());
+    let sql = "UPDATE rule_state SET removed = 1, epoch = epoch + 1, owner = NULL, lease_until = 0
+               FROM {batch} WHERE rule_state.id = b.id";
+    session.run_batch(sql, &[], &batch).await?;
+    Ok(())
+}
+
+/// Ids of the rows of a rule under any lane and tenant.
+pub async fn of_rule(session: &mut Session<'_>, rule: &RuleId) -> Result<Vec<i64>, StoreError> {
+    let rows = session.rows("SELECT id FROM rule_state WHERE rule = $1", params![rule.as_str()]).await?;
+    rows.iter().map(|row| row.int(0)).collect()
+}

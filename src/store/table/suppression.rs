@@ -1,0 +1,50 @@
+//! `suppression`: addresses not to be written to.
+
+use crate::engine::port::StoreError;
+use crate::model::{AddressHash, Channel, Suppression, SuppressionReason};
+use crate::store::sql::{Batch, Row, Session, params};
+
+const COLUMNS: &str = "s.hash, s.channel, s.address, s.reason, s.since";
+
+/// Adds what isn't there yet; how many were added. The first reason stays.
+pub async fn add(session: &mut Session<'_>, entries: &[Suppression]) -> Result<u64, StoreError> {
+    let batch = Batch::new()
+        .ids("hash", entries.iter().map(|s| &s.hash.0))
+        .texts("channel", entries.iter().map(|s| s.channel.as_str()))
+        .opt_texts("address", entries.iter().map(|s| s.address.as_deref()))
+        .texts("reason", entries.iter().map(|s| s.reason.as_str()))
+        .ints("since", entries.iter().map(|s| s.since.as_microsecond()));
+    let sql = "INSERT INTO suppression (hash, channel, address, reason, since)
+               SELECT b.hash, b.channel, b.address, b.reason, b.since FROM {batch} WHERE TRUE
+               ON CONFLICT (hash) DO NOTHING";
+    session.run_batch(sql, &[], &batch).await
+}
+
+pub async fn find(session: &mut Session<'_>, hashes: &[AddressHash]) -> Result<Vec<Suppression>, StoreError> {
+    let batch = Batch::new().ids("hash", hashes.iter().map(|hash| &hash.0));
+    let sql = format!("SELECT DISTINCT {COLUMNS} FROM {{batch}} CROSS JOIN suppression s WHERE s.hash = b.hash");
+    session.rows_batch(&sql, &[], &batch).await?.into_iter().map(read).collect()
+}
+
+pub async fn newest(session: &mut Session<'_>, limit: usize) -> Result<Vec<Suppression>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM suppression s ORDER BY s.since DESC, s.hash LIMIT $1");
+    session.rows(&sql, params![limit]).await?.into_iter().map(read).collect()
+}
+
+pub async fn count(session: &mut Session<'_>) -> Result<u64, StoreError> {
+    session.row("SELECT count(*) FROM suppression", &[]).await?.map_or(Ok(0), |row| row.count(0))
+}
+
+fn read(mut row: Row) -> Result<Suppression, StoreError> {
+    fn named<T: serde::de::DeserializeOwned>(text: String) -> Result<T, StoreError> {
+        serde_json::from_value(serde_json::Value::String(text))
+            .map_err(|error| StoreError::Broken(format!("a suppression can't be read: {error}")))
+    }
+    Ok(Suppression {
+        hash: AddressHash(row.id(0)?),
+        channel: named::<Channel>(row.text(1)?)?,
+        address: row.opt_text(2)?,
+        reason: named::<SuppressionReason>(row.text(3)?)?,
+        since: row.instant(4)?,
+    })
+}

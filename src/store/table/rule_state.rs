@@ -213,9 +213,3 @@ pub async fn remove(session: &mut Session<'_>, ids: &[i64]) -> Result<(), StoreE
     session.run_batch(sql, &[], &batch).await?;
     Ok(())
 }
-
-/// Ids of the rows of a rule under any lane and tenant.
-pub async fn of_rule(session: &mut Session<'_>, rule: &RuleId) -> Result<Vec<i64>, StoreError> {
-    let rows = session.rows("SELECT id FROM rule_state WHERE rule = $1", params![rule.as_str()]).await?;
-    rows.iter().map(|row| row.int(0)).collect()
-}

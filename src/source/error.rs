@@ -1,0 +1,36 @@
+//! sqlx's errors, told apart by one question: may the same statement succeed later? Texts that can hold
+//! values of records stay behind.
+
+use crate::engine::port::SourceError;
+use sqlx::error::DatabaseError;
+
+/// Classifies an error. `server` reads the database's own codes.
+pub(super) fn classify(error: sqlx::Error, server: impl Fn(&dyn DatabaseError) -> SourceError) -> SourceError {
+    match error {
+        sqlx::Error::Database(error) => server(error.as_ref()),
+        sqlx::Error::Configuration(problem) => SourceError::Refused(format!("the URL is not valid: {problem}")),
+        sqlx::Error::PoolTimedOut => SourceError::Unavailable("no connection became free in time".to_owned()),
+        sqlx::Error::Encode(_) | sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => {
+            SourceError::Refused("a value could not be carried to or from the database".to_owned())
+        }
+        // Io, TLS, protocol, a closed pool: the connection, not the statement.
+        other => SourceError::Unavailable(other.to_string()),
+    }
+}
+
+/// By the class of an SQLSTATE. Only class 42 (names, syntax, permissions) is sure to quote no values.
+pub(super) fn by_state(error: &dyn DatabaseError) -> SourceError {
+    let state = error.code().unwrap_or_default().into_owned();
+    let message = error.message();
+    match state.get(..2).unwrap_or_default() {
+        "08" | "40" | "53" | "55" | "58" => SourceError::Unavailable(format!("{message} ({state})")),
+        "57" if state == "57014" => SourceError::Unavailable("the statement ran too long".to_owned()),
+        "57" => SourceError::Unavailable(format!("{message} ({state})")),
+        // A prepared statement outlived a change of its tables: a new connection prepares it again.
+        "0A" if message.contains("cached plan") => SourceError::Unavailable(format!("{message} ({state})")),
+        "28" | "3D" | "42" | "0A" => SourceError::Refused(format!("{message} ({state})")),
+        "22" => SourceError::Refused(format!("a value does not fit its type (SQLSTATE {state})")),
+        "23" => SourceError::Refused(format!("a constraint of the table was violated (SQLSTATE {state})")),
+        _ => SourceError::Refused(format!("SQLSTATE {state}")),
+    }
+}

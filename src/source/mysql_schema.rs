@@ -1,0 +1,76 @@
+//! What MySQL and MariaDB say of their tables; information_schema shows only what this login may read.
+
+use crate::catalog::{ColumnSchema, ColumnType, DateStorage, Index, InstantStorage, Table, TableSchema, UuidStorage};
+use crate::model::Value;
+use crate::rule::statement::Row;
+use jiff::tz::TimeZone;
+
+pub(super) const COLUMNS: &str = "SELECT column_name, column_type, data_type, is_nullable = 'YES', \
+     column_default IS NOT NULL OR extra LIKE '%auto_increment%' OR extra LIKE '%GENERATED%' \
+     FROM information_schema.columns \
+     WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? ORDER BY ordinal_position";
+
+pub(super) const INDEXES: &str = "SELECT index_name, non_unique = 0, column_name \
+     FROM information_schema.statistics \
+     WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? AND column_name IS NOT NULL \
+     ORDER BY index_name, seq_in_index";
+
+pub(super) fn read(table: &Table, columns: &[Row], indexes: &[Row]) -> TableSchema {
+    let mut read = TableSchema {
+        table: table.clone(),
+        exists: !columns.is_empty(),
+        columns: Vec::with_capacity(columns.len()),
+        indexes: Vec::new(),
+    };
+    for Row(cells) in columns {
+        let [name, declared, data_type, nullable, default] = cells.as_slice() else { continue };
+        let declared = text(declared);
+        read.columns.push(ColumnSchema {
+            name: text(name),
+            ty: column_type(&text(data_type).to_ascii_lowercase(), &declared.to_ascii_lowercase()),
+            declared,
+            nullable: *nullable == Value::Int(1),
+            has_default: *default == Value::Int(1),
+        });
+    }
+    let mut last = String::new();
+    for Row(cells) in indexes {
+        let [index, unique, column] = cells.as_slice() else { continue };
+        if text(index) != last {
+            last = text(index);
+            read.indexes.push(Index { columns: Vec::new(), unique: *unique == Value::Int(1) });
+        }
+        if let Some(index) = read.indexes.last_mut() {
+            index.columns.push(text(column));
+        }
+    }
+    read
+}
+
+/// MySQL 8 hands names and long texts over as binary.
+fn text(value: &Value) -> String {
+    match value {
+        Value::Text(text) => text.clone(),
+        Value::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        _ => String::new(),
+    }
+}
+
+/// The zone of DATETIME is the catalog's to say.
+fn column_type(data_type: &str, declared: &str) -> ColumnType {
+    match data_type {
+        "tinyint" if declared.starts_with("tinyint(1)") => ColumnType::Bool,
+        "bit" if declared == "bit(1)" => ColumnType::Bool,
+        "tinyint" | "smallint" | "mediumint" | "int" | "bigint" | "year" | "bit" => ColumnType::Int,
+        "decimal" => ColumnType::Decimal,
+        "float" | "double" => ColumnType::Float,
+        "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext" | "enum" | "set" => ColumnType::Text,
+        "uuid" => ColumnType::Uuid(UuidStorage::Native),
+        "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" => ColumnType::Bytes,
+        "json" => ColumnType::Json,
+        "date" => ColumnType::Date(DateStorage::Native),
+        "timestamp" => ColumnType::Instant(InstantStorage::Native),
+        "datetime" => ColumnType::Instant(InstantStorage::Naive(TimeZone::UTC)),
+        _ => ColumnType::Unknown,
+    }
+}

@@ -1,0 +1,147 @@
+//! SQLite: cells are decoded by the type of the value, since a column may hold any.
+
+use super::error::classify;
+use super::stream::{read_only, write_all};
+use super::{SourceOptions, sqlite_schema};
+use crate::catalog::{Schema, Table};
+use crate::engine::port::{Source, SourceError};
+use crate::model::{Clock, SystemClock, Tenant, Value};
+use crate::rule::statement::{Dialect, Row, Statement};
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use jiff::Timestamp;
+use rust_decimal::prelude::ToPrimitive;
+use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqlitePool, SqlitePoolOptions, SqliteRow};
+use sqlx::{Arguments, Decode, Executor, Row as _, Sqlite, TypeInfo, ValueRef};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub struct SqliteSource {
+    options: SourceOptions,
+    clock: Arc<dyn Clock>,
+    /// Connections that refuse to write.
+    readers: SqlitePool,
+    /// SQLite has one writer; more would only wait for each other.
+    writer: SqlitePool,
+}
+
+impl SqliteSource {
+    pub fn open(options: &SourceOptions) -> Result<Self, SourceError> {
+        let connect: SqliteConnectOptions = options.url.parse().map_err(sqlite_error)?;
+        let connect = connect.busy_timeout(Duration::from_secs(10)).foreign_keys(true);
+        let pool = |size, connect| {
+            SqlitePoolOptions::new()
+                .max_connections(size)
+                .acquire_timeout(options.connect_timeout)
+                .connect_lazy_with(connect)
+        };
+        Ok(Self {
+            clock: options.clock.clone().unwrap_or_else(|| Arc::new(SystemClock)),
+            readers: pool(options.connections.max(1), connect.clone().pragma("query_only", "ON")),
+            writer: pool(1, connect),
+            options: options.clone(),
+        })
+    }
+
+    async fn ask(&self, sql: &'static str, binds: Vec<Value>) -> Result<Vec<Row>, SourceError> {
+        use futures::TryStreamExt;
+        self.rows(&Tenant::new(""), Statement { sql: sql.to_owned(), binds }).try_collect().await
+    }
+}
+
+#[async_trait]
+impl Source for SqliteSource {
+    fn dialect(&self) -> Dialect {
+        Dialect::Sqlite
+    }
+
+    async fn now(&self) -> Result<Timestamp, SourceError> {
+        // The file's clock is the machine's; the question only makes sure that the file can be read.
+        self.ask("SELECT 1 FROM sqlite_master LIMIT 1", Vec::new()).await?;
+        Ok(self.clock.now())
+    }
+
+    fn rows<'a>(&'a self, tenant: &'a Tenant, statement: Statement) -> BoxStream<'a, Result<Row, SourceError>> {
+        let tenant = self.options.tenant_sql(tenant);
+        read_only!(self.readers, "BEGIN", tenant, statement, arguments, decode, sqlite_error)
+    }
+
+    async fn write(&self, tenant: &Tenant, statements: Vec<Statement>) -> Result<Vec<u64>, SourceError> {
+        let tenant = self.options.tenant_sql(tenant);
+        write_all!(self.writer, "BEGIN IMMEDIATE", tenant, statements, arguments, sqlite_error)
+    }
+
+    async fn schema(&self, tables: &[Table]) -> Result<Schema, SourceError> {
+        let mut schema = Schema::default();
+        for table in tables {
+            let name = || vec![Value::Text(table.name.clone()), Value::Text(sqlite_schema::database(table))];
+            let columns = self.ask(sqlite_schema::COLUMNS, name()).await?;
+            let indexes = self.ask(sqlite_schema::INDEXES, name()).await?;
+            schema.tables.push(sqlite_schema::read(table, &columns, &indexes));
+        }
+        Ok(schema)
+    }
+
+    async fn prepare(&self, statement: &Statement) -> Result<(), SourceError> {
+        let mut connection = self.readers.acquire().await.map_err(sqlite_error)?;
+        let sql = sqlx::SqlSafeStr::into_sql_str(sqlx::AssertSqlSafe(statement.sql.clone()));
+        (&mut *connection).prepare(sql).await.map(drop).map_err(sqlite_error)
+    }
+}
+
+fn sqlite_error(error: sqlx::Error) -> SourceError {
+    classify(error, |error| {
+        let code: i32 = error.code().and_then(|code| code.parse().ok()).unwrap_or(1);
+        match code & 0xff {
+            // Busy, locked, I/O, full, can't open: the file, not the statement.
+            5 | 6 | 10 | 13 | 14 => SourceError::Unavailable(error.message().to_owned()),
+            _ => SourceError::Refused(error.message().to_owned()),
+        }
+    })
+}
+
+fn arguments(binds: &[Value]) -> Result<SqliteArguments, sqlx::Error> {
+    let mut arguments = SqliteArguments::default();
+    for bind in binds {
+        let added = match bind {
+            Value::Null => arguments.add(None::<i64>),
+            Value::Bool(flag) => arguments.add(i64::from(*flag)),
+            Value::Int(number) => arguments.add(*number),
+            Value::Decimal(number) => match number.is_integer().then(|| number.to_i64()).flatten() {
+                Some(number) => arguments.add(number),
+                None => arguments.add(number.to_f64()),
+            },
+            Value::Float(number) => arguments.add(*number),
+            Value::Text(text) => arguments.add(text.clone()),
+            Value::Bytes(bytes) => arguments.add(bytes.clone()),
+            Value::Json(json) => arguments.add(json.to_string()),
+            Value::Uuid(id) => arguments.add(id.to_string()),
+            // SQLite keeps time as text; these are the forms that its own functions understand.
+            Value::Instant(instant) => arguments.add(instant.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()),
+            Value::Naive(wall) => arguments.add(wall.strftime("%Y-%m-%d %H:%M:%S%.6f").to_string()),
+            Value::Date(day) => arguments.add(day.to_string()),
+        };
+        added.map_err(sqlx::Error::Encode)?;
+    }
+    Ok(arguments)
+}
+
+fn decode(row: &SqliteRow) -> Row {
+    Row((0..row.len()).map(|column| cell(row, column).unwrap_or(Value::Null)).collect())
+}
+
+fn cell(row: &SqliteRow, column: usize) -> Option<Value> {
+    let raw = row.try_get_raw(column).ok()?;
+    if raw.is_null() {
+        return None;
+    }
+    let kind = raw.type_info().name().to_owned();
+    match kind.as_str() {
+        "REAL" => <f64 as Decode<Sqlite>>::decode(raw).ok().map(Value::Float),
+        "TEXT" => <&[u8] as Decode<Sqlite>>::decode(raw)
+            .ok()
+            .map(|bytes| Value::Text(String::from_utf8_lossy(bytes).into_owned())),
+        "BLOB" => <Vec<u8> as Decode<Sqlite>>::decode(raw).ok().map(Value::Bytes),
+        _ => <i64 as Decode<Sqlite>>::decode(raw).ok().map(Value::Int),
+    }
+}

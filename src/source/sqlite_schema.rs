@@ -1,0 +1,85 @@
+//! What SQLite says of its tables. Declared types are only names here; they are read as people mean them.
+
+use crate::catalog::{ColumnSchema, ColumnType, DateStorage, Index, InstantStorage, Table, TableSchema};
+use crate::model::Value;
+use crate::rule::statement::Row;
+use jiff::tz::TimeZone;
+
+pub(super) const COLUMNS: &str =
+    "SELECT name, type, \"notnull\", dflt_value IS NOT NULL OR hidden > 1, pk FROM pragma_table_xinfo(?, ?)";
+
+/// One row per indexed column, in order.
+pub(super) const INDEXES: &str = "SELECT l.name, l.\"unique\", i.name \
+     FROM pragma_index_list(?, ?) AS l JOIN pragma_index_info(l.name) AS i \
+     WHERE NOT l.partial ORDER BY l.seq, i.seqno";
+
+pub(super) fn database(table: &Table) -> String {
+    table.schema.clone().unwrap_or_else(|| "main".to_owned())
+}
+
+pub(super) fn read(table: &Table, columns: &[Row], indexes: &[Row]) -> TableSchema {
+    let mut read = TableSchema {
+        table: table.clone(),
+        exists: !columns.is_empty(),
+        columns: Vec::with_capacity(columns.len()),
+        indexes: Vec::new(),
+    };
+    for Row(cells) in columns {
+        let [name, declared, notnull, default, key] = cells.as_slice() else { continue };
+        let declared = text(declared);
+        let ty = column_type(&declared);
+        let is_key = *key == Value::Int(1);
+        if is_key && declared.eq_ignore_ascii_case("integer") {
+            read.indexes.push(Index { columns: vec![text(name)], unique: true });
+        }
+        read.columns.push(ColumnSchema {
+            name: text(name),
+            nullable: *notnull == Value::Int(0) && !is_key,
+            has_default: *default == Value::Int(1) || (is_key && ty == ColumnType::Int),
+            declared,
+            ty,
+        });
+    }
+    let mut last = String::new();
+    for Row(cells) in indexes {
+        let [index, unique, column] = cells.as_slice() else { continue };
+        if text(index) != last {
+            last = text(index);
+            read.indexes.push(Index { columns: Vec::new(), unique: *unique == Value::Int(1) });
+        }
+        if let Some(index) = read.indexes.last_mut() {
+            index.columns.push(text(column));
+        }
+    }
+    read
+}
+
+fn text(value: &Value) -> String {
+    value.as_text().unwrap_or_default().to_owned()
+}
+
+fn column_type(declared: &str) -> ColumnType {
+    let upper = declared.to_ascii_uppercase();
+    let has = |part: &str| upper.contains(part);
+    if has("BOOL") {
+        ColumnType::Bool
+    } else if has("DATETIME") || has("TIMESTAMP") {
+        ColumnType::Instant(InstantStorage::Text(TimeZone::UTC))
+    } else if has("DATE") {
+        ColumnType::Date(DateStorage::Text)
+    } else if has("JSON") {
+        ColumnType::Json
+    } else if has("CHAR") || has("CLOB") || has("TEXT") || has("UUID") {
+        ColumnType::Text
+    } else if has("INT") {
+        ColumnType::Int
+    } else if has("BLOB") || has("BINARY") {
+        ColumnType::Bytes
+    } else if has("REAL") || has("FLOA") || has("DOUB") {
+        ColumnType::Float
+    } else if has("DEC") || has("NUM") || has("MONEY") {
+        ColumnType::Decimal
+    } else {
+        ColumnType::Unknown
+    }
+}

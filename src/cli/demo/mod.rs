@@ -2,9 +2,11 @@
 
 mod clock;
 mod feed;
+mod home;
 mod life;
 mod mailbox;
 mod receiver;
+mod summary;
 mod world;
 
 use super::{Exit, Failure, Output};

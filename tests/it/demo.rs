@@ -1,1 +1,145 @@
+//! The demo, run as people run it: the real program, from a directory of its own.
 
+use sqlx::{Connection, SqliteConnection};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// Runs `nudged demo` to its summary, with embedded rules since the directory is no checkout.
+fn demo(directory: &Path, arguments: &[&str]) -> String {
+    let output: Output = Command::new(env!("CARGO_BIN_EXE_nudged"))
+        .args(["demo", "--directory", "demo", "--color", "never"])
+        .args(arguments)
+        .current_dir(directory)
+        .env("COLUMNS", "120")
+        .output()
+        .unwrap();
+    let (feed, talk) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{}\n{talk}\n{feed}", output.status);
+    feed
+}
+
+/// A mail file's headers and its parts by content type.
+struct Mail {
+    headers: BTreeMap<String, String>,
+    parts: BTreeMap<String, String>,
+}
+
+fn mails(directory: &Path) -> BTreeMap<String, Mail> {
+    let files = std::fs::read_dir(directory.join("demo/mailbox")).unwrap().map(|entry| entry.unwrap().path());
+    let mails = files.filter(|file| file.extension().is_some_and(|extension| extension == "eml"));
+    mails.map(|file| (file.display().to_string(), parse(&std::fs::read_to_string(file).unwrap()))).collect()
+}
+
+/// As strict as RFC 5322 and 2046 are about what we use: CRLF, header lines, a boundary that closes.
+fn parse(text: &str) -> Mail {
+    assert!(!text.replace("\r\n", "").contains('\n'), "every line ends with CRLF");
+    let (head, body) = text.split_once("\r\n\r\n").expect("an empty line ends the headers");
+    let headers = headers(head);
+    let content_type = &headers["content-type"];
+    assert!(content_type.starts_with("multipart/alternative"), "{content_type}");
+    let boundary = content_type.split("boundary=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+    let mut pieces: Vec<&str> = body.split(&format!("--{boundary}")).collect();
+    assert_eq!(pieces.pop().map(str::trim), Some("--"), "the last boundary closes the mail");
+    let parts = pieces.iter().skip(1).map(|piece| {
+        let (head, content) = piece.trim_start().split_once("\r\n\r\n").unwrap();
+        let kind = self::headers(head)["content-type"].split(';').next().unwrap().to_owned();
+        (kind, content.to_owned())
+    });
+    Mail { headers, parts: parts.collect() }
+}
+
+fn headers(head: &str) -> BTreeMap<String, String> {
+    let unfolded = head.replace("\r\n ", " ").replace("\r\n\t", " ");
+    let header = |line: &str| {
+        let (name, value) = line.split_once(':').unwrap_or_else(|| panic!("no header: {line:?}"));
+        (name.to_ascii_lowercase(), value.trim().to_owned())
+    };
+    unfolded.split("\r\n").map(header).collect()
+}
+
+async fn crm(directory: &Path) -> SqliteConnection {
+    let path = directory.join("demo/crm.db");
+    SqliteConnection::connect(&format!("sqlite:{}", path.display())).await.unwrap()
+}
+
+async fn task_references(directory: &Path) -> Vec<String> {
+    let sql = "SELECT ref FROM tasks WHERE created_by = 'nudged' ORDER BY ref";
+    sqlx::query_scalar(sql).fetch_all(&mut crm(directory).await).await.unwrap()
+}
+
+fn webhook_keys(directory: &Path) -> Vec<String> {
+    let book = std::fs::read_to_string(directory.join("demo/webhooks.jsonl")).unwrap();
+    let key = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["key"].as_str().unwrap().to_owned();
+    book.lines().map(key).collect()
+}
+
+#[tokio::test]
+async fn a_month_shows_what_the_daemon_does_and_a_second_start_repeats_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let feed = demo(directory.path(), &["--days-per-second", "4", "--exit-after-summary"]);
+
+    for told in ["win-back-90: nothing in orders since", "low-nps-follow-up: nps score", "renewal: renews_on is"] {
+        assert!(feed.contains(told), "who matched and why: {told}\n{feed}");
+    }
+    assert!(feed.contains("orders again"), "{feed}");
+    assert!(feed.contains("not sent: the goal"), "mail 2 is prevented by an order\n{feed}");
+    assert!(feed.contains("no consent to offers"), "{feed}");
+    assert!(feed.contains("gave us"), "what the receiver got\n{feed}");
+    assert!(feed.lines().all(|line| line.chars().count() <= 120), "{feed}");
+    assert!(!feed.contains('\u{1b}'), "no colour where it wasn't asked for");
+
+    let written = mails(directory.path());
+    assert!(written.len() > 20, "{} mails", written.len());
+    for (file, mail) in &written {
+        for header in ["from", "to", "subject", "date", "message-id", "mime-version"] {
+            assert!(mail.headers.contains_key(header), "{header} of {file}");
+        }
+        let kinds: Vec<&str> = mail.parts.keys().map(String::as_str).collect();
+        assert_eq!(kinds, ["text/html", "text/plain"], "{file}");
+    }
+    second_mails_went_only_to_those_who_stayed_away(directory.path(), &written).await;
+
+    let (tasks, keys) = (task_references(directory.path()).await, webhook_keys(directory.path()));
+    assert!(tasks.len() > 5, "{} tasks", tasks.len());
+    assert!(keys.len() > 5, "{} webhooks", keys.len());
+    assert_eq!(keys.iter().collect::<BTreeSet<_>>().len(), keys.len(), "every webhook came once");
+
+    let again = demo(directory.path(), &["--exit-after-summary"]);
+    assert!(!again.contains("\u{201c}Shall we keep"), "{again}");
+    let files = |mails: &BTreeMap<String, Mail>| mails.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(files(&mails(directory.path())), files(&written), "no mail twice");
+    assert_eq!(task_references(directory.path()).await, tasks, "no task twice");
+    assert_eq!(webhook_keys(directory.path()), keys, "no webhook twice");
+}
+
+/// Whoever ordered within a week of the first mail has no second one.
+async fn second_mails_went_only_to_those_who_stayed_away(directory: &Path, mails: &BTreeMap<String, Mail>) {
+    let to = |subject: &str| -> BTreeSet<&str> {
+        let chosen = mails.values().filter(|mail| mail.headers["subject"].contains(subject));
+        chosen.map(|mail| mail.headers["to"].as_str()).collect()
+    };
+    let second = to("Shall we keep your place");
+    assert!(!second.is_empty(), "some stay away");
+    let returned: Vec<String> = sqlx::query_scalar(
+        "SELECT c.email FROM contacts c JOIN orders o ON o.account_id = c.account_id \
+         WHERE o.id > 90000000 AND c.is_primary AND c.account_id % 17 <> 13",
+    )
+    .fetch_all(&mut crm(directory).await)
+    .await
+    .unwrap();
+    assert!(!returned.is_empty(), "some come back");
+    for address in &returned {
+        assert!(!second.iter().any(|to| to.contains(address.as_str())), "{address} came back and got mail 2");
+    }
+}
+
+#[test]
+fn a_crash_loses_nothing_and_repeats_no_match() {
+    let directory = tempfile::tempdir().unwrap();
+    let report = demo(directory.path(), &["--crash"]);
+    for line in ["matches lost 0", "matches repeated 0", "webhooks lost 0", "tasks lost 0", "tasks repeated 0"] {
+        let found = report.lines().any(|told| told.split_whitespace().collect::<Vec<_>>().join(" ").contains(line));
+        assert!(found, "{line}\n{report}");
+    }
+}

@@ -33,10 +33,14 @@ pub fn mails(folder: &Path) -> io::Result<Vec<Mail>> {
     files.into_iter().map(|file| Ok(read(&std::fs::read_to_string(&file)?, file))).collect()
 }
 
-/// The mail of a delivery: its id is part of the Message-ID and of the file's name.
+/// The mail of a delivery: its file is named after it.
 pub fn find(folder: &Path, delivery: DeliveryId) -> io::Result<Option<Mail>> {
-    let id = delivery.to_string();
-    Ok(mails(folder)?.into_iter().find(|mail| mail.message_id.contains(&id)))
+    let file = folder.join(format!("{delivery}.eml"));
+    match std::fs::read_to_string(&file) {
+        Ok(text) => Ok(Some(read(&text, file))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn read(text: &str, file: PathBuf) -> Mail {

@@ -8,6 +8,8 @@ use super::names::{BAKERIES, CAFES, FIRST_NAMES, HOTELS, LAST_NAMES, OFFICES, TO
 pub const ACCOUNTS: i64 = 260;
 /// How many of them fall silent so that they cross 90 days within the first weeks.
 pub const SILENT: i64 = 34;
+/// How many more fall silent a month later: they cross 60 days while the first ones cross 90.
+pub const SILENT_LATER: i64 = 30;
 /// Days of silence that the win-back rule waits for.
 pub const SILENCE: i32 = 90;
 
@@ -177,18 +179,21 @@ fn account(seed: i64, id: i64) -> Account {
 
 /// The first accounts fall silent, one after the other.
 fn story_of(id: i64) -> Option<Story> {
-    let place = usize::try_from(id - 1).ok().filter(|_| id <= SILENT)?;
-    Some(STORIES[place % STORIES.len()])
+    let place = usize::try_from(id - 1).ok().filter(|_| id <= SILENT + SILENT_LATER)?;
+    let later = if place % 3 == 0 { Story::Returns } else { Story::Lost };
+    Some(if id <= SILENT { STORIES[place % STORIES.len()] } else { later })
 }
 
-/// The day on which account `id` has been silent for 90 days: nearly one a day.
+/// The day on which account `id` has been silent for 90 days: nearly one a day for a month, and one a day
+/// in the month after.
 fn crossing_day(id: i64) -> i32 {
-    i32::try_from((id - 1) * 27 / SILENT).unwrap_or(0)
+    let day = if id <= SILENT { (id - 1) * 27 / SILENT } else { 30 + id - SILENT };
+    i32::try_from(day).unwrap_or(0)
 }
 
 /// Some left long before the demo begins. `backfill: none` leaves them alone.
 fn long_gone(id: i64) -> Option<i32> {
-    (id > SILENT && id % 9 == 0).then(|| i32::try_from(-120 - id).unwrap_or(-200))
+    (id > SILENT + SILENT_LATER && id % 9 == 0).then(|| i32::try_from(-120 - id).unwrap_or(-200))
 }
 
 fn business_name(dice: &mut Dice, kind: &str, family: &str) -> String {
@@ -271,9 +276,11 @@ mod tests {
         let people = accounts(1);
         let told: HashSet<Story> = people.iter().filter_map(|account| account.story).collect();
         assert!(STORIES.iter().all(|story| told.contains(story)));
-        let silent = people.iter().filter(|account| account.story.is_some());
-        assert!(silent.clone().all(|account| (0..27).contains(&(account.last_order.unwrap() + SILENCE))));
-        assert_eq!(silent.count(), usize::try_from(SILENT).unwrap());
+        let crossings = people.iter().filter(|account| account.story.is_some());
+        let crossings: Vec<i32> = crossings.map(|account| account.last_order.unwrap() + SILENCE).collect();
+        let (first, later) = crossings.split_at(usize::try_from(SILENT).unwrap());
+        assert!(first.iter().all(|day| (0..27).contains(day)), "{first:?}");
+        assert!(later.iter().all(|day| (31..=60).contains(day)), "{later:?}");
     }
 
     #[test]

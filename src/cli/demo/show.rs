@@ -1,0 +1,252 @@
+//! The demo itself: the daemon, the customers and the feed side by side, until somebody stops it.
+
+use super::Args;
+use super::clock::{ClockFile, Reached};
+use super::feed::{Feed, Label, Layout, Line};
+use super::home::Home;
+use super::life::Life;
+use super::narrate::{Narrator, notice};
+use super::receiver::{Call, Receiver};
+use super::reloads::Reloads;
+use super::staff::{self, Parts};
+use super::summary;
+use super::world::{Crm, World, office_zone};
+use crate::cli::{Exit, Failure, Output};
+use crate::engine::event::Event;
+use crate::engine::port::{Store, StoreError};
+use crate::model::Clock;
+use crate::service::{Daemon, Drained};
+use jiff::Timestamp;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+
+/// The same customers every time.
+const SEED: i64 = 1;
+/// How often customers act and the feed is printed, in real time.
+const TICK: Duration = Duration::from_millis(40);
+const PRINT: Duration = Duration::from_millis(160);
+/// Nothing has been sent for this long: what was due is done.
+const QUIET: Duration = Duration::from_millis(1_500);
+/// But the summary doesn't wait for ever.
+const PATIENCE: Duration = Duration::from_secs(20);
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Runs it.
+pub async fn show(args: &Args, rules: Option<&Path>, output: &mut Output) -> Result<Exit, Failure> {
+    let home = Home::open(&args.directory)?;
+    if args.fresh {
+        home.clear()?;
+    }
+    let file = ClockFile::in_directory(home.directory());
+    let earlier = file.read()?;
+    let reached = earlier.unwrap_or_else(|| Reached::ending_at(Timestamp::now()));
+    let world = World::new(SEED, reached.start.to_zoned(office_zone()).date());
+    let crm = Crm::open(&home.crm(), &world).await.map_err(failed)?;
+    let receiver = Receiver::start(&home.webhooks(), Duration::ZERO).await?;
+    let rules = rules.map_or_else(|| home.rules(), |rules| Ok(rules.to_owned()))?;
+
+    let clock: Arc<dyn Clock> = Arc::new(reached.clock(args.days_per_second, Timestamp::now()));
+    let ahead = tokio::spawn({
+        let (file, clock, speed) = (file.clone(), Arc::clone(&clock), args.days_per_second);
+        async move { file.keep_ahead(reached.start, &*clock, speed).await }
+    });
+    let parts = Parts { home: &home, rules: &rules, clock: Arc::clone(&clock), receiver: &receiver };
+    let hired = staff::hire(parts).await?;
+    let store = Arc::clone(&hired.store);
+    let daemon = hired.daemon;
+    let mut stage = Stage {
+        life: Life::new(world.clone(), crm.clone()),
+        narrator: Narrator::new(&world, crm.clone(), daemon.rulebook().generations(), home.mailbox()),
+        feed: Feed::new(layout(output), reached.start),
+        store: Arc::clone(&store),
+        clock: Arc::clone(&clock),
+        seen: 0,
+        last_deed: Instant::now(),
+    };
+    opening(&home, &rules, &receiver, &world, &args.pace(earlier.is_some(), &reached), output);
+    stage.catch_up().await?;
+    let exit = stage.play(&daemon, &receiver, &reached, &home, args, output).await;
+    output.talk("Stopping: what is under way is finished, the rest waits for the next start.");
+    let drained = daemon.stop(DRAIN).await;
+    ahead.abort();
+    // A task that was aborted has nothing left to say.
+    let _ = ahead.await;
+    file.write(&Reached { next: clock.now(), ..reached })?;
+    crm.close().await;
+    exit.map(|()| if drained == Drained::Yes { Exit::Success } else { Exit::Forced })
+}
+
+/// Everything that acts while the daemon runs.
+struct Stage {
+    life: Life,
+    narrator: Narrator,
+    feed: Feed,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    /// The last line of the attempt log that the customers know of.
+    seen: i64,
+    /// When the daemon last matched or sent something.
+    last_deed: Instant,
+}
+
+impl Stage {
+    async fn play(
+        &mut self,
+        daemon: &Daemon,
+        receiver: &Receiver,
+        reached: &Reached,
+        home: &Home,
+        args: &Args,
+        output: &mut Output,
+    ) -> Result<(), Failure> {
+        let mut events = daemon.engine().events();
+        let mut calls = receiver.follow();
+        let mut reloads = Reloads::new(daemon.rulebook());
+        let (mut tick, mut print) = (tokio::time::interval(TICK), tokio::time::interval(PRINT));
+        let mut stop = std::pin::pin!(stopped());
+        let mut summed_up = false;
+        let over_at = reached.end_of_month();
+        let mut over_since: Option<Instant> = None;
+        while !output.is_closed() {
+            tokio::select! {
+                event = events.recv() => self.event(event).await?,
+                call = calls.recv() => self.call(call),
+                verdict = reloads.next() => {
+                    self.print(output);
+                    verdict.tell(self.clock.now(), &mut self.feed, output);
+                }
+                _ = tick.tick() => self.live().await?,
+                _ = print.tick() => self.print(output),
+                () = &mut stop => break,
+            }
+            if summed_up || self.clock.now() < over_at {
+                continue;
+            }
+            let since = *over_since.get_or_insert_with(Instant::now);
+            if self.is_quiet(since).await? || since.elapsed() > PATIENCE {
+                summed_up = true;
+                self.print(output);
+                self.sum_up(home, output).await?;
+                if args.exit_after_summary {
+                    break;
+                }
+            }
+        }
+        self.print(output);
+        Ok(())
+    }
+
+    /// Nothing is due, and nothing has happened for a while.
+    async fn is_quiet(&self, since: Instant) -> Result<bool, StoreError> {
+        if self.last_deed.elapsed() < QUIET || since.elapsed() < QUIET {
+            return Ok(false);
+        }
+        let overview = self.store.overview(self.clock.now()).await?;
+        Ok(overview.outbox_due == 0 && overview.outbox_sending == 0)
+    }
+
+    async fn event(&mut self, event: Result<Event, RecvError>) -> Result<(), Failure> {
+        // A feed that lags skips lines; the summary counts from the state.
+        let Ok(event) = event else { return Ok(()) };
+        if matches!(event, Event::Matched { .. } | Event::AttemptFinished { .. }) {
+            self.last_deed = Instant::now();
+        }
+        for line in self.narrator.tell(&event, self.clock.now()).await.map_err(failed)? {
+            self.feed.add(line);
+        }
+        Ok(())
+    }
+
+    fn call(&mut self, call: Result<Call, RecvError>) {
+        let Ok(call) = call else { return };
+        let what = format!("received: {}", call.text);
+        let who = "team-chat".to_owned();
+        self.feed.add(Line { at: self.clock.now(), label: Label::Webhook, who, what, topic: String::new() });
+    }
+
+    async fn live(&mut self) -> Result<(), Failure> {
+        self.notice().await?;
+        for line in self.life.live_until(self.clock.now()).await.map_err(failed)? {
+            self.feed.add(line);
+        }
+        Ok(())
+    }
+
+    /// What happened in earlier runs is not told again.
+    async fn catch_up(&mut self) -> Result<(), Failure> {
+        self.notice().await?;
+        self.life.live_until(self.clock.now()).await.map_err(failed)?;
+        Ok(())
+    }
+
+    async fn notice(&mut self) -> Result<(), StoreError> {
+        loop {
+            let attempts = self.store.attempts(self.seen, 500).await?;
+            let Some(last) = attempts.last() else { return Ok(()) };
+            self.seen = last.id;
+            attempts.iter().for_each(|attempt| self.life.notice(attempt));
+        }
+    }
+
+    fn print(&mut self, output: &mut Output) {
+        for line in self.feed.take() {
+            output.line(&line);
+        }
+    }
+
+    async fn sum_up(&self, home: &Home, output: &mut Output) -> Result<(), Failure> {
+        let tallies = summary::tallies(&*self.store).await?;
+        output.line(&self.feed.layout().heading("The month in numbers"));
+        let (header, rows) = summary::rows(&tallies);
+        output.table(&header, rows, "Nothing happened.");
+        for line in summary::hints(home) {
+            output.line(&line);
+        }
+        Ok(())
+    }
+}
+
+fn layout(output: &Output) -> Layout {
+    Layout { width: output.width(), color: output.colored() && output.is_terminal(), zone: office_zone() }
+}
+
+fn opening(home: &Home, rules: &Path, receiver: &Receiver, world: &World, pace: &str, output: &mut Output) {
+    let customers = world.accounts.iter().filter(|account| account.active && !account.sample).count();
+    output.line(&format!("Linden & Finch, a coffee roastery with {customers} customers that does not exist. {pace}"));
+    output.line("");
+    for (what, place) in [
+        ("rules", format!("{} (edit one: it counts at once)", rules.join("*.yaml").display())),
+        ("CRM", home.crm().display().to_string()),
+        ("mailbox", home.mailbox().join("*.eml").display().to_string()),
+        ("webhooks", receiver.url()),
+    ] {
+        output.line(&format!("  {what:<9} {place}"));
+    }
+    output.line("");
+    output.line("Ctrl-C stops it; the next start goes on where this one ended.");
+}
+
+/// Ctrl-C or a polite kill.
+async fn stopped() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).ok();
+    let terminated = async {
+        match &mut terminate {
+            Some(signal) => {
+                signal.recv().await;
+            }
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        () = terminated => {}
+    }
+}
+
+fn failed(error: impl std::fmt::Display) -> Failure {
+    Failure::other(Exit::Failure, error.to_string())
+}

@@ -5,7 +5,9 @@ mod feed;
 mod home;
 mod life;
 mod mailbox;
+mod narrate;
 mod receiver;
+mod reloads;
 mod summary;
 mod world;
 

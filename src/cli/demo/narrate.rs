@@ -5,7 +5,7 @@
 use super::feed::{Label, Line};
 use super::mailbox;
 use super::world::{Crm, CrmError, World, office_zone};
-use crate::engine::event::Event;
+use crate::engine::Event;
 use crate::model::{DeliveryId, EndReason, Occasion, Outcome, RecordId, RuleId, StepId};
 use crate::rule::checked::Trigger;
 use crate::rule::generation::Generation;
@@ -19,7 +19,7 @@ use tokio::sync::watch;
 #[derive(Debug)]
 pub struct Narrator {
     names: HashMap<(&'static str, i64), String>,
-    generation: watch::Receiver<Option<Arc<Generation>>>,
+    generation: watch::Receiver<Arc<Generation>>,
     crm: Crm,
     mailbox: PathBuf,
     /// What was said once about a record and would be said again every day.
@@ -27,12 +27,7 @@ pub struct Narrator {
 }
 
 impl Narrator {
-    pub fn new(
-        world: &World,
-        crm: Crm,
-        generation: watch::Receiver<Option<Arc<Generation>>>,
-        mailbox: PathBuf,
-    ) -> Self {
+    pub fn new(world: &World, crm: Crm, generation: watch::Receiver<Arc<Generation>>, mailbox: PathBuf) -> Self {
         let mut names = HashMap::new();
         for account in &world.accounts {
             names.insert(("customer", account.id), account.name.clone());
@@ -56,14 +51,19 @@ impl Narrator {
                 self.attempt(now, &told).await?
             }
             Event::LeftOut { rule, count, .. } if *count > 0 => {
-                let what = format!("{rule}: {count} matched before the rule was loaded and are left alone (backfill: none)");
+                let what =
+                    format!("{rule}: {count} matched before the rule was loaded and are left alone (backfill: none)");
                 Some(notice(now, Label::Rules, what))
             }
-            Event::RuleHeld { rule, reason, .. } => Some(notice(now, Label::Failed, format!("{rule} is held: {reason}"))),
+            Event::RuleHeld { rule, reason, .. } => {
+                Some(notice(now, Label::Failed, format!("{rule} is held: {reason}")))
+            }
             Event::EnrollmentHeld { rule, record, reason, .. } => {
                 Some(self.line(now, Label::Failed, record, "", &format!("{rule} is held: {reason}")))
             }
-            Event::SourceLost { reason } => Some(notice(now, Label::Failed, format!("the CRM does not answer: {reason}"))),
+            Event::SourceLost { reason } => {
+                Some(notice(now, Label::Failed, format!("the CRM does not answer: {reason}")))
+            }
             Event::StateFailed { reason } => Some(notice(now, Label::Failed, format!("the state failed: {reason}"))),
             _ => None,
         };
@@ -78,11 +78,15 @@ impl Narrator {
             Outcome::Sent { .. } if kind == "task" => line(Label::Task, rule.as_str(), self.task(delivery).await?),
             // The receiver tells what arrived.
             Outcome::Sent { .. } => None,
-            Outcome::Recorded => line(Label::Skipped, step.as_str(), format!("{step} only recorded: {rule} is in shadow")),
+            Outcome::Recorded => {
+                line(Label::Skipped, step.as_str(), format!("{step} only recorded: {rule} is in shadow"))
+            }
             Outcome::Ended { reason, detail } => {
                 line(Label::Stopped, "", format!("{step} not sent: {}", ending(*reason, detail)))
             }
-            Outcome::Skipped { detail, .. } => line(Label::Skipped, step.as_str(), format!("{step} left out: {detail}")),
+            Outcome::Skipped { detail, .. } => {
+                line(Label::Skipped, step.as_str(), format!("{step} left out: {detail}"))
+            }
             Outcome::Postponed { until, reason } => {
                 let when = until.to_zoned(office_zone()).strftime("%-d %b %H:%M");
                 line(Label::Skipped, step.as_str(), format!("{step} postponed until {when}: {reason}"))
@@ -114,7 +118,7 @@ impl Narrator {
     async fn why(&self, rule: &RuleId, occasion: &Occasion) -> Result<String, CrmError> {
         let occasion = occasion.as_str();
         let generation = self.generation.borrow().clone();
-        let compiled = generation.as_ref().and_then(|generation| generation.rules.get(rule));
+        let compiled = generation.rules.get(rule);
         Ok(match compiled.map(|compiled| &compiled.rule.trigger) {
             Some(Trigger::Inactivity(inactivity)) => {
                 let since = day_of(occasion);
@@ -147,9 +151,10 @@ impl Narrator {
 
     fn name(&self, record: &RecordId) -> String {
         let known = record.key.as_str().parse().ok().and_then(|key| {
-            ["customer", "subscription"].into_iter().find(|entity| *entity == record.entity.as_str()).and_then(
-                |entity| self.names.get(&(entity, key)),
-            )
+            ["customer", "subscription"]
+                .into_iter()
+                .find(|entity| *entity == record.entity.as_str())
+                .and_then(|entity| self.names.get(&(entity, key)))
         });
         known.cloned().unwrap_or_else(|| record.to_string())
     }

@@ -80,9 +80,8 @@ fn back_to_good() -> String {
 }
 
 fn versions(generation: &Generation) -> Versions {
-    let version = |rule: &crate::rule::CompiledRule| {
-        (rule.version.clone(), rule.definition.clone(), rule.text.to_string())
-    };
+    let version =
+        |rule: &crate::rule::CompiledRule| (rule.version.clone(), rule.definition.clone(), rule.text.to_string());
     generation.rules.iter().map(|(id, rule)| (id.clone(), version(rule))).collect()
 }
 

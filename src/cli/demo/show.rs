@@ -12,7 +12,7 @@ use super::staff::{self, Parts};
 use super::summary;
 use super::world::{Crm, World, office_zone};
 use crate::cli::{Exit, Failure, Output};
-use crate::engine::event::Event;
+use crate::engine::Event;
 use crate::engine::port::{Store, StoreError};
 use crate::model::Clock;
 use crate::service::{Daemon, Drained};

@@ -146,7 +146,9 @@ impl Output {
     }
 }
 
-/// What the shell says (`COLUMNS`), as clap's wrapping does too.
+/// What the shell says (`COLUMNS`), else what the terminal says.
 fn terminal_width() -> Option<usize> {
-    std::env::var("COLUMNS").ok()?.parse().ok().filter(|width| *width >= 40)
+    let said = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let measured = || terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
+    said.or_else(measured).filter(|width| *width >= 40)
 }

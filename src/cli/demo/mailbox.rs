@@ -17,6 +17,17 @@ pub struct Mail {
 
 /// All mails of a folder, by file name.
 pub fn mails(folder: &Path) -> io::Result<Vec<Mail>> {
+    let mut files = files(folder)?;
+    files.sort();
+    files.into_iter().map(|file| Ok(read(&std::fs::read_to_string(&file)?, file))).collect()
+}
+
+/// How many there are.
+pub fn count(folder: &Path) -> io::Result<usize> {
+    Ok(files(folder)?.len())
+}
+
+fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -25,12 +36,12 @@ pub fn mails(folder: &Path) -> io::Result<Vec<Mail>> {
     let mut files = Vec::new();
     for entry in entries {
         let path = entry?.path();
+        // An unfinished file begins with a dot and ends otherwise.
         if path.extension().is_some_and(|extension| extension == "eml") {
             files.push(path);
         }
     }
-    files.sort();
-    files.into_iter().map(|file| Ok(read(&std::fs::read_to_string(&file)?, file))).collect()
+    Ok(files)
 }
 
 /// The mail of a delivery: its file is named after it.

@@ -139,6 +139,25 @@ impl Crm {
         row.as_ref().map(TaskRow::read).transpose()
     }
 
+    /// References of all tasks nudged has put into the CRM.
+    pub async fn task_references(&self) -> Result<Vec<String>, CrmError> {
+        Ok(sqlx::query_scalar("SELECT ref FROM tasks WHERE created_by = 'nudged'").fetch_all(&self.pool).await?)
+    }
+
+    /// Every customer with an address gives one answer. Returns how many there are.
+    pub async fn everybody_answers(&self, at: DateTime) -> Result<usize, CrmError> {
+        let done = sqlx::query(
+            "INSERT INTO surveys (id, account_id, kind, rating, answered_at) \
+             SELECT 90000000 + id, id, 'crash', id % 11, ? FROM accounts a WHERE is_active AND NOT is_sample \
+             AND NOT EXISTS (SELECT 1 FROM contacts c JOIN blocked b ON b.address = c.email WHERE c.account_id = a.id) \
+             AND EXISTS (SELECT 1 FROM contacts c WHERE c.account_id = a.id AND c.is_primary AND c.email IS NOT NULL)",
+        )
+        .bind(wall(at))
+        .execute(&self.pool)
+        .await?;
+        Ok(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX))
+    }
+
     /// Kind and score of an answer.
     pub async fn rating(&self, answer: &str) -> Result<Option<(String, i64)>, CrmError> {
         let sql = "SELECT kind, rating FROM surveys WHERE id = ?";

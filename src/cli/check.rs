@@ -1,15 +1,24 @@
 //! `nudged check`: would these files load?
+//!
+//! Offline it knows the files and the configuration; with `--db` it asks the database as well: whether
+//! every table and column is there, and whether it accepts the SQL of every rule.
 
 use super::{Context, Exit, Failure, Output};
+use crate::config::Config;
 use crate::diagnostic::{Finding, Severity};
-use crate::rule::generation::{Generation, Surroundings};
+use crate::rule::generation::{Generation, Surroundings, Tree};
 use crate::rule::statement::Dialect;
-use crate::rulebook::{Limits, read_tree};
+use crate::rulebook::{Inspected, Limits, inspect, read_tree};
+use crate::service::{open_source, outside};
+use secrecy::ExposeSecret;
 use serde_json::json;
 use std::sync::Arc;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// Ask the database too: tables, columns, and the SQL of every rule.
+    #[arg(long)]
+    db: bool,
     #[arg(long, value_enum, default_value_t)]
     format: CheckFormat,
     /// Fail on warnings too.
@@ -27,20 +36,63 @@ enum CheckFormat {
 }
 
 pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, Failure> {
-    let config = context.config_without_secrets()?;
-    let tree = read_tree(&config.rules.directory, &Limits::default(), None)
-        .map_err(|error| Failure::Rules(vec![Finding::error(error.code(), error.to_string())]))?;
-    let surroundings = Surroundings {
-        dialect: Dialect::Sqlite,
-        schema: None,
-        destinations: Default::default(),
-        topics: config.marketing.topics.clone(),
-    };
-    let (rules, findings) = match Generation::build(Arc::new(tree), &surroundings) {
-        Ok(generation) => (generation.rules.len(), generation.warnings),
-        Err(findings) => (0, findings),
+    let (rules, findings) = if args.db {
+        let config = context.config()?;
+        let tree = read_tree(&config.rules.directory, &Limits::default(), None)?;
+        context.block_on(against_database(tree, &config))?
+    } else {
+        let config = context.config_without_secrets()?;
+        let tree = read_tree(&config.rules.directory, &Limits::default(), None)?;
+        offline(tree, &config)
     };
     report(args, rules, &findings, output)
+}
+
+/// How many rules would load, and every finding.
+type Verdict = (usize, Vec<Finding>);
+
+fn offline(tree: Tree, config: &Config) -> Verdict {
+    let outside = outside(config);
+    let surroundings = Surroundings {
+        dialect: dialect(config.source.url.expose_secret()),
+        schema: None,
+        destinations: outside.destinations,
+        topics: outside.topics,
+    };
+    match Generation::build(Arc::new(tree), &surroundings) {
+        Ok(generation) => (generation.rules.len(), generation.warnings),
+        Err(findings) => (0, findings),
+    }
+}
+
+/// Offline nothing depends on it but the text of the SQL, which nobody sees.
+fn dialect(url: &str) -> Dialect {
+    match url.split_once(':') {
+        Some(("mysql" | "mariadb", _)) => Dialect::MySql,
+        Some(("sqlite", _)) => Dialect::Sqlite,
+        _ => Dialect::Postgres,
+    }
+}
+
+async fn against_database(tree: Tree, config: &Config) -> Result<Verdict, Failure> {
+    let source = open_source(config)?;
+    // Asked for the database, a database that doesn't answer is a failure and not a warning.
+    source.now().await?;
+    let inspected = inspect(Arc::new(tree), &*source, &outside(config), None).await;
+    Ok(match inspected {
+        Ok(Inspected { generation, refused }) => {
+            let refused = refused.into_iter().map(|(_, finding)| finding);
+            (generation.rules.len(), generation.warnings.into_iter().map(strict).chain(refused).collect())
+        }
+        Err(findings) => (0, findings.into_iter().map(strict).collect()),
+    })
+}
+
+/// A running daemon goes on with what it can where the catalog no longer fits the tables; somebody who
+/// asks whether they fit wants to hear no.
+fn strict(finding: Finding) -> Finding {
+    let drift = ["catalog.no-table", "catalog.no-column", "catalog.column-type", "catalog.constant"];
+    if drift.contains(&finding.code) { Finding { severity: Severity::Error, ..finding } } else { finding }
 }
 
 fn report(args: &Args, rules: usize, findings: &[Finding], output: &mut Output) -> Result<Exit, Failure> {

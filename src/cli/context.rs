@@ -1,8 +1,16 @@
-//! What commands share: the configuration, read once and only when asked for.
+//! What commands share: the configuration, the state, and a runtime to ask it with.
+//!
+//! Commands that read the state open it themselves, so that they work whether the daemon runs or not.
 
 use super::{Failure, Global};
 use crate::config::{self, Config, Environment, Secrecy};
-use std::path::PathBuf;
+use crate::engine::port::Store;
+use crate::service::open_state;
+use crate::web::state_report;
+use jiff::Timestamp;
+use serde_json::Value as Json;
+use std::future::Future;
+use std::sync::Arc;
 
 /// The global options of one invocation.
 #[derive(Debug)]
@@ -33,7 +41,24 @@ impl Context {
         Ok(config)
     }
 
-    pub fn config_path(&self) -> Option<PathBuf> {
-        self.global.config.clone()
+    /// The configuration for calling the daemon: without a token where it can't be had, since the socket
+    /// needs none.
+    pub fn config_for_admin(&self) -> Result<Config, Failure> {
+        self.config().or_else(|_| self.config_without_secrets())
+    }
+
+    /// Runs one command's questions.
+    pub fn block_on<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+    }
+
+    /// The state that the daemon of this configuration uses.
+    pub async fn state(&self) -> Result<Arc<dyn Store>, Failure> {
+        Ok(open_state(&self.config()?.state, Timestamp::now(), false).await?)
+    }
+
+    /// Counts, rules and held sweeps.
+    pub fn state_report(&self) -> Result<Json, Failure> {
+        self.block_on(async { Ok(state_report(&*self.state().await?, Timestamp::now()).await?) })
     }
 }

@@ -2,7 +2,9 @@
 
 use crate::config::ConfigError;
 use crate::diagnostic::Finding;
+use crate::engine::EngineError;
 use crate::engine::port::{SourceError, StoreError};
+use crate::rulebook::ReadTreeError;
 use std::process::ExitCode;
 
 /// The documented exit codes.
@@ -107,6 +109,7 @@ impl Failure {
         match self {
             Self::Config(_) => Exit::Config,
             Self::Rules(_) => Exit::Rules,
+            Self::State(StoreError::NewerSchema { .. }) => Exit::StateNewer,
             Self::State(_) => Exit::State,
             Self::Source(_) => Exit::Source,
             Self::Output(_) => Exit::Failure,
@@ -120,6 +123,23 @@ impl Failure {
             Self::Config(error) => error.findings(),
             Self::Rules(findings) => findings.clone(),
             _ => Vec::new(),
+        }
+    }
+}
+
+impl From<ReadTreeError> for Failure {
+    fn from(error: ReadTreeError) -> Self {
+        Self::Rules(vec![Finding::error(error.code(), error.to_string())])
+    }
+}
+
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Source(error) => Self::Source(error),
+            EngineError::Store(error) => Self::State(error),
+            EngineError::NoSuchRule(_) => Self::other(Exit::NotFound, error.to_string()),
+            EngineError::NoGeneration => Self::other(Exit::Failure, error.to_string()),
         }
     }
 }

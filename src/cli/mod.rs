@@ -3,14 +3,27 @@
 //! Data goes to stdout, talk to stderr, and the exit code says how it ended ([`Exit`]). A command parses
 //! its arguments, asks the layers below, and prints through [`Output`]; it decides nothing itself.
 
+mod admin;
 mod check;
 mod completions;
 mod context;
+mod deliveries;
 mod demo;
+mod enrollments;
 mod exit;
+mod hold;
 mod man;
 mod output;
+mod pause;
+mod preview;
+mod record;
+mod reload;
+mod rules;
+mod run;
 mod schema;
+mod status;
+mod suppress;
+mod text;
 
 pub use context::Context;
 pub use exit::{Exit, Failure};
@@ -23,7 +36,7 @@ use std::process::ExitCode;
 
 /// Watches a CRM database and acts when a customer relationship needs a nudge.
 #[derive(Debug, Parser)]
-#[command(name = "nudged", version, max_term_width = 100, after_help = "Exit codes: see docs/exit-codes.md.")]
+#[command(name = "nudged", version, max_term_width = 100)]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,
@@ -48,10 +61,32 @@ pub struct Global {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run the daemon.
+    Run(run::Args),
     /// Check the rules directory; exits with 4 when a rule would not load.
     Check(check::Args),
+    /// Who matches a rule now, and what they would get; nothing is sent.
+    Preview(preview::Args),
     /// See it work: a simulated company, a month in half a minute.
     Demo(demo::Args),
+    /// Show the state, and the daemon where it runs.
+    Status(status::Args),
+    /// Show how every rule stands.
+    Rules(rules::Args),
+    /// Who is in which sequence.
+    Enrollments(enrollments::Args),
+    /// What was sent and what was not; retry or give up what hangs.
+    Deliveries(deliveries::Args),
+    /// Sweeps that the guard holds for a person to decide.
+    Hold(hold::Args),
+    /// Addresses that must not be written to.
+    Suppress(suppress::Args),
+    /// Pause a rule: it neither matches nor sends.
+    Pause(pause::Args),
+    /// Let a paused rule run again.
+    Resume(pause::Args),
+    /// Load the rules now; exits with 4 when they are rejected.
+    Reload(reload::Args),
     /// Print a JSON Schema for editors.
     Schema(schema::Args),
     /// Print a completion script for a shell.
@@ -84,8 +119,19 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, output: &mut Output) -
 fn dispatch(cli: Cli, output: &mut Output) -> Result<Exit, Failure> {
     let context = Context::new(cli.global);
     match cli.command {
+        Command::Run(args) => run::run(&args, &context, output),
         Command::Check(args) => check::run(&args, &context, output),
+        Command::Preview(args) => preview::run(&args, &context, output),
         Command::Demo(args) => demo::run(&args, output),
+        Command::Status(args) => status::run(&args, &context, output),
+        Command::Rules(args) => rules::run(&args, &context, output),
+        Command::Enrollments(args) => enrollments::run(&args, &context, output),
+        Command::Deliveries(args) => deliveries::run(&args, &context, output),
+        Command::Hold(args) => hold::run(&args, &context, output),
+        Command::Suppress(args) => suppress::run(&args, &context, output),
+        Command::Pause(args) => pause::run(&args, true, &context, output),
+        Command::Resume(args) => pause::run(&args, false, &context, output),
+        Command::Reload(args) => reload::run(&args, &context, output),
         Command::Schema(args) => schema::run(&args, output),
         Command::Completions(args) => completions::run(&args, output),
         Command::Man(args) => man::run(&args, output),

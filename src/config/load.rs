@@ -49,7 +49,12 @@ pub fn read(path: Option<&Path>, environment: &Environment, secrecy: Secrecy) ->
     let unreadable = |error| ConfigError::Unreadable { path: path.to_owned(), error };
     let text = std::fs::read_to_string(path).map_err(unreadable)?;
     let shared = readable_by_others(path).map_err(unreadable)?;
-    load(&path.to_string_lossy(), &text, shared, environment, secrecy)
+    let mut config = load(&path.to_string_lossy(), &text, shared, environment, secrecy)?;
+    // What a file says is meant from where the file is.
+    if let Some(folder) = path.parent() {
+        config.rules.directory = folder.join(&config.rules.directory);
+    }
+    Ok(config)
 }
 
 #[cfg(unix)]

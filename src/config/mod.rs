@@ -6,35 +6,91 @@
 //!
 //! Secrets may be written as `env:NAME`, `file:/path` or `credential:NAME`; see [`secret`].
 
+mod engine;
 mod error;
 mod load;
 mod mask;
 mod overlay;
 pub mod secret;
 
+pub use engine::{EngineOptions, SenderOptions};
 pub use error::ConfigError;
 pub use load::{Environment, Secrecy, load, read};
 
+use crate::action::email::EmailOptions;
+use crate::action::webhook::DestinationOptions;
 use crate::model::{Period, Topic, Unit};
 use crate::rulebook::RulebookOptions;
 use crate::web::WebOptions;
 use schemars::JsonSchema;
+use secrecy::SecretString;
 use serde::Deserialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// `config.toml`: every key with its default and what it does.
 pub const REFERENCE: &str = include_str!("../../config.toml");
 
 /// Everything an operator can set.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    pub source: SourceSection,
+    pub state: StateOptions,
     pub rules: RulebookOptions,
     pub marketing: MarketingOptions,
+    pub sender: SenderOptions,
+    pub email: EmailOptions,
+    /// The places that rules may call, by name.
+    pub webhooks: BTreeMap<String, DestinationOptions>,
+    pub engine: EngineOptions,
     pub web: WebOptions,
     pub service: ServiceOptions,
     pub log: LogOptions,
+}
+
+/// The CRM database.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SourceSection {
+    /// `postgres://…`, `mysql://…` or `sqlite:/path`. Empty: not told yet.
+    #[schemars(with = "String")]
+    pub url: SecretString,
+    /// Connections held open at most.
+    #[schemars(range(min = 2, max = 100))]
+    pub connections: u32,
+    /// No statement may run longer.
+    #[schemars(with = "String")]
+    pub statement_timeout: Period,
+    /// How long to wait for a connection.
+    #[schemars(with = "String")]
+    pub connect_timeout: Period,
+}
+
+impl Default for SourceSection {
+    fn default() -> Self {
+        Self {
+            url: SecretString::default(),
+            connections: 4,
+            statement_timeout: Period::new(2, Unit::Minute),
+            connect_timeout: Period::new(10, Unit::Second),
+        }
+    }
+}
+
+/// The state database: matches, enrollments, what is due and what was done.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct StateOptions {
+    /// `sqlite:/path`, or `postgres://…` where several nodes share the work.
+    #[schemars(with = "String")]
+    pub url: SecretString,
+}
+
+impl Default for StateOptions {
+    fn default() -> Self {
+        Self { url: SecretString::from("sqlite:/var/lib/nudged/state.db") }
+    }
 }
 
 /// What marketing messages may be about.
@@ -115,11 +171,14 @@ pub fn schema() -> schemars::Schema {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use secrecy::ExposeSecret;
 
     #[test]
     fn the_reference_says_what_the_defaults_are() {
         let reference = load("config.toml", REFERENCE, false, &Environment::none(), Secrecy::Resolve).unwrap();
-        assert_eq!(reference, Config::default());
+        // Debug leaves secrets out, so these are compared beside it.
+        assert_eq!(format!("{reference:#?}"), format!("{:#?}", Config::default()));
+        assert_eq!(reference.state.url.expose_secret(), Config::default().state.url.expose_secret());
     }
 
     #[test]

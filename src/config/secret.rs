@@ -8,8 +8,14 @@ use super::Environment;
 use std::path::{Path, PathBuf};
 
 /// The keys that hold a secret; `*` is any name. A URL is one because it may carry a password.
-const KEYS: [&[&str]; 5] =
-    [&["source", "url"], &["state", "url"], &["email", "password"], &["webhooks", "*", "secret"], &["web", "token"]];
+const KEYS: [&[&str]; 6] = [
+    &["source", "url"],
+    &["state", "url"],
+    &["email", "password"],
+    &["webhooks", "*", "secret"],
+    &["webhooks", "*", "token"],
+    &["web", "token"],
+];
 
 /// Larger files are not secrets.
 const MOST_BYTES: u64 = 64 * 1024;

@@ -1,10 +1,11 @@
 //! The running rulebook: waits for changes, judges them, swaps generations.
 
-use super::inspect::{inspect, isolate, to_stored};
+use super::inspect::{Inspected, inspect, isolate, to_stored};
 use super::read::{Limits, ReadTreeError, digest, read_tree};
 use super::start::{Beginning, begin};
 use super::watch::DirectoryWatch;
 use super::{Outside, RulebookError, RulebookOptions, Standing, Trouble, brake};
+use crate::diagnostic::Finding;
 use crate::engine::port::{Register, Source, StoredGeneration};
 use crate::model::{Clock, RuleId};
 use crate::rule::generation::{Generation, Tree};
@@ -29,7 +30,7 @@ pub struct Request {
 pub struct Handle {
     requests: mpsc::Sender<Request>,
     standing: watch::Receiver<Standing>,
-    generations: watch::Receiver<Arc<Generation>>,
+    generations: watch::Receiver<Option<Arc<Generation>>>,
 }
 
 impl Handle {
@@ -50,7 +51,7 @@ impl Handle {
     }
 
     /// A channel of generations: the running one, and every one after it.
-    pub fn generations(&self) -> watch::Receiver<Arc<Generation>> {
+    pub fn generations(&self) -> watch::Receiver<Option<Arc<Generation>>> {
         self.generations.clone()
     }
 }
@@ -62,7 +63,9 @@ pub struct Rulebook {
     source: Arc<dyn Source>,
     register: Arc<dyn Register>,
     clock: Arc<dyn Clock>,
-    generations: watch::Sender<Arc<Generation>>,
+    generations: watch::Sender<Option<Arc<Generation>>>,
+    /// What was sent last on `generations`.
+    running: Arc<Generation>,
     standing: watch::Sender<Standing>,
     requests: mpsc::Receiver<Request>,
     handle: Handle,
@@ -102,10 +105,23 @@ impl Rulebook {
         let rules = generation.rules.keys().cloned().collect();
         let (sender, requests) = mpsc::channel(8);
         let (standing, standings) = watch::channel(standing);
-        let (generations, receiver) = watch::channel(generation);
+        let (generations, receiver) = watch::channel(Some(Arc::clone(&generation)));
         let handle = Handle { requests: sender, standing: standings, generations: receiver };
-        let book =
-            Self { options, outside, source, register, clock, generations, standing, requests, handle, judged, rules };
+        let book = Self {
+            options,
+            outside,
+            source,
+            register,
+            clock,
+            generations,
+            running: generation,
+            standing,
+            requests,
+            handle,
+            judged,
+            rules,
+        };
+        book.count();
         book.report();
         if !restored {
             book.save().await;
@@ -141,20 +157,15 @@ impl Rulebook {
         }
     }
 
-    /// The same, without waiting when nothing is new. What was checked without the source, or failed
-    /// because of it, is checked again.
+    /// The same, without waiting when nothing is new. What the source could not check, or refused, is asked
+    /// again: it may be the database that changes.
     async fn rescan(&mut self) {
-        let read = self.read().await;
-        let unchecked = self.standing.borrow().warnings.iter().any(|warning| warning.code == "source.unreachable");
-        if digest_of(&read) != self.judged || unchecked {
-            self.notice_unless_same(unchecked).await;
-        }
-    }
-
-    async fn notice_unless_same(&mut self, again: bool) {
-        let settled = self.settle().await;
-        if again || digest_of(&settled) != self.judged {
-            self.judge(settled, false).await;
+        let again = self.standing.borrow().waits_for_source();
+        if again || digest_of(&self.read().await) != self.judged {
+            let settled = self.settle().await;
+            if again || digest_of(&settled) != self.judged {
+                self.judge(settled, false).await;
+            }
         }
     }
 
@@ -185,7 +196,7 @@ impl Rulebook {
 
     async fn read(&self) -> Result<Tree, ReadTreeError> {
         let directory = self.options.directory.clone();
-        let running = Arc::clone(&self.generations.borrow().tree);
+        let running = Arc::clone(&self.running.tree);
         let reading = tokio::task::spawn_blocking(move || read_tree(&directory, &Limits::default(), Some(&running)));
         match reading.await {
             Ok(read) => read,
@@ -199,14 +210,15 @@ impl Rulebook {
     /// Takes a tree up, or says why not.
     async fn judge(&mut self, settled: Result<Tree, ReadTreeError>, confirm: bool) {
         self.judged = digest_of(&settled);
-        let running = Arc::clone(&self.generations.borrow());
+        let running = Arc::clone(&self.running);
         let trouble = match settled {
             Err(error) => Some(Trouble::Unreadable { code: error.code(), message: error.to_string() }),
             Ok(tree) => self.inspect(tree, &running, confirm).await,
         };
         let now = self.clock.now();
-        let generation = Arc::clone(&self.generations.borrow());
+        let generation = Arc::clone(&self.running);
         let swapped = !Arc::ptr_eq(&running, &generation);
+        let lasting = self.standing.borrow().trouble.as_deref() == trouble.as_ref() && !swapped;
         self.standing.send_modify(|standing| {
             standing.hash.clone_from(&generation.hash);
             standing.rules = generation.rules.len();
@@ -218,18 +230,20 @@ impl Rulebook {
             standing.trouble = trouble.map(Arc::new);
             standing.verdicts += 1;
         });
-        self.report();
+        self.count();
+        if !lasting {
+            self.report();
+        }
     }
 
     async fn inspect(&mut self, tree: Tree, running: &Arc<Generation>, confirm: bool) -> Option<Trouble> {
         let tree = Arc::new(tree);
-        let source = Arc::clone(&self.source);
-        match inspect(Arc::clone(&tree), &*source, &self.outside, Some(running)).await {
+        match self.checked(Arc::clone(&tree), running).await {
             Ok(generation) => self.take_up(generation, running, confirm).await,
             Err(findings) => {
                 let partly = self.options.isolate.then(|| isolate(&tree, &running.tree, &findings)).flatten();
                 let Some(partly) = partly else { return Some(Trouble::Rejected(findings)) };
-                match inspect(Arc::new(partly), &*source, &self.outside, Some(running)).await {
+                match self.checked(Arc::new(partly), running).await {
                     Ok(generation) => {
                         let braked = self.take_up(generation, running, confirm).await;
                         Some(braked.unwrap_or(Trouble::Isolated(findings)))
@@ -240,13 +254,17 @@ impl Rulebook {
         }
     }
 
+    async fn checked(&self, tree: Arc<Tree>, running: &Generation) -> Result<Generation, Vec<Finding>> {
+        inspect(tree, &*self.source, &self.outside, Some(running)).await.and_then(Inspected::accepted)
+    }
+
     /// Swaps the generation in, unless the brake holds it: then the running one goes on without the rules
     /// that went missing.
     async fn take_up(&mut self, generation: Generation, running: &Arc<Generation>, confirm: bool) -> Option<Trouble> {
         let missing = brake::missing(&self.rules, &generation, self.options.brake_percent);
         if let Some(missing) = missing.filter(|_| !confirm) {
             let of = self.rules.len();
-            self.generations.send_replace(Arc::new(without(running, missing.clone())));
+            self.swap(without(running, missing.clone()));
             return Some(Trouble::Braked { missing: missing.into_iter().collect(), of });
         }
         let same = generation.hash == running.hash
@@ -255,15 +273,20 @@ impl Rulebook {
             && generation.warnings == running.warnings;
         if !same {
             self.rules = generation.rules.keys().cloned().collect();
-            self.generations.send_replace(Arc::new(generation));
+            self.swap(generation);
             self.save().await;
         }
         None
     }
 
+    fn swap(&mut self, generation: Generation) {
+        self.running = Arc::new(generation);
+        self.generations.send_replace(Some(Arc::clone(&self.running)));
+    }
+
     /// Keeps the running generation for a start with broken files.
     async fn save(&self) {
-        let generation = Arc::clone(&self.generations.borrow());
+        let generation = Arc::clone(&self.running);
         let stored = StoredGeneration {
             hash: generation.hash.clone(),
             files: to_stored(&generation.tree),
@@ -274,14 +297,19 @@ impl Rulebook {
         }
     }
 
-    /// Log and metrics of the verdict that has just been reached.
-    fn report(&self) {
+    /// Metrics of the verdict that has just been reached.
+    fn count(&self) {
         let standing = self.standing.borrow();
         let result = standing.trouble.as_ref().map_or("loaded", |trouble| trouble.kind());
         metrics::counter!("nudged_reloads_total", "result" => result).increment(1);
         metrics::gauge!("nudged_reload_successful").set(if standing.is_good() { 1.0 } else { 0.0 });
         metrics::gauge!("nudged_rules").set(standing.rules as f64);
         metrics::gauge!("nudged_rules_loaded_timestamp_seconds").set(standing.loaded_at.as_second() as f64);
+    }
+
+    /// The log of a verdict that is news.
+    fn report(&self) {
+        let standing = self.standing.borrow();
         for warning in standing.warnings.iter() {
             tracing::warn!(code = warning.code, "{warning}");
         }
@@ -293,7 +321,7 @@ impl Rulebook {
         for finding in trouble.findings() {
             tracing::error!(code = finding.code, "{finding}");
         }
-        let restored = standing.restored;
+        let (restored, result) = (standing.restored, trouble.kind());
         tracing::error!(generation, restored, result, "the rules on disk are not the ones running: {trouble}");
     }
 }

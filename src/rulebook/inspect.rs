@@ -1,9 +1,9 @@
 //! Checks a tree aside: types from the live schema, the rules themselves, their SQL in the database.
 
-use crate::catalog::{Catalog, Join, Origin, Schema, Table};
+use crate::catalog::{self, Schema};
 use crate::diagnostic::{Finding, Place, Severity, SourceFile};
 use crate::engine::port::{Source, SourceError};
-use crate::model::{Key, Topic};
+use crate::model::{Key, RuleId, Topic};
 use crate::rule::CompiledRule;
 use crate::rule::compiled::{Reach, Subject, Window};
 use crate::rule::generation::{Generation, Surroundings, Tree};
@@ -24,27 +24,46 @@ pub struct Outside {
 /// How many statements the source checks at once.
 const AT_ONCE: usize = 4;
 
-/// Builds a generation and has the source check its SQL. A source that is down leaves a warning; a source
-/// that refuses a statement is an error at the rule. What `running` has checked already isn't asked again.
+/// A generation that is right in itself, and what the database thinks of it.
+#[derive(Debug)]
+pub struct Inspected {
+    pub generation: Generation,
+    /// Rules whose SQL the database does not accept.
+    pub refused: Vec<(RuleId, Finding)>,
+}
+
+impl Inspected {
+    /// The generation, if the database accepts all of it.
+    pub fn accepted(self) -> Result<Generation, Vec<Finding>> {
+        if self.refused.is_empty() {
+            return Ok(self.generation);
+        }
+        Err(self.refused.into_iter().map(|(_, finding)| finding).collect())
+    }
+}
+
+/// Builds a generation and has the source check its SQL. A source that is down leaves a warning. What
+/// `running` has checked already isn't asked again.
 pub async fn inspect(
     tree: Arc<Tree>,
     source: &dyn Source,
     outside: &Outside,
     running: Option<&Generation>,
-) -> Result<Generation, Vec<Finding>> {
-    let (schema, mut warnings) = schema_of(&tree, source, outside, running).await?;
+) -> Result<Inspected, Vec<Finding>> {
+    let (schema, mut warnings) = schema_of(&tree, source, running).await?;
     let schema_is_same = running.is_some_and(|running| running.surroundings.schema == schema);
     let surroundings = Surroundings { schema, ..offline(source, outside) };
     // Checking a thousand rules takes a while, and the scheduler runs on the same threads.
     let built = tokio::task::spawn_blocking(move || Generation::build(tree, &surroundings)).await;
     let mut generation =
         built.map_err(|error| vec![Finding::error("rules.panic", format!("the check failed: {error}"))])??;
+    let mut refused = Vec::new();
     if warnings.is_empty() {
         let known = running.filter(|_| schema_is_same);
-        prepare_all(&generation, source, known, &mut warnings).await?;
+        refused = prepare_all(&generation, source, known, &mut warnings).await;
     }
     generation.warnings.append(&mut warnings);
-    Ok(generation)
+    Ok(Inspected { generation, refused })
 }
 
 fn offline(source: &dyn Source, outside: &Outside) -> Surroundings {
@@ -61,10 +80,12 @@ fn offline(source: &dyn Source, outside: &Outside) -> Surroundings {
 async fn schema_of(
     tree: &Tree,
     source: &dyn Source,
-    outside: &Outside,
     running: Option<&Generation>,
 ) -> Result<(Option<Schema>, Vec<Finding>), Vec<Finding>> {
-    let Some(tables) = tables_of_tree(tree, &offline(source, outside)) else { return Ok((None, Vec::new())) };
+    let file = tree.files.iter().find(|file| file.path == "catalog.yaml");
+    // What is wrong with the catalog is for the whole check to report.
+    let Some(catalog) = file.and_then(|file| catalog::read(file).catalog) else { return Ok((None, Vec::new())) };
+    let tables = catalog.tables();
     match source.schema(&tables).await {
         Ok(schema) => Ok((Some(schema), Vec::new())),
         Err(error @ SourceError::Unavailable(_)) => {
@@ -79,57 +100,42 @@ fn unreachable(error: &SourceError) -> Finding {
     Finding::warning("source.unreachable", format!("the rules were not checked against the database: {error}"))
 }
 
-/// Reads the catalog alone, offline. `None` when it has errors, which the whole check then reports.
-fn tables_of_tree(tree: &Tree, surroundings: &Surroundings) -> Option<Vec<Table>> {
-    let catalog = tree.files.iter().filter(|file| file.path == "catalog.yaml").cloned().collect();
-    let alone = Generation::build(Arc::new(Tree { files: catalog }), surroundings).ok()?;
-    Some(tables(&alone.catalog))
-}
-
-/// Every table that the catalog reads or writes.
-pub fn tables(catalog: &Catalog) -> Vec<Table> {
-    let mut found = BTreeSet::new();
-    for entity in catalog.entities.values() {
-        if let Origin::Table(table) = &entity.origin {
-            found.insert(table.clone());
-        }
-        for relation in entity.relations.values() {
-            if let Join::Through { table, .. } = &relation.join {
-                found.insert(table.clone());
-            }
-        }
-    }
-    found.extend(catalog.suppressions.iter().map(|suppression| suppression.table.clone()));
-    found.extend(catalog.tasks.iter().flat_map(|tasks| &tasks.inserts).map(|insert| insert.table.clone()));
-    found.into_iter().collect()
-}
-
 /// Has the source type-check the statements of every rule that `known` doesn't have in the same version.
 async fn prepare_all(
     generation: &Generation,
     source: &dyn Source,
     known: Option<&Generation>,
     warnings: &mut Vec<Finding>,
-) -> Result<(), Vec<Finding>> {
+) -> Vec<(RuleId, Finding)> {
     let fresh = generation.rules.values().filter(|rule| !is_known(rule, generation, known));
+    let fresh: Vec<Arc<CompiledRule>> = fresh.cloned().collect();
     let now = source.now().await.unwrap_or(Timestamp::UNIX_EPOCH);
-    let asked = futures::stream::iter(fresh).map(async |rule| (rule, prepare(rule, source, now).await));
-    let answers: Vec<_> = asked.buffer_unordered(AT_ONCE).collect().await;
+    let asked = fresh.into_iter().map(|rule| async move {
+        let answer = prepare(&rule, source, now).await;
+        (rule, answer)
+    });
+    let answers: Vec<_> = futures::stream::iter(asked).buffer_unordered(AT_ONCE).collect().await;
     let mut refused = Vec::new();
     for (rule, answer) in answers {
         match answer {
             Ok(()) => {}
             Err(error @ SourceError::Unavailable(_)) if warnings.is_empty() => warnings.push(unreachable(&error)),
             Err(SourceError::Unavailable(_)) => {}
-            Err(error @ SourceError::Refused(_)) => refused.push(refusal(rule, generation, &error)),
+            Err(error @ SourceError::Refused(_)) => {
+                refused.push((rule.rule.id.clone(), refusal(&rule, generation, &error)));
+            }
         }
     }
-    if refused.is_empty() { Ok(()) } else { Err(refused) }
+    refused
 }
 
 fn is_known(rule: &CompiledRule, generation: &Generation, known: Option<&Generation>) -> bool {
     known.filter(|known| known.catalog == generation.catalog).is_some_and(|known| {
-        known.rules.get(&rule.rule.id).is_some_and(|old| old.text == rule.text && old.definition == rule.definition)
+        !known.resting.contains(&rule.rule.id)
+            && known
+                .rules
+                .get(&rule.rule.id)
+                .is_some_and(|old| old.text == rule.text && old.definition == rule.definition)
     })
 }
 

@@ -28,6 +28,13 @@ impl Standing {
     pub const fn is_good(&self) -> bool {
         self.trouble.is_none()
     }
+
+    /// Whether another answer of the database could change the verdict.
+    pub(super) fn waits_for_source(&self) -> bool {
+        let unchecked = self.warnings.iter().any(|warning| warning.code == "source.unreachable");
+        let of_source = |finding: &Finding| matches!(finding.code, "rule.query-refused" | "source.refused");
+        unchecked || self.trouble.as_ref().is_some_and(|trouble| trouble.findings().iter().any(of_source))
+    }
 }
 
 /// Why a change was not taken up as it is.
@@ -39,6 +46,8 @@ pub enum Trouble {
     Rejected(Vec<Finding>),
     /// The files with errors stayed at their last good version; the others were taken up.
     Isolated(Vec<Finding>),
+    /// The database refuses the queries of these rules, which rest; the others run.
+    Refused(Vec<Finding>),
     /// Too many rules went missing at once.
     Braked { missing: Vec<RuleId>, of: usize },
 }
@@ -50,6 +59,7 @@ impl Trouble {
             Self::Unreadable { .. } => "unreadable",
             Self::Rejected(_) => "rejected",
             Self::Isolated(_) => "isolated",
+            Self::Refused(_) => "refused",
             Self::Braked { .. } => "braked",
         }
     }
@@ -57,7 +67,7 @@ impl Trouble {
     pub fn findings(&self) -> Vec<Finding> {
         match self {
             Self::Unreadable { code, message } => vec![Finding::error(code, message.clone())],
-            Self::Rejected(findings) | Self::Isolated(findings) => findings.clone(),
+            Self::Rejected(findings) | Self::Isolated(findings) | Self::Refused(findings) => findings.clone(),
             Self::Braked { .. } => vec![
                 Finding::error("rules.braked", self.to_string())
                     .help("put the files back, or confirm with `nudged reload --confirm`"),
@@ -72,6 +82,7 @@ impl fmt::Display for Trouble {
             Self::Unreadable { message, .. } => f.write_str(message),
             Self::Rejected(findings) => write!(f, "the change was rejected: {}", Summary(findings)),
             Self::Isolated(findings) => write!(f, "files kept at their last good version: {}", Summary(findings)),
+            Self::Refused(findings) => write!(f, "rules that rest: {}", Summary(findings)),
             Self::Braked { missing, of } => {
                 write!(f, "{} of {of} rules went missing at once and rest until that is confirmed", missing.len())
             }

@@ -1,6 +1,6 @@
 //! The first generation of a process: from the files, or from the state when the files are broken.
 
-use super::inspect::{from_stored, inspect};
+use super::inspect::{Inspected, from_stored, inspect};
 use super::read::{Limits, ReadTreeError, digest, read_tree};
 use super::{Outside, RulebookError, RulebookOptions, Trouble, brake};
 use crate::diagnostic::Finding;
@@ -31,25 +31,27 @@ pub(super) async fn begin(
     let read = read_tree(&options.directory, &Limits::default(), None);
     let judged = read.as_ref().map(digest).map_err(ToString::to_string);
     let trouble = match load(read, outside, source).await {
-        Ok(generation) => match brake::missing(&known_rules(register).await?, &generation, options.brake_percent) {
-            None => return Ok(Beginning { generation, restored: false, trouble: None, judged }),
-            Some(missing) => {
-                let of = missing.len() + generation.rules.len();
-                return match restore(outside, source, register).await? {
-                    Ok(mut last) => {
-                        last.resting = missing.iter().filter(|id| last.rules.contains_key(*id)).cloned().collect();
-                        let trouble = Trouble::Braked { missing: missing.into_iter().collect(), of };
-                        Ok(Beginning { generation: last, restored: true, trouble: Some(trouble), judged })
-                    }
-                    // Without the old rules there is nothing to keep from being removed.
-                    Err(_) => Ok(Beginning { generation, restored: false, trouble: None, judged }),
-                };
+        Ok(Loaded { generation, trouble }) => {
+            match brake::missing(&known_rules(register).await?, &generation, options.brake_percent) {
+                None => return Ok(Beginning { generation, restored: false, trouble, judged }),
+                Some(missing) => {
+                    let of = missing.len() + generation.rules.len();
+                    return match restore(outside, source, register).await? {
+                        Ok(Loaded { generation: mut last, .. }) => {
+                            last.resting = missing.iter().filter(|id| last.rules.contains_key(*id)).cloned().collect();
+                            let trouble = Trouble::Braked { missing: missing.into_iter().collect(), of };
+                            Ok(Beginning { generation: last, restored: true, trouble: Some(trouble), judged })
+                        }
+                        // Without the old rules there is nothing to keep from being removed.
+                        Err(_) => Ok(Beginning { generation, restored: false, trouble: None, judged }),
+                    };
+                }
             }
-        },
+        }
         Err(trouble) => trouble,
     };
     match restore(outside, source, register).await? {
-        Ok(generation) => Ok(Beginning { generation, restored: true, trouble: Some(trouble), judged }),
+        Ok(Loaded { generation, .. }) => Ok(Beginning { generation, restored: true, trouble: Some(trouble), judged }),
         Err(mut why) => {
             let mut findings = trouble.findings();
             findings.append(&mut why);
@@ -58,13 +60,27 @@ pub(super) async fn begin(
     }
 }
 
-async fn load(
-    read: Result<Tree, ReadTreeError>,
-    outside: &Outside,
-    source: &dyn Source,
-) -> Result<Generation, Trouble> {
+/// A generation that can run, if need be without the rules that the database refuses.
+struct Loaded {
+    generation: Generation,
+    trouble: Option<Trouble>,
+}
+
+/// At the start there is nothing better to go on with, so a database that has changed under some rules
+/// stops those rules and no others.
+fn without_refused(inspected: Inspected) -> Loaded {
+    let Inspected { mut generation, refused } = inspected;
+    if refused.is_empty() {
+        return Loaded { generation, trouble: None };
+    }
+    let (rules, findings): (Vec<_>, Vec<_>) = refused.into_iter().unzip();
+    generation.resting.extend(rules);
+    Loaded { generation, trouble: Some(Trouble::Refused(findings)) }
+}
+
+async fn load(read: Result<Tree, ReadTreeError>, outside: &Outside, source: &dyn Source) -> Result<Loaded, Trouble> {
     let tree = read.map_err(|error| Trouble::Unreadable { code: error.code(), message: error.to_string() })?;
-    inspect(Arc::new(tree), source, outside, None).await.map_err(Trouble::Rejected)
+    inspect(Arc::new(tree), source, outside, None).await.map(without_refused).map_err(Trouble::Rejected)
 }
 
 /// The last good generation of the state, checked again: the program or the schema may be newer than it.
@@ -72,9 +88,9 @@ async fn restore(
     outside: &Outside,
     source: &dyn Source,
     register: &dyn Register,
-) -> Result<Result<Generation, Vec<Finding>>, RulebookError> {
+) -> Result<Result<Loaded, Vec<Finding>>, RulebookError> {
     let Some(stored) = register.last_generation().await? else { return Ok(Err(Vec::new())) };
-    Ok(inspect(Arc::new(from_stored(stored.files)), source, outside, None).await)
+    Ok(inspect(Arc::new(from_stored(stored.files)), source, outside, None).await.map(without_refused))
 }
 
 /// The rules that the last run had.

@@ -3,11 +3,19 @@
 //! It decides nothing about rules or messages. What systemd is told is in [`systemd`], what is logged in
 //! `logging` and `observe`, and how an operator's signals arrive in `signals`.
 
+mod connect;
+mod daemon;
 mod logging;
+mod observe;
+mod run;
 mod signals;
 pub mod systemd;
 mod vitals;
 
+pub use connect::{open_source, open_state, senders};
+pub use daemon::{Daemon, Drained, Outfit};
 pub use logging::{LoggingError, init as init_logging};
+pub use observe::observe;
+pub use run::{Ended, StartError, outside, run};
 pub use signals::{Signal, Signals};
 pub use vitals::ProcessVitals;

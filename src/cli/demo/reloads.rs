@@ -18,7 +18,7 @@ type Versions = BTreeMap<RuleId, (VersionHash, VersionHash, String)>;
 #[derive(Debug)]
 pub struct Reloads {
     standings: watch::Receiver<Standing>,
-    generations: watch::Receiver<Arc<Generation>>,
+    generations: watch::Receiver<Option<Arc<Generation>>>,
     running: Versions,
     hash: String,
 }
@@ -35,7 +35,7 @@ impl Reloads {
     pub fn new(rulebook: &Handle) -> Self {
         let (mut standings, generations) = (rulebook.standings(), rulebook.generations());
         let hash = standings.borrow_and_update().hash.clone();
-        let running = versions(&generations.borrow());
+        let running = versions(generations.borrow().as_deref());
         Self { standings, generations, running, hash }
     }
 
@@ -48,7 +48,7 @@ impl Reloads {
         if let Some(trouble) = &standing.trouble {
             return Verdict::Rejected { why: trouble.kind().to_owned(), findings: trouble.findings() };
         }
-        let now = versions(&self.generations.borrow());
+        let now = versions(self.generations.borrow().as_deref());
         let before = std::mem::replace(&mut self.running, now);
         if std::mem::replace(&mut self.hash, standing.hash.clone()) == standing.hash {
             return Verdict::Same;
@@ -79,10 +79,11 @@ fn back_to_good() -> String {
     "the files are what is running".to_owned()
 }
 
-fn versions(generation: &Generation) -> Versions {
+fn versions(generation: Option<&Generation>) -> Versions {
     let version =
         |rule: &crate::rule::CompiledRule| (rule.version.clone(), rule.definition.clone(), rule.text.to_string());
-    generation.rules.iter().map(|(id, rule)| (id.clone(), version(rule))).collect()
+    let rules = generation.into_iter().flat_map(|generation| &generation.rules);
+    rules.map(|(id, rule)| (id.clone(), version(rule))).collect()
 }
 
 fn differences(before: &Versions, now: &Versions) -> Vec<String> {

@@ -1,0 +1,133 @@
+//! `nudged deliveries`: what was sent and what wasn't, and an operator's decision over what hangs.
+
+use super::{Context, Exit, Failure, Format, Output, record, text};
+use crate::engine::port::{DeliveryFilter, DeliveryView};
+use crate::model::{DeliveryId, RuleId};
+use jiff::Timestamp;
+use serde_json::{Value as Json, json};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// List deliveries, newest first.
+    List(List),
+    /// Make dead or unknown deliveries due again.
+    Retry(Choice),
+    /// Give dead or unknown deliveries up; their sequences go on after them.
+    Discard(Choice),
+}
+
+#[derive(Debug, clap::Args)]
+struct List {
+    /// Of this rule.
+    #[arg(long)]
+    rule: Option<String>,
+    /// About this record: `customer:4711`, or `tenant/customer:4711`.
+    #[arg(long, value_name = "RECORD")]
+    record: Option<String>,
+    /// due, sending, unknown, dead, or an outcome: sent, skipped, transient …
+    #[arg(long)]
+    state: Option<String>,
+    /// At most this many.
+    #[arg(long, default_value_t = 100)]
+    limit: usize,
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = true)]
+struct Choice {
+    /// Delivery ids, as `list` shows them.
+    #[arg(value_name = "DELIVERY")]
+    ids: Vec<DeliveryId>,
+    /// All of this state.
+    #[arg(long, value_enum)]
+    all: Option<Stuck>,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Stuck {
+    Dead,
+    Unknown,
+}
+
+pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, Failure> {
+    match &args.command {
+        Command::List(args) => list(args, context, output),
+        Command::Retry(choice) => decide(choice, true, context, output),
+        Command::Discard(choice) => decide(choice, false, context, output),
+    }
+}
+
+fn list(args: &List, context: &Context, output: &mut Output) -> Result<Exit, Failure> {
+    let filter = DeliveryFilter {
+        rule: args.rule.as_deref().map(RuleId::from),
+        record: args.record.as_deref().map(record::parse).transpose()?,
+        state: args.state.clone(),
+        limit: args.limit,
+    };
+    let found = context.block_on(async { Ok(context.state().await?.deliveries(&filter).await?) })?;
+    match args.format {
+        Format::Json => output.json(&found.iter().map(as_json).collect::<Vec<_>>()),
+        Format::Table => {
+            let header = ["delivery", "at", "record", "rule", "step", "state", "tries", "detail"];
+            output.table(&header, found.iter().map(as_row).collect(), "no deliveries");
+        }
+    }
+    Ok(Exit::Success)
+}
+
+fn decide(choice: &Choice, retry: bool, context: &Context, output: &mut Output) -> Result<Exit, Failure> {
+    let now = Timestamp::now();
+    let (asked, done) = context.block_on(async {
+        let store = context.state().await?;
+        let mut ids = choice.ids.clone();
+        if let Some(stuck) = choice.all {
+            let state = match stuck {
+                Stuck::Dead => "dead",
+                Stuck::Unknown => "unknown",
+            };
+            let filter =
+                DeliveryFilter { state: Some(state.to_owned()), limit: usize::MAX >> 1, ..DeliveryFilter::default() };
+            ids.extend(store.deliveries(&filter).await?.into_iter().filter_map(|view| view.delivery));
+        }
+        let done = if retry { store.retry(&ids, now).await? } else { store.discard(&ids, now).await? };
+        Ok((ids.len() as u64, done))
+    })?;
+    output.talk(&format!("{done} of {asked} deliveries {}", if retry { "are due again" } else { "are given up" }));
+    Ok(if done == asked { Exit::Success } else { Exit::NotFound })
+}
+
+fn as_row(view: &DeliveryView) -> Vec<String> {
+    vec![
+        view.delivery.map_or_else(|| "-".to_owned(), |id| id.to_string()),
+        text::at(view.at),
+        view.record.as_ref().map_or_else(|| "(erased)".to_owned(), ToString::to_string),
+        view.rule.to_string(),
+        view.step.clone(),
+        view.state.clone(),
+        view.attempts.to_string(),
+        view.detail.clone(),
+    ]
+}
+
+fn as_json(view: &DeliveryView) -> Json {
+    json!({
+        "delivery": view.delivery.map(|id| id.to_string()),
+        "at": view.at,
+        "record": view.record.as_ref().map(ToString::to_string),
+        "rule": view.rule,
+        "lane": view.lane,
+        "step": view.step,
+        "kind": view.kind,
+        "state": view.state,
+        "attempts": view.attempts,
+        "detail": view.detail,
+    })
+}

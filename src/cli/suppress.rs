@@ -1,0 +1,135 @@
+//! `nudged suppress`: addresses that must not be written to, whatever a rule says.
+
+use super::{Context, Exit, Failure, Format, Output, text};
+use crate::model::{Channel, Suppression, SuppressionReason};
+use jiff::Timestamp;
+use serde_json::{Value as Json, json};
+use std::io::Read;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Add addresses. They hold from the next message on.
+    Add(Add),
+    /// List the newest entries.
+    List {
+        /// At most this many.
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Add {
+    /// Addresses; `-` reads them from stdin, one a line.
+    #[arg(required = true)]
+    addresses: Vec<String>,
+    #[arg(long, value_enum, default_value_t)]
+    channel: On,
+    #[arg(long, value_enum, default_value_t)]
+    reason: Why,
+}
+
+#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
+enum On {
+    #[default]
+    Email,
+    Sms,
+}
+
+#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
+enum Why {
+    #[default]
+    Manual,
+    Unsubscribed,
+    Bounced,
+    Complained,
+}
+
+pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, Failure> {
+    match &args.command {
+        Command::Add(args) => add(args, context, output),
+        Command::List { limit, format } => list(*limit, *format, context, output),
+    }
+}
+
+fn add(args: &Add, context: &Context, output: &mut Output) -> Result<Exit, Failure> {
+    let channel = match args.channel {
+        On::Email => Channel::Email,
+        On::Sms => Channel::Sms,
+    };
+    let addresses = addresses(&args.addresses)?;
+    if channel == Channel::Email
+        && let Some(wrong) = addresses.iter().find(|address| !address.contains('@'))
+    {
+        return Err(Failure::other(Exit::Usage, format!("`{wrong}` is not an email address; nothing was added")));
+    }
+    let reason = match args.reason {
+        Why::Manual => SuppressionReason::Manual,
+        Why::Unsubscribed => SuppressionReason::Unsubscribed,
+        Why::Bounced => SuppressionReason::Bounced,
+        Why::Complained => SuppressionReason::Complained,
+    };
+    let asked = addresses.len();
+    let added = context.block_on(async {
+        let store = context.state().await?;
+        let since = Timestamp::now();
+        let entry = |address: String| Suppression {
+            channel,
+            hash: store.secret().address_hash(channel, &address),
+            address: Some(address),
+            reason,
+            since,
+        };
+        let entries: Vec<Suppression> = addresses.into_iter().map(entry).collect();
+        Ok(store.suppress(&entries).await?)
+    })?;
+    output.talk(&format!("{added} added, {} on the list before", (asked as u64).saturating_sub(added)));
+    Ok(Exit::Success)
+}
+
+fn addresses(given: &[String]) -> Result<Vec<String>, Failure> {
+    let mut all = Vec::new();
+    for argument in given {
+        if argument == "-" {
+            let mut text = String::new();
+            std::io::stdin().read_to_string(&mut text)?;
+            all.extend(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned));
+        } else {
+            all.push(argument.trim().to_owned());
+        }
+    }
+    Ok(all)
+}
+
+fn list(limit: usize, format: Format, context: &Context, output: &mut Output) -> Result<Exit, Failure> {
+    let found = context.block_on(async { Ok(context.state().await?.suppressions(limit).await?) })?;
+    match format {
+        Format::Json => output.json(&found.iter().map(as_json).collect::<Vec<_>>()),
+        Format::Table => {
+            let header = ["address", "channel", "reason", "since"];
+            output.table(&header, found.iter().map(as_row).collect(), "nobody is suppressed");
+        }
+    }
+    Ok(Exit::Success)
+}
+
+fn as_row(entry: &Suppression) -> Vec<String> {
+    vec![
+        entry.address.clone().unwrap_or_else(|| "(erased)".to_owned()),
+        entry.channel.as_str().to_owned(),
+        entry.reason.as_str().to_owned(),
+        text::at(entry.since),
+    ]
+}
+
+fn as_json(entry: &Suppression) -> Json {
+    json!({"address": entry.address, "channel": entry.channel, "reason": entry.reason, "since": entry.since})
+}

@@ -1,0 +1,89 @@
+//! Opens the databases that a configuration names, and the ways out.
+
+use crate::action::{SetupError, email, email::Transport, webhook::WebhookSender};
+use crate::catalog;
+use crate::config::{Config, StateOptions};
+use crate::diagnostic::SourceFile;
+use crate::engine::port::{Message, Sender, Sent, Source, SourceError, Store, StoreError};
+use crate::model::{Clock, Outcome, Period};
+use crate::source::{self, SourceOptions};
+use crate::store::postgres::PostgresStore;
+use crate::store::sqlite::SqliteStore;
+use async_trait::async_trait;
+use jiff::Timestamp;
+use secrecy::ExposeSecret;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Opens the state. `create` is false for commands that only look: they must not leave an empty state
+/// behind because a path was wrong.
+pub async fn open_state(options: &StateOptions, now: Timestamp, create: bool) -> Result<Arc<dyn Store>, StoreError> {
+    let url = options.url.expose_secret();
+    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        return Ok(Arc::new(PostgresStore::open(url, now).await?));
+    }
+    let Some(path) = url.strip_prefix("sqlite:").map(|path| path.strip_prefix("//").unwrap_or(path)) else {
+        return Err(StoreError::Broken("state.url must begin with `sqlite:` or `postgres://`".to_owned()));
+    };
+    if !create && !Path::new(path).exists() {
+        return Err(StoreError::Unavailable(format!(
+            "there is no state at {path}; has `nudged run` ever run with this configuration?"
+        )));
+    }
+    Ok(Arc::new(SqliteStore::open(Path::new(path), now).await?))
+}
+
+/// Opens the source. Connections are made when something is asked, so a source that is away now is no
+/// failure. What must be said at the start of every transaction (the tenant, under row security) stands in
+/// the catalog, so that is read here already.
+pub fn open_source(config: &Config) -> Result<Arc<dyn Source>, SourceError> {
+    let options = &config.source;
+    let url = options.url.expose_secret();
+    if url.is_empty() {
+        return Err(SourceError::Refused("source.url is not set; it names the CRM database".to_owned()));
+    }
+    source::connect(&SourceOptions {
+        connections: options.connections.clamp(2, 100),
+        statement_timeout: seconds(options.statement_timeout),
+        connect_timeout: seconds(options.connect_timeout),
+        per_transaction: per_transaction(&config.rules.directory),
+        ..SourceOptions::new(url)
+    })
+}
+
+fn seconds(period: Period) -> Duration {
+    Duration::from_secs(period.max_seconds().unsigned_abs())
+}
+
+/// A catalog that can't be read is for the rulebook to report.
+fn per_transaction(rules: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(rules.join("catalog.yaml")).ok()?;
+    let file = Arc::new(SourceFile { path: "catalog.yaml".to_owned(), text });
+    catalog::read(&file).catalog?.tenants?.per_transaction
+}
+
+/// The senders of emails and webhooks.
+pub fn senders(config: &Config, clock: &Arc<dyn Clock>) -> Result<(Arc<dyn Sender>, Arc<dyn Sender>), SetupError> {
+    let unset = config.email.from.is_empty() && config.email.transport == Transport::Smtp;
+    let email: Arc<dyn Sender> =
+        if unset { Arc::new(NoEmail) } else { email::sender(&config.email, Arc::clone(clock))? };
+    let webhook = WebhookSender::new(&config.webhooks, Arc::clone(clock))?;
+    Ok((email, Arc::new(webhook)))
+}
+
+/// Stands in while the configuration has no `[email]`, for those whose rules only call webhooks. Emails
+/// wait for it, as for a mail server that is away.
+struct NoEmail;
+
+#[async_trait]
+impl Sender for NoEmail {
+    fn sessions(&self) -> usize {
+        1
+    }
+
+    async fn send(&self, _message: Message) -> Sent {
+        let reason = "email.from is not set in the configuration".to_owned();
+        Sent { outcome: Outcome::Transient { reason, retry_after: None }, answer: None }
+    }
+}

@@ -1,0 +1,107 @@
+//! A running nudged: rulebook and engine, put together from whatever source, state, senders and clock.
+//!
+//! The command `run` gives it the configured ones, the demo its own.
+
+use crate::engine::port::{Owner, Sender, Source, Store};
+use crate::engine::{Engine, Parts, Senders, Settings, TaskWriter};
+use crate::model::Clock;
+use crate::rulebook::{Handle, Outside, Rulebook, RulebookError, RulebookOptions};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// What a daemon is made of.
+pub struct Outfit {
+    pub clock: Arc<dyn Clock>,
+    pub source: Arc<dyn Source>,
+    pub store: Arc<dyn Store>,
+    pub email: Arc<dyn Sender>,
+    pub webhook: Arc<dyn Sender>,
+    pub rules: RulebookOptions,
+    pub outside: Outside,
+    pub settings: Settings,
+}
+
+/// Rulebook and engine at work. Dropping it stops them at once; [`Daemon::stop`] drains first.
+pub struct Daemon {
+    engine: Arc<Engine>,
+    rulebook: Handle,
+    stop: watch::Sender<bool>,
+    serving: JoinHandle<()>,
+    watching: JoinHandle<()>,
+}
+
+/// How a stop went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drained {
+    /// Everything under way was finished or given back.
+    Yes,
+    /// Something hung beyond the deadline; the next start rescues it.
+    No,
+}
+
+impl Daemon {
+    /// Loads the rules and starts to work. Nothing is sent before the first generation is whole.
+    pub async fn start(outfit: Outfit) -> Result<Self, RulebookError> {
+        let Outfit { clock, source, store, email, webhook, rules, outside, settings } = outfit;
+        let book = Rulebook::open(
+            rules,
+            outside,
+            Arc::clone(&source),
+            Arc::clone(&store) as Arc<dyn crate::engine::port::Register>,
+            Arc::clone(&clock),
+        )
+        .await?;
+        let rulebook = book.handle();
+        let generation = rulebook.generations();
+        let task = TaskWriter::new(Arc::clone(&clock), Arc::clone(&source), Arc::clone(&store), generation.clone());
+        let engine = Arc::new(Engine::new(Parts {
+            clock,
+            source,
+            store,
+            senders: Senders { email, webhook, task: Arc::new(task) },
+            generation,
+            owner: Owner(format!("{}-{}", std::process::id(), uuid::Uuid::new_v4().simple())),
+            settings,
+        }));
+        let (stop, stopped) = watch::channel(false);
+        let serving = tokio::spawn({
+            let engine = Arc::clone(&engine);
+            async move { engine.run(stopped).await }
+        });
+        let watching = tokio::spawn(book.run());
+        Ok(Self { engine, rulebook, stop, serving, watching })
+    }
+
+    pub const fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    pub const fn rulebook(&self) -> &Handle {
+        &self.rulebook
+    }
+
+    /// Takes no new work, waits for what is under way, gives the rest back.
+    pub async fn stop(mut self, deadline: Duration) -> Drained {
+        self.watching.abort();
+        self.stop.send_replace(true);
+        match tokio::time::timeout(deadline, &mut self.serving).await {
+            Ok(Ok(())) => Drained::Yes,
+            Ok(Err(_)) | Err(_) => Drained::No,
+        }
+    }
+
+    /// Resolves when the engine ends without having been told to: it never should.
+    pub async fn ended(&mut self) {
+        // A panic is as much of an end as a return; the panic itself is in the log.
+        let _ = (&mut self.serving).await;
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.watching.abort();
+        self.serving.abort();
+    }
+}

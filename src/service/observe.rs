@@ -1,0 +1,172 @@
+//! Turns the engine's events into log lines and metrics.
+//!
+//! Lines carry `rule`, `record` and `delivery` as fields, which journald shows as RULE, RECORD and
+//! DELIVERY. A record is named by its key; what other machines answered is logged without addresses.
+
+use crate::engine::{Decided, Event, SweepReport};
+use crate::model::Outcome;
+use metrics::{counter, gauge, histogram};
+use std::borrow::Cow;
+use tokio::sync::broadcast::{Receiver, error::RecvError};
+
+/// Logs and counts until the engine is gone.
+pub async fn observe(mut events: Receiver<Event>) {
+    gauge!("nudged_source_up").set(1.0);
+    loop {
+        match events.recv().await {
+            Ok(event) => {
+                count(&event);
+                log(&event);
+            }
+            Err(RecvError::Lagged(lost)) => {
+                counter!("nudged_events_lost_total").increment(lost);
+                tracing::warn!(lost, "events came too fast for the log; the attempt log in the state has them all");
+            }
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+fn count(event: &Event) {
+    match event {
+        Event::SweepFinished(report) => {
+            let rule = report.rule.to_string();
+            let result = if report.held.is_some() { "held" } else { "done" };
+            counter!("nudged_sweeps_total", "rule" => rule.clone(), "result" => result).increment(1);
+            counter!("nudged_matches_total", "rule" => rule, "lane" => report.lane.as_str()).increment(report.entered);
+            histogram!("nudged_sweep_seconds").record(report.took.as_secs_f64());
+        }
+        Event::SweepPostponed { rule, .. } => {
+            counter!("nudged_sweeps_total", "rule" => rule.to_string(), "result" => "postponed").increment(1);
+        }
+        Event::AttemptFinished { kind, outcome, took, .. } => {
+            counter!("nudged_attempts_total", "kind" => *kind, "outcome" => outcome.as_str()).increment(1);
+            histogram!("nudged_attempt_seconds", "kind" => *kind).record(took.as_secs_f64());
+        }
+        Event::EnrollmentEnded { rule, reason, .. } => {
+            counter!("nudged_enrollments_ended_total", "rule" => rule.to_string(), "reason" => reason.as_str())
+                .increment(1);
+        }
+        Event::SourceLost { .. } => gauge!("nudged_source_up").set(0.0),
+        Event::SourceBack { .. } => gauge!("nudged_source_up").set(1.0),
+        Event::StateFailed { .. } => counter!("nudged_state_failures_total").increment(1),
+        _ => {}
+    }
+}
+
+fn log(event: &Event) {
+    match event {
+        Event::GenerationAdopted { hash, rules, baselined, removed } => {
+            let generation = hash.get(..12).unwrap_or(hash);
+            tracing::info!(generation, rules, fresh = baselined.len(), removed = removed.len(), "generation adopted");
+            for rule in removed {
+                tracing::info!(%rule, "the rule is gone; what is under way follows its on_delete");
+            }
+        }
+        Event::LeftOut { rule, count, .. } => {
+            tracing::info!(%rule, count, "records that crossed before the rule's baseline are left out");
+        }
+        Event::SweepFinished(report) => log_sweep(report),
+        Event::SweepPostponed { rule, reason, .. } => tracing::warn!(%rule, reason, "sweep postponed"),
+        Event::Matched { rule, lane, record, occasion, .. } => {
+            tracing::info!(%rule, %record, lane = lane.as_str(), %occasion, "matched");
+        }
+        Event::Missed { rule, record, reason, .. } => tracing::debug!(%rule, %record, reason, "crossed, but no match"),
+        Event::StepDecided { rule, record, step, decided, .. } => log_step(rule, record, step, decided),
+        Event::AttemptFinished { delivery, rule, record, step, kind, number, outcome, .. } => {
+            let (what, detail) = (outcome.as_str(), detail(outcome));
+            match outcome {
+                Outcome::Permanent { .. } | Outcome::Unknown { .. } => {
+                    tracing::error!(%rule, %record, %delivery, %step, kind, number, outcome = what, detail, "delivery");
+                }
+                Outcome::Transient { .. } => {
+                    tracing::warn!(%rule, %record, %delivery, %step, kind, number, outcome = what, detail, "delivery");
+                }
+                _ => tracing::info!(%rule, %record, %delivery, %step, kind, number, outcome = what, detail, "delivery"),
+            }
+        }
+        Event::EnrollmentEnded { rule, record, reason, detail, .. } => {
+            tracing::info!(%rule, %record, reason = reason.as_str(), detail = &*without_addresses(detail), "enrollment ended");
+        }
+        Event::EnrollmentHeld { rule, record, reason, .. } => {
+            tracing::error!(%rule, %record, reason, "enrollment held until a reload or an operator frees it");
+        }
+        Event::RuleHeld { rule, reason, .. } => tracing::error!(%rule, reason, "rule held; see `nudged hold list`"),
+        Event::SourceLost { reason } => tracing::error!(reason, "the source does not answer; sweeps wait"),
+        Event::SourceBack { after } => tracing::info!(after_s = after.as_secs(), "the source answers again"),
+        Event::StateFailed { reason } => tracing::error!(reason, "the state database failed; work is tried again"),
+        Event::Rescued(rescued) => {
+            let (requeued, repeated, unknown) = (rescued.requeued, rescued.repeated, rescued.unknown);
+            if requeued + repeated + unknown > 0 {
+                tracing::warn!(requeued, repeated, unknown, "took back what a dead process held");
+            }
+        }
+    }
+}
+
+fn log_sweep(report: &SweepReport) {
+    let rule = &report.rule;
+    let took_ms = report.took.as_millis() as u64;
+    let (crossed, entered, known, missed, late) =
+        (report.crossed, report.entered, report.known, report.missed, report.late);
+    if let Some(reason) = &report.held {
+        tracing::error!(%rule, crossed, entered, reason, "sweep held; see `nudged hold list`");
+    } else if entered > 0 || late > 0 {
+        tracing::info!(%rule, crossed, entered, known, missed, late, took_ms, "sweep");
+    } else {
+        tracing::debug!(%rule, crossed, known, missed, took_ms, "sweep");
+    }
+    if report.script_failed > 0 || report.unreadable > 0 {
+        let (script_failed, unreadable) = (report.script_failed, report.unreadable);
+        tracing::warn!(%rule, script_failed, unreadable, "records could not be judged and are tried again");
+    }
+}
+
+fn log_step(
+    rule: &crate::model::RuleId,
+    record: &crate::model::RecordId,
+    step: &crate::model::StepId,
+    decided: &Decided,
+) {
+    match decided {
+        Decided::WaitsUntil(until) => tracing::debug!(%rule, %record, %step, %until, "waits"),
+        Decided::Branch(case) => tracing::debug!(%rule, %record, %step, case, "branch"),
+    }
+}
+
+fn detail(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Sent { reply } => without_addresses(reply).into_owned(),
+        Outcome::Recorded => String::new(),
+        Outcome::Transient { reason, .. }
+        | Outcome::Permanent { reason }
+        | Outcome::Unknown { reason }
+        | Outcome::Postponed { reason, .. } => without_addresses(reason).into_owned(),
+        Outcome::Skipped { reason, detail } => format!("{}: {}", reason.as_str(), without_addresses(detail)),
+        Outcome::Ended { reason, detail } => format!("{}: {}", reason.as_str(), without_addresses(detail)),
+    }
+}
+
+/// Mail servers like to repeat whom they refuse.
+fn without_addresses(text: &str) -> Cow<'_, str> {
+    if !text.contains('@') {
+        return Cow::Borrowed(text);
+    }
+    let words = text.split_inclusive(char::is_whitespace).map(|word| match word.contains('@') {
+        true => format!("(address){}", &word[word.trim_end().len()..]),
+        false => word.to_owned(),
+    });
+    Cow::Owned(words.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_addresses;
+
+    #[test]
+    fn a_servers_reply_is_logged_without_whom_it_names() {
+        let reply = "550 5.1.1 <anna@example.org>: Recipient address rejected";
+        assert_eq!(without_addresses(reply), "550 5.1.1 (address) Recipient address rejected");
+        assert_eq!(without_addresses("250 ok"), "250 ok");
+    }
+}

@@ -1,0 +1,217 @@
+//! `nudged run`: starts everything in order, serves until told to stop, stops everything in order.
+//!
+//! ```text
+//!   listeners ─▶ state ─▶ source ─▶ rules ─▶ senders ─▶ engine ─▶ READY
+//! ```
+//! Listeners come first, so that a second daemon with the same configuration ends before it touches the
+//! state. The source may be away at the start; sweeps wait for it.
+
+use super::connect::{open_source, open_state, senders};
+use super::daemon::{Daemon, Drained, Outfit};
+use super::observe::observe;
+use super::signals::{Signal, Signals};
+use super::systemd;
+use super::vitals::ProcessVitals;
+use crate::action::SetupError;
+use crate::config::Config;
+use crate::engine::port::{SourceError, Store, StoreError};
+use crate::model::{Clock, SystemClock};
+use crate::rulebook::{Handle, Outside, RulebookError, Standing};
+use crate::web::{self, Admin, Listeners, ServeError, Vitals};
+use futures::future::{BoxFuture, FutureExt, OptionFuture};
+use metrics_exporter_prometheus::PrometheusHandle;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Why the daemon did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    #[error(transparent)]
+    State(#[from] StoreError),
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error(transparent)]
+    Rules(#[from] RulebookError),
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    #[error("signals can't be listened to: {0}")]
+    Signals(std::io::Error),
+    #[error("metrics can't be set up: {0}")]
+    Metrics(String),
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Asked to stop, and everything under way was done.
+    Drained,
+    /// Asked to stop, and something was left to the next start.
+    Forced,
+    /// The engine ended by itself: a bug, and a reason to be restarted.
+    Broken,
+}
+
+/// More than the engine's own drain deadline, which gives work back when it passes.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Runs the daemon of a configuration until it is told to stop.
+pub async fn run(config: Config) -> Result<Ended, StartError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let mut signals = Signals::listen().map_err(StartError::Signals)?;
+    let metrics = install_metrics()?;
+    let listeners = Listeners::bind(&config.web).await?;
+    let store = open_state(&config.state, clock.now(), true).await?;
+    let mut daemon = start(&config, Arc::clone(&store), Arc::clone(&clock)).await?;
+
+    let vitals = Arc::new(ProcessVitals::new(config.service.stalled(), Arc::clone(daemon.engine())));
+    let admin = admin(&daemon, store, clock, Arc::clone(&vitals), metrics.clone());
+    let (stop_web, web_stopped) = watch::channel(false);
+    let serving = tokio::spawn(listeners.serve(web::router(admin), web_stopped));
+    let beside = [
+        tokio::spawn(observe(daemon.engine().events())),
+        tokio::spawn(upkeep(metrics)),
+        tokio::spawn(feed_watchdog(Arc::clone(&vitals))),
+        tokio::spawn(tell_status(daemon.rulebook().standings())),
+    ];
+    vitals.set_ready(true);
+    systemd::ready(&summary(&daemon.rulebook().standing()));
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
+
+    let asked = serve_signals(&mut signals, &mut daemon).await;
+    vitals.set_ready(false);
+    let ended = match asked {
+        Asked::Stop => drain(daemon, &mut signals, config.service.drain()).await,
+        Asked::Nothing => Ended::Broken,
+    };
+    stop_web.send_replace(true);
+    // Requests under way get a moment; a client that hangs doesn't keep the process.
+    let _ = tokio::time::timeout(GRACE, serving).await;
+    beside.iter().for_each(tokio::task::JoinHandle::abort);
+    tracing::info!(?ended, "stopped");
+    Ok(ended)
+}
+
+async fn start(config: &Config, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Result<Daemon, StartError> {
+    let source = open_source(config)?;
+    let (email, webhook) = senders(config, &clock)?;
+    let outfit = Outfit {
+        clock,
+        source,
+        store,
+        email,
+        webhook,
+        rules: config.rules.clone(),
+        outside: outside(config),
+        settings: config.engine.settings(&config.sender, config.service.drain()),
+    };
+    Ok(Daemon::start(outfit).await?)
+}
+
+/// What rules may name that the configuration defines.
+pub fn outside(config: &Config) -> Outside {
+    Outside { destinations: config.webhooks.keys().cloned().collect(), topics: config.marketing.topics.clone() }
+}
+
+fn admin(
+    daemon: &Daemon,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    vitals: Arc<ProcessVitals>,
+    metrics: PrometheusHandle,
+) -> Admin {
+    let engine = Arc::clone(daemon.engine());
+    let started_at = clock.now();
+    let nudge = Arc::new(move || engine.wake());
+    Admin { store, rulebook: daemon.rulebook().clone(), vitals, metrics, clock, started_at, nudge }
+}
+
+fn install_metrics() -> Result<PrometheusHandle, StartError> {
+    let wrong = |error: &dyn std::fmt::Display| StartError::Metrics(error.to_string());
+    let recorder = web::recorder().map_err(|error| wrong(&error))?;
+    let handle = recorder.handle();
+    metrics::set_global_recorder(recorder).map_err(|error| wrong(&error))?;
+    web::describe();
+    metrics::gauge!("nudged_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    Ok(handle)
+}
+
+enum Asked {
+    Stop,
+    /// The engine ended by itself.
+    Nothing,
+}
+
+/// Reloads on SIGHUP until SIGTERM or SIGINT comes. A reload under way doesn't keep a stop waiting.
+async fn serve_signals(signals: &mut Signals, daemon: &mut Daemon) -> Asked {
+    let rulebook = daemon.rulebook().clone();
+    let mut reloading: OptionFuture<BoxFuture<'static, ()>> = None.into();
+    loop {
+        tokio::select! {
+            signal = signals.next() => match signal {
+                Signal::Stop => return Asked::Stop,
+                Signal::Reload => reloading = Some(reload(rulebook.clone()).boxed()).into(),
+            },
+            Some(()) = &mut reloading => reloading = None.into(),
+            () = daemon.ended() => {
+                tracing::error!("the engine ended by itself; stopping, so that the service is restarted");
+                return Asked::Nothing;
+            }
+        }
+    }
+}
+
+async fn reload(rulebook: Handle) {
+    systemd::reloading();
+    if let Some(standing) = rulebook.reload(false).await {
+        systemd::ready(&summary(&standing));
+    }
+}
+
+/// Drains within the deadline; a second signal ends it at once.
+async fn drain(daemon: Daemon, signals: &mut Signals, deadline: Duration) -> Ended {
+    systemd::stopping(deadline + GRACE);
+    tracing::info!(deadline_s = deadline.as_secs(), "draining; a second signal stops at once");
+    let again = async { while signals.next().await != Signal::Stop {} };
+    tokio::select! {
+        drained = daemon.stop(deadline + GRACE) => match drained {
+            Drained::Yes => Ended::Drained,
+            Drained::No => Ended::Forced,
+        },
+        () = again => {
+            tracing::warn!("stopped by a second signal; the next start takes back what was under way");
+            Ended::Forced
+        }
+    }
+}
+
+fn summary(standing: &Standing) -> String {
+    match &standing.trouble {
+        None => format!("{} rules", standing.rules),
+        Some(trouble) => format!("{} rules; {trouble}", standing.rules),
+    }
+}
+
+async fn tell_status(mut standings: watch::Receiver<Standing>) {
+    while standings.changed().await.is_ok() {
+        let text = summary(&standings.borrow_and_update());
+        systemd::status(&text);
+    }
+}
+
+async fn feed_watchdog(vitals: Arc<ProcessVitals>) {
+    if let Some(interval) = systemd::watchdog_interval() {
+        systemd::watchdog(interval, || vitals.illness().is_none()).await;
+    }
+}
+
+/// Histograms keep what came in since the last scrape; without one they would grow for ever.
+async fn upkeep(metrics: PrometheusHandle) {
+    let mut tick = tokio::time::interval(Duration::from_secs(30));
+    loop {
+        tick.tick().await;
+        metrics.run_upkeep();
+    }
+}

@@ -2,6 +2,11 @@
 //! beside a raw client that writes ready-made bytes. Run with `cargo bench --bench send`.
 //!
 //! `SEND_MAILS`, `SEND_WEBHOOKS` and `SEND_SESSIONS` change the amounts.
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a bench prints its figures and stops at the first error"
+)]
 
 use futures::StreamExt;
 use nudged::action::email::smtp::SmtpSender;

@@ -165,7 +165,6 @@ fn scripted(
 fn converse(socket: &TcpStream, pipelining: bool, log: &Mutex<Vec<String>>, act: impl Fn(&str) -> Option<Act>) {
     let mut out = socket.try_clone().unwrap();
     let mut lines = BufReader::new(socket).lines();
-    let mut in_data = false;
     let mut verb = "greeting".to_owned();
     loop {
         let polite = match verb.as_str() {
@@ -175,25 +174,25 @@ fn converse(socket: &TcpStream, pipelining: bool, log: &Mutex<Vec<String>>, act:
             "QUIT" => "221 bye",
             _ => "250 fine",
         };
-        match act(&verb).unwrap_or(Act::Say(polite)) {
+        let in_data = match act(&verb).unwrap_or(Act::Say(polite)) {
             Act::Drop => return,
             Act::Hang => {
                 lines.by_ref().for_each(drop);
                 return;
             }
             Act::Say(text) => {
-                in_data = text.starts_with("354");
                 if out.write_all(format!("{text}\r\n").as_bytes()).is_err() {
                     return;
                 }
+                text.starts_with("354")
             }
-        }
+        };
         loop {
             let Some(Ok(line)) = lines.next() else { return };
             if in_data && line != "." {
                 continue;
             }
-            verb = line.split([' ', ':']).next().unwrap_or_default().to_owned();
+            line.split([' ', ':']).next().unwrap_or_default().clone_into(&mut verb);
             log.lock().unwrap().push(verb.clone());
             break;
         }
@@ -247,7 +246,7 @@ async fn a_kept_session_that_died_meanwhile_is_replaced_without_losing_or_repeat
             static MAILS: Mutex<usize> = Mutex::new(0);
             let mut mails = MAILS.lock().unwrap();
             *mails += usize::from(verb == "MAIL" && connection == 0);
-            let second = verb == "MAIL" && connection == 0 && *mails % 2 == 0;
+            let second = verb == "MAIL" && connection == 0 && mails.is_multiple_of(2);
             second.then_some(goodbye)
         });
         let sender = sender(&EmailOptions { sessions: 1, ..options(port, Tls::None) });

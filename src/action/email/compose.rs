@@ -169,7 +169,7 @@ mod tests {
         let mail = mail_parser::MessageParser::default().parse(&composed.bytes).unwrap();
         assert_eq!(mail.subject(), Some("Grüße"));
         assert_eq!(mail.message_id(), Some(format!("{}@acme.example", "07".repeat(16)).as_str()));
-        assert_eq!(mail.date().map(|date| date.to_rfc3339()), Some("2026-11-21T10:00:00Z".into()));
+        assert_eq!(mail.date().map(mail_parser::DateTime::to_rfc3339), Some("2026-11-21T10:00:00Z".into()));
         assert_eq!(mail.body_text(0).as_deref(), Some("Hallo Ada, schön"));
         assert_eq!(mail.body_html(0).as_deref(), Some("<p>Hallo Ada, schön</p>"));
         assert_eq!(mail.header_raw("List-Unsubscribe").map(str::trim), Some("<https://a.example/u?x=1>"));

@@ -131,17 +131,13 @@ impl Compiler {
     }
 
     fn add_source(&mut self, name: String, source: String, file: &Arc<SourceFile>, range: &Range<usize>) {
-        self.sources.insert(name.clone(), (Arc::clone(file), range.clone()));
-        if let Err(error) = self.environment.add_template_owned(name.clone(), source) {
+        let added = self.environment.add_template_owned(name.clone(), source);
+        if let Err(error) = added {
             let explained = environment::explain(&self.environment, &error, &name);
-            let place = Place { file: Arc::clone(file), range: self.range_of(file, range, &explained) };
+            let place = Place { file: Arc::clone(file), range: range_of(file, range, &explained) };
             self.findings.push(Finding::error("template.syntax", explained.problem).at(place));
         }
-    }
-
-    fn range_of(&self, file: &SourceFile, within: &Range<usize>, error: &TemplateError) -> Range<usize> {
-        let line = front::line_range(&file.text, error.line);
-        if line.is_empty() { within.clone() } else { line }
+        self.sources.insert(name, (Arc::clone(file), range.clone()));
     }
 
     fn default_layout(&mut self) {
@@ -193,6 +189,11 @@ impl Compiler {
         let evaluated = self.environment.compile_expression(&source).and_then(|expression| expression.eval(()));
         evaluated.is_err_and(|error: Error| error.kind() == unknown)
     }
+}
+
+fn range_of(file: &SourceFile, within: &Range<usize>, error: &TemplateError) -> Range<usize> {
+    let line = front::line_range(&file.text, error.line);
+    if line.is_empty() { within.clone() } else { line }
 }
 
 fn suggest<S: AsRef<str>>(finding: Finding, wrong: &str, known: impl IntoIterator<Item = S>) -> Finding {

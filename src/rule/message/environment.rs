@@ -58,7 +58,7 @@ pub(super) fn explain(environment: &Environment<'_>, error: &Error, fallback: &s
     let name = inner.name().unwrap_or(fallback);
     let expression = inner.range().and_then(|range| {
         let template = environment.get_template(name).ok();
-        let source = template.as_ref().map(|template| template.source()).or_else(|| inner.template_source())?;
+        let source = template.as_ref().map(minijinja::Template::source).or_else(|| inner.template_source())?;
         source.get(range).map(str::to_owned)
     });
     let what = expression.map_or_else(|| "a value".to_owned(), |text| format!("`{}`", text.trim()));

@@ -53,6 +53,7 @@ fn date(state: &State<'_, '_>, value: &Value, format: Option<&str>) -> Result<St
 
 /// `{{ record.total | money("EUR") }}` gives `€1,234.50`; `money("EUR", thousands=".", decimal=",")`
 /// follows another custom. Exact: amounts come as decimal text and are rounded half away from zero.
+#[expect(clippy::needless_pass_by_value, reason = "the template engine hands options over by value")]
 fn money(value: &Value, currency: Option<&str>, options: Kwargs) -> Result<String, Error> {
     let thousands: Option<String> = options.get("thousands")?;
     let point: Option<String> = options.get("decimal")?;

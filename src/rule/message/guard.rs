@@ -61,7 +61,7 @@ pub(super) fn references(text: &str) -> Cow<'_, str> {
     for c in text.chars() {
         match original(c) {
             Some(c @ ('.' | ',' | '-' | '_' | '!' | '?' | ':' | ';' | '/' | '@' | '+' | '(' | ')' | '%')) => {
-                out.push(c)
+                out.push(c);
             }
             Some(c) => {
                 let _ = write!(out, "&#{};", u32::from(c));

@@ -82,7 +82,7 @@ mod tests {
             assert!(!html.contains("evil\""), "{place}: {html}");
             assert!(!html.contains("<strong>"), "{place}: {html}");
         }
-        let attribute = html(&format!("<img alt={} src=\"x\">", evil));
+        let attribute = html(&format!("<img alt={evil} src=\"x\">"));
         assert!(!attribute.contains("onload="), "{attribute}");
     }
 

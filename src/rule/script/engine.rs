@@ -142,13 +142,13 @@ fn mix_decimals_and_floats(engine: &mut Engine) {
     compare!("<" <, "<=" <=, ">" >, ">=" >=, "==" ==, "!=" !=);
     macro_rules! calculate {
         ($($sign:literal $checked:ident),*) => {$(
-            engine.register_fn($sign, |a: Decimal, b: FLOAT| exact(b).and_then(|b| a.$checked(b).ok_or_else(overflow)));
-            engine.register_fn($sign, |a: FLOAT, b: Decimal| exact(a).and_then(|a| a.$checked(b).ok_or_else(overflow)));
+            engine.register_fn($sign, |a: Decimal, b: FLOAT| exact(b).and_then(|b| a.$checked(b).ok_or_else(|| overflow().into())));
+            engine.register_fn($sign, |a: FLOAT, b: Decimal| exact(a).and_then(|a| a.$checked(b).ok_or_else(|| overflow().into())));
         )*};
     }
     calculate!("+" checked_add, "-" checked_sub, "*" checked_mul, "/" checked_div);
 }
 
-fn overflow() -> Box<EvalAltResult> {
-    EvalAltResult::ErrorArithmetic("overflow".into(), Position::NONE).into()
+fn overflow() -> EvalAltResult {
+    EvalAltResult::ErrorArithmetic("overflow".into(), Position::NONE)
 }

@@ -35,16 +35,16 @@ fn days_between(later: civil::Date, earlier: civil::Date) -> INT {
     INT::from(earlier.until(later).map_or(0, |span| span.get_days()))
 }
 
-fn wrong(message: &str) -> Box<EvalAltResult> {
-    EvalAltResult::ErrorSystem("dates".into(), message.into()).into()
+fn wrong(message: &str) -> EvalAltResult {
+    EvalAltResult::ErrorSystem("dates".into(), message.into())
 }
 
 fn read_day(text: &str) -> Result<Day, Box<EvalAltResult>> {
-    text.parse().map(Day).map_err(|_| wrong("a text is not a date; write it as \"2026-12-01\""))
+    text.parse().map(Day).map_err(|_| wrong("a text is not a date; write it as \"2026-12-01\"").into())
 }
 
 fn read_moment(text: &str) -> Result<Timestamp, Box<EvalAltResult>> {
-    text.parse().map_err(|_| wrong("a text is not an instant; write it as \"2026-12-01T10:00:00Z\""))
+    text.parse().map_err(|_| wrong("a text is not an instant; write it as \"2026-12-01T10:00:00Z\"").into())
 }
 
 fn moved(date: civil::Date, days: INT) -> Result<civil::Date, Box<EvalAltResult>> {
@@ -61,8 +61,10 @@ fn shifted(moment: &Moment, days: INT) -> Result<Moment, Box<EvalAltResult>> {
     Ok(Moment { at, zone: Arc::clone(&moment.zone) })
 }
 
-/// One relation between two orders, under its sign.
-const COMPARISONS: [(&str, fn(Ordering) -> bool); 6] = [
+type Holds = fn(Ordering) -> bool;
+
+/// One relation between two values, under its sign.
+const COMPARISONS: [(&str, Holds); 6] = [
     ("<", Ordering::is_lt),
     ("<=", Ordering::is_le),
     (">", Ordering::is_gt),

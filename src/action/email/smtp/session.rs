@@ -68,6 +68,7 @@ impl From<io::Error> for Failure {
 
 /// What the server offers.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an extension a server may offer, in any combination")]
 struct Features {
     pipelining: bool,
     starttls: bool,
@@ -151,12 +152,11 @@ impl Session {
     pub(super) async fn deliver(&mut self, from: &Address, to: &Address, data: &[u8]) -> Result<Reply, Failure> {
         self.handed_over = false;
         let result = self.transact(from, to, data).await;
-        match &result {
-            Ok(reply) => self.closed |= reply.closes(),
-            Err(Failure::Broken(_)) => self.closed = true,
-            Err(Failure::Session(reply) | Failure::Message(reply)) => self.closed |= reply.closes(),
-            Err(Failure::Unfit(_)) => {}
-        }
+        self.closed |= match &result {
+            Ok(reply) | Err(Failure::Session(reply) | Failure::Message(reply)) => reply.closes(),
+            Err(Failure::Broken(_)) => true,
+            Err(Failure::Unfit(_)) => false,
+        };
         self.messages += 1;
         self.used = Instant::now();
         result

@@ -3,6 +3,7 @@
 //! A [`Finding`] carries a stable code, a message, the place, and where there is one a suggestion. All
 //! findings of all files are collected in one pass; nothing stops at the first.
 
+pub mod render;
 mod report;
 pub mod suggest;
 pub mod yaml;

@@ -1,26 +1,27 @@
 //! Holds the catalog against a live database: tables and columns that aren't there, types that don't fit.
 
-use super::check::ColumnUse;
+use super::check::{ColumnUse, Reading};
 use super::resolve::merged;
 use super::{ColumnType, Schema, TableSchema};
 use crate::diagnostic::{Finding, Report, SourceFile, suggest};
 use jiff::tz::TimeZone;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// What the catalog expects and the database doesn't have, at its places in the catalog.
 #[must_use]
-pub fn drift(uses: &[ColumnUse], schema: &Schema, file: &Arc<SourceFile>, zone: &TimeZone) -> Vec<Finding> {
+pub fn drift(reading: &Reading, schema: &Schema, file: &Arc<SourceFile>) -> Vec<Finding> {
     let mut report = Report::new(file);
-    let mut missing = BTreeSet::new();
-    for used in uses {
-        let Some(table) = schema.table(&used.table) else { continue };
-        if table.exists {
-            column(&mut report, used, table, zone);
-        } else if missing.insert(&used.table) {
-            let finding = Finding::error("catalog.no-table", format!("the database has no table `{}`", used.table));
+    let Some(catalog) = &reading.catalog else { return Vec::new() };
+    for (table, range) in &reading.tables {
+        if schema.table(table).is_some_and(|live| !live.exists) {
+            let finding = Finding::error("catalog.no-table", format!("the database has no table `{table}`"));
             let help = "or this login may not read it; check the name, its schema and the GRANTs";
-            report.add(&used.range, finding.label("used here first").help(help));
+            report.add(range, finding.help(help));
+        }
+    }
+    for used in &reading.uses {
+        if let Some(table) = schema.table(&used.table).filter(|table| table.exists) {
+            column(&mut report, used, table, &catalog.time_zone);
         }
     }
     report.into_findings()
@@ -40,7 +41,7 @@ fn column(report: &mut Report, used: &ColumnUse, table: &TableSchema, zone: &Tim
     if !fits(&ty, &live.ty) {
         let message =
             format!("`{}` is {} in the database, not {}", used.column, live.declared, used.expected.in_words());
-        let help = if used.expected.is_time() && live.ty.is_number() {
+        let help = if matches!(used.expected, ColumnType::Instant(_)) && live.ty.is_number() {
             "declare `type: epoch_seconds` or `type: epoch_millis`"
         } else {
             "declare the field's `type` as it is"

@@ -47,6 +47,16 @@ impl Place {
     }
 }
 
+/// An empty range grows to the word at its place, so that there is something to underline.
+pub(crate) fn widened(text: &str, range: Range<usize>) -> Range<usize> {
+    let start = text.floor_char_boundary(range.start.min(text.len()));
+    if range.end > start {
+        return start..text.ceil_char_boundary(range.end.min(text.len()));
+    }
+    let word = text[start..].find(|c: char| c.is_whitespace() || matches!(c, ':' | ',' | '}' | ']')).unwrap_or(0);
+    start..start + word
+}
+
 /// One thing wrong, or doubtful, with what somebody wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {

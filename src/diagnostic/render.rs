@@ -1,6 +1,6 @@
 //! Findings as people see them: with the source line and a caret, or on one line each for logs and pipes.
 
-use super::{Finding, Severity, SourceFile};
+use super::{Finding, Place, Severity, SourceFile};
 use miette::{
     Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents, SourceCode,
     SourceSpan, SpanContents,
@@ -45,6 +45,12 @@ pub fn summary(findings: &[Finding]) -> String {
 }
 
 fn graphical(text: &mut String, finding: &Finding, colour: bool, width: usize) {
+    // The one long line of a generated or hostile file would fill the screen.
+    if finding.place.as_ref().is_some_and(|place| longest_line_around(place) > 1_000) {
+        text.push_str(&finding.to_string());
+        text.push_str("\n\n");
+        return;
+    }
     let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
     let handler = GraphicalReportHandler::new_themed(theme)
         .with_width(width)
@@ -57,6 +63,15 @@ fn graphical(text: &mut String, finding: &Finding, colour: bool, width: usize) {
         text.push_str(&finding.to_string());
     }
     text.push('\n');
+}
+
+/// Of the line of a place and those beside it, which are drawn as well.
+fn longest_line_around(place: &Place) -> usize {
+    let text = &place.file.text;
+    let start = text.floor_char_boundary(place.range.start.min(text.len()));
+    let before = text[..start].rsplit('\n').take(2).map(str::len).sum::<usize>();
+    let after = text[start..].split('\n').take(2).map(str::len).sum::<usize>();
+    before + after
 }
 
 /// A finding in the terms of the crate that draws it.
@@ -124,7 +139,6 @@ impl SourceCode for SourceFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diagnostic::Place;
     use std::sync::Arc;
 
     fn finding() -> Finding {
@@ -138,8 +152,13 @@ mod tests {
 
     #[test]
     fn a_person_sees_the_line_and_a_log_one_line() {
-        insta::assert_snapshot!(render(&[finding()], Look::Graphical { colour: false, width: 80 }), @"");
-        insta::assert_snapshot!(render(&[finding()], Look::Plain), @"");
+        let drawn = render(&[finding()], Look::Graphical { colour: false, width: 80 });
+        assert!(drawn.contains("[a/b.yaml:3:1]") && drawn.contains("not a key of a rule"), "{drawn}");
+        assert_eq!(
+            render(&[finding()], Look::Plain),
+            "a/b.yaml:3:1: error[yaml.unknown-key]: unknown key `foreach` (did you mean `for_each`?)\n"
+        );
+        assert_eq!(summary(&[finding()]), "1 error, 0 warnings");
     }
 
     #[test]

@@ -27,7 +27,7 @@ impl Report {
 
     #[must_use]
     pub fn place(&self, range: &Range<usize>) -> Place {
-        Place { file: Arc::clone(&self.file), range: range.clone() }
+        Place { file: Arc::clone(&self.file), range: super::widened(&self.file.text, range.clone()) }
     }
 
     /// Adds a finding at a place of this file.

@@ -1,42 +1,279 @@
 //! What people see when a file is wrong: one bad file per diagnostic code, each with its snapshot.
+//!
+//! `base/` is a directory without a mistake. Each file of `bad/` is put into it by its name
+//! (`catalog.CODE.yaml` in place of the catalog, `template.CODE.md` and `script.CODE.rhai` with a rule that uses
+//! them, everything else as a rule), and its snapshot is what `nudged check` prints.
 
-use nudged::diagnostic::{Severity, SourceFile};
-use nudged::rule::generation::{Checked, Surroundings, Tree};
+use nudged::catalog::{ColumnSchema, ColumnType, DateStorage, InstantStorage, Schema, Table, TableSchema};
+use nudged::diagnostic::render::{Look, render};
+use nudged::diagnostic::{Finding, Severity, SourceFile};
+use nudged::rule::generation::{Checked, Generation, Surroundings, Tree};
 use nudged::rule::statement::Dialect;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-fn read_tree(root: &Path) -> Tree {
-    fn walk(root: &Path, directory: &Path, files: &mut Vec<Arc<SourceFile>>) {
+/// Codes without a bad file of their own, each with the test that has it instead.
+const ELSEWHERE: [(&str, &str); 3] = [
+    ("catalog.missing", "a_directory_without_a_catalog_says_so"),
+    ("rule.sql", "means that a check is missing, so no file reaches it"),
+    ("rule.query-refused", "needs a database: tests/it/reload.rs"),
+];
+
+fn fixtures() -> &'static Path {
+    Path::new("tests/fixtures/rules")
+}
+
+fn read_tree(root: &Path) -> Vec<SourceFile> {
+    fn walk(root: &Path, directory: &Path, files: &mut Vec<SourceFile>) {
         for entry in std::fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 walk(root, &path, files);
             } else {
                 let relative = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
-                files.push(Arc::new(SourceFile { path: relative, text: std::fs::read_to_string(&path).unwrap() }));
+                files.push(SourceFile { path: relative, text: std::fs::read_to_string(&path).unwrap() });
             }
         }
     }
     let mut files = Vec::new();
     walk(root, root, &mut files);
-    files.sort_by(|a, b| a.path.cmp(&b.path));
-    Tree { files }
+    files
 }
 
-fn surroundings() -> Surroundings {
+fn tree(mut files: Vec<SourceFile>) -> Arc<Tree> {
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    Arc::new(Tree { files: files.into_iter().map(Arc::new).collect() })
+}
+
+fn base_with(path: &str, text: &str) -> Vec<SourceFile> {
+    let mut files = read_tree(&fixtures().join("base"));
+    files.retain(|file| file.path != path);
+    files.push(SourceFile { path: path.to_owned(), text: text.to_owned() });
+    files
+}
+
+fn surroundings(schema: Option<Schema>) -> Surroundings {
     Surroundings {
         dialect: Dialect::Postgres,
-        schema: None,
+        schema,
         destinations: ["team-chat".to_owned()].into(),
-        topics: ["offers".into()].into(),
+        topics: ["offers".into(), "news".into()].into(),
+    }
+}
+
+fn table(name: &str, columns: &[(&str, ColumnType)]) -> TableSchema {
+    let columns = columns.iter().map(|(name, ty)| ColumnSchema {
+        name: (*name).to_owned(),
+        declared: declared(ty).to_owned(),
+        ty: ty.clone(),
+        nullable: true,
+        has_default: false,
+    });
+    TableSchema { table: crm(name), exists: true, columns: columns.collect(), indexes: Vec::new() }
+}
+
+fn crm(name: &str) -> Table {
+    Table { schema: Some("crm".to_owned()), name: name.to_owned() }
+}
+
+fn declared(ty: &ColumnType) -> &'static str {
+    match ty {
+        ColumnType::Int => "bigint",
+        ColumnType::Bool => "boolean",
+        ColumnType::Decimal => "numeric",
+        ColumnType::Date(_) => "date",
+        ColumnType::Instant(_) => "timestamp with time zone",
+        _ => "text",
+    }
+}
+
+/// The live tables of the base directory's catalog, and one that isn't there.
+fn schema() -> Schema {
+    use ColumnType::{Bool, Date, Decimal, Instant as Time, Int, Text};
+    let time = Time(InstantStorage::Native);
+    let accounts = [
+        ("id", Int),
+        ("name", Text),
+        ("country_code", Text),
+        ("postcode", Text),
+        ("class", Text),
+        ("employees", Int),
+        ("is_active", Bool),
+        ("renews_on", Date(DateStorage::Native)),
+        ("created_at", time.clone()),
+    ];
+    let contacts = [
+        ("id", Int),
+        ("account_id", Int),
+        ("email", Text),
+        ("phone", Text),
+        ("first_name", Text),
+        ("is_primary", Bool),
+        ("rank", Int),
+        ("news_ok", Bool),
+    ];
+    let orders = [("id", Int), ("account_id", Int), ("placed_at", time.clone()), ("amount", Decimal), ("status", Text)];
+    let surveys = [("id", Int), ("account_id", Int), ("answered_at", time), ("rating", Int), ("kind", Text)];
+    let notes = [("id", Int), ("account_id", Int), ("text", Text), ("ref", Text)];
+    let absent = TableSchema { table: crm("invoices"), exists: false, columns: Vec::new(), indexes: Vec::new() };
+    Schema {
+        tables: vec![
+            table("accounts", &accounts),
+            table("contacts", &contacts),
+            table("orders", &orders),
+            table("surveys", &surveys),
+            table("notes", &notes),
+            absent,
+        ],
+    }
+}
+
+fn findings(files: Vec<SourceFile>, surroundings: &Surroundings) -> Vec<Finding> {
+    match Generation::build(tree(files), surroundings) {
+        Ok(generation) => generation.warnings,
+        Err(findings) => findings,
+    }
+}
+
+/// The directory that one bad file makes.
+fn directory(name: &str, text: &str) -> Vec<SourceFile> {
+    let user = "version: 1\nid: bad\nmode: live\npurpose: service\nfor_each: customer\nto: main_contact\n\
+                trigger: {inactivity: {of: orders, for: 90 days}}\n";
+    let with_user = |path: &str, more: &str| {
+        let mut files = base_with(path, text);
+        files.push(SourceFile { path: "bad.yaml".to_owned(), text: format!("{user}{more}") });
+        files
+    };
+    if name.starts_with("catalog.") {
+        let mut files = base_with("catalog.yaml", text);
+        files.retain(|file| file.path != "good.yaml");
+        files
+    } else if name == "template.layout.html" {
+        with_user("templates/layout.html", "steps: [email: {template: hello}]\n")
+    } else if name.starts_with("template.") {
+        with_user("templates/bad.md", "steps: [email: {template: bad}]\n")
+    } else if name.starts_with("script.") {
+        with_user("scripts/bad.rhai", "script: bad.rhai\nsteps: [email: {template: hello}]\n")
+    } else {
+        base_with("bad.yaml", text)
+    }
+}
+
+/// `rule.unknown-field.two.yaml` has the code `rule.unknown-field`.
+fn code_of(name: &str) -> String {
+    name.split('.').take(2).collect::<Vec<_>>().join(".")
+}
+
+#[test]
+fn the_base_directory_has_no_findings() {
+    let files = read_tree(&fixtures().join("base"));
+    assert_eq!(findings(files, &surroundings(Some(schema()))), Vec::new());
+}
+
+#[test]
+fn every_bad_file_is_reported_as_its_snapshot_shows() {
+    let online = surroundings(Some(schema()));
+    let offline = surroundings(None);
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path("../fixtures/rules/snapshots");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    let bound = settings.bind_to_scope();
+    let mut strays = Vec::new();
+    for file in read_tree(&fixtures().join("bad")) {
+        let code = code_of(&file.path);
+        let around = if code == "rule.undeclared-field" { &offline } else { &online };
+        let found = findings(directory(&file.path, &file.text), around);
+        if !found.iter().any(|finding| finding.code == code) {
+            strays.push((file.path.clone(), found.iter().map(ToString::to_string).collect::<Vec<_>>()));
+        }
+        insta::assert_snapshot!(file.path.as_str(), render(&found, Look::Graphical { colour: false, width: 100 }));
+    }
+    drop(bound);
+    assert_eq!(strays, Vec::new(), "files whose own code is not among what they cause");
+}
+
+#[test]
+fn every_code_has_a_bad_file() {
+    let covered: BTreeSet<String> = read_tree(&fixtures().join("bad")).iter().map(|file| code_of(&file.path)).collect();
+    let codes: BTreeSet<String> = read_tree(Path::new("src")).iter().flat_map(|file| codes_in(&file.text)).collect();
+    let elsewhere: BTreeSet<String> = ELSEWHERE.iter().map(|(code, _)| (*code).to_owned()).collect();
+    let missing: Vec<_> = codes.iter().filter(|code| !covered.contains(*code) && !elsewhere.contains(*code)).collect();
+    assert_eq!(missing, Vec::<&String>::new(), "codes without a file in tests/fixtures/rules/bad");
+    let stale: Vec<_> = covered.iter().filter(|code| !codes.contains(*code)).collect();
+    assert_eq!(stale, Vec::<&String>::new(), "bad files of codes that nothing raises");
+}
+
+/// String literals that look like a code: `"rule.unknown-field"`.
+fn codes_in(source: &str) -> Vec<String> {
+    let is_code = |text: &&str| {
+        let Some((area, rest)) = text.split_once('.') else { return false };
+        ["yaml", "catalog", "rule", "template", "script"].contains(&area)
+            && !["yaml", "yml", "v1", "md", "rhai", "html"].contains(&rest)
+            && !rest.is_empty()
+            && rest.chars().all(|c| c.is_ascii_lowercase() || c == '-')
+    };
+    source.lines().flat_map(|line| line.split('"').skip(1).step_by(2)).filter(is_code).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_directory_without_a_catalog_says_so() {
+    let found = findings(Vec::new(), &surroundings(None));
+    assert_eq!(found.iter().map(|finding| finding.code).collect::<Vec<_>>(), ["catalog.missing"]);
+}
+
+#[test]
+fn one_broken_file_hides_nothing_of_the_others() {
+    let mut files = base_with("a.yaml", "version: 1\n\tid: x\n");
+    for name in ["b", "c"] {
+        let text = format!("version: 1\nid: {name}\nmode: live\npurpose: offer\nfor_each: costumer\n");
+        files.push(SourceFile { path: format!("{name}.yaml"), text });
+    }
+    let found = findings(files, &surroundings(Some(schema())));
+    let of = |path: &str| {
+        let here = found.iter().filter(|finding| finding.place.as_ref().is_some_and(|place| place.file.path == path));
+        here.map(|finding| finding.code).collect::<Vec<_>>()
+    };
+    assert_eq!(of("a.yaml"), ["yaml.syntax"]);
+    assert!(of("b.yaml").contains(&"rule.unknown-entity"), "{:?}", of("b.yaml"));
+    assert_eq!(of("b.yaml"), of("c.yaml"));
+}
+
+#[test]
+fn hostile_files_end_in_a_clear_error_and_soon() {
+    let bomb = (1..30).fold("a0: &a0 [x, x]\n".to_owned(), |text, level| {
+        format!("{text}a{level}: &a{level} [*a{0}, *a{0}, *a{0}, *a{0}, *a{0}, *a{0}, *a{0}, *a{0}]\n", level - 1)
+    });
+    let hostile = [
+        ("alias bomb", format!("where:\n  {}", bomb.replace('\n', "\n  "))),
+        ("deep lists", format!("where: {}", "[".repeat(100_000))),
+        ("deep mappings", format!("where: {}", "{a: ".repeat(100_000))),
+        (
+            "deep indentation",
+            (0..2_000).fold("where:\n".to_owned(), |text, depth| format!("{text}{} a:\n", " ".repeat(depth))),
+        ),
+        ("many nodes", format!("where: [{}]", "a, ".repeat(200_000))),
+        ("a hundred megabytes", "# comment\n".repeat(10 * 1024 * 1024)),
+        ("a file of nothing but zeros", "\0".repeat(10_000)),
+        ("an anchor in itself", "where: &a [*a]\n".to_owned()),
+        ("a merge bomb", "where: {<<: [{a: 1}, {b: 2}]}\n".to_owned()),
+    ];
+    let around = surroundings(Some(schema()));
+    for (what, text) in hostile {
+        let started = Instant::now();
+        let found = findings(base_with("bad.yaml", &text), &around);
+        let shown = render(&found, Look::Graphical { colour: false, width: 100 });
+        assert!(started.elapsed() < Duration::from_secs(5), "{what} took {:?}", started.elapsed());
+        assert!(found.iter().any(|finding| finding.severity == Severity::Error), "{what}: {shown}");
+        assert!(shown.len() < 20_000, "{what} prints {} bytes", shown.len());
     }
 }
 
 #[test]
 fn the_rules_of_this_repository_have_no_errors() {
-    let tree = read_tree(Path::new("rules"));
-    let checked = Checked::of(&tree, &surroundings());
+    let checked = Checked::of(&tree(read_tree(Path::new("rules"))), &surroundings(None));
     let errors: Vec<_> = checked
         .findings
         .iter()
@@ -45,7 +282,4 @@ fn the_rules_of_this_repository_have_no_errors() {
         .collect();
     assert_eq!(errors, Vec::<String>::new());
     assert!(checked.rules.len() >= 3);
-    for f in checked.findings {
-        println!("{f}");
-    }
 }

@@ -46,7 +46,7 @@ impl Checker {
             if is_computed != computed {
                 continue;
             }
-            self.name(name, "field");
+            self.name(name);
             if let Some(field) = self.field(name, written, table.as_ref(), entry) {
                 fields.insert(field.name.clone(), field);
             }

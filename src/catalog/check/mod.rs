@@ -18,13 +18,15 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// What came of reading a catalog.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Reading {
     /// `None` when its shape is broken. With errors it is as complete as it can be, so that rules can still
     /// be checked against it.
     pub catalog: Option<Catalog>,
     /// Every column the catalog names, for holding it against a live database.
     pub uses: Vec<ColumnUse>,
+    /// Every table, where it is first named.
+    pub tables: BTreeMap<Table, Range<usize>>,
     /// Topics that consent is mapped for.
     pub topics: Vec<(Topic, Range<usize>)>,
     pub findings: Vec<Finding>,
@@ -45,7 +47,7 @@ pub struct ColumnUse {
 #[must_use]
 pub fn read(file: &Arc<SourceFile>) -> Reading {
     match yaml::read::<CatalogFile>(file) {
-        Err(finding) => Reading { catalog: None, uses: Vec::new(), topics: Vec::new(), findings: vec![*finding] },
+        Err(finding) => Reading { findings: vec![*finding], ..Reading::default() },
         Ok(written) => Checker::new(file).catalog(&written),
     }
 }
@@ -58,6 +60,7 @@ struct Checker {
     zone: TimeZone,
     uses: Vec<ColumnUse>,
     topics: Vec<(Topic, Range<usize>)>,
+    table_places: BTreeMap<Table, Range<usize>>,
     /// Fields of every entity, complete before anything refers to them. Columns that relations and roles
     /// name become fields of their own.
     fields: BTreeMap<EntityName, Fields>,
@@ -71,6 +74,7 @@ impl Checker {
             zone: TimeZone::UTC,
             uses: Vec::new(),
             topics: Vec::new(),
+            table_places: BTreeMap::new(),
             fields: BTreeMap::new(),
             tables: BTreeMap::new(),
         }
@@ -84,7 +88,7 @@ impl Checker {
             self.report.add(&(0..0), finding.help("add `entities:` with at least one table"));
         }
         for (name, entry) in written.entities.iter() {
-            self.name(name, "entity");
+            self.name(name);
             let table = self.origin_table(name, entry);
             self.tables.insert(EntityName::new(name.as_str()), table);
         }
@@ -106,7 +110,13 @@ impl Checker {
             per_transaction: tenants.per_transaction.as_ref().map(|sql| sql.value.clone()),
         });
         let catalog = Catalog { time_zone: self.zone.clone(), entities, suppressions, tasks, tenants };
-        Reading { catalog: Some(catalog), uses: self.uses, topics: self.topics, findings: self.report.into_findings() }
+        Reading {
+            catalog: Some(catalog),
+            uses: self.uses,
+            tables: self.table_places,
+            topics: self.topics,
+            findings: self.report.into_findings(),
+        }
     }
 
     fn entities(&mut self, written: &CatalogFile) -> BTreeMap<EntityName, Entity> {
@@ -159,10 +169,10 @@ impl Checker {
     }
 
     /// Names are used in rules, templates and metrics, so they keep to letters, digits, `_` and `-`.
-    fn name(&mut self, name: &At<String>, what: &str) {
+    fn name(&mut self, name: &At<String>) {
         let fine = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-');
         if !fine {
-            let finding = Finding::error("catalog.name", format!("`{}` can't be the name of an {what}", name.value));
+            let finding = Finding::error("catalog.name", format!("`{}` can't be a name", name.value));
             self.report.add(&name.range, finding.help("use letters, digits, `_` and `-`"));
         }
     }
@@ -264,7 +274,9 @@ impl Checker {
     /// `table`, `schema.table`, or with quotes `"odd.schema".table`.
     fn table(&mut self, name: &At<String>) -> Option<Table> {
         let parsed = parse_table(name);
-        if parsed.is_none() {
+        if let Some(table) = &parsed {
+            self.table_places.entry(table.clone()).or_insert_with(|| name.range.clone());
+        } else {
             let finding = Finding::error("catalog.table", format!("`{}` is not the name of a table", name.value));
             self.report.add(&name.range, finding.help("write `table` or `schema.table`"));
         }

@@ -16,7 +16,7 @@ impl Checker {
     ) -> BTreeMap<RoleName, Recipient> {
         let mut recipients = BTreeMap::new();
         for (name, written) in entry.recipients.iter() {
-            self.name(name, "recipient");
+            self.name(name);
             let pick = self.pick(entity, name, written, relations, people);
             let (otherwise, fixed) = self.fallback(written, entry);
             let recipient =

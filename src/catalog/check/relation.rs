@@ -12,7 +12,7 @@ impl Checker {
         name: &At<String>,
         entry: &At<RelationEntry>,
     ) -> Option<Relation> {
-        self.name(name, "relation");
+        self.name(name);
         if self.fields.get(from).is_some_and(|fields| fields.contains_key(name.as_str())) {
             let finding = Finding::error("catalog.name", format!("`{}` is a field already", name.value));
             self.report.add(&name.range, finding.help("rules name fields and relations alike: rename one of them"));

@@ -27,7 +27,6 @@ fn options() -> Options {
     budget.max_events = 60_000;
     budget.max_depth = 32;
     budget.max_aliases = 256;
-    budget.max_documents = 1;
     let mut options = serde_yaml::options! {
         strict_booleans: true,
         leading_zero_numbers_as_strings: true,

@@ -1,8 +1,8 @@
 //! What the YAML parser refuses, in the words of somebody who writes rules.
 
 use super::at::bytes;
-use crate::diagnostic::{Finding, Place, SourceFile, suggest};
-use serde_yaml::Error;
+use crate::diagnostic::{Finding, Place, SourceFile, suggest, widened};
+use serde_yaml::{Error, Location};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -36,8 +36,8 @@ const PLANNED: [&str; 24] = [
 
 pub(super) fn finding(error: &Error, file: &Arc<SourceFile>) -> Finding {
     let error = innermost(error);
-    let range = error.location().map_or(0..0, |location| bytes(&location));
-    let range = widen(&file.text, range);
+    let range = error.location().map_or(0..0, |location| place(&location, &file.text));
+    let range = bare_stop(&file.text, &range).unwrap_or_else(|| widened(&file.text, range));
     let found = describe(error, &file.text, &range);
     found.at(Place { file: Arc::clone(file), range })
 }
@@ -49,14 +49,24 @@ fn innermost(error: &Error) -> &Error {
     }
 }
 
-/// An empty range grows to the word at its place, so that there is something to underline.
-fn widen(text: &str, range: Range<usize>) -> Range<usize> {
-    let start = text.floor_char_boundary(range.start.min(text.len()));
-    if range.end > start {
-        return start..text.ceil_char_boundary(range.end.min(text.len()));
+/// The scanner's own errors carry a line and a column, but no bytes.
+fn place(location: &Location, text: &str) -> Range<usize> {
+    if location.span().byte_offset().is_some() {
+        return bytes(location);
     }
-    let word = text[start..].find(|c: char| c.is_whitespace() || matches!(c, ':' | ',' | '}' | ']')).unwrap_or(0);
-    start..start + word
+    let line = usize::try_from(location.line()).unwrap_or(1).saturating_sub(1);
+    let column = usize::try_from(location.column()).unwrap_or(1).saturating_sub(1);
+    let start = text.split_inclusive('\n').take(line).map(str::len).sum::<usize>();
+    let within = text[start..].char_indices().nth(column).map_or(text.len() - start, |(offset, _)| offset);
+    start + within..start + within
+}
+
+/// `- stop` alone is read as a text, and the parser then complains about the line after it.
+fn bare_stop(text: &str, range: &Range<usize>) -> Option<Range<usize>> {
+    let before = text.get(..range.start)?.trim_end();
+    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let line = before[start..].trim();
+    matches!(line, "- stop" | "- stop:").then(|| before.len() - line.len() + 2..before.len())
 }
 
 fn describe(error: &Error, text: &str, range: &Range<usize>) -> Finding {
@@ -167,7 +177,7 @@ fn with_hint(finding: Finding, text: &str, range: &Range<usize>) -> Finding {
     let start = text[..range.start].rfind('\n').map_or(0, |newline| newline + 1);
     let line = text[start..].lines().next().unwrap_or("");
     let value = line.split_once(": ").map_or("", |(_, value)| value.trim_start());
-    if value.starts_with("{{") || value.starts_with("{ {") {
+    if text[range.start..].starts_with("{{") || value.starts_with("{{") {
         finding.help("a value that begins with `{{` needs quotes: \"{{ … }}\"")
     } else if value.starts_with('*') {
         finding.help("a value that begins with `*` needs quotes: \"*/15 * * * *\"")
@@ -177,8 +187,12 @@ fn with_hint(finding: Finding, text: &str, range: &Range<usize>) -> Finding {
         finding.help("a value with `: ` in it needs quotes: \"…: …\"")
     } else if line.trim_end() == line.trim_end().trim_end_matches('\t') && line.starts_with('\t') {
         finding.help("indent with blanks; YAML forbids tabs")
-    } else if line.trim() == "- stop" || line.trim() == "- stop:" {
-        finding.help("write `- stop: {}`")
+    } else if text[range.clone()].trim_end_matches(':') == "stop" {
+        finding.help("write `stop: {}`")
+    } else if finding.message.contains("a list") {
+        finding.help("begin each entry with `- `")
+    } else if finding.message.contains("quote") {
+        finding.help("a quote that was opened above is not closed")
     } else {
         finding
     }

@@ -16,13 +16,14 @@ mod values;
 
 pub use message::{TemplateProblem, template_problems};
 
-use super::checked::{Cadence, CheckedRule, Goal, Mode, OnChange, OnDelete, OnRematch, Purpose};
+use super::checked::{Cadence, CheckedRule, Entry, Goal, Mode, Node, Purpose, Trigger};
 use super::condition::Term;
-use super::written::{Conditions, GoalEntry, ModeWord, OnChangeWord, OnDeleteWord, OnRematchWord, RuleFile};
+use super::written::{Conditions, GoalEntry, ModeWord, RuleFile};
 use crate::catalog::{Catalog, Entity, Schema};
-use crate::diagnostic::yaml::{self, At, Content, Node};
+use crate::diagnostic::yaml::{self, At, Content};
 use crate::diagnostic::{Finding, Report, Severity, SourceFile, suggest};
-use crate::model::{EntityName, FieldName, RuleId, Topic};
+use crate::model::{EntityName, FieldName, RoleName, RuleId, Topic};
+use settings::Settings;
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
@@ -40,10 +41,12 @@ pub struct Known<'a> {
 }
 
 /// What came of checking one file.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Outcome {
     /// The file's `id`, even when the rule is wrong elsewhere.
     pub id: Option<(RuleId, Range<usize>)>,
+    /// Its former ids.
+    pub was: Vec<(RuleId, Range<usize>)>,
     /// `None` with any error.
     pub rule: Option<CheckedRule>,
     /// Names that are taken for columns, since no live schema says otherwise.
@@ -56,8 +59,69 @@ pub struct Outcome {
 pub fn check(file: &Arc<SourceFile>, known: Known<'_>) -> Outcome {
     match yaml::read::<RuleFile>(file) {
         Ok(written) => Checker::new(file, known).rule(&written),
-        Err(finding) => Outcome { id: None, rule: None, assumed: BTreeSet::new(), findings: vec![*finding] },
+        Err(finding) => Outcome { findings: vec![*finding], ..Outcome::default() },
     }
+}
+
+/// Parts of a rule that need no entity.
+struct Head {
+    owner: Option<String>,
+    mode: Option<Mode>,
+    purpose: Option<Purpose>,
+    script: Option<String>,
+}
+
+/// Parts of a rule that speak of its entity.
+struct Body {
+    for_each: EntityName,
+    to: Option<RoleName>,
+    trigger: Trigger,
+    conditions: Vec<Term>,
+    only_at_entry: Vec<Term>,
+    goal: Option<Goal>,
+    exit_when: Vec<Term>,
+    cadence: Cadence,
+    entries: Vec<Entry>,
+    nodes: Vec<Node>,
+}
+
+fn assemble(
+    id: &RuleId,
+    file: &SourceFile,
+    written: &RuleFile,
+    head: Head,
+    settings: Settings,
+    body: Body,
+) -> Option<CheckedRule> {
+    Some(CheckedRule {
+        id: id.clone(),
+        was: written.was.iter().map(|id| RuleId::new(id.as_str())).collect(),
+        file: file.path.clone(),
+        description: written.description.as_ref().map_or_else(String::new, |text| text.value.clone()),
+        owner: head.owner,
+        mode: head.mode?,
+        purpose: head.purpose?,
+        for_each: body.for_each,
+        to: body.to,
+        trigger: body.trigger,
+        conditions: body.conditions,
+        only_at_entry: body.only_at_entry,
+        script: head.script,
+        goal: body.goal,
+        exit_when: body.exit_when,
+        cadence: body.cadence,
+        backfill: settings.backfill,
+        on_rematch: settings.on_rematch,
+        late: settings.late,
+        keep_trying: settings.keep_trying,
+        recheck: settings.recheck,
+        guard: settings.guard,
+        spread: settings.spread,
+        on_change: settings.on_change,
+        on_delete: settings.on_delete,
+        entries: body.entries,
+        nodes: body.nodes,
+    })
 }
 
 struct Checker<'a> {
@@ -67,79 +131,72 @@ struct Checker<'a> {
     /// Names that `saved.NAME` can have in templates.
     saved: BTreeSet<String>,
     has_script: bool,
+    /// The rule names a `to`, known or not.
+    has_role: bool,
 }
 
 impl<'a> Checker<'a> {
     fn new(file: &Arc<SourceFile>, known: Known<'a>) -> Self {
-        Self { report: Report::new(file), known, assumed: BTreeSet::new(), saved: BTreeSet::new(), has_script: false }
+        Self {
+            report: Report::new(file),
+            known,
+            assumed: BTreeSet::new(),
+            saved: BTreeSet::new(),
+            has_script: false,
+            has_role: false,
+        }
     }
 
     fn rule(mut self, written: &RuleFile) -> Outcome {
         self.empty_keys();
         self.version(written.version.as_ref());
         let id = self.id(written);
-        let entity = self.for_each(written.for_each.as_ref());
-        let rule = entity.and_then(|entity| self.body(written, entity, id.as_ref().map(|(id, _)| id)));
+        let head = self.head(written);
+        let settings = self.settings(written);
+        let body = self.for_each(written.for_each.as_ref()).and_then(|entity| self.body(written, entity, &head));
+        self.tests(written);
         self.quoting();
+        let rule = id.as_ref().and_then(|(id, _)| assemble(id, self.report.file(), written, head, settings, body?));
         let findings = self.report.into_findings();
         let failed = findings.iter().any(|finding| finding.severity == Severity::Error);
-        Outcome { id, rule: rule.filter(|_| !failed), assumed: self.assumed, findings }
+        let was = written.was.iter().map(|id| (RuleId::new(id.as_str()), id.range.clone())).collect();
+        Outcome { id, was, rule: rule.filter(|_| !failed), assumed: self.assumed, findings }
     }
 
-    fn body(&mut self, written: &RuleFile, entity: &'a Entity, id: Option<&RuleId>) -> Option<CheckedRule> {
+    /// What stands on its own.
+    fn head(&mut self, written: &RuleFile) -> Head {
         self.has_script = written.script.is_some();
-        let mode = self.mode(written.mode.as_ref());
-        let purpose = self.purpose(written.purpose.as_ref());
+        self.has_role = written.to.is_some();
+        Head {
+            owner: written.owner.as_ref().map(|owner| self.owner(owner)),
+            mode: self.mode(written.mode.as_ref()),
+            purpose: self.purpose(written.purpose.as_ref()),
+            script: written.script.as_ref().map(|script| self.script(script)),
+        }
+    }
+
+    /// What needs the entity: names of its fields, relations and recipients.
+    fn body(&mut self, written: &RuleFile, entity: &'a Entity, head: &Head) -> Option<Body> {
         let to = written.to.as_ref().and_then(|to| self.recipient(entity, to));
         let trigger = self.trigger(written, entity);
         let conditions = self.terms(entity, written.conditions.as_ref());
         let only_at_entry = self.terms(entity, written.only_at_entry.as_ref());
-        let script = written.script.as_ref().map(|script| self.script(script));
         let goal = written.goal.as_ref().and_then(|goal| self.goal(entity, goal));
         let exit_when = self.exit_when(entity, written.exit_when.as_ref());
         let cadence = self.cadence(written, trigger.as_ref());
-        let backfill = self.backfill(written.backfill.as_ref());
-        let guard = self.guard(written.guard.as_ref());
         let (entries, nodes) = self.steps(written, entity, to.as_ref());
-        if let Some(Purpose::Topic(topic)) = &purpose {
+        if let Some(Purpose::Topic(topic)) = &head.purpose {
             self.consent(entity, topic, written, to.as_ref());
         }
-        Some(CheckedRule {
-            id: id?.clone(),
-            was: written.was.iter().map(|id| RuleId::new(id.as_str())).collect(),
-            file: self.report.file().path.clone(),
-            description: written.description.as_ref().map_or_else(String::new, |text| text.value.clone()),
-            owner: written.owner.as_ref().map(|owner| self.owner(owner)),
-            mode: mode?,
-            purpose: purpose?,
-            for_each: entity.name.clone(),
-            to,
-            trigger: trigger?,
-            conditions,
-            only_at_entry,
-            script,
-            goal,
-            exit_when,
-            cadence,
-            backfill,
-            on_rematch: written.on_rematch.as_ref().map_or(OnRematch::Ignore, |word| on_rematch(word.value)),
-            late: self.late(written.late.as_ref()),
-            keep_trying: self.period_of(written.keep_trying.as_ref()),
-            recheck: self.period_of(written.recheck.as_ref()).unwrap_or(crate::model::Period::days(1)),
-            guard,
-            spread: self.clock_period(written.spread.as_ref()),
-            on_change: written.on_change.as_ref().map_or(OnChange::Pin, |word| on_change(word.value)),
-            on_delete: written.on_delete.as_ref().map_or(OnDelete::Drain, |word| on_delete(word.value)),
-            entries,
-            nodes,
-        })
-        .filter(|_| self.tests(written))
+        let for_each = entity.name.clone();
+        let trigger = trigger?;
+        Some(Body { for_each, to, trigger, conditions, only_at_entry, goal, exit_when, cadence, entries, nodes })
     }
 
     /// A key with nothing behind it is a mistake: `where:` whose lines are all commented out would match everybody.
     fn empty_keys(&mut self) {
         let file = Arc::clone(self.report.file());
-        let Ok(Node { content: Content::Map(entries), .. }) = yaml::read::<Node>(&file) else { return };
+        let Ok(yaml::Node { content: Content::Map(entries), .. }) = yaml::read(&file) else { return };
         for (key, node) in entries {
             if node.is_null(&file.text) {
                 let finding = Finding::error("rule.empty-key", format!("nothing stands behind `{}:`", key.value));
@@ -262,10 +319,6 @@ impl<'a> Checker<'a> {
         self.one_condition(entity, written).map(|condition| Term { text, condition }).into_iter().collect()
     }
 
-    fn cadence(&mut self, written: &RuleFile, trigger: Option<&super::checked::Trigger>) -> Cadence {
-        self.cadence_of(written, trigger)
-    }
-
     fn unknown<'n>(
         &mut self,
         code: &'static str,
@@ -273,7 +326,18 @@ impl<'a> Checker<'a> {
         name: &At<String>,
         known: impl IntoIterator<Item = &'n str> + Clone,
     ) {
-        let mut finding = Finding::error(code, format!("unknown {what} `{}`", name.value));
+        self.unknown_as(code, format!("unknown {what} `{}`", name.value), name, known);
+    }
+
+    /// As [`Checker::unknown`], in other words.
+    fn unknown_as<'n>(
+        &mut self,
+        code: &'static str,
+        message: String,
+        name: &At<String>,
+        known: impl IntoIterator<Item = &'n str> + Clone,
+    ) {
+        let mut finding = Finding::error(code, message);
         if let Some(help) = suggest::help(name, known) {
             finding = finding.help(help);
         }
@@ -282,29 +346,5 @@ impl<'a> Checker<'a> {
 
     fn wrong(&mut self, range: &Range<usize>, code: &'static str, message: impl Into<String>, help: &str) {
         self.report.add(range, Finding::error(code, message).help(help));
-    }
-}
-
-const fn on_rematch(word: OnRematchWord) -> OnRematch {
-    match word {
-        OnRematchWord::Ignore => OnRematch::Ignore,
-        OnRematchWord::Restart => OnRematch::Restart,
-        OnRematchWord::Queue => OnRematch::Queue,
-        OnRematchWord::Parallel => OnRematch::Parallel,
-    }
-}
-
-const fn on_change(word: OnChangeWord) -> OnChange {
-    match word {
-        OnChangeWord::Pin => OnChange::Pin,
-        OnChangeWord::Migrate => OnChange::Migrate,
-        OnChangeWord::Cancel => OnChange::Cancel,
-    }
-}
-
-const fn on_delete(word: OnDeleteWord) -> OnDelete {
-    match word {
-        OnDeleteWord::Drain => OnDelete::Drain,
-        OnDeleteWord::Cancel => OnDelete::Cancel,
     }
 }

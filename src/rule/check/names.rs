@@ -14,7 +14,8 @@ impl<'a> Checker<'a> {
         name: &At<String>,
     ) -> Option<(RelationName, &'a Entity)> {
         let Some(relation) = entity.relations.get(name.as_str()) else {
-            self.unknown("rule.unknown-relation", "relation", name, entity.relations.keys().map(RelationName::as_str));
+            let message = format!("`{}` has no relation `{}`", entity.name, name.value);
+            self.unknown_as("rule.unknown-relation", message, name, entity.relations.keys().map(RelationName::as_str));
             return None;
         };
         let related = self.known.catalog.entity(&relation.entity)?;
@@ -35,7 +36,8 @@ impl<'a> Checker<'a> {
         if self.columns_are_known(entity) {
             let known = entity.fields.keys().map(FieldName::as_str);
             let names: Vec<_> = known.chain(entity.relations.keys().map(RelationName::as_str)).collect();
-            self.unknown("rule.unknown-field", &format!("field of `{}`", entity.name), name, names);
+            let message = format!("`{}` has no field or relation `{}`", entity.name, name.value);
+            self.unknown_as("rule.unknown-field", message, name, names);
             return None;
         }
         self.assume(entity, name);
@@ -103,7 +105,8 @@ impl<'a> Checker<'a> {
             return Some(recipient.name.clone());
         }
         let known = entity.recipients.keys().map(RoleName::as_str);
-        self.unknown("rule.unknown-recipient", &format!("recipient of `{}`", entity.name), name, known);
+        let message = format!("`{}` has no recipient `{}`", entity.name, name.value);
+        self.unknown_as("rule.unknown-recipient", message, name, known);
         None
     }
 

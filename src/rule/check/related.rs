@@ -80,7 +80,8 @@ impl<'a> Checker<'a> {
                 "only" => fine &= self.filter(related, node, found),
                 known if KEYS.contains(&known) => {}
                 _ => {
-                    self.unknown("rule.unknown-operator", &format!("key of `{}`", name.value), key, KEYS);
+                    let message = format!("`{}` can't be asked `{}`", name.value, key.value);
+                    self.unknown_as("rule.unknown-operator", message, key, KEYS);
                     fine = false;
                 }
             }

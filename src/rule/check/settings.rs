@@ -2,8 +2,8 @@ use super::Checker;
 use crate::diagnostic::Finding;
 use crate::diagnostic::yaml::{self, At, Content, Node};
 use crate::model::Period;
-use crate::rule::checked::{Backfill, Cadence, Guard, Trigger};
-use crate::rule::written::{GuardEntry, RuleFile};
+use crate::rule::checked::{Backfill, Cadence, Guard, OnChange, OnDelete, OnRematch, Trigger};
+use crate::rule::written::{GuardEntry, OnChangeWord, OnDeleteWord, OnRematchWord, RuleFile};
 use std::sync::Arc;
 
 /// How often a rule looks when its file doesn't say.
@@ -12,8 +12,35 @@ const EVERY: Period = Period::new(15, crate::model::Unit::Minute);
 /// Keys whose values are prose, where people forget that ` #` begins a comment.
 const PROSE: [&str; 4] = ["description", "title", "body", "name"];
 
+/// How a rule runs, whatever it is about.
+pub(super) struct Settings {
+    pub backfill: Backfill,
+    pub on_rematch: OnRematch,
+    pub late: Option<Period>,
+    pub keep_trying: Option<Period>,
+    pub recheck: Period,
+    pub guard: Guard,
+    pub spread: Option<Period>,
+    pub on_change: OnChange,
+    pub on_delete: OnDelete,
+}
+
 impl Checker<'_> {
-    pub(super) fn cadence_of(&mut self, written: &RuleFile, trigger: Option<&Trigger>) -> Cadence {
+    pub(super) fn settings(&mut self, written: &RuleFile) -> Settings {
+        Settings {
+            backfill: self.backfill(written.backfill.as_ref()),
+            on_rematch: written.on_rematch.as_ref().map_or(OnRematch::Ignore, |word| on_rematch(word.value)),
+            late: self.late(written.late.as_ref()),
+            keep_trying: self.period_of(written.keep_trying.as_ref()),
+            recheck: self.period_of(written.recheck.as_ref()).unwrap_or(Period::days(1)),
+            guard: self.guard(written.guard.as_ref()),
+            spread: self.clock_period(written.spread.as_ref()),
+            on_change: written.on_change.as_ref().map_or(OnChange::Pin, |word| on_change(word.value)),
+            on_delete: written.on_delete.as_ref().map_or(OnDelete::Drain, |word| on_delete(word.value)),
+        }
+    }
+
+    pub(super) fn cadence(&mut self, written: &RuleFile, trigger: Option<&Trigger>) -> Cadence {
         if let (Some(_), Some(cron)) = (&written.check_every, &written.cron) {
             self.wrong(&cron.range, "rule.cadence", "both `check_every` and `cron`", "keep one");
         }
@@ -31,7 +58,7 @@ impl Checker<'_> {
         Cadence::Every(self.clock_period(written.check_every.as_ref()).unwrap_or(EVERY))
     }
 
-    pub(super) fn backfill(&mut self, written: Option<&At<String>>) -> Backfill {
+    fn backfill(&mut self, written: Option<&At<String>>) -> Backfill {
         match written.map(|written| (written.as_str(), &written.range)) {
             None | Some(("none", _)) => Backfill::None,
             Some(("all", _)) => Backfill::All,
@@ -47,14 +74,14 @@ impl Checker<'_> {
     }
 
     /// `within 7 days`
-    pub(super) fn late(&mut self, written: Option<&At<String>>) -> Option<Period> {
+    fn late(&mut self, written: Option<&At<String>>) -> Option<Period> {
         let written = written?;
         let period = written.strip_prefix("within ").unwrap_or(written);
         self.period(period, &written.range)
     }
 
     /// On by default: five percent a day, but fifty people are always let through.
-    pub(super) fn guard(&mut self, written: Option<&GuardEntry>) -> Guard {
+    fn guard(&mut self, written: Option<&GuardEntry>) -> Guard {
         let mut guard = Guard { per_day: None, percent_per_day: Some(5.0), floor: 50 };
         let Some(written) = written else { return guard };
         guard.per_day = written.per_day.as_ref().map(|limit| limit.value);
@@ -103,4 +130,28 @@ fn is_cut(node: &Node, source: &str) -> bool {
     let rest = source.get(node.range.end..).and_then(|rest| rest.lines().next()).unwrap_or("");
     let comment = rest.trim_start().strip_prefix('#');
     rest.starts_with(' ') && comment.is_some_and(|text| text.starts_with(char::is_alphanumeric))
+}
+
+const fn on_rematch(word: OnRematchWord) -> OnRematch {
+    match word {
+        OnRematchWord::Ignore => OnRematch::Ignore,
+        OnRematchWord::Restart => OnRematch::Restart,
+        OnRematchWord::Queue => OnRematch::Queue,
+        OnRematchWord::Parallel => OnRematch::Parallel,
+    }
+}
+
+const fn on_change(word: OnChangeWord) -> OnChange {
+    match word {
+        OnChangeWord::Pin => OnChange::Pin,
+        OnChangeWord::Migrate => OnChange::Migrate,
+        OnChangeWord::Cancel => OnChange::Cancel,
+    }
+}
+
+const fn on_delete(word: OnDeleteWord) -> OnDelete {
+    match word {
+        OnDeleteWord::Drain => OnDelete::Drain,
+        OnDeleteWord::Cancel => OnDelete::Cancel,
+    }
 }

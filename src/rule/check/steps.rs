@@ -171,6 +171,8 @@ impl<'a> Checker<'a> {
         };
         match own.as_ref().or(to) {
             Some(role) => self.mailable(entity, role, written.to.as_ref().unwrap_or(&written.template)),
+            // A role that is not known has been reported already.
+            None if self.has_role => {}
             None => {
                 let help = "add `to:` with a recipient role to the rule or to this step";
                 self.wrong(&written.template.range, "rule.no-recipient", "this email goes to nobody", help);

@@ -72,7 +72,7 @@ impl Checked {
             return None;
         };
         let reading = catalog::read(file);
-        self.findings.extend(reading.findings);
+        self.findings.extend(reading.findings.iter().cloned());
         for (topic, range) in &reading.topics {
             if !surroundings.topics.contains(topic) {
                 let finding =
@@ -81,17 +81,11 @@ impl Checked {
                 self.findings.push(finding.at(place).help("add it to `topics` in config.toml, or remove it here"));
             }
         }
-        let catalog = reading.catalog?;
-        Some(match &surroundings.schema {
-            Some(schema) => {
-                let drift = catalog::drift(&reading.uses, schema, file, &catalog.time_zone);
-                // A running system goes on with what it can; `check --db` takes the same for errors.
-                self.findings
-                    .extend(drift.into_iter().map(|finding| Finding { severity: Severity::Warning, ..finding }));
-                catalog.with_schema(schema)
-            }
-            None => catalog,
-        })
+        let Some(schema) = &surroundings.schema else { return reading.catalog };
+        let drift = catalog::drift(&reading, schema, file);
+        // A running system goes on with what it can; `check --db` takes the same for errors.
+        self.findings.extend(drift.into_iter().map(|finding| Finding { severity: Severity::Warning, ..finding }));
+        reading.catalog.map(|catalog| catalog.with_schema(schema))
     }
 }
 
@@ -109,11 +103,9 @@ fn identities(outcomes: &[(&Arc<SourceFile>, Outcome)]) -> Vec<Finding> {
             owners.insert(id, (file, range));
         }
     }
-    for (_, outcome) in outcomes {
-        let Some((rule, (id, range))) = outcome.rule.as_ref().zip(outcome.id.as_ref()) else { continue };
-        for former in rule.was.iter().filter(|former| *former != id) {
-            if let Some((other, _)) = owners.get(former) {
-                let file = owners.get(id).map_or(*other, |(file, _)| *file);
+    for (file, outcome) in outcomes {
+        for (former, range) in &outcome.was {
+            if let Some((other, _)) = owners.get(former).filter(|(other, _)| other.path != file.path) {
                 let place = Place { file: Arc::clone(file), range: range.clone() };
                 let message = format!("`was` names `{former}`, which {} still is", other.path);
                 findings.push(Finding::error("rule.was", message).at(place).help("one of the two has to let go of it"));

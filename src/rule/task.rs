@@ -1,10 +1,17 @@
 //! Tasks as rows of the CRM's own tables, by the catalog's recipe.
 
 use super::compiled::{Facts, ReadError};
+use super::sql::batch::{Batch, ascii};
+use super::sql::read::Cells;
+use super::sql::wire::Form;
+use super::sql::{Fill, Fragment, Hole, Renderer, filter, key_value};
 use super::statement::{Dialect, Row, Statement};
-use crate::catalog::Catalog;
-use crate::model::{EntityName, Key, RecordId};
-use jiff::Timestamp;
+use crate::catalog::{
+    Catalog, Column, ColumnType, DateStorage, Insert, InsertValue, InstantStorage, KeyType, Tasks, UuidStorage,
+};
+use crate::model::{EntityName, Key, RecordId, Value, at_local};
+use jiff::{Timestamp, civil};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
 /// What a task's columns can be filled from.
@@ -13,19 +20,175 @@ pub struct TaskValues<'a> {
     /// The delivery id: a task with it is there already.
     pub reference: &'a str,
     pub record: &'a RecordId,
-    pub facts: Option<&'a BTreeMap<String, crate::model::Value>>,
+    pub facts: Option<&'a BTreeMap<String, Value>>,
     pub title: &'a str,
     pub body: Option<&'a str>,
-    pub due: Option<jiff::civil::Date>,
+    pub due: Option<civil::Date>,
     pub assignee_key: Option<&'a Key>,
     pub assignee_email: Option<&'a str>,
     pub now: Timestamp,
 }
 
-/// The inserts, to be run in one transaction. Each inserts nothing when a task with this reference exists.
+/// The inserts, to be run in one transaction. None of them inserts what an earlier run with the same
+/// reference has inserted: the task is found by its reference, rows that belong to it by the ids they
+/// hold, and generated ids derive from the reference.
 pub fn inserts(catalog: &Catalog, dialect: Dialect, values: &TaskValues<'_>) -> Vec<Statement> {
-    let _ = (catalog, dialect, values);
-    todo!()
+    let Some(tasks) = &catalog.tasks else { return Vec::new() };
+    let writer = Writer { renderer: Renderer::new(dialect, catalog), catalog, tasks, values };
+    let fill = Fill::at(values.now, &catalog.time_zone);
+    let statement = |number| writer.insert(number).fill(dialect, &fill);
+    (0..tasks.inserts.len()).map(statement).collect()
+}
+
+struct Writer<'a> {
+    renderer: Renderer<'a>,
+    catalog: &'a Catalog,
+    tasks: &'a Tasks,
+    values: &'a TaskValues<'a>,
+}
+
+impl Writer<'_> {
+    /// `INSERT INTO … SELECT … WHERE NOT EXISTS (…)`.
+    fn insert(&self, number: usize) -> Fragment {
+        let dialect = self.renderer.dialect;
+        let insert = &self.tasks.inserts[number];
+        let table = self.renderer.table(&insert.table);
+        let columns: Vec<Fragment> =
+            insert.set.iter().map(|(column, _)| Fragment::name(dialect, &column.name)).collect();
+        let values: Vec<Fragment> =
+            insert.set.iter().map(|(column, value)| self.value(number, column, value)).collect();
+        let same: Vec<Fragment> = insert
+            .set
+            .iter()
+            .zip(&values)
+            .filter(|((_, value), _)| identifies(number, value))
+            .map(|((column, _), value)| Fragment::of("{} = {}", &[&self.renderer.cell("e", column), value]))
+            .collect();
+        let nowhere = if dialect == Dialect::MySql { " FROM DUAL" } else { "" };
+        let guard = if same.is_empty() {
+            Fragment::text("TRUE")
+        } else {
+            Fragment::of("NOT EXISTS (SELECT 1 FROM {} AS e WHERE {})", &[&table, &Fragment::all(&same)])
+        };
+        Fragment::of(
+            &format!("INSERT INTO {{}} ({{}}) SELECT {{}}{nowhere} WHERE {{}}"),
+            &[&table, &Fragment::join(&columns, ", "), &Fragment::join(&values, ", "), &guard],
+        )
+    }
+
+    fn value(&self, number: usize, column: &Column, value: &InsertValue) -> Fragment {
+        let values = self.values;
+        let text = |text: Option<&str>| text.map_or(Value::Null, |text| Value::Text(text.to_owned()));
+        let bound = match value {
+            InsertValue::Constant(literal) => self.fitted(column, &literal.value),
+            InsertValue::Uuid => stored_uuid(column, self.uuid(number, &column.name), self.renderer.dialect),
+            InsertValue::Title => text(Some(values.title)),
+            InsertValue::Body => text(values.body),
+            InsertValue::Due => values.due.map_or(Value::Null, |due| self.fitted(column, &Value::Date(due))),
+            InsertValue::Now => self.fitted(column, &Value::Instant(values.now)),
+            InsertValue::Ref => text(Some(values.reference)),
+            InsertValue::RecordKey => {
+                let ty =
+                    self.catalog.entity(&values.record.entity).map_or(&KeyType::Unknown, |entity| &entity.key_type);
+                key_value(ty, &values.record.key)
+            }
+            InsertValue::RecordField(name) => values
+                .facts
+                .and_then(|facts| facts.get(name.as_str()))
+                .map_or(Value::Null, |value| self.fitted(column, value)),
+            InsertValue::AssigneeKey => {
+                values.assignee_key.map_or(Value::Null, |key| key_value(&key_type(&column.ty), key))
+            }
+            InsertValue::AssigneeEmail => text(values.assignee_email),
+            InsertValue::Earlier { insert, column: name } => return self.earlier(number, *insert, name),
+        };
+        if bound == Value::Null { Fragment::text("NULL") } else { Fragment::hole(Hole::Constant(bound)) }
+    }
+
+    /// What an earlier insert put into a column, or what the database gave the task there.
+    fn earlier(&self, number: usize, insert: usize, name: &str) -> Fragment {
+        let Some(earlier) = self.tasks.inserts.get(insert).filter(|_| insert < number) else {
+            return Fragment::text("NULL");
+        };
+        if let Some((column, value)) = earlier.set.iter().find(|(column, _)| column.name == name) {
+            return self.value(insert, column, value);
+        }
+        let Some(reference) = reference_column(earlier) else { return Fragment::text("NULL") };
+        let given = Column { name: name.to_owned(), ty: ColumnType::Unknown, missing: Vec::new() };
+        Fragment::of(
+            "(SELECT g.{} FROM {} AS g WHERE {} = {})",
+            &[
+                &Fragment::name(self.renderer.dialect, &given.name),
+                &self.renderer.table(&earlier.table),
+                &self.renderer.cell("g", reference),
+                &Fragment::hole(Hole::Constant(Value::Text(self.values.reference.to_owned()))),
+            ],
+        )
+    }
+
+    /// The same for every run with this reference.
+    fn uuid(&self, number: usize, column: &str) -> uuid::Uuid {
+        let digest = Sha256::digest(format!("{}/{number}/{column}", self.values.reference).as_bytes());
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&digest[..16]);
+        uuid::Builder::from_custom_bytes(bytes).into_uuid()
+    }
+
+    /// Times in the form the column keeps.
+    fn fitted(&self, column: &Column, value: &Value) -> Value {
+        let zone = &self.catalog.time_zone;
+        let instant = match value {
+            Value::Instant(instant) => *instant,
+            Value::Date(day) => match &column.ty {
+                ColumnType::Instant(_) => at_local(day.at(0, 0, 0, 0), zone),
+                ColumnType::Date(DateStorage::Text) | ColumnType::Text => return Value::Text(day.to_string()),
+                _ => return value.clone(),
+            },
+            _ => return value.clone(),
+        };
+        match &column.ty {
+            ColumnType::Date(_) => Form::of(&column.ty).at_most(instant, zone),
+            ColumnType::Instant(InstantStorage::Text(zone)) => Value::Text(wall(zone.to_datetime(instant))),
+            ColumnType::Instant(_) => Form::of(&column.ty).at_most(instant, zone),
+            ColumnType::Text => Value::Text(wall(zone.to_datetime(instant))),
+            _ => value.clone(),
+        }
+    }
+}
+
+fn wall(wall: civil::DateTime) -> String {
+    wall.strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// Whether a value tells the rows of one task from those of another: the reference for the task itself,
+/// ids for the rows that belong to it.
+const fn identifies(number: usize, value: &InsertValue) -> bool {
+    if number == 0 {
+        return matches!(value, InsertValue::Ref);
+    }
+    matches!(value, InsertValue::Ref | InsertValue::Uuid | InsertValue::Earlier { .. } | InsertValue::RecordKey)
+}
+
+fn reference_column(insert: &Insert) -> Option<&Column> {
+    insert.set.iter().find(|(_, value)| *value == InsertValue::Ref).map(|(column, _)| column)
+}
+
+fn stored_uuid(column: &Column, id: uuid::Uuid, dialect: Dialect) -> Value {
+    match column.ty {
+        ColumnType::Uuid(UuidStorage::Binary) | ColumnType::Bytes => Value::Bytes(id.as_bytes().to_vec()),
+        ColumnType::Uuid(UuidStorage::Native) if dialect == Dialect::Postgres => Value::Uuid(id),
+        _ => Value::Text(id.to_string()),
+    }
+}
+
+/// Keys that point at another entity are stored as the column says.
+fn key_type(ty: &ColumnType) -> KeyType {
+    match ty {
+        ColumnType::Int => KeyType::Int,
+        ColumnType::Uuid(storage) => KeyType::Uuid(storage.clone()),
+        ColumnType::Bytes => KeyType::Bytes,
+        _ => KeyType::Text,
+    }
 }
 
 /// An open task of a record.
@@ -36,13 +199,36 @@ pub struct OpenTask {
     pub reference: Option<String>,
 }
 
-/// Asks for the open tasks of these records of one entity. `None` when the catalog maps no tasks.
+/// Asks for the open tasks of these records of one entity. `None` when the catalog maps no tasks, or its
+/// recipe doesn't write the record's key into the task.
 pub fn open_tasks(catalog: &Catalog, dialect: Dialect, entity: &EntityName, records: &[&Facts]) -> Option<Statement> {
-    let _ = (catalog, dialect, entity, records);
-    todo!()
+    let tasks = catalog.tasks.as_ref()?;
+    let task = tasks.inserts.first()?;
+    let (record, _) = task.set.iter().find(|(_, value)| *value == InsertValue::RecordKey)?;
+    let renderer = Renderer::new(dialect, catalog);
+    let keys: Vec<Key> = records.iter().map(|facts| facts.key.clone()).collect();
+    let batch = Batch::new(dialect, catalog.entity(entity)?.key_type.clone(), Vec::new(), None);
+    let ascii = ascii(keys.iter());
+    let holder = renderer.cell("t", record);
+    let reference = reference_column(task).map_or_else(|| Fragment::text("NULL"), |column| renderer.cell("t", column));
+    let sql = Fragment::of(
+        "SELECT {}, {} FROM {} JOIN {} AS t ON {} WHERE {}",
+        &[
+            &holder,
+            &reference,
+            &batch.from(ascii),
+            &renderer.table(&task.table),
+            &batch.is_key(&holder, ascii),
+            &Fragment::all(&filter::all_of(&renderer, "t", &tasks.open)),
+        ],
+    );
+    let fill = Fill { keys: Some(batch.keys_json(&keys)), ..Fill::at(Timestamp::UNIX_EPOCH, &catalog.time_zone) };
+    Some(sql.fill(dialect, &fill))
 }
 
+/// Reads a row of [`open_tasks`].
 pub fn read_open_task(catalog: &Catalog, entity: &EntityName, row: &Row) -> Result<OpenTask, ReadError> {
-    let _ = (catalog, entity, row);
-    todo!()
+    let ty = catalog.entity(entity).map_or(&KeyType::Unknown, |entity| &entity.key_type);
+    let mut cells = Cells::new(row, entity.as_str());
+    Ok(OpenTask { record: cells.key(ty)?, reference: cells.text()? })
 }

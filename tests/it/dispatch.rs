@@ -1,1 +1,322 @@
+//! Due steps, end to end: a real source, a real state, senders that write down what they get.
 
+use crate::support::instant;
+use crate::world::{Kind, World, days, hours, minutes};
+use jiff::Timestamp;
+use nudged::engine::port::{EnrollmentFilter, Message, View};
+use nudged::engine::{Event, Settings};
+use nudged::model::{AddressHash, Channel, EndReason, EnrollmentState, Outcome, Suppression, SuppressionReason};
+
+const START: &str = "2026-06-01T08:00:00Z";
+
+const MAIL_1: (&str, &str) =
+    ("templates/mail-1.md", "---\nsubject: We miss you, {{ to.first_name }}\n---\nHello {{ record.name }}\n");
+const MAIL_2: (&str, &str) = ("templates/mail-2.md", "---\nsubject: Still here\n---\nHello again\n");
+const LAYOUT: (&str, &str) = ("templates/layout.html", "<html><body>{{ body }}</body></html>");
+
+fn win_back(steps: &str) -> String {
+    format!(
+        "version: 1
+id: win-back
+description: Silent for 30 days.
+mode: live
+purpose: offers
+for_each: customer
+to: main_contact
+trigger:
+  inactivity: {{of: orders, for: 30 days}}
+where:
+  - country: {{in: [AT, DE]}}
+goal: {{name: bought again, when: {{orders: {{some: {{}}, since: entry}}}}, within: 30 days}}
+check_every: 1 hour
+steps:
+{steps}
+"
+    )
+}
+
+const TWO_MAILS: &str = "  - email: {template: mail-1}
+  - wait: {for: 7 days}
+  - email: {template: mail-2}
+";
+
+/// A customer with consent whose last order is 30 days old in an hour, and the rule.
+async fn silent(steps: &str) -> World {
+    let world = World::new(Kind::Sqlite, instant(START), Settings::default()).await;
+    let ordered = world.crm.time(world.ago(days(30)) + hours(1));
+    world
+        .crm
+        .run(&format!(
+            "INSERT INTO accounts VALUES (1, 'Ada', 'AT', {ordered});
+             INSERT INTO contacts VALUES (7, 1, 'ada@example.org', 'Ada', 'Europe/Vienna', true);
+             INSERT INTO orders VALUES (1, 1, {ordered}, 'paid')"
+        ))
+        .await;
+    let rule = win_back(steps);
+    world.load(&[("win-back.yaml", &rule), MAIL_1, MAIL_2, LAYOUT]).await;
+    world
+}
+
+fn mail(subject: &str) -> Vec<(String, String)> {
+    vec![("ada@example.org".to_owned(), subject.to_owned())]
+}
+
+async fn ended(world: &World) -> Vec<Option<EndReason>> {
+    world.enrollments().await.into_iter().map(|enrollment| enrollment.ended).collect()
+}
+
+#[tokio::test]
+async fn an_order_after_the_first_mail_prevents_the_second_and_says_why() {
+    let world = silent(TWO_MAILS).await;
+    world.turn().await;
+    assert_eq!(world.mail.mails(), [], "an hour too early");
+    world.pass(hours(2)).await;
+    assert_eq!(world.mail.mails(), mail("We miss you, Ada"));
+    assert_eq!(ended(&world).await, [None]);
+
+    world.clock.advance(days(3));
+    let now = world.crm.time(world.now());
+    world.crm.run(&format!("INSERT INTO orders VALUES (2, 1, {now}, 'paid')")).await;
+    world.pass(days(4)).await;
+    assert_eq!(world.mail.mails(), []);
+    assert_eq!(ended(&world).await, [Some(EndReason::Goal)]);
+    let ends = world.events().into_iter().find_map(|event| match event {
+        Event::EnrollmentEnded { reason, detail, .. } => Some((reason, detail)),
+        _ => None,
+    });
+    assert_eq!(ends, Some((EndReason::Goal, "bought again".to_owned())));
+    let outcomes: Vec<String> = world.deliveries().await.into_iter().map(|(state, _)| state).collect();
+    assert_eq!(outcomes, ["ended", "sent"]);
+}
+
+#[tokio::test]
+async fn who_stays_silent_gets_both_mails_and_nothing_twice() {
+    let world = silent(TWO_MAILS).await;
+    world.pass(hours(2)).await;
+    assert_eq!(world.mail.mails(), mail("We miss you, Ada"));
+    world.pass(days(7) - minutes(1)).await;
+    assert_eq!(world.mail.mails(), []);
+    world.pass(minutes(1)).await;
+    assert_eq!(world.mail.mails(), mail("Still here"));
+    for _ in 0..20 {
+        world.pass(days(1)).await;
+    }
+    assert_eq!(world.mail.mails(), []);
+    assert_eq!(ended(&world).await, [Some(EndReason::Completed)]);
+}
+
+#[tokio::test]
+async fn an_order_committed_late_still_counts_as_coming_back() {
+    let world = silent(TWO_MAILS).await;
+    world.pass(hours(2)).await;
+    world.mail.take();
+    // Placed before the match, known only after the first mail.
+    let placed = world.crm.time(world.ago(hours(5)));
+    world.crm.run(&format!("INSERT INTO orders VALUES (2, 1, {placed}, 'paid')")).await;
+    world.pass(days(8)).await;
+    assert_eq!(world.mail.mails(), []);
+    assert_eq!(ended(&world).await, [Some(EndReason::Goal)]);
+}
+
+#[tokio::test]
+async fn refusals_are_recorded_with_their_reason() {
+    for (change, detail) in [
+        ("UPDATE contacts SET news_ok = NULL", "no consent to offers by email"),
+        ("UPDATE contacts SET email = ''", "the recipient has no address"),
+        ("INSERT INTO blocked VALUES ('ada@example.org', 'complaint')", "complaint (in the source)"),
+    ] {
+        let world = silent(TWO_MAILS).await;
+        world.crm.run(change).await;
+        world.pass(hours(2)).await;
+        world.pass(days(8)).await;
+        assert_eq!(world.mail.mails(), []);
+        let expected = ("skipped".to_owned(), detail.to_owned());
+        let deliveries = world.deliveries().await;
+        assert_eq!(deliveries.len(), 2, "{deliveries:?}");
+        assert!(
+            deliveries.iter().all(|(state, said)| *state == expected.0 && said.contains(&expected.1)),
+            "{deliveries:?}"
+        );
+        assert_eq!(ended(&world).await, [Some(EndReason::Completed)]);
+    }
+}
+
+#[tokio::test]
+async fn our_own_suppression_list_holds_from_the_first_message() {
+    let world = silent(TWO_MAILS).await;
+    let hash: AddressHash = world.store.secret().address_hash(Channel::Email, " ADA@example.org ");
+    let since: Timestamp = world.now();
+    let entry = Suppression { channel: Channel::Email, hash, address: None, reason: SuppressionReason::Manual, since };
+    world.store.suppress(&[entry]).await.unwrap();
+    world.pass(hours(2)).await;
+    assert_eq!(world.mail.mails(), []);
+    let (state, detail) = world.deliveries().await.remove(0);
+    assert_eq!(state, "skipped");
+    assert!(detail.contains("manual"), "{detail}");
+}
+
+#[tokio::test]
+async fn a_temporary_failure_is_tried_again_and_a_permanent_one_waits_for_an_operator() {
+    let world = silent(TWO_MAILS).await;
+    let soft = Outcome::Transient { reason: "451 later".into(), retry_after: None };
+    let hard = Outcome::Permanent { reason: "550 no such user".into() };
+    world.mail.answer([soft, hard]);
+    world.pass(hours(2)).await;
+    assert_eq!(world.mail.take().len(), 1);
+    world.pass(minutes(1)).await;
+    assert_eq!(world.mail.take().len(), 1, "tried again after at most 30 s");
+    world.pass(days(2)).await;
+    assert_eq!(world.mail.take().len(), 0, "dead is not tried again");
+    let overview = world.store.overview(world.now()).await.unwrap();
+    assert_eq!(overview.outbox_dead, 1);
+}
+
+#[tokio::test]
+async fn a_retry_keeps_the_delivery_id_and_the_next_step_has_another() {
+    let world =
+        silent("  - webhook: {to: sink, body: {text: \"Hi {{ record.name }}\"}}\n  - webhook: {to: sink}\n").await;
+    world.webhooks.answer([Outcome::Unknown { reason: "timeout".into() }]);
+    world.pass(hours(2)).await;
+    world.pass(minutes(1)).await;
+    let calls: Vec<_> = world
+        .webhooks
+        .take()
+        .into_iter()
+        .map(|message| match message {
+            Message::Webhook(call) => (call.delivery, call.attempt, call.body["data"]["text"].clone()),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(calls.len(), 3, "{calls:?}");
+    assert_eq!((calls[0].0, calls[0].1), (calls[1].0, 1));
+    assert_eq!(calls[1].1, 2);
+    assert_ne!(calls[1].0, calls[2].0);
+    assert_eq!(calls[0].2, "Hi Ada");
+}
+
+#[tokio::test]
+async fn a_mail_in_doubt_is_held_and_not_sent_again() {
+    let world = silent(TWO_MAILS).await;
+    world.mail.answer([Outcome::Unknown { reason: "no answer after DATA".into() }]);
+    world.pass(hours(2)).await;
+    world.pass(days(30)).await;
+    assert_eq!(world.mail.take().len(), 1);
+    assert_eq!(world.store.overview(world.now()).await.unwrap().outbox_unknown, 1);
+}
+
+#[tokio::test]
+async fn a_branch_is_taken_on_fresh_facts() {
+    let world = silent(
+        "  - wait: {for: 2 days}
+  - branch:
+      cases:
+        - name: german
+          when: {country: DE}
+          steps:
+            - email: {template: mail-2}
+      otherwise:
+        - email: {template: mail-1}
+",
+    )
+    .await;
+    world.pass(hours(2)).await;
+    world.crm.run("UPDATE accounts SET country_code = 'DE'").await;
+    world.pass(days(3)).await;
+    let mails = world.mail.mails();
+    assert_eq!(mails, mail("Still here"), "{:?}", world.events());
+}
+
+#[tokio::test]
+async fn a_task_goes_to_the_built_in_list_once() {
+    let world = silent("  - task: {title: \"Call {{ record.name }}\", unless_open: any}\n").await;
+    world.pass(hours(2)).await;
+    let open = world.store.open_tasks(&"".into(), &"customer".into(), &["1".into()]).await.unwrap();
+    assert_eq!(open.len(), 1);
+    // A second silence while the task is open.
+    let again = world.crm.time(world.ago(hours(-1)));
+    world.crm.run(&format!("INSERT INTO orders VALUES (2, 1, {again}, 'paid')")).await;
+    world.pass(days(32)).await;
+    assert!(world.deliveries().await[0].1.contains("open task"), "{:?}", world.deliveries().await);
+}
+
+#[tokio::test]
+async fn an_enrollment_keeps_its_steps_and_gets_the_current_template() {
+    let world = silent(TWO_MAILS).await;
+    world.pass(hours(2)).await;
+    world.mail.take();
+    let edited = win_back("  - email: {template: mail-1}\n");
+    let corrected = ("templates/mail-2.md", "---\nsubject: Corrected\n---\nHello\n");
+    world.load(&[("win-back.yaml", &edited), MAIL_1, corrected, LAYOUT]).await;
+    world.pass(days(8)).await;
+    assert_eq!(world.mail.mails(), mail("Corrected"), "the second step is pinned, its text is not");
+}
+
+#[tokio::test]
+async fn a_step_that_cannot_run_is_held_until_a_reload_repairs_it() {
+    let world = silent(TWO_MAILS).await;
+    world.pass(hours(2)).await;
+    world.mail.take();
+    let edited = win_back("  - email: {template: mail-1}\n");
+    // The pinned version names a template that is gone.
+    world.load(&[("win-back.yaml", &edited), MAIL_1, LAYOUT]).await;
+    world.pass(days(8)).await;
+    assert_eq!(world.mail.mails(), []);
+    let held = EnrollmentFilter { state: Some(EnrollmentState::Held), limit: 10, ..EnrollmentFilter::default() };
+    assert_eq!(world.store.enrollments(&held).await.unwrap().len(), 1);
+    world.load(&[("win-back.yaml", &edited), MAIL_1, MAIL_2, LAYOUT]).await;
+    world.turn().await;
+    assert_eq!(world.mail.mails(), mail("Still here"));
+}
+
+#[tokio::test]
+async fn shadow_records_what_it_would_have_sent() {
+    let world = silent(TWO_MAILS).await;
+    let rule = win_back(TWO_MAILS).replace("mode: live", "mode: shadow");
+    world.load(&[("win-back.yaml", &rule), MAIL_1, MAIL_2, LAYOUT]).await;
+    world.pass(hours(2)).await;
+    world.pass(days(8)).await;
+    assert_eq!(world.mail.mails(), []);
+    let outcomes: Vec<String> = world.deliveries().await.into_iter().map(|(state, _)| state).collect();
+    assert_eq!(outcomes, ["recorded", "recorded"]);
+}
+
+#[tokio::test]
+async fn a_paused_file_sends_nothing_more_until_it_is_live_again() {
+    let world = silent(TWO_MAILS).await;
+    world.pass(hours(2)).await;
+    world.mail.take();
+    let paused = win_back(TWO_MAILS).replace("mode: live", "mode: paused");
+    world.load(&[("win-back.yaml", &paused), MAIL_1, MAIL_2, LAYOUT]).await;
+    world.pass(days(8)).await;
+    assert_eq!(world.mail.mails(), []);
+    let live = win_back(TWO_MAILS);
+    world.load(&[("win-back.yaml", &live), MAIL_1, MAIL_2, LAYOUT]).await;
+    world.turn().await;
+    assert_eq!(world.mail.mails(), mail("Still here"));
+}
+
+#[tokio::test]
+async fn a_truncated_table_is_not_the_end_of_every_customer() {
+    let world = silent(TWO_MAILS).await;
+    world.pass(hours(2)).await;
+    world.mail.take();
+    world.crm.run("ALTER TABLE accounts RENAME TO safe; CREATE TABLE accounts AS SELECT * FROM safe WHERE 1 = 0").await;
+    world.pass(days(7)).await;
+    assert_eq!(ended(&world).await, [None]);
+    world.crm.run("DROP TABLE accounts; ALTER TABLE safe RENAME TO accounts").await;
+    world.pass(hours(1)).await;
+    assert_eq!(world.mail.mails(), mail("Still here"));
+}
+
+#[tokio::test]
+async fn a_deleted_record_ends_its_enrollment() {
+    let world = silent(TWO_MAILS).await;
+    world.pass(hours(2)).await;
+    let created = world.crm.time(world.now());
+    world
+        .crm
+        .run(&format!("INSERT INTO accounts VALUES (2, 'Bob', 'FR', {created}); DELETE FROM accounts WHERE id = 1"))
+        .await;
+    world.pass(days(8)).await;
+    assert_eq!(ended(&world).await, [Some(EndReason::RecordGone)]);
+}

@@ -18,3 +18,4 @@ mod store_conformance;
 mod support;
 mod sweeps;
 mod webhooks;
+mod world;

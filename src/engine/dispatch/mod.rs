@@ -51,8 +51,10 @@ impl Dispatcher {
         let pipeline = Pipeline::start(&self.context);
         let mut dispatched = Dispatched::default();
         let result = loop {
+            // Asked before the claim: what lands in between may have made something due behind its back.
+            let landed = pipeline.flight.is_empty();
             match self.pass(&pipeline, None).await {
-                Ok(0) if pipeline.flight.is_empty() => break Ok(dispatched),
+                Ok(0) if landed => break Ok(dispatched),
                 Ok(0) => pipeline.flight.landed().await,
                 Ok(steps) => dispatched.steps += steps as u64,
                 Err(error) => break Err(error),

@@ -34,7 +34,7 @@ use tokio::time::Instant;
 pub(super) use entry::{Namer, occasion_data};
 
 /// How often quiet sweeps make sure that the entity still has records.
-const EMPTINESS_CHECK: Duration = Duration::from_secs(600);
+const EMPTINESS_CHECK: SignedDuration = SignedDuration::from_hours(1);
 /// How long a failing script holds the watermark back; the nightly reconcile takes over from there.
 const SCRIPT_PATIENCE: SignedDuration = SignedDuration::from_hours(24);
 
@@ -79,7 +79,7 @@ pub enum Swept {
 pub struct Sweeper {
     context: Arc<Context>,
     /// When each entity was last seen to have records.
-    populated: Mutex<HashMap<(Tenant, EntityName), Instant>>,
+    populated: Mutex<HashMap<(Tenant, EntityName), Timestamp>>,
 }
 
 /// One sweep under way.
@@ -301,7 +301,7 @@ impl Sweeper {
     async fn emptied(&self, sweep: &Sweep<'_>) -> Result<bool, EngineError> {
         let place = (sweep.tenant.clone(), sweep.rule.rule.for_each.clone());
         let last = self.populated.lock().unwrap_or_else(PoisonError::into_inner).get(&place).copied();
-        if last.is_some_and(|last| last.elapsed() < EMPTINESS_CHECK) {
+        if last.is_some_and(|last| sweep.now.duration_since(last) < EMPTINESS_CHECK) {
             return Ok(false);
         }
         let any = self.context.source.rows(sweep.tenant, sweep.rule.chunk_end(None, 1)).try_next().await?;
@@ -314,7 +314,7 @@ impl Sweeper {
 
     fn seen_populated(&self, sweep: &Sweep<'_>) {
         let place = (sweep.tenant.clone(), sweep.rule.rule.for_each.clone());
-        self.populated.lock().unwrap_or_else(PoisonError::into_inner).insert(place, Instant::now());
+        self.populated.lock().unwrap_or_else(PoisonError::into_inner).insert(place, sweep.now);
     }
 
     fn announce(&self, sweep: &Sweep<'_>, report: &SweepReport, commit: SweepCommit) {

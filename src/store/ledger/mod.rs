@@ -18,6 +18,7 @@ use async_trait::async_trait;
 use entering::fresh;
 use jiff::Timestamp;
 use novelty::{Probe, new_ones};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Rows in one transaction of work that may be split. SQLite's single writer is then busy for some 25 ms.
@@ -161,11 +162,16 @@ async fn standings(
     lease: &Lease,
     candidates: &[Candidate],
 ) -> Result<Vec<Standing>, StoreError> {
-    let rule = rule_state::check_read(session, lease).await?;
+    // Asking needs no lease: a preview asks as well, perhaps of a rule that was never adopted.
+    let rule = rule_state::find(session, lease).await?;
     let probes: Vec<Probe<'_>> = candidates.iter().map(Probe::from).collect();
     let new = new_ones(session, &probes).await?;
     let asked = candidates.iter().enumerate().filter(|(n, _)| new[*n]);
-    let mut reasons = miss::reasons(session, rule, asked.map(|(n, c)| (n, &c.entity, &c.key, &c.occasion))).await?;
+    let asked = asked.map(|(n, c)| (n, &c.entity, &c.key, &c.occasion));
+    let mut reasons = match rule {
+        Some(rule) => miss::reasons(session, rule, asked).await?,
+        None => HashMap::new(),
+    };
     let standing = |(n, new)| match (new, reasons.remove(&n)) {
         (false, _) => Standing::Known,
         (true, Some(reason)) => Standing::Missed(reason),

@@ -49,11 +49,6 @@ pub async fn check(session: &mut Session<'_>, lease: &Lease) -> Result<i64, Stor
     held_by(session, lease, "{lock r}").await
 }
 
-/// The id of the rule's row if `lease` still holds it.
-pub async fn check_read(session: &mut Session<'_>, lease: &Lease) -> Result<i64, StoreError> {
-    held_by(session, lease, "").await
-}
-
 async fn held_by(session: &mut Session<'_>, lease: &Lease, lock: &str) -> Result<i64, StoreError> {
     let sql = format!(
         "SELECT r.id FROM rule_state r WHERE r.rule = $1 AND r.lane = $2 AND r.tenant = $3 AND r.epoch = $4 {lock}"
@@ -61,6 +56,13 @@ async fn held_by(session: &mut Session<'_>, lease: &Lease, lock: &str) -> Result
     let params = params![lease.rule.as_str(), lease.lane.as_str(), lease.tenant.as_str(), lease.epoch];
     let row = session.row(&sql, params).await?;
     row.map_or_else(|| Err(StoreError::LeaseLost { what: format!("rule {}", lease.rule) }), |row| row.int(0))
+}
+
+/// The id of the row of the rule that `lease` names, whoever holds it.
+pub async fn find(session: &mut Session<'_>, lease: &Lease) -> Result<Option<i64>, StoreError> {
+    let sql = "SELECT r.id FROM rule_state r WHERE r.rule = $1 AND r.lane = $2 AND r.tenant = $3";
+    let params = params![lease.rule.as_str(), lease.lane.as_str(), lease.tenant.as_str()];
+    session.row(sql, params).await?.map(|row| row.int(0)).transpose()
 }
 
 /// Locks the rows of rules.

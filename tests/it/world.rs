@@ -1,0 +1,295 @@
+//! A small CRM in one of three databases, the engine over it, a clock that moves when told, and senders
+//! that write down what they were given.
+
+use crate::support::{Database, mariadb, postgres};
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use nudged::diagnostic::SourceFile;
+use nudged::engine::port::{
+    DeliveryFilter, EnrollmentFilter, EnrollmentView, Message, Owner, Sender, Sent, Source, Store, View,
+};
+use nudged::engine::{Engine, Event, Parts, Senders, Settings, TaskWriter};
+use nudged::model::{Clock, ManualClock, Outcome, at_local};
+use nudged::rule::generation::{Generation, Surroundings, Tree};
+use nudged::source::{SourceOptions, connect};
+use nudged::store::sqlite::SqliteStore;
+use sqlx::{AssertSqlSafe, Executor, MySqlPool, PgPool, SqlitePool};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use tempfile::TempDir;
+use tokio::sync::{broadcast, watch};
+
+pub const CATALOG: &str = r"
+version: 1
+time_zone: Europe/Vienna
+entities:
+  customer:
+    table: accounts
+    key: id
+    fields: {country: country_code}
+    relations:
+      orders: {entity: order, by: customer}
+      responses: {entity: response, by: customer}
+      contacts: {entity: contact, by: customer}
+    recipients:
+      main_contact: {first_of: contacts, order: [id]}
+  subscription:
+    table: subscriptions
+    key: id
+    fields: {customer: account_id}
+    relations:
+      contacts: {entity: contact, to: contact_id}
+    recipients:
+      signatory: {first_of: contacts}
+  contact:
+    table: contacts
+    key: id
+    fields: {customer: account_id}
+    person: {email: email, first_name: first_name, zone: tz}
+    consent: {email: {offers: news_ok}}
+  order: {table: orders, key: id, at: placed_at, only: {status: [paid]}, fields: {customer: account_id}}
+  response: {table: surveys, key: id, at: answered_at, score: rating, kind: kind, fields: {customer: account_id}}
+suppressions: [{table: blocked, email: address, reason: complaint}]
+";
+
+const TABLES: &str = "
+CREATE TABLE accounts (id INTEGER PRIMARY KEY, name VARCHAR(60), country_code VARCHAR(2), created_at {instant});
+CREATE TABLE contacts (id INTEGER PRIMARY KEY, account_id INTEGER, email VARCHAR(60), first_name VARCHAR(60),
+                       tz VARCHAR(60), news_ok BOOLEAN);
+CREATE TABLE orders (id INTEGER PRIMARY KEY, account_id INTEGER, placed_at {instant}, status VARCHAR(20));
+CREATE INDEX orders_placed ON orders (placed_at);
+CREATE TABLE subscriptions (id INTEGER PRIMARY KEY, account_id INTEGER, contact_id INTEGER, status VARCHAR(20),
+                            renews_on DATE);
+CREATE TABLE surveys (id INTEGER PRIMARY KEY, account_id INTEGER, kind VARCHAR(20), rating INTEGER,
+                      answered_at {instant});
+CREATE TABLE blocked (address VARCHAR(60), reason VARCHAR(60));
+";
+
+/// The CRM's database, written to directly.
+pub enum Crm {
+    Sqlite(SqlitePool),
+    Postgres(PgPool, Database),
+    MariaDb(MySqlPool, Database),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Sqlite,
+    Postgres,
+    MariaDb,
+}
+
+impl Crm {
+    async fn create(kind: Kind, dir: &TempDir) -> (Self, String) {
+        let (crm, url, instant) = match kind {
+            Kind::Sqlite => {
+                let url = format!("sqlite:{}", dir.path().join("crm.db").display());
+                let options: sqlx::sqlite::SqliteConnectOptions = url.parse().unwrap();
+                let options = options.create_if_missing(true).journal_mode(sqlx::sqlite::SqliteJournalMode::Wal);
+                let pool = SqlitePool::connect_with(options.synchronous(sqlx::sqlite::SqliteSynchronous::Off));
+                (Self::Sqlite(pool.await.unwrap()), url, "DATETIME")
+            }
+            Kind::Postgres => {
+                let database = tokio::task::spawn_blocking(postgres).await.unwrap();
+                let (pool, url) = (PgPool::connect(&database.url).await.unwrap(), database.url.clone());
+                (Self::Postgres(pool, database), url, "TIMESTAMPTZ")
+            }
+            Kind::MariaDb => {
+                let database = tokio::task::spawn_blocking(mariadb).await.unwrap();
+                let (pool, url) = (MySqlPool::connect(&database.url).await.unwrap(), database.url.clone());
+                (Self::MariaDb(pool, database), url, "DATETIME(6)")
+            }
+        };
+        crm.run(&TABLES.replace("{instant}", instant)).await;
+        (crm, url)
+    }
+
+    pub async fn run(&self, sql: &str) {
+        let sql = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
+        match self {
+            Self::Sqlite(pool) => drop(pool.execute(sql).await.unwrap()),
+            Self::Postgres(pool, _) => drop(pool.execute(sql).await.unwrap()),
+            Self::MariaDb(pool, _) => drop(pool.execute(sql).await.unwrap()),
+        }
+    }
+
+    /// An instant as this database keeps it: with an offset in PostgreSQL, as Viennese wall time elsewhere.
+    pub fn time(&self, at: Timestamp) -> String {
+        match self {
+            Self::Postgres(..) => format!("'{at}'"),
+            Self::Sqlite(_) | Self::MariaDb(..) => format!("'{}'", at.to_zoned(vienna()).strftime("%F %T%.6f")),
+        }
+    }
+
+    /// The instant that is read back: wall time in the repeated hour of autumn means its first pass.
+    pub fn kept(&self, at: Timestamp) -> Timestamp {
+        match self {
+            Self::Postgres(..) => at,
+            Self::Sqlite(_) | Self::MariaDb(..) => at_local(at.to_zoned(vienna()).datetime(), &vienna()),
+        }
+    }
+}
+
+pub fn vienna() -> TimeZone {
+    TimeZone::get("Europe/Vienna").unwrap()
+}
+
+/// Writes down what it is given, and answers what it is told to.
+#[derive(Default)]
+pub struct Recorder {
+    pub messages: Mutex<Vec<Message>>,
+    answers: Mutex<VecDeque<Outcome>>,
+}
+
+impl Recorder {
+    /// The next answers, before it goes back to success.
+    pub fn answer(&self, outcomes: impl IntoIterator<Item = Outcome>) {
+        self.answers.lock().unwrap().extend(outcomes);
+    }
+
+    pub fn take(&self) -> Vec<Message> {
+        std::mem::take(&mut self.messages.lock().unwrap())
+    }
+
+    /// Address and subject of every mail since the last call.
+    pub fn mails(&self) -> Vec<(String, String)> {
+        let mails = self.take().into_iter().map(|message| match message {
+            Message::Email(email) => (email.to_address, email.subject),
+            other => panic!("not a mail: {other:?}"),
+        });
+        mails.collect()
+    }
+}
+
+#[async_trait]
+impl Sender for Recorder {
+    fn sessions(&self) -> usize {
+        2
+    }
+
+    async fn send(&self, message: Message) -> Sent {
+        self.messages.lock().unwrap().push(message);
+        let told = self.answers.lock().unwrap().pop_front();
+        Sent { outcome: told.unwrap_or_else(|| Outcome::Sent { reply: "ok".into() }), answer: None }
+    }
+}
+
+pub struct World {
+    pub clock: Arc<ManualClock>,
+    pub crm: Crm,
+    pub source: Arc<dyn Source>,
+    pub store: Arc<dyn Store>,
+    pub engine: Engine,
+    pub mail: Arc<Recorder>,
+    pub webhooks: Arc<Recorder>,
+    generations: watch::Sender<Option<Arc<Generation>>>,
+    events: Mutex<broadcast::Receiver<Event>>,
+    surroundings: Surroundings,
+    _dir: TempDir,
+}
+
+impl World {
+    /// A world with no rules yet.
+    pub async fn new(kind: Kind, at: Timestamp, settings: Settings) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Arc::new(ManualClock::new(at));
+        let (crm, url) = Crm::create(kind, &dir).await;
+        let source = connect(&SourceOptions::new(url).clock(clock.clone())).unwrap();
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(dir.path().join("state.db"), at).await.unwrap());
+        let (mail, webhooks) = (Arc::new(Recorder::default()), Arc::new(Recorder::default()));
+        let generations = watch::Sender::new(None);
+        let task = TaskWriter::new(clock.clone(), source.clone(), store.clone(), generations.subscribe());
+        let engine = Engine::new(Parts {
+            clock: clock.clone(),
+            source: source.clone(),
+            store: store.clone(),
+            senders: Senders { email: mail.clone(), webhook: webhooks.clone(), task: Arc::new(task) },
+            generation: generations.subscribe(),
+            owner: Owner("test".into()),
+            settings: Settings { max_skew: None, ..settings },
+        });
+        let surroundings = Surroundings {
+            dialect: source.dialect(),
+            schema: None,
+            destinations: ["sink".to_owned()].into(),
+            topics: ["offers".into()].into(),
+        };
+        let events = Mutex::new(engine.events());
+        let mut world =
+            Self { clock, crm, source, store, engine, mail, webhooks, generations, events, surroundings, _dir: dir };
+        let catalog = world.build(&[]).catalog;
+        world.surroundings.schema = Some(world.source.schema(&catalog.tables()).await.unwrap());
+        world
+    }
+
+    fn build(&self, files: &[(&str, &str)]) -> Generation {
+        let file = |path: &str, text: &str| Arc::new(SourceFile { path: path.into(), text: text.into() });
+        let mut files: Vec<_> = files.iter().map(|(path, text)| file(path, text)).collect();
+        files.push(file("catalog.yaml", CATALOG));
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        Generation::build(Arc::new(Tree { files }), &self.surroundings)
+            .unwrap_or_else(|findings| panic!("{}", findings.iter().map(|f| format!("{f}\n")).collect::<String>()))
+    }
+
+    /// Runs these rule files, templates and scripts from now on.
+    pub async fn load(&self, files: &[(&str, &str)]) {
+        self.generations.send_replace(Some(Arc::new(self.build(files))));
+        self.engine.adopt().await.unwrap();
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub fn ago(&self, by: SignedDuration) -> Timestamp {
+        self.now() - by
+    }
+
+    /// Moves the clock, sweeps what is due and sends what is due.
+    pub async fn pass(&self, by: SignedDuration) {
+        self.clock.advance(by);
+        self.turn().await;
+    }
+
+    pub async fn turn(&self) {
+        self.engine.sweep_due().await.unwrap();
+        self.engine.dispatch_due().await.unwrap();
+    }
+
+    pub async fn enrollments(&self) -> Vec<EnrollmentView> {
+        let filter = EnrollmentFilter { limit: 100_000, ..EnrollmentFilter::default() };
+        self.store.enrollments(&filter).await.unwrap()
+    }
+
+    /// State and detail of every delivery, newest first.
+    pub async fn deliveries(&self) -> Vec<(String, String)> {
+        let filter = DeliveryFilter { limit: 1_000, ..DeliveryFilter::default() };
+        let deliveries = self.store.deliveries(&filter).await.unwrap();
+        deliveries.into_iter().map(|delivery| (delivery.state, delivery.detail)).collect()
+    }
+
+    /// What was announced since the last call.
+    pub fn events(&self) -> Vec<Event> {
+        let mut events = self.events.lock().unwrap();
+        let mut seen = Vec::new();
+        loop {
+            match events.try_recv() {
+                Ok(event) => seen.push(event),
+                Err(broadcast::error::TryRecvError::Lagged(_)) => {}
+                Err(_) => return seen,
+            }
+        }
+    }
+}
+
+pub fn days(count: i64) -> SignedDuration {
+    SignedDuration::from_hours(24 * count)
+}
+
+pub fn hours(count: i64) -> SignedDuration {
+    SignedDuration::from_hours(count)
+}
+
+pub fn minutes(count: i64) -> SignedDuration {
+    SignedDuration::from_mins(count)
+}

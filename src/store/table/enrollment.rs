@@ -5,6 +5,7 @@ use crate::engine::port::{NewMatch, Rematch, StoreError};
 use crate::model::EndReason;
 use crate::store::sql::{Batch, Dialect, Row, Session, params};
 use crate::store::table::enrollment_state::{ENDED, STAGED};
+use jiff::Timestamp;
 
 /// A new enrollment.
 pub struct Draft<'a> {
@@ -45,7 +46,7 @@ pub async fn insert(
         .texts("entity", drafts.iter().map(|d| d.of.record.entity.as_str()))
         .texts("key", drafts.iter().map(|d| d.of.record.key.as_str()))
         .texts("occasion", drafts.iter().map(|d| d.of.occasion.as_str()))
-        .ints("occasion_at", drafts.iter().map(|d| d.of.occasion_at.map(|at| at.as_microsecond())))
+        .ints("occasion_at", drafts.iter().map(|d| d.of.occasion_at.map(Timestamp::as_microsecond)))
         .texts("occasion_data", drafts.iter().map(|d| d.of.occasion_data.to_string()))
         .ints("entered_at", drafts.iter().map(|d| d.of.matched_at.as_microsecond()))
         .ints("entry", drafts.iter().map(|d| d.of.entry as i64))

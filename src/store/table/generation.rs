@@ -5,7 +5,7 @@ use crate::store::sql::{Row, Session, params};
 
 pub async fn save(session: &mut Session<'_>, generation: &StoredGeneration) -> Result<(), StoreError> {
     let files =
-        serde_json::Value::from_iter(generation.files.iter().map(|(path, text)| serde_json::json!([path, text])));
+        generation.files.iter().map(|(path, text)| serde_json::json!([path, text])).collect::<serde_json::Value>();
     let sql = "INSERT INTO generation (one, hash, files, loaded_at) VALUES (1, $1, $2, $3)
                ON CONFLICT (one) DO UPDATE
                SET hash = excluded.hash, files = excluded.files, loaded_at = excluded.loaded_at";

@@ -2,6 +2,7 @@
 
 use crate::engine::port::{NewMatch, StoreError};
 use crate::store::sql::{Batch, Session, params};
+use jiff::Timestamp;
 use std::collections::HashMap;
 
 /// Which of these ids are in the ledger, by the number given with each.
@@ -37,7 +38,7 @@ pub async fn insert(session: &mut Session<'_>, rule_state: i64, matches: &[&NewM
         .opt_ids("track", matches.iter().map(|m| measured(m).then_some(&m.track)))
         .ints(
             "occasion_at",
-            matches.iter().map(|m| m.occasion_at.filter(|_| measured(m)).map(|at| at.as_microsecond())),
+            matches.iter().map(|m| m.occasion_at.filter(|_| measured(m)).map(Timestamp::as_microsecond)),
         );
     let sql = "INSERT INTO ledger (id, rule_state, matched_at, track, occasion_at)
                SELECT b.id, $1, b.matched_at, b.track, b.occasion_at FROM {batch}";

@@ -180,7 +180,7 @@ fn columns(changes: &[&Change]) -> Batch {
         .texts("tenant", changes.iter().map(|c| c.tenant.as_str()))
         .texts("version", changes.iter().map(|c| c.version.as_str()))
         .texts("definition", changes.iter().map(|c| c.definition.as_str()))
-        .ints("baseline", changes.iter().map(|c| c.baseline.map(|at| at.as_microsecond())))
+        .ints("baseline", changes.iter().map(|c| c.baseline.map(Timestamp::as_microsecond)))
 }
 
 /// Rows for rules never seen before. Nothing before their adoption counts as late, hence `now`.

@@ -39,9 +39,11 @@ pub(crate) enum PointBase {
     Ahead(Period),
     /// The start of a local day.
     StartOf(Day),
-    /// The latest instant that reaches the window's start, or end, after a period.
-    ReachingAfter(Period),
-    ReachingUntil(Period),
+    /// Nothing up to here can cross after the window's start; nothing after it can cross by the window's
+    /// end. Exact for fixed periods; months are not monotone over instants (29 January 16:00 reaches
+    /// February's end later than 31 January 10:00), so there, and with slack, rows are tested once more.
+    ReachingAfter(Period, u8),
+    ReachingUntil(Period, u8),
     /// Records that changed after this.
     Changed,
 }
@@ -97,8 +99,14 @@ impl<'a> Fill<'a> {
             PointBase::Ago(period) => period.before(self.window.now, self.zone),
             PointBase::Ahead(period) => period.after(self.window.now, self.zone),
             PointBase::StartOf(day) => at_local(self.day(day).at(0, 0, 0, 0), self.zone),
-            PointBase::ReachingAfter(period) => period.latest_reaching(self.window.after, self.zone),
-            PointBase::ReachingUntil(period) => period.latest_reaching(self.window.until, self.zone),
+            PointBase::ReachingAfter(period, slack) => {
+                let edge = period.before(self.window.after, self.zone);
+                edge.checked_sub(days(period, slack)).unwrap_or(Timestamp::MIN)
+            }
+            PointBase::ReachingUntil(period, slack) => {
+                let edge = period.before(self.window.until, self.zone);
+                edge.checked_add(days(period, slack)).unwrap_or(Timestamp::MAX)
+            }
             PointBase::Changed => self.changed,
         };
         if point.below { instant.checked_sub(SignedDuration::from_micros(1)).unwrap_or(instant) } else { instant }
@@ -124,6 +132,11 @@ impl<'a> Fill<'a> {
         };
         base.saturating_add(day.plus.days())
     }
+}
+
+fn days(period: Period, slack: u8) -> SignedDuration {
+    let months = if period.is_calendar() { 4 } else { 0 };
+    SignedDuration::from_hours(24 * i64::from(slack.max(months)))
 }
 
 /// Undoes an offset: the date whose `before`/`after` offset lands on `moved`, within [`slack`].

@@ -11,7 +11,7 @@ use super::read::{Cells, Meaning};
 use super::relation::{Doubles, Rows};
 use super::{RenderError, Renderer};
 use crate::catalog::{AggregateFunction, ColumnType, Entity};
-use crate::model::{Period, Value, at_local};
+use crate::model::{Period, RelationName, Value, at_local};
 use crate::rule::checked::Inactivity;
 use crate::rule::compiled::{Crossing, ReadError, Window};
 use jiff::{Timestamp, civil, tz::TimeZone};
@@ -34,20 +34,32 @@ struct Edges {
 
 impl Edges {
     /// In instants, or in whole local days for a column of dates.
-    fn of(ty: &ColumnType, silent_for: Period) -> Self {
+    fn of(ty: &ColumnType, silent_for: Period, slack: u8) -> Self {
         if matches!(ty, ColumnType::Date(_)) {
+            let slack = i32::from(slack);
             return Self {
-                after: Bound::Day(Day::new(DayBase::ReachingAfter(silent_for))),
-                until: Bound::Day(Day::new(DayBase::ReachingUntil(silent_for))),
+                after: Bound::Day(Day::new(DayBase::ReachingAfter(silent_for)).plus(-slack)),
+                until: Bound::Day(Day::new(DayBase::ReachingUntil(silent_for)).plus(slack)),
                 now: Bound::Day(Day::new(DayBase::Today)),
             };
         }
         Self {
-            after: Bound::Point(Point::new(PointBase::ReachingAfter(silent_for))),
-            until: Bound::Point(Point::new(PointBase::ReachingUntil(silent_for))),
+            after: Bound::Point(Point::new(PointBase::ReachingAfter(silent_for, slack))),
+            until: Bound::Point(Point::new(PointBase::ReachingUntil(silent_for, slack))),
             now: Bound::Point(Point::new(PointBase::Now)),
         }
     }
+}
+
+/// A rule's silence, with the columns that end it.
+struct Silence<'r, 'a> {
+    renderer: &'r Renderer<'a>,
+    entity: &'a Entity,
+    of: &'r RelationName,
+    silent_for: Period,
+    fallback: Option<Operand>,
+    /// Days by which both queries look wider: whole days and instants cross at different hours.
+    slack: u8,
 }
 
 impl Renderer<'_> {
@@ -66,125 +78,120 @@ impl Renderer<'_> {
     }
 }
 
-/// Renders both queries, and the count of all that crossed until now.
+/// Renders both queries, and the count of all that crossed until now (by months, within days of it).
 pub(super) fn render(
     renderer: &Renderer<'_>,
     entity: &Entity,
     inactivity: &Inactivity,
 ) -> Result<(Vec<Query>, Fragment), RenderError> {
     let entity = renderer.entity(&entity.name)?;
-    let period = inactivity.silent_for;
     let fallback = inactivity
         .fallback
         .as_ref()
         .map(|field| renderer.column(entity, field).map(|column| renderer.column_operand("r", &column)))
         .transpose()?;
-    let mut queries = vec![by_activity(renderer, entity, inactivity, fallback.as_ref())?];
-    if let Some(fallback) = &fallback {
-        queries.push(by_fallback(renderer, entity, inactivity, fallback)?);
+    let mut silence =
+        Silence { renderer, entity, of: &inactivity.of, silent_for: inactivity.silent_for, fallback, slack: 0 };
+    let (_, at) = silence.activity()?;
+    let dated = |ty: &ColumnType| matches!(ty, ColumnType::Date(_));
+    if silence.fallback.as_ref().is_some_and(|fallback| dated(&fallback.ty) != dated(&at.ty)) {
+        silence.slack = 2;
     }
-
-    let mut tests = renderer.base(entity, "r");
-    let (rows, at) = activity(renderer, entity, inactivity)?;
-    let edges = Edges::of(&at.ty, period);
-    let mut ever = vec![exists(rows, vec![renderer.at_most(&renderer.shown(&at), &at.ty, edges.until)])];
-    tests.push(newer_activity(renderer, entity, inactivity, edges.until)?.negated());
-    if let Some(fallback) = &fallback {
-        let edges = Edges::of(&fallback.ty, period);
-        ever.push(renderer.at_most(&renderer.shown(fallback), &fallback.ty, edges.until));
-        tests.push(is_not_true(&renderer.between(fallback, edges.until, edges.now)));
-    }
-    tests.push(Fragment::any(&ever));
-    let count =
-        Fragment::of("SELECT COUNT(*) FROM {} WHERE {}", &[&renderer.rows_of(entity, "r"), &Fragment::all(&tests)]);
-    Ok((queries, count))
+    let mut queries = vec![silence.by_activity()?];
+    queries.extend(silence.by_fallback()?);
+    Ok((queries, silence.count()?))
 }
 
-fn activity<'a>(
-    renderer: &Renderer<'a>,
-    entity: &'a Entity,
-    inactivity: &Inactivity,
-) -> Result<(Rows<'a>, Operand), RenderError> {
-    let rows = renderer.related(entity, "r", &inactivity.of, Doubles::Harmless)?;
-    let at = renderer.column_operand(&rows.alias, &renderer.time_of(rows.entity)?);
-    Ok((rows, at))
-}
+impl<'a> Silence<'_, 'a> {
+    fn activity(&self) -> Result<(Rows<'a>, Operand), RenderError> {
+        let rows = self.renderer.related(self.entity, "r", self.of, Doubles::Harmless)?;
+        let at = self.renderer.column_operand(&rows.alias, &self.renderer.time_of(rows.entity)?);
+        Ok((rows, at))
+    }
 
-fn by_activity<'a>(
-    renderer: &Renderer<'a>,
-    entity: &'a Entity,
-    inactivity: &Inactivity,
-    fallback: Option<&Operand>,
-) -> Result<Query, RenderError> {
-    let period = inactivity.silent_for;
-    let (rows, at) = activity(renderer, entity, inactivity)?;
-    let edges = Edges::of(&at.ty, period);
-    let mut tests = renderer.between(&at, edges.after, edges.until);
-    tests.extend(rows.conditions.iter().cloned());
-    tests.extend(renderer.base(entity, "r"));
-    tests.push(newer_activity(renderer, entity, inactivity, edges.until)?.negated());
-    let key = renderer.key_of(entity, "r");
-    let (newest, ty) = renderer.aggregated(AggregateFunction::Max, Some(&at));
-    let (newest, activity) = renderer.selected(&Operand { raw: newest, ty, missing: Vec::new() });
-    let mut selected = vec![key.clone(), newest];
-    let mut grouped = vec![key];
-    let mut reader = InactivityReader { silent_for: period, activity: Some(activity), fallback: None };
-    if let Some(fallback) = fallback {
-        let edges = Edges::of(&fallback.ty, period);
-        tests.push(is_not_true(&renderer.between(fallback, edges.until, edges.now)));
-        let (cell, meaning) = renderer.selected(&Operand { missing: Vec::new(), ..fallback.clone() });
+    fn edges(&self, operand: &Operand) -> Edges {
+        Edges::of(&operand.ty, self.silent_for, self.slack)
+    }
+
+    /// Those with activity in the envelope of the window, and none after it.
+    fn by_activity(&self) -> Result<Query, RenderError> {
+        let renderer = self.renderer;
+        let (rows, at) = self.activity()?;
+        let edges = self.edges(&at);
+        let mut tests = renderer.between(&at, edges.after, edges.until);
+        tests.extend(rows.conditions.iter().cloned());
+        tests.extend(renderer.base(self.entity, "r"));
+        tests.push(self.newer_activity(edges.until)?.negated());
+        let key = renderer.key_of(self.entity, "r");
+        let (newest, ty) = renderer.aggregated(AggregateFunction::Max, Some(&at));
+        let (newest, activity) = renderer.selected(&Operand { raw: newest, ty, missing: Vec::new() });
+        let mut selected = vec![key.clone(), newest];
+        let mut grouped = vec![key];
+        let mut reader = InactivityReader { silent_for: self.silent_for, activity: Some(activity), fallback: None };
+        if let Some(fallback) = &self.fallback {
+            let edges = self.edges(fallback);
+            tests.push(is_not_true(&renderer.between(fallback, edges.until, edges.now)));
+            let (cell, meaning) = renderer.selected(&Operand { missing: Vec::new(), ..fallback.clone() });
+            let visible = renderer.at_most(&renderer.shown(fallback), &fallback.ty, edges.now);
+            selected.push(Fragment::of("(CASE WHEN {} THEN {} END)", &[&visible, &cell]));
+            grouped.push(fallback.raw.clone());
+            reader.fallback = Some(meaning);
+        }
+        let text = Fragment::of(
+            "SELECT {} FROM {}{} WHERE {} GROUP BY {}",
+            &[
+                &Fragment::join(&selected, ", "),
+                &rows.from,
+                &Fragment::splice_point(),
+                &Fragment::all(&tests),
+                &Fragment::join(&grouped, ", "),
+            ],
+        );
+        Ok(Query { text, driven: true, reader: Reader::Inactivity(reader) })
+    }
+
+    /// Those whose fallback lies in the envelope, without activity in it or after it.
+    fn by_fallback(&self) -> Result<Option<Query>, RenderError> {
+        let (renderer, Some(fallback)) = (self.renderer, &self.fallback) else { return Ok(None) };
+        let edges = self.edges(fallback);
+        let mut tests = renderer.between(fallback, edges.after, edges.until);
+        tests.extend(renderer.base(self.entity, "r"));
+        let (_, at) = self.activity()?;
+        tests.push(self.newer_activity(self.edges(&at).after)?.negated());
         let visible = renderer.at_most(&renderer.shown(fallback), &fallback.ty, edges.now);
-        selected.push(Fragment::of("(CASE WHEN {} THEN {} END)", &[&visible, &cell]));
-        grouped.push(fallback.raw.clone());
-        reader.fallback = Some(meaning);
+        tests.push(visible);
+        let (cell, meaning) = renderer.selected(fallback);
+        let text = Fragment::of(
+            "SELECT {}, {} FROM {} WHERE {}",
+            &[&renderer.key_of(self.entity, "r"), &cell, &Fragment::splice_point(), &Fragment::all(&tests)],
+        );
+        let reader = InactivityReader { silent_for: self.silent_for, activity: None, fallback: Some(meaning) };
+        Ok(Some(Query { text, driven: false, reader: Reader::Inactivity(reader) }))
     }
-    let text = Fragment::of(
-        "SELECT {} FROM {}{} WHERE {} GROUP BY {}",
-        &[
-            &Fragment::join(&selected, ", "),
-            &rows.from,
-            &Fragment::splice_point(),
-            &Fragment::all(&tests),
-            &Fragment::join(&grouped, ", "),
-        ],
-    );
-    Ok(Query { text, driven: true, reader: Reader::Inactivity(reader) })
-}
 
-fn by_fallback(
-    renderer: &Renderer<'_>,
-    entity: &Entity,
-    inactivity: &Inactivity,
-    fallback: &Operand,
-) -> Result<Query, RenderError> {
-    let entity = renderer.entity(&entity.name)?;
-    let period = inactivity.silent_for;
-    let edges = Edges::of(&fallback.ty, period);
-    let mut tests = renderer.between(fallback, edges.after, edges.until);
-    tests.extend(renderer.base(entity, "r"));
-    let (_, at) = activity(renderer, entity, inactivity)?;
-    tests.push(newer_activity(renderer, entity, inactivity, Edges::of(&at.ty, period).after)?.negated());
-    let (cell, meaning) = renderer.selected(fallback);
-    let text = Fragment::of(
-        "SELECT {}, {} FROM {} WHERE {}",
-        &[&renderer.key_of(entity, "r"), &cell, &Fragment::splice_point(), &Fragment::all(&tests)],
-    );
-    let reader = InactivityReader { silent_for: period, activity: None, fallback: Some(meaning) };
-    Ok(Query { text, driven: false, reader: Reader::Inactivity(reader) })
-}
+    /// Whether there is activity after `low` and up to now.
+    fn newer_activity(&self, low: Bound) -> Result<Fragment, RenderError> {
+        let (rows, at) = self.activity()?;
+        let tests = self.renderer.between(&at, low, self.edges(&at).now);
+        Ok(exists(rows, tests))
+    }
 
-/// Whether there is activity after `low` and up to now.
-fn newer_activity(
-    renderer: &Renderer<'_>,
-    entity: &Entity,
-    inactivity: &Inactivity,
-    low: Bound,
-) -> Result<Fragment, RenderError> {
-    let entity = renderer.entity(&entity.name)?;
-    let (rows, at) = activity(renderer, entity, inactivity)?;
-    let now = Edges::of(&at.ty, inactivity.silent_for).now;
-    let tests = renderer.between(&at, low, now);
-    Ok(exists(rows, tests))
+    fn count(&self) -> Result<Fragment, RenderError> {
+        let renderer = self.renderer;
+        let mut tests = renderer.base(self.entity, "r");
+        let (rows, at) = self.activity()?;
+        let until = Edges::of(&at.ty, self.silent_for, 0).until;
+        let mut ever = vec![exists(rows, vec![renderer.at_most(&renderer.shown(&at), &at.ty, until)])];
+        tests.push(self.newer_activity(until)?.negated());
+        if let Some(fallback) = &self.fallback {
+            let edges = Edges::of(&fallback.ty, self.silent_for, 0);
+            ever.push(renderer.at_most(&renderer.shown(fallback), &fallback.ty, edges.until));
+            tests.push(is_not_true(&renderer.between(fallback, edges.until, edges.now)));
+        }
+        tests.push(Fragment::any(&ever));
+        let records = renderer.rows_of(self.entity, "r");
+        Ok(Fragment::of("SELECT COUNT(*) FROM {} WHERE {}", &[&records, &Fragment::all(&tests)]))
+    }
 }
 
 fn exists(rows: Rows<'_>, tests: Vec<Fragment>) -> Fragment {
@@ -207,7 +214,7 @@ impl InactivityReader {
                 Value::Date(day) => Some(self.of_day(day, &parts.zone)),
                 _ => None,
             };
-            if found.is_some_and(|found| last.is_none_or(|last| found.crossed_at > last.crossed_at)) {
+            if found.is_some_and(|found| last.is_none_or(|last| found.at > last.at)) {
                 last = found;
             }
         }

@@ -64,7 +64,7 @@ pub(super) fn render(
         score: score_meaning,
         fields,
     };
-    let until = Bound::Point(Point::new(PointBase::ReachingUntil(survey.settle)));
+    let until = Bound::Point(Point::new(PointBase::ReachingUntil(survey.settle, 0)));
     answered.push(renderer.at_most(&renderer.shown(&at), &at.ty, until));
     let count = Fragment::of(
         "SELECT COUNT(*) FROM {} JOIN {} ON TRUE WHERE {}",
@@ -76,8 +76,8 @@ pub(super) fn render(
 /// `after < answer + settle ≤ until`. A wall time in an overlap is looked at in both of its readings: the
 /// answer may be younger by an hour than it looks, and must not fall behind the watermark.
 fn answered_within(renderer: &Renderer<'_>, at: &Operand, settle: Period) -> Vec<Fragment> {
-    let after = Point::new(PointBase::ReachingAfter(settle));
-    let until = Point::new(PointBase::ReachingUntil(settle));
+    let after = Point::new(PointBase::ReachingAfter(settle, 0));
+    let until = Point::new(PointBase::ReachingUntil(settle, 0));
     let mut tests = match renderer.form(&at.ty) {
         Form::Wall(zone) => vec![
             Fragment::of("{} > {}", &[&at.raw, &Fragment::hole(Hole::Time(after, Form::LateWall(zone.clone())))]),

@@ -62,17 +62,25 @@ impl World {
     /// Statements separated by `;` at the end of a line. `{instant}` and `{naive}` stand for the dialect's
     /// types of time, `{uuid}` and `{bytes}` for its keys, and double quotes for its quotes.
     pub async fn execute(&self, sql: &str) {
-        let (instant, naive, date, uuid, bytes) = match self.dialect() {
-            Dialect::Postgres => ("timestamptz(6)", "timestamp(6)", "date", "uuid", "bytea"),
-            Dialect::MySql => ("timestamp(6) NULL DEFAULT NULL", "datetime(6)", "date", "uuid", "varbinary(16)"),
-            Dialect::Sqlite => ("timestamp", "datetime", "date", "text", "blob"),
+        let (instant, naive, date, uuid, bytes, serial) = match self.dialect() {
+            Dialect::Postgres => ("timestamptz(6)", "timestamp(6)", "date", "uuid", "bytea", "serial PRIMARY KEY"),
+            Dialect::MySql => (
+                "timestamp(6) NULL DEFAULT NULL",
+                "datetime(6)",
+                "date",
+                "uuid",
+                "varbinary(16)",
+                "integer AUTO_INCREMENT PRIMARY KEY",
+            ),
+            Dialect::Sqlite => ("timestamp", "datetime", "date", "text", "blob", "integer PRIMARY KEY"),
         };
         let sql = sql
             .replace("{instant}", instant)
             .replace("{naive}", naive)
             .replace("{date}", date)
             .replace("{uuid}", uuid)
-            .replace("{bytes}", bytes);
+            .replace("{bytes}", bytes)
+            .replace("{serial}", serial);
         let sql = if self.dialect() == Dialect::MySql { sql.replace('"', "`") } else { sql };
         let statements: Vec<Statement> = sql
             .split(";\n")

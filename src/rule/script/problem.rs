@@ -38,6 +38,10 @@ fn describe(error: &EvalAltResult, fields: &[&str]) -> (bool, String) {
         E::ErrorParsing(problem, _) => (true, problem.to_string()),
         E::ErrorPropertyNotFound(name, _) => (true, unknown_field(name, fields)),
         E::ErrorVariableNotFound(name, _) => (true, format!("there is no variable `{name}`")),
+        // With `()` among its arguments a value was missing, or of a type not known yet.
+        E::ErrorFunctionNotFound(signature, _) if signature.contains("()") => {
+            (false, format!("a value is missing: there is no function `{signature}`"))
+        }
         E::ErrorFunctionNotFound(signature, _) => (true, format!("there is no function `{signature}`")),
         E::ErrorMismatchDataType(wanted, found, _) | E::ErrorMismatchOutputType(wanted, found, _) => {
             (false, format!("expected {wanted}, found {found}"))

@@ -123,6 +123,14 @@ fn a_field_that_vanishes_later_is_an_error_with_its_line() {
 }
 
 #[test]
+fn a_missing_value_is_the_records_problem_and_no_finding_at_load() {
+    let script = compile("fn eligible(record, now) { now.days_since(record.closed) > 5 }").unwrap();
+    let error = script.eligible(&facts(), now()).unwrap_err();
+    assert!(error.problem.starts_with("a value is missing"), "{error}");
+    assert_eq!(holds("record.closed == () || now.days_since(record.closed) > 5"), Ok(true));
+}
+
+#[test]
 fn fields_named_tells_what_to_fetch() {
     let named = fields_named("fn eligible(r, now) { is_vip(r) && r.total > 1 } fn is_vip(x) { x.tier == \"a.b\" }");
     assert_eq!(named.into_iter().collect::<Vec<_>>(), ["tier", "total"]);

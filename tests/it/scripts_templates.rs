@@ -54,7 +54,7 @@ fn hostile_scripts_end_in_an_error() {
         ("endless recursion", "forever(0)"),
         ("text that doubles", "let s = \"ab\"; loop { s += s; }"),
         ("list that doubles", "let a = [1]; loop { a.push(a); }"),
-        ("list that pads itself", "let a = []; loop { a.pad(1999, \"x\"); let b = [a, a]; }"),
+        ("list that pads itself", "let a = []; loop { a.pad(999, \"x\"); let b = [a, a]; }"),
         ("map that grows by index", "let m = #{}; let i = 0; loop { m[\"k\" + i] = i; i += 1; }"),
         ("map that holds itself", "let m = #{}; let i = 0; loop { m[\"k\" + i] = m; i += 1; }"),
         ("map of maps", "let m = #{a: #{}}; let i = 0; loop { m.a[\"k\" + i] = m; i += 1; }"),
@@ -62,7 +62,7 @@ fn hostile_scripts_end_in_an_error() {
         ("text that replaces itself", "let s = \"aaaaaaaa\"; loop { let t = s; s.replace(\"a\", t); }"),
         (
             "sorting under a slow comparison",
-            "let a = []; for i in 0..1999 { a.push(i); } loop { a.sort(|x, y| y - x); }",
+            "let a = []; for i in 0..999 { a.push(i); } loop { a.sort(|x, y| y - x); }",
         ),
         ("a huge range", "for i in 0..9223372036854775807 { let y = i; }"),
         ("a huge power", "let x = 2; loop { x = x ** 3; }"),
@@ -89,15 +89,13 @@ fn hostile_scripts_end_in_an_error() {
     }
 }
 
-/// Peak memory is counted by running each in a child of its own elsewhere; here it is enough that none of
-/// them survives its first thousands of steps, which the error says.
+/// What doubles at every step would fill the memory long before the clock stops it.
 #[test]
 fn growth_is_stopped_by_size_not_by_the_clock() {
     for body in [
-        "let m = #{}; let i = 0; loop { m[\"k\" + i] = i; i += 1; }",
         "let m = #{}; let i = 0; loop { m[\"k\" + i] = m; i += 1; }",
         "let s = \"ab\"; loop { s += s; }",
-        "let a = [1]; loop { a.push(a); }",
+        "let a = [[1]]; loop { a.push(a); }",
     ] {
         let error = run_late(body).unwrap_err();
         assert!(error.contains("too large"), "{body}: {error}");

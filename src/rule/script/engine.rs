@@ -23,7 +23,7 @@ const OPERATIONS: u64 = 200_000;
 const DEPTH: usize = 24;
 /// Of all text in one value together, in bytes.
 const TEXT: usize = 256 * 1024;
-const ENTRIES: usize = 2_000;
+const ENTRIES: usize = 1_000;
 
 /// What the deadline's error carries.
 pub(super) const TOO_LONG: &str = "deadline";

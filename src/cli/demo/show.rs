@@ -5,11 +5,11 @@ use super::clock::{ClockFile, Reached};
 use super::feed::{Feed, Label, Layout, Line};
 use super::home::Home;
 use super::life::Life;
-use super::narrate::{Narrator, notice};
+use super::narrate::Narrator;
 use super::receiver::{Call, Receiver};
 use super::reloads::Reloads;
-use super::staff::{self, Parts};
 use super::summary;
+use super::wire;
 use super::world::{Crm, World, office_zone};
 use crate::cli::{Exit, Failure, Output};
 use crate::engine::Event;
@@ -20,7 +20,6 @@ use jiff::Timestamp;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
 /// The same customers every time.
@@ -53,10 +52,7 @@ pub async fn show(args: &Args, rules: Option<&Path>, output: &mut Output) -> Res
         let (file, clock, speed) = (file.clone(), Arc::clone(&clock), args.days_per_second);
         async move { file.keep_ahead(reached.start, &*clock, speed).await }
     });
-    let parts = Parts { home: &home, rules: &rules, clock: Arc::clone(&clock), receiver: &receiver };
-    let hired = staff::hire(parts).await?;
-    let store = Arc::clone(&hired.store);
-    let daemon = hired.daemon;
+    let (daemon, store) = wire::start(&home, &rules, &clock, &receiver).await?;
     let mut stage = Stage {
         life: Life::new(world.clone(), crm.clone()),
         narrator: Narrator::new(&world, crm.clone(), daemon.rulebook().generations(), home.mailbox()),
@@ -66,9 +62,9 @@ pub async fn show(args: &Args, rules: Option<&Path>, output: &mut Output) -> Res
         seen: 0,
         last_deed: Instant::now(),
     };
-    opening(&home, &rules, &receiver, &world, &args.pace(earlier.is_some(), &reached), output);
+    opening(&home, &rules, &receiver, &world, &pace(args, earlier.is_some(), &reached), output);
     stage.catch_up().await?;
-    let exit = stage.play(&daemon, &receiver, &reached, &home, args, output).await;
+    let exit = stage.play(&daemon, &receiver, &reached, (&home, &rules), args, output).await;
     output.talk("Stopping: what is under way is finished, the rest waits for the next start.");
     let drained = daemon.stop(DRAIN).await;
     ahead.abort();
@@ -98,7 +94,7 @@ impl Stage {
         daemon: &Daemon,
         receiver: &Receiver,
         reached: &Reached,
-        home: &Home,
+        (home, rules): (&Home, &Path),
         args: &Args,
         output: &mut Output,
     ) -> Result<(), Failure> {
@@ -129,7 +125,7 @@ impl Stage {
             if self.is_quiet(since).await? || since.elapsed() > PATIENCE {
                 summed_up = true;
                 self.print(output);
-                self.sum_up(home, output).await?;
+                self.sum_up(home, rules, output).await?;
                 if args.exit_after_summary {
                     break;
                 }
@@ -197,12 +193,12 @@ impl Stage {
         }
     }
 
-    async fn sum_up(&self, home: &Home, output: &mut Output) -> Result<(), Failure> {
+    async fn sum_up(&self, home: &Home, rules: &Path, output: &mut Output) -> Result<(), Failure> {
         let tallies = summary::tallies(&*self.store).await?;
         output.line(&self.feed.layout().heading("The month in numbers"));
         let (header, rows) = summary::rows(&tallies);
         output.table(&header, rows, "Nothing happened.");
-        for line in summary::hints(home) {
+        for line in summary::hints(home, rules) {
             output.line(&line);
         }
         Ok(())
@@ -211,6 +207,15 @@ impl Stage {
 
 fn layout(output: &Output) -> Layout {
     Layout { width: output.width(), color: output.colored() && output.is_terminal(), zone: office_zone() }
+}
+
+fn pace(args: &Args, goes_on: bool, reached: &Reached) -> String {
+    let begin = if goes_on { "It goes on where it ended" } else { "It begins 30 days ago" };
+    if reached.month_is_over() {
+        return "Its first month is over: time is real.".to_owned();
+    }
+    let speed = args.days_per_second;
+    format!("{begin}, at {speed} day{} per second.", if (speed - 1.0).abs() < f64::EPSILON { "" } else { "s" })
 }
 
 fn opening(home: &Home, rules: &Path, receiver: &Receiver, world: &World, pace: &str, output: &mut Output) {

@@ -1,7 +1,9 @@
 //! What came of it: counted from the state, not from what the feed happened to show.
 
+use super::home::Home;
 use crate::engine::port::{AttemptView, Store, StoreError};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// What one rule did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -63,6 +65,19 @@ pub fn rows(tallies: &Tallies) -> ([&'static str; 7], Vec<Vec<String>>) {
     };
     let header = ["rule", "matched", "mails", "tasks", "webhooks", "prevented", "left out"];
     (header, tallies.iter().map(row).collect())
+}
+
+/// What to look at and to try next.
+pub fn hints(home: &Home, rules: &Path) -> Vec<String> {
+    let (mailbox, crm, rules) = (home.mailbox(), home.crm(), rules.join("win-back.yaml"));
+    vec![
+        String::new(),
+        format!("Look:  {} (any mail program opens them)", mailbox.join("*.eml").display()),
+        format!("       sqlite3 {} \"SELECT title, due_date, status FROM tasks WHERE created_by = 'nudged'\"", crm.display()),
+        format!("Try:   in {} write `for: 60 days` and `backfill: 30 days`, and save", rules.display()),
+        "       make a typo, such as `inactivty:`, and see that the old rules run on".to_owned(),
+        "       nudged demo --crash".to_owned(),
+    ]
 }
 
 #[cfg(test)]

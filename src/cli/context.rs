@@ -23,6 +23,11 @@ impl Context {
         Self { global }
     }
 
+    /// What `--rules` says, if anything.
+    pub fn rules(&self) -> Option<&std::path::Path> {
+        self.global.rules.as_deref()
+    }
+
     /// The configuration with its secrets.
     pub fn config(&self) -> Result<Config, Failure> {
         self.read(Secrecy::Resolve)

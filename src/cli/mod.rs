@@ -122,7 +122,7 @@ fn dispatch(cli: Cli, output: &mut Output) -> Result<Exit, Failure> {
         Command::Run(args) => run::run(&args, &context, output),
         Command::Check(args) => check::run(&args, &context, output),
         Command::Preview(args) => preview::run(&args, &context, output),
-        Command::Demo(args) => demo::run(&args, output),
+        Command::Demo(args) => demo::run(&args, context.rules(), output),
         Command::Status(args) => status::run(&args, &context, output),
         Command::Rules(args) => rules::run(&args, &context, output),
         Command::Enrollments(args) => enrollments::run(&args, &context, output),

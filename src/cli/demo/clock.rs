@@ -4,11 +4,13 @@
 //! goes on is written to a file *ahead* of time: after a kill the clock jumps forward a little, never back.
 
 use crate::model::{Clock, ScaledClock};
+use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// The hurry lasts this long in the demo's time.
 pub const MONTH: SignedDuration = SignedDuration::from_hours(30 * 24);
@@ -41,15 +43,51 @@ impl Reached {
         self.next >= self.end_of_month()
     }
 
-    /// The clock of this run.
+    /// The clock of this run; it stands until it is started.
     #[must_use]
-    pub fn clock(&self, days_per_second: f64, real_now: Timestamp) -> ScaledClock {
-        if self.month_is_over() {
-            return ScaledClock::new(self.next.max(real_now), 1.0, Duration::ZERO);
-        }
-        let speed = days_per_second * 86_400.0;
+    pub fn clock(&self, days_per_second: f64, real_now: Timestamp) -> DemoClock {
+        let over = self.month_is_over();
+        let origin = if over { self.next.max(real_now) } else { self.next };
+        let speed = if over { 1.0 } else { days_per_second * 86_400.0 };
         let left = self.end_of_month().duration_since(self.next).unsigned_abs();
-        ScaledClock::new(self.next, speed, left.div_f64(speed))
+        let hurry = if over { Duration::ZERO } else { left.div_f64(speed) };
+        DemoClock { origin, speed, hurry, running: watch::Sender::new(None) }
+    }
+}
+
+/// A [`ScaledClock`] that begins to run once everything is in place, so that no day passes unseen while the
+/// daemon starts.
+#[derive(Debug)]
+pub struct DemoClock {
+    origin: Timestamp,
+    speed: f64,
+    hurry: Duration,
+    running: watch::Sender<Option<ScaledClock>>,
+}
+
+impl DemoClock {
+    pub fn start(&self) {
+        self.running.send_replace(Some(ScaledClock::new(self.origin, self.speed, self.hurry)));
+    }
+}
+
+impl Clock for DemoClock {
+    fn now(&self) -> Timestamp {
+        self.running.borrow().as_ref().map_or(self.origin, Clock::now)
+    }
+
+    fn sleep_until(&self, instant: Timestamp) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            if instant <= self.now() {
+                return;
+            }
+            let mut started = self.running.subscribe();
+            // The sender lives in `self`, so the channel can't close while we borrow it.
+            let running = started.wait_for(Option::is_some).await.ok().and_then(|clock| clock.clone());
+            if let Some(clock) = running {
+                clock.sleep_until(instant).await;
+            }
+        })
     }
 }
 
@@ -82,14 +120,18 @@ impl ClockFile {
 
     /// Keeps the file ahead of the clock until it is dropped, by what passes in one real second.
     pub async fn keep_ahead(&self, start: Timestamp, clock: &dyn Clock, days_per_second: f64) -> io::Result<()> {
-        let month_ends = Reached { start, next: start }.end_of_month();
         loop {
-            let now = clock.now();
-            let ahead = if now < month_ends { (days_per_second * 86_400.0) as i64 } else { 1 };
-            let next = now.checked_add(SignedDuration::from_secs(ahead)).unwrap_or(now);
-            self.write(&Reached { start, next })?;
+            self.keep_ahead_once(start, clock, days_per_second)?;
             tokio::time::sleep(Duration::from_millis(250)).await;
         }
+    }
+
+    /// The next start will not be earlier than what passes in one real second from now.
+    pub fn keep_ahead_once(&self, start: Timestamp, clock: &dyn Clock, days_per_second: f64) -> io::Result<()> {
+        let now = clock.now();
+        let hurries = now < Reached { start, next: start }.end_of_month();
+        let ahead = if hurries { (days_per_second * 86_400.0) as i64 } else { 1 };
+        self.write(&Reached { start, next: now.checked_add(SignedDuration::from_secs(ahead)).unwrap_or(now) })
     }
 }
 
@@ -114,10 +156,25 @@ mod tests {
     #[test]
     fn a_later_start_goes_on_where_the_last_one_was_and_never_before() {
         let reached = Reached { start: instant("2026-10-22T10:00:00Z"), next: instant("2026-11-02T00:00:00Z") };
-        assert!(reached.clock(1.0, Timestamp::now()).now() >= reached.next);
+        let clock = reached.clock(1.0, Timestamp::now());
+        assert_eq!(clock.now(), reached.next, "it stands until it is started");
+        clock.start();
+        assert!(clock.now() >= reached.next);
         let over = Reached { next: instant("2026-12-01T00:00:00Z"), ..reached };
         let real = instant("2026-11-25T00:00:00Z");
         assert!(over.clock(1.0, real).now() >= over.next, "ahead of real time: wait for it, don't step back");
+    }
+
+    #[tokio::test]
+    async fn sleepers_wake_only_after_the_start() {
+        let reached = Reached::ending_at(instant("2026-11-21T10:00:00Z"));
+        let clock = reached.clock(100.0, Timestamp::now());
+        let in_an_hour = reached.start + SignedDuration::from_hours(1);
+        let too_early = tokio::time::timeout(Duration::from_millis(30), clock.sleep_until(in_an_hour)).await;
+        assert!(too_early.is_err());
+        clock.start();
+        clock.sleep_until(in_an_hour).await;
+        assert!(clock.now() >= in_an_hour);
     }
 
     #[test]

@@ -58,7 +58,11 @@ pub async fn crash(directory: &Path, output: &mut Output) -> Result<Exit, Failur
     let count = count::count(&home, &scene.crm, &scene.receiver, scene.expected).await?;
     scene.crm.close().await;
     count.print(output);
-    if count.is_clean() { Ok(Exit::Success) } else { Err(Failure::other(Exit::Failure, "something was lost or repeated")) }
+    if count.is_clean() {
+        Ok(Exit::Success)
+    } else {
+        Err(Failure::other(Exit::Failure, "something was lost or repeated"))
+    }
 }
 
 /// What stands ready before the daemon starts.

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 #[derive(Debug)]
 pub struct Narrator {
     names: HashMap<(&'static str, i64), String>,
-    generation: watch::Receiver<Arc<Generation>>,
+    generation: watch::Receiver<Option<Arc<Generation>>>,
     crm: Crm,
     mailbox: PathBuf,
     /// What was said once about a record and would be said again every day.
@@ -27,7 +27,12 @@ pub struct Narrator {
 }
 
 impl Narrator {
-    pub fn new(world: &World, crm: Crm, generation: watch::Receiver<Arc<Generation>>, mailbox: PathBuf) -> Self {
+    pub fn new(
+        world: &World,
+        crm: Crm,
+        generation: watch::Receiver<Option<Arc<Generation>>>,
+        mailbox: PathBuf,
+    ) -> Self {
         let mut names = HashMap::new();
         for account in &world.accounts {
             names.insert(("customer", account.id), account.name.clone());
@@ -51,9 +56,8 @@ impl Narrator {
                 self.attempt(now, &told).await?
             }
             Event::LeftOut { rule, count, .. } if *count > 0 => {
-                let what =
-                    format!("{rule}: {count} matched before the rule was loaded and are left alone (backfill: none)");
-                Some(notice(now, Label::Rules, what))
+                let what = format!("{count} from before it was loaded are left alone (backfill)");
+                Some(Line { who: rule.to_string(), ..notice(now, Label::Rules, what) })
             }
             Event::RuleHeld { rule, reason, .. } => {
                 Some(notice(now, Label::Failed, format!("{rule} is held: {reason}")))
@@ -118,11 +122,11 @@ impl Narrator {
     async fn why(&self, rule: &RuleId, occasion: &Occasion) -> Result<String, CrmError> {
         let occasion = occasion.as_str();
         let generation = self.generation.borrow().clone();
-        let compiled = generation.rules.get(rule);
+        let compiled = generation.as_ref().and_then(|generation| generation.rules.get(rule));
         Ok(match compiled.map(|compiled| &compiled.rule.trigger) {
             Some(Trigger::Inactivity(inactivity)) => {
                 let since = day_of(occasion);
-                format!("nothing in {} since {since}, {}", inactivity.of, inactivity.silent_for)
+                format!("no {} since {since} ({})", inactivity.of, inactivity.silent_for)
             }
             Some(Trigger::Survey(_)) => match self.crm.rating(occasion).await? {
                 Some((kind, rating)) => format!("{kind} score {rating}"),

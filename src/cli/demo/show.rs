@@ -47,12 +47,11 @@ pub async fn show(args: &Args, rules: Option<&Path>, output: &mut Output) -> Res
     let receiver = Receiver::start(&home.webhooks(), Duration::ZERO).await?;
     let rules = rules.map_or_else(|| home.rules(), |rules| Ok(rules.to_owned()))?;
 
-    let clock: Arc<dyn Clock> = Arc::new(reached.clock(args.days_per_second, Timestamp::now()));
-    let ahead = tokio::spawn({
-        let (file, clock, speed) = (file.clone(), Arc::clone(&clock), args.days_per_second);
-        async move { file.keep_ahead(reached.start, &*clock, speed).await }
-    });
-    let (daemon, store) = wire::start(&home, &rules, &clock, &receiver).await?;
+    let demo_clock = Arc::new(reached.clock(args.days_per_second, Timestamp::now()));
+    let clock: Arc<dyn Clock> = Arc::clone(&demo_clock) as Arc<dyn Clock>;
+    // Before anybody can see an instant that the next start must not fall behind.
+    file.keep_ahead_once(reached.start, &*clock, args.days_per_second)?;
+    let (mut daemon, store) = wire::start(&home, &rules, &clock, &receiver).await?;
     let mut stage = Stage {
         life: Life::new(world.clone(), crm.clone()),
         narrator: Narrator::new(&world, crm.clone(), daemon.rulebook().generations(), home.mailbox()),
@@ -64,7 +63,12 @@ pub async fn show(args: &Args, rules: Option<&Path>, output: &mut Output) -> Res
     };
     opening(&home, &rules, &receiver, &world, &pace(args, earlier.is_some(), &reached), output);
     stage.catch_up().await?;
-    let exit = stage.play(&daemon, &receiver, &reached, (&home, &rules), args, output).await;
+    let ahead = tokio::spawn({
+        let (file, clock, speed) = (file.clone(), Arc::clone(&clock), args.days_per_second);
+        async move { file.keep_ahead(reached.start, &*clock, speed).await }
+    });
+    demo_clock.start();
+    let exit = stage.play(&mut daemon, &receiver, &reached, (&home, &rules), args, output).await;
     output.talk("Stopping: what is under way is finished, the rest waits for the next start.");
     let drained = daemon.stop(DRAIN).await;
     ahead.abort();
@@ -91,7 +95,7 @@ struct Stage {
 impl Stage {
     async fn play(
         &mut self,
-        daemon: &Daemon,
+        daemon: &mut Daemon,
         receiver: &Receiver,
         reached: &Reached,
         (home, rules): (&Home, &Path),
@@ -117,6 +121,7 @@ impl Stage {
                 _ = tick.tick() => self.live().await?,
                 _ = print.tick() => self.print(output),
                 () = &mut stop => break,
+                () = daemon.ended() => return Err(failed("the daemon ended by itself")),
             }
             if summed_up || self.clock.now() < over_at {
                 continue;

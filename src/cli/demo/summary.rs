@@ -73,7 +73,10 @@ pub fn hints(home: &Home, rules: &Path) -> Vec<String> {
     vec![
         String::new(),
         format!("Look:  {} (any mail program opens them)", mailbox.join("*.eml").display()),
-        format!("       sqlite3 {} \"SELECT title, due_date, status FROM tasks WHERE created_by = 'nudged'\"", crm.display()),
+        format!(
+            "       sqlite3 {} \"SELECT title, due_date, status FROM tasks WHERE created_by = 'nudged'\"",
+            crm.display()
+        ),
         format!("Try:   in {} write `for: 60 days` and `backfill: 30 days`, and save", rules.display()),
         "       make a typo, such as `inactivty:`, and see that the old rules run on".to_owned(),
         "       nudged demo --crash".to_owned(),

@@ -10,7 +10,7 @@ use crate::engine::Settings;
 use crate::engine::port::Store;
 use crate::model::Clock;
 use crate::rulebook::{Outside, RulebookOptions};
-use crate::service::{Daemon, Outfit};
+use crate::service::{Daemon, Outfit, StartError};
 use crate::source::{self, SourceOptions};
 use crate::store::sqlite::SqliteStore;
 use serde_json::json;
@@ -52,7 +52,7 @@ pub async fn start(
         outside: Outside { destinations: [DESTINATION.to_owned()].into(), topics: ["offers".into()].into() },
         settings: settings(),
     };
-    let daemon = Daemon::start(outfit).await?;
+    let daemon = Daemon::start(outfit).await.map_err(StartError::Rules)?;
     Ok((daemon, store))
 }
 

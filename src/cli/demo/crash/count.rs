@@ -60,7 +60,8 @@ pub async fn count(home: &Home, crm: &Crm, receiver: &Receiver, expected: usize)
     let store = SqliteStore::open(&home.state(), Timestamp::now()).await?;
     let limit = expected * 4;
     let enrollments = store.enrollments(&EnrollmentFilter { limit, ..EnrollmentFilter::default() }).await?;
-    let occasions: BTreeSet<String> = enrollments.iter().map(|found| format!("{:?}{:?}", found.record, found.occasion)).collect();
+    let occasions: BTreeSet<String> =
+        enrollments.iter().map(|found| format!("{:?}{:?}", found.record, found.occasion)).collect();
     let filter = DeliveryFilter { state: Some("unknown".to_owned()), limit, ..DeliveryFilter::default() };
     let unknown = store.deliveries(&filter).await?;
     let written: BTreeSet<String> = mailbox::mails(&home.mailbox())?.into_iter().map(|mail| mail.message_id).collect();
@@ -98,8 +99,14 @@ impl Count {
     pub fn print(&self, output: &mut Output) {
         output.line("");
         let cells = |row: &Row| {
-            [row.what.to_owned(), row.expected.to_string(), row.found.to_string(), row.lost.to_string(), row.repeated.to_string()]
-                .to_vec()
+            [
+                row.what.to_owned(),
+                row.expected.to_string(),
+                row.found.to_string(),
+                row.lost.to_string(),
+                row.repeated.to_string(),
+            ]
+            .to_vec()
         };
         let rows = self.rows.iter().map(cells).collect();
         output.table(&["what", "expected", "found", "lost", "repeated"], rows, "");

@@ -21,7 +21,10 @@ pub fn write_files(home: &Home, receiver: &str) -> io::Result<()> {
     std::fs::create_dir_all(rules.join("templates"))?;
     std::fs::write(rules.join("catalog.yaml"), include_str!("../../../../rules/catalog.yaml"))?;
     std::fs::write(rules.join("everybody.yaml"), include_str!("everybody.yaml"))?;
-    std::fs::write(rules.join("templates/thanks.md"), "---\nsubject: \"Thank you\"\n---\nHello {{ to.first_name }}!\n")?;
+    std::fs::write(
+        rules.join("templates/thanks.md"),
+        "---\nsubject: \"Thank you\"\n---\nHello {{ to.first_name }}!\n",
+    )?;
     let config = include_str!("config.toml")
         .replace("CRM", &absolute(&home.crm())?)
         .replace("STATE", &absolute(&home.state())?)

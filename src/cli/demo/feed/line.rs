@@ -89,7 +89,7 @@ const LABEL: usize = 7;
 impl Layout {
     /// The name's column takes what a wide terminal offers, so that the rest keeps most of it.
     fn who_width(&self) -> usize {
-        (self.width / 4).clamp(16, 28)
+        (self.width / 4).clamp(16, 24)
     }
 
     /// The line, cut to the width.
@@ -99,8 +99,12 @@ impl Layout {
         let label = format!("{:<LABEL$}", line.label.name());
         let who_width = self.who_width();
         let rest = self.width.saturating_sub(DATE + LABEL + who_width + 6).max(10);
-        let (who, what) = (padded(&line.who, who_width), cut(&line.what, rest));
-        let text = format!("{}  {}  {who}  {what}", self.paint("2", &date), self.paint(line.label.color(), &label));
+        let facts = if line.who.is_empty() {
+            cut(&line.what, rest + who_width + 2)
+        } else {
+            format!("{}  {}", padded(&line.who, who_width), cut(&line.what, rest))
+        };
+        let text = format!("{}  {}  {facts}", self.paint("2", &date), self.paint(line.label.color(), &label));
         text.trim_end().to_owned()
     }
 

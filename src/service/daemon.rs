@@ -86,6 +86,10 @@ impl Daemon {
     pub async fn stop(mut self, deadline: Duration) -> Drained {
         self.watching.abort();
         self.stop.send_replace(true);
+        if self.serving.is_finished() {
+            // It ended before it was told to: see `ended`, which may have taken its result.
+            return Drained::No;
+        }
         match tokio::time::timeout(deadline, &mut self.serving).await {
             Ok(Ok(())) => Drained::Yes,
             Ok(Err(_)) | Err(_) => Drained::No,

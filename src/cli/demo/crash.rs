@@ -13,7 +13,7 @@ use super::home::Home;
 use super::receiver::Receiver;
 use super::world::{Crm, World, office_zone};
 use crate::cli::{Exit, Failure, Output};
-use count::{Arrived, Count};
+use count::Arrived;
 use daemon::Child;
 use jiff::{SignedDuration, Timestamp};
 use std::path::Path;

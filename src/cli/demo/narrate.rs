@@ -144,7 +144,7 @@ impl Narrator {
     fn missed(&mut self, now: Timestamp, rule: &RuleId, record: &RecordId, reason: &str) -> Option<Line> {
         let new = self.said.insert((rule.clone(), record.clone(), reason.to_owned()));
         new.then(|| {
-            let what = format!("{rule}: no match, as this is not true: {reason}");
+            let what = format!("not {rule}, fails: {reason}");
             self.line(now, Label::Skipped, record, rule.as_str(), &what)
         })
     }

@@ -75,10 +75,6 @@ impl Receiver {
         }
         times
     }
-
-    pub fn count(&self) -> usize {
-        self.book.calls.lock().unwrap_or_else(PoisonError::into_inner).0.len()
-    }
 }
 
 impl Drop for Receiver {

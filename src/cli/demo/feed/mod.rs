@@ -35,11 +35,6 @@ impl Feed {
         self.waiting.push(line);
     }
 
-    /// Whether nothing waits to be told.
-    pub const fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
-    }
-
     /// Everything that waited, ready to print.
     pub fn take(&mut self) -> Vec<String> {
         let mut lines = std::mem::take(&mut self.waiting);
@@ -121,7 +116,7 @@ mod tests {
         let places = ["Week 1 · 22 Oct to 29 Oct 2026", "A  ", "Week 2 · 29 Oct to 5 Nov 2026", "B  "];
         let found: Vec<usize> = places.iter().map(|place| text.find(place).expect(place)).collect();
         assert!(found.is_sorted(), "{text}");
-        assert!(feed.is_empty());
+        assert!(feed.take().is_empty());
         feed.add(line("2026-10-29T00:00:00Z", "late", ""));
         assert!(!feed.take().join("\n").contains("Week"), "no heading twice");
     }

@@ -125,13 +125,6 @@ impl Crm {
         Ok(done.rows_affected() == 1)
     }
 
-    /// The tasks nudged has put into the CRM, oldest first.
-    pub async fn tasks(&self) -> Result<Vec<TaskRow>, CrmError> {
-        let sql = format!("{TASKS} WHERE t.created_by = 'nudged' ORDER BY t.created_at, t.rowid");
-        let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(&self.pool).await?;
-        rows.iter().map(TaskRow::read).collect()
-    }
-
     /// The task with this reference.
     pub async fn task(&self, reference: &str) -> Result<Option<TaskRow>, CrmError> {
         let sql = format!("{TASKS} WHERE t.ref = ?");

@@ -125,7 +125,7 @@ impl Calendar {
                 open(account.id, &mut dice, 12);
             }
             // And some important ones have two problems that take weeks.
-            let troubled = account.story.is_none() && account.active && account.class == "A+" && account.id % 4 == 0;
+            let troubled = account.story.is_none() && account.active && account.class == "A+" && account.id % 8 == 0;
             if troubled && (day == -9 || day == -4) {
                 open(account.id, &mut dice, 25);
             }

@@ -7,7 +7,7 @@ mod dice;
 mod names;
 mod people;
 
-pub use crm::{Crm, CrmError, TaskRow};
+pub use crm::{Crm, CrmError};
 pub use days::{Calendar, Fact, Happening};
 pub use dice::Dice;
 pub use people::{Account, Plan, Story, accounts};

@@ -73,10 +73,23 @@ pub async fn count(home: &Home, crm: &Crm, receiver: &Receiver, expected: usize)
         row("matches", expected, occasions.len(), enrollments.len() - occasions.len()),
         row("webhooks", expected, calls.len(), 0),
         row("tasks", expected, tasks.len(), tasks.values().filter(|times| **times > 1).count()),
-        row("mails", expected, written.len() + unknown.len() - unknown_written, 0),
+        row("mails", expected, written.len() + unknown.len() - unknown_written, mails_sent_again(&store).await?),
     ];
     let same_key = calls.values().map(|times| times - 1).sum();
     Ok(Count { rows, same_key, unknown: unknown.len(), unknown_written })
+}
+
+/// A mail sent twice would have replaced its own file, so these are counted in the attempt log.
+async fn mails_sent_again(store: &SqliteStore) -> Result<usize, Failure> {
+    let (mut after, mut sent) = (0, Vec::new());
+    loop {
+        let page = store.attempts(after, 2_000).await?;
+        let Some(last) = page.last() else { break };
+        after = last.id;
+        let mails = page.iter().filter(|attempt| attempt.kind == "email" && attempt.outcome == "sent");
+        sent.extend(mails.map(|attempt| attempt.delivery.to_string()));
+    }
+    Ok(occurrences(sent).values().filter(|times| **times > 1).count())
 }
 
 fn row(what: &'static str, expected: usize, found: usize, repeated: usize) -> Row {
@@ -112,7 +125,9 @@ impl Count {
         output.table(&["what", "expected", "found", "lost", "repeated"], rows, "");
         output.line("");
         output.line("How this is counted: matches in the state's ledger, by record and occasion; webhooks at the");
-        output.line("receiver, by Idempotency-Key; tasks in the CRM's own table, by reference; mails in the folder.");
+        output
+            .line("receiver, by Idempotency-Key; tasks in the CRM's own table, by reference; mails in the folder and,");
+        output.line("for repetitions, in the attempt log.");
         if self.same_key > 0 {
             output.line(&format!(
                 "{} calls were under way at a kill and came again with the same key, which the receiver knows.",

@@ -28,25 +28,17 @@ pub struct CrmError(#[from] sqlx::Error);
 /// A task as it stands in the CRM's own table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskRow {
-    pub reference: String,
     pub title: String,
     pub due: Option<String>,
-    pub status: String,
     pub assignee: Option<String>,
 }
 
-const TASKS: &str = "SELECT t.ref, t.title, t.due_date, t.status, u.first_name || ' ' || u.last_name AS assignee \
+const TASKS: &str = "SELECT t.title, t.due_date, u.first_name || ' ' || u.last_name AS assignee \
      FROM tasks t LEFT JOIN task_people p ON p.task_id = t.id LEFT JOIN users u ON u.id = p.user_id";
 
 impl TaskRow {
     fn read(row: &sqlx::sqlite::SqliteRow) -> Result<Self, CrmError> {
-        Ok(Self {
-            reference: row.try_get("ref")?,
-            title: row.try_get("title")?,
-            due: row.try_get("due_date")?,
-            status: row.try_get("status")?,
-            assignee: row.try_get("assignee")?,
-        })
+        Ok(Self { title: row.try_get("title")?, due: row.try_get("due_date")?, assignee: row.try_get("assignee")? })
     }
 }
 

@@ -48,11 +48,10 @@ impl ColumnType {
         Some(match self {
             Self::Unknown => KeyType::Unknown,
             Self::Int => KeyType::Int,
-            Self::Text => KeyType::Text,
+            // Some schemas keep whole numbers in NUMERIC(n, 0); as text they stay exact.
+            Self::Text | Self::Decimal => KeyType::Text,
             Self::Uuid(storage) => KeyType::Uuid(storage.clone()),
             Self::Bytes => KeyType::Bytes,
-            // Oracle-like schemas keep whole numbers in NUMERIC(n, 0); as text they stay exact.
-            Self::Decimal => KeyType::Text,
             _ => return None,
         })
     }
@@ -81,12 +80,11 @@ pub fn value(text: &str, plain: bool, ty: &ColumnType, zone: &TimeZone) -> Resul
     let trimmed = text.trim();
     Ok(match ty {
         ColumnType::Unknown => by_look(text, plain),
-        ColumnType::Text | ColumnType::Json => Value::Text(text.to_owned()),
+        ColumnType::Text | ColumnType::Json | ColumnType::Uuid(UuidStorage::Text) => Value::Text(text.to_owned()),
         ColumnType::Bool | ColumnType::BoolText => Value::Bool(boolean(trimmed).ok_or_else(misfit)?),
         ColumnType::Int => whole(trimmed).ok_or_else(misfit)?,
         ColumnType::Decimal | ColumnType::NumberText => Value::Decimal(trimmed.parse().map_err(|_| misfit())?),
         ColumnType::Float => Value::Float(trimmed.parse::<f64>().ok().filter(|f| f.is_finite()).ok_or_else(misfit)?),
-        ColumnType::Uuid(UuidStorage::Text) => Value::Text(text.to_owned()),
         ColumnType::Uuid(_) => Value::Uuid(trimmed.parse().map_err(|_| misfit())?),
         ColumnType::Bytes => Value::Bytes(bytes(trimmed).ok_or_else(misfit)?),
         ColumnType::Date(_) => Value::Date(trimmed.parse().map_err(|_| misfit())?),

@@ -201,7 +201,9 @@ impl Resolver<'_> {
         for filter in filters {
             self.column(table, &mut filter.column);
             if let FilterTest::In(literals) | FilterTest::NotIn(literals) = &mut filter.test {
-                literals.iter_mut().for_each(|literal| self.literal(literal, &filter.column.ty));
+                for literal in literals {
+                    self.literal(literal, &filter.column.ty);
+                }
             }
         }
     }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 /// A condition over one record of a known entity.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "a rule has a handful of conditions, and boxes would blur every match")]
 pub enum Condition {
     All(Vec<Condition>),
     Any(Vec<Condition>),

@@ -155,7 +155,9 @@ impl<'a> Written<'a> {
     fn condition(&mut self, entity: &'a Entity, condition: &Condition) {
         match condition {
             Condition::All(parts) | Condition::Any(parts) => {
-                parts.iter().for_each(|part| self.condition(entity, part));
+                for part in parts {
+                    self.condition(entity, part);
+                }
             }
             Condition::Not(inner) => self.condition(entity, inner),
             Condition::Field { field, .. } => self.fields(entity, Some(field)),

@@ -283,3 +283,56 @@ fn the_rules_of_this_repository_have_no_errors() {
     assert_eq!(errors, Vec::<String>::new());
     assert!(checked.rules.len() >= 3);
 }
+
+/// The fenced examples of a page that begin with `# what`.
+fn examples(page: &str, what: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(page).unwrap();
+    let marker = format!("# {what}\n");
+    let blocks = text.split("```yaml\n").skip(1).filter_map(|block| block.split("```").next());
+    blocks.filter_map(|block| block.strip_prefix(&marker)).map(str::to_owned).collect()
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}\n")).collect()
+}
+
+#[test]
+fn the_examples_of_the_reference_are_right() {
+    let catalogs = examples("docs/catalog.md", "catalog");
+    let [catalog] = catalogs.as_slice() else { panic!("one catalog is expected") };
+    let head = "version: 1\nid: example\nmode: live\npurpose: offers\nfor_each: customer\nto: main_contact\n";
+    let inactivity = "trigger: {inactivity: {of: orders, for: 90 days}}\n";
+    let steps = "steps: [email: {template: renewal}]\n";
+    let date = "trigger: {date: {field: renews_on}}\n";
+    let mut rules = examples("docs/rules.md", "rule");
+    rules.extend(examples("docs/rules.md", "trigger").iter().map(|trigger| {
+        let then =
+            if trigger.starts_with("date") { "offsets: {on the day: [email: {template: renewal}]}\n" } else { steps };
+        format!("{head}trigger:\n{}{then}", indented(trigger))
+    }));
+    rules.extend(
+        examples("docs/rules.md", "offsets")
+            .iter()
+            .map(|offsets| format!("{head}{date}offsets:\n{}", indented(offsets))),
+    );
+    rules.extend(
+        examples("docs/rules.md", "conditions")
+            .iter()
+            .map(|where_| format!("{head}{inactivity}where:\n{where_}{steps}")),
+    );
+    rules.extend(examples("docs/rules.md", "steps").iter().map(|own| format!("{head}{inactivity}steps:\n{own}")));
+    assert!(rules.len() >= 8, "{} examples", rules.len());
+    for rule in rules {
+        let mut files = vec![SourceFile { path: "catalog.yaml".to_owned(), text: catalog.clone() }];
+        for name in ["win-back-1", "win-back-2", "renewal", "renewal-over"] {
+            let text = "---\nsubject: Hello\n---\nHello\n".to_owned();
+            files.push(SourceFile { path: format!("templates/{name}.md"), text });
+        }
+        files.push(SourceFile { path: "rule.yaml".to_owned(), text: rule.clone() });
+        let checked = Checked::of(&tree(files), &surroundings(None));
+        let wrong: Vec<_> =
+            checked.findings.iter().filter(|finding| finding.severity == Severity::Error).cloned().collect();
+        assert!(wrong.is_empty(), "{rule}\n{}", render(&wrong, Look::Plain));
+        assert_eq!(checked.rules.len(), 1, "{rule}");
+    }
+}

@@ -87,13 +87,12 @@ impl Checker {
         let mut stored = Vec::new();
         for item in items(node) {
             let Some(text) = item.text(&source) else { continue };
-            match words.iter().find(|(word, _)| *word == text) {
-                Some((_, literals)) => stored.extend(literals.iter().cloned()),
-                None => {
-                    let known: Vec<_> = words.iter().map(|(word, _)| word.clone()).collect();
-                    let name = At { value: text.into_owned(), range: item.range.clone(), source: item.range.clone() };
-                    self.unknown("catalog.unknown-word", "word", &name, &known);
-                }
+            if let Some((_, literals)) = words.iter().find(|(word, _)| *word == text) {
+                stored.extend(literals.iter().cloned());
+            } else {
+                let known: Vec<_> = words.iter().map(|(word, _)| word.clone()).collect();
+                let name = At { value: text.into_owned(), range: item.range.clone(), source: item.range.clone() };
+                self.unknown("catalog.unknown-word", "word", &name, &known);
             }
         }
         stored

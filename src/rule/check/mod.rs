@@ -90,7 +90,7 @@ fn assemble(
     file: &SourceFile,
     written: &RuleFile,
     head: Head,
-    settings: Settings,
+    settings: &Settings,
     body: Body,
 ) -> Option<CheckedRule> {
     Some(CheckedRule {
@@ -156,7 +156,7 @@ impl<'a> Checker<'a> {
         let body = self.for_each(written.for_each.as_ref()).and_then(|entity| self.body(written, entity, &head));
         self.tests(written);
         self.quoting();
-        let rule = id.as_ref().and_then(|(id, _)| assemble(id, self.report.file(), written, head, settings, body?));
+        let rule = id.as_ref().and_then(|(id, _)| assemble(id, self.report.file(), written, head, &settings, body?));
         let findings = self.report.into_findings();
         let failed = findings.iter().any(|finding| finding.severity == Severity::Error);
         let was = written.was.iter().map(|id| (RuleId::new(id.as_str()), id.range.clone())).collect();

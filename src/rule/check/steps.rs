@@ -60,7 +60,7 @@ impl<'a> Checker<'a> {
                 }
             }
             (None, None) if by_date => {
-                self.missing("offsets", "say what to do when: `offsets: {60 days before: [...]}`")
+                self.missing("offsets", "say what to do when: `offsets: {60 days before: [...]}`");
             }
             (None, None) => self.missing("steps", "say what to do: `steps: [{email: {template: hello}}]`"),
         }
@@ -101,18 +101,17 @@ impl<'a> Checker<'a> {
         steps: &Steps,
         after: Option<usize>,
     ) -> Option<usize> {
-        let mut index = flow.nodes.len();
-        flow.nodes.extend(std::iter::repeat_with(|| None).take(steps.len()));
-        let first = (!steps.is_empty()).then_some(index);
-        for (position, step) in steps.iter().enumerate() {
-            let next = if position + 1 < steps.len() { Some(index + 1) } else { after };
+        let start = flow.nodes.len();
+        let end = start + steps.len();
+        flow.nodes.resize_with(end, || None);
+        for (index, step) in (start..).zip(steps) {
+            let next = if index + 1 < end { Some(index + 1) } else { after };
             let id = self.step_id(flow, step);
             if let Some(checked) = self.step(flow, entity, to, step, next) {
                 flow.nodes[index] = Some(Node { id, step: checked, next });
             }
-            index += 1;
         }
-        first
+        (start < end).then_some(start)
     }
 
     fn step(
@@ -125,7 +124,7 @@ impl<'a> Checker<'a> {
     ) -> Option<Step> {
         match &step.value {
             StepEntry::Email(email) => self.email(entity, to, email),
-            StepEntry::Webhook(webhook) => self.webhook(entity, webhook),
+            StepEntry::Webhook(webhook) => Some(self.webhook(entity, webhook)),
             StepEntry::Task(task) => self.task(entity, task),
             StepEntry::Wait(wait) => self.wait(wait, &step.range),
             StepEntry::Branch(branch) => self.branch(flow, entity, to, branch, next),
@@ -135,7 +134,7 @@ impl<'a> Checker<'a> {
 
     /// A given id, or kind and template; the second of a name gets `-2`.
     fn step_id(&mut self, flow: &mut Flow, step: &At<StepEntry>) -> StepId {
-        let (given, default) = match &step.value {
+        let (written, default) = match &step.value {
             StepEntry::Email(email) => (&email.id, format!("email-{}", email.template.value)),
             StepEntry::Webhook(webhook) => (&webhook.id, format!("webhook-{}", webhook.to.value)),
             StepEntry::Task(task) => (&task.id, "task".to_owned()),
@@ -143,9 +142,9 @@ impl<'a> Checker<'a> {
             StepEntry::Branch(branch) => (&branch.id, "branch".to_owned()),
             StepEntry::Stop(stop) => (&stop.id, "stop".to_owned()),
         };
-        let name = given.as_ref().map_or(default, |id| id.value.clone());
+        let name = written.as_ref().map_or(default, |id| id.value.clone());
         let count = flow.ids.entry(name.clone()).and_modify(|count| *count += 1).or_insert(1);
-        match (given, *count) {
+        match (written, *count) {
             (_, 1) => StepId::new(name),
             (Some(id), _) => {
                 self.wrong(
@@ -181,7 +180,7 @@ impl<'a> Checker<'a> {
         Some(Step::Act(Action::Email(Email { template: TemplateName::new(written.template.as_str()), to: own })))
     }
 
-    fn webhook(&mut self, entity: &'a Entity, written: &WebhookEntry) -> Option<Step> {
+    fn webhook(&mut self, entity: &'a Entity, written: &WebhookEntry) -> Step {
         if !self.known.destinations.contains(written.to.as_str()) {
             let known = self.known.destinations.iter().map(String::as_str);
             self.unknown("rule.unknown-destination", "destination", &written.to, known);
@@ -192,7 +191,7 @@ impl<'a> Checker<'a> {
         });
         let save = written.save.as_ref().map(|save| save.value.clone());
         self.saved.extend(save.clone());
-        Some(Step::Act(Action::Webhook(Webhook { to: written.to.value.clone(), body, save })))
+        Step::Act(Action::Webhook(Webhook { to: written.to.value.clone(), body, save }))
     }
 
     fn task(&mut self, entity: &'a Entity, written: &TaskEntry) -> Option<Step> {

@@ -141,9 +141,9 @@ pub(super) fn build(tree: Arc<Tree>, surroundings: &Surroundings) -> Result<Gene
         if let Some(templates) = &templates {
             findings.extend(placeholders(&rules, catalog, templates, &layout, surroundings));
         }
-        let compiler = Compiler { layout: &layout, catalog, surroundings };
+        let ready = Compiler { layout: &layout, catalog, surroundings };
         for (rule, file) in &rules {
-            match compiler.compile(rule, file) {
+            match ready.compile(rule, file) {
                 Ok(done) => {
                     compiled.insert(rule.id.clone(), Arc::new(done));
                 }

@@ -60,7 +60,7 @@ impl World {
     }
 
     /// Statements separated by `;` at the end of a line. `{instant}` and `{naive}` stand for the dialect's
-    /// types of time, `{uuid}` and `{bytes}` for its keys, and double quotes for its quotes.
+    /// types of time, `{uuid}` and `{bytes}` for its keys, `{odd}` for a table whose name is hard to quote.
     pub async fn execute(&self, sql: &str) {
         let (instant, naive, date, uuid, bytes, serial) = match self.dialect() {
             Dialect::Postgres => ("timestamptz(6)", "timestamp(6)", "date", "uuid", "bytea", "serial PRIMARY KEY"),
@@ -81,7 +81,8 @@ impl World {
             .replace("{uuid}", uuid)
             .replace("{bytes}", bytes)
             .replace("{serial}", serial);
-        let sql = if self.dialect() == Dialect::MySql { sql.replace('"', "`") } else { sql };
+        let odd = if self.dialect() == Dialect::MySql { "`we-ird \"Tab``le\"`" } else { "\"we-ird \"\"Tab`le\"\"\"" };
+        let sql = sql.replace("{odd}", odd);
         let statements: Vec<Statement> = sql
             .split(";\n")
             .map(|part| part.trim().trim_end_matches(';'))

@@ -5,7 +5,9 @@
 
 use super::{Context, Exit, Failure, Output};
 use crate::config::Config;
+use crate::diagnostic::render::summary;
 use crate::diagnostic::{Finding, Severity};
+use crate::model::Topic;
 use crate::rule::generation::{Generation, Surroundings, Tree};
 use crate::rule::statement::Dialect;
 use crate::rulebook::{Inspected, Limits, inspect, read_tree};
@@ -43,7 +45,7 @@ pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, 
     } else {
         let config = context.config_without_secrets()?;
         let tree = read_tree(&config.rules.directory, &Limits::default(), None)?;
-        offline(tree, &config)
+        offline(Arc::new(tree), &config, context.has_config())
     };
     report(args, rules, &findings, output)
 }
@@ -51,18 +53,42 @@ pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, 
 /// How many rules would load, and every finding.
 type Verdict = (usize, Vec<Finding>);
 
-fn offline(tree: Tree, config: &Config) -> Verdict {
+/// Without a configuration nobody can say which destinations and topics there are: names of those that
+/// rules use are then taken for known, with a warning.
+fn offline(tree: Arc<Tree>, config: &Config, has_config: bool) -> Verdict {
     let outside = outside(config);
-    let surroundings = Surroundings {
+    let mut surroundings = Surroundings {
         dialect: dialect(config.source.url.expose_secret()),
         schema: None,
         destinations: outside.destinations,
         topics: outside.topics,
     };
-    match Generation::build(Arc::new(tree), &surroundings) {
+    let first = Generation::build(Arc::clone(&tree), &surroundings);
+    let assumed = if has_config { 0 } else { assume(&mut surroundings, first.as_ref().err()) };
+    let built = if assumed > 0 { Generation::build(tree, &surroundings) } else { first };
+    let (rules, mut findings) = match built {
         Ok(generation) => (generation.rules.len(), generation.warnings),
         Err(findings) => (0, findings),
+    };
+    if assumed > 0 {
+        let message = format!("{assumed} webhook destinations or topics are not checked without a configuration");
+        findings.push(Finding::warning("config.none", message).help("name the configuration by `--config FILE`"));
     }
+    (rules, findings)
+}
+
+/// Adds the names that were unknown; returns how many.
+fn assume(surroundings: &mut Surroundings, findings: Option<&Vec<Finding>>) -> usize {
+    let mut assumed = 0;
+    for finding in findings.into_iter().flatten() {
+        let Some(name) = finding.message.split('`').nth(1) else { continue };
+        assumed += usize::from(match finding.code {
+            "rule.unknown-destination" => surroundings.destinations.insert(name.to_owned()),
+            "rule.unknown-topic" => surroundings.topics.insert(Topic::from(name)),
+            _ => false,
+        });
+    }
+    assumed
 }
 
 /// Offline nothing depends on it but the text of the SQL, which nobody sees.
@@ -109,8 +135,8 @@ fn report(args: &Args, rules: usize, findings: &[Finding], output: &mut Output) 
             output.findings(findings);
             output.talk(&match (errors, warnings) {
                 (0, 0) => format!("{rules} rules, nothing to complain about"),
-                (0, _) => format!("{rules} rules, {warnings} warnings"),
-                _ => format!("{errors} errors, {warnings} warnings"),
+                (0, _) => format!("{rules} rules, {}", summary(findings)),
+                _ => summary(findings),
             });
         }
     }

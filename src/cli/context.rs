@@ -28,6 +28,11 @@ impl Context {
         self.global.rules.as_deref()
     }
 
+    /// Whether a configuration was named.
+    pub const fn has_config(&self) -> bool {
+        self.global.config.is_some()
+    }
+
     /// The configuration with its secrets.
     pub fn config(&self) -> Result<Config, Failure> {
         self.read(Secrecy::Resolve)

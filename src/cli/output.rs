@@ -2,6 +2,7 @@
 
 use super::Failure;
 use crate::diagnostic::Finding;
+use crate::diagnostic::render::{Look, render};
 use comfy_table::{ContentArrangement, Table, presets};
 use std::io::{IsTerminal, Write};
 
@@ -131,11 +132,10 @@ impl Output {
         let _ = self.talk.write_all(text.as_bytes()).and_then(|()| self.talk.flush());
     }
 
-    /// Findings with their places.
+    /// Findings with the lines they are about and carets below them.
     pub fn findings(&mut self, findings: &[Finding]) {
-        for finding in findings {
-            self.talk(&finding.to_string());
-        }
+        let look = Look::Graphical { colour: self.color, width: self.width };
+        self.talk_raw(&render(findings, look));
     }
 
     /// Why the command failed.

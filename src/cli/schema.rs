@@ -2,6 +2,7 @@
 
 use super::{Exit, Failure, Output};
 use crate::config;
+use crate::rule;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -15,11 +16,15 @@ pub struct Args {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Document {
+    Rule,
+    Catalog,
     Config,
 }
 
 pub fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     match args.of {
+        Document::Rule => output.json(&rule::schema::rule()),
+        Document::Catalog => output.json(&rule::schema::catalog()),
         Document::Config if args.reference => output.data(config::REFERENCE),
         Document::Config => output.json(&config::schema()),
     }

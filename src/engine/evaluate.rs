@@ -46,7 +46,9 @@ pub(super) async fn ask(
                 }
                 Err(error) => match round.get(error.key.as_str()) {
                     Some(places) => {
-                        places.iter().for_each(|place| answers[*place] = Answer::Unreadable(error.clone()));
+                        for place in places {
+                            answers[*place] = Answer::Unreadable(error.clone());
+                        }
                     }
                     None => stray = Some(error),
                 },

@@ -39,7 +39,7 @@ impl SourceHealth {
     pub fn pause(&self) -> Duration {
         let away = *self.away.lock().unwrap_or_else(PoisonError::into_inner);
         let failures = away.map_or(0, |away| away.failures.min(6));
-        Duration::from_secs(1 << failures).min(Duration::from_secs(60))
+        Duration::from_secs(1 << failures).min(Duration::from_mins(1))
     }
 }
 

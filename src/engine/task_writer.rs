@@ -27,7 +27,7 @@ impl TaskWriter {
         Self { clock, source, store, generation }
     }
 
-    async fn into_source(&self, catalog: &Catalog, draft: &TaskDraft) -> Outcome {
+    async fn write_source(&self, catalog: &Catalog, draft: &TaskDraft) -> Outcome {
         let reference = draft.delivery.to_string();
         let values = TaskValues {
             reference: &reference,
@@ -49,7 +49,7 @@ impl TaskWriter {
         }
     }
 
-    async fn into_state(&self, draft: &TaskDraft) -> Outcome {
+    async fn write_state(&self, draft: &TaskDraft) -> Outcome {
         match self.store.add_task(draft.delivery, draft, self.clock.now()).await {
             Ok(new) => written(new),
             Err(StoreError::Broken(reason)) => Outcome::Permanent { reason },
@@ -72,9 +72,9 @@ impl Sender for TaskWriter {
         let generation = self.generation.borrow().clone();
         let outcome = match (message, generation) {
             (Message::Task(draft), Some(generation)) if generation.catalog.tasks.is_some() => {
-                self.into_source(&generation.catalog, &draft).await
+                self.write_source(&generation.catalog, &draft).await
             }
-            (Message::Task(draft), _) => self.into_state(&draft).await,
+            (Message::Task(draft), _) => self.write_state(&draft).await,
             (Message::Email(_) | Message::Webhook(_), _) => {
                 Outcome::Permanent { reason: "a message that is not a task came to the task writer".to_owned() }
             }

@@ -5,7 +5,7 @@ use crate::support::instant;
 use crate::world::{Kind, World, days, hours, minutes, vienna};
 use jiff::{SignedDuration, Timestamp, civil, tz::TimeZone};
 use nudged::engine::port::{EnrollmentView, RuleStatus, SweepId};
-use nudged::engine::{Event, Settings, Swept};
+use nudged::engine::{Event, PreviewScope, Previewer, Settings, Swept, preview};
 use nudged::model::{EndReason, at_local};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -619,4 +619,140 @@ async fn unchanged_rules_keep_their_timers_over_a_reload() {
         })
         .collect();
     assert_eq!(rules, ["silence"], "due an hour after its adoption; the new rule is not");
+}
+
+#[tokio::test]
+async fn the_night_finds_what_was_deleted_behind_the_watermark() {
+    // `keep_trying: 1 hour` leaves the finding to the reconcile.
+    let rule = silence(10, "AT").replace("check_every", "keep_trying: 1 hour\ncheck_every");
+    let world = with_silent(1, Settings::default(), &rule).await;
+    let fresh = world.crm.time(world.now());
+    world.crm.run(&format!("INSERT INTO orders VALUES (99, 1, {fresh}, 'paid')")).await;
+    world.clock.advance(hours(3));
+    assert_eq!(sweep(&world).await.crossed, 0);
+    // The newest order was a mistake: the silence is ten days old after all, since three hours.
+    world.crm.run("DELETE FROM orders WHERE id = 99").await;
+    world.clock.advance(hours(1));
+    assert_eq!(sweep(&world).await.crossed, 0, "behind the watermark, beyond the overlap");
+    world.clock.advance(hours(20));
+    sweep(&world).await;
+    assert_eq!(entered(&world).await.len(), 1);
+    let reconciled = world.events().into_iter().any(|event| match event {
+        Event::SweepFinished(report) => report.reconcile && report.entered == 1,
+        _ => false,
+    });
+    assert!(reconciled);
+}
+
+const SURVEY: &str = "version: 1
+id: survey
+description: Low scores.
+mode: live
+purpose: service
+for_each: customer
+to: main_contact
+trigger:
+  survey: {of: responses, kind: nps, score: {at_most: 6}, settle: 1 hour}
+where:
+  - country: AT
+check_every: 1 hour
+on_rematch: parallel
+steps:
+  - webhook: {to: sink, body: {score: \"{{ occasion.value }}\"}}
+";
+
+#[tokio::test]
+async fn each_answer_in_range_matches_once_after_it_settled() {
+    let world = World::new(Kind::Sqlite, instant(START), Settings::default()).await;
+    world.load(&[("survey.yaml", SURVEY)]).await;
+    let at = |ago| world.crm.time(world.now() - minutes(ago));
+    let (just_now, before) = (at(-30), at(10));
+    world
+        .crm
+        .run(&format!(
+            "INSERT INTO accounts VALUES (1, 'Ada', 'AT', {before}), (2, 'Bob', 'FR', {before});
+             INSERT INTO surveys VALUES (1, 1, 'nps', 3, {just_now}), (2, 1, 'nps', 9, {just_now}),
+                 (3, 1, 'csat', 1, {just_now}), (4, 1, 'nps', 6, {just_now}), (5, 2, 'nps', 0, {just_now}),
+                 (6, 1, 'nps', 0, NULL)"
+        ))
+        .await;
+    world.clock.advance(minutes(75));
+    world.turn().await;
+    assert_eq!(world.webhooks.take().len(), 0, "not settled");
+    world.pass(hours(1)).await;
+    let matched: Vec<Entry> = entered(&world).await.into_keys().collect();
+    assert_eq!(matched, [("1".into(), "1".into()), ("1".into(), "4".into())]);
+    assert_eq!(world.webhooks.take().len(), 2);
+    // One chance only: moving to Austria later changes nothing for an old answer.
+    world.crm.run("UPDATE accounts SET country_code = 'AT'").await;
+    for _ in 0..4 {
+        world.pass(hours(12)).await;
+    }
+    assert_eq!(entered(&world).await.len(), 2);
+}
+
+const MONDAYS: &str = "version: 1
+id: mondays
+description: Every Monday morning.
+mode: live
+purpose: staff
+for_each: customer
+to: main_contact
+trigger:
+  schedule: {cron: \"0 9 * * MON\"}
+where:
+  - country: AT
+on_rematch: parallel
+steps:
+  - webhook: {to: sink}
+";
+
+#[tokio::test]
+async fn a_schedule_makes_up_for_missed_instants_once() {
+    let world = World::new(Kind::Sqlite, instant(START), Settings::default()).await;
+    world.load(&[("mondays.yaml", MONDAYS)]).await;
+    let created = world.crm.time(world.now());
+    world
+        .crm
+        .run(&format!("INSERT INTO accounts VALUES (1, 'Ada', 'AT', {created}), (2, 'Bob', 'FR', {created})"))
+        .await;
+    world.pass(days(1)).await;
+    assert_eq!(world.webhooks.take().len(), 0, "Sunday");
+    world.pass(days(1)).await;
+    assert_eq!(world.webhooks.take().len(), 1, "Monday, nine o'clock in Vienna");
+    // Three Mondays go by while nobody looks.
+    world.pass(days(22)).await;
+    assert_eq!(world.webhooks.take().len(), 1);
+    let occasions: Vec<String> = entered(&world).await.into_keys().map(|(_, occasion)| occasion).collect();
+    assert_eq!(occasions.len(), 2);
+    assert!(occasions[1].starts_with("2026-11-02T08:00:00"), "the latest, in winter time: {occasions:?}");
+}
+
+#[tokio::test]
+async fn a_preview_shows_who_would_get_what_and_writes_nothing() {
+    let world = with_silent(2, Settings::default(), &silence(10, "AT").replace("for: 5 years", "for: 2 days")).await;
+    world.crm.run("UPDATE accounts SET country_code = 'DE' WHERE id = 2").await;
+    world.clock.advance(hours(1));
+    let generation = world.generation();
+    let previewer = Previewer {
+        generation: &generation,
+        source: world.source.as_ref(),
+        store: world.store.as_ref(),
+        sender: &serde_json::json!({}),
+        now: world.now(),
+        limit: 100,
+    };
+    for scope in [PreviewScope::LastInterval, PreviewScope::Records(vec!["1".into(), "2".into()])] {
+        let found = preview(&previewer, &"silence".into(), &scope).await.unwrap();
+        assert_eq!(found.matches.len(), 1, "{found:?}");
+        let message = &found.matches[0].messages[0];
+        assert_eq!((message.kind, message.due_at), ("webhook", world.now() + days(2)));
+        assert!(message.content.is_ok(), "{message:?}");
+        assert!(!found.matches[0].known);
+        assert!(found.misses[0].2.contains("country"), "{:?}", found.misses);
+    }
+    assert_eq!(entered(&world).await.len(), 0);
+    sweep(&world).await;
+    let again = preview(&previewer, &"silence".into(), &PreviewScope::LastInterval).await.unwrap();
+    assert!(again.matches[0].known);
 }

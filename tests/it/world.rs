@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use nudged::diagnostic::SourceFile;
 use nudged::engine::port::{
-    DeliveryFilter, EnrollmentFilter, EnrollmentView, Message, Owner, Sender, Sent, Source, Store, View,
+    DeliveryFilter, EnrollmentFilter, EnrollmentView, Message, Owner, Sender, Sent, Source, Store,
 };
 use nudged::engine::{Engine, Event, Parts, Senders, Settings, TaskWriter};
 use nudged::model::{Clock, ManualClock, Outcome, at_local};
@@ -68,8 +68,9 @@ CREATE TABLE blocked (address VARCHAR(60), reason VARCHAR(60));
 /// The CRM's database, written to directly.
 pub enum Crm {
     Sqlite(SqlitePool),
-    Postgres(PgPool, Database),
-    MariaDb(MySqlPool, Database),
+    /// The database is dropped with it.
+    Postgres(PgPool, #[expect(dead_code, reason = "held so that it lives")] Database),
+    MariaDb(MySqlPool, #[expect(dead_code, reason = "held so that it lives")] Database),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -227,14 +228,19 @@ impl World {
         let mut files: Vec<_> = files.iter().map(|(path, text)| file(path, text)).collect();
         files.push(file("catalog.yaml", CATALOG));
         files.sort_by(|a, b| a.path.cmp(&b.path));
-        Generation::build(Arc::new(Tree { files }), &self.surroundings)
-            .unwrap_or_else(|findings| panic!("{}", findings.iter().map(|f| format!("{f}\n")).collect::<String>()))
+        Generation::build(Arc::new(Tree { files }), &self.surroundings).unwrap_or_else(|findings| {
+            panic!("{}", findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+        })
     }
 
     /// Runs these rule files, templates and scripts from now on.
     pub async fn load(&self, files: &[(&str, &str)]) {
         self.generations.send_replace(Some(Arc::new(self.build(files))));
         self.engine.adopt().await.unwrap();
+    }
+
+    pub fn generation(&self) -> Arc<Generation> {
+        self.generations.borrow().clone().unwrap()
     }
 
     pub fn now(&self) -> Timestamp {

@@ -5,6 +5,7 @@
 //! crash leaves in doubt. A place is free again only once the outcome is committed.
 
 use super::outcome::{Try, after};
+use super::prepare::give_back;
 use super::settler::Settler;
 use super::work::{Parcel, Verdict};
 use crate::engine::context::Context;
@@ -48,7 +49,7 @@ impl Channel {
         let sessions = sender.sessions().max(1);
         let at_once = sessions * 2;
         let (queue, parcels) = mpsc::channel((at_once * 2).max(64));
-        let (work, marked) = mpsc::channel(at_once);
+        let (work, ready) = mpsc::channel(at_once);
         let marker = Marker {
             context: Arc::clone(context),
             settler: settler.clone(),
@@ -58,13 +59,13 @@ impl Channel {
             closing,
         };
         tasks.spawn(marker.run(parcels));
-        let marked = Arc::new(Mutex::new(marked));
+        let ready = Arc::new(Mutex::new(ready));
         for _ in 0..sessions {
             let session = Session {
                 context: Arc::clone(context),
                 settler: settler.clone(),
                 sender: Arc::clone(sender),
-                work: Arc::clone(&marked),
+                work: Arc::clone(&ready),
             };
             tasks.spawn(session.run());
         }
@@ -103,8 +104,10 @@ impl Marker {
             kind: parcel.kind,
             repeatable: parcel.repeatable,
         });
-        // Without the commit there is no send: the rows stay claimed, and their leases end.
-        let Ok(lost) = self.settler.mark(marks.collect()).await else { return };
+        let Ok(lost) = self.settler.mark(marks.collect()).await else {
+            // Without the commit there is no send.
+            return self.release(ready).await;
+        };
         for (parcel, permit) in ready {
             if !lost.contains(&parcel.work.claimed.token) {
                 // There is room: the queue holds as many as there are places.
@@ -116,8 +119,7 @@ impl Marker {
     /// Stale rows are claimed again at once, with fresh facts.
     async fn release(&self, back: Vec<(Parcel, OwnedSemaphorePermit)>) {
         let tokens: Vec<_> = back.iter().map(|(parcel, _)| parcel.work.claimed.token).collect();
-        // What can't be given back comes back by itself when its lease ends.
-        let _ = self.context.store.release(&tokens).await;
+        give_back(&self.context, tokens).await;
         self.context.due.notify_one();
     }
 }

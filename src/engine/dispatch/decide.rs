@@ -91,11 +91,10 @@ impl<'a> Situation<'a, '_> {
         }
         match action {
             Action::Email(email) => self.email(action, email, facts),
-            Action::Webhook(_) => Decision::Act { action, to: self.main_recipient(facts) },
             Action::Task(Task { unless_open: Some(_), .. }) if self.task_open => {
                 self.skip(SkipReason::TaskOpen, "an open task is there already", &facts.zone)
             }
-            Action::Task(_) => Decision::Act { action, to: self.main_recipient(facts) },
+            Action::Webhook(_) | Action::Task(_) => Decision::Act { action, to: self.main_recipient(facts) },
         }
     }
 
@@ -160,10 +159,11 @@ impl<'a> Situation<'a, '_> {
             return self.skip(SkipReason::NoAddress, "the recipient has no address", &facts.zone);
         };
         let staff = person.staff || self.rule.purpose == Purpose::Staff;
-        if let Purpose::Topic(topic) = &self.rule.purpose {
-            if !staff && person.email_consent != Some(true) {
-                return self.skip(SkipReason::NoConsent, &format!("no consent to {topic} by email"), &facts.zone);
-            }
+        if let Purpose::Topic(topic) = &self.rule.purpose
+            && !staff
+            && person.email_consent != Some(true)
+        {
+            return self.skip(SkipReason::NoConsent, &format!("no consent to {topic} by email"), &facts.zone);
         }
         if let Some(reason) = self.suppression(person, staff) {
             return self.skip(SkipReason::Suppressed, &reason, &facts.zone);

@@ -50,15 +50,31 @@ impl Dispatcher {
         }
         let mut batch =
             Batch { context: &self.context, generation: &generation, pipeline, patience, clogged: Vec::new() };
-        for (group, rows) in groups {
+        let mut groups = groups.into_iter();
+        while let Some((group, rows)) = groups.next() {
             let tokens: Vec<OutboxToken> = rows.iter().map(|row| row.token).collect();
             if let Err(error) = batch.run(&group, rows).await {
-                // What fails here fails before anything was sent.
-                self.context.store.release(&tokens).await?;
+                // What fails here fails before anything was sent, and so do the groups that would follow.
+                let rest = groups.flat_map(|(_, rows)| rows).map(|row| row.token);
+                give_back(&self.context, tokens.into_iter().chain(rest).collect()).await;
                 return Err(error);
             }
         }
         Ok(count)
+    }
+}
+
+/// Releases rows, with some patience: as long as this node lives its heartbeats keep what it holds, so a row
+/// must not be dropped lightly.
+pub(super) async fn give_back(context: &Context, tokens: Vec<OutboxToken>) {
+    let mut pause = Duration::from_millis(50);
+    for _ in 0..8 {
+        match context.store.release(&tokens).await {
+            Ok(()) => return,
+            Err(error) => context.announce(|| Event::StateFailed { reason: error.to_string() }),
+        }
+        tokio::time::sleep(pause).await;
+        pause *= 2;
     }
 }
 
@@ -339,7 +355,7 @@ impl Batch<'_> {
     async fn finish_rows(&self, rows: Vec<Claimed>, then: &Then, detail: &str) {
         for claimed in rows {
             let ticket = self.pipeline.flight.board();
-            let finished = settle_unread(self.context, claimed, ticket, then.clone(), detail);
+            let finished = settle_unread(self.context, claimed, ticket, then, detail);
             self.pipeline.finish(finished).await;
         }
     }

@@ -19,9 +19,12 @@ const GROUP: usize = 1_000;
 /// A settlement that the state refuses this often is dropped; its rows are rescued when their leases end.
 const REFUSALS: u32 = 5;
 
+/// Tokens whose lease was lost.
+type Marked = Result<HashSet<OutboxToken>, StoreError>;
+
 pub enum Order {
     /// Marks to be committed; the answer names those whose lease was lost.
-    Mark(Vec<Mark>, oneshot::Sender<Result<HashSet<OutboxToken>, StoreError>>),
+    Mark(Vec<Mark>, oneshot::Sender<Marked>),
     Finish(Box<Finished>),
 }
 
@@ -55,7 +58,7 @@ impl Settler {
 #[derive(Default)]
 struct Group {
     settlement: Settlement,
-    askers: Vec<(Vec<OutboxToken>, oneshot::Sender<Result<HashSet<OutboxToken>, StoreError>>)>,
+    askers: Vec<(Vec<OutboxToken>, oneshot::Sender<Marked>)>,
     events: Vec<Event>,
     held: Vec<(Ticket, Option<OwnedSemaphorePermit>)>,
 }

@@ -109,10 +109,10 @@ impl Sweeper {
             return Ok(Swept::NotOurs);
         };
         let outcome = self.sweep_lane(generation, rule, lane, tenant).await;
-        if let Err(EngineError::Source(error)) = &outcome {
-            if let Some(event) = self.context.health.failed(error) {
-                self.context.announce(|| event);
-            }
+        if let Err(EngineError::Source(error)) = &outcome
+            && let Some(event) = self.context.health.failed(error)
+        {
+            self.context.announce(|| event);
         }
         let outcome = outcome?;
         if let Swept::Postponed(reason) = &outcome {

@@ -725,6 +725,7 @@ async fn a_schedule_makes_up_for_missed_instants_once() {
     assert_eq!(world.webhooks.take().len(), 1);
     let occasions: Vec<String> = entered(&world).await.into_keys().map(|(_, occasion)| occasion).collect();
     assert_eq!(occasions.len(), 2);
+    // 3 November is a Tuesday.
     assert!(occasions[1].starts_with("2026-11-02T08:00:00"), "the latest, in winter time: {occasions:?}");
 }
 

@@ -3,7 +3,7 @@
 mod channel;
 mod decide;
 #[cfg(test)]
-mod decide_tests;
+pub(super) mod decide_tests;
 mod outcome;
 mod pipeline;
 mod prepare;

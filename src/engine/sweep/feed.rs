@@ -63,6 +63,9 @@ impl Feeder<'_> {
     }
 
     async fn read(&mut self, reach: Reach<'_>, window: Window) -> Result<(), SourceError> {
+        if window.after >= window.until {
+            return Ok(());
+        }
         let limit = self.context.settings.batch;
         for (index, statement) in self.rule.crossings(reach).into_iter().enumerate() {
             let mut rows = self.context.source.rows(self.tenant, statement);

@@ -16,7 +16,7 @@ const DAY: SignedDuration = SignedDuration::from_hours(24);
 /// What one sweep reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading {
-    /// Read whole.
+    /// Read whole; empty between the planned instants of a schedule.
     pub crossed: Window,
     /// Older crossings of records that changed after the instant.
     pub changed: Option<(Window, Timestamp)>,
@@ -58,12 +58,12 @@ pub fn reading(
     if recheck {
         after = after.min(minus(now, trying));
     }
+    let mut crossed = Window { after: after.max(baseline), until: now, now };
     if let Trigger::Schedule(_) = rule.trigger {
-        // Planned instants that were missed are made up for once, by the latest of them.
-        let latest = plan.latest(now).map(|latest| minus(latest, SignedDuration::from_micros(1)));
-        after = latest.map_or(after, |latest| after.max(latest));
+        // Planned instants that were missed are made up for once, by the latest of them; between two of them
+        // there is nothing to read.
+        crossed.until = plan.latest(now).map_or(crossed.after, |latest| latest.max(crossed.after));
     }
-    let crossed = Window { after: after.max(baseline), until: now, now };
 
     let floor = match rule.trigger {
         // An edited date may have been reached long ago; who changed is few, so all of it is read.
@@ -94,4 +94,68 @@ pub fn reconcile_window(
 
 fn minus(instant: Timestamp, by: SignedDuration) -> Timestamp {
     instant.checked_sub(by).unwrap_or(Timestamp::MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::dispatch::decide_tests::rule;
+    use crate::model::Period;
+    use crate::rule::checked::{Cron, Schedule};
+    use jiff::tz::TimeZone;
+
+    fn instant(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn progress(at: &str) -> Progress {
+        let at = instant(at);
+        Progress { watermark: at, swept_at: at, rechecked_at: at, reconciled_at: at }
+    }
+
+    const BASELINE: &str = "2026-11-01T00:00:00Z";
+
+    fn read(rule: &CheckedRule, last: &str, now: &str, tracks_changes: bool) -> Reading {
+        let plan = Plan::of(rule, &TimeZone::UTC);
+        reading(rule, &plan, &progress(last), instant(BASELINE), instant(now), tracks_changes)
+    }
+
+    #[test]
+    fn an_ordinary_sweep_reads_a_little_twice_and_never_behind_its_baseline() {
+        let read_at = |last, now| read(&rule(), last, now, false);
+        let ordinary = read_at("2026-11-20T10:00:00Z", "2026-11-20T10:15:00Z");
+        assert_eq!(ordinary.crossed.after, instant("2026-11-20T09:50:00Z"));
+        assert!(!ordinary.recheck);
+        let first = read_at(BASELINE, "2026-11-01T00:15:00Z");
+        assert_eq!(first.crossed.after, instant(BASELINE));
+    }
+
+    #[test]
+    fn once_a_day_everything_still_tried_is_read_again() {
+        let daily = read(&rule(), "2026-11-20T10:00:00Z", "2026-11-21T10:00:00Z", false);
+        assert!(daily.recheck);
+        assert_eq!(daily.crossed.after, instant("2026-11-07T10:00:00Z"));
+        let mut once = rule();
+        once.keep_trying = Some(Period::days(0));
+        assert!(!read(&once, "2026-11-20T10:00:00Z", "2026-11-21T10:00:00Z", false).recheck);
+    }
+
+    #[test]
+    fn changed_records_are_read_only_behind_what_is_read_whole() {
+        let reading = read(&rule(), "2026-11-20T10:00:00Z", "2026-11-20T10:15:00Z", true);
+        let (window, since) = reading.changed.unwrap();
+        assert_eq!((window.after, window.until), (instant("2026-11-06T10:15:00Z"), reading.crossed.after));
+        assert_eq!(since, instant("2026-11-20T09:50:00Z"));
+    }
+
+    #[test]
+    fn a_schedule_reads_its_latest_planned_instant_and_nothing_in_between() {
+        let mut monday = rule();
+        monday.trigger = Trigger::Schedule(Schedule { cron: Cron { text: "0 9 * * MON".into() } });
+        let late = read(&monday, "2026-11-02T09:00:00Z", "2026-11-18T12:00:00Z", true);
+        assert_eq!(late.crossed.until, instant("2026-11-16T09:00:00Z"));
+        assert_eq!(late.changed, None);
+        let idle = read(&monday, "2026-11-16T09:00:00Z", "2026-11-18T12:00:00Z", true);
+        assert_eq!(idle.crossed.after, idle.crossed.until);
+    }
 }

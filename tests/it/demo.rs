@@ -79,11 +79,11 @@ async fn a_month_shows_what_the_daemon_does_and_a_second_start_repeats_nothing()
     let directory = tempfile::tempdir().unwrap();
     let feed = demo(directory.path(), &["--days-per-second", "4", "--exit-after-summary"]);
 
-    for told in ["win-back-90: no orders since", "low-nps-follow-up: nps score", "renewal: renews_on is"] {
+    for told in ["win-back-90: silent since", "low-nps-follow-up: nps score", "renewal: in 7 days, renews_on"] {
         assert!(feed.contains(told), "who matched and why: {told}\n{feed}");
     }
     assert!(feed.contains("orders again"), "{feed}");
-    assert!(feed.contains("not sent: the goal"), "mail 2 is prevented by an order\n{feed}");
+    assert!(feed.contains("win-back-2 not sent: ordered again"), "mail 2 is prevented by an order\n{feed}");
     assert!(feed.contains("no consent to offers"), "{feed}");
     assert!(feed.contains("gave us"), "what the receiver got\n{feed}");
     assert!(feed.lines().all(|line| line.chars().count() <= 120), "{feed}");

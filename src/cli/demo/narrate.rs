@@ -56,7 +56,7 @@ impl Narrator {
                 self.attempt(now, &told).await?
             }
             Event::LeftOut { rule, count, .. } if *count > 0 => {
-                let what = format!("{count} from before it was loaded are left alone (backfill)");
+                let what = format!("{count} from before are left alone (backfill)");
                 Some(Line { who: rule.to_string(), ..notice(now, Label::Rules, what) })
             }
             Event::RuleHeld { rule, reason, .. } => {
@@ -77,23 +77,21 @@ impl Narrator {
     async fn attempt(&self, now: Timestamp, told: &Attempt<'_>) -> Result<Option<Line>, CrmError> {
         let Attempt { delivery, rule, record, step, kind, outcome } = *told;
         let line = |label, topic: &str, what: String| Some(self.line(now, label, record, topic, &what));
+        // The label says what kind of step it is.
+        let step = step.as_str().strip_prefix(&format!("{kind}-")).unwrap_or(step.as_str());
         Ok(match outcome {
-            Outcome::Sent { .. } if kind == "email" => line(Label::Mail, step.as_str(), self.mail(delivery, step)),
+            Outcome::Sent { .. } if kind == "email" => line(Label::Mail, step, self.mail(delivery, step)),
             Outcome::Sent { .. } if kind == "task" => line(Label::Task, rule.as_str(), self.task(delivery).await?),
             // The receiver tells what arrived.
             Outcome::Sent { .. } => None,
-            Outcome::Recorded => {
-                line(Label::Skipped, step.as_str(), format!("{step} only recorded: {rule} is in shadow"))
-            }
+            Outcome::Recorded => line(Label::Skipped, step, format!("{step} only recorded: {rule} is in shadow")),
             Outcome::Ended { reason, detail } => {
                 line(Label::Stopped, "", format!("{step} not sent: {}", ending(*reason, detail)))
             }
-            Outcome::Skipped { detail, .. } => {
-                line(Label::Skipped, step.as_str(), format!("{step} left out: {detail}"))
-            }
+            Outcome::Skipped { detail, .. } => line(Label::Skipped, step, format!("{step} left out: {detail}")),
             Outcome::Postponed { until, reason } => {
                 let when = until.to_zoned(office_zone()).strftime("%-d %b %H:%M");
-                line(Label::Skipped, step.as_str(), format!("{step} postponed until {when}: {reason}"))
+                line(Label::Skipped, step, format!("{step} postponed until {when}: {reason}"))
             }
             Outcome::Transient { reason, .. } => line(Label::Failed, "", format!("{step}: {reason}; tried again")),
             Outcome::Permanent { reason } => line(Label::Failed, "", format!("{step}: {reason}; given up")),
@@ -102,9 +100,9 @@ impl Narrator {
     }
 
     /// Subject and reader, from the file itself.
-    fn mail(&self, delivery: &DeliveryId, step: &StepId) -> String {
+    fn mail(&self, delivery: &DeliveryId, step: &str) -> String {
         let found = mailbox::find(&self.mailbox, *delivery).ok().flatten();
-        found.map_or_else(|| step.to_string(), |mail| format!("\u{201c}{}\u{201d}", mail.subject))
+        found.map_or_else(|| step.to_owned(), |mail| format!("\u{201c}{}\u{201d}", mail.subject))
     }
 
     /// The row in the CRM's own table.
@@ -112,10 +110,10 @@ impl Narrator {
         let Some(task) = self.crm.task(&delivery.to_string()).await? else {
             return Ok("task is not in the CRM's table".to_owned());
         };
-        let assignee = task.assignee.map(|name| format!(" → {name}")).unwrap_or_default();
+        let assignee = task.assignee.map(|name| format!("for {name}: ")).unwrap_or_default();
         let due = task.due.and_then(|due| due.parse::<jiff::civil::Date>().ok());
         let due = due.map(|due| format!(", due {}", due.strftime("%-d %b"))).unwrap_or_default();
-        Ok(format!("\u{201c}{}\u{201d}{assignee}{due}", task.title))
+        Ok(format!("{assignee}\u{201c}{}\u{201d}{due}", task.title))
     }
 
     /// Why it matched: the occasion in words.
@@ -126,7 +124,7 @@ impl Narrator {
         Ok(match compiled.map(|compiled| &compiled.rule.trigger) {
             Some(Trigger::Inactivity(inactivity)) => {
                 let since = day_of(occasion);
-                format!("no {} since {since} ({})", inactivity.of, inactivity.silent_for)
+                format!("silent since {since}, {}", inactivity.silent_for)
             }
             Some(Trigger::Survey(_)) => match self.crm.rating(occasion).await? {
                 Some((kind, rating)) => format!("{kind} score {rating}"),
@@ -134,9 +132,9 @@ impl Narrator {
             },
             Some(Trigger::Date(date)) => {
                 let (day, offset) = occasion.split_once('/').unwrap_or((occasion, ""));
-                format!("{} is {}, {}", date.field, day_of(day), distance(offset))
+                format!("{}, {} {}", distance(offset), date.field, day_of(day))
             }
-            Some(Trigger::Schedule(_)) => "planned for now, all conditions hold".to_owned(),
+            Some(Trigger::Schedule(_)) => "planned, and all holds".to_owned(),
             None => occasion.to_owned(),
         })
     }
@@ -144,7 +142,7 @@ impl Narrator {
     fn missed(&mut self, now: Timestamp, rule: &RuleId, record: &RecordId, reason: &str) -> Option<Line> {
         let new = self.said.insert((rule.clone(), record.clone(), reason.to_owned()));
         new.then(|| {
-            let what = format!("not {rule}, fails: {reason}");
+            let what = format!("not {rule}: {reason}");
             self.line(now, Label::Skipped, record, rule.as_str(), &what)
         })
     }
@@ -181,7 +179,7 @@ pub fn notice(at: Timestamp, label: Label, what: String) -> Line {
 
 fn ending(reason: EndReason, detail: &str) -> String {
     match reason {
-        EndReason::Goal => format!("the goal \u{201c}{detail}\u{201d} is reached"),
+        EndReason::Goal => detail.to_owned(),
         EndReason::Exit => format!("exit_when holds: {detail}"),
         EndReason::WhereFalse => format!("no longer true: {detail}"),
         EndReason::Late => format!("too late: {detail}"),
@@ -216,6 +214,6 @@ mod tests {
         assert_eq!(day_of("4711"), "4711");
         assert_eq!(distance("-30 days"), "in 30 days");
         assert_eq!(distance("+1 day"), "1 day ago");
-        assert_eq!(ending(EndReason::Goal, "ordered again"), "the goal \u{201c}ordered again\u{201d} is reached");
+        assert_eq!(ending(EndReason::Goal, "ordered again"), "ordered again");
     }
 }

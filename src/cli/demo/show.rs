@@ -163,7 +163,7 @@ impl Stage {
 
     fn call(&mut self, call: Result<Call, RecvError>) {
         let Ok(call) = call else { return };
-        let what = format!("received: {}", call.text);
+        let what = format!("\u{201c}{}\u{201d}", call.text);
         let who = "team-chat".to_owned();
         self.feed.add(Line { at: self.clock.now(), label: Label::Webhook, who, what, topic: String::new() });
     }

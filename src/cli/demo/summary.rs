@@ -72,14 +72,11 @@ pub fn hints(home: &Home, rules: &Path) -> Vec<String> {
     let (mailbox, crm, rules) = (home.mailbox(), home.crm(), rules.join("win-back.yaml"));
     vec![
         String::new(),
-        format!("Look:  {} (any mail program opens them)", mailbox.join("*.eml").display()),
-        format!(
-            "       sqlite3 {} \"SELECT title, due_date, status FROM tasks WHERE created_by = 'nudged'\"",
-            crm.display()
-        ),
-        format!("Try:   in {} write `for: 60 days` and `backfill: 30 days`, and save", rules.display()),
-        "       make a typo, such as `inactivty:`, and see that the old rules run on".to_owned(),
-        "       nudged demo --crash".to_owned(),
+        format!("Look at  {}, with any mail program", mailbox.join("*.eml").display()),
+        format!("         sqlite3 {} 'SELECT * FROM tasks'", crm.display()),
+        format!("Try      `for: 60 days` and `backfill: 30 days` in {}", rules.display()),
+        "         a typo there, such as `inactivty:`; the old rules run on".to_owned(),
+        "         nudged demo --crash".to_owned(),
     ]
 }
 

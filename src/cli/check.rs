@@ -47,7 +47,7 @@ pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, 
         let tree = read_tree(&config.rules.directory, &Limits::default(), None)?;
         offline(Arc::new(tree), &config, context.has_config())
     };
-    report(args, rules, &findings, output)
+    Ok(report(args, rules, &findings, output))
 }
 
 /// How many rules would load, and every finding.
@@ -121,7 +121,7 @@ fn strict(finding: Finding) -> Finding {
     if drift.contains(&finding.code) { Finding { severity: Severity::Error, ..finding } } else { finding }
 }
 
-fn report(args: &Args, rules: usize, findings: &[Finding], output: &mut Output) -> Result<Exit, Failure> {
+fn report(args: &Args, rules: usize, findings: &[Finding], output: &mut Output) -> Exit {
     let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
     let warnings = findings.len() - errors;
     match args.format {
@@ -141,7 +141,7 @@ fn report(args: &Args, rules: usize, findings: &[Finding], output: &mut Output) 
         }
     }
     let failed = errors > 0 || (args.deny_warnings && warnings > 0);
-    Ok(if failed { Exit::Rules } else { Exit::Success })
+    if failed { Exit::Rules } else { Exit::Success }
 }
 
 fn as_json(finding: &Finding) -> serde_json::Value {

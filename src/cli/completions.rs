@@ -1,6 +1,6 @@
 //! `nudged completions SHELL`.
 
-use super::{Exit, Failure, Output, definition};
+use super::{Exit, Output, definition};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -8,9 +8,9 @@ pub struct Args {
     shell: clap_complete::Shell,
 }
 
-pub fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
+pub fn run(args: &Args, output: &mut Output) -> Exit {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut definition(), "nudged", &mut script);
     output.data(&String::from_utf8_lossy(&script));
-    Ok(Exit::Success)
+    Exit::Success
 }

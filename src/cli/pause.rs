@@ -21,9 +21,10 @@ pub fn run(args: &Args, paused: bool, context: &Context, output: &mut Output) ->
             format!("there is no rule `{rule}` in the state; `nudged rules` lists them"),
         ));
     }
-    output.talk(&match paused {
-        true => format!("{rule} is paused: it neither matches nor sends until `nudged resume {rule}`"),
-        false => format!("{rule} runs again"),
+    output.talk(&if paused {
+        format!("{rule} is paused: it neither matches nor sends until `nudged resume {rule}`")
+    } else {
+        format!("{rule} runs again")
     });
     Ok(Exit::Success)
 }

@@ -1,6 +1,6 @@
 //! `nudged schema`: JSON Schemas for editors, and the commented configuration.
 
-use super::{Exit, Failure, Output};
+use super::{Exit, Output};
 use crate::config;
 use crate::rule;
 
@@ -21,12 +21,12 @@ enum Document {
     Config,
 }
 
-pub fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
+pub fn run(args: &Args, output: &mut Output) -> Exit {
     match args.of {
         Document::Rule => output.json(&rule::schema::rule()),
         Document::Catalog => output.json(&rule::schema::catalog()),
         Document::Config if args.reference => output.data(config::REFERENCE),
         Document::Config => output.json(&config::schema()),
     }
-    Ok(Exit::Success)
+    Exit::Success
 }

@@ -11,7 +11,8 @@ fn mask_line(line: &str) -> String {
     let name = key.to_lowercase();
     let secret =
         ["pas", "pw", "secret", "sercet", "token", "key", "url", "cred"].iter().any(|part| name.contains(part));
-    if !secret && !(value.contains("://") && value.contains('@')) {
+    let login = value.contains("://") && value.contains('@');
+    if !secret && !login {
         return line.to_owned();
     }
     let reference = value.trim_start().trim_start_matches(['"', '\'']);

@@ -118,9 +118,8 @@ async fn prepare_all(
     let mut refused = Vec::new();
     for (rule, answer) in answers {
         match answer {
-            Ok(()) => {}
             Err(error @ SourceError::Unavailable(_)) if warnings.is_empty() => warnings.push(unreachable(&error)),
-            Err(SourceError::Unavailable(_)) => {}
+            Ok(()) | Err(SourceError::Unavailable(_)) => {}
             Err(error @ SourceError::Refused(_)) => {
                 refused.push((rule.rule.id.clone(), refusal(&rule, generation, &error)));
             }

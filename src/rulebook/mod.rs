@@ -8,7 +8,7 @@
 //!
 //! It never writes to the directory, and it runs nothing: the engine takes generations from a watch
 //! channel. Watching directories instead of files, and believing only content seen twice, is what
-//! survived editors, ConfigMaps and git in vector and Prometheus.
+//! survived editors, `ConfigMap`s and git in vector and Prometheus.
 
 mod book;
 mod brake;

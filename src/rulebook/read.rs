@@ -1,6 +1,6 @@
 //! Reads a rules directory as it is at one moment.
 //!
-//! Symbolic links are followed, since ConfigMaps and git-sync are made of them; a link that leads back up
+//! Symbolic links are followed, since `ConfigMap`s and git-sync are made of them; a link that leads back up
 //! is followed once. A directory that can't be read is an error and never looks like deleted files.
 
 use crate::diagnostic::SourceFile;

@@ -1,6 +1,6 @@
 //! Tells that something below the rules directory may have changed.
 //!
-//! Directories are watched, never files: an atomic save, a ConfigMap's `..data` swap and a git checkout
+//! Directories are watched, never files: an atomic save, a `ConfigMap`'s `..data` swap and a git checkout
 //! all replace what a file watch would hold on to. The directory's parent is watched as well, since the
 //! directory itself may be a link that gets swapped. What changed is not asked here; the content tells.
 
@@ -69,7 +69,7 @@ impl DirectoryWatch {
         match watcher.watch(&target, RecursiveMode::Recursive) {
             Ok(()) => self.target = Some(target),
             Err(error) => {
-                tracing::warn!(%error, "can't watch the rules directory; changes are found by the rescan alone")
+                tracing::warn!(%error, "can't watch the rules directory; changes are found by the rescan alone");
             }
         }
     }

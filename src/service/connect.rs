@@ -63,13 +63,13 @@ fn per_transaction(rules: &Path) -> Option<String> {
     catalog::read(&file).catalog?.tenants?.per_transaction
 }
 
-/// The senders of emails and webhooks.
-pub fn senders(config: &Config, clock: &Arc<dyn Clock>) -> Result<(Arc<dyn Sender>, Arc<dyn Sender>), SetupError> {
+/// The senders of emails and webhooks, in this order.
+pub fn senders(config: &Config, clock: &Arc<dyn Clock>) -> Result<[Arc<dyn Sender>; 2], SetupError> {
     let unset = config.email.from.is_empty() && config.email.transport == Transport::Smtp;
     let email: Arc<dyn Sender> =
         if unset { Arc::new(NoEmail) } else { email::sender(&config.email, Arc::clone(clock))? };
     let webhook = WebhookSender::new(&config.webhooks, Arc::clone(clock))?;
-    Ok((email, Arc::new(webhook)))
+    Ok([email, Arc::new(webhook)])
 }
 
 /// Stands in while the configuration has no `[email]`, for those whose rules only call webhooks. Emails

@@ -152,9 +152,8 @@ fn without_addresses(text: &str) -> Cow<'_, str> {
     if !text.contains('@') {
         return Cow::Borrowed(text);
     }
-    let words = text.split_inclusive(char::is_whitespace).map(|word| match word.contains('@') {
-        true => format!("(address){}", &word[word.trim_end().len()..]),
-        false => word.to_owned(),
+    let words = text.split_inclusive(char::is_whitespace).map(|word| {
+        if word.contains('@') { format!("(address){}", &word[word.trim_end().len()..]) } else { word.to_owned() }
     });
     Cow::Owned(words.collect())
 }

@@ -96,7 +96,7 @@ pub async fn run(config: Config) -> Result<Ended, StartError> {
 
 async fn start(config: &Config, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Result<Daemon, StartError> {
     let source = open_source(config)?;
-    let (email, webhook) = senders(config, &clock)?;
+    let [email, webhook] = senders(config, &clock)?;
     let outfit = Outfit {
         clock,
         source,

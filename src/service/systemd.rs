@@ -3,7 +3,6 @@
 //! Without `$NOTIFY_SOCKET` all of it is silence.
 
 use sd_notify::NotifyState;
-use std::future::Future;
 use std::time::Duration;
 
 /// Everything is up: rules loaded, state open, listeners bound.
@@ -42,16 +41,14 @@ pub fn watchdog_interval() -> Option<Duration> {
 
 /// Feeds the watchdog for as long as `alive` says so. When it says no, systemd hears nothing more and
 /// restarts the service after `WatchdogSec=`.
-pub fn watchdog(interval: Duration, alive: impl Fn() -> bool) -> impl Future<Output = ()> {
-    async move {
-        let mut tick = tokio::time::interval(interval);
-        loop {
-            tick.tick().await;
-            if alive() {
-                tell(&[NotifyState::Watchdog]);
-            } else {
-                tracing::error!("the scheduler stands still; the watchdog is not fed any more");
-            }
+pub async fn watchdog(interval: Duration, alive: impl Fn() -> bool) {
+    let mut tick = tokio::time::interval(interval);
+    loop {
+        tick.tick().await;
+        if alive() {
+            tell(&[NotifyState::Watchdog]);
+        } else {
+            tracing::error!("the scheduler stands still; the watchdog is not fed any more");
         }
     }
 }

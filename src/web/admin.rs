@@ -24,7 +24,7 @@ use tower_http::timeout::TimeoutLayer;
 const BODY: usize = 16 * 1024;
 
 /// A reload settles and checks everything before it answers.
-const DEADLINE: Duration = Duration::from_secs(120);
+const DEADLINE: Duration = Duration::from_mins(2);
 
 /// How the process is, as its wiring keeps it up to date.
 pub trait Vitals: Send + Sync {

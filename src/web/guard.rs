@@ -21,9 +21,8 @@ pub async fn guard_tcp(State(token): State<Option<Arc<SecretString>>>, request: 
     }
     let refusal = match &token {
         Some(token) if !has_token(&request, token) => Some((StatusCode::UNAUTHORIZED, "a bearer token is needed")),
-        Some(_) => None,
         None if !names_us(&request) => Some((StatusCode::MISDIRECTED_REQUEST, "call by address, or as localhost")),
-        None => None,
+        _ => None,
     };
     match refusal {
         Some((status, why)) => (status, why).into_response(),

@@ -38,9 +38,10 @@ pub struct Listeners {
 
 impl Listeners {
     pub async fn bind(options: &WebOptions) -> Result<Self, ServeError> {
-        let socket = match options.socket.as_os_str().is_empty() {
-            true => None,
-            false => Some((bind_socket(&options.socket)?, options.socket.clone())),
+        let socket = if options.socket.as_os_str().is_empty() {
+            None
+        } else {
+            Some((bind_socket(&options.socket)?, options.socket.clone()))
         };
         let tcp = match options.listen.as_str() {
             "" => None,

@@ -134,17 +134,17 @@ impl<'a> Checker<'a> {
 
     /// A given id, or kind and template; the second of a name gets `-2`.
     fn step_id(&mut self, flow: &mut Flow, step: &At<StepEntry>) -> StepId {
-        let (written, default) = match &step.value {
+        let (own, default) = match &step.value {
             StepEntry::Email(email) => (&email.id, format!("email-{}", email.template.value)),
             StepEntry::Webhook(webhook) => (&webhook.id, format!("webhook-{}", webhook.to.value)),
             StepEntry::Task(task) => (&task.id, "task".to_owned()),
             StepEntry::Wait(wait) => (&wait.id, "wait".to_owned()),
             StepEntry::Branch(branch) => (&branch.id, "branch".to_owned()),
-            StepEntry::Stop(stop) => (&stop.id, "stop".to_owned()),
+            StepEntry::Stop(end) => (&end.id, "stop".to_owned()),
         };
-        let name = written.as_ref().map_or(default, |id| id.value.clone());
+        let name = own.as_ref().map_or(default, |id| id.value.clone());
         let count = flow.ids.entry(name.clone()).and_modify(|count| *count += 1).or_insert(1);
-        match (written, *count) {
+        match (own, *count) {
             (_, 1) => StepId::new(name),
             (Some(id), _) => {
                 self.wrong(

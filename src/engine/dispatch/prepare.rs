@@ -355,7 +355,7 @@ impl Batch<'_> {
     async fn finish_rows(&self, rows: Vec<Claimed>, then: &Then, detail: &str) {
         for claimed in rows {
             let ticket = self.pipeline.flight.board();
-            let finished = settle_unread(self.context, claimed, ticket, then, detail);
+            let finished = settle_unread(self.context, &claimed, ticket, then, detail);
             self.pipeline.finish(finished).await;
         }
     }

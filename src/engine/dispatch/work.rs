@@ -93,10 +93,10 @@ pub struct Verdict {
 }
 
 /// Settles a row whose rule was not looked at: put off, held, or cancelled.
-pub fn settle_unread(context: &Context, claimed: Claimed, ticket: Ticket, then: &Then, detail: &str) -> Finished {
+pub fn settle_unread(context: &Context, claimed: &Claimed, ticket: Ticket, then: &Then, detail: &str) -> Finished {
     let mut events = Vec::new();
     if context.events.receiver_count() > 0 {
-        note_end(&claimed, then, detail.to_owned(), &mut events);
+        note_end(claimed, then, detail.to_owned(), &mut events);
     }
     let completion = Completion { token: claimed.token, attempt: None, then: then.clone(), saved: None };
     Finished { completion, events, ticket, permit: None }

@@ -1,1 +1,119 @@
+//! What the adapters say of live tables, and what they make of awkward cells.
 
+use crate::crossings::world::World;
+use nudged::catalog::{ColumnType, DateStorage, InstantStorage, Table, UuidStorage};
+use nudged::engine::port::SourceError;
+use nudged::model::Value;
+use nudged::rule::statement::{Dialect, Row, Statement};
+
+fn ask(sql: &str) -> Statement {
+    Statement { sql: sql.to_owned(), binds: Vec::new() }
+}
+
+#[tokio::test]
+async fn tables_columns_and_indexes_are_told_as_they_are() {
+    for world in World::all() {
+        world
+            .execute(
+                "CREATE TABLE {odd} (id {serial}, \"order\" integer);
+                 CREATE TABLE facts (id integer PRIMARY KEY, flag boolean NOT NULL, name varchar(20) DEFAULT 'x', price decimal(10,2),
+                   at {instant}, wall {naive}, day {date}, code {bytes}, ratio double precision, ident {uuid});
+                 CREATE UNIQUE INDEX facts_name ON facts (name, day);"
+                    .replace('"', if world.dialect() == Dialect::MySql { "`" } else { "\"" })
+                    .as_str(),
+            )
+            .await;
+        let table = |name: &str| Table { schema: None, name: name.to_owned() };
+        let tables = [table("facts"), table("we-ird \"Tab`le\""), table("nothing")];
+        let schema = world.source.schema(&tables).await.unwrap();
+        assert_eq!(schema.tables.iter().map(|table| table.exists).collect::<Vec<_>>(), [true, true, false]);
+        let facts = schema.table(&tables[0]).unwrap();
+        let ty = |name: &str| facts.column(name).unwrap().ty.clone();
+        assert_eq!(ty("id"), ColumnType::Int);
+        assert_eq!(ty("flag"), ColumnType::Bool);
+        assert_eq!(ty("name"), ColumnType::Text);
+        assert_eq!(ty("price"), ColumnType::Decimal);
+        assert_eq!(ty("ratio"), ColumnType::Float);
+        assert_eq!(ty("code"), ColumnType::Bytes);
+        let sqlite = world.dialect() == Dialect::Sqlite;
+        assert_eq!(ty("day"), ColumnType::Date(if sqlite { DateStorage::Text } else { DateStorage::Native }));
+        assert!(matches!(ty("at"), ColumnType::Instant(InstantStorage::Native | InstantStorage::Text(_))));
+        assert!(matches!(ty("wall"), ColumnType::Instant(InstantStorage::Naive(_) | InstantStorage::Text(_))));
+        let ident = if sqlite { ColumnType::Text } else { ColumnType::Uuid(UuidStorage::Native) };
+        assert_eq!(ty("ident"), ident);
+        assert!(!facts.column("flag").unwrap().nullable && facts.column("name").unwrap().has_default);
+        assert!(facts.indexes.iter().any(|index| index.unique && index.columns == ["id"]), "{:?}", facts.indexes);
+        assert!(facts.indexes.iter().any(|index| index.unique && index.columns == ["name", "day"]));
+    }
+}
+
+#[tokio::test]
+async fn what_the_database_refuses_names_the_thing_and_no_value() {
+    for world in World::all() {
+        world.execute("CREATE TABLE facts (id integer PRIMARY KEY, name varchar(20) NOT NULL);").await;
+        let error = world.source.prepare(&ask("SELECT f.nmae FROM facts f")).await.unwrap_err();
+        assert!(matches!(&error, SourceError::Refused(text) if text.contains("nmae")), "{error}");
+        world.source.prepare(&ask("SELECT f.name FROM facts f")).await.unwrap();
+        let insert = || ask("INSERT INTO facts VALUES (1, 'secret')");
+        let tenant = nudged::model::Tenant::new("");
+        let error = world.source.write(&tenant, vec![insert(), insert()]).await.unwrap_err();
+        assert!(!error.to_string().contains("secret"), "{error}");
+        assert_eq!(world.count(ask("SELECT COUNT(*) FROM facts")).await, 0, "all or nothing");
+        let read = futures::TryStreamExt::try_collect::<Vec<Row>>(world.source.rows(&tenant, insert())).await;
+        assert!(read.is_err(), "reading connections don't write");
+    }
+}
+
+#[tokio::test]
+async fn awkward_cells_are_read_or_missing_but_never_stop_a_query() {
+    let postgres = World::postgres();
+    let row = postgres
+        .rows(ask(
+            "SELECT 'infinity'::timestamptz, '-infinity'::date, 'NaN'::numeric, 1e40::numeric, -12.340::numeric, 0.00012::numeric, \
+             123456789.5::numeric, '2026-01-31'::date, 1.1::real, '{\"a\": 1}'::jsonb, '2026-01-31 10:00:00.5'::timestamp, '(1,2)'::point, 10000::numeric",
+        ))
+        .await;
+    let number = |text: &str| Value::Decimal(text.parse().unwrap());
+    let expected = vec![
+        Value::Null,
+        Value::Null,
+        Value::Null,
+        Value::Float(1e40),
+        number("-12.340"),
+        number("0.00012"),
+        number("123456789.5"),
+        Value::Date(jiff::civil::date(2026, 1, 31)),
+        Value::Float(1.1),
+        Value::Json(serde_json::json!({"a": 1})),
+        Value::Naive(jiff::civil::date(2026, 1, 31).at(10, 0, 0, 500_000_000)),
+        Value::Null,
+        number("10000"),
+    ];
+    assert_eq!(row, [Row(expected)]);
+
+    let mariadb = World::mariadb();
+    mariadb
+        .execute("SET SESSION sql_mode = '';\nCREATE TABLE t (a datetime, b date, c bigint unsigned, d bit(1), e tinyint(1), f time, g char(3), h decimal(65,30));\nINSERT INTO t VALUES ('0000-00-00', '2026-00-00', 18446744073709551615, b'1', 1, '10:00', 'é', 1);")
+        .await;
+    let rows = mariadb.rows(ask("SELECT a, b, c, d, e, f, g, h FROM t")).await;
+    let expected = vec![
+        Value::Null,
+        Value::Null,
+        number("18446744073709551615"),
+        Value::Int(1),
+        Value::Int(1),
+        Value::Null,
+        Value::Text("é".to_owned()),
+        Value::Decimal("1".parse().unwrap()),
+    ];
+    let read: Vec<Value> = rows[0].0.clone();
+    assert_eq!(read[..7], expected[..7]);
+
+    let sqlite = World::sqlite();
+    sqlite.execute("CREATE TABLE t (a integer);\nINSERT INTO t VALUES ('text'), (1.5), (x'00ff'), (NULL), (7);").await;
+    let cells: Vec<Value> =
+        sqlite.rows(ask("SELECT a FROM t")).await.into_iter().flat_map(|Row(cells)| cells).collect();
+    let expected =
+        [Value::Text("text".to_owned()), Value::Float(1.5), Value::Bytes(vec![0, 255]), Value::Null, Value::Int(7)];
+    assert_eq!(cells, expected);
+}

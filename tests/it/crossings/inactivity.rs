@@ -31,7 +31,7 @@ CREATE TABLE accounts (id integer PRIMARY KEY, is_active boolean NOT NULL, creat
 CREATE TABLE orders (id integer PRIMARY KEY, account_id integer, placed_at {instant}, status varchar(20));
 "#;
 
-const RULE: &str = "
+pub const RULE: &str = "
 version: 1
 id: silent
 mode: live

@@ -2,5 +2,6 @@
 
 mod facts;
 mod inactivity;
+mod others;
 mod silence;
-mod world;
+pub mod world;

@@ -15,7 +15,7 @@ use jiff::{Timestamp, civil};
 use sqlx::mysql::{
     MySqlArguments, MySqlConnectOptions, MySqlDatabaseError, MySqlPool, MySqlPoolOptions, MySqlRow, MySqlValueRef,
 };
-use sqlx::{Arguments, Decode, Executor, MySql, Row as _, TypeInfo, ValueRef};
+use sqlx::{Arguments, Decode, Executor, MySql, Row as _, Type, TypeInfo, ValueRef};
 
 pub struct MySqlSource {
     options: SourceOptions,
@@ -192,7 +192,10 @@ fn cell(row: &MySqlRow, column: usize) -> Option<Value> {
             jiff::tz::Offset::UTC.to_timestamp(wall).ok().map(Value::Instant)
         }
         "TIME" | "GEOMETRY" | "NULL" => None,
-        name if name.contains("BLOB") || name.contains("BINARY") => {
+        // By the collation, not by sqlx's name: text with a `_bin` collation is named binary as well.
+        name if (name.contains("BLOB") || name.contains("BINARY"))
+            && !<str as Type<MySql>>::compatible(&raw.type_info()) =>
+        {
             <Vec<u8> as Decode<MySql>>::decode(raw).ok().map(Value::Bytes)
         }
         _ => {

@@ -93,7 +93,7 @@ async fn awkward_cells_are_read_or_missing_but_never_stop_a_query() {
 
     let mariadb = World::mariadb();
     mariadb
-        .execute("SET SESSION sql_mode = '';\nCREATE TABLE t (a datetime, b date, c bigint unsigned, d bit(1), e tinyint(1), f time, g char(3), h decimal(65,30));\nINSERT INTO t VALUES ('0000-00-00', '2026-00-00', 18446744073709551615, b'1', 1, '10:00', 'é', 1);")
+        .execute("SET SESSION sql_mode = '';\nCREATE TABLE t (a datetime, b date, c bigint unsigned, d bit(1), e tinyint(1), f time, g char(3), h varchar(9) COLLATE utf8mb4_bin);\nINSERT INTO t VALUES ('0000-00-00', '2026-00-00', 18446744073709551615, b'1', 1, '10:00', 'é', 'ü');")
         .await;
     let rows = mariadb.rows(ask("SELECT a, b, c, d, e, f, g, h FROM t")).await;
     let expected = vec![
@@ -104,10 +104,9 @@ async fn awkward_cells_are_read_or_missing_but_never_stop_a_query() {
         Value::Int(1),
         Value::Null,
         Value::Text("é".to_owned()),
-        Value::Decimal("1".parse().unwrap()),
+        Value::Text("ü".to_owned()),
     ];
-    let read: Vec<Value> = rows[0].0.clone();
-    assert_eq!(read[..7], expected[..7]);
+    assert_eq!(rows, [Row(expected)]);
 
     let sqlite = World::sqlite();
     sqlite.execute("CREATE TABLE t (a integer);\nINSERT INTO t VALUES ('text'), (1.5), (x'00ff'), (NULL), (7);").await;

@@ -134,7 +134,7 @@ const fn postgres_type(form: &Form) -> &'static str {
     match form {
         Form::Instant => "timestamptz",
         Form::Wall(_) | Form::LateWall(_) => "timestamp",
-        Form::UtcText | Form::WallText(_) | Form::DayText => "text",
+        Form::UtcText | Form::WallText(_) | Form::LateWallText(_) | Form::DayText => "text",
         Form::Seconds | Form::Millis => "bigint",
         Form::Day => "date",
     }
@@ -143,7 +143,7 @@ const fn postgres_type(form: &Form) -> &'static str {
 const fn mysql_type(form: &Form) -> &'static str {
     match form {
         Form::Instant | Form::Wall(_) | Form::LateWall(_) => "DATETIME(6)",
-        Form::UtcText | Form::WallText(_) | Form::DayText => "VARCHAR(32)",
+        Form::UtcText | Form::WallText(_) | Form::LateWallText(_) | Form::DayText => "VARCHAR(32)",
         Form::Seconds | Form::Millis => "BIGINT",
         Form::Day => "DATE",
     }

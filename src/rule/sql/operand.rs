@@ -204,8 +204,7 @@ impl Renderer<'_> {
         let mut parts = Vec::new();
         match self.form(ty) {
             Form::WallText(_) => {
-                parts.push(Fragment::of("{} >= {}", &[raw, &Fragment::hole(Hole::Prefix(after, -2))]));
-                parts.push(Fragment::of("{} < {}", &[raw, &Fragment::hole(Hole::Prefix(until, 3))]));
+                parts.extend(self.coarse_range(raw, after, until));
                 exact(&mut parts);
             }
             Form::DayText => exact(&mut parts),
@@ -216,6 +215,14 @@ impl Renderer<'_> {
             }
         }
         parts
+    }
+
+    /// By days alone, wide enough for every zone and offset: for an index over text.
+    pub fn coarse_range(&self, raw: &Fragment, after: Point, until: Point) -> Vec<Fragment> {
+        vec![
+            Fragment::of("{} >= {}", &[raw, &Fragment::hole(Hole::Prefix(after, -2))]),
+            Fragment::of("{} < {}", &[raw, &Fragment::hole(Hole::Prefix(until, 3))]),
+        ]
     }
 
     /// As [`Renderer::range`], for columns of whole days.

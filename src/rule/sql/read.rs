@@ -85,6 +85,9 @@ impl Meaning {
         let Value::Instant(first) = self.read(value) else { return None };
         let second = match value {
             Value::Naive(wall) => crate::model::later(*wall, &self.zone),
+            Value::Text(text) if text.trim().parse::<Timestamp>().is_err() => {
+                text.trim().parse().map_or(first, |wall: civil::DateTime| crate::model::later(wall, &self.zone))
+            }
             _ => first,
         };
         // `later` reads a gap as after it ended by more; only an overlap has two readings.
@@ -162,7 +165,10 @@ fn date(value: &Value) -> Option<civil::Date> {
 fn uuid(value: &Value) -> Option<Value> {
     match value {
         Value::Uuid(_) => Some(value.clone()),
-        Value::Bytes(bytes) => uuid::Uuid::from_slice(bytes).ok().map(Value::Uuid),
+        // MariaDB hands its own UUIDs over as text without a character set.
+        Value::Bytes(bytes) => {
+            uuid::Uuid::from_slice(bytes).or_else(|_| uuid::Uuid::try_parse_ascii(bytes)).ok().map(Value::Uuid)
+        }
         Value::Text(text) => text.trim().parse().ok().map(Value::Uuid),
         _ => None,
     }

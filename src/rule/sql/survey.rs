@@ -88,6 +88,15 @@ fn answered_within(renderer: &Renderer<'_>, at: &Operand, settle: Period) -> Vec
             let first = Day::new(DayBase::ReachingAfter(settle)).plus(-2);
             renderer.day_range(&at.raw, &at.ty, first, Day::new(DayBase::ReachingUntil(settle)).plus(1))
         }
+        Form::WallText(zone) => {
+            let mut tests = renderer.coarse_range(&at.raw, after, until);
+            let bound = |point, form| Fragment::hole(Hole::Time(point, form));
+            let late = bound(after, Form::LateWallText(zone));
+            let behind = super::iso::at_most(renderer.dialect, &at.raw, &bound(after, Form::UtcText), &late);
+            tests.push(behind.negated());
+            tests.push(renderer.at_most(&at.raw, &at.ty, Bound::Point(until)));
+            tests
+        }
         _ => renderer.range(&at.raw, &at.ty, after, until),
     };
     tests.extend(renderer.not_placeholder(at));

@@ -20,6 +20,8 @@ pub(crate) enum Form {
     UtcText,
     /// The same for text without an offset.
     WallText(TimeZone),
+    /// As text, what [`Form::LateWall`] is as a timestamp.
+    LateWallText(TimeZone),
     Seconds,
     Millis,
     Day,
@@ -49,6 +51,7 @@ impl Form {
             Self::LateWall(zone) => Value::Naive(wall(instant, zone, true)),
             Self::UtcText => Value::Text(iso(wall(instant, &TimeZone::UTC, false))),
             Self::WallText(zone) => Value::Text(iso(wall(instant, zone, false))),
+            Self::LateWallText(zone) => Value::Text(iso(wall(instant, zone, true))),
             Self::Seconds => Value::Int(instant.as_microsecond().div_euclid(1_000_000)),
             Self::Millis => Value::Int(instant.as_microsecond().div_euclid(1_000)),
             Self::Day | Self::DayText => self.day(day_of(instant, zone)),

@@ -26,7 +26,7 @@ const PACE: Duration = Duration::from_millis(15);
 const LOOK: Duration = Duration::from_millis(3);
 /// Nothing more arrives for this long: the work is done.
 const QUIET: Duration = Duration::from_secs(3);
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(3);
 
 /// Runs it, and prints what was lost and repeated.
 pub async fn crash(directory: &Path, output: &mut Output) -> Result<Exit, Failure> {

@@ -179,11 +179,10 @@ pub fn notice(at: Timestamp, label: Label, what: String) -> Line {
 
 fn ending(reason: EndReason, detail: &str) -> String {
     match reason {
-        EndReason::Goal => detail.to_owned(),
         EndReason::Exit => format!("exit_when holds: {detail}"),
         EndReason::WhereFalse => format!("no longer true: {detail}"),
         EndReason::Late => format!("too late: {detail}"),
-        EndReason::RecordGone | EndReason::OccasionGone => detail.to_owned(),
+        EndReason::Goal | EndReason::RecordGone | EndReason::OccasionGone => detail.to_owned(),
         other => format!("{}: {detail}", other.as_str()),
     }
 }

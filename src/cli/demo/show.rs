@@ -188,7 +188,9 @@ impl Stage {
             let attempts = self.store.attempts(self.seen, 500).await?;
             let Some(last) = attempts.last() else { return Ok(()) };
             self.seen = last.id;
-            attempts.iter().for_each(|attempt| self.life.notice(attempt));
+            for attempt in &attempts {
+                self.life.notice(attempt);
+            }
         }
     }
 

@@ -40,7 +40,7 @@ impl Feed {
         let mut lines = std::mem::take(&mut self.waiting);
         lines.sort_by_key(|line| line.at);
         let mut printed = Vec::new();
-        for line in fold(lines) {
+        for line in fold(&lines) {
             printed.extend(self.heading_before(line.at));
             printed.push(self.layout.line(&line));
         }
@@ -66,10 +66,10 @@ impl Feed {
 }
 
 /// More than [`BURST`] lines of one topic become one that names a few and counts the rest.
-fn fold(lines: Vec<Line>) -> Vec<Line> {
+fn fold(lines: &[Line]) -> Vec<Line> {
     let mut folded: Vec<Line> = Vec::new();
     let mut done: Vec<(Label, String)> = Vec::new();
-    for line in &lines {
+    for line in lines {
         let same = |other: &&Line| other.label == line.label && other.topic == line.topic && !line.topic.is_empty();
         let burst: Vec<&Line> = lines.iter().filter(same).collect();
         if burst.len() <= BURST {

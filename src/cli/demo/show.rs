@@ -134,6 +134,8 @@ impl Stage {
                 if args.exit_after_summary {
                     break;
                 }
+                output.line("");
+                output.line("From now on time is real. Ctrl-C stops it.");
             }
         }
         self.print(output);
@@ -227,7 +229,8 @@ fn pace(args: &Args, goes_on: bool, reached: &Reached) -> String {
 
 fn opening(home: &Home, rules: &Path, receiver: &Receiver, world: &World, pace: &str, output: &mut Output) {
     let customers = world.accounts.iter().filter(|account| account.active && !account.sample).count();
-    output.line(&format!("Linden & Finch, a coffee roastery with {customers} customers that does not exist. {pace}"));
+    output.line(&format!("Linden & Finch, a coffee roastery that does not exist, has {customers} customers."));
+    output.line(pace);
     output.line("");
     for (what, place) in [
         ("rules", format!("{} (edit one: it counts at once)", rules.join("*.yaml").display())),

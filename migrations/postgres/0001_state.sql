@@ -46,16 +46,13 @@ CREATE TABLE rule_state (
     UNIQUE (rule, lane, tenant)
 );
 
--- The ledger of matches. Lean, for it outlives everything else: `track` and `occasion_at` are kept only
--- where a later match is measured against them.
+-- The ledger of matches. Lean, for it outlives everything else, and its ids come in no order: every
+-- match touches a page of its own.
 CREATE TABLE ledger (
-    id          BYTEA   PRIMARY KEY,
-    rule_state  BIGINT NOT NULL,
-    matched_at  BIGINT NOT NULL,
-    track       BYTEA,
-    occasion_at BIGINT
+    id         BYTEA  PRIMARY KEY,
+    rule_state BIGINT NOT NULL,
+    matched_at BIGINT NOT NULL
 );
-CREATE INDEX ledger_track ON ledger (track, occasion_at) WHERE track IS NOT NULL;
 
 CREATE TABLE sweep (
     id         BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -96,7 +93,8 @@ CREATE TABLE enrollment (
     planned_at    BIGINT,
     rematch       SMALLINT
 );
-CREATE INDEX enrollment_track ON enrollment (track);
+-- Finds a record's enrollments in one rule, and the greatest occasion among them.
+CREATE INDEX enrollment_track ON enrollment (track, occasion_at);
 CREATE INDEX enrollment_staged ON enrollment (sweep) WHERE state = 3;
 
 -- An enrollment stands at one step at a time, so its row here bears its id and moves from step to step.

@@ -48,16 +48,13 @@ pub async fn enter(
     cancel(session, placement.replaced.iter().map(|(id, by)| (*id, at(*by)))).await?;
 
     ledger::insert(session, rule_state, matches).await?;
-    let kept: Vec<usize> = (0..matches.len()).filter(|i| placement.places[*i] != Place::Nothing).collect();
-    let ids = enrollment::allocate(session, kept.len()).await?;
-    let mut enrollments = Vec::with_capacity(kept.len());
-    let mut steps = Vec::with_capacity(kept.len());
-    for (index, id) in kept.into_iter().zip(ids) {
+    let ids = enrollment::allocate(session, matches.len()).await?;
+    let mut enrollments = Vec::with_capacity(matches.len());
+    let mut steps = Vec::with_capacity(matches.len());
+    for (index, id) in ids.into_iter().enumerate() {
         let (of, version) = (matches[index], versions[index]);
-        let (state, ended) = match placement.places[index] {
-            Place::Ended(reason) => (enrollment_state::ENDED, Some(reason)),
-            _ => (enrollment_state::ACTIVE, None),
-        };
+        let ended = placement.places[index].ended();
+        let state = if ended.is_some() { enrollment_state::ENDED } else { enrollment_state::ACTIVE };
         enrollments.push(enrollment::Draft { id, of, version, state, ended });
         let queued = placement.places[index] == Place::Queued;
         if let (None, Some((node, due_at))) = (ended, of.first) {

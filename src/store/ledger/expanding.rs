@@ -30,13 +30,12 @@ async fn enter(session: &mut Session<'_>, rule_state: i64, staged: &[Staged]) ->
     let arrivals: Vec<_> = staged.iter().map(arrival).collect::<Result<_, _>>()?;
     let placement = settle_places(session, &arrivals).await?;
     cancel(session, placement.replaced.iter().map(|(id, by)| (*id, staged[*by].entered_at))).await?;
-    let (mut active, mut ended, mut nothing, mut steps) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut active, mut ended, mut steps) = (Vec::new(), Vec::new(), Vec::new());
     for (row, place) in staged.iter().zip(&placement.places) {
-        match (place, row.first) {
-            (Place::Nothing, _) => nothing.push(row.id),
-            (Place::Ended(reason), _) => ended.push((row.id, *reason, row.entered_at)),
-            (_, None) => ended.push((row.id, EndReason::Completed, row.entered_at)),
-            (place, Some((node, due_at))) => {
+        match (place.ended(), row.first) {
+            (Some(reason), _) => ended.push((row.id, reason, row.entered_at)),
+            (None, None) => ended.push((row.id, EndReason::Completed, row.entered_at)),
+            (None, Some((node, due_at))) => {
                 active.push(row.id);
                 let state = if *place == Place::Queued { outbox_state::QUEUED } else { outbox_state::DUE };
                 let (id, version, planned_at) = (row.id, row.version, row.planned_at);
@@ -46,7 +45,6 @@ async fn enter(session: &mut Session<'_>, rule_state: i64, staged: &[Staged]) ->
     }
     enrollment::activate(session, &active).await?;
     enrollment::end(session, &ended).await?;
-    enrollment::delete(session, &nothing).await?;
     outbox::insert(session, rule_state, &steps).await
 }
 

@@ -36,10 +36,9 @@ impl<D: Database> Ledger for State<D> {
         let (of, owner, length) = (Arc::new((rule.clone(), tenant.clone())), owner.clone(), self.lease_micros());
         let taken = self.database.write(move |mut session| {
             let (of, owner) = (Arc::clone(&of), owner.clone());
-            Box::pin(async move { rule_state::take(&mut session, (&of.0, lane, &of.1), &owner, length).await })
+            Box::pin(async move { begin(&mut session, (&of.0, lane, &of.1), &owner, length).await })
         });
-        let Some(lease) = taken.await? else { return Ok(None) };
-        let mut more = true;
+        let Some((lease, mut more)) = taken.await? else { return Ok(None) };
         while more {
             let of = lease.clone();
             let forgotten = self.database.write(move |mut session| {
@@ -155,6 +154,18 @@ impl<D: Database> Ledger for State<D> {
         });
         counted.await
     }
+}
+
+/// The lease, and whether a sweep was left open that must be forgotten first.
+async fn begin(
+    session: &mut Session<'_>,
+    rule: (&RuleId, Lane, &Tenant),
+    owner: &Owner,
+    length: i64,
+) -> Result<Option<(Lease, bool)>, StoreError> {
+    let Some((id, lease)) = rule_state::take(session, rule, owner, length).await? else { return Ok(None) };
+    let open = sweep::left_open(session, id).await?;
+    Ok(Some((lease, !open.is_empty())))
 }
 
 async fn standings(

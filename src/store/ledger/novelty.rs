@@ -4,7 +4,7 @@
 use crate::engine::port::{Candidate, NewMatch, StoreError};
 use crate::model::MatchId;
 use crate::store::sql::Session;
-use crate::store::table::ledger;
+use crate::store::table::{enrollment, ledger};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// The part of a match that says whether it is new.
@@ -44,7 +44,7 @@ pub async fn new_ones(session: &mut Session<'_>, probes: &[Probe<'_>]) -> Result
     let known: HashSet<usize> = ledger::present(session, &ids).await?.into_iter().collect();
     let measured = probes.iter().enumerate().filter(|(n, probe)| probe.measure.is_some() && !known.contains(n));
     let tracks: BTreeSet<&[u8; 16]> = measured.map(|(_, probe)| probe.track).collect();
-    let greatest = ledger::greatest(session, tracks.into_iter()).await?;
+    let greatest = enrollment::greatest(session, tracks.into_iter()).await?;
     Ok(sift(probes, &known, greatest))
 }
 

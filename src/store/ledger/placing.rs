@@ -19,8 +19,19 @@ pub enum Place {
     Running,
     Queued,
     Ended(EndReason),
-    /// Only the ledger knows of it.
+    /// Starts nothing, since another is under way.
     Nothing,
+}
+
+impl Place {
+    /// Why it is over before it began.
+    pub const fn ended(self) -> Option<EndReason> {
+        match self {
+            Self::Running | Self::Queued => None,
+            Self::Ended(reason) => Some(reason),
+            Self::Nothing => Some(EndReason::Cancelled),
+        }
+    }
 }
 
 /// Where arrivals go, in order, and which enrollments they replace.

@@ -66,9 +66,11 @@ fn options(path: &Path) -> SqliteConnectOptions {
         // than the inserts.
         .foreign_keys(false)
         .busy_timeout(Duration::from_secs(5))
-        .pragma("cache_size", "-16384")
+        .pragma("cache_size", "-32768")
         .pragma("mmap_size", "268435456")
         .pragma("temp_store", "memory")
+        // Ids come in no order, so a batch touches many pages, and the same ones again: copy them back late.
+        .pragma("wal_autocheckpoint", "8192")
         .pragma("journal_size_limit", "67108864")
         .statement_cache_capacity(128)
 }

@@ -6,6 +6,7 @@ use crate::model::EndReason;
 use crate::store::sql::{Batch, Dialect, Row, Session, params};
 use crate::store::table::enrollment_state::{ENDED, STAGED};
 use jiff::Timestamp;
+use std::collections::HashMap;
 
 /// A new enrollment.
 pub struct Draft<'a> {
@@ -90,6 +91,22 @@ pub const fn rematch_of(code: i64) -> Rematch {
         3 => Rematch::Parallel,
         _ => Rematch::Ignore,
     }
+}
+
+/// The greatest occasion among the enrollments of each of these tracks.
+pub async fn greatest<'a>(
+    session: &mut Session<'_>,
+    tracks: impl Iterator<Item = &'a [u8; 16]>,
+) -> Result<HashMap<[u8; 16], i64>, StoreError> {
+    let batch = Batch::new().ids("track", tracks);
+    let rows = session
+        .rows_batch(
+            "SELECT b.track, (SELECT max(e.occasion_at) FROM enrollment e WHERE e.track = b.track) FROM {batch}",
+            &[],
+            &batch,
+        )
+        .await?;
+    rows.iter().filter(|row| !row.is_null(1)).map(|row| Ok((row.id(0)?, row.int(1)?))).collect()
 }
 
 /// Enrollments under way for these tracks, locked: (track, id).

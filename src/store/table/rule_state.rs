@@ -12,25 +12,26 @@ pub async fn take(
     (rule, of_lane, tenant): (&RuleId, Lane, &Tenant),
     owner: &Owner,
     lease: i64,
-) -> Result<Option<Lease>, StoreError> {
+) -> Result<Option<(i64, Lease)>, StoreError> {
     let row = session
         .row(
             "UPDATE rule_state SET epoch = epoch + 1, owner = $4, lease_until = {clock} + $5
              WHERE rule = $1 AND lane = $2 AND tenant = $3 AND paused = 0 AND removed = 0 AND held IS NULL
                AND (owner IS NULL OR owner = $4 OR NOT {shared} OR lease_until < {clock})
-             RETURNING epoch, watermark, swept_at, rechecked_at, reconciled_at, baseline",
+             RETURNING epoch, watermark, swept_at, rechecked_at, reconciled_at, baseline, id",
             params![rule.as_str(), of_lane.as_str(), tenant.as_str(), owner.0.as_str(), lease],
         )
         .await?;
     let read = |row: Row| {
-        Ok(Lease {
+        let lease = Lease {
             rule: rule.clone(),
             lane: of_lane,
             tenant: tenant.clone(),
             epoch: row.int(0)?,
             progress: progress(&row, 1)?,
             baseline: row.instant(5)?,
-        })
+        };
+        Ok((row.int(6)?, lease))
     };
     row.map(read).transpose()
 }

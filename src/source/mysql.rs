@@ -115,7 +115,8 @@ fn mysql_error(error: sqlx::Error) -> SourceError {
         match number {
             1969 | 3024 => SourceError::Unavailable("the statement ran too long".to_owned()),
             // Too many connections, shutdown, lock wait, deadlock, killed, gone.
-            1040 | 1053 | 1077 | 1203 | 1205 | 1213 | 1226 | 1317 | 1927 | 2006 | 2013 => {
+            // 1467, an auto-increment that could not be read, is a lost race between inserts.
+            1040 | 1053 | 1077 | 1203 | 1205 | 1213 | 1226 | 1317 | 1467 | 1927 | 2006 | 2013 => {
                 SourceError::Unavailable(format!("{message} ({number})"))
             }
             // Names, syntax and permissions: these messages quote no values.

@@ -7,6 +7,7 @@ pub struct Database {
     pub url: String,
     pub name: String,
     client: Client,
+    kept: bool,
 }
 
 /// The server's own command-line client, so that set-up doesn't go through the code under test.
@@ -20,6 +21,14 @@ pub enum Client {
 pub const USER: &str = "nudged";
 
 impl Client {
+    /// The database that is always there.
+    fn maintenance(&self) -> &'static str {
+        match self {
+            Self::Psql { .. } => "postgres",
+            Self::MariaDb { .. } => "mysql",
+        }
+    }
+
     fn port(&self) -> u16 {
         match self {
             Self::Psql { port, .. } | Self::MariaDb { port, .. } => *port,
@@ -48,33 +57,62 @@ impl Client {
 impl Database {
     pub fn create(client: Client, number: usize) -> Self {
         let name = format!("test_{number}");
-        let (scheme, maintenance) = match client {
-            Client::Psql { .. } => ("postgres", "postgres"),
-            Client::MariaDb { .. } => ("mysql", "mysql"),
+        let database = Self::named(client, name);
+        database.in_maintenance(&format!("DROP DATABASE IF EXISTS {0}", database.name));
+        database.in_maintenance(&format!("CREATE DATABASE {}", database.name));
+        database
+    }
+
+    /// A database of PostgreSQL that outlives this value, made if need be.
+    pub fn keep(client: Client, name: &str) -> Self {
+        let mut database = Self::named(client, name.to_owned());
+        database.kept = true;
+        if database.in_maintenance(&format!("SELECT 1 FROM pg_database WHERE datname = '{name}'")).is_empty() {
+            database.in_maintenance(&format!("CREATE DATABASE {name}"));
+        }
+        database
+    }
+
+    fn named(client: Client, name: String) -> Self {
+        let scheme = match client {
+            Client::Psql { .. } => "postgres",
+            Client::MariaDb { .. } => "mysql",
         };
-        run(&mut client.command(maintenance, &format!("CREATE DATABASE {name}")));
         let url = format!("{scheme}://{USER}@127.0.0.1:{}/{name}", client.port());
-        Self { url, name, client }
+        Self { url, name, client, kept: false }
+    }
+
+    fn in_maintenance(&self, sql: &str) -> String {
+        run(&mut self.client.command(self.client.maintenance(), sql))
+    }
+
+    /// The client, about to run these statements.
+    pub fn command(&self, sql: &str) -> Command {
+        self.client.command(&self.name, sql)
     }
 
     /// Runs any number of statements.
     pub fn execute(&self, sql: &str) {
-        run(&mut self.client.command(&self.name, sql));
+        run(&mut self.command(sql));
     }
 
     /// The rows of one query; columns are separated by tabs, as the database's own client prints them.
     pub fn rows(&self, sql: &str) -> Vec<String> {
-        run(&mut self.client.command(&self.name, sql)).lines().map(str::to_owned).collect()
+        run(&mut self.command(sql)).lines().map(str::to_owned).collect()
     }
 }
 
 impl Drop for Database {
     fn drop(&mut self) {
-        let (maintenance, force) = match self.client {
-            Client::Psql { .. } => ("postgres", " WITH (FORCE)"),
-            Client::MariaDb { .. } => ("mysql", ""),
+        if self.kept {
+            return;
+        }
+        let force = match self.client {
+            Client::Psql { .. } => " WITH (FORCE)",
+            Client::MariaDb { .. } => "",
         };
         // A test that already fails must not fail over this as well.
-        let _ = self.client.command(maintenance, &format!("DROP DATABASE {}{force}", self.name)).output();
+        let drop = format!("DROP DATABASE {}{force}", self.name);
+        let _ = self.client.command(self.client.maintenance(), &drop).output();
     }
 }

@@ -125,6 +125,15 @@ impl Account {
         }
     }
 
+    /// A directory that this account owns, to be kept.
+    pub fn kept_directory(&self, path: &Path) -> PathBuf {
+        fs::create_dir_all(path).expect("the directory can be made");
+        if let Self::Other { uid, gid } = self {
+            chown(path, Some(*uid), Some(*gid)).expect("root may hand over a directory");
+        }
+        path.to_owned()
+    }
+
     /// A fresh directory that this account owns.
     pub fn directory(&self, prefix: &str) -> PathBuf {
         let dir = tempfile::Builder::new().prefix(prefix).tempdir().expect("the temporary directory is writable");

@@ -12,8 +12,9 @@ mod wait;
 
 pub use clock::{instant, test_clock};
 pub use database::Database;
+pub use guarded::{Account, free_port};
 pub use http::{HttpReceiver, Received, Reply, http_receiver};
 pub use mariadb::mariadb;
 pub use postgres::{PostgresServer, postgres};
 pub use smtp::{SmtpServer, SmtpSink, smtp, smtp_sink};
-pub use wait::{poll_until, wait_until};
+pub use wait::{poll_until, poll_until_ok, wait_until};

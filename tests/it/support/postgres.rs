@@ -34,6 +34,11 @@ impl PostgresServer {
         Database::create(self.client.clone(), self.databases.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// A database that is kept with the server's data.
+    pub fn open(&self, name: &str) -> Database {
+        Database::keep(self.client.clone(), name)
+    }
+
     fn try_start(port: u16, data: Option<&Path>, settings: &[&str]) -> Option<Self> {
         let account = Account::for_server("postgres");
         let dir = account.directory("nudged-postgres-");

@@ -225,11 +225,18 @@ pub struct SmtpSink {
 }
 
 impl SmtpSink {
-    /// Everything it took, each arrival on its own, as raw MIME.
+    /// Everything it took, each arrival on its own, as raw MIME below the envelope.
     pub fn received(&self) -> Vec<String> {
+        self.files().filter_map(|file| fs::read(file).ok()).map(|mail| lossy(&mail)).collect()
+    }
+
+    pub fn count(&self) -> usize {
+        self.files().count()
+    }
+
+    fn files(&self) -> impl Iterator<Item = PathBuf> {
         let files = fs::read_dir(&self.dir).into_iter().flatten().flatten();
-        let mails = files.filter(|file| file.file_name().to_string_lossy().starts_with("mail."));
-        mails.filter_map(|file| fs::read(file.path()).ok()).map(|mail| lossy(&mail)).collect()
+        files.filter(|file| file.file_name().to_string_lossy().starts_with("mail.")).map(|file| file.path())
     }
 }
 

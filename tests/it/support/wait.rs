@@ -29,6 +29,16 @@ pub fn poll_until(within: Duration, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// The same, for a condition that says what is still missing.
+#[track_caller]
+pub fn poll_until_ok(within: Duration, mut condition: impl FnMut() -> Result<(), String>) {
+    let deadline = Instant::now() + within;
+    while let Err(missing) = condition() {
+        assert!(Instant::now() < deadline, "did not come true within {within:?}: {missing}");
+        thread::sleep(BETWEEN_LOOKS);
+    }
+}
+
 #[tokio::test]
 async fn waiting_ends_as_soon_as_the_condition_holds() {
     let mut looks = 0;

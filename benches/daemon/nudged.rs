@@ -1,0 +1,154 @@
+//! The program as it is installed: configured, started, watched from outside, killed.
+
+use super::Bench;
+use super::machine::directory;
+use super::sink::{Sink, since_1970};
+use super::source::CATALOG;
+use serde_json::Value as Json;
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// Where the state is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    Sqlite,
+    Postgres,
+}
+
+impl State {
+    pub const BOTH: [Self; 2] = [Self::Sqlite, Self::Postgres];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sqlite => "SQLite state",
+            Self::Postgres => "PostgreSQL state",
+        }
+    }
+}
+
+/// A configured daemon with a fresh state.
+pub struct Nudged {
+    dir: TempDir,
+    /// Kept so that it lives as long as the daemon.
+    pub state: Option<super::support::Database>,
+}
+
+/// Webhooks under way at once.
+pub const SESSIONS: usize = 32;
+
+impl Nudged {
+    /// `rules`: file name and text.
+    pub fn configure(bench: &Bench, state: State, sink: &Sink, rules: &[(String, String)]) -> Self {
+        let dir = tempfile::Builder::new().prefix("run-").tempdir_in(directory()).expect("the directory is writable");
+        let database = (state == State::Postgres).then(|| bench.source.server.create());
+        let nudged = Self { dir, state: database };
+        nudged.write("rules/catalog.yaml", CATALOG);
+        for (name, text) in rules {
+            nudged.write(&format!("rules/{name}"), text);
+        }
+        nudged.write_config("config.toml", bench, sink);
+        nudged
+    }
+
+    /// One more node on the same state, with an admin socket of its own.
+    pub fn write_config(&self, name: &str, bench: &Bench, sink: &Sink) {
+        let dir = self.dir.path().display();
+        let own = format!("sqlite:{dir}/state.db");
+        let state = self.state.as_ref().map_or(own.as_str(), |database| &database.url);
+        let config = format!(
+            "[source]\nurl = \"{source}\"\n[state]\nurl = \"{state}\"\n[rules]\ndirectory = \"{dir}/rules\"\n\
+            [email]\ntransport = \"folder\"\nfolder = \"{dir}/mail\"\nfrom = \"Bench <bench@test.example>\"\n\
+            [webhooks.sink]\nurl = \"{url}\"\nallow_private = true\nsessions = {SESSIONS}\n\
+            [web]\nsocket = \"{dir}/{name}.sock\"\nlisten = \"\"\n[log]\nformat = \"text\"\nlevel = \"warn\"\n",
+            source = bench.source.crm.url,
+            url = sink.url,
+        );
+        self.write(name, &config);
+        let owner_only = fs::Permissions::from_mode(0o600);
+        fs::set_permissions(self.dir.path().join(name), owner_only).expect("the file is ours");
+    }
+
+    pub fn write(&self, name: &str, text: &str) {
+        let path = self.dir.path().join(name);
+        fs::create_dir_all(path.parent().expect("below the directory")).expect("the directory is ours");
+        fs::write(path, text).expect("the directory is ours");
+    }
+
+    pub fn start(&self) -> Life {
+        self.start_node("config.toml")
+    }
+
+    pub fn start_node(&self, config: &str) -> Life {
+        let log = OpenOptions::new().create(true).append(true).open(self.dir.path().join("log"));
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "--", env!("CARGO_BIN_EXE_nudged"), "run", "--config"]);
+        command.arg(self.dir.path().join(config)).stderr(log.expect("the directory is ours"));
+        let began = since_1970();
+        Life { child: command.spawn().expect("setpriv is part of every system"), began }
+    }
+
+    /// What an operator would ask; the answer and how long it took.
+    pub fn ask(&self, question: &[&str]) -> (Json, Duration) {
+        let began = Instant::now();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_nudged"));
+        let output = command.args(question).arg("--config").arg(self.dir.path().join("config.toml")).output().unwrap();
+        let took = began.elapsed();
+        assert!(
+            output.status.success(),
+            "nudged {question:?}: {}{}",
+            String::from_utf8_lossy(&output.stderr),
+            self.log()
+        );
+        (serde_json::from_slice(&output.stdout).unwrap_or(Json::Null), took)
+    }
+
+    /// True once nothing is due, waiting or under way: the last webhook's success is committed.
+    pub fn is_settled(&self) -> bool {
+        let (status, _) = self.ask(&["status", "--format", "json"]);
+        let outbox = &status["state"]["counts"]["outbox"];
+        ["due", "waiting", "sending"].iter().all(|state| outbox[state] == 0)
+    }
+
+    pub fn is_ready(&self) -> bool {
+        let (status, _) = self.ask(&["status", "--format", "json"]);
+        status["daemon"]["ready"] == true
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+}
+
+/// One life of the daemon.
+pub struct Life {
+    child: Child,
+    /// When it was started, since 1970.
+    pub began: Duration,
+}
+
+impl Life {
+    /// Resident memory now and at its peak, in MiB.
+    pub fn memory(&self) -> (f64, f64) {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the daemon runs");
+        let mib = |name: &str| {
+            let line = status.lines().find(|line| line.starts_with(name)).expect("the kernel counts memory");
+            line.split_whitespace().nth(1).and_then(|kib| kib.parse::<f64>().ok()).expect("a number") / 1024.0
+        };
+        (mib("VmRSS"), mib("VmHWM"))
+    }
+
+    pub fn kill(mut self) {
+        self.child.kill().expect("it is our child");
+        self.child.wait().expect("it is our child");
+    }
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

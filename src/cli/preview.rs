@@ -1,11 +1,12 @@
 //! `nudged preview RULE`: who matches now, and what they would get. Nothing is sent and nothing is written.
 
 use super::{Context, Exit, Failure, Format, Output, record, text};
-use crate::engine::port::{Email, Message};
+use crate::engine::port::{Email, Message, Store};
 use crate::engine::{Preview, PreviewMatch, PreviewMessage, PreviewScope, Previewer, preview};
 use crate::model::{Key, Period, RuleId};
 use crate::rulebook::{Inspected, Limits, inspect, read_tree};
-use crate::service::{open_source, outside};
+use crate::service::{open_source, outside, state_is_new};
+use crate::store::sqlite::SqliteStore;
 use jiff::SignedDuration;
 use serde_json::{Value as Json, json};
 use std::path::{Path, PathBuf};
@@ -52,7 +53,11 @@ async fn ask(args: &Args, context: &Context) -> Result<Preview, Failure> {
         .await
         .and_then(Inspected::accepted)
         .map_err(Failure::Rules)?;
-    let store = context.state().await?;
+    let scratch = state_is_new(&config.state).then(Scratch::new).transpose()?;
+    let store: Arc<dyn Store> = match &scratch {
+        Some(scratch) => Arc::new(SqliteStore::open(scratch.0.join("state.db"), source.now().await?).await?),
+        None => context.state().await?,
+    };
     let settings = config.engine.settings(&config.sender, config.service.drain());
     let previewer = Previewer {
         generation: &generation,
@@ -63,6 +68,24 @@ async fn ask(args: &Args, context: &Context) -> Result<Preview, Failure> {
         limit: args.limit,
     };
     Ok(preview(&previewer, &RuleId::from(args.rule.as_str()), &scope(args)?).await?)
+}
+
+/// Before the first start nobody has matched yet: an empty state stands in, and goes with the preview.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Result<Self, Failure> {
+        let directory = std::env::temp_dir().join(format!("nudged-preview-{}", uuid::Uuid::new_v4().simple()));
+        std::fs::create_dir_all(&directory)?;
+        Ok(Self(directory))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What stays behind in a temporary directory is the system's to remove.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 fn scope(args: &Args) -> Result<PreviewScope, Failure> {

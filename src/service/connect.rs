@@ -34,6 +34,12 @@ pub async fn open_state(options: &StateOptions, now: Timestamp, create: bool) ->
     Ok(Arc::new(SqliteStore::open(Path::new(path), now).await?))
 }
 
+/// Whether there is nothing where the configuration says the state is: nudged has not run yet.
+pub fn state_is_new(options: &StateOptions) -> bool {
+    let path = options.url.expose_secret().strip_prefix("sqlite:");
+    path.is_some_and(|path| !Path::new(path.strip_prefix("//").unwrap_or(path)).exists())
+}
+
 /// Opens the source. Connections are made when something is asked, so a source that is away now is no
 /// failure. What must be said at the start of every transaction (the tenant, under row security) stands in
 /// the catalog, so that is read here already.

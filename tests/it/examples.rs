@@ -52,15 +52,23 @@ fn the_rules_of_the_demo_and_of_every_example_are_without_a_finding() {
     assert_eq!(findings("examples/mariadb/rules", Dialect::MySql), [""; 0]);
 }
 
-/// `nudged check --db` as a newcomer runs it.
+/// `nudged check --db` and `nudged preview`, as a newcomer runs them: before anything else has run.
 fn check(example: &str, database: &Database) {
-    let output = Command::new(env!("CARGO_BIN_EXE_nudged"))
-        .args(["--config", &format!("examples/{example}/config.toml"), "check", "--db", "--deny-warnings"])
-        .current_dir(root())
-        .env("CRM_URL", &database.url)
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let state = std::env::temp_dir().join("nudged-no-state-here.db");
+    let run = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_nudged"))
+            .args(["--config", &format!("examples/{example}/config.toml")])
+            .args(arguments)
+            .current_dir(root())
+            .env("CRM_URL", &database.url)
+            .env("NUDGED_STATE__URL", format!("sqlite:{}", state.display()))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    run(&["check", "--db", "--deny-warnings"]);
+    run(&["preview", "win-back-90", "--last", "120 days"]);
+    assert!(!state.exists(), "a preview leaves no state behind");
 }
 
 /// Takes everything and writes down who got what.

@@ -47,6 +47,7 @@ for_each: customer
 trigger:
   inactivity: {of: orders, for: 1 day}
 backfill: all
+check_every: 5 seconds
 guard: {percent_per_day: 100, floor: 2000000}
 steps:
   - wait: {for: 30 days}

@@ -147,9 +147,8 @@ impl Writer<'_> {
             _ => return value.clone(),
         };
         match &column.ty {
-            ColumnType::Date(_) => Form::of(&column.ty).at_most(instant, zone),
             ColumnType::Instant(InstantStorage::Text(zone)) => Value::Text(wall(zone.to_datetime(instant))),
-            ColumnType::Instant(_) => Form::of(&column.ty).at_most(instant, zone),
+            ColumnType::Date(_) | ColumnType::Instant(_) => Form::of(&column.ty).at_most(instant, zone),
             ColumnType::Text => Value::Text(wall(zone.to_datetime(instant))),
             _ => value.clone(),
         }

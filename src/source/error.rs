@@ -22,12 +22,13 @@ pub(super) fn classify(error: sqlx::Error, server: impl Fn(&dyn DatabaseError) -
 pub(super) fn by_state(error: &dyn DatabaseError) -> SourceError {
     let state = error.code().unwrap_or_default().into_owned();
     let message = error.message();
+    // A prepared statement outlived a change of its tables: a new connection prepares it again.
+    if state == "0A000" && message.contains("cached plan") {
+        return SourceError::Unavailable(format!("{message} ({state})"));
+    }
     match state.get(..2).unwrap_or_default() {
-        "08" | "40" | "53" | "55" | "58" => SourceError::Unavailable(format!("{message} ({state})")),
         "57" if state == "57014" => SourceError::Unavailable("the statement ran too long".to_owned()),
-        "57" => SourceError::Unavailable(format!("{message} ({state})")),
-        // A prepared statement outlived a change of its tables: a new connection prepares it again.
-        "0A" if message.contains("cached plan") => SourceError::Unavailable(format!("{message} ({state})")),
+        "08" | "40" | "53" | "55" | "57" | "58" => SourceError::Unavailable(format!("{message} ({state})")),
         "28" | "3D" | "42" | "0A" => SourceError::Refused(format!("{message} ({state})")),
         "22" => SourceError::Refused(format!("a value does not fit its type (SQLSTATE {state})")),
         "23" => SourceError::Refused(format!("a constraint of the table was violated (SQLSTATE {state})")),

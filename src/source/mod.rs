@@ -48,7 +48,7 @@ impl SourceOptions {
             url: url.into(),
             clock: None,
             connections: 4,
-            statement_timeout: Duration::from_secs(120),
+            statement_timeout: Duration::from_mins(2),
             connect_timeout: Duration::from_secs(10),
             per_transaction: None,
         }

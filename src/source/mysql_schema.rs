@@ -1,4 +1,4 @@
-//! What MySQL and MariaDB say of their tables; information_schema shows only what this login may read.
+//! What MySQL and MariaDB say of their tables; `information_schema` shows only what this login may read.
 
 use crate::catalog::{ColumnSchema, ColumnType, DateStorage, Index, InstantStorage, Table, TableSchema, UuidStorage};
 use crate::model::Value;

@@ -9,6 +9,7 @@ use sqlx::error::BoxDynError;
 use sqlx::postgres::types::Oid;
 use sqlx::postgres::{PgArgumentBuffer, PgRow, PgTypeInfo, PgTypeKind, PgValueRef};
 use sqlx::{Decode, Encode, Postgres, Row as _, Type, TypeInfo, ValueRef};
+use std::fmt::Write;
 
 /// Text without a type: PostgreSQL takes the type of what it meets, so that text compares with enums,
 /// domains and citext, and a null fits any column.
@@ -117,13 +118,14 @@ fn numeric(bytes: &[u8]) -> Option<Value> {
     }
     for place in (0..=weight).rev() {
         let digits = digit(place)?;
-        text.push_str(&if place == weight { digits.to_string() } else { format!("{digits:04}") });
+        let width = if place == weight { 1 } else { 4 };
+        write!(text, "{digits:0width$}").ok()?;
     }
     if scale > 0 {
         let mut fraction = String::new();
         let mut place = -1;
         while fraction.len() < usize::try_from(scale).ok()? {
-            fraction.push_str(&format!("{:04}", digit(place)?));
+            write!(fraction, "{:04}", digit(place)?).ok()?;
             place -= 1;
         }
         fraction.truncate(usize::try_from(scale).ok()?);

@@ -1,4 +1,4 @@
-//! What PostgreSQL says of its tables, from pg_catalog: information_schema hides what one doesn't own.
+//! What PostgreSQL says of its tables, from `pg_catalog`: `information_schema` hides what one doesn't own.
 
 use crate::catalog::{ColumnSchema, ColumnType, DateStorage, Index, InstantStorage, Table, TableSchema, UuidStorage};
 use crate::model::Value;

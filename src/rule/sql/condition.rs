@@ -63,7 +63,7 @@ impl<'a> Renderer<'a> {
         if related.at.is_none() && !related.since_entry {
             return Ok(());
         }
-        let at = self.column_operand(&rows.alias, &self.time_of(rows.entity)?);
+        let at = self.column_operand(&rows.alias, &Self::time_of(rows.entity)?);
         if let Some(test) = &related.at {
             rows.conditions.push(self.test(&at, test)?);
         }

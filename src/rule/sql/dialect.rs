@@ -158,7 +158,8 @@ fn bytes_of(text: &str) -> Option<Vec<u8>> {
     (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).ok()).collect()
 }
 
-/// The key as it stands in the batch's JSON: bytes as hexadecimal digits.
+/// The key as it stands in the batch's JSON: bytes as hexadecimal digits. What can't be a key of this type
+/// is null, which finds nobody.
 pub(super) fn key_json(ty: &KeyType, key: &Key) -> serde_json::Value {
     match key_value(ty, key) {
         Value::Int(number) => number.into(),
@@ -169,6 +170,9 @@ pub(super) fn key_json(ty: &KeyType, key: &Key) -> serde_json::Value {
                 digits
             })
             .into(),
+        Value::Text(_) if !matches!(ty, KeyType::Text | KeyType::Uuid(UuidStorage::Text) | KeyType::Unknown) => {
+            serde_json::Value::Null
+        }
         _ => key.as_str().into(),
     }
 }

@@ -51,10 +51,10 @@ impl Fragment {
         let mut built = Self::default();
         let mut parts = parts.iter();
         for (index, piece) in pattern.split("{}").enumerate() {
-            if index > 0 {
-                if let Some(part) = parts.next() {
-                    built.push(part);
-                }
+            if index > 0
+                && let Some(part) = parts.next()
+            {
+                built.push(part);
             }
             built.text.push_str(piece);
         }

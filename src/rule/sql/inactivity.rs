@@ -88,7 +88,7 @@ pub(super) fn render(
     let fallback = inactivity
         .fallback
         .as_ref()
-        .map(|field| renderer.column(entity, field).map(|column| renderer.column_operand("r", &column)))
+        .map(|field| Renderer::column(entity, field).map(|column| renderer.column_operand("r", &column)))
         .transpose()?;
     let mut silence =
         Silence { renderer, entity, of: &inactivity.of, silent_for: inactivity.silent_for, fallback, slack: 0 };
@@ -105,7 +105,7 @@ pub(super) fn render(
 impl<'a> Silence<'_, 'a> {
     fn activity(&self) -> Result<(Rows<'a>, Operand), RenderError> {
         let rows = self.renderer.related(self.entity, "r", self.of, Doubles::Harmless)?;
-        let at = self.renderer.column_operand(&rows.alias, &self.renderer.time_of(rows.entity)?);
+        let at = self.renderer.column_operand(&rows.alias, &Renderer::time_of(rows.entity)?);
         Ok((rows, at))
     }
 

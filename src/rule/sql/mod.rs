@@ -107,13 +107,13 @@ impl<'a> Renderer<'a> {
         self.catalog.entity(name).ok_or_else(|| RenderError::Entity(name.to_string()))
     }
 
-    pub fn relation(&self, entity: &'a Entity, name: &RelationName) -> Result<&'a Relation, RenderError> {
+    pub fn relation(entity: &'a Entity, name: &RelationName) -> Result<&'a Relation, RenderError> {
         let missing = || RenderError::Relation { entity: entity.name.to_string(), relation: name.to_string() };
         entity.relations.get(name).ok_or_else(missing)
     }
 
     /// A declared field, or the column of that name.
-    pub fn field(&self, entity: &Entity, name: &FieldName) -> Field {
+    pub fn field(entity: &Entity, name: &FieldName) -> Field {
         entity.fields.get(name).cloned().unwrap_or_else(|| Field {
             name: name.clone(),
             expression: Expression::Column(Column {
@@ -126,8 +126,8 @@ impl<'a> Renderer<'a> {
     }
 
     /// The stored column behind a field.
-    pub fn column(&self, entity: &Entity, name: &FieldName) -> Result<Column, RenderError> {
-        match self.field(entity, name).expression {
+    pub fn column(entity: &Entity, name: &FieldName) -> Result<Column, RenderError> {
+        match Self::field(entity, name).expression {
             Expression::Column(column) | Expression::Means { column, .. } => Ok(column),
             Expression::Aggregate(_) => {
                 Err(RenderError::NotAColumn { entity: entity.name.to_string(), field: name.to_string() })
@@ -136,8 +136,8 @@ impl<'a> Renderer<'a> {
     }
 
     /// The column that says when a row of this entity happened.
-    pub fn time_of(&self, entity: &Entity) -> Result<Column, RenderError> {
+    pub fn time_of(entity: &Entity) -> Result<Column, RenderError> {
         let at = entity.at.as_ref().ok_or_else(|| RenderError::NoTime(entity.name.to_string()))?;
-        self.column(entity, at)
+        Self::column(entity, at)
     }
 }

@@ -39,7 +39,7 @@ pub(super) fn render(
     people: &People,
 ) -> Result<(Vec<Query>, Fragment), RenderError> {
     let entity = renderer.entity(&entity.name)?;
-    let column = renderer.column(entity, &trigger.field)?;
+    let column = Renderer::column(entity, &trigger.field)?;
     let date = renderer.column_operand("r", &column);
     let mut queries = Vec::new();
     let mut counts = Vec::new();

@@ -38,7 +38,7 @@ impl Renderer<'_> {
 
     /// A field of an entity's row.
     pub fn operand(&self, entity: &Entity, alias: &str, name: &FieldName) -> Result<Operand, RenderError> {
-        match self.field(entity, name).expression {
+        match Self::field(entity, name).expression {
             Expression::Column(column) => Ok(self.column_operand(alias, &column)),
             Expression::Means { column, words } => Ok(self.renamed(&self.column_operand(alias, &column), &words)),
             Expression::Aggregate(aggregate) => self.aggregate(entity, alias, &aggregate),
@@ -204,7 +204,7 @@ impl Renderer<'_> {
         let mut parts = Vec::new();
         match self.form(ty) {
             Form::WallText(_) => {
-                parts.extend(self.coarse_range(raw, after, until));
+                parts.extend(coarse_range(raw, after, until));
                 exact(&mut parts);
             }
             Form::DayText => exact(&mut parts),
@@ -215,14 +215,6 @@ impl Renderer<'_> {
             }
         }
         parts
-    }
-
-    /// By days alone, wide enough for every zone and offset: for an index over text.
-    pub fn coarse_range(&self, raw: &Fragment, after: Point, until: Point) -> Vec<Fragment> {
-        vec![
-            Fragment::of("{} >= {}", &[raw, &Fragment::hole(Hole::Prefix(after, -2))]),
-            Fragment::of("{} < {}", &[raw, &Fragment::hole(Hole::Prefix(until, 3))]),
-        ]
     }
 
     /// As [`Renderer::range`], for columns of whole days.
@@ -283,6 +275,14 @@ impl Renderer<'_> {
             }
         }
     }
+}
+
+/// By days alone, wide enough for every zone and offset: for an index over text.
+pub(super) fn coarse_range(raw: &Fragment, after: Point, until: Point) -> Vec<Fragment> {
+    vec![
+        Fragment::of("{} >= {}", &[raw, &Fragment::hole(Hole::Prefix(after, -2))]),
+        Fragment::of("{} < {}", &[raw, &Fragment::hole(Hole::Prefix(until, 3))]),
+    ]
 }
 
 /// The first and last value of a day.

@@ -211,7 +211,7 @@ impl Slot {
 fn person_entity<'a>(renderer: &Renderer<'a>, entity: &Entity, pick: &PickOne) -> Result<&'a Entity, RenderError> {
     let entity = renderer.entity(&entity.name)?;
     match &pick.relation {
-        Some(relation) => renderer.entity(&renderer.relation(entity, relation)?.entity),
+        Some(relation) => renderer.entity(&Renderer::relation(entity, relation)?.entity),
         None => Ok(entity),
     }
 }

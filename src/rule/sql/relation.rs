@@ -60,7 +60,7 @@ impl<'a> Renderer<'a> {
         doubles: Doubles,
     ) -> Result<Rows<'a>, RenderError> {
         let mut rows = self.linked(entity, outer, relation, doubles)?;
-        rows.conditions.extend(filter::all_of(self, &rows.alias, &self.relation(entity, relation)?.only));
+        rows.conditions.extend(filter::all_of(self, &rows.alias, &Renderer::relation(entity, relation)?.only));
         rows.conditions.extend(self.base(rows.entity, &rows.alias));
         Ok(rows)
     }
@@ -73,7 +73,7 @@ impl<'a> Renderer<'a> {
         relation: &RelationName,
         doubles: Doubles,
     ) -> Result<Rows<'a>, RenderError> {
-        let relation = self.relation(entity, relation)?;
+        let relation = Renderer::relation(entity, relation)?;
         let related = self.entity(&relation.entity)?;
         let alias = self.alias("t");
         let mut rows = Rows { entity: related, from: self.rows_of(related, &alias), conditions: Vec::new(), alias };
@@ -92,12 +92,12 @@ impl<'a> Renderer<'a> {
         let theirs = self.key_of(rows.entity, &rows.alias);
         match &relation.join {
             Join::By(field) => {
-                let column = self.column(rows.entity, field)?;
+                let column = Self::column(rows.entity, field)?;
                 let holds = self.cell(&rows.alias, &column);
                 rows.conditions.push(Fragment::of("{} = {}", &[&holds, &self.key_of(entity, outer)]));
             }
             Join::To(field) => {
-                let column = self.column(entity, field)?;
+                let column = Self::column(entity, field)?;
                 rows.conditions.push(Fragment::of("{} = {}", &[&theirs, &self.cell(outer, &column)]));
             }
             Join::Through { table, from, to, only } => {
@@ -124,7 +124,7 @@ impl<'a> Renderer<'a> {
         if rows.entity.at.is_none() {
             return Ok(None);
         }
-        let at = self.column_operand(&rows.alias, &self.time_of(rows.entity)?);
+        let at = self.column_operand(&rows.alias, &Self::time_of(rows.entity)?);
         let shown = self.shown(&at);
         let past = self.at_most(&shown, &at.ty, Bound::Point(Point::new(PointBase::Now)));
         Ok(Some(Fragment::of("({} IS NULL OR {})", &[&shown, &past])))

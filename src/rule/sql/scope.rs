@@ -108,7 +108,7 @@ fn changed(
     let since = Point::new(PointBase::Changed);
     let mut selects = Vec::new();
     if let Some(field) = &entity.updated_at {
-        let column = renderer.column(entity, field)?;
+        let column = Renderer::column(entity, field)?;
         let operand = renderer.column_operand("u", &column);
         let newer = renderer.at_most(&operand.raw, &operand.ty, Bound::Point(since)).negated();
         selects.push(Fragment::of(
@@ -119,7 +119,7 @@ fn changed(
     if let Some(relation) = relation {
         let rows = renderer.linked(entity, "v", relation, Doubles::Harmless)?;
         if let Some(field) = &rows.entity.updated_at {
-            let column = renderer.column(rows.entity, field)?;
+            let column = Renderer::column(rows.entity, field)?;
             let operand = renderer.column_operand(&rows.alias, &column);
             let newer = renderer.at_most(&operand.raw, &operand.ty, Bound::Point(since)).negated();
             selects.push(Fragment::of(

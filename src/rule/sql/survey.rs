@@ -33,7 +33,7 @@ pub(super) fn render(
 ) -> Result<(Query, Fragment), RenderError> {
     let entity = renderer.entity(&entity.name)?;
     let rows = renderer.related(entity, "r", &survey.of, Doubles::Harmless)?;
-    let at = renderer.column_operand(&rows.alias, &renderer.time_of(rows.entity)?);
+    let at = renderer.column_operand(&rows.alias, &Renderer::time_of(rows.entity)?);
     let score_field = rows.entity.score.as_ref().ok_or_else(|| RenderError::NoScore(rows.entity.name.to_string()))?;
     let score = renderer.operand(rows.entity, &rows.alias, score_field)?;
     let mut answered = rows.conditions.clone();
@@ -89,7 +89,7 @@ fn answered_within(renderer: &Renderer<'_>, at: &Operand, settle: Period) -> Vec
             renderer.day_range(&at.raw, &at.ty, first, Day::new(DayBase::ReachingUntil(settle)).plus(1))
         }
         Form::WallText(zone) => {
-            let mut tests = renderer.coarse_range(&at.raw, after, until);
+            let mut tests = super::operand::coarse_range(&at.raw, after, until);
             let bound = |point, form| Fragment::hole(Hole::Time(point, form));
             let late = bound(after, Form::LateWallText(zone));
             let behind = super::iso::at_most(renderer.dialect, &at.raw, &bound(after, Form::UtcText), &late);

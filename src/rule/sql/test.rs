@@ -44,21 +44,21 @@ impl Renderer<'_> {
             Test::Between(low, high) => {
                 Fragment::all(&[self.compare(operand, Order::AtLeast, low), self.compare(operand, Order::AtMost, high)])
             }
-            Test::Contains(text) => dialect::contains(self.dialect, &self.words(operand), text),
-            Test::StartsWith(text) => dialect::starts_with(self.dialect, &self.words(operand), text),
-            Test::EndsWith(text) => dialect::ends_with(self.dialect, &self.words(operand), text),
+            Test::Contains(part) => dialect::contains(self.dialect, &self.words(operand), part),
+            Test::StartsWith(part) => dialect::starts_with(self.dialect, &self.words(operand), part),
+            Test::EndsWith(part) => dialect::ends_with(self.dialect, &self.words(operand), part),
             Test::Missing => self.missing(operand),
             Test::Present => self.missing(operand).negated(),
             Test::Before(moment) => self.timed(operand, Order::Below, self.moment(operand, *moment)),
             Test::After(moment) => self.timed(operand, Order::Above, self.moment(operand, *moment)),
-            Test::OlderThan(period) => self.timed(operand, Order::Below, self.ago(operand, *period)),
+            Test::OlderThan(period) => self.timed(operand, Order::Below, ago(operand, *period)),
             Test::WithinLast(period) => Fragment::all(&[
-                self.timed(operand, Order::AtLeast, self.ago(operand, *period)),
-                self.timed(operand, Order::AtMost, self.now(operand)),
+                self.timed(operand, Order::AtLeast, ago(operand, *period)),
+                self.timed(operand, Order::AtMost, now(operand)),
             ]),
             Test::WithinNext(period) => Fragment::all(&[
-                self.timed(operand, Order::AtLeast, self.now(operand)),
-                self.timed(operand, Order::AtMost, self.ahead(operand, *period)),
+                self.timed(operand, Order::AtLeast, now(operand)),
+                self.timed(operand, Order::AtMost, ahead(operand, *period)),
             ]),
             Test::Both(tests) => {
                 let parts: Result<Vec<_>, _> = tests.iter().map(|test| self.test(operand, test)).collect();
@@ -147,23 +147,23 @@ impl Renderer<'_> {
             }
             Moment::On(date) => day_edges(dated(operand), Day::new(DayBase::Fixed(date))),
             Moment::Today => day_edges(dated(operand), Day::new(DayBase::Today)),
-            Moment::Now => self.now(operand),
-            Moment::Ago(period) => self.ago(operand, period),
-            Moment::Ahead(period) => self.ahead(operand, period),
+            Moment::Now => now(operand),
+            Moment::Ago(period) => ago(operand, period),
+            Moment::Ahead(period) => ahead(operand, period),
         }
     }
+}
 
-    fn now(&self, operand: &Operand) -> (Bound, Bound) {
-        relative(operand, DayBase::Today, PointBase::Now)
-    }
+fn now(operand: &Operand) -> (Bound, Bound) {
+    relative(operand, DayBase::Today, PointBase::Now)
+}
 
-    fn ago(&self, operand: &Operand, period: Period) -> (Bound, Bound) {
-        relative(operand, DayBase::Ago(period), PointBase::Ago(period))
-    }
+fn ago(operand: &Operand, period: Period) -> (Bound, Bound) {
+    relative(operand, DayBase::Ago(period), PointBase::Ago(period))
+}
 
-    fn ahead(&self, operand: &Operand, period: Period) -> (Bound, Bound) {
-        relative(operand, DayBase::Ahead(period), PointBase::Ahead(period))
-    }
+fn ahead(operand: &Operand, period: Period) -> (Bound, Bound) {
+    relative(operand, DayBase::Ahead(period), PointBase::Ahead(period))
 }
 
 fn dated(operand: &Operand) -> bool {

@@ -187,3 +187,69 @@ async fn a_quiet_window_is_read_by_the_index() {
     assert!(!plan.contains("Seq Scan"), "{plan}");
     assert_eq!(world.dialect(), Dialect::Postgres);
 }
+
+/// Keys of every kind: read back in one canonical text, and found again by it.
+#[tokio::test]
+async fn records_are_found_by_keys_of_every_kind() {
+    for world in World::all() {
+        world
+            .execute(
+                "CREATE TABLE natives (id {uuid} PRIMARY KEY, name varchar(9));
+                 CREATE TABLE binaries (id {bytes} PRIMARY KEY, name varchar(9));
+                 CREATE TABLE texts (id varchar(9) PRIMARY KEY, name varchar(9));
+                 INSERT INTO natives VALUES ('0192f0c1-0000-7000-8000-00000000000a', 'a'), ('0192f0c1-0000-7000-8000-00000000000b', 'b');
+                 INSERT INTO texts VALUES ('K1', 'a'), ('k2', 'b');",
+            )
+            .await;
+        let bytes = ["0192f0c1000070008000000000000a0a", "0192f0c1000070008000000000000b0b"];
+        let insert = |hex: &str, name: &str| {
+            let value = match world.dialect() {
+                Dialect::Postgres => format!("decode('{hex}', 'hex')"),
+                Dialect::MySql | Dialect::Sqlite => format!("x'{hex}'"),
+            };
+            format!("INSERT INTO binaries VALUES ({value}, '{name}');\n")
+        };
+        world.execute(&[insert(bytes[0], "a"), insert(bytes[1], "b")].concat()).await;
+        for (table, key, first, second) in [
+            ("natives", "id", "0192f0c1-0000-7000-8000-00000000000a", "0192f0c1-0000-7000-8000-00000000000b"),
+            ("binaries", "id", "0x0192f0c1000070008000000000000a0a", "0x0192f0c1000070008000000000000b0b"),
+            (
+                "binaries",
+                "{column: id, type: uuid_binary}",
+                "0192f0c1-0000-7000-8000-000000000a0a",
+                "0192f0c1-0000-7000-8000-000000000b0b",
+            ),
+            ("texts", "id", "K1", "k2"),
+        ] {
+            let catalog = format!(
+                "version: 1\ntime_zone: UTC\nentities:\n  customer: {{table: {table}, key: {key}, fields: {{name: name}}}}\n"
+            );
+            let text = rule("schedule: {cron: \"0 9 * * MON\"}", WAIT).replace("to: main\n", "");
+            let (rule, _) = world.rule(&catalog, &text).await;
+            let week = window("2026-11-16T08:00:00Z", "2026-11-23T08:00:00Z");
+            let found = world.crossings(&rule, Reach::Crossed(week)).await;
+            let keys: Vec<&str> = found.iter().map(|crossing| crossing.key.as_str()).collect();
+            assert_eq!(keys, [first, second], "{:?} {table}", world.dialect());
+            let second = [Key::new(second)];
+            assert_eq!(
+                world.crossings(&rule, Reach::Of(week, &second)).await.len(),
+                1,
+                "{:?} {table}",
+                world.dialect()
+            );
+            let first = Key::new(first);
+            let chunk = Reach::Chunk { window: week, after: Some(&first), upto: Some(&second[0]) };
+            assert_eq!(world.crossings(&rule, chunk).await[0].key, second[0]);
+            let end = world.rows(rule.chunk_end(Some(&first), 1)).await;
+            assert_eq!(rule.read_key(&end[0]).unwrap(), second[0]);
+            let facts = world.facts(&rule, &[super::world::subject(first.as_str())], week.now).await;
+            assert_eq!(facts[first.as_str()].record["name"], Value::Text("a".to_owned()));
+            let other = if table == "texts" { "k1" } else { "0192f0c1-0000-7000-8000-0000000000ff" };
+            assert!(
+                world.facts(&rule, &[super::world::subject(other)], week.now).await.is_empty(),
+                "{:?}",
+                world.dialect()
+            );
+        }
+    }
+}

@@ -3,6 +3,7 @@
 use super::core::Senders;
 use super::error::EngineError;
 use super::event::Event;
+use super::flight::Flight;
 use super::health::SourceHealth;
 use super::port::{Owner, Source, Store};
 use super::pulse::Pulse;
@@ -30,6 +31,7 @@ pub(super) struct Context {
     /// Rung when rows may have become due through this process.
     pub due: Notify,
     pub pulse: Pulse,
+    pub flight: Flight,
 }
 
 impl Context {
@@ -48,7 +50,22 @@ impl Context {
         let versions = Versions::default();
         let due = Notify::new();
         let pulse = Pulse::default();
-        Self { clock, source, store, senders, generation, owner, settings, events, health, versions, due, pulse }
+        let flight = Flight::default();
+        Self {
+            clock,
+            source,
+            store,
+            senders,
+            generation,
+            owner,
+            settings,
+            events,
+            health,
+            versions,
+            due,
+            pulse,
+            flight,
+        }
     }
 
     /// Builds the event only when somebody listens.

@@ -16,6 +16,7 @@ mod core;
 mod error;
 mod evaluate;
 mod event;
+mod flight;
 mod health;
 mod lateness;
 mod preview;

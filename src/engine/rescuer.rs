@@ -3,10 +3,20 @@
 use super::context::Context;
 use super::error::EngineError;
 use super::event::Event;
-use super::port::Rescued;
+use super::port::{Rescued, StoreError};
+
+/// Extends the leases of what is under way here, and of nothing else: a row that was lost on the way is
+/// rescued like a dead process's.
+pub(super) async fn heartbeat(context: &Context) -> Result<(), StoreError> {
+    let tokens = context.flight.tokens();
+    if tokens.is_empty() { Ok(()) } else { context.store.heartbeat(&tokens).await }
+}
 
 /// One look for expired leases.
 pub(super) async fn rescue(context: &Context) -> Result<Rescued, EngineError> {
+    // A machine that slept wakes up with all its leases expired; what is under way is not to be taken from it
+    // by itself.
+    heartbeat(context).await?;
     let rescued = context.store.rescue(&context.owner, context.clock.now()).await?;
     if rescued != Rescued::default() {
         context.announce(|| Event::Rescued(rescued));

@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 
 /// The longest that the loop stands still, so that a watchdog sees it alive.
 const TURN: Duration = Duration::from_secs(5);
@@ -46,7 +46,7 @@ type Place = (RuleId, Tenant);
 struct Timer {
     rule: Arc<CompiledRule>,
     due: Timestamp,
-    running: bool,
+    running: Option<task::Id>,
 }
 
 /// A finished sweep and when it began by our clock.
@@ -86,8 +86,10 @@ impl Scheduler {
                     adopting = true;
                 }
                 Some(finished) = self.sweeps.join_next(), if !self.sweeps.is_empty() => {
-                    // A sweep that panicked left its timer running; it is freed at the next adoption.
-                    if let Ok(finished) = finished { self.note(finished); }
+                    match finished {
+                        Ok(finished) => self.note(finished),
+                        Err(error) => self.note_panic(&error),
+                    }
                 }
                 () = clock.sleep_until(next.unwrap_or(Timestamp::MAX)), if next.is_some() => {}
                 _ = turn.tick() => {}
@@ -116,7 +118,7 @@ impl Scheduler {
         let Ok(states) = states else { return false };
         let fresh = timetable(&generation, &states).into_iter().map(|(rule, tenant, due)| {
             let place = (rule.rule.id.clone(), tenant);
-            let running = self.timers.get(&place).is_some_and(|timer| timer.running);
+            let running = self.timers.get(&place).and_then(|timer| timer.running);
             (place, Timer { rule, due, running })
         });
         self.timers = fresh.collect();
@@ -137,19 +139,19 @@ impl Scheduler {
         let Some(generation) = &self.generation else { return };
         let now = self.context.clock.now();
         let mut due: Vec<(&Place, &mut Timer)> =
-            self.timers.iter_mut().filter(|(_, timer)| !timer.running && timer.due <= now).collect();
+            self.timers.iter_mut().filter(|(_, timer)| timer.running.is_none() && timer.due <= now).collect();
         due.sort_by_key(|(_, timer)| timer.due);
         for (place, timer) in due {
             if self.sweeps.len() >= self.context.settings.sweeps_at_once {
                 break;
             }
-            timer.running = true;
             let (sweeper, generation) = (Arc::clone(&self.sweeper), Arc::clone(generation));
             let (place, rule) = (place.clone(), Arc::clone(&timer.rule));
-            self.sweeps.spawn(async move {
+            let sweep = self.sweeps.spawn(async move {
                 let swept = sweeper.sweep(&generation, &rule, &place.1).await;
                 (place, now, swept)
             });
+            timer.running = Some(sweep.id());
         }
     }
 
@@ -158,14 +160,25 @@ impl Scheduler {
         if self.sweeps.len() >= self.context.settings.sweeps_at_once {
             return None;
         }
-        self.timers.values().filter(|timer| !timer.running).map(|timer| timer.due).min()
+        self.timers.values().filter(|timer| timer.running.is_none()).map(|timer| timer.due).min()
+    }
+
+    /// A bug met by one rule is no reason never to sweep it again.
+    fn note_panic(&mut self, error: &task::JoinError) {
+        let found = self.timers.iter_mut().find(|(_, timer)| timer.running == Some(error.id()));
+        let Some(((rule, tenant), timer)) = found else { return };
+        timer.running = None;
+        timer.due = self.context.clock.now().saturating_add(RETRY).unwrap_or(Timestamp::MAX);
+        let (rule, tenant) = (rule.clone(), tenant.clone());
+        let lane = lane_of(&timer.rule).unwrap_or(crate::model::Lane::Live);
+        self.context.announce(|| Event::SweepPostponed { rule, lane, tenant, reason: format!("a bug: {error}") });
     }
 
     fn note(&mut self, (place, began, swept): Finished) {
         let now = self.context.clock.now();
         let zone = self.generation.as_ref().map(|generation| generation.catalog.time_zone.clone());
         let (Some(timer), Some(zone)) = (self.timers.get_mut(&place), zone) else { return };
-        timer.running = false;
+        timer.running = None;
         let plan = Plan::of(&timer.rule.rule, &zone);
         let soon = now.saturating_add(RETRY).unwrap_or(Timestamp::MAX);
         timer.due = match swept {

@@ -192,7 +192,8 @@ pub enum Step {
     Act(Action),
 }
 
-/// After `for_`, and then at the next local time `at` if given.
+/// `for_` in days or longer, with `at`: that many days on, at that local time, whatever the hour it began.
+/// Shorter or none, with `at`: the first such time once `for_` has passed. Never before it began.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Wait {
     pub for_: Option<Period>,

@@ -88,6 +88,12 @@ impl CompiledRule {
         self.queries.crossing.statements(reach)
     }
 
+    /// Whether [`Reach::Changed`] can be asked: of the entity itself, or of the relation its trigger reads.
+    #[must_use]
+    pub fn tracks_changes(&self) -> bool {
+        self.queries.crossing.tracks_changes()
+    }
+
     /// Filters a row exactly (bounds on wall times and zone envelopes are wider than the window) and reads it.
     pub fn read_crossing(&self, statement: usize, row: &Row, window: Window) -> Result<Option<Crossing>, ReadError> {
         self.queries.crossing.read(statement, row, window)

@@ -4,11 +4,10 @@ use super::database::Database;
 use super::sql::Session;
 use super::state::State;
 use super::table::attempt::{self, Line};
-use super::table::{
-    delivery_code, enrollment, outbox, outbox_state as state, rule_state, rule_version, suppression, task,
-};
+use super::table::{delivery_code, enrollment, outbox, outbox_state as state, rule_version, suppression, task};
 use crate::engine::port::{
-    Claimed, Completion, Mark, Outbox, OutboxToken, Owner, Rescued, Settled, Settlement, StoreError, TaskDraft, Then,
+    Claimed, Completion, Mark, Outbox, OutboxToken, Owner, Rescued, RuleVersion, Settled, Settlement, StoreError,
+    TaskDraft, Then,
 };
 use crate::model::{
     AddressHash, DeliveryId, DeliveryState, EndReason, EntityName, Key, RuleId, Suppression, Tenant, VersionHash,
@@ -65,14 +64,11 @@ impl<D: Database> Outbox for State<D> {
         Ok(())
     }
 
-    async fn heartbeat(&self, owner: &Owner) -> Result<(), StoreError> {
-        let (owner, length) = (owner.clone(), self.lease_micros());
+    async fn heartbeat(&self, tokens: &[OutboxToken]) -> Result<(), StoreError> {
+        let (tokens, length) = (sorted(tokens), self.lease_micros());
         let renewed = self.database.write(move |mut session| {
-            let owner = owner.clone();
-            Box::pin(async move {
-                outbox::renew(&mut session, &owner, length).await?;
-                rule_state::renew(&mut session, &owner, length).await
-            })
+            let tokens = Arc::clone(&tokens);
+            Box::pin(async move { outbox::renew(&mut session, &tokens, length).await })
         });
         renewed.await
     }
@@ -209,6 +205,7 @@ struct Writes<'a> {
     freed: Vec<([u8; 16], i64)>,
     holds: Vec<(i64, &'a str)>,
     saved: Vec<(i64, String)>,
+    migrated: Vec<(i64, &'a RuleVersion)>,
 }
 
 /// Returns what was lost, and the earliest instant at which something became due.
@@ -226,6 +223,11 @@ async fn settle(
     attempt::append(session, &writes.lines).await?;
     enrollment::save(session, &writes.saved).await?;
     outbox::advance(session, &writes.moves).await?;
+    if !writes.migrated.is_empty() {
+        rule_version::keep(session, writes.migrated.iter().map(|(_, version)| *version)).await?;
+        outbox::migrate(session, &writes.migrated).await?;
+        enrollment::migrate(session, &writes.migrated).await?;
+    }
     outbox::leave(session, &writes.leaves).await?;
     outbox::delete(session, &writes.gone).await?;
     enrollment::end(session, &writes.ends).await?;
@@ -276,6 +278,7 @@ impl<'a> Writes<'a> {
         match &completion.then {
             Then::Advance { node, due_at, planned_at } => {
                 self.moves.push((id, *node as i64, due_at.as_microsecond(), planned_at.as_microsecond()));
+                self.migrated.extend(completion.migrated.as_ref().map(|version| (id, version)));
             }
             Then::End { reason, at } => {
                 self.gone.push(id);

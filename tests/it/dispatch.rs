@@ -206,6 +206,21 @@ async fn a_mail_in_doubt_is_held_and_not_sent_again() {
 }
 
 #[tokio::test]
+async fn a_bug_in_a_sender_costs_one_message_its_certainty() {
+    let world = silent("  - webhook: {to: sink}\n  - email: {template: mail-1}\n  - email: {template: mail-2}\n").await;
+    world.webhooks.panic_once();
+    world.pass(hours(2)).await;
+    assert_eq!(world.webhooks.take().len(), 1);
+    // A webhook carries its key, so it is repeated.
+    world.mail.panic_once();
+    world.pass(minutes(1)).await;
+    assert_eq!((world.webhooks.take().len(), world.mail.take().len()), (1, 1));
+    world.pass(days(1)).await;
+    assert_eq!(world.mail.take().len(), 0, "a mail in doubt waits for an operator");
+    assert_eq!(world.store.overview(world.now()).await.unwrap().outbox_unknown, 1);
+}
+
+#[tokio::test]
 async fn a_branch_is_taken_on_fresh_facts() {
     let world = silent(
         "  - wait: {for: 2 days}

@@ -214,7 +214,7 @@ fn sent() -> Outcome {
 }
 
 fn completion(claimed: &Claimed, attempt: Option<Attempt>, then: Then) -> Completion {
-    Completion { token: claimed.token, attempt, then, saved: None }
+    Completion { token: claimed.token, attempt, then, saved: None, migrated: None }
 }
 
 async fn complete(store: &dyn Store, completion: Completion) -> Settled {

@@ -3,18 +3,23 @@
 
 use crate::support::{Database, mariadb, postgres};
 use async_trait::async_trait;
+use futures::stream::{self, BoxStream, StreamExt};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use nudged::catalog::{Schema, Table};
 use nudged::diagnostic::SourceFile;
 use nudged::engine::port::{
-    DeliveryFilter, EnrollmentFilter, EnrollmentView, Message, Owner, Sender, Sent, Source, Store,
+    DeliveryFilter, EnrollmentFilter, EnrollmentView, Message, Owner, Sender, Sent, Source, SourceError, Store,
 };
 use nudged::engine::{Engine, Event, Parts, Senders, Settings, TaskWriter};
-use nudged::model::{Clock, ManualClock, Outcome, at_local};
+use nudged::model::{Clock, ManualClock, Outcome, Tenant, at_local};
 use nudged::rule::generation::{Generation, Surroundings, Tree};
+use nudged::rule::statement::{Dialect, Row, Statement};
 use nudged::source::{SourceOptions, connect};
+use nudged::store::postgres::PostgresStore;
 use nudged::store::sqlite::SqliteStore;
 use sqlx::{AssertSqlSafe, Executor, MySqlPool, PgPool, SqlitePool};
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 use tokio::sync::{broadcast, watch};
@@ -81,7 +86,7 @@ pub enum Kind {
 }
 
 impl Crm {
-    async fn create(kind: Kind, dir: &TempDir) -> (Self, String) {
+    async fn create(kind: Kind, tables: &str, dir: &TempDir) -> (Self, String) {
         let (crm, url, instant) = match kind {
             Kind::Sqlite => {
                 let url = format!("sqlite:{}", dir.path().join("crm.db").display());
@@ -101,7 +106,7 @@ impl Crm {
                 (Self::MariaDb(pool, database), url, "DATETIME(6)")
             }
         };
-        crm.run(&TABLES.replace("{instant}", instant)).await;
+        crm.run(&format!("{TABLES}{tables}").replace("{instant}", instant)).await;
         (crm, url)
     }
 
@@ -140,12 +145,18 @@ pub fn vienna() -> TimeZone {
 pub struct Recorder {
     pub messages: Mutex<Vec<Message>>,
     answers: Mutex<VecDeque<Outcome>>,
+    panics: AtomicBool,
 }
 
 impl Recorder {
     /// The next answers, before it goes back to success.
     pub fn answer(&self, outcomes: impl IntoIterator<Item = Outcome>) {
         self.answers.lock().unwrap().extend(outcomes);
+    }
+
+    /// The next message meets a bug.
+    pub fn panic_once(&self) {
+        self.panics.store(true, Ordering::SeqCst);
     }
 
     pub fn take(&self) -> Vec<Message> {
@@ -170,8 +181,89 @@ impl Sender for Recorder {
 
     async fn send(&self, message: Message) -> Sent {
         self.messages.lock().unwrap().push(message);
+        assert!(!self.panics.swap(false, Ordering::SeqCst), "a bug in a sender, as the test asked for");
         let told = self.answers.lock().unwrap().pop_front();
         Sent { outcome: told.unwrap_or_else(|| Outcome::Sent { reply: "ok".into() }), answer: None }
+    }
+}
+
+/// The way to the source: it can be cut, and counts what goes over it.
+pub struct Wire {
+    source: Arc<dyn Source>,
+    cut: AtomicBool,
+    questions: AtomicUsize,
+}
+
+impl Wire {
+    pub fn cut(&self, cut: bool) {
+        self.cut.store(cut, Ordering::SeqCst);
+    }
+
+    /// Questions since the last call, answered or not.
+    pub fn questions(&self) -> usize {
+        self.questions.swap(0, Ordering::SeqCst)
+    }
+
+    fn ask(&self) -> Result<(), SourceError> {
+        self.questions.fetch_add(1, Ordering::SeqCst);
+        if self.cut.load(Ordering::SeqCst) {
+            return Err(SourceError::Unavailable("the wire is cut".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Source for Wire {
+    fn dialect(&self) -> Dialect {
+        self.source.dialect()
+    }
+
+    async fn now(&self) -> Result<Timestamp, SourceError> {
+        self.ask()?;
+        self.source.now().await
+    }
+
+    fn rows<'a>(&'a self, tenant: &'a Tenant, statement: Statement) -> BoxStream<'a, Result<Row, SourceError>> {
+        match self.ask() {
+            Ok(()) => self.source.rows(tenant, statement),
+            Err(error) => stream::iter([Err(error)]).boxed(),
+        }
+    }
+
+    async fn write(&self, tenant: &Tenant, statements: Vec<Statement>) -> Result<Vec<u64>, SourceError> {
+        self.ask()?;
+        self.source.write(tenant, statements).await
+    }
+
+    async fn schema(&self, tables: &[Table]) -> Result<Schema, SourceError> {
+        self.ask()?;
+        self.source.schema(tables).await
+    }
+
+    async fn prepare(&self, statement: &Statement) -> Result<(), SourceError> {
+        self.ask()?;
+        self.source.prepare(statement).await
+    }
+}
+
+/// What a world is made of.
+pub struct Setup {
+    pub kind: Kind,
+    pub at: Timestamp,
+    pub settings: Settings,
+    pub catalog: String,
+    /// More tables and columns.
+    pub tables: &'static str,
+    pub per_transaction: Option<String>,
+    /// The state is in PostgreSQL, for several nodes.
+    pub shared: bool,
+}
+
+impl Setup {
+    pub fn of(kind: Kind, at: Timestamp) -> Self {
+        let (settings, catalog) = (Settings::default(), CATALOG.to_owned());
+        Self { kind, at, settings, catalog, tables: "", per_transaction: None, shared: false }
     }
 }
 
@@ -179,6 +271,7 @@ pub struct World {
     pub clock: Arc<ManualClock>,
     pub crm: Crm,
     pub source: Arc<dyn Source>,
+    pub wire: Arc<Wire>,
     pub store: Arc<dyn Store>,
     pub engine: Engine,
     pub mail: Arc<Recorder>,
@@ -186,19 +279,37 @@ pub struct World {
     generations: watch::Sender<Option<Arc<Generation>>>,
     events: Mutex<broadcast::Receiver<Event>>,
     surroundings: Surroundings,
+    catalog: String,
+    settings: Settings,
+    /// Where a shared state is.
+    state: Option<Database>,
     _dir: TempDir,
 }
 
 impl World {
     /// A world with no rules yet.
     pub async fn new(kind: Kind, at: Timestamp, settings: Settings) -> Self {
+        Self::set_up(Setup { settings, ..Setup::of(kind, at) }).await
+    }
+
+    pub async fn set_up(setup: Setup) -> Self {
+        let Setup { kind, at, settings, catalog, tables, per_transaction, shared } = setup;
         let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::new(at));
-        let (crm, url) = Crm::create(kind, &dir).await;
-        let source = connect(&SourceOptions::new(url).clock(clock.clone())).unwrap();
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(dir.path().join("state.db"), at).await.unwrap());
+        let (crm, url) = Crm::create(kind, tables, &dir).await;
+        let options = SourceOptions { per_transaction, ..SourceOptions::new(url) };
+        let source = connect(&options.clock(clock.clone())).unwrap();
+        let (cut, questions) = (AtomicBool::new(false), AtomicUsize::new(0));
+        let wire = Arc::new(Wire { source, cut, questions });
+        let source: Arc<dyn Source> = wire.clone();
+        let state = if shared { Some(tokio::task::spawn_blocking(postgres).await.unwrap()) } else { None };
+        let store: Arc<dyn Store> = match &state {
+            None => Arc::new(SqliteStore::open(dir.path().join("state.db"), at).await.unwrap()),
+            Some(database) => Arc::new(PostgresStore::open(&database.url, at).await.unwrap()),
+        };
         let (mail, webhooks) = (Arc::new(Recorder::default()), Arc::new(Recorder::default()));
         let generations = watch::Sender::new(None);
+        let settings = Settings { max_skew: None, ..settings };
         let task = TaskWriter::new(clock.clone(), source.clone(), store.clone(), generations.subscribe());
         let engine = Engine::new(Parts {
             clock: clock.clone(),
@@ -207,7 +318,7 @@ impl World {
             senders: Senders { email: mail.clone(), webhook: webhooks.clone(), task: Arc::new(task) },
             generation: generations.subscribe(),
             owner: Owner("test".into()),
-            settings: Settings { max_skew: None, ..settings },
+            settings: settings.clone(),
         });
         let surroundings = Surroundings {
             dialect: source.dialect(),
@@ -216,17 +327,46 @@ impl World {
             topics: ["offers".into()].into(),
         };
         let events = Mutex::new(engine.events());
-        let mut world =
-            Self { clock, crm, source, store, engine, mail, webhooks, generations, events, surroundings, _dir: dir };
+        let mut world = Self {
+            clock,
+            crm,
+            source,
+            wire,
+            store,
+            engine,
+            mail,
+            webhooks,
+            generations,
+            events,
+            surroundings,
+            catalog,
+            settings,
+            state,
+            _dir: dir,
+        };
         let catalog = world.build(&[]).catalog;
         world.surroundings.schema = Some(world.source.schema(&catalog.tables()).await.unwrap());
         world
     }
 
+    /// Another node on the same shared state and source, with a sender of its own.
+    pub async fn node(&self, owner: &str, sender: Arc<dyn Sender>) -> Engine {
+        let url = &self.state.as_ref().expect("a shared state").url;
+        Engine::new(Parts {
+            clock: self.clock.clone(),
+            source: self.source.clone(),
+            store: Arc::new(PostgresStore::open(url, self.now()).await.unwrap()),
+            senders: Senders { email: sender.clone(), webhook: sender.clone(), task: sender },
+            generation: self.generations.subscribe(),
+            owner: Owner(owner.into()),
+            settings: self.settings.clone(),
+        })
+    }
+
     fn build(&self, files: &[(&str, &str)]) -> Generation {
         let file = |path: &str, text: &str| Arc::new(SourceFile { path: path.into(), text: text.into() });
         let mut files: Vec<_> = files.iter().map(|(path, text)| file(path, text)).collect();
-        files.push(file("catalog.yaml", CATALOG));
+        files.push(file("catalog.yaml", &self.catalog));
         files.sort_by(|a, b| a.path.cmp(&b.path));
         Generation::build(Arc::new(Tree { files }), &self.surroundings).unwrap_or_else(|findings| {
             panic!("{}", findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))

@@ -9,8 +9,11 @@ use super::prepare::give_back;
 use super::settler::Settler;
 use super::work::{Parcel, Verdict};
 use crate::engine::context::Context;
-use crate::engine::port::{Mark, Sender};
+use crate::engine::port::{Mark, Sender, Sent};
+use crate::model::Outcome;
+use futures::FutureExt;
 use rand::RngExt;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
@@ -137,7 +140,11 @@ impl Session {
         let Parcel { work, delivery, kind, repeatable, message, save, zone, .. } = parcel;
         let started_at = self.context.clock.now();
         let began = Instant::now();
-        let sent = self.sender.send(message).await;
+        // A bug in a sender costs one message its certainty, not the channel a session.
+        let sent = AssertUnwindSafe(self.sender.send(message)).catch_unwind().await.unwrap_or_else(|_| Sent {
+            outcome: Outcome::Unknown { reason: format!("a bug in the {kind} sender; what it did is not known") },
+            answer: None,
+        });
         let (took, finished_at) = (began.elapsed(), self.context.clock.now());
         let tried = Try {
             rule: &work.rule.rule,

@@ -16,6 +16,7 @@ use super::context::{Context, told};
 use super::error::EngineError;
 use super::event::Event;
 use super::pulse::Loop;
+use super::rescuer;
 use jiff::Timestamp;
 use pipeline::Pipeline;
 use std::sync::Arc;
@@ -52,10 +53,10 @@ impl Dispatcher {
         let mut dispatched = Dispatched::default();
         let result = loop {
             // Asked before the claim: what lands in between may have made something due behind its back.
-            let landed = pipeline.flight.is_empty();
+            let landed = self.context.flight.is_empty();
             match self.pass(&pipeline, None).await {
                 Ok(0) if landed => break Ok(dispatched),
-                Ok(0) => pipeline.flight.landed().await,
+                Ok(0) => self.context.flight.landed().await,
                 Ok(steps) => dispatched.steps += steps as u64,
                 Err(error) => break Err(error),
             }
@@ -69,7 +70,7 @@ impl Dispatcher {
         let pipeline = Pipeline::start(&self.context);
         tokio::select! {
             () = self.serve(&pipeline, shutdown) => {}
-            () = self.keep_alive(&pipeline) => {}
+            () = self.keep_alive() => {}
         }
         pipeline.stop(self.context.settings.drain).await;
     }
@@ -112,13 +113,10 @@ impl Dispatcher {
     }
 
     /// Extends the leases of work under way.
-    async fn keep_alive(&self, pipeline: &Pipeline) {
+    async fn keep_alive(&self) {
         loop {
             tokio::time::sleep(self.context.settings.heartbeat).await;
-            if pipeline.flight.is_empty() {
-                continue;
-            }
-            if let Err(error) = self.context.store.heartbeat(&self.context.owner).await {
+            if let Err(error) = rescuer::heartbeat(&self.context).await {
                 self.context.announce(|| Event::StateFailed { reason: error.to_string() });
             }
         }

@@ -2,7 +2,7 @@
 
 use super::channel::Channel;
 use super::settler::Settler;
-use super::work::{Finished, Flight, Parcel};
+use super::work::{Finished, Parcel};
 use crate::engine::context::Context;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,6 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 pub struct Pipeline {
-    pub flight: Flight,
     settler: Settler,
     settling: JoinHandle<()>,
     email: Channel,
@@ -29,7 +28,7 @@ impl Pipeline {
         let mut open = |sender| Channel::start(context, &settler, sender, closing.subscribe(), &mut tasks);
         let senders = &context.senders;
         let (email, webhook, task) = (open(&senders.email), open(&senders.webhook), open(&senders.task));
-        Self { flight: Flight::default(), settler, settling, email, webhook, task, tasks, closing }
+        Self { settler, settling, email, webhook, task, tasks, closing }
     }
 
     pub async fn finish(&self, finished: Finished) {

@@ -3,7 +3,7 @@
 use super::decide::{Decision, Situation, address, addressee, decide};
 use super::pipeline::Pipeline;
 use super::render::{Draft, kind, repeatable};
-use super::work::{Parcel, Verdict, Work, settle_unread};
+use super::work::{Boarded, Parcel, Verdict, Work, settle_unread};
 use super::{Dispatcher, walk::walk};
 use crate::engine::context::{Context, lane_of};
 use crate::engine::error::EngineError;
@@ -43,19 +43,20 @@ impl Dispatcher {
         let limit = self.context.settings.claim;
         let claimed = self.context.store.claim(&self.context.owner, now, limit).await?;
         let count = claimed.len();
-        let mut groups: HashMap<Group, Vec<Claimed>> = HashMap::new();
-        for row in claimed {
-            let group = (row.rule.clone(), row.version.clone(), row.record.tenant.clone());
-            groups.entry(group).or_default().push(row);
+        let mut groups: HashMap<Group, Vec<Boarded>> = HashMap::new();
+        for claimed in claimed {
+            let group = (claimed.rule.clone(), claimed.version.clone(), claimed.record.tenant.clone());
+            let ticket = self.context.flight.board(claimed.token);
+            groups.entry(group).or_default().push(Boarded { claimed, ticket });
         }
         let mut batch =
             Batch { context: &self.context, generation: &generation, pipeline, patience, clogged: Vec::new() };
         let mut groups = groups.into_iter();
         while let Some((group, rows)) = groups.next() {
-            let tokens: Vec<OutboxToken> = rows.iter().map(|row| row.token).collect();
+            let tokens: Vec<OutboxToken> = rows.iter().map(|row| row.claimed.token).collect();
             if let Err(error) = batch.run(&group, rows).await {
                 // What fails here fails before anything was sent, and so do the groups that would follow.
-                let rest = groups.flat_map(|(_, rows)| rows).map(|row| row.token);
+                let rest = groups.flat_map(|(_, rows)| rows).map(|row| row.claimed.token);
                 give_back(&self.context, tokens.into_iter().chain(rest).collect()).await;
                 return Err(error);
             }
@@ -64,8 +65,7 @@ impl Dispatcher {
     }
 }
 
-/// Releases rows, with some patience: as long as this node lives its heartbeats keep what it holds, so a row
-/// must not be dropped lightly.
+/// Releases rows, with some patience: a row that isn't given back rests until its lease ends.
 pub(super) async fn give_back(context: &Context, tokens: Vec<OutboxToken>) {
     let mut pause = Duration::from_millis(50);
     for _ in 0..8 {
@@ -97,7 +97,7 @@ struct Asked {
 }
 
 impl Batch<'_> {
-    async fn run(&mut self, (rule, version, tenant): &Group, rows: Vec<Claimed>) -> Result<(), EngineError> {
+    async fn run(&mut self, (rule, version, tenant): &Group, rows: Vec<Boarded>) -> Result<(), EngineError> {
         let store = self.context.store.as_ref();
         let standing = self.context.versions.standing(store, self.generation, rule, version).await?;
         let (compiled, from) = match standing {
@@ -123,7 +123,8 @@ impl Batch<'_> {
                 self.source_away(works, SourceError::Unavailable(reason)).await;
             }
             Err(EngineError::Source(error @ SourceError::Refused(_))) => {
-                let rows = works.into_iter().map(|work| work.claimed).collect();
+                let unread = |work: Work| Boarded { claimed: work.claimed, ticket: work.ticket };
+                let rows = works.into_iter().map(unread).collect();
                 self.hold(rows, &error.to_string()).await;
             }
             Err(error) => return Err(error),
@@ -132,15 +133,15 @@ impl Batch<'_> {
     }
 
     /// Finds each row's node, in the newer rule by the step's id where one took over.
-    async fn board(&self, rows: Vec<Claimed>, rule: &Arc<CompiledRule>, from: Option<&CompiledRule>) -> Vec<Work> {
+    async fn board(&self, rows: Vec<Boarded>, rule: &Arc<CompiledRule>, from: Option<&CompiledRule>) -> Vec<Work> {
         let mut works = Vec::with_capacity(rows.len());
-        for claimed in rows {
+        for Boarded { claimed, ticket } in rows {
             let node = match from {
                 None => Some(claimed.node),
                 Some(from) => same_step(from, rule, claimed.node),
             };
-            let ticket = self.pipeline.flight.board();
-            let work = Work { node: node.unwrap_or(claimed.node), claimed, rule: Arc::clone(rule), ticket };
+            let (rule, migrates) = (Arc::clone(rule), from.is_some());
+            let work = Work { node: node.unwrap_or(claimed.node), claimed, rule, migrates, ticket };
             if node.is_some() {
                 works.push(work);
                 continue;
@@ -342,20 +343,19 @@ impl Batch<'_> {
         }
     }
 
-    async fn hold(&self, rows: Vec<Claimed>, reason: &str) {
+    async fn hold(&self, rows: Vec<Boarded>, reason: &str) {
         self.finish_rows(rows, &Then::Hold { reason: reason.to_owned() }, reason).await;
     }
 
-    async fn cancel(&self, rows: Vec<Claimed>, why: &str) {
+    async fn cancel(&self, rows: Vec<Boarded>, why: &str) {
         let at = self.context.clock.now();
         self.finish_rows(rows, &Then::End { reason: EndReason::Cancelled, at }, why).await;
     }
 
     /// Settles rows whose rule isn't at hand.
-    async fn finish_rows(&self, rows: Vec<Claimed>, then: &Then, detail: &str) {
-        for claimed in rows {
-            let ticket = self.pipeline.flight.board();
-            let finished = settle_unread(self.context, &claimed, ticket, then, detail);
+    async fn finish_rows(&self, rows: Vec<Boarded>, then: &Then, detail: &str) {
+        for boarded in rows {
+            let finished = settle_unread(self.context, boarded, then, detail);
             self.pipeline.finish(finished).await;
         }
     }

@@ -3,9 +3,10 @@
 //! While one commit is under way the next one fills up, so there is no delay to tune: an idle system commits
 //! at once, a busy one commits many. The idea is that of every database's own log.
 
-use super::work::{Finished, Ticket};
+use super::work::Finished;
 use crate::engine::context::Context;
 use crate::engine::event::Event;
+use crate::engine::flight::Ticket;
 use crate::engine::port::{Mark, OutboxToken, Settlement, StoreError, Then};
 use std::collections::HashSet;
 use std::sync::Arc;

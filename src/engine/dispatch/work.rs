@@ -2,50 +2,21 @@
 
 use crate::engine::context::Context;
 use crate::engine::event::{Decided, Event};
-use crate::engine::port::{Attempt, Claimed, Completion, Message, Then};
+use crate::engine::flight::Ticket;
+use crate::engine::port::{Attempt, Claimed, Completion, Message, RuleVersion, Then};
 use crate::model::{DeliveryId, Outcome, StepId};
 use crate::rule::CompiledRule;
 use jiff::{Timestamp, tz::TimeZone};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-/// How many claimed rows are not settled yet.
-#[derive(Debug, Clone)]
-pub struct Flight(Arc<watch::Sender<usize>>);
-
-impl Default for Flight {
-    fn default() -> Self {
-        Self(Arc::new(watch::Sender::new(0)))
-    }
-}
-
-impl Flight {
-    pub fn board(&self) -> Ticket {
-        self.0.send_modify(|count| *count += 1);
-        Ticket(self.clone())
-    }
-
-    pub fn is_empty(&self) -> bool {
-        *self.0.borrow() == 0
-    }
-
-    /// Resolves once every row that was claimed has been settled, released or lost.
-    pub async fn landed(&self) {
-        // The sender lives in `self`, so the channel can't close while we wait.
-        let _ = self.0.subscribe().wait_for(|count| *count == 0).await;
-    }
-}
-
-/// One row under way; counted until it is dropped.
+/// A claimed row before its rule is at hand.
 #[derive(Debug)]
-pub struct Ticket(Flight);
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        self.0.0.send_modify(|count| *count = count.saturating_sub(1));
-    }
+pub struct Boarded {
+    pub claimed: Claimed,
+    pub ticket: Ticket,
 }
 
 /// A claimed row with the rule it runs.
@@ -54,6 +25,8 @@ pub struct Work {
     pub claimed: Claimed,
     pub rule: Arc<CompiledRule>,
     pub node: usize,
+    /// `rule` took over from the version that the enrollment pinned.
+    pub migrates: bool,
     pub ticket: Ticket,
 }
 
@@ -93,12 +66,14 @@ pub struct Verdict {
 }
 
 /// Settles a row whose rule was not looked at: put off, held, or cancelled.
-pub fn settle_unread(context: &Context, claimed: &Claimed, ticket: Ticket, then: &Then, detail: &str) -> Finished {
+pub fn settle_unread(context: &Context, boarded: Boarded, then: &Then, detail: &str) -> Finished {
+    let Boarded { claimed, ticket } = boarded;
     let mut events = Vec::new();
     if context.events.receiver_count() > 0 {
-        note_end(claimed, then, detail.to_owned(), &mut events);
+        note_end(&claimed, then, detail.to_owned(), &mut events);
     }
-    let completion = Completion { token: claimed.token, attempt: None, then: then.clone(), saved: None };
+    let then = then.clone();
+    let completion = Completion { token: claimed.token, attempt: None, then, saved: None, migrated: None };
     Finished { completion, events, ticket, permit: None }
 }
 
@@ -134,7 +109,12 @@ impl Work {
             Vec::new()
         };
         let step = self.step();
-        let Self { claimed, ticket, .. } = self;
+        let Self { claimed, ticket, rule, migrates, .. } = self;
+        let migrated = migrates.then(|| RuleVersion {
+            rule: claimed.rule.clone(),
+            hash: rule.version.clone(),
+            text: Arc::clone(&rule.text),
+        });
         let attempt = verdict.map(|verdict| Attempt {
             delivery: verdict.delivery,
             match_id: claimed.match_id,
@@ -148,7 +128,7 @@ impl Work {
             finished_at: verdict.finished_at,
             outcome: verdict.outcome,
         });
-        let completion = Completion { token: claimed.token, attempt, then, saved: None };
+        let completion = Completion { token: claimed.token, attempt, then, saved: None, migrated };
         Finished { completion, events, ticket, permit: None }
     }
 

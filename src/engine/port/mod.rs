@@ -7,7 +7,9 @@ mod source;
 mod sweeps;
 mod view;
 
-pub use outbox::{Attempt, Claimed, Completion, Mark, Outbox, OutboxToken, Owner, Rescued, Settled, Settlement, Then};
+pub use outbox::{
+    Attempt, Claimed, Completion, Mark, Outbox, OutboxToken, Owner, Rescued, RuleVersion, Settled, Settlement, Then,
+};
 pub use register::{Adopted, Adoption, Register, RuleState, RuleStatus, StoredGeneration};
 pub use sender::{Email, Message, Sender, Sent, TaskDraft, WebhookCall};
 pub use source::{Source, SourceError};

@@ -6,6 +6,7 @@ use crate::model::{
 use async_trait::async_trait;
 use jiff::Timestamp;
 use std::collections::HashSet;
+use std::sync::Arc;
 
 /// The table of due deliveries and steps.
 #[async_trait]
@@ -21,11 +22,12 @@ pub trait Outbox: Send + Sync {
     /// Gives claimed rows back untouched (shutdown, or a channel that is full).
     async fn release(&self, tokens: &[OutboxToken]) -> Result<(), StoreError>;
 
-    /// Extends the leases of everything `owner` holds.
-    async fn heartbeat(&self, owner: &Owner) -> Result<(), StoreError>;
+    /// Extends the leases of work that is really under way. What its owner has lost track of (a settlement
+    /// that was refused) is not among it, and is rescued once its lease ends.
+    async fn heartbeat(&self, tokens: &[OutboxToken]) -> Result<(), StoreError>;
 
-    /// Takes back what nodes with expired leases (or, on a single-node store, earlier boots) held:
-    /// claimed rows become due; `sending` ones become due again if their step may repeat (`repeatable`
+    /// Takes back rows with expired leases, `owner`'s own among them, and, on a single-node store, whatever
+    /// earlier boots held: claimed rows become due; `sending` ones become due again if their step may repeat (`repeatable`
     /// was set by the mark), else `unknown`.
     async fn rescue(&self, owner: &Owner, now: Timestamp) -> Result<Rescued, StoreError>;
 
@@ -139,6 +141,17 @@ pub struct Completion {
     pub then: Then,
     /// Added to the enrollment's `saved` under this name.
     pub saved: Option<(String, serde_json::Value)>,
+    /// The rule version whose nodes [`Then::Advance`] counts in, where it isn't the one that was pinned.
+    pub migrated: Option<RuleVersion>,
+}
+
+/// A version that an enrollment pins from now on. The text comes along, since a reload may have dropped it
+/// from the state while the step ran.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleVersion {
+    pub rule: RuleId,
+    pub hash: VersionHash,
+    pub text: Arc<str>,
 }
 
 /// A line of the attempt log.

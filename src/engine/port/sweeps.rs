@@ -17,6 +17,9 @@ pub trait Ledger: Send + Sync {
         owner: &Owner,
     ) -> Result<Option<Lease>, StoreError>;
 
+    /// Holds on to the lease while a long sweep reads.
+    async fn keep_sweep(&self, lease: &Lease) -> Result<(), StoreError>;
+
     /// How these crossers of the lease's rule stand, in the same order. Asked before their facts, so that a
     /// re-read window costs little, and so that the guard counts only new ones.
     async fn standings(&self, lease: &Lease, candidates: &[Candidate]) -> Result<Vec<Standing>, StoreError>;

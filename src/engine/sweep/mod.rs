@@ -15,8 +15,7 @@ use super::cadence::{Plan, nightly};
 use super::context::{Context, lane_of};
 use super::error::EngineError;
 use super::event::Event;
-use super::port::{Lease, Progress, SweepCommit, SweepId};
-use crate::catalog::Catalog;
+use super::port::{Lease, Progress, StoreError, SweepCommit, SweepId};
 use crate::model::{EntityName, Lane, RuleId, Tenant};
 use crate::rule::CompiledRule;
 use crate::rule::generation::Generation;
@@ -84,7 +83,6 @@ pub struct Sweeper {
 
 /// One sweep under way.
 struct Sweep<'a> {
-    generation: &'a Generation,
     rule: &'a CompiledRule,
     lane: Lane,
     tenant: &'a Tenant,
@@ -152,7 +150,7 @@ impl Sweeper {
         }
         let zone = &generation.catalog.time_zone;
         let plan = &Plan::of(&rule.rule, zone);
-        let sweep = Sweep { generation, rule, lane, tenant, lease: &lease, plan, now };
+        let sweep = Sweep { rule, lane, tenant, lease: &lease, plan, now };
         let swept = self.regular(&sweep).await?;
         let night = nightly(lease.progress.reconciled_at, self.context.settings.reconcile_at, zone);
         if matches!(swept, Swept::Done(_)) && night <= now {
@@ -173,8 +171,7 @@ impl Sweeper {
     async fn regular(&self, sweep: &Sweep<'_>) -> Result<Swept, EngineError> {
         let Lease { progress, baseline, .. } = sweep.lease;
         let checked = &sweep.rule.rule;
-        let tracks_changes = tracks_changes(&sweep.generation.catalog, &checked.for_each);
-        let reading = window::reading(checked, sweep.plan, progress, *baseline, sweep.now, tracks_changes);
+        let reading = window::reading(checked, sweep.plan, progress, *baseline, sweep.now, sweep.rule.tracks_changes());
         let mut harvest = self.harvest(sweep, reading.crossed.after, false);
         self.gather(sweep, &mut harvest, Feed::Sweep(reading)).await?;
         if harvest.report.crossed == 0 && self.emptied(sweep).await? {
@@ -254,10 +251,26 @@ impl Sweeper {
             }
             Ok(())
         };
-        let (unreadable, ()) = tokio::try_join!(reading, judging)?;
+        let gathering = async { tokio::try_join!(reading, judging) };
+        let (unreadable, ()) = tokio::select! {
+            gathered = gathering => gathered?,
+            lost = self.keep(sweep.lease) => return Err(lost.into()),
+        };
         harvest.report.unreadable += unreadable;
         harvest.report.took = started.elapsed();
         Ok(())
+    }
+
+    /// Holds on to the rule's lease while a long sweep goes on; ends when it was lost.
+    async fn keep(&self, lease: &Lease) -> StoreError {
+        loop {
+            tokio::time::sleep(self.context.settings.heartbeat).await;
+            match self.context.store.keep_sweep(lease).await {
+                // The commit finds out whether that mattered.
+                Ok(()) | Err(StoreError::Unavailable(_)) => {}
+                Err(error) => return error,
+            }
+        }
     }
 
     async fn finish(
@@ -354,8 +367,4 @@ impl Sweeper {
         }
         self.context.announce(|| Event::SweepFinished(report.clone()));
     }
-}
-
-fn tracks_changes(catalog: &Catalog, entity: &EntityName) -> bool {
-    catalog.entity(entity).is_some_and(|entity| entity.updated_at.is_some())
 }

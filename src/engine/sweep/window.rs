@@ -41,7 +41,7 @@ const fn overlap(rule: &CheckedRule) -> SignedDuration {
     }
 }
 
-/// `tracks_changes`: the catalog names an `updated_at` for the rule's entity.
+/// `tracks_changes`: the catalog names an `updated_at` for the rule's entity, or for what its trigger reads.
 pub fn reading(
     rule: &CheckedRule,
     plan: &Plan,

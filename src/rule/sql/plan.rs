@@ -91,6 +91,10 @@ impl CrossingPlan {
         })
     }
 
+    pub fn tracks_changes(&self) -> bool {
+        self.scopes.knows_changes()
+    }
+
     pub fn statements(&self, reach: Reach<'_>) -> Vec<Statement> {
         let (window, scope, changed) = match reach {
             Reach::Crossed(window) => (window, Scope::All, Timestamp::MIN),

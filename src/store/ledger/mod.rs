@@ -50,6 +50,18 @@ impl<D: Database> Ledger for State<D> {
         Ok(Some(lease))
     }
 
+    async fn keep_sweep(&self, lease: &Lease) -> Result<(), StoreError> {
+        let (of, length) = (Arc::new(lease.clone()), self.lease_micros());
+        let kept = self.database.write(move |mut session| {
+            let of = Arc::clone(&of);
+            Box::pin(async move {
+                let rule = rule_state::check(&mut session, &of).await?;
+                rule_state::extend(&mut session, rule, length).await
+            })
+        });
+        kept.await
+    }
+
     async fn standings(&self, lease: &Lease, candidates: &[Candidate]) -> Result<Vec<Standing>, StoreError> {
         let of = Arc::new((lease.clone(), candidates.to_vec()));
         let standings = self.database.read(move |mut session| {

@@ -1,7 +1,7 @@
 //! `enrollment`: one record going through one rule's steps. Where it stands is in `outbox`; the columns
 //! `node`, `due_at`, `planned_at` and `rematch` are only of use while it is staged.
 
-use crate::engine::port::{NewMatch, Rematch, StoreError};
+use crate::engine::port::{NewMatch, Rematch, RuleVersion, StoreError};
 use crate::model::EndReason;
 use crate::store::sql::{Batch, Dialect, Row, Session, params};
 use crate::store::table::enrollment_state::{ENDED, STAGED};
@@ -167,6 +167,14 @@ pub async fn save(session: &mut Session<'_>, saved: &[(i64, String)]) -> Result<
         .texts("saved", saved.iter().map(|saved| saved.1.as_str()));
     let sql = "UPDATE enrollment SET saved = b.saved FROM {batch} WHERE enrollment.id = b.id";
     session.run_batch(sql, &[], &batch).await?;
+    Ok(())
+}
+
+/// Pins enrollments to another version of their rule; see [`super::outbox::migrate`].
+pub async fn migrate(session: &mut Session<'_>, migrated: &[(i64, &RuleVersion)]) -> Result<(), StoreError> {
+    let sql = "UPDATE enrollment SET version = v.id FROM {batch} CROSS JOIN rule_version v
+               WHERE enrollment.id = b.id AND v.rule = b.rule AND v.hash = b.hash";
+    session.run_batch(sql, &[], &super::rule_version::batch(migrated)).await?;
     Ok(())
 }
 

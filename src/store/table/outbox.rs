@@ -1,6 +1,6 @@
 //! `outbox`: where each enrollment under way stands, and who works on it. A row moves from step to step.
 
-use crate::engine::port::{Claimed, Mark, OutboxToken, Owner, StoreError};
+use crate::engine::port::{Claimed, Mark, OutboxToken, Owner, RuleVersion, StoreError};
 use crate::model::{MatchId, RecordId};
 use crate::store::sql::{Batch, Row, Session, params};
 use crate::store::table::lane;
@@ -216,9 +216,19 @@ pub async fn release(session: &mut Session<'_>, tokens: &[OutboxToken]) -> Resul
     Ok(())
 }
 
-pub async fn renew(session: &mut Session<'_>, owner: &Owner, lease: i64) -> Result<(), StoreError> {
-    let sql = "UPDATE outbox SET lease_until = {clock} + $2 WHERE owner = $1 AND state IN (1, 2)";
-    session.run(sql, params![owner.0.as_str(), lease]).await?;
+pub async fn renew(session: &mut Session<'_>, tokens: &[OutboxToken], lease: i64) -> Result<(), StoreError> {
+    let batch = Batch::new().ints("id", tokens.iter().map(|t| t.id)).ints("epoch", tokens.iter().map(|t| t.epoch));
+    let sql = "UPDATE outbox SET lease_until = {clock} + $1 FROM {batch}
+               WHERE outbox.id = b.id AND outbox.epoch = b.epoch AND outbox.state IN (1, 2)";
+    session.run_batch(sql, params![lease], &batch).await?;
+    Ok(())
+}
+
+/// Pins rows to another version of their rule, which [`super::rule_version::keep`] has made sure of.
+pub async fn migrate(session: &mut Session<'_>, migrated: &[(i64, &RuleVersion)]) -> Result<(), StoreError> {
+    let sql = "UPDATE outbox SET version = v.id FROM {batch} CROSS JOIN rule_version v
+               WHERE outbox.id = b.id AND v.rule = b.rule AND v.hash = b.hash";
+    session.run_batch(sql, &[], &super::rule_version::batch(migrated)).await?;
     Ok(())
 }
 
@@ -234,13 +244,13 @@ pub struct Orphan {
     pub kind: Option<String>,
 }
 
-/// Rows of other owners whose lease has run out; on a store with one owner, of every other owner.
+/// Rows whose lease has run out; on a store with one owner, also those of every other owner, who is gone.
 pub async fn orphans(session: &mut Session<'_>, owner: &Owner, limit: usize) -> Result<Vec<Orphan>, StoreError> {
     let rows = session
         .rows(
             "SELECT o.id, o.state, o.repeatable, e.state, o.attempts, o.delivery, o.step, o.kind
              FROM outbox o CROSS JOIN enrollment e
-             WHERE o.state IN (1, 2) AND o.owner <> $1 AND (NOT {shared} OR o.lease_until < {clock}) AND e.id = o.id
+             WHERE o.state IN (1, 2) AND (o.lease_until < {clock} OR (o.owner <> $1 AND NOT {shared})) AND e.id = o.id
              ORDER BY o.id LIMIT $2 {lock o skipping}",
             params![owner.0.as_str(), limit],
         )

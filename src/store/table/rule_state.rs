@@ -78,13 +78,6 @@ pub async fn extend(session: &mut Session<'_>, id: i64, lease: i64) -> Result<()
     Ok(())
 }
 
-pub async fn renew(session: &mut Session<'_>, owner: &Owner, lease: i64) -> Result<(), StoreError> {
-    session
-        .run("UPDATE rule_state SET lease_until = {clock} + $2 WHERE owner = $1", params![owner.0.as_str(), lease])
-        .await?;
-    Ok(())
-}
-
 /// Ends a sweep: moves the watermark and lets go of the lease.
 pub async fn advance(
     session: &mut Session<'_>,

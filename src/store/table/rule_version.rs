@@ -1,10 +1,10 @@
 //! `rule_version`: the texts that enrollments pin.
 
-use crate::engine::port::{Adoption, StoreError};
+use crate::engine::port::{Adoption, RuleVersion, StoreError};
 use crate::model::{RuleId, VersionHash};
 use crate::store::sql::{Batch, Session, params};
 use jiff::Timestamp;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Stores the texts of a generation. A version whose pinned part is the same may have another text: the
 /// newest is kept.
@@ -18,6 +18,31 @@ pub async fn store(session: &mut Session<'_>, rules: &[&Adoption], now: Timestam
                ON CONFLICT (rule, hash) DO UPDATE SET text = excluded.text";
     session.run_batch(sql, params![now], &batch).await?;
     Ok(())
+}
+
+/// Makes sure that versions which enrollments migrate to are there.
+pub async fn keep<'a>(
+    session: &mut Session<'_>,
+    versions: impl Iterator<Item = &'a RuleVersion>,
+) -> Result<(), StoreError> {
+    let each: BTreeMap<_, _> = versions.map(|v| ((v.rule.as_str(), v.hash.as_str()), v.text.as_ref())).collect();
+    let batch = Batch::new()
+        .texts("rule", each.keys().map(|(rule, _)| *rule))
+        .texts("hash", each.keys().map(|(_, hash)| *hash))
+        .texts("text", each.values().copied());
+    let sql = "INSERT INTO rule_version (rule, hash, text, stored_at)
+               SELECT b.rule, b.hash, b.text, {clock} FROM {batch} WHERE TRUE
+               ON CONFLICT (rule, hash) DO NOTHING";
+    session.run_batch(sql, &[], &batch).await?;
+    Ok(())
+}
+
+/// Rows and the versions they move to: `id`, `rule`, `hash`.
+pub fn batch(migrated: &[(i64, &RuleVersion)]) -> Batch {
+    Batch::new()
+        .ints("id", migrated.iter().map(|(id, _)| *id))
+        .texts("rule", migrated.iter().map(|(_, version)| version.rule.as_str()))
+        .texts("hash", migrated.iter().map(|(_, version)| version.hash.as_str()))
 }
 
 /// The numbers of a rule's versions.

@@ -144,7 +144,8 @@ async fn two_nodes_share_the_work() {
                     return done;
                 }
                 store.rescue(&owner(name), now()).await.unwrap();
-                store.heartbeat(&owner(name)).await.unwrap();
+                let tokens: Vec<_> = claimed.iter().map(|c| c.token).collect();
+                store.heartbeat(&tokens).await.unwrap();
                 let completions: Vec<_> =
                     claimed.iter().rev().map(|c| completion(c, Some(attempt_of(&*store, c, sent())), end())).collect();
                 let settled = store.settle(&Settlement { marks: Vec::new(), completions }).await.unwrap();

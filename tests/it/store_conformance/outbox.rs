@@ -1,5 +1,5 @@
 use super::*;
-use nudged::engine::port::{Rescued, TaskDraft};
+use nudged::engine::port::{Rescued, RuleVersion, TaskDraft};
 use nudged::model::{Channel, DeliveryId, DeliveryState, EnrollmentState, Suppression, SuppressionReason};
 use std::collections::HashSet;
 
@@ -16,6 +16,8 @@ on_both_stores!(
     states_move_only_along_the_drawing,
     a_rescue_takes_back_what_a_dead_owner_held,
     a_rescue_leaves_its_own_alone,
+    only_what_is_under_way_is_kept,
+    a_migrated_enrollment_pins_the_version_it_counts_in,
     a_held_step_is_freed_by_the_next_generation,
     suppressions_are_kept_once_with_their_first_reason,
     a_task_is_added_once,
@@ -230,11 +232,51 @@ async fn a_rescue_takes_back_what_a_dead_owner_held(home: Home) {
 async fn a_rescue_leaves_its_own_alone(home: Home) {
     let (store, claimed) = one_claimed(&home).await;
     assert_eq!(store.rescue(&owner("a"), now()).await.unwrap(), Rescued::default());
-    store.heartbeat(&owner("a")).await.unwrap();
+    store.heartbeat(&[claimed.token]).await.unwrap();
     // Another node's lease that is still good is left alone, where there can be another node.
     let others = store.rescue(&owner("b"), now()).await.unwrap();
     assert_eq!(others.requeued, u64::from(!home.is_shared()));
     assert_eq!(mark(&*store, &claimed, false).await.lost.is_empty(), home.is_shared());
+}
+
+/// A row whose settlement was refused stays leased while its node lives and works on others.
+async fn only_what_is_under_way_is_kept(home: Home) {
+    let (store, lost) = abandoned(&home, true).await;
+    enter(&*store, vec![a_match(&*store, "2", "x"), a_match(&*store, "3", "x")]).await;
+    let [kept, old]: [Claimed; 2] = claim(&*store, 9).await.try_into().unwrap();
+    store.release(&[old.token]).await.unwrap();
+    let again = claim_one(&*store).await;
+    // The leases so far were of no length. A heartbeat keeps what it names, and no claim that came later.
+    let long = home.open().await;
+    long.heartbeat(&[kept.token, old.token]).await.unwrap();
+    let mut rescued = Rescued::default();
+    crate::support::wait_until(Duration::from_secs(10), async || {
+        let some = long.rescue(&owner("a"), now()).await.unwrap();
+        rescued.requeued += some.requeued;
+        rescued.repeated += some.repeated;
+        (rescued.requeued, rescued.repeated) == (1, 1)
+    })
+    .await;
+    assert_eq!(long.rescue(&owner("a"), now()).await.unwrap(), Rescued::default());
+    assert!(mark(&*long, &kept, false).await.lost.is_empty());
+    assert_eq!(mark(&*long, &again, false).await.lost, [again.token]);
+    assert_eq!(complete(&*long, completion(&lost, None, end())).await.lost, [lost.token]);
+}
+
+async fn a_migrated_enrollment_pins_the_version_it_counts_in(home: Home) {
+    let (store, claimed) = one_claimed(&home).await;
+    let migrated = RuleVersion { rule: rule(), hash: "v2".into(), text: "newer".into() };
+    let waits = Then::Again { due_at: now(), counts: false };
+    complete(&*store, Completion { migrated: Some(migrated.clone()), ..completion(&claimed, None, waits) }).await;
+    let claimed = claim_one(&*store).await;
+    assert_eq!(claimed.version, "v1".into(), "its node is still one of the old version");
+    // The state does not know the newer version; it comes along.
+    complete(&*store, Completion { migrated: Some(migrated), ..completion(&claimed, None, advance(7)) }).await;
+    let claimed = claim_one(&*store).await;
+    assert_eq!((claimed.version.as_str(), claimed.node), ("v2", 7));
+    let pinned = store.pinned_versions(&HashSet::new()).await.unwrap();
+    assert_eq!(pinned, [(rule(), "v2".into(), "newer".to_owned())]);
+    assert_eq!(store.enrollments(&Default::default()).await.unwrap()[0].version, "v2");
 }
 
 async fn a_held_step_is_freed_by_the_next_generation(home: Home) {

@@ -1,0 +1,197 @@
+//! What becomes of sequences under way: their rule is edited or deleted, or their record matches again.
+
+use crate::support::instant;
+use crate::world::{Kind, World, days, hours, minutes};
+use nudged::engine::port::Message;
+use nudged::engine::{Event, Settings};
+use nudged::model::EndReason;
+
+/// A rule with these settings and steps; step `X` calls `sink` and says `X`.
+fn rule(settings: &str, steps: &[&str]) -> String {
+    let step = |step: &&str| match step.strip_prefix("wait ") {
+        Some(period) => format!("  - wait: {{for: {period}}}\n"),
+        None => {
+            let (id, text) = step.split_once('=').unwrap_or((step, step));
+            format!("  - webhook: {{id: {id}, to: sink, body: {{text: {text}}}}}\n")
+        }
+    };
+    let steps: String = steps.iter().map(step).collect();
+    format!(
+        "version: 1
+id: silence
+description: Silent.
+mode: live
+purpose: service
+for_each: customer
+to: main_contact
+trigger:
+  inactivity: {{of: orders, for: 10 days}}
+where:
+  - country: AT
+check_every: 1 hour
+{settings}
+steps:
+{steps}"
+    )
+}
+
+/// One customer, silent for ten days in half an hour, in these steps since an hour.
+async fn begun(rule: &str) -> World {
+    let world = World::new(Kind::Sqlite, instant("2026-06-01T08:00:00Z"), Settings::default()).await;
+    let (now, ordered) = (world.crm.time(world.now()), world.crm.time(world.ago(days(10)) + minutes(30)));
+    world
+        .crm
+        .run(&format!(
+            "INSERT INTO accounts VALUES (1, 'Ada', 'AT', {now}); INSERT INTO orders VALUES (1, 1, {ordered}, 'paid')"
+        ))
+        .await;
+    load(&world, rule).await;
+    world.pass(hours(1)).await;
+    assert_eq!(said(&world), ["first"]);
+    world
+}
+
+async fn load(world: &World, rule: &str) {
+    world.load(&[("silence.yaml", rule)]).await;
+}
+
+/// What was sent since the last call.
+fn said(world: &World) -> Vec<String> {
+    let text = |message| match message {
+        Message::Webhook(call) => call.body["data"]["text"].as_str().unwrap().to_owned(),
+        other => panic!("{other:?}"),
+    };
+    world.webhooks.take().into_iter().map(text).collect()
+}
+
+/// Days go by, an hour at a time.
+async fn pass_days(world: &World, count: i64) -> Vec<String> {
+    for _ in 0..count * 12 {
+        world.pass(hours(2)).await;
+    }
+    said(world)
+}
+
+/// Oldest first.
+async fn ends(world: &World) -> Vec<Option<EndReason>> {
+    let mut ends: Vec<_> = world.enrollments().await.into_iter().map(|enrollment| enrollment.ended).collect();
+    ends.reverse();
+    ends
+}
+
+const STEPS: [&str; 5] = ["first", "wait 2 days", "second", "wait 2 days", "third"];
+
+#[tokio::test]
+async fn pinned_steps_are_those_of_the_entry() {
+    let world = begun(&rule("on_change: pin", &STEPS)).await;
+    load(&world, &rule("on_change: pin", &["first", "wait 9 days", "second=new", "extra"])).await;
+    assert_eq!(pass_days(&world, 7).await, ["second", "third"]);
+    assert_eq!(ends(&world).await, [Some(EndReason::Completed)]);
+}
+
+#[tokio::test]
+async fn migrated_steps_are_found_by_their_ids() {
+    let world = begun(&rule("on_change: migrate", &STEPS)).await;
+    let longer = ["zero", "first", "wait 9 days", "extra", "second=new", "wait 1 day", "third=newer", "fourth"];
+    load(&world, &rule("on_change: migrate", &longer)).await;
+    // The wait under way keeps its end; from the second step on the newer rule counts, to its own end.
+    assert_eq!(pass_days(&world, 2).await, ["new"]);
+    assert_eq!(pass_days(&world, 2).await, ["newer", "fourth"]);
+    assert_eq!(ends(&world).await, [Some(EndReason::Completed)]);
+}
+
+#[tokio::test]
+async fn a_migrated_sequence_migrates_again() {
+    let world = begun(&rule("on_change: migrate", &STEPS)).await;
+    load(&world, &rule("on_change: migrate", &["a", "b", "first", "wait 2 days", "second", "wait 3 days", "third"]))
+        .await;
+    assert_eq!(pass_days(&world, 3).await, ["second"]);
+    load(&world, &rule("on_change: migrate", &["first", "third=last"])).await;
+    assert_eq!(pass_days(&world, 3).await, ["last"]);
+    assert_eq!(ends(&world).await, [Some(EndReason::Completed)]);
+}
+
+#[tokio::test]
+async fn a_sequence_whose_step_is_gone_is_over() {
+    let world = begun(&rule("on_change: migrate", &STEPS)).await;
+    load(&world, &rule("on_change: migrate", &["first", "wait 2 days", "third"])).await;
+    assert!(pass_days(&world, 7).await.is_empty());
+    assert_eq!(ends(&world).await, [Some(EndReason::Completed)]);
+}
+
+#[tokio::test]
+async fn a_change_may_cancel_what_runs() {
+    let world = begun(&rule("on_change: cancel", &STEPS)).await;
+    // Who is told about it is not a change of the steps.
+    load(&world, &rule("on_change: cancel", &STEPS).replace("Silent.", "Silent, again.")).await;
+    assert_eq!(pass_days(&world, 3).await, ["second"]);
+    load(&world, &rule("on_change: cancel", &["first", "wait 2 days", "second", "wait 2 days", "third=new"])).await;
+    world.events();
+    assert!(pass_days(&world, 7).await.is_empty());
+    assert_eq!(ends(&world).await, [Some(EndReason::Cancelled)]);
+    let why = world.events().into_iter().find_map(|event| match event {
+        Event::EnrollmentEnded { detail, .. } => Some(detail),
+        _ => None,
+    });
+    assert!(why.as_ref().is_some_and(|why| why.contains("on_change")), "{why:?}");
+}
+
+#[tokio::test]
+async fn a_deleted_rule_drains_or_cancels() {
+    for (setting, expected, end) in [
+        ("on_delete: drain", vec!["second", "third"], EndReason::Completed),
+        ("on_delete: cancel", Vec::new(), EndReason::Cancelled),
+    ] {
+        let world = begun(&rule(setting, &STEPS)).await;
+        world.load(&[]).await;
+        assert_eq!(pass_days(&world, 7).await, expected, "{setting}");
+        assert_eq!(ends(&world).await, [Some(end)]);
+    }
+}
+
+/// In steps that take twenty days; an order two days after the entry, and silence again.
+async fn rematched(setting: &str) -> (World, Vec<String>) {
+    let world = begun(&rule(setting, &["first", "wait 20 days", "last"])).await;
+    let mut said = pass_days(&world, 2).await;
+    let now = world.crm.time(world.now());
+    world.crm.run(&format!("INSERT INTO orders VALUES (2, 1, {now}, 'paid')")).await;
+    said.extend(pass_days(&world, 11).await);
+    (world, said)
+}
+
+#[tokio::test]
+async fn a_rematch_is_ignored_by_default() {
+    let (world, said) = rematched("").await;
+    assert!(said.is_empty());
+    assert_eq!(pass_days(&world, 30).await, ["last"]);
+    assert_eq!(ends(&world).await, [Some(EndReason::Completed)]);
+}
+
+#[tokio::test]
+async fn a_rematch_restarts() {
+    let (world, said) = rematched("on_rematch: restart").await;
+    assert_eq!(said, ["first"]);
+    assert_eq!(ends(&world).await, [Some(EndReason::Cancelled), None]);
+    assert_eq!(pass_days(&world, 30).await, ["last"], "of the new one only");
+    assert_eq!(ends(&world).await, [Some(EndReason::Cancelled), Some(EndReason::Completed)]);
+}
+
+#[tokio::test]
+async fn a_rematch_queues() {
+    let (world, said) = rematched("on_rematch: queue").await;
+    assert!(said.is_empty(), "it waits for its turn");
+    assert_eq!(ends(&world).await, [None, None]);
+    assert_eq!(pass_days(&world, 8).await, ["last", "first"]);
+    assert_eq!(pass_days(&world, 21).await, ["last"], "its turn began when the other ended, so it isn't late");
+    assert_eq!(ends(&world).await, [Some(EndReason::Completed); 2]);
+}
+
+#[tokio::test]
+async fn a_rematch_runs_beside() {
+    let (world, said) = rematched("on_rematch: parallel").await;
+    assert_eq!(said, ["first"]);
+    assert_eq!(ends(&world).await, [None, None]);
+    assert_eq!(pass_days(&world, 8).await, ["last"]);
+    assert_eq!(pass_days(&world, 21).await, ["last"]);
+    assert_eq!(ends(&world).await, [Some(EndReason::Completed); 2]);
+}

@@ -336,7 +336,7 @@ fn completion(store: &dyn Store, claimed: &Claimed) -> Completion {
         outcome: Outcome::Sent { reply: "200 OK".to_owned() },
     };
     let then = Then::End { reason: EndReason::Completed, at: now() };
-    Completion { token: claimed.token, attempt: Some(attempt), then, saved: None }
+    Completion { token: claimed.token, attempt: Some(attempt), then, saved: None, migrated: None }
 }
 
 fn hex(bytes: [u8; 16], quote: &str) -> String {

@@ -1,4 +1,4 @@
-//! Many rows as one relation of a statement: `unnest($1::bytea[], …)` on PostgreSQL, `json_each($1)` on
+//! Many rows as one relation of a statement: `unnest($1::bytea[], …)` on PostgreSQL, `jsonb_each($1)` on
 //! SQLite. A statement is sent once for a whole batch, whatever its size.
 
 use super::Dialect;
@@ -95,7 +95,7 @@ impl Batch {
                         _ => write!(sql, "{comma}value ->> {index} AS {}", column.name),
                     };
                 }
-                let _ = write!(sql, " FROM json_each(${first})) AS b");
+                let _ = write!(sql, " FROM jsonb_each(${first})) AS b");
             }
         }
         sql
@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn one_batch_is_one_relation_in_either_dialect() {
         insta::assert_snapshot!(sample().relation(Dialect::Postgres, 3), @"unnest($3::bytea[], $4::int8[], $5::text[], $6::text[]) AS b(id, at, key, none)");
-        insta::assert_snapshot!(sample().relation(Dialect::Sqlite, 3), @"(SELECT unhex(value ->> 0) AS id, value ->> 1 AS at, value ->> 2 AS key, value ->> 3 AS none FROM json_each($3)) AS b");
+        insta::assert_snapshot!(sample().relation(Dialect::Sqlite, 3), @"(SELECT unhex(value ->> 0) AS id, value ->> 1 AS at, value ->> 2 AS key, value ->> 3 AS none FROM jsonb_each($3)) AS b");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //!
 //! | token | SQLite | PostgreSQL |
 //! |---|---|---|
-//! | `{batch}` | `json_each`, as relation `b` | `unnest`, as relation `b` |
+//! | `{batch}` | `jsonb_each`, as relation `b` | `unnest`, as relation `b` |
 //! | `{clock}` | now by the database, in microseconds | the same |
 //! | `{lock T}` | nothing: one writer | `FOR UPDATE OF T` |
 //! | `{lock T skipping}` | nothing | `FOR UPDATE OF T SKIP LOCKED` |

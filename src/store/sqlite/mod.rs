@@ -73,6 +73,8 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .pragma("wal_autocheckpoint", "8192")
         .pragma("journal_size_limit", "67108864")
         .statement_cache_capacity(128)
+        // Rows come from another thread, which would else be woken for every fifty.
+        .row_buffer_size(1_024)
 }
 
 fn make_private(path: &Path) -> Result<(), StoreError> {

@@ -101,7 +101,8 @@ pub async fn greatest<'a>(
     let batch = Batch::new().ids("track", tracks);
     let rows = session
         .rows_batch(
-            "SELECT b.track, (SELECT max(e.occasion_at) FROM enrollment e WHERE e.track = b.track) FROM {batch}",
+            "SELECT e.track, max(e.occasion_at) FROM {batch} CROSS JOIN enrollment e WHERE e.track = b.track
+             GROUP BY e.track",
             &[],
             &batch,
         )

@@ -144,6 +144,7 @@ CREATE TABLE miss (
     occasion   TEXT    NOT NULL,
     crossed_at BIGINT NOT NULL,
     seen_at    BIGINT NOT NULL,
+    kind       SMALLINT NOT NULL,
     reason     TEXT    NOT NULL,
     PRIMARY KEY (key, entity, rule_state, occasion)
 );

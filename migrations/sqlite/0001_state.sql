@@ -143,6 +143,7 @@ CREATE TABLE miss (
     occasion   TEXT    NOT NULL,
     crossed_at INTEGER NOT NULL,
     seen_at    INTEGER NOT NULL,
+    kind       INTEGER NOT NULL,
     reason     TEXT    NOT NULL,
     PRIMARY KEY (key, entity, rule_state, occasion)
 ) STRICT, WITHOUT ROWID;

@@ -105,9 +105,6 @@ pub(super) enum Eligibility {
     ScriptFailed(String),
 }
 
-/// How a script's failure begins in a miss, so that its crossers get another chance.
-pub(super) const SCRIPT_FAILED: &str = "script failed: ";
-
 pub(super) fn eligibility(rule: &CompiledRule, facts: &Facts, now: Timestamp) -> Eligibility {
     let checked = &rule.rule;
     let failing = first_failing(&checked.conditions, &facts.conditions)
@@ -118,7 +115,7 @@ pub(super) fn eligibility(rule: &CompiledRule, facts: &Facts, now: Timestamp) ->
     match rule.script.as_ref().map(|script| script.eligible(facts, now)) {
         None | Some(Ok(true)) => Eligibility::Match,
         Some(Ok(false)) => Eligibility::Miss("script: eligible said no".to_owned()),
-        Some(Err(error)) => Eligibility::ScriptFailed(format!("{SCRIPT_FAILED}{error}")),
+        Some(Err(error)) => Eligibility::ScriptFailed(format!("script failed: {error}")),
     }
 }
 

@@ -5,8 +5,10 @@ use super::context::tenants_of;
 use super::dispatch::{Decision, Draft, Situation, address, addressee, decide, kind, open_tasks, walk};
 use super::error::EngineError;
 use super::evaluate::{self, Answer, Eligibility};
-use super::port::{Claimed, Lease, Message, OutboxToken, Progress, Source, Standing, Store, Then};
-use super::sweep::{Namer, occasion_data};
+use super::port::{
+    Claimed, Lease, Message, OutboxToken, Progress, RuleState, RuleStatus, Source, Standing, Store, Then,
+};
+use super::sweep::{Namer, had_its_chance, occasion_data};
 use crate::model::{Channel, Key, Lane, Occasion, Outcome, RecordId, RuleId, StepId, Tenant};
 use crate::rule::CompiledRule;
 use crate::rule::checked::{Action, Cadence, Step, UnlessOpen};
@@ -88,20 +90,21 @@ impl Previewer<'_> {
         let subjects: Vec<Subject> =
             crossings.iter().map(|crossing| evaluate::subject(rule, crossing, self.now)).collect();
         let answers = evaluate::ask(self.source, rule, tenant, &subjects, self.now).await?;
-        let known = self.known(rule, tenant, &crossings).await?;
-        for ((crossing, answer), known) in crossings.iter().zip(answers).zip(known) {
+        let standings = self.standings(rule, tenant, &crossings).await?;
+        for ((crossing, answer), standing) in crossings.iter().zip(answers).zip(standings) {
             let record =
                 RecordId { tenant: tenant.clone(), entity: rule.rule.for_each.clone(), key: crossing.key.clone() };
             let reason = match &answer {
                 Answer::Gone => continue,
                 Answer::Unreadable(error) => Some(error.to_string()),
                 Answer::Facts(facts) => match evaluate::eligibility(rule, facts, self.now) {
-                    Eligibility::Match => None,
+                    Eligibility::Match => self.missed_before(rule, crossing, &standing),
                     Eligibility::Miss(reason) | Eligibility::ScriptFailed(reason) => Some(reason),
                 },
             };
             match (reason, answer) {
                 (None, Answer::Facts(facts)) => {
+                    let known = standing == Standing::Known;
                     let messages = self.messages(rule, &record, crossing, &facts).await?;
                     let (occasion, crossed_at) = (crossing.occasion.clone(), crossing.crossed_at);
                     preview.matches.push(PreviewMatch { record, occasion, crossed_at, known, messages });
@@ -157,22 +160,44 @@ impl Previewer<'_> {
         Ok(crossings)
     }
 
-    /// Whether each crosser is in the live ledger.
-    async fn known(
+    /// Why one that matches now won't be asked again.
+    fn missed_before(&self, rule: &CompiledRule, crossing: &Crossing, standing: &Standing) -> Option<String> {
+        let Standing::Missed { kind, reason } = standing else { return None };
+        had_its_chance(&rule.rule, *kind, crossing.crossed_at, self.now)
+            .then(|| format!("when it crossed, `{reason}` was false; it holds now, but `keep_trying` is over"))
+    }
+
+    /// What the live ledger knows of each crosser.
+    async fn standings(
         &self,
         rule: &CompiledRule,
         tenant: &Tenant,
         crossings: &[Crossing],
-    ) -> Result<Vec<bool>, EngineError> {
+    ) -> Result<Vec<Standing>, EngineError> {
         let namer = Namer { rule, lane: Lane::Live, tenant, secret: self.store.secret() };
         let candidates: Vec<_> = crossings.iter().map(|crossing| namer.candidate(crossing)).collect();
         // Only names the rule: a preview holds no lease, and asking needs none.
         let (swept_at, baseline) = (self.now, self.now);
         let progress = Progress { watermark: self.now, swept_at, rechecked_at: self.now, reconciled_at: self.now };
-        let (rule, tenant) = (rule.rule.id.clone(), tenant.clone());
-        let lease = Lease { rule, lane: Lane::Live, tenant, epoch: 0, progress, baseline };
-        let standings = self.store.standings(&lease, &candidates).await?;
-        Ok(standings.into_iter().map(|standing| standing == Standing::Known).collect())
+        let (id, tenant) = (rule.rule.id.clone(), tenant.clone());
+        let lease = Lease { rule: id, lane: Lane::Live, tenant, epoch: 0, progress, baseline };
+        let mut standings = self.store.standings(&lease, &candidates).await?;
+        if !self.adopted(rule, &lease.tenant).await? {
+            // Adopting this definition will forget what an older one said no to.
+            for standing in standings.iter_mut().filter(|standing| matches!(standing, Standing::Missed { .. })) {
+                *standing = Standing::New;
+            }
+        }
+        Ok(standings)
+    }
+
+    /// Whether the state knows the rule by this definition.
+    async fn adopted(&self, rule: &CompiledRule, tenant: &Tenant) -> Result<bool, EngineError> {
+        let same = |state: &RuleState| {
+            let here = state.rule == rule.rule.id && state.lane == Lane::Live && state.tenant == *tenant;
+            here && state.definition == rule.definition && state.status != RuleStatus::Removed
+        };
+        Ok(self.store.rule_states().await?.iter().any(same))
     }
 
     async fn messages(

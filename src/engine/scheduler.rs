@@ -6,10 +6,11 @@ use super::cadence::Plan;
 use super::context::{Context, lane_of, tenants_of, told};
 use super::error::EngineError;
 use super::event::Event;
-use super::port::RuleState;
+use super::port::{Progress, RuleState};
 use super::sweep::{Sweeper, Swept};
 use crate::model::{RuleId, Tenant};
 use crate::rule::CompiledRule;
+use crate::rule::checked::{CheckedRule, Trigger};
 use crate::rule::generation::Generation;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::HashMap;
@@ -22,6 +23,8 @@ use tokio::task::{self, JoinSet};
 const TURN: Duration = Duration::from_secs(5);
 /// How soon a sweep is tried again that could not run for a reason of its own.
 const RETRY: SignedDuration = SignedDuration::from_mins(1);
+/// How soon a schedule asks again for records that could not be judged.
+const UNJUDGED_RETRY: SignedDuration = SignedDuration::from_mins(5);
 
 /// When each running rule is due, by its last completed sweep. Timers live in the state, so a reload leaves
 /// those of unchanged rules as they are.
@@ -34,11 +37,30 @@ pub(super) fn timetable(generation: &Generation, states: &[RuleState]) -> Vec<(A
         for tenant in &tenants {
             let state =
                 states.iter().find(|state| state.rule == rule.rule.id && state.lane == lane && state.tenant == *tenant);
-            let due = state.map_or(Timestamp::MIN, |state| plan.next(state.progress.swept_at));
+            let due = state.map_or(Timestamp::MIN, |state| {
+                let Progress { swept_at, watermark, .. } = state.progress;
+                // A watermark that never moved from the baseline waits for nothing.
+                let waits_at = (state.baseline < watermark && watermark < swept_at).then_some(watermark);
+                due_after(&rule.rule, &plan, swept_at, waits_at)
+            });
             table.push((Arc::clone(rule), tenant.clone(), due));
         }
     }
     table
+}
+
+/// When a rule is due after a sweep at `swept_at`. Records that could not be judged are asked again at the
+/// next planned instant; a schedule's next one would only read its own occasion, so that rule is swept again
+/// in between, soon at first and then ever more rarely.
+fn due_after(rule: &CheckedRule, plan: &Plan, swept_at: Timestamp, waits_at: Option<Timestamp>) -> Timestamp {
+    let next = plan.next(swept_at);
+    match (waits_at, &rule.trigger) {
+        (Some(since), Trigger::Schedule(_)) => {
+            let pause = (swept_at.duration_since(since) / 4).max(UNJUDGED_RETRY);
+            next.min(swept_at.saturating_add(pause).unwrap_or(Timestamp::MAX))
+        }
+        _ => next,
+    }
 }
 
 type Place = (RuleId, Tenant);
@@ -185,7 +207,8 @@ impl Scheduler {
             Ok(Swept::Done(report)) => {
                 // Plans follow the source's clock; where ours is ahead, waking early would find nothing.
                 let ahead = began.duration_since(report.until).max(SignedDuration::ZERO);
-                plan.next(report.until).saturating_add(ahead).unwrap_or(Timestamp::MAX)
+                let due = due_after(&timer.rule.rule, &plan, report.until, report.waits_at);
+                due.saturating_add(ahead).unwrap_or(Timestamp::MAX)
             }
             Ok(Swept::NotOurs) => plan.next(now),
             Ok(Swept::Postponed(_)) => plan.next(now).min(soon),

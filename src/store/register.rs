@@ -129,6 +129,8 @@ async fn adopt(session: &mut Session<'_>, rules: &[Adoption], now: Timestamp) ->
     // A renamed rule gives its name free before another may take it.
     rule_state::remove(session, &plan.removed).await?;
     rule_state::update(session, &changed, now).await?;
+    let anew = changed.iter().filter(|change| change.baseline.is_some());
+    miss::forget_of(session, &anew.filter_map(|change| change.id).collect::<Vec<_>>()).await?;
     rule_state::insert(session, &new, now).await?;
     Ok(plan.adopted)
 }

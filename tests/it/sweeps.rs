@@ -729,20 +729,79 @@ async fn a_schedule_makes_up_for_missed_instants_once() {
     assert!(occasions[1].starts_with("2026-11-02T08:00:00"), "the latest, in winter time: {occasions:?}");
 }
 
+/// A script that fails on whoever has no name.
+const NAMED: (&str, &str) = ("scripts/named.rhai", "fn eligible(record, now) { record.name.len() > 0 }");
+
+#[tokio::test]
+async fn a_script_that_failed_at_a_planned_instant_is_asked_again_before_the_next() {
+    let world = World::new(Kind::Sqlite, instant(START), Settings::default()).await;
+    world.load(&[("mondays.yaml", &MONDAYS.replace("on_rematch", "script: named.rhai\non_rematch")), NAMED]).await;
+    let created = world.crm.time(world.now());
+    world
+        .crm
+        .run(&format!("INSERT INTO accounts VALUES (1, 'Ada', 'AT', {created}), (2, NULL, 'AT', {created})"))
+        .await;
+    world.pass(days(2)).await;
+    let monday = instant("2026-10-12T07:00:00Z");
+    assert_eq!(world.now(), monday);
+    assert_eq!(entered(&world).await.len(), 1);
+    world.events();
+    world.pass(minutes(4)).await;
+    assert!(world.events().is_empty(), "not swept again at once");
+    world.crm.run("UPDATE accounts SET name = 'Bob' WHERE id = 2").await;
+    world.pass(minutes(1)).await;
+    let both = ["1", "2"].map(|key| (key.to_owned(), "2026-10-12T07:00:00.000000Z".to_owned()));
+    assert_eq!(entered(&world).await.into_keys().collect::<Vec<_>>(), both, "of the same occasion");
+    world.events();
+    world.pass(hours(1)).await;
+    assert!(world.events().is_empty(), "nothing is left to ask");
+}
+
+#[tokio::test]
+async fn a_wider_where_with_a_backfill_takes_in_whom_the_old_one_refused() {
+    let rule = silence(10, "AT").replace("country: AT", "name: C1");
+    let rule = rule.replace("check_every", "backfill: all\nkeep_trying: 1 day\ncheck_every");
+    let world = with_silent(2, Settings::default(), &rule).await;
+    world.clock.advance(hours(1));
+    let report = sweep(&world).await;
+    assert_eq!((report.matched, report.missed), (1, 1));
+    // Beyond `keep_trying` the refusal stands, and a preview of what runs says so.
+    world.clock.advance(days(2));
+    world.crm.run("UPDATE accounts SET name = 'C1' WHERE id = 2").await;
+    let generation = world.generation();
+    let of = [PreviewScope::Records(vec!["2".into()])];
+    let found = preview(&previewer(&world, &generation), &"silence".into(), &of[0]).await.unwrap();
+    assert!(found.matches.is_empty() && found.misses[0].2.contains("`keep_trying` is over"), "{found:?}");
+    assert_eq!(sweep(&world).await.matched, 0);
+
+    world.load(&[("silence.yaml", &rule.replace("name: C1", "name: {in: [C1, C2]}"))]).await;
+    let generation = world.generation();
+    let found = preview(&previewer(&world, &generation), &"silence".into(), &of[0]).await.unwrap();
+    assert_eq!(found.matches.len(), 1);
+    world.clock.advance(minutes(1));
+    assert_eq!(sweep(&world).await.entered, 1);
+    assert_eq!(entered(&world).await.len(), 2);
+}
+
+fn previewer<'a>(world: &'a World, generation: &'a nudged::rule::generation::Generation) -> Previewer<'a> {
+    static SENDER: std::sync::LazyLock<serde_json::Value> = std::sync::LazyLock::new(|| serde_json::json!({}));
+    Previewer {
+        generation,
+        source: world.source.as_ref(),
+        store: world.store.as_ref(),
+        sender: &SENDER,
+        now: world.now(),
+        limit: 100,
+    }
+}
+
 #[tokio::test]
 async fn a_preview_shows_who_would_get_what_and_writes_nothing() {
     let world = with_silent(2, Settings::default(), &silence(10, "AT").replace("for: 5 years", "for: 2 days")).await;
     world.crm.run("UPDATE accounts SET country_code = 'DE' WHERE id = 2").await;
     world.clock.advance(hours(1));
     let generation = world.generation();
-    let previewer = Previewer {
-        generation: &generation,
-        source: world.source.as_ref(),
-        store: world.store.as_ref(),
-        sender: &serde_json::json!({}),
-        now: world.now(),
-        limit: 100,
-    };
+    let previewer = previewer(&world, &generation);
     for scope in [PreviewScope::LastInterval, PreviewScope::Records(vec!["1".into(), "2".into()])] {
         let found = preview(&previewer, &"silence".into(), &scope).await.unwrap();
         assert_eq!(found.matches.len(), 1, "{found:?}");

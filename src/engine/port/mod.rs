@@ -14,7 +14,8 @@ pub use register::{Adopted, Adoption, Register, RuleState, RuleStatus, StoredGen
 pub use sender::{Email, Message, Sender, Sent, TaskDraft, WebhookCall};
 pub use source::{Source, SourceError};
 pub use sweeps::{
-    Candidate, Lease, Ledger, Miss, NewMatch, Progress, Rematch, Standing, SweepCommit, SweepCount, SweepId, Verdict,
+    Candidate, Lease, Ledger, Miss, MissKind, NewMatch, Progress, Rematch, Standing, SweepCommit, SweepCount, SweepId,
+    Verdict,
 };
 pub use view::{
     AttemptView, DeliveryFilter, DeliveryView, EnrollmentFilter, EnrollmentView, MissView, Overview, SweepView, View,

@@ -124,8 +124,11 @@ pub struct Candidate {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standing {
     New,
-    /// Crossed before and did not match; the reason of its [`Miss`].
-    Missed(String),
+    /// Crossed before and did not match.
+    Missed {
+        kind: MissKind,
+        reason: String,
+    },
     /// Entered (also held or skipped), or within the tolerance of an earlier match. Rows that an
     /// unclosed sweep left staged don't count.
     Known,
@@ -182,8 +185,18 @@ pub struct Miss {
     pub key: Key,
     pub occasion: Occasion,
     pub crossed_at: Timestamp,
-    /// The first term that failed, as written, or the script's error.
+    pub kind: MissKind,
+    /// The first term that failed, as written, or what kept it from being judged.
     pub reason: String,
+}
+
+/// Whether a miss was the rule's answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MissKind {
+    /// A term or the script said no: that was its chance, beyond `keep_trying`.
+    Refused,
+    /// Its script failed or its record could not be read: no answer yet, so it is asked again.
+    Unjudged,
 }
 
 /// What a commit found.

@@ -2,13 +2,15 @@
 
 use super::SweepReport;
 use super::entry::{Namer, Timing, new_match};
-use super::window::keep_trying;
+use super::window::had_its_chance;
 use crate::engine::context::Context;
 use crate::engine::error::EngineError;
-use crate::engine::evaluate::{self, Answer, Eligibility, SCRIPT_FAILED};
-use crate::engine::port::{Candidate, Lease, Miss, NewMatch, Progress, Standing, SweepCommit, SweepId, Verdict};
+use crate::engine::evaluate::{self, Answer, Eligibility};
+use crate::engine::port::{
+    Candidate, Lease, Miss, MissKind, NewMatch, Progress, Standing, SweepCommit, SweepId, Verdict,
+};
 use crate::rule::compiled::{Crossing, Subject};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use std::collections::HashSet;
 
 pub struct Harvest<'a> {
@@ -21,7 +23,7 @@ pub struct Harvest<'a> {
     matches: Vec<NewMatch>,
     misses: Vec<Miss>,
     staged: bool,
-    /// The earliest crossing whose script failed: the watermark waits for it.
+    /// The earliest crossing that could not be judged: the watermark waits for it.
     pub unsettled: Option<Timestamp>,
 }
 
@@ -73,21 +75,16 @@ impl<'a> Harvest<'a> {
             .filter(|(candidate, _)| seen.insert(candidate.id))
             .unzip();
         let standings = self.context.store.standings(self.lease, &candidates).await?;
-        let trying = keep_trying(&self.namer.rule.rule);
         let mut asked = Vec::with_capacity(candidates.len());
         for ((candidate, crossing), standing) in candidates.into_iter().zip(crossings).zip(standings) {
+            let over = |kind| had_its_chance(&self.namer.rule.rule, kind, crossing.crossed_at, self.timing.now);
             match standing {
                 Standing::Known => self.report.known += 1,
-                Standing::Missed(reason) if self.had_its_chance(&reason, &crossing, trying) => self.report.missed += 1,
-                Standing::New | Standing::Missed(_) => asked.push((candidate, crossing)),
+                Standing::Missed { kind, .. } if over(kind) => self.report.missed += 1,
+                Standing::New | Standing::Missed { .. } => asked.push((candidate, crossing)),
             }
         }
         Ok(asked)
-    }
-
-    fn had_its_chance(&self, reason: &str, crossing: &Crossing, trying: SignedDuration) -> bool {
-        let open = self.timing.now.duration_since(crossing.crossed_at) < trying;
-        !open && !reason.starts_with(SCRIPT_FAILED)
     }
 
     fn judge(&mut self, candidate: Candidate, crossing: &Crossing, answer: Answer) {
@@ -96,7 +93,8 @@ impl<'a> Harvest<'a> {
             Answer::Gone => return,
             Answer::Unreadable(error) => {
                 self.report.unreadable += 1;
-                return self.miss(crossing, format!("unreadable: {}.{}: {}", error.entity, error.field, error.problem));
+                let reason = format!("unreadable: {}.{}: {}", error.entity, error.field, error.problem);
+                return self.unjudged(crossing, reason);
             }
         };
         match evaluate::eligibility(self.namer.rule, &facts, self.timing.now) {
@@ -108,23 +106,28 @@ impl<'a> Harvest<'a> {
             }
             Eligibility::Miss(reason) => {
                 self.report.missed += 1;
-                self.miss(crossing, reason);
+                self.miss(crossing, MissKind::Refused, reason);
             }
             Eligibility::ScriptFailed(reason) => {
                 self.report.script_failed += 1;
-                let earliest = self.unsettled.get_or_insert(crossing.crossed_at);
-                *earliest = (*earliest).min(crossing.crossed_at);
-                self.miss(crossing, reason);
+                self.unjudged(crossing, reason);
             }
         }
     }
 
-    fn miss(&mut self, crossing: &Crossing, reason: String) {
+    fn unjudged(&mut self, crossing: &Crossing, reason: String) {
+        let earliest = self.unsettled.get_or_insert(crossing.crossed_at);
+        *earliest = (*earliest).min(crossing.crossed_at);
+        self.miss(crossing, MissKind::Unjudged, reason);
+    }
+
+    fn miss(&mut self, crossing: &Crossing, kind: MissKind, reason: String) {
         self.misses.push(Miss {
             entity: self.namer.rule.rule.for_each.clone(),
             key: crossing.key.clone(),
             occasion: crossing.occasion.clone(),
             crossed_at: crossing.crossed_at,
+            kind,
             reason,
         });
     }

@@ -31,11 +31,12 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 pub(super) use entry::{Namer, occasion_data};
+pub(super) use window::had_its_chance;
 
 /// How often quiet sweeps make sure that the entity still has records.
 const EMPTINESS_CHECK: SignedDuration = SignedDuration::from_hours(1);
-/// How long a failing script holds the watermark back; the nightly reconcile takes over from there.
-const SCRIPT_PATIENCE: SignedDuration = SignedDuration::from_hours(24);
+/// How long records that can't be judged hold the watermark back; the nightly reconcile takes over from there.
+const PATIENCE: SignedDuration = SignedDuration::from_hours(24);
 
 /// What one sweep came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +59,8 @@ pub struct SweepReport {
     pub missed: u64,
     pub script_failed: u64,
     pub unreadable: u64,
+    /// Where the watermark waits for records that could not be judged.
+    pub waits_at: Option<Timestamp>,
     /// Entered, but skipped as too late or overtaken.
     pub late: u64,
     /// Why the guard holds it.
@@ -177,7 +180,7 @@ impl Sweeper {
         if harvest.report.crossed == 0 && self.emptied(sweep).await? {
             return Ok(Swept::Postponed(format!("the source has no {} records any more", checked.for_each)));
         }
-        let patience = sweep.now.checked_sub(SCRIPT_PATIENCE).unwrap_or(Timestamp::MIN);
+        let patience = sweep.now.checked_sub(PATIENCE).unwrap_or(Timestamp::MIN);
         let unsettled = harvest
             .unsettled
             .map(|crossed| crossed.checked_sub(SignedDuration::from_micros(1)).unwrap_or(Timestamp::MIN).max(patience));
@@ -187,6 +190,7 @@ impl Sweeper {
             rechecked_at: if reading.recheck { sweep.now } else { progress.rechecked_at },
             reconciled_at: progress.reconciled_at,
         };
+        harvest.report.waits_at = unsettled.map(|_| progress.watermark);
         self.finish(sweep, harvest, progress).await.map(Swept::Done)
     }
 
@@ -231,6 +235,7 @@ impl Sweeper {
             missed: 0,
             script_failed: 0,
             unreadable: 0,
+            waits_at: None,
             late: 0,
             held: None,
             took: Duration::ZERO,

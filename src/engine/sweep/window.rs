@@ -1,7 +1,7 @@
 //! Which crossings one sweep reads, as pure arithmetic over the rule's progress.
 
 use crate::engine::cadence::Plan;
-use crate::engine::port::Progress;
+use crate::engine::port::{MissKind, Progress};
 use crate::rule::CheckedRule;
 use crate::rule::checked::Trigger;
 use crate::rule::compiled::Window;
@@ -31,6 +31,11 @@ pub fn keep_trying(rule: &CheckedRule) -> SignedDuration {
         Trigger::Survey(_) | Trigger::Date(_) | Trigger::Schedule(_) => SignedDuration::ZERO,
     };
     rule.keep_trying.map_or(default, |period| SignedDuration::from_secs(period.max_seconds()))
+}
+
+/// True for a miss that stays one: it was judged, and the time for more chances is over.
+pub fn had_its_chance(rule: &CheckedRule, kind: MissKind, crossed_at: Timestamp, now: Timestamp) -> bool {
+    kind == MissKind::Refused && now.duration_since(crossed_at) >= keep_trying(rule)
 }
 
 const fn overlap(rule: &CheckedRule) -> SignedDuration {
@@ -106,6 +111,15 @@ mod tests {
 
     fn instant(text: &str) -> Timestamp {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn only_what_was_judged_had_its_chance() {
+        let now = instant("2026-11-20T00:00:00Z");
+        let over = |kind, crossed| had_its_chance(&rule(), kind, instant(crossed), now);
+        assert!(over(MissKind::Refused, "2026-11-01T00:00:00Z"));
+        assert!(!over(MissKind::Refused, "2026-11-19T00:00:00Z"), "`keep_trying` is 14 days");
+        assert!(!over(MissKind::Unjudged, "2026-11-01T00:00:00Z"));
     }
 
     fn progress(at: &str) -> Progress {

@@ -2,7 +2,7 @@
 
 use super::novelty::{Probe, new_ones};
 use super::placing::{Arrival, Place, Placement, place};
-use crate::engine::port::{Lease, Miss, NewMatch, Rematch, StoreError, SweepCommit, SweepCount};
+use crate::engine::port::{Lease, Miss, MissKind, NewMatch, Rematch, StoreError, SweepCommit, SweepCount};
 use crate::model::{EndReason, SkipReason};
 use crate::store::sql::Session;
 use crate::store::table::sweep::Tally;
@@ -81,6 +81,7 @@ fn ignored(matches: &[&NewMatch], placement: &Placement) -> Vec<Miss> {
         key: m.record.key.clone(),
         occasion: m.occasion.clone(),
         crossed_at: m.crossed_at,
+        kind: MissKind::Refused,
         reason: "already in the steps of this rule (on_rematch: ignore)".to_owned(),
     };
     nothing.map(|(m, _)| miss(m)).collect()

@@ -191,13 +191,13 @@ async fn standings(
     let new = new_ones(session, &probes).await?;
     let asked = candidates.iter().enumerate().filter(|(n, _)| new[*n]);
     let asked = asked.map(|(n, c)| (n, &c.entity, &c.key, &c.occasion));
-    let mut reasons = match rule {
-        Some(rule) => miss::reasons(session, rule, asked).await?,
+    let mut misses = match rule {
+        Some(rule) => miss::of_crossers(session, rule, asked).await?,
         None => HashMap::new(),
     };
-    let standing = |(n, new)| match (new, reasons.remove(&n)) {
+    let standing = |(n, new)| match (new, misses.remove(&n)) {
         (false, _) => Standing::Known,
-        (true, Some(reason)) => Standing::Missed(reason),
+        (true, Some((kind, reason))) => Standing::Missed { kind, reason },
         (true, None) => Standing::New,
     };
     Ok(new.into_iter().enumerate().map(standing).collect())

@@ -1,6 +1,6 @@
 //! `miss`: who crossed and did not match, and why; for `why`, and so that a re-read asks less.
 
-use crate::engine::port::{Miss, MissView, StoreError};
+use crate::engine::port::{Miss, MissKind, MissView, StoreError};
 use crate::model::{EntityName, Key, Occasion, RecordId};
 use crate::store::sql::{Batch, Row, Session, params};
 use crate::store::table::lane;
@@ -9,6 +9,20 @@ use std::collections::HashMap;
 
 /// How long a miss is kept, in microseconds: 90 days.
 pub const KEPT: i64 = 90 * 86_400 * 1_000_000;
+
+const fn code(kind: MissKind) -> i64 {
+    match kind {
+        MissKind::Refused => 0,
+        MissKind::Unjudged => 1,
+    }
+}
+
+const fn kind(code: i64) -> MissKind {
+    match code {
+        1 => MissKind::Unjudged,
+        _ => MissKind::Refused,
+    }
+}
 
 pub async fn store(
     session: &mut Session<'_>,
@@ -25,21 +39,23 @@ pub async fn store(
         .texts("entity", misses.iter().map(|m| m.entity.as_str()))
         .texts("occasion", misses.iter().map(|m| m.occasion.as_str()))
         .ints("crossed_at", misses.iter().map(|m| m.crossed_at.as_microsecond()))
+        .ints("kind", misses.iter().map(|m| code(m.kind)))
         .texts("reason", misses.iter().map(|m| m.reason.as_str()));
-    let sql = "INSERT INTO miss (rule_state, seen_at, key, entity, occasion, crossed_at, reason)
-               SELECT $1, $2, b.key, b.entity, b.occasion, b.crossed_at, b.reason FROM {batch} WHERE TRUE
+    let sql = "INSERT INTO miss (rule_state, seen_at, key, entity, occasion, crossed_at, kind, reason)
+               SELECT $1, $2, b.key, b.entity, b.occasion, b.crossed_at, b.kind, b.reason FROM {batch} WHERE TRUE
                ON CONFLICT (key, entity, rule_state, occasion)
-               DO UPDATE SET reason = excluded.reason, seen_at = excluded.seen_at, crossed_at = excluded.crossed_at";
+               DO UPDATE SET kind = excluded.kind, reason = excluded.reason, seen_at = excluded.seen_at,
+                             crossed_at = excluded.crossed_at";
     session.run_batch(sql, params![rule_state, seen_at], &batch).await?;
     Ok(())
 }
 
-/// The reasons kept for these crossers, by the number given with each.
-pub async fn reasons<'a>(
+/// The misses kept of these crossers, by the number given with each.
+pub async fn of_crossers<'a>(
     session: &mut Session<'_>,
     rule_state: i64,
     of: impl Iterator<Item = (usize, &'a EntityName, &'a Key, &'a Occasion)> + Clone,
-) -> Result<HashMap<usize, String>, StoreError> {
+) -> Result<HashMap<usize, (MissKind, String)>, StoreError> {
     let batch = Batch::new()
         .ints("n", of.clone().map(|c| c.0 as i64))
         .texts("entity", of.clone().map(|c| c.1.as_str()))
@@ -47,13 +63,13 @@ pub async fn reasons<'a>(
         .texts("occasion", of.map(|c| c.3.as_str()));
     let rows = session
         .rows_batch(
-            "SELECT b.n, m.reason FROM {batch} CROSS JOIN miss m
+            "SELECT b.n, m.kind, m.reason FROM {batch} CROSS JOIN miss m
              WHERE m.key = b.key AND m.entity = b.entity AND m.rule_state = $1 AND m.occasion = b.occasion",
             params![rule_state],
             &batch,
         )
         .await?;
-    rows.into_iter().map(|mut row| Ok((row.count(0)? as usize, row.text(1)?))).collect()
+    rows.into_iter().map(|mut row| Ok((row.count(0)? as usize, (kind(row.int(1)?), row.text(2)?)))).collect()
 }
 
 pub async fn of_record(
@@ -81,6 +97,17 @@ pub async fn of_record(
         })
     };
     rows.into_iter().map(read).collect()
+}
+
+/// Forgets the misses of rules that were given a new baseline: what an older definition said no to was not
+/// asked of the new one.
+pub async fn forget_of(session: &mut Session<'_>, rule_states: &[i64]) -> Result<(), StoreError> {
+    if rule_states.is_empty() {
+        return Ok(());
+    }
+    let batch = Batch::new().ints("id", rule_states.iter().copied());
+    session.run_batch("DELETE FROM miss WHERE rule_state IN (SELECT b.id FROM {batch})", &[], &batch).await?;
+    Ok(())
 }
 
 /// Forgets up to `limit` misses not seen since `at`; how many it forgot.

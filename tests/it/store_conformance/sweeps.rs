@@ -1,10 +1,11 @@
 use super::*;
-use nudged::engine::port::{Candidate, Miss, Standing, StoreError, SweepId, Verdict};
+use nudged::engine::port::{Candidate, Miss, MissKind, Standing, StoreError, SweepId, Verdict};
 use nudged::model::{EnrollmentState, SkipReason};
 
 on_both_stores!(
     a_sweep_enters_matches_and_moves_the_watermark,
     a_match_happens_once,
+    misses_end_with_the_definition_that_made_them,
     a_match_under_a_former_name_is_known,
     an_occasion_within_the_tolerance_is_known,
     nothing_is_entered_without_the_lease,
@@ -363,6 +364,7 @@ async fn a_miss_is_kept_until_its_record_matches(home: Home) {
         key: m.record.key.clone(),
         occasion: m.occasion.clone(),
         crossed_at: now(),
+        kind: MissKind::Refused,
         reason: reason.to_owned(),
     };
     let lease = begin(&*store).await;
@@ -371,7 +373,10 @@ async fn a_miss_is_kept_until_its_record_matches(home: Home) {
     let lease = begin(&*store).await;
     let candidates = [candidate(&m), candidate(&a_match(&*store, "2", "x"))];
     let standings = store.standings(&lease, &candidates).await.unwrap();
-    assert_eq!(standings, [Standing::Missed("tickets was 1".to_owned()), Standing::New]);
+    assert_eq!(
+        standings,
+        [Standing::Missed { kind: MissKind::Refused, reason: "tickets was 1".to_owned() }, Standing::New]
+    );
     let misses = store.misses(&m.record).await.unwrap();
     assert_eq!((misses.len(), misses[0].reason.as_str()), (1, "tickets was 1"));
     assert!(store.misses(&customer("2")).await.unwrap().is_empty());
@@ -380,6 +385,35 @@ async fn a_miss_is_kept_until_its_record_matches(home: Home) {
     let lease = begin(&*store).await;
     assert_eq!(store.standings(&lease, &candidates).await.unwrap(), [Standing::Known, Standing::New]);
     assert!(store.misses(&m.record).await.unwrap().is_empty());
+}
+
+async fn misses_end_with_the_definition_that_made_them(home: Home) {
+    let store = home.with_rule().await;
+    store.adopt(&[adoption("win-back"), adoption("other")], now()).await.unwrap();
+    let m = a_match(&*store, "1", "x");
+    let unjudged = || Standing::Missed { kind: MissKind::Unjudged, reason: "script failed".to_owned() };
+    for of in [rule(), "other".into()] {
+        let lease = store.begin_sweep(&of, Lane::Live, &tenant(), &owner("a")).await.unwrap().unwrap();
+        let miss = Miss {
+            entity: m.record.entity.clone(),
+            key: m.record.key.clone(),
+            occasion: m.occasion.clone(),
+            crossed_at: now(),
+            kind: MissKind::Unjudged,
+            reason: "script failed".to_owned(),
+        };
+        store.commit_sweep(&lease, &SweepCommit { misses: vec![miss], ..commit_of(Vec::new()) }).await.unwrap();
+        assert_eq!(store.standings(&lease, &[candidate(&m)]).await.unwrap(), [unjudged()]);
+    }
+    let new_steps = Adoption { version: "v2".into(), ..adoption("win-back") };
+    store.adopt(&[new_steps.clone(), adoption("other")], now()).await.unwrap();
+    assert_eq!(store.standings(&begin(&*store).await, &[candidate(&m)]).await.unwrap(), [unjudged()]);
+
+    let wider = Adoption { definition: "d2".into(), ..new_steps };
+    store.adopt(&[wider, adoption("other")], now()).await.unwrap();
+    assert_eq!(store.standings(&begin(&*store).await, &[candidate(&m)]).await.unwrap(), [Standing::New]);
+    let other = store.begin_sweep(&"other".into(), Lane::Live, &tenant(), &owner("a")).await.unwrap().unwrap();
+    assert_eq!(store.standings(&other, &[candidate(&m)]).await.unwrap(), [unjudged()], "it did not change");
 }
 
 async fn a_node_with_a_later_epoch_takes_the_sweep(home: Home) {

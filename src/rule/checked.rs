@@ -12,7 +12,7 @@ pub struct CheckedRule {
     /// Path of the file, relative to the rules directory.
     pub file: String,
     pub description: String,
-    /// Mailed when the rule is held, quiet or dead.
+    /// The address of who answers for the rule.
     pub owner: Option<String>,
     pub mode: Mode,
     pub purpose: Purpose,

@@ -4,7 +4,7 @@
 //! left out: a new column, or a source that is down at start, must not set a baseline anew.
 
 use super::checked::{CheckedRule, Trigger};
-use super::condition::Condition;
+use super::condition::{Condition, Quantity};
 use crate::catalog::{Catalog, Entity, Expression, Filter, FilterTest, Join, Literal, Origin};
 use crate::diagnostic::SourceFile;
 use crate::diagnostic::yaml::{self, Content, Node};
@@ -30,6 +30,7 @@ pub(super) fn version(rule: &CheckedRule, text: &Arc<str>) -> VersionHash {
 /// [`with_script`].
 pub(super) fn definition(rule: &CheckedRule, text: &Arc<str>, catalog: &Catalog) -> VersionHash {
     let mut written = Written { catalog, text: String::new(), entities: BTreeSet::new() };
+    written.line(catalog.time_zone.iana_name().unwrap_or_default());
     written.line(&lines(text, &DEFINING).unwrap_or_else(|| format!("{} {:?}", rule.for_each, rule.trigger)));
     for entry in &rule.entries {
         written.line(&entry.offset.map_or_else(String::new, |offset| format!("{} {}", offset.before, offset.period)));
@@ -41,11 +42,15 @@ pub(super) fn definition(rule: &CheckedRule, text: &Arc<str>, catalog: &Catalog)
                 written.relation(entity, &inactivity.of);
                 written.fields(entity, inactivity.fallback.as_ref());
             }
-            Trigger::Survey(survey) => written.relation(entity, &survey.of),
+            Trigger::Survey(survey) => {
+                written.relation(entity, &survey.of);
+                let answers = entity.relations.get(&survey.of).and_then(|found| catalog.entity(&found.entity));
+                written.line(answers.and_then(|answers| answers.survey_kind.as_deref()).unwrap_or_default());
+            }
             Trigger::Date(date) => written.fields(entity, Some(&date.field)),
             Trigger::Schedule(_) => {}
         }
-        for term in &rule.conditions {
+        for term in rule.conditions.iter().chain(&rule.only_at_entry) {
             written.condition(entity, &term.condition);
         }
     }
@@ -166,9 +171,18 @@ impl<'a> Written<'a> {
                 let found = entity.relations.get(&related.relation);
                 if let Some(inner) = found.and_then(|relation| self.catalog.entity(&relation.entity)) {
                     related.filter.iter().for_each(|part| self.condition(inner, part));
+                    self.fields(inner, quantified(&related.quantity));
                 }
             }
         }
+    }
+}
+
+/// The related field that is summed or compared.
+const fn quantified(quantity: &Quantity) -> Option<&FieldName> {
+    match quantity {
+        Quantity::Some | Quantity::None | Quantity::Count(_) => None,
+        Quantity::Sum { field, .. } | Quantity::Min { field, .. } | Quantity::Max { field, .. } => Some(field),
     }
 }
 

@@ -27,9 +27,7 @@ pub async fn open_state(options: &StateOptions, now: Timestamp, create: bool) ->
         return Err(StoreError::Broken("state.url must begin with `sqlite:` or `postgres://`".to_owned()));
     };
     if !create && !Path::new(path).exists() {
-        return Err(StoreError::Unavailable(format!(
-            "there is no state at {path}; has `nudged run` ever run with this configuration?"
-        )));
+        return Err(StoreError::Absent { place: path.to_owned() });
     }
     Ok(Arc::new(SqliteStore::open(Path::new(path), now).await?))
 }

@@ -67,7 +67,9 @@ fn log(event: &Event) {
             tracing::info!(%rule, count, "records that crossed before the rule's baseline are left out");
         }
         Event::SweepFinished(report) => log_sweep(report),
-        Event::SweepPostponed { rule, reason, .. } => tracing::warn!(%rule, reason, "sweep postponed"),
+        Event::SweepPostponed { rule, reason, .. } => {
+            tracing::warn!(%rule, reason = &*without_addresses(reason), "sweep postponed");
+        }
         Event::Matched { rule, lane, record, occasion, .. } => {
             tracing::info!(%rule, %record, lane = lane.as_str(), %occasion, "matched");
         }
@@ -89,12 +91,16 @@ fn log(event: &Event) {
             tracing::info!(%rule, %record, reason = reason.as_str(), detail = &*without_addresses(detail), "enrollment ended");
         }
         Event::EnrollmentHeld { rule, record, reason, .. } => {
-            tracing::error!(%rule, %record, reason, "enrollment held until a reload or an operator frees it");
+            tracing::error!(%rule, %record, reason = &*without_addresses(reason), "enrollment held until a reload or an operator frees it");
         }
         Event::RuleHeld { rule, reason, .. } => tracing::error!(%rule, reason, "rule held; see `nudged hold list`"),
-        Event::SourceLost { reason } => tracing::error!(reason, "the source does not answer; sweeps wait"),
+        Event::SourceLost { reason } => {
+            tracing::error!(reason = &*without_addresses(reason), "the source does not answer; sweeps wait")
+        }
         Event::SourceBack { after } => tracing::info!(after_s = after.as_secs(), "the source answers again"),
-        Event::StateFailed { reason } => tracing::error!(reason, "the state database failed; work is tried again"),
+        Event::StateFailed { reason } => {
+            tracing::error!(reason = &*without_addresses(reason), "the state database failed; work is tried again")
+        }
         Event::Rescued(rescued) => {
             let (requeued, repeated, unknown) = (rescued.requeued, rescued.repeated, rescued.unknown);
             if requeued + repeated + unknown > 0 {

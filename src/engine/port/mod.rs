@@ -31,6 +31,9 @@ pub enum StoreError {
     /// Another node has taken over: the caller must drop what it was doing.
     #[error("the lease of {what} was lost to another node")]
     LeaseLost { what: String },
+    /// Nothing has been kept there yet.
+    #[error("there is no state at {place}; has `nudged run` ever run with this configuration?")]
+    Absent { place: String },
     /// The database can't be reached or is busy beyond its timeout; trying again may help.
     #[error("the state database did not answer: {0}")]
     Unavailable(String),

@@ -184,6 +184,7 @@ impl<'a> Checker<'a> {
         let goal = written.goal.as_ref().and_then(|goal| self.goal(entity, goal));
         let exit_when = self.exit_when(entity, written.exit_when.as_ref());
         let cadence = self.cadence(written, trigger.as_ref());
+        self.without_effect(written, trigger.as_ref());
         let (entries, nodes) = self.steps(written, entity, to.as_ref());
         if let Some(Purpose::Topic(topic)) = &head.purpose {
             self.consent(entity, topic, written, to.as_ref());

@@ -31,7 +31,7 @@ impl Checker<'_> {
             backfill: self.backfill(written.backfill.as_ref()),
             on_rematch: written.on_rematch.as_ref().map_or(OnRematch::Ignore, |word| on_rematch(word.value)),
             late: self.late(written.late.as_ref()),
-            keep_trying: self.period_of(written.keep_trying.as_ref()),
+            keep_trying: self.keep_trying(written.keep_trying.as_ref()),
             recheck: self.period_of(written.recheck.as_ref()).unwrap_or(Period::days(1)),
             guard: self.guard(written.guard.as_ref()),
             spread: self.clock_period(written.spread.as_ref()),
@@ -73,6 +73,34 @@ impl Checker<'_> {
         }
     }
 
+    /// `none` turns it off where the trigger's default is to keep trying.
+    fn keep_trying(&mut self, written: Option<&At<String>>) -> Option<Period> {
+        if written.is_some_and(|written| written.as_str() == "none") {
+            return Some(Period::days(0));
+        }
+        self.period_of(written)
+    }
+
+    /// A schedule matches whoever fits at its planned instant, so there is no past to fill and nobody to try
+    /// again.
+    pub(super) fn without_effect(&mut self, written: &RuleFile, trigger: Option<&Trigger>) {
+        if !matches!(trigger, Some(Trigger::Schedule(_))) {
+            return;
+        }
+        let keys = [
+            ("backfill", written.backfill.as_ref()),
+            ("keep_trying", written.keep_trying.as_ref()),
+            ("recheck", written.recheck.as_ref()),
+        ];
+        for (key, value) in keys {
+            if let Some(value) = value {
+                let message = format!("`{key}` has no effect on a schedule");
+                let help = "a schedule matches whoever fits at each planned instant: remove this key";
+                self.wrong(&value.range, "rule.no-effect", message, help);
+            }
+        }
+    }
+
     /// `within 7 days`
     fn late(&mut self, written: Option<&At<String>>) -> Option<Period> {
         let written = written?;
@@ -84,6 +112,10 @@ impl Checker<'_> {
     fn guard(&mut self, written: Option<&GuardEntry>) -> Guard {
         let mut guard = Guard { per_day: None, percent_per_day: Some(5.0), floor: 50 };
         let Some(written) = written else { return guard };
+        if let Some(limit) = written.per_day.as_ref().filter(|limit| limit.value == 0) {
+            let help = "write how many a day are fine, or `mode: paused` to stop the rule";
+            self.wrong(&limit.range, "rule.guard", "a guard of 0 would hold every sweep", help);
+        }
         guard.per_day = written.per_day.as_ref().map(|limit| limit.value);
         if let Some(percent) = &written.percent_per_day {
             if !(percent.value > 0.0 && percent.value <= 100.0) {

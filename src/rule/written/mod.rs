@@ -38,7 +38,7 @@ pub struct RuleFile {
     pub was: Vec<At<String>>,
     /// One sentence for people.
     pub description: Option<At<String>>,
-    /// Mailed when the rule is held, quiet or dead.
+    /// The address of who answers for the rule.
     pub owner: Option<At<String>>,
     /// `shadow` records what it would do, `live` does it, `paused` doesn't look.
     #[schemars(required)]
@@ -92,7 +92,7 @@ pub struct RuleFile {
     pub steps: Option<At<Vec<At<StepEntry>>>>,
     /// For date rules, in place of `steps`: `60 days before: [...]`, `on the day: [...]`, `1 day after: [...]`.
     pub offsets: Option<Named<At<Vec<At<StepEntry>>>>>,
-    /// Examples that `nudged test` runs.
+    /// Examples with what they should lead to: their shape is checked, nothing runs them yet.
     #[serde(default)]
     pub tests: Vec<At<TestEntry>>,
 }

@@ -39,6 +39,7 @@ CREATE TABLE rule_state (
     removed       SMALLINT NOT NULL DEFAULT 0,
     held          TEXT,
     left_out      BIGINT,
+    populated     SMALLINT NOT NULL DEFAULT 0,
     matches       BIGINT NOT NULL DEFAULT 0,
     epoch         BIGINT NOT NULL DEFAULT 0,
     owner         TEXT,

@@ -39,6 +39,7 @@ CREATE TABLE rule_state (
     removed       INTEGER NOT NULL DEFAULT 0,
     held          TEXT,
     left_out      INTEGER,
+    populated     INTEGER NOT NULL DEFAULT 0,
     matches       INTEGER NOT NULL DEFAULT 0,
     epoch         INTEGER NOT NULL DEFAULT 0,
     owner         TEXT,

@@ -35,6 +35,13 @@ pub enum Event {
         tenant: Tenant,
         reason: String,
     },
+    /// A sweep ended by a defect; it is tried again.
+    SweepFailed {
+        rule: RuleId,
+        lane: Lane,
+        tenant: Tenant,
+        reason: String,
+    },
     /// Announced for sweeps of one batch; larger ones announce only their counts.
     Matched {
         match_id: MatchId,
@@ -79,6 +86,13 @@ pub enum Event {
         record: RecordId,
         reason: EndReason,
         detail: String,
+    },
+    /// The source refused what a rule's due steps ask of it; they are tried again.
+    StepsPostponed {
+        rule: RuleId,
+        tenant: Tenant,
+        steps: usize,
+        reason: String,
     },
     /// An enrollment's step can't run until a reload or an operator repairs it.
     EnrollmentHeld {

@@ -180,7 +180,7 @@ impl Previewer<'_> {
         let (swept_at, baseline) = (self.now, self.now);
         let progress = Progress { watermark: self.now, swept_at, rechecked_at: self.now, reconciled_at: self.now };
         let (id, tenant) = (rule.rule.id.clone(), tenant.clone());
-        let lease = Lease { rule: id, lane: Lane::Live, tenant, epoch: 0, progress, baseline };
+        let lease = Lease { rule: id, lane: Lane::Live, tenant, epoch: 0, progress, baseline, populated: false };
         let mut standings = self.store.standings(&lease, &candidates).await?;
         if !self.adopted(rule, &lease.tenant).await? {
             // Adopting this definition will forget what an older one said no to.

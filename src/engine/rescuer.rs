@@ -1,9 +1,10 @@
-//! Takes back what dead processes held, and keeps alive what this one holds.
+//! Takes back what dead processes held, and finishes what they, or an operator, left staged.
 
 use super::context::Context;
 use super::error::EngineError;
 use super::event::Event;
 use super::port::{Rescued, StoreError};
+use super::sweep::enter_staged;
 
 /// Extends the leases of what is under way here, and of nothing else: a row that was lost on the way is
 /// rescued like a dead process's.
@@ -12,7 +13,8 @@ pub(super) async fn heartbeat(context: &Context) -> Result<(), StoreError> {
     if tokens.is_empty() { Ok(()) } else { context.store.heartbeat(&tokens).await }
 }
 
-/// One look for expired leases.
+/// One look for expired leases, and for matches of sweeps that were released or dropped by somebody who did
+/// not, or could not, see them into their first step.
 pub(super) async fn rescue(context: &Context) -> Result<Rescued, EngineError> {
     // A machine that slept wakes up with all its leases expired; what is under way is not to be taken from it
     // by itself.
@@ -22,6 +24,7 @@ pub(super) async fn rescue(context: &Context) -> Result<Rescued, EngineError> {
         context.announce(|| Event::Rescued(rescued));
         context.due.notify_one();
     }
+    enter_staged(context).await?;
     Ok(rescued)
 }
 

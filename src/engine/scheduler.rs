@@ -69,6 +69,9 @@ struct Timer {
     rule: Arc<CompiledRule>,
     due: Timestamp,
     running: Option<task::Id>,
+    /// Somebody else had the rule when it was due, or an operator has stopped it: asked again at every turn,
+    /// so that its turn is late rather than lost.
+    refused: bool,
 }
 
 /// A finished sweep and when it began by our clock.
@@ -114,11 +117,23 @@ impl Scheduler {
                     }
                 }
                 () = clock.sleep_until(next.unwrap_or(Timestamp::MAX)), if next.is_some() => {}
-                _ = turn.tick() => {}
+                _ = turn.tick() => self.ask_again(),
             }
         }
         // A sweep that is cut off here has committed nothing that a restart doesn't know.
         self.sweeps.shutdown().await;
+        if let Err(error) = self.context.store.give_up_sweeps(&self.context.owner).await {
+            self.context.announce(|| Event::StateFailed { reason: error.to_string() });
+        }
+    }
+
+    fn ask_again(&mut self) {
+        let now = self.context.clock.now();
+        for timer in self.timers.values_mut() {
+            if std::mem::take(&mut timer.refused) {
+                timer.due = timer.due.min(now);
+            }
+        }
     }
 
     /// Takes over the running generation. False: the state did not answer, so try again.
@@ -141,7 +156,7 @@ impl Scheduler {
         let fresh = timetable(&generation, &states).into_iter().map(|(rule, tenant, due)| {
             let place = (rule.rule.id.clone(), tenant);
             let running = self.timers.get(&place).and_then(|timer| timer.running);
-            (place, Timer { rule, due, running })
+            (place, Timer { rule, due, running, refused: false })
         });
         self.timers = fresh.collect();
         self.generation = Some(generation);
@@ -193,7 +208,9 @@ impl Scheduler {
         timer.due = self.context.clock.now().saturating_add(RETRY).unwrap_or(Timestamp::MAX);
         let (rule, tenant) = (rule.clone(), tenant.clone());
         let lane = lane_of(&timer.rule).unwrap_or(crate::model::Lane::Live);
-        self.context.announce(|| Event::SweepPostponed { rule, lane, tenant, reason: format!("a bug: {error}") });
+        // The panic's own words may quote a record; they go to stderr and no further.
+        let reason = "it panicked, which is a defect of nudged; please report it".to_owned();
+        self.context.announce(|| Event::SweepFailed { rule, lane, tenant, reason });
     }
 
     fn note(&mut self, (place, began, swept): Finished) {
@@ -210,7 +227,10 @@ impl Scheduler {
                 let due = due_after(&timer.rule.rule, &plan, report.until, report.waits_at);
                 due.saturating_add(ahead).unwrap_or(Timestamp::MAX)
             }
-            Ok(Swept::NotOurs) => plan.next(now),
+            Ok(Swept::NotOurs) => {
+                timer.refused = true;
+                plan.next(now)
+            }
             Ok(Swept::Postponed(_)) => plan.next(now).min(soon),
             Err(error) => {
                 let (rule, tenant) = place;

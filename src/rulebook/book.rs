@@ -173,8 +173,20 @@ impl Rulebook {
     async fn asked(&mut self, request: Request) {
         let settled = self.settle().await;
         self.judge(settled, request.confirm).await;
+        if self.standing.borrow().is_good() {
+            self.free_held().await;
+        }
         // Whoever asked may have gone away.
         let _ = request.reply.send(self.standing.borrow().clone());
+    }
+
+    /// What held a step may have been repaired outside the files, so an operator's reload tries it again.
+    async fn free_held(&self) {
+        match self.register.free_held().await {
+            Ok(0) => {}
+            Ok(freed) => tracing::info!(freed, "held steps are tried again"),
+            Err(error) => tracing::error!(%error, "held steps could not be freed; reload again"),
+        }
     }
 
     /// Reads until two readings, apart by the settle time, have the same content (or the same error).

@@ -39,6 +39,9 @@ fn count(event: &Event) {
         Event::SweepPostponed { rule, .. } => {
             counter!("nudged_sweeps_total", "rule" => rule.to_string(), "result" => "postponed").increment(1);
         }
+        Event::SweepFailed { rule, .. } => {
+            counter!("nudged_sweeps_total", "rule" => rule.to_string(), "result" => "failed").increment(1);
+        }
         Event::AttemptFinished { kind, outcome, took, .. } => {
             counter!("nudged_attempts_total", "kind" => *kind, "outcome" => outcome.as_str()).increment(1);
             histogram!("nudged_attempt_seconds", "kind" => *kind).record(took.as_secs_f64());
@@ -70,6 +73,7 @@ fn log(event: &Event) {
         Event::SweepPostponed { rule, reason, .. } => {
             tracing::warn!(%rule, reason = &*without_addresses(reason), "sweep postponed");
         }
+        Event::SweepFailed { rule, reason, .. } => tracing::error!(%rule, reason, "sweep failed; it is tried again"),
         Event::Matched { rule, lane, record, occasion, .. } => {
             tracing::info!(%rule, %record, lane = lane.as_str(), %occasion, "matched");
         }
@@ -89,6 +93,9 @@ fn log(event: &Event) {
         }
         Event::EnrollmentEnded { rule, record, reason, detail, .. } => {
             tracing::info!(%rule, %record, reason = reason.as_str(), detail = &*without_addresses(detail), "enrollment ended");
+        }
+        Event::StepsPostponed { rule, steps, reason, .. } => {
+            tracing::error!(%rule, steps, reason = &*without_addresses(reason), "due steps wait and are tried again");
         }
         Event::EnrollmentHeld { rule, record, reason, .. } => {
             tracing::error!(%rule, %record, reason = &*without_addresses(reason), "enrollment held until a reload or an operator frees it");

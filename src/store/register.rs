@@ -36,6 +36,27 @@ impl<D: Database> Register for State<D> {
         Ok(adopted)
     }
 
+    async fn free_held(&self) -> Result<u64, StoreError> {
+        let mut total = 0;
+        loop {
+            let freed = self.database.write(|mut session| {
+                Box::pin(async move {
+                    let ids = outbox::free_held(&mut session, CHUNK).await?;
+                    enrollment::unhold(&mut session, &ids).await?;
+                    Ok(ids.len())
+                })
+            });
+            let freed = freed.await?;
+            total += freed as u64;
+            if freed > 0 {
+                self.floor.reset();
+            }
+            if freed < CHUNK {
+                return Ok(total);
+            }
+        }
+    }
+
     async fn rule_states(&self) -> Result<Vec<RuleState>, StoreError> {
         let all = self.database.read(|mut session| Box::pin(async move { rule_state::all(&mut session, false).await }));
         Ok(all.await?.into_iter().map(|(_, state)| state).collect())
@@ -76,26 +97,6 @@ impl<D: Database> Register for State<D> {
 }
 
 impl<D: Database> State<D> {
-    /// A generation may have repaired what held an enrollment: its step is tried again.
-    async fn free_held(&self) -> Result<(), StoreError> {
-        loop {
-            let freed = self.database.write(|mut session| {
-                Box::pin(async move {
-                    let ids = outbox::free_held(&mut session, CHUNK).await?;
-                    enrollment::unhold(&mut session, &ids).await?;
-                    Ok(ids.len())
-                })
-            });
-            let freed = freed.await?;
-            if freed > 0 {
-                self.floor.reset();
-            }
-            if freed < CHUNK {
-                return Ok(());
-            }
-        }
-    }
-
     /// Forgets versions that nothing pins, old sweeps and old misses.
     async fn tidy(&self, now: Timestamp) -> Result<(), StoreError> {
         let idle = self.database.read(|mut session| Box::pin(async move { rule_version::idle(&mut session).await }));

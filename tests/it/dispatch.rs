@@ -268,6 +268,21 @@ async fn an_enrollment_keeps_its_steps_and_gets_the_current_template() {
 }
 
 #[tokio::test]
+async fn steps_wait_for_a_source_that_refuses_and_are_not_held() {
+    let world = silent(TWO_MAILS).await;
+    world.clock.advance(hours(2));
+    world.engine.sweep_due().await.unwrap();
+    world.crm.run("ALTER TABLE contacts RENAME TO away").await;
+    world.engine.dispatch_due().await.unwrap();
+    let postponed = |event: &Event| matches!(event, Event::StepsPostponed { steps: 1, .. });
+    assert!(world.events().iter().any(postponed));
+    world.crm.run("ALTER TABLE away RENAME TO contacts").await;
+    world.clock.advance(minutes(1));
+    world.engine.dispatch_due().await.unwrap();
+    assert_eq!(world.mail.mails().len(), 1, "no reload was needed");
+}
+
+#[tokio::test]
 async fn a_step_that_cannot_run_is_held_until_a_reload_repairs_it() {
     let world = silent(TWO_MAILS).await;
     world.pass(hours(2)).await;

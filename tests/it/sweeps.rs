@@ -1,15 +1,26 @@
 //! Sweeps over real sources. The heart is a property: over random histories and random sweep instants the
 //! engine enters exactly what a naive oracle in memory enters, evaluated at the same instants.
 
-use crate::support::instant;
+use crate::support::{instant, wait_until};
 use crate::world::{Kind, World, days, hours, minutes, vienna};
+use async_trait::async_trait;
+use futures::StreamExt;
+use futures::stream::BoxStream;
 use jiff::{SignedDuration, Timestamp, civil, tz::TimeZone};
-use nudged::engine::port::{EnrollmentView, RuleStatus, SweepId};
-use nudged::engine::{Event, PreviewScope, Previewer, Settings, Swept, preview};
-use nudged::model::{EndReason, at_local};
+use nudged::catalog::{Schema, Table};
+use nudged::engine::port::{
+    EnrollmentView, NewMatch, Owner, Progress, Rematch, RuleStatus, Source, SourceError, Store, SweepId, Verdict,
+};
+use nudged::engine::{Engine, Event, PreviewScope, Previewer, Settings, Swept, preview};
+use nudged::model::{EndReason, Lane, MatchIdentity, Occasion, RecordId, RuleId, Tenant, at_local};
+use nudged::rule::statement::{Dialect, Row, Statement};
+use nudged::store::postgres::PostgresStore;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::watch;
 
 /// Clocks change in the middle of what follows.
 const START: &str = "2026-10-10T07:00:00Z";
@@ -517,9 +528,259 @@ async fn a_breach_of_the_guard_holds_the_whole_sweep_for_review() {
         world.store.decide_held(&id, true, world.now()).await.unwrap();
         world.clock.advance(hours(1));
         sweep(&world).await;
-        while world.store.expand(100).await.unwrap() > 0 {}
+        world.engine.rescue().await.unwrap();
         assert_eq!(entered(&world).await.len(), 5, "released, and none twice");
     }
+}
+
+/// Runs the engine as the service does, until `done` holds.
+async fn run_until(engine: &Engine, done: impl AsyncFnMut() -> bool) {
+    let (stop, stopped) = watch::channel(false);
+    let waiting = async {
+        wait_until(Duration::from_mins(1), done).await;
+        stop.send_replace(true);
+    };
+    tokio::join!(engine.run(stopped), waiting);
+}
+
+/// Who is silent gets a webhook at once.
+fn prompt() -> String {
+    silence(10, "AT").replace("  - wait: {for: 5 years}\n", "")
+}
+
+async fn guarded(batch: usize) -> (World, SweepId) {
+    let rule = prompt().replace("per_day: 100000", "per_day: 3");
+    let world = with_silent(5, Settings { batch, ..Settings::default() }, &rule).await;
+    world.pass(hours(1)).await;
+    let held = world.store.held_sweeps().await.unwrap();
+    assert_eq!((held.len(), held[0].matches, world.webhooks.take().len()), (1, 5, 0));
+    (world, SweepId(held[0].id.clone()))
+}
+
+#[tokio::test]
+async fn a_held_sweep_acts_once_an_operator_has_released_it() {
+    for batch in [2, 2_000] {
+        let (world, id) = guarded(batch).await;
+        let mut released = false;
+        // Released while the daemon runs, by another process.
+        run_until(&world.engine_over(world.source.clone(), world.store.clone(), quick(batch)), async || {
+            if !released {
+                world.store.decide_held(&id, true, world.now()).await.unwrap();
+                released = true;
+            }
+            world.webhooks.messages.lock().unwrap().len() == 5
+        })
+        .await;
+        assert_eq!(world.webhooks.take().len(), 5);
+    }
+}
+
+fn quick(batch: usize) -> Settings {
+    Settings { batch, rescue_every: Duration::from_millis(20), ..Settings::default() }
+}
+
+#[tokio::test]
+async fn a_dropped_sweep_ends_without_acting() {
+    let (world, id) = guarded(2).await;
+    world.store.decide_held(&id, false, world.now()).await.unwrap();
+    world.engine.rescue().await.unwrap();
+    world.turn().await;
+    assert_eq!(world.webhooks.take().len(), 0);
+    let ended: Vec<_> = world.enrollments().await.into_iter().map(|view| view.ended).collect();
+    assert_eq!(ended, [Some(EndReason::Cancelled); 5], "nothing stays staged");
+    world.pass(hours(1)).await;
+    assert_eq!(world.enrollments().await.len(), 5, "they are in the ledger and never match again");
+}
+
+#[tokio::test]
+async fn a_crash_between_the_end_of_a_large_sweep_and_its_first_steps_loses_nobody() {
+    let world = with_silent(5, Settings::default(), &prompt()).await;
+    world.clock.advance(hours(1));
+    // What a sweep in batches leaves behind that is killed right after its closing transaction.
+    let owner = Owner("killed".into());
+    let lease = world.store.begin_sweep(&"silence".into(), Lane::Live, &"".into(), &owner).await.unwrap().unwrap();
+    let id = SweepId("silence/live//1".into());
+    let matches: Vec<NewMatch> = (1..=5).map(|key| staged(&world, &key.to_string())).collect();
+    for batch in matches.chunks(2) {
+        world.store.stage(&lease, &id, batch, &[]).await.unwrap();
+    }
+    let now = world.now();
+    let progress = Progress { watermark: now, swept_at: now, ..lease.progress.clone() };
+    world.store.close_sweep(&lease, &id, &Verdict::Released, &progress).await.unwrap();
+
+    run_until(
+        &world.engine_over(world.source.clone(), world.store.clone(), Settings { batch: 2, ..quick(2) }),
+        async || world.webhooks.messages.lock().unwrap().len() == 5,
+    )
+    .await;
+    assert_eq!(entered(&world).await.len(), 5);
+}
+
+fn staged(world: &World, key: &str) -> NewMatch {
+    let record = RecordId { tenant: "".into(), entity: "customer".into(), key: key.into() };
+    let last = world.ago(days(10)) - minutes(30);
+    let occasion: Occasion = occasion(last).as_str().into();
+    let secret = world.store.secret();
+    let (rule, lane) = (RuleId::from("silence"), Lane::Live);
+    let identity = MatchIdentity { rule: rule.clone(), lane, record: record.clone(), occasion: occasion.clone() };
+    NewMatch {
+        id: secret.match_id(&identity),
+        former: Vec::new(),
+        track: secret.track(&rule, lane, &record),
+        tolerance: None,
+        version: world.generation().rules[&rule].version.clone(),
+        rule,
+        lane,
+        record,
+        occasion,
+        occasion_at: Some(last),
+        occasion_data: serde_json::json!({}),
+        crossed_at: world.now(),
+        matched_at: world.now(),
+        planned_at: world.now(),
+        entry: 0,
+        first: Some((0, world.now())),
+        skip: None,
+        restart: Rematch::Parallel,
+    }
+}
+
+/// A source that misbehaves when asked for rows, as often as it was told to.
+struct Moody {
+    inner: Arc<dyn Source>,
+    moods: Mutex<VecDeque<Mood>>,
+    hanging: watch::Sender<bool>,
+}
+
+enum Mood {
+    Panic,
+    Hang,
+}
+
+impl Moody {
+    fn new(inner: &Arc<dyn Source>) -> Arc<Self> {
+        Arc::new(Self { inner: Arc::clone(inner), moods: Mutex::default(), hanging: watch::Sender::new(false) })
+    }
+
+    fn next(&self, mood: Mood) {
+        self.moods.lock().unwrap().push_back(mood);
+    }
+}
+
+#[async_trait]
+impl Source for Moody {
+    fn dialect(&self) -> Dialect {
+        self.inner.dialect()
+    }
+
+    async fn now(&self) -> Result<Timestamp, SourceError> {
+        self.inner.now().await
+    }
+
+    fn rows<'a>(&'a self, tenant: &'a Tenant, statement: Statement) -> BoxStream<'a, Result<Row, SourceError>> {
+        let mood = self.moods.lock().unwrap().pop_front();
+        match mood {
+            None => self.inner.rows(tenant, statement),
+            Some(Mood::Panic) => panic!("as told"),
+            Some(Mood::Hang) => {
+                self.hanging.send_replace(true);
+                futures::stream::pending().boxed()
+            }
+        }
+    }
+
+    async fn write(&self, tenant: &Tenant, statements: Vec<Statement>) -> Result<Vec<u64>, SourceError> {
+        self.inner.write(tenant, statements).await
+    }
+
+    async fn schema(&self, tables: &[Table]) -> Result<Schema, SourceError> {
+        self.inner.schema(tables).await
+    }
+
+    async fn prepare(&self, statement: &Statement) -> Result<(), SourceError> {
+        self.inner.prepare(statement).await
+    }
+}
+
+#[tokio::test]
+async fn a_sweep_that_panics_is_told_and_tried_again() {
+    let world = with_silent(1, Settings::default(), &prompt()).await;
+    world.clock.advance(hours(1));
+    let source = Moody::new(&world.source);
+    let engine = world.engine_over(source.clone(), world.store.clone(), Settings::default());
+    engine.adopt().await.unwrap();
+    let mut events = engine.events();
+    source.next(Mood::Panic);
+    run_until(&engine, async || {
+        while let Ok(event) = events.try_recv() {
+            if matches!(event, Event::SweepFailed { .. }) {
+                world.clock.advance(minutes(2));
+            }
+        }
+        world.webhooks.messages.lock().unwrap().len() == 1
+    })
+    .await;
+    assert!(source.moods.lock().unwrap().is_empty(), "it did panic");
+}
+
+/// A rule that is due, on a state that nodes share, whose leases last a moment.
+async fn due_on_shared_state() -> (World, crate::support::Database, Arc<dyn Store>) {
+    let world = World::new(Kind::Sqlite, instant(START), Settings::default()).await;
+    world.load(&[("mondays.yaml", MONDAYS)]).await;
+    let created = world.crm.time(world.now());
+    world.crm.run(&format!("INSERT INTO accounts VALUES (1, 'Ada', 'AT', {created})")).await;
+    let database = tokio::task::spawn_blocking(crate::support::postgres).await.unwrap();
+    let store = PostgresStore::open(&database.url, world.now()).await.unwrap().with_lease(Duration::from_secs(1));
+    let store: Arc<dyn Store> = Arc::new(store);
+    world.engine_over(world.source.clone(), store.clone(), Settings::default()).adopt().await.unwrap();
+    // Monday, ten o'clock in Vienna.
+    world.clock.advance(days(2) + hours(1));
+    (world, database, store)
+}
+
+#[tokio::test]
+async fn a_planned_turn_survives_the_death_of_who_had_taken_it() {
+    let (world, _database, store) = due_on_shared_state().await;
+    let begun = store.begin_sweep(&"mondays".into(), Lane::Live, &"".into(), &Owner("dead".into())).await.unwrap();
+    assert!(begun.is_some());
+    let engine = world.engine_over(world.source.clone(), store, Settings::default());
+    run_until(&engine, async || world.webhooks.messages.lock().unwrap().len() == 1).await;
+}
+
+#[tokio::test]
+async fn a_stop_gives_up_the_sweep_that_it_cuts_off() {
+    let (world, database, store) = due_on_shared_state().await;
+    let source = Moody::new(&world.source);
+    let engine = world.engine_over(source.clone(), store.clone(), Settings::default());
+    engine.adopt().await.unwrap();
+    source.next(Mood::Hang);
+    run_until(&engine, async || *source.hanging.borrow()).await;
+    let states = sqlx::PgPool::connect(&database.url).await.unwrap();
+    let owners: Vec<Option<String>> =
+        sqlx::query_scalar("SELECT owner FROM rule_state").fetch_all(&states).await.unwrap();
+    assert_eq!(owners, [None]);
+}
+
+#[tokio::test]
+async fn a_resumed_rule_makes_up_for_the_turn_it_was_paused_at() {
+    let world = World::new(Kind::Sqlite, instant(START), Settings::default()).await;
+    world.load(&[("mondays.yaml", MONDAYS)]).await;
+    let created = world.crm.time(world.now());
+    world.crm.run(&format!("INSERT INTO accounts VALUES (1, 'Ada', 'AT', {created})")).await;
+    world.store.set_paused(&"mondays".into(), true).await.unwrap();
+    world.clock.advance(days(2) + hours(1));
+    let source = Moody::new(&world.source);
+    let engine = world.engine_over(source, world.store.clone(), quick(100));
+    let mut looks = 0;
+    run_until(&engine, async || {
+        looks += 1;
+        if looks == 20 {
+            // By now the first look has been turned away.
+            world.store.set_paused(&"mondays".into(), false).await.unwrap();
+        }
+        world.webhooks.messages.lock().unwrap().len() == 1
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -576,6 +837,26 @@ async fn an_emptied_table_holds_the_watermark() {
     world.crm.run("DROP TABLE accounts; ALTER TABLE safe RENAME TO accounts").await;
     world.clock.advance(hours(1));
     assert_eq!(sweep(&world).await.matched, 1);
+}
+
+#[tokio::test]
+async fn a_table_emptied_within_the_hour_or_over_a_restart_holds_the_watermark() {
+    let world = with_silent(1, Settings::default(), &silence(10, "AT")).await;
+    sweep(&world).await;
+    world.crm.run("ALTER TABLE accounts RENAME TO safe; CREATE TABLE accounts AS SELECT * FROM safe WHERE 1 = 0").await;
+    world.clock.advance(minutes(10));
+    let restarted = world.engine_over(world.source.clone(), world.store.clone(), Settings::default());
+    for engine in [&world.engine, &restarted] {
+        let swept = engine.sweep_rule(&"silence".into()).await.unwrap();
+        assert!(
+            matches!(&swept[..], [Swept::Postponed(reason)] if reason.contains("no customer records")),
+            "{swept:?}"
+        );
+    }
+    // A rule that never saw a record has nothing to miss.
+    world.load(&[("silence.yaml", &silence(9, "AT"))]).await;
+    world.clock.advance(hours(1));
+    sweep(&world).await;
 }
 
 #[tokio::test]

@@ -373,6 +373,21 @@ impl World {
         })
     }
 
+    /// Another engine with the same rules and senders, as a restart or another node has it.
+    pub fn engine_over(&self, source: Arc<dyn Source>, store: Arc<dyn Store>, settings: Settings) -> Engine {
+        let generation = self.generations.subscribe();
+        let task = TaskWriter::new(self.clock.clone(), source.clone(), store.clone(), generation.clone());
+        Engine::new(Parts {
+            clock: self.clock.clone(),
+            source,
+            store,
+            senders: Senders { email: self.mail.clone(), webhook: self.webhooks.clone(), task: Arc::new(task) },
+            generation,
+            owner: Owner("another".into()),
+            settings: Settings { max_skew: None, ..settings },
+        })
+    }
+
     /// Runs these rule files, templates and scripts from now on.
     pub async fn load(&self, files: &[(&str, &str)]) {
         self.generations.send_replace(Some(Arc::new(self.build(files))));

@@ -29,6 +29,8 @@ use tokio::time::Instant;
 
 /// How long rows are put off whose records all seem to be gone at once.
 const EMPTIED: SignedDuration = SignedDuration::from_mins(10);
+/// How long rows are put off whose facts the source refuses to tell.
+const REFUSED: SignedDuration = SignedDuration::from_mins(1);
 /// How long messages are put off whose channel is full.
 const FULL: SignedDuration = SignedDuration::from_secs(5);
 
@@ -123,9 +125,7 @@ impl Batch<'_> {
                 self.source_away(works, SourceError::Unavailable(reason)).await;
             }
             Err(EngineError::Source(error @ SourceError::Refused(_))) => {
-                let unread = |work: Work| Boarded { claimed: work.claimed, ticket: work.ticket };
-                let rows = works.into_iter().map(unread).collect();
-                self.hold(rows, &error.to_string()).await;
+                self.refused(rule, tenant, works, &error).await;
             }
             Err(error) => return Err(error),
         }
@@ -338,6 +338,16 @@ impl Batch<'_> {
         }
         let pause = SignedDuration::try_from(self.context.health.pause()).unwrap_or(EMPTIED);
         let due_at = self.later(pause);
+        for work in works {
+            self.finish(work, None, Then::Again { due_at, counts: false }, None).await;
+        }
+    }
+
+    /// A missing column or a lost permission is repaired in the database, where no reload tells of it.
+    async fn refused(&self, rule: &RuleId, tenant: &Tenant, works: Vec<Work>, error: &SourceError) {
+        let (steps, reason) = (works.len(), error.to_string());
+        self.context.announce(|| Event::StepsPostponed { rule: rule.clone(), tenant: tenant.clone(), steps, reason });
+        let due_at = self.later(REFUSED);
         for work in works {
             self.finish(work, None, Then::Again { due_at, counts: false }, None).await;
         }

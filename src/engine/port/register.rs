@@ -14,6 +14,10 @@ pub trait Register: Send + Sync {
     /// marked. Stores each version's text.
     async fn adopt(&self, rules: &[Adoption], now: Timestamp) -> Result<Adopted, StoreError>;
 
+    /// Makes the held steps of enrollments due again: whatever held them may have been repaired. Returns how
+    /// many. An adoption does it, too.
+    async fn free_held(&self) -> Result<u64, StoreError>;
+
     async fn rule_states(&self) -> Result<Vec<RuleState>, StoreError>;
 
     /// An operator's pause outranks files and survives reloads.

@@ -20,6 +20,12 @@ pub trait Ledger: Send + Sync {
     /// Holds on to the lease while a long sweep reads.
     async fn keep_sweep(&self, lease: &Lease) -> Result<(), StoreError>;
 
+    /// Lets go of every rule that `owner` was sweeping, so that a stop keeps nobody waiting.
+    async fn give_up_sweeps(&self, owner: &Owner) -> Result<(), StoreError>;
+
+    /// Remembers that the rule's entity had records: see [`Lease::populated`].
+    async fn note_populated(&self, lease: &Lease) -> Result<(), StoreError>;
+
     /// How these crossers of the lease's rule stand, in the same order. Asked before their facts, so that a
     /// re-read window costs little, and so that the guard counts only new ones.
     async fn standings(&self, lease: &Lease, candidates: &[Candidate]) -> Result<Vec<Standing>, StoreError>;
@@ -51,7 +57,7 @@ pub trait Ledger: Send + Sync {
     /// Idempotent; returns how many it turned, 0 when none are left.
     async fn expand(&self, limit: usize) -> Result<usize, StoreError>;
 
-    /// Frees or drops a held sweep.
+    /// Frees or drops a held sweep. Its matches are entered, or ended, by the next [`Ledger::expand`].
     async fn decide_held(&self, sweep: &SweepId, release: bool, now: Timestamp) -> Result<u64, StoreError>;
 
     /// Live matches of the rule entered since `since`: what the guard counts.
@@ -74,6 +80,8 @@ pub struct Lease {
     pub progress: Progress,
     /// Nothing that crossed at or before this is looked at.
     pub baseline: Timestamp,
+    /// The rule's entity was seen to have records, so none at all means a restore or a lost permission.
+    pub populated: bool,
 }
 
 /// How far a rule has looked.

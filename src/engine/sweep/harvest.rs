@@ -1,8 +1,8 @@
 //! What one sweep gathers: batches of crossers in, matches and misses out, staged or committed.
 
-use super::SweepReport;
 use super::entry::{Namer, Timing, new_match};
 use super::window::had_its_chance;
+use super::{SweepReport, enter_staged};
 use crate::engine::context::Context;
 use crate::engine::error::EngineError;
 use crate::engine::evaluate::{self, Answer, Eligibility};
@@ -160,7 +160,7 @@ impl<'a> Harvest<'a> {
             let verdict = held.map_or(Verdict::Released, Verdict::Held);
             self.context.store.close_sweep(self.lease, &self.id, &verdict, &commit.progress).await?;
             if verdict == Verdict::Released {
-                self.expand().await?;
+                enter_staged(self.context).await?;
             }
             return Ok((self.report, commit));
         }
@@ -171,12 +171,5 @@ impl<'a> Harvest<'a> {
         self.report.entered += count.entered;
         self.report.known += count.known;
         Ok((self.report, commit))
-    }
-
-    async fn expand(&self) -> Result<(), EngineError> {
-        while self.context.store.expand(self.context.settings.batch).await? > 0 {
-            self.context.due.notify_one();
-        }
-        Ok(())
     }
 }

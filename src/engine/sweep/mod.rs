@@ -16,7 +16,7 @@ use super::context::{Context, lane_of};
 use super::error::EngineError;
 use super::event::Event;
 use super::port::{Lease, Progress, StoreError, SweepCommit, SweepId};
-use crate::model::{EntityName, Lane, RuleId, Tenant};
+use crate::model::{Lane, RuleId, Tenant};
 use crate::rule::CompiledRule;
 use crate::rule::generation::Generation;
 use feed::{Feed, Feeder};
@@ -24,8 +24,7 @@ use futures::TryStreamExt;
 use guard::Load;
 use harvest::Harvest;
 use jiff::{SignedDuration, Timestamp};
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -33,8 +32,6 @@ use tokio::time::Instant;
 pub(super) use entry::{Namer, occasion_data};
 pub(super) use window::had_its_chance;
 
-/// How often quiet sweeps make sure that the entity still has records.
-const EMPTINESS_CHECK: SignedDuration = SignedDuration::from_hours(1);
 /// How long records that can't be judged hold the watermark back; the nightly reconcile takes over from there.
 const PATIENCE: SignedDuration = SignedDuration::from_hours(24);
 
@@ -80,8 +77,6 @@ pub enum Swept {
 
 pub struct Sweeper {
     context: Arc<Context>,
-    /// When each entity was last seen to have records.
-    populated: Mutex<HashMap<(Tenant, EntityName), Timestamp>>,
 }
 
 /// One sweep under way.
@@ -96,7 +91,7 @@ struct Sweep<'a> {
 
 impl Sweeper {
     pub(super) fn new(context: Arc<Context>) -> Self {
-        Self { context, populated: Mutex::default() }
+        Self { context }
     }
 
     /// Sweeps the rule for one tenant, and reconciles it when its night has come.
@@ -286,7 +281,7 @@ impl Sweeper {
     ) -> Result<SweepReport, EngineError> {
         let started = Instant::now();
         if harvest.report.crossed > 0 {
-            self.seen_populated(sweep);
+            self.note_populated(sweep).await?;
         }
         let held = self.breach(sweep, harvest.new_matches()).await?;
         let (mut report, commit) = harvest.finish(progress, held).await?;
@@ -317,22 +312,20 @@ impl Sweeper {
     /// True where an entity had records earlier and has none now: a restore or a lost permission, not the end
     /// of all customers. The watermark stays, so nothing is missed.
     async fn emptied(&self, sweep: &Sweep<'_>) -> Result<bool, EngineError> {
-        let place = (sweep.tenant.clone(), sweep.rule.rule.for_each.clone());
-        let last = self.populated.lock().unwrap_or_else(PoisonError::into_inner).get(&place).copied();
-        if last.is_some_and(|last| sweep.now.duration_since(last) < EMPTINESS_CHECK) {
-            return Ok(false);
-        }
         let any = self.context.source.rows(sweep.tenant, sweep.rule.chunk_end(None, 1)).try_next().await?;
         if any.is_some() {
-            self.seen_populated(sweep);
+            self.note_populated(sweep).await?;
             return Ok(false);
         }
-        Ok(last.is_some())
+        Ok(sweep.lease.populated)
     }
 
-    fn seen_populated(&self, sweep: &Sweep<'_>) {
-        let place = (sweep.tenant.clone(), sweep.rule.rule.for_each.clone());
-        self.populated.lock().unwrap_or_else(PoisonError::into_inner).insert(place, sweep.now);
+    /// Kept in the state, for a restore and a restart like to come together.
+    async fn note_populated(&self, sweep: &Sweep<'_>) -> Result<(), EngineError> {
+        if !sweep.lease.populated {
+            self.context.store.note_populated(sweep.lease).await?;
+        }
+        Ok(())
     }
 
     fn announce(&self, sweep: &Sweep<'_>, report: &SweepReport, commit: SweepCommit) {
@@ -372,4 +365,12 @@ impl Sweeper {
         }
         self.context.announce(|| Event::SweepFinished(report.clone()));
     }
+}
+
+/// Brings the matches of decided sweeps to their first step, whoever staged them.
+pub(super) async fn enter_staged(context: &Context) -> Result<(), EngineError> {
+    while context.store.expand(context.settings.batch).await? > 0 {
+        context.due.notify_one();
+    }
+    Ok(())
 }

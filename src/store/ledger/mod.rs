@@ -62,6 +62,24 @@ impl<D: Database> Ledger for State<D> {
         kept.await
     }
 
+    async fn give_up_sweeps(&self, owner: &Owner) -> Result<(), StoreError> {
+        let owner = owner.clone();
+        let given_up = self.database.write(move |mut session| {
+            let owner = owner.clone();
+            Box::pin(async move { rule_state::give_up(&mut session, &owner).await })
+        });
+        given_up.await
+    }
+
+    async fn note_populated(&self, lease: &Lease) -> Result<(), StoreError> {
+        let lease = lease.clone();
+        let noted = self.database.write(move |mut session| {
+            let lease = lease.clone();
+            Box::pin(async move { rule_state::note_populated(&mut session, &lease).await })
+        });
+        noted.await
+    }
+
     async fn standings(&self, lease: &Lease, candidates: &[Candidate]) -> Result<Vec<Standing>, StoreError> {
         let of = Arc::new((lease.clone(), candidates.to_vec()));
         let standings = self.database.read(move |mut session| {

@@ -18,7 +18,7 @@ pub async fn take(
             "UPDATE rule_state SET epoch = epoch + 1, owner = $4, lease_until = {clock} + $5
              WHERE rule = $1 AND lane = $2 AND tenant = $3 AND paused = 0 AND removed = 0 AND held IS NULL
                AND (owner IS NULL OR owner = $4 OR NOT {shared} OR lease_until < {clock})
-             RETURNING epoch, watermark, swept_at, rechecked_at, reconciled_at, baseline, id",
+             RETURNING epoch, watermark, swept_at, rechecked_at, reconciled_at, baseline, id, populated",
             params![rule.as_str(), of_lane.as_str(), tenant.as_str(), owner.0.as_str(), lease],
         )
         .await?;
@@ -30,6 +30,7 @@ pub async fn take(
             epoch: row.int(0)?,
             progress: progress(&row, 1)?,
             baseline: row.instant(5)?,
+            populated: row.int(7)? != 0,
         };
         Ok((row.int(6)?, lease))
     };
@@ -75,6 +76,19 @@ pub async fn lock(session: &mut Session<'_>, id: i64) -> Result<(), StoreError> 
 /// Holds on to the lease while a long sweep goes on.
 pub async fn extend(session: &mut Session<'_>, id: i64, lease: i64) -> Result<(), StoreError> {
     session.run("UPDATE rule_state SET lease_until = {clock} + $2 WHERE id = $1", params![id, lease]).await?;
+    Ok(())
+}
+
+/// Lets go of all rules of an owner that stops.
+pub async fn give_up(session: &mut Session<'_>, owner: &Owner) -> Result<(), StoreError> {
+    let sql = "UPDATE rule_state SET owner = NULL, lease_until = 0 WHERE owner = $1";
+    session.run(sql, params![owner.0.as_str()]).await?;
+    Ok(())
+}
+
+pub async fn note_populated(session: &mut Session<'_>, lease: &Lease) -> Result<(), StoreError> {
+    let id = check(session, lease).await?;
+    session.run("UPDATE rule_state SET populated = 1 WHERE id = $1", params![id]).await?;
     Ok(())
 }
 
@@ -196,6 +210,7 @@ pub async fn update(session: &mut Session<'_>, changes: &[&Change], now: Timesta
                       rechecked_at = CASE WHEN b.baseline IS NULL THEN rechecked_at ELSE $1 END,
                       reconciled_at = CASE WHEN b.baseline IS NULL THEN reconciled_at ELSE $1 END,
                       left_out = CASE WHEN b.baseline IS NULL THEN left_out ELSE NULL END,
+                      populated = CASE WHEN b.baseline IS NULL THEN populated ELSE 0 END,
                       epoch = epoch + 1, owner = NULL, lease_until = 0
                FROM {batch} WHERE rule_state.id = b.id";
     session.run_batch(sql, params![now], &columns(changes)).await?;

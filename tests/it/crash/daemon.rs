@@ -79,14 +79,13 @@ impl Daemon {
         deliveries.iter().filter_map(record).filter_map(|record| record.rsplit_once(':')?.1.parse().ok()).collect()
     }
 
-    /// Blocks until every rule has been swept after this call. With a shared state that may take until the
-    /// lease of a sweep that a stop cut off has run out.
+    /// Blocks until every rule has been swept after this call.
     pub fn wait_until_swept(&self) {
         let began = jiff::Timestamp::now();
         let swept = |rule: &serde_json::Value| {
             rule["swept_at"].as_str().and_then(|at| at.parse::<jiff::Timestamp>().ok()).is_some_and(|at| at > began)
         };
-        poll_until(Duration::from_mins(3), || {
+        poll_until(Duration::from_mins(1), || {
             let rules = self.ask(&["rules", "--format", "json"]);
             rules.as_array().is_some_and(|rules| rules.len() == World::RULES.len() && rules.iter().all(swept))
         });

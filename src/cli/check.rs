@@ -56,18 +56,22 @@ type Verdict = (usize, Vec<Finding>);
 /// Without a configuration nobody can say which destinations and topics there are: names of those that
 /// rules use are then taken for known, with a warning.
 fn offline(tree: Arc<Tree>, config: &Config, has_config: bool) -> Verdict {
-    let outside = outside(config);
+    let mut outside = outside(config);
+    outside.emails |= !has_config;
     let mut surroundings = Surroundings {
         dialect: dialect(config.source.url.expose_secret()),
         schema: None,
-        destinations: outside.destinations,
-        topics: outside.topics,
+        destinations: outside.destinations.clone(),
+        topics: outside.topics.clone(),
     };
     let first = Generation::build(Arc::clone(&tree), &surroundings);
     let assumed = if has_config { 0 } else { assume(&mut surroundings, first.as_ref().err()) };
     let built = if assumed > 0 { Generation::build(tree, &surroundings) } else { first };
     let (rules, mut findings) = match built {
-        Ok(generation) => (generation.rules.len(), generation.warnings),
+        Ok(generation) => {
+            let unsendable = outside.unsendable(&generation);
+            (generation.rules.len(), generation.warnings.into_iter().chain(unsendable).collect())
+        }
         Err(findings) => (0, findings),
     };
     if assumed > 0 {
@@ -106,9 +110,15 @@ async fn against_database(tree: Tree, config: &Config) -> Result<Verdict, Failur
     source.now().await?;
     let inspected = inspect(Arc::new(tree), &*source, &outside(config), None).await;
     Ok(match inspected {
-        Ok(Inspected { generation, refused }) => {
-            let refused = refused.into_iter().map(|(_, finding)| finding);
-            (generation.rules.len(), generation.warnings.into_iter().map(strict).chain(refused).collect())
+        Ok(Inspected { generation, mut refused }) => {
+            let rules = generation.rules.len();
+            let mut findings: Vec<Finding> = generation.warnings.into_iter().map(strict).collect();
+            // Where the catalog and the tables differ, refused queries only say it again, a rule at a time.
+            if !findings.iter().any(|finding| finding.severity == Severity::Error) {
+                refused.sort_by(|(a, _), (b, _)| a.cmp(b));
+                findings.extend(refused.into_iter().map(|(_, finding)| finding));
+            }
+            (rules, findings)
         }
         Err(findings) => (0, findings.into_iter().map(strict).collect()),
     })

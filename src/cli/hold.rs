@@ -1,7 +1,7 @@
 //! `nudged hold`: sweeps that the guard holds, for a person to look at and decide.
 
 use super::{Context, Exit, Failure, Format, Output, text};
-use crate::engine::port::{SweepId, SweepView};
+use crate::engine::port::{HeldMatch, SweepId, SweepView};
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
@@ -18,10 +18,16 @@ enum Command {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
-    /// Show one held sweep.
+    /// Show one held sweep and whom it matched.
     Show {
         /// Its id, as `list` shows it.
         sweep: String,
+        /// List at most this many matches (0: none).
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+        /// Go on after this place, as the last page named it.
+        #[arg(long, value_name = "PLACE", default_value_t = 0)]
+        after: i64,
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
@@ -49,16 +55,8 @@ pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, 
                 }
             }
         }
-        Command::Show { sweep, format } => {
-            let found = held(context)?.into_iter().find(|view| view.id == *sweep).ok_or_else(|| unknown(sweep))?;
-            match format {
-                Format::Json => output.json(&as_json(&found)),
-                Format::Table => {
-                    output.line(&format!("sweep    {}\nrule     {} ({})", found.id, found.rule, found.lane.as_str()));
-                    output.line(&format!("matches  {}\nsince    {}", found.matches, text::at(found.since)));
-                    output.line(&format!("reason   {}", found.reason));
-                }
-            }
+        Command::Show { sweep, limit, after, format } => {
+            show(sweep, Page { after: *after, limit: *limit }, *format, context, output)?
         }
         Command::Release { sweep } => decide(sweep, true, context, output)?,
         Command::Drop { sweep } => decide(sweep, false, context, output)?,
@@ -70,13 +68,73 @@ fn held(context: &Context) -> Result<Vec<SweepView>, Failure> {
     context.block_on(async { Ok(context.state().await?.held_sweeps().await?) })
 }
 
+/// A part of a sweep's matches.
+#[derive(Debug, Clone, Copy)]
+struct Page {
+    after: i64,
+    limit: usize,
+}
+
+/// The most that is asked of the state at once.
+const CHUNK: usize = 1_000;
+
+fn show(sweep: &str, page: Page, format: Format, context: &Context, output: &mut Output) -> Result<(), Failure> {
+    let found = held(context)?.into_iter().find(|view| view.id == *sweep).ok_or_else(|| unknown(sweep))?;
+    let (people, more) = people(sweep, page, context)?;
+    match format {
+        Format::Json => {
+            let mut shown = as_json(&found);
+            shown["people"] = people.iter().map(match_as_json).collect();
+            shown["next"] = json!(more);
+            output.json(&shown);
+        }
+        Format::Table => {
+            output.line(&format!("sweep    {}\nrule     {} ({})", found.id, found.rule, found.lane.as_str()));
+            output.line(&format!("matches  {}\nsince    {}", found.matches, text::at(found.since)));
+            output.line(&format!("reason   {}\n", found.reason));
+            let header = ["record", "occasion", "matched", "would"];
+            output.table(&header, people.iter().map(match_as_row).collect(), "no matches from there on");
+            if let Some(place) = more {
+                output.talk(&format!("there are more: `nudged hold show {sweep} --after {place}`"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whom the sweep matched, and the place to go on from where that isn't all.
+fn people(sweep: &str, page: Page, context: &Context) -> Result<(Vec<HeldMatch>, Option<i64>), Failure> {
+    let id = SweepId(sweep.to_owned());
+    context.block_on(async {
+        let store = context.state().await?;
+        let mut people: Vec<HeldMatch> = Vec::new();
+        // One more than asked for tells whether there are more.
+        while people.len() <= page.limit {
+            let after = people.last().map_or(page.after, |last| last.place);
+            let found = store.held_matches(&id, after, (page.limit + 1 - people.len()).min(CHUNK)).await?;
+            if found.is_empty() {
+                return Ok((people, None));
+            }
+            people.extend(found);
+        }
+        people.truncate(page.limit);
+        let more = people.last().map_or(page.after, |last| last.place);
+        Ok((people, Some(more)))
+    })
+}
+
 fn decide(sweep: &str, release: bool, context: &Context, output: &mut Output) -> Result<(), Failure> {
     if !held(context)?.iter().any(|view| view.id == sweep) {
         return Err(unknown(sweep));
     }
     let id = SweepId(sweep.to_owned());
-    let matches =
-        context.block_on(async { Ok(context.state().await?.decide_held(&id, release, Timestamp::now()).await?) })?;
+    let matches = context.block_on(async {
+        let store = context.state().await?;
+        let matches = store.decide_held(&id, release, Timestamp::now()).await?;
+        // The daemon enters staged matches only with its next large sweep, which may be far.
+        while store.expand(CHUNK).await? > 0 {}
+        Ok(matches)
+    })?;
     output
         .talk(&format!("{matches} matches {}", if release { "released" } else { "dropped; they stay in the ledger" }));
     Ok(())
@@ -105,5 +163,28 @@ fn as_json(view: &SweepView) -> Json {
         "matches": view.matches,
         "since": view.since,
         "reason": view.reason,
+    })
+}
+
+/// What a release makes of it.
+fn would(held: &HeldMatch) -> String {
+    held.left_out.map_or_else(|| "act".to_owned(), |reason| format!("not act: {}", reason.as_str()))
+}
+
+fn match_as_row(held: &HeldMatch) -> Vec<String> {
+    vec![
+        held.record.as_ref().map_or_else(|| "(erased)".to_owned(), ToString::to_string),
+        held.occasion.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
+        text::at(held.matched_at),
+        would(held),
+    ]
+}
+
+fn match_as_json(held: &HeldMatch) -> Json {
+    json!({
+        "record": held.record.as_ref().map(ToString::to_string),
+        "occasion": held.occasion,
+        "matched_at": held.matched_at,
+        "left_out": held.left_out,
     })
 }

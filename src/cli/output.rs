@@ -118,7 +118,7 @@ impl Output {
             table.add_row(row);
         }
         for line in table.lines() {
-            self.line(line.trim_end());
+            self.line(line.strip_prefix(' ').unwrap_or(&line).trim_end());
         }
     }
 

@@ -1,4 +1,4 @@
-//! `nudged reload`: load the rules now, and say what came of it.
+//! `nudged reload`: load the rules now, wait for the verdict and say what came of it.
 
 use super::admin::AdminClient;
 use super::{Context, Exit, Failure, Format, Output};
@@ -7,9 +7,6 @@ use serde_json::{Value as Json, json};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Wait for the verdict (always done; a rejected change exits with 4).
-    #[arg(long)]
-    wait: bool,
     /// Confirm that rules are gone for good, where the brake holds a change.
     #[arg(long)]
     confirm: bool,

@@ -5,6 +5,7 @@ use crate::diagnostic::{Finding, Place, Severity, SourceFile};
 use crate::engine::port::{Source, SourceError};
 use crate::model::{Key, RuleId, Topic};
 use crate::rule::CompiledRule;
+use crate::rule::checked::{Action, Mode, Node, Step};
 use crate::rule::compiled::{Reach, Subject, Window};
 use crate::rule::generation::{Generation, Surroundings, Tree};
 use crate::rule::statement::Statement;
@@ -19,6 +20,34 @@ pub struct Outside {
     /// Names of webhook destinations.
     pub destinations: BTreeSet<String>,
     pub topics: BTreeSet<Topic>,
+    /// Whether there is a sender for emails.
+    pub emails: bool,
+}
+
+impl Outside {
+    /// Errors for rules that would write emails which nobody is set up to send: said now, not by failures
+    /// once somebody matches.
+    pub fn unsendable(&self, generation: &Generation) -> Vec<Finding> {
+        let rules = generation.rules.values().filter(|rule| !self.emails && is_live_email(rule));
+        let finding = |rule: &Arc<CompiledRule>| {
+            let message = format!("the rule `{}` sends emails, and the configuration names no sender", rule.rule.id);
+            let finding = Finding::error("rule.no-sender", message)
+                .help("set `from` and `host` in `[email]` of the configuration, or `mode: shadow` here");
+            match generation.tree.files.iter().find(|file| file.path == rule.rule.file) {
+                Some(file) => {
+                    let start = file.text.find("email:").unwrap_or(0);
+                    finding.at(Place { file: Arc::clone(file), range: start..start })
+                }
+                None => finding,
+            }
+        };
+        rules.map(finding).collect()
+    }
+}
+
+fn is_live_email(rule: &CompiledRule) -> bool {
+    let writes = |node: &Node| matches!(node.step, Step::Act(Action::Email(_)));
+    rule.rule.mode == Mode::Live && rule.rule.nodes.iter().any(writes)
 }
 
 /// How many statements the source checks at once.
@@ -57,6 +86,11 @@ pub async fn inspect(
     let built = tokio::task::spawn_blocking(move || Generation::build(tree, &surroundings)).await;
     let mut generation =
         built.map_err(|error| vec![Finding::error("rules.panic", format!("the check failed: {error}"))])??;
+    let mut unsendable = outside.unsendable(&generation);
+    if !unsendable.is_empty() {
+        unsendable.append(&mut generation.warnings);
+        return Err(unsendable);
+    }
     let mut refused = Vec::new();
     if warnings.is_empty() {
         let known = running.filter(|_| schema_is_same);

@@ -23,7 +23,7 @@ pub async fn open_state(options: &StateOptions, now: Timestamp, create: bool) ->
     if url.starts_with("postgres://") || url.starts_with("postgresql://") {
         return Ok(Arc::new(PostgresStore::open(url, now).await?));
     }
-    let Some(path) = url.strip_prefix("sqlite:").map(|path| path.strip_prefix("//").unwrap_or(path)) else {
+    let Some(path) = sqlite_path(url) else {
         return Err(StoreError::Broken("state.url must begin with `sqlite:` or `postgres://`".to_owned()));
     };
     if !create && !Path::new(path).exists() {
@@ -34,8 +34,11 @@ pub async fn open_state(options: &StateOptions, now: Timestamp, create: bool) ->
 
 /// Whether there is nothing where the configuration says the state is: nudged has not run yet.
 pub fn state_is_new(options: &StateOptions) -> bool {
-    let path = options.url.expose_secret().strip_prefix("sqlite:");
-    path.is_some_and(|path| !Path::new(path.strip_prefix("//").unwrap_or(path)).exists())
+    sqlite_path(options.url.expose_secret()).is_some_and(|path| !Path::new(path).exists())
+}
+
+fn sqlite_path(url: &str) -> Option<&str> {
+    url.strip_prefix("sqlite:").map(|path| path.strip_prefix("//").unwrap_or(path))
 }
 
 /// Opens the source. Connections are made when something is asked, so a source that is away now is no
@@ -76,8 +79,8 @@ pub fn senders(config: &Config, clock: &Arc<dyn Clock>) -> Result<[Arc<dyn Sende
     Ok([email, Arc::new(webhook)])
 }
 
-/// Stands in while the configuration has no `[email]`, for those whose rules only call webhooks. Emails
-/// wait for it, as for a mail server that is away.
+/// Stands in while the configuration has no `[email]`, for those whose rules only call webhooks. Live rules
+/// with emails don't load then; mails of earlier ones wait, as for a mail server that is away.
 struct NoEmail;
 
 #[async_trait]

@@ -112,7 +112,11 @@ async fn start(config: &Config, store: Arc<dyn Store>, clock: Arc<dyn Clock>) ->
 
 /// What rules may name that the configuration defines.
 pub fn outside(config: &Config) -> Outside {
-    Outside { destinations: config.webhooks.keys().cloned().collect(), topics: config.marketing.topics.clone() }
+    Outside {
+        destinations: config.webhooks.keys().cloned().collect(),
+        topics: config.marketing.topics.clone(),
+        emails: !config.email.from.is_empty(),
+    }
 }
 
 fn admin(

@@ -7,8 +7,8 @@ use super::table::{
     attempt, delivery_name, end_reason, enrollment_code, enrollment_named, lane, miss, suppression, sweep,
 };
 use crate::engine::port::{
-    AttemptView, DeliveryFilter, DeliveryView, EnrollmentFilter, EnrollmentView, MissView, Overview, StoreError,
-    SweepView, View,
+    AttemptView, DeliveryFilter, DeliveryView, EnrollmentFilter, EnrollmentView, HeldMatch, MissView, Overview,
+    StoreError, SweepId, SweepView, View,
 };
 use crate::model::{DeliveryId, InstanceSecret, Lane, MatchId, MatchIdentity, RecordId, RuleId};
 use async_trait::async_trait;
@@ -70,6 +70,15 @@ impl<D: Database> View for State<D> {
 
     async fn held_sweeps(&self) -> Result<Vec<SweepView>, StoreError> {
         self.database.read(|mut session| Box::pin(async move { sweep::held(&mut session, MOST).await })).await
+    }
+
+    async fn held_matches(&self, sweep: &SweepId, after: i64, limit: usize) -> Result<Vec<HeldMatch>, StoreError> {
+        let (sweep, limit) = (sweep.clone(), bounded(limit));
+        let found = self.database.read(move |mut session| {
+            let sweep = sweep.clone();
+            Box::pin(async move { sweep::held_matches(&mut session, &sweep, after, limit).await })
+        });
+        found.await
     }
 }
 

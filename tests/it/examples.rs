@@ -32,13 +32,13 @@ fn load(database: &Database, example: &str) {
 }
 
 fn outside() -> Outside {
-    Outside { destinations: ["team-chat".to_owned()].into(), topics: ["offers".into()].into() }
+    Outside { destinations: ["team-chat".to_owned()].into(), topics: ["offers".into()].into(), emails: true }
 }
 
 /// All findings of a rules directory, offline.
 fn findings(rules: &str, dialect: Dialect) -> Vec<String> {
     let tree = Arc::new(read_tree(&root().join(rules), &Limits::default(), None).unwrap());
-    let Outside { destinations, topics } = outside();
+    let Outside { destinations, topics, .. } = outside();
     match Generation::build(tree, &Surroundings { dialect, schema: None, destinations, topics }) {
         Ok(generation) => generation.warnings.iter().map(ToString::to_string).collect(),
         Err(findings) => findings.iter().map(ToString::to_string).collect(),

@@ -94,8 +94,11 @@ impl Home {
     }
 
     async fn try_open(&self, options: RulebookOptions, source: Arc<dyn Source>) -> Result<Book, RulebookError> {
-        let outside =
-            Outside { destinations: ["team-chat".to_owned()].into(), topics: ["offers".into(), "news".into()].into() };
+        let outside = Outside {
+            destinations: ["team-chat".to_owned()].into(),
+            topics: ["offers".into(), "news".into()].into(),
+            emails: true,
+        };
         let register = Arc::clone(&self.store) as Arc<dyn Register>;
         let book = Rulebook::open(options, outside, source, register, Arc::new(SystemClock)).await?;
         let handle = book.handle();

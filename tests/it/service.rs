@@ -1,163 +1,11 @@
 //! The daemon as a process: ready, reloaded, drained, as systemd sees it.
 
+use super::site::{PATIENCE, Site};
 use super::support::poll_until;
 use serde_json::Value as Json;
 use std::fs;
-use std::os::unix::net::UnixDatagram;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
-use tempfile::TempDir;
-
-const PATIENCE: Duration = Duration::from_mins(1);
-
-/// Everything a daemon needs, in one folder.
-struct Site {
-    folder: TempDir,
-    notify: UnixDatagram,
-}
-
-/// A running daemon, killed when the test fails.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Process {
-    fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([&format!("-{name}"), &self.0.id().to_string()]).status().unwrap();
-        assert!(sent.success());
-    }
-
-    fn ends(&mut self) -> ExitStatus {
-        let mut status = None;
-        poll_until(PATIENCE, || {
-            status = self.0.try_wait().unwrap();
-            status.is_some()
-        });
-        status.unwrap()
-    }
-}
-
-impl Site {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        copy_tree(&Path::new(env!("CARGO_MANIFEST_DIR")).join("rules"), &folder.path().join("rules"));
-        let site = Self { notify: UnixDatagram::bind(folder.path().join("notify")).unwrap(), folder };
-        site.notify.set_read_timeout(Some(PATIENCE)).unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let pool = sqlx::SqlitePool::connect(&format!("sqlite:{}?mode=rwc", site.path("crm.db"))).await.unwrap();
-            sqlx::raw_sql(include_str!("../../src/cli/demo/world/schema.sql")).execute(&pool).await.unwrap();
-            pool.close().await;
-        });
-        let config = format!(
-            r#"
-            [source]
-            url = "sqlite:{crm}"
-            [state]
-            url = "sqlite:{state}"
-            [rules]
-            settle = "50 ms"
-            [email]
-            transport = "folder"
-            folder = "{mail}"
-            from = "Linden <hello@linden.example>"
-            [webhooks.team-chat]
-            url = "http://127.0.0.1:9/"
-            allow_private = true
-            [web]
-            socket = "{socket}"
-            listen = ""
-            [log]
-            format = "json"
-            "#,
-            crm = site.path("crm.db"),
-            state = site.path("state.db"),
-            mail = site.path("mail"),
-            socket = site.path("admin.sock"),
-        );
-        fs::write(site.path("config.toml"), config).unwrap();
-        site
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.folder.path().join(name).to_str().unwrap().to_owned()
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_nudged"));
-        command.args(arguments).args(["--config", &self.path("config.toml")]);
-        command.current_dir(self.folder.path()).env_remove("JOURNAL_STREAM").env("NO_COLOR", "1");
-        command
-    }
-
-    fn start(&self) -> Process {
-        self.start_with(&[])
-    }
-
-    /// The socket keeps only a few messages, so a watchdog is only for a test that reads them.
-    fn start_with(&self, environment: &[(&str, &str)]) -> Process {
-        let log = fs::File::create(self.path("log")).unwrap();
-        let mut command = self.command(&["run"]);
-        command.env("NOTIFY_SOCKET", self.path("notify")).envs(environment.iter().copied());
-        Process(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap())
-    }
-
-    /// The next message to systemd that has this line; those before it are skipped.
-    fn told(&self, line: &str) -> Vec<String> {
-        let mut buffer = [0; 4096];
-        loop {
-            let length =
-                self.notify.recv(&mut buffer).unwrap_or_else(|_| panic!("never told `{line}`:\n{}", self.log()));
-            let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
-            let lines: Vec<String> = text.lines().map(str::to_owned).collect();
-            if lines.iter().any(|told| told == line) {
-                return lines;
-            }
-        }
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.path("log")).unwrap_or_default()
-    }
-
-    fn run(&self, arguments: &[&str]) -> (i32, String, String) {
-        let output = self.command(arguments).output().unwrap();
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-        (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
-    }
-
-    fn status(&self) -> Json {
-        let (code, data, talk) = self.run(&["status", "--format", "json"]);
-        assert_eq!(code, 0, "{talk}");
-        serde_json::from_str(&data).unwrap()
-    }
-
-    fn break_a_rule(&self) -> (PathBuf, String) {
-        let file = self.folder.path().join("rules/win-back.yaml");
-        let good = fs::read_to_string(&file).unwrap();
-        fs::write(&file, good.replace("trigger:", "triger:")).unwrap();
-        (file, good)
-    }
-}
-
-fn copy_tree(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy_tree(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
-}
+use std::path::Path;
+use std::process::Command;
 
 #[test]
 fn systemd_hears_of_ready_watchdog_reloading_and_stopping() {
@@ -184,11 +32,11 @@ fn a_rejected_reload_fails_and_the_old_rules_go_on() {
     let site = Site::new();
     let _daemon = site.start();
     site.told("READY=1");
-    assert_eq!(site.run(&["reload", "--wait"]).0, 0);
+    assert_eq!(site.run(&["reload"]).0, 0);
     let before = site.status()["daemon"]["rulebook"]["generation"].clone();
 
     let (file, good) = site.break_a_rule();
-    let (code, data, talk) = site.run(&["reload", "--wait"]);
+    let (code, data, talk) = site.run(&["reload"]);
     assert_eq!((code, data.as_str()), (4, ""));
     assert!(talk.contains("win-back.yaml:") && talk.contains("did you mean `trigger`"), "{talk}");
     let status = site.status();
@@ -197,7 +45,7 @@ fn a_rejected_reload_fails_and_the_old_rules_go_on() {
     assert_eq!(rulebook["trouble"]["kind"], "rejected");
 
     fs::write(file, good).unwrap();
-    assert_eq!(site.run(&["reload", "--wait"]).0, 0);
+    assert_eq!(site.run(&["reload"]).0, 0);
     assert!(site.status()["daemon"]["rulebook"]["trouble"].is_null());
 }
 

@@ -49,7 +49,11 @@ pub async fn start(
         email: Arc::new(email),
         webhook: Arc::new(webhook),
         rules: RulebookOptions { directory: rules.to_owned(), ..RulebookOptions::default() },
-        outside: Outside { destinations: [DESTINATION.to_owned()].into(), topics: ["offers".into()].into() },
+        outside: Outside {
+            destinations: [DESTINATION.to_owned()].into(),
+            topics: ["offers".into()].into(),
+            emails: true,
+        },
         settings: settings(),
     };
     let daemon = Daemon::start(outfit).await.map_err(StartError::Rules)?;

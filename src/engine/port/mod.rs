@@ -18,7 +18,8 @@ pub use sweeps::{
     Verdict,
 };
 pub use view::{
-    AttemptView, DeliveryFilter, DeliveryView, EnrollmentFilter, EnrollmentView, MissView, Overview, SweepView, View,
+    AttemptView, DeliveryFilter, DeliveryView, EnrollmentFilter, EnrollmentView, HeldMatch, MissView, Overview,
+    SweepView, View,
 };
 
 /// Everything the engine keeps. One conformance suite holds for every implementation.

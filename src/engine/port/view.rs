@@ -1,4 +1,4 @@
-use super::StoreError;
+use super::{StoreError, SweepId};
 use crate::model::{
     AttemptNumber, DeliveryId, EndReason, EnrollmentState, Key, Lane, MatchId, Occasion, RecordId, RuleId,
 };
@@ -15,6 +15,9 @@ pub trait View: Send + Sync {
     async fn attempts(&self, after_id: i64, limit: usize) -> Result<Vec<AttemptView>, StoreError>;
     async fn misses(&self, record: &RecordId) -> Result<Vec<MissView>, StoreError>;
     async fn held_sweeps(&self) -> Result<Vec<SweepView>, StoreError>;
+    /// Whom a held sweep matched, in the order of [`HeldMatch::place`]; only those after `after`, and at most
+    /// `limit`, so that a sweep of any size can be paged through. None for a sweep that isn't held.
+    async fn held_matches(&self, sweep: &SweepId, after: i64, limit: usize) -> Result<Vec<HeldMatch>, StoreError>;
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -118,4 +121,17 @@ pub struct SweepView {
     pub reason: String,
     pub matches: u64,
     pub since: Timestamp,
+}
+
+/// A match of a held sweep.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldMatch {
+    /// Where the next page begins.
+    pub place: i64,
+    /// The key is `None` once the person was erased.
+    pub record: Option<RecordId>,
+    pub occasion: Option<Occasion>,
+    pub matched_at: Timestamp,
+    /// Entered only to be left out; a release doesn't act on it.
+    pub left_out: Option<EndReason>,
 }

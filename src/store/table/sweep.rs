@@ -1,9 +1,9 @@
 //! `sweep`: sweeps that entered something, and large or held ones while they are decided and expanded.
 
-use crate::engine::port::{StoreError, SweepId, SweepView};
+use crate::engine::port::{HeldMatch, StoreError, SweepId, SweepView};
 use crate::model::{Lane, RuleId, Tenant};
 use crate::store::sql::{Row, Session, params};
-use crate::store::table::lane;
+use crate::store::table::{attempt, end_reason, lane};
 use jiff::Timestamp;
 
 /// What a sweep entered so far.
@@ -133,6 +133,33 @@ pub async fn held(session: &mut Session<'_>, limit: usize) -> Result<Vec<SweepVi
             reason: row.opt_text(3)?.unwrap_or_default(),
             matches: row.count(4)?,
             since: row.instant(5)?,
+        })
+    };
+    rows.into_iter().map(read).collect()
+}
+
+/// Staged matches of a held sweep after that enrollment, in the order they were entered.
+pub async fn held_matches(
+    session: &mut Session<'_>,
+    sweep: &SweepId,
+    after: i64,
+    limit: usize,
+) -> Result<Vec<HeldMatch>, StoreError> {
+    let rows = session
+        .rows(
+            "SELECT e.id, r.tenant, e.entity, e.key, e.occasion, e.entered_at, e.ended
+             FROM sweep s JOIN rule_state r ON r.id = s.rule_state JOIN enrollment e ON e.sweep = s.id
+             WHERE s.name = $1 AND s.state = 2 AND e.state = 3 AND e.id > $2 ORDER BY e.id LIMIT $3",
+            params![sweep.0.as_str(), after, limit],
+        )
+        .await?;
+    let read = |mut row: Row| {
+        Ok(HeldMatch {
+            place: row.int(0)?,
+            record: attempt::record(&mut row, 1)?,
+            occasion: row.opt_text(4)?.map(|occasion| occasion.as_str().into()),
+            matched_at: row.instant(5)?,
+            left_out: row.opt_text(6)?.map(|reason| end_reason(&reason)).transpose()?,
         })
     };
     rows.into_iter().map(read).collect()

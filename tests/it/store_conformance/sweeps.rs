@@ -16,6 +16,7 @@ on_both_stores!(
     a_held_sweep_waits_for_an_operator,
     a_dropped_sweep_never_acts_and_never_matches_again,
     a_small_sweep_may_be_held_too,
+    whom_a_held_sweep_matched_is_paged_through,
     the_guard_counts_what_acts,
     a_skipped_match_is_entered_and_does_nothing,
     a_rule_without_steps_ends_at_once,
@@ -245,6 +246,28 @@ async fn a_small_sweep_may_be_held_too(home: Home) {
     store.decide_held(&SweepId("s".to_owned()), true, now()).await.unwrap();
     expand_all(&*store).await;
     claim_one(&*store).await;
+}
+
+async fn whom_a_held_sweep_matched_is_paged_through(home: Home) {
+    let store = home.with_rule().await;
+    let late = NewMatch { skip: Some(SkipReason::Late), ..a_match(&*store, "3", "y") };
+    let lease = begin(&*store).await;
+    stage_all(&*store, &lease, "s", &[a_match(&*store, "1", "x"), a_match(&*store, "2", "x"), late]).await;
+    let name = SweepId("s".to_owned());
+    assert_eq!(store.held_matches(&name, 0, 10).await.unwrap(), [], "it isn't held yet");
+    close(&*store, &lease, "s", Verdict::Held("too many".to_owned())).await;
+
+    let first = store.held_matches(&name, 0, 2).await.unwrap();
+    let rest = store.held_matches(&name, first[1].place, 2).await.unwrap();
+    let seen: Vec<_> = first.iter().chain(&rest).map(|m| (m.record.clone().unwrap(), m.left_out)).collect();
+    let wanted = [("1", None), ("2", None), ("3", Some(EndReason::Late))];
+    assert_eq!(seen, wanted.map(|(key, left_out)| (customer(key), left_out)));
+    assert_eq!((first[0].occasion.as_ref().unwrap().as_str(), first[0].matched_at), ("x", now()));
+    assert_eq!(store.held_matches(&name, rest[0].place, 2).await.unwrap(), []);
+    assert_eq!(store.held_matches(&SweepId("other".to_owned()), 0, 2).await.unwrap(), []);
+
+    store.decide_held(&name, true, now()).await.unwrap();
+    assert_eq!(store.held_matches(&name, 0, 10).await.unwrap(), [], "it is decided");
 }
 
 async fn the_guard_counts_what_acts(home: Home) {

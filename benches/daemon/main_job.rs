@@ -55,8 +55,8 @@ fn once(bench: &Bench, state: State, expected: usize, bare: Duration) {
     let life = nudged.start();
     let tally = finish(&nudged, &sink, expected);
     let what = format!("{}: {} webhooks, from due to the last arrival", state.name(), tally.requests);
-    report::time(&what, tally.last - due(&nudged), Some(("psql + raw POSTs", bare)));
-    let sending = (tally.last - tally.first).as_secs_f64();
+    report::time(&what, tally.last.saturating_sub(due(&nudged)), Some(("psql + raw POSTs", bare)));
+    let sending = tally.last.saturating_sub(tally.first).as_secs_f64();
     report::rate("  webhooks between the first and the last arrival", tally.requests as f64 / sending, None);
     report::figure("  peak memory", format!("{:.0} MiB; repeated {}", life.memory().1, tally.repeats()));
     life.kill();
@@ -81,7 +81,7 @@ fn killed(bench: &Bench, state: State, expected: usize) {
     let before = sink.tally().requests;
     let life = nudged.start();
     poll_until(PATIENCE, || sink.tally().requests > before);
-    let back = super::sink::since_1970() - life.began;
+    let back = super::sink::since_1970().saturating_sub(life.began);
     let tally = finish(&nudged, &sink, expected);
     let lost = expected.saturating_sub(tally.keys);
     let what = format!("{}, killed after {before}", state.name());

@@ -91,7 +91,7 @@ fn sweep(bench: &Bench, state: State) {
         let counts = &status["state"]["counts"];
         counts["enrollments"]["active"].as_u64().unwrap_or(0) >= expected
     });
-    let took = super::sink::since_1970() - life.began;
+    let took = super::sink::since_1970().saturating_sub(life.began);
     let what = format!("{}: sweep of {expected} matches, peak memory", state.name());
     report::figure(&what, format!("{:.0} MiB, {} from exec", life.memory().1, report::shown(took)));
     life.kill();

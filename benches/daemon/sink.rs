@@ -1,7 +1,7 @@
 //! A receiver of webhooks as a process of its own: counts requests by idempotency key, answers 200 at once,
 //! and tells at `GET /` what it counted. By hand on bare sockets, so that it is not what is measured.
 
-use super::support::free_port;
+use super::support::guarded::free_port;
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -3,7 +3,9 @@
 
 use super::machine::directory;
 use super::report;
-use super::support::{Account, Database, PostgresServer, instant};
+use super::support::guarded::Account;
+use super::support::postgres::PostgresServer;
+use super::support::{Database, instant};
 use jiff::Timestamp;
 use std::time::Instant;
 

@@ -7,6 +7,8 @@
 //! The moments are random. A failing run prints its seed; `NUDGED_CRASH_SEED=… cargo test --test it crash`
 //! draws the same moments again.
 
+#![expect(clippy::print_stdout, reason = "a failing run has to show its seed")]
+
 mod count;
 mod daemon;
 mod world;
@@ -26,22 +28,22 @@ const RECOVERY: Duration = Duration::from_mins(5);
 
 #[test]
 fn a_daemon_with_sqlite_state_survives_being_killed() {
-    storm(World::create(mariadb()), None);
+    storm(&World::create(mariadb()), None);
 }
 
 #[test]
 fn a_daemon_with_postgres_state_survives_being_killed() {
     let state = postgres();
-    storm(World::create(postgres()), Some(&state.url));
+    storm(&World::create(postgres()), Some(&state.url));
 }
 
-fn storm(world: World, state: Option<&str>) {
+fn storm(world: &World, state: Option<&str>) {
     let seed = seed();
     println!("NUDGED_CRASH_SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let (http, smtp) = (http_receiver(), smtp_sink(&[]));
     let receivers = Receivers { http: &http, smtp: &smtp };
-    let daemon = Daemon::configure(&world, state, &receivers);
+    let daemon = Daemon::configure(world, state, &receivers);
 
     let mut in_the_midst = 0;
     for kill in 0..KILLS {
@@ -60,7 +62,7 @@ fn storm(world: World, state: Option<&str>) {
 
     let running = daemon.start();
     poll_until_ok(RECOVERY, || {
-        let (counts, unknown) = (Counts::take(&world, &receivers), daemon.unknown_mails());
+        let (counts, unknown) = (Counts::take(world, &receivers), daemon.unknown_mails());
         let missing = || format!("{counts}; {} mails unknown\n{}\n{}", unknown.len(), daemon.status(), daemon.said());
         if counts.are_complete(&unknown) { Ok(()) } else { Err(missing()) }
     });
@@ -72,7 +74,7 @@ fn storm(world: World, state: Option<&str>) {
     daemon.wait_until_swept();
     running.terminate(&daemon);
     assert_eq!(http.count() + smtp.count(), before, "a start with nothing to do sent something");
-    verdict(&Counts::take(&world, &receivers), &daemon.unknown_mails(), in_the_midst);
+    verdict(&Counts::take(world, &receivers), &daemon.unknown_mails(), in_the_midst);
 }
 
 /// The state takes a message as under way from before it is sent until its outcome is committed, for at most

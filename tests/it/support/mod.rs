@@ -3,18 +3,17 @@
 
 mod clock;
 mod database;
-mod guarded;
+pub mod guarded;
 mod http;
 mod mariadb;
-mod postgres;
+pub mod postgres;
 mod smtp;
 mod wait;
 
 pub use clock::{instant, test_clock};
 pub use database::Database;
-pub use guarded::{Account, free_port};
-pub use http::{HttpReceiver, Received, Reply, http_receiver};
+pub use http::{HttpReceiver, Reply, http_receiver};
 pub use mariadb::mariadb;
-pub use postgres::{PostgresServer, postgres};
+pub use postgres::postgres;
 pub use smtp::{SmtpServer, SmtpSink, smtp, smtp_sink};
 pub use wait::{poll_until, poll_until_ok, wait_until};

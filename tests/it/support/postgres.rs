@@ -48,9 +48,9 @@ impl PostgresServer {
         }
         let mut server = account.command(&postgres_program("postgres"));
         configure(&mut server, &data, &dir, port);
-        settings.iter().for_each(|setting| {
+        for setting in settings {
             server.arg("-c").arg(setting);
-        });
+        }
         let guarded = Guarded::start(dir, "INT", &server);
         let client = Client::Psql { program: postgres_program("psql"), port };
         let answers = || client.command("postgres", "SELECT 1").output().is_ok_and(|output| output.status.success());
@@ -103,6 +103,17 @@ fn each_test_gets_its_own_postgres_database() {
     one.execute("CREATE TABLE note (word text); INSERT INTO note VALUES ('grüß'), (NULL)");
     assert_eq!(one.rows("SELECT word, 1 FROM note ORDER BY word"), ["grüß\t1", "\t1"]);
     assert_eq!(other.rows("SELECT count(*) FROM pg_tables WHERE tablename = 'note'"), ["0"]);
+}
+
+#[test]
+fn a_kept_database_outlives_its_server() {
+    let dir = tempfile::tempdir().unwrap();
+    let above = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(dir.path(), above).unwrap();
+    let data = Account::for_server("postgres").kept_directory(&dir.path().join("data"));
+    let start = || PostgresServer::start(Some(&data), &FORGETFUL);
+    start().open("kept").execute("CREATE TABLE note AS SELECT 1 AS n");
+    assert_eq!(start().open("kept").rows("SELECT n FROM note"), ["1"]);
 }
 
 #[tokio::test]

@@ -3,8 +3,11 @@
 //! Real files, the real watcher, a real SQLite source and state. Every test waits for a verdict, none for
 //! a time.
 
-use nudged::engine::port::{Register, RuleStatus, Source};
-use nudged::model::{Clock, RuleId, SystemClock};
+use nudged::engine::port::{
+    Adoption, Completion, Ledger, NewMatch, Outbox, Owner, Register, Rematch, RuleStatus, Settlement, Source,
+    SweepCommit, Then,
+};
+use nudged::model::{Clock, Lane, MatchIdentity, RecordId, RuleId, SystemClock};
 use nudged::rule::generation::Generation;
 use nudged::rulebook::{Handle, Outside, Rulebook, RulebookError, RulebookOptions, Standing, Trouble};
 use nudged::source::{SourceOptions, connect};
@@ -178,6 +181,64 @@ async fn what_editors_leave_beside_a_file_is_no_change() {
     // The explicit reload reads everything after the writes above.
     let after = book.handle.reload(false).await.unwrap();
     assert_eq!((after.hash, after.trouble), (before.hash, None));
+}
+
+/// A match of `vip-monday` whose first step is held.
+async fn hold_one(store: &SqliteStore) {
+    let (rule, lane, now, owner) = (RuleId::from("vip-monday"), Lane::Live, SystemClock.now(), Owner("test".into()));
+    let version = || nudged::model::VersionHash::from("v1");
+    let adoption = Adoption {
+        rule: rule.clone(),
+        was: Vec::new(),
+        lane,
+        tenant: "".into(),
+        version: version(),
+        definition: version(),
+        text: String::new(),
+        baseline: now,
+    };
+    store.adopt(&[adoption], now).await.unwrap();
+    let record = RecordId { tenant: "".into(), entity: "customer".into(), key: "1".into() };
+    let identity = MatchIdentity { rule: rule.clone(), lane, record: record.clone(), occasion: "x".into() };
+    let lease = store.begin_sweep(&rule, lane, &"".into(), &owner).await.unwrap().unwrap();
+    let entered = NewMatch {
+        id: store.secret().match_id(&identity),
+        former: Vec::new(),
+        track: store.secret().track(&rule, lane, &record),
+        tolerance: None,
+        rule,
+        lane,
+        record,
+        version: version(),
+        occasion: "x".into(),
+        occasion_at: None,
+        occasion_data: serde_json::json!({}),
+        crossed_at: now,
+        matched_at: now,
+        planned_at: now,
+        entry: 0,
+        first: Some((0, now)),
+        skip: None,
+        restart: Rematch::Parallel,
+    };
+    let progress = lease.progress.clone();
+    let commit = SweepCommit { matches: vec![entered], misses: Vec::new(), progress, crossed: 1, held: None };
+    store.commit_sweep(&lease, &commit).await.unwrap();
+    let claimed = store.claim(&owner, now, 10).await.unwrap().remove(0);
+    let then = Then::Hold { reason: "a column is missing".into() };
+    let completions = vec![Completion { token: claimed.token, attempt: None, then, saved: None, migrated: None }];
+    store.settle(&Settlement { marks: Vec::new(), completions }).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_reload_of_unchanged_files_frees_what_is_held() {
+    let home = Home::new().await;
+    let book = home.open().await;
+    hold_one(&home.store).await;
+    let claim = async || home.store.claim(&Owner("test".into()), SystemClock.now(), 10).await.unwrap().len();
+    assert_eq!(claim().await, 0);
+    assert!(book.handle.reload(false).await.unwrap().is_good());
+    assert_eq!(claim().await, 1);
 }
 
 #[tokio::test]
@@ -410,10 +471,10 @@ async fn adopt(home: &Home, book: &Book) {
         .generation()
         .rules
         .values()
-        .map(|rule| nudged::engine::port::Adoption {
+        .map(|rule| Adoption {
             rule: rule.rule.id.clone(),
             was: Vec::new(),
-            lane: nudged::model::Lane::Live,
+            lane: Lane::Live,
             tenant: "".into(),
             version: rule.version.clone(),
             definition: rule.definition.clone(),

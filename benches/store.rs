@@ -253,6 +253,7 @@ fn a_match(secret: &InstanceSecret, n: usize) -> NewMatch {
         id: secret.match_id(&identity),
         former: Vec::new(),
         track: secret.track(&identity.rule, Lane::Live, &record),
+        former_tracks: Vec::new(),
         tolerance: Some(SignedDuration::from_hours(24)),
         rule: identity.rule,
         lane: Lane::Live,

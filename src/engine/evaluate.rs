@@ -2,7 +2,7 @@
 //! and dispatch all come through here, so a rehearsal can't disagree with reality.
 
 use super::port::{Source, SourceError};
-use crate::model::{Key, Tenant};
+use crate::model::{Key, Tenant, zone_or_default};
 use crate::rule::CompiledRule;
 use crate::rule::checked::Trigger;
 use crate::rule::compiled::{Crossing, Facts, ReadError, Subject};
@@ -117,6 +117,12 @@ pub(super) fn eligibility(rule: &CompiledRule, facts: &Facts, now: Timestamp) ->
         Some(Ok(false)) => Eligibility::Miss("script: eligible said no".to_owned()),
         Some(Err(error)) => Eligibility::ScriptFailed(format!("script failed: {error}")),
     }
+}
+
+/// Whether the main recipient's zone is a name nobody knows, so that the catalog's zone stands in for it.
+pub(super) fn zone_unknown(rule: &CompiledRule, facts: &Facts) -> bool {
+    let person = rule.rule.to.as_ref().and_then(|role| facts.recipients.get(role));
+    person.is_some_and(|person| zone_or_default(person.zone.as_deref(), &facts.zone).1)
 }
 
 /// The first term that is not true. Unknown is not true, and neither is a missing answer.

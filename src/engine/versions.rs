@@ -1,4 +1,5 @@
-//! Which compiled rule an enrollment runs: its pinned version, or what `on_change` and `on_delete` say.
+//! Which compiled rule an enrollment runs: the steps of its pinned version under the conditions of the
+//! current one, or what `on_change` and `on_delete` say.
 
 use super::error::EngineError;
 use super::port::Store;
@@ -87,8 +88,9 @@ impl Versions {
             return Ok(known.clone());
         }
         let known: HashSet<VersionHash> = cache.compiled.keys().cloned().collect();
-        for (_, version, text) in store.pinned_versions(&known).await? {
-            let compiled = generation.compile_pinned(&text).map(Arc::new).map_err(|findings| {
+        for (rule, version, text) in store.pinned_versions(&known).await? {
+            let current = successor(generation, &rule).map(|current| current.rule.as_ref());
+            let compiled = generation.compile_pinned(&text, current).map(Arc::new).map_err(|findings| {
                 let first = findings.first().map_or_else(String::new, ToString::to_string);
                 format!("its pinned rule version no longer compiles: {first}")
             });
@@ -97,4 +99,10 @@ impl Versions {
         let missing = || Err("the text of its pinned rule version is not in the state".to_owned());
         Ok(cache.compiled.entry(version.clone()).or_insert_with(missing).clone())
     }
+}
+
+/// The rule that goes by this name now, or took it over.
+fn successor<'a>(generation: &'a Generation, name: &RuleId) -> Option<&'a CompiledRule> {
+    let renamed = || generation.rules.values().find(|rule| rule.rule.was.contains(name));
+    generation.rules.get(name).or_else(renamed).map(AsRef::as_ref)
 }

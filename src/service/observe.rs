@@ -129,6 +129,10 @@ fn log_sweep(report: &SweepReport) {
     } else {
         tracing::debug!(%rule, crossed, known, missed, took_ms, "sweep");
     }
+    if let Some(record) = &report.zone_unknown_of {
+        let records = report.zone_unknown;
+        tracing::warn!(%rule, records, %record, "unknown time zone: the catalog's is used; this record is one of them");
+    }
     if report.script_failed > 0 || report.unreadable > 0 {
         let (script_failed, unreadable) = (report.script_failed, report.unreadable);
         tracing::warn!(%rule, script_failed, unreadable, "records could not be judged and are tried again");

@@ -283,6 +283,37 @@ async fn steps_wait_for_a_source_that_refuses_and_are_not_held() {
 }
 
 #[tokio::test]
+async fn an_enrollment_keeps_its_steps_and_gets_the_current_conditions() {
+    let world = silent(TWO_MAILS).await;
+    world.pass(hours(2)).await;
+    world.mail.take();
+    let edited =
+        win_back("  - email: {template: mail-1}\n").replace("check_every", "exit_when: [{name: Gone}]\ncheck_every");
+    world.load(&[("win-back.yaml", &edited), MAIL_1, MAIL_2, LAYOUT]).await;
+    world.crm.run("UPDATE accounts SET name = 'Gone'").await;
+    world.pass(days(8)).await;
+    assert_eq!(world.mail.mails(), []);
+    assert_eq!(ended(&world).await, [Some(EndReason::Exit)]);
+}
+
+#[tokio::test]
+async fn an_enrollment_of_a_deleted_rule_keeps_its_own_conditions() {
+    for (country, mails, end) in
+        [("DE", mail("Still here"), EndReason::Completed), ("FR", vec![], EndReason::WhereFalse)]
+    {
+        let world = silent(TWO_MAILS).await;
+        world.pass(hours(2)).await;
+        world.mail.take();
+        let other = win_back(TWO_MAILS).replace("id: win-back", "id: other");
+        world.load(&[("other.yaml", &other), MAIL_1, MAIL_2, LAYOUT]).await;
+        world.crm.run(&format!("UPDATE accounts SET country_code = '{country}'")).await;
+        world.pass(days(8)).await;
+        assert_eq!(world.mail.mails(), mails);
+        assert_eq!(ended(&world).await, [Some(end)]);
+    }
+}
+
+#[tokio::test]
 async fn a_step_that_cannot_run_is_held_until_a_reload_repairs_it() {
     let world = silent(TWO_MAILS).await;
     world.pass(hours(2)).await;

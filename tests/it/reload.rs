@@ -205,6 +205,7 @@ async fn hold_one(store: &SqliteStore) {
         id: store.secret().match_id(&identity),
         former: Vec::new(),
         track: store.secret().track(&rule, lane, &record),
+        former_tracks: Vec::new(),
         tolerance: None,
         rule,
         lane,

@@ -131,6 +131,7 @@ fn match_of(secret: &InstanceSecret, rule: &str, key: &str, occasion: &str) -> N
         id: secret.match_id(&identity),
         former: Vec::new(),
         track: secret.track(&rule, lane, &record),
+        former_tracks: Vec::new(),
         tolerance: None,
         rule,
         lane,

@@ -627,6 +627,7 @@ fn staged(world: &World, key: &str) -> NewMatch {
         id: secret.match_id(&identity),
         former: Vec::new(),
         track: secret.track(&rule, lane, &record),
+        former_tracks: Vec::new(),
         tolerance: None,
         version: world.generation().rules[&rule].version.clone(),
         rule,
@@ -1036,6 +1037,22 @@ async fn a_script_that_failed_at_a_planned_instant_is_asked_again_before_the_nex
     world.events();
     world.pass(hours(1)).await;
     assert!(world.events().is_empty(), "nothing is left to ask");
+}
+
+#[tokio::test]
+async fn a_zone_that_nobody_knows_is_reported() {
+    let world = with_silent(3, Settings::default(), &silence(10, "AT")).await;
+    world
+        .crm
+        .run(
+            "INSERT INTO contacts VALUES (7, 1, NULL, 'A', 'Europe/Vienna', true), (8, 2, NULL, 'B', 'Mars/Olympus', true),
+                 (9, 3, NULL, 'C', NULL, true)",
+        )
+        .await;
+    world.clock.advance(hours(1));
+    let report = sweep(&world).await;
+    assert_eq!((report.matched, report.zone_unknown), (3, 1));
+    assert_eq!(report.zone_unknown_of.unwrap().key.as_str(), "2");
 }
 
 #[tokio::test]

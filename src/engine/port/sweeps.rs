@@ -120,6 +120,8 @@ pub struct Candidate {
     /// See [`NewMatch::former`].
     pub former: Vec<MatchId>,
     pub track: [u8; 16],
+    /// See [`NewMatch::former_tracks`].
+    pub former_tracks: Vec<[u8; 16]>,
     /// See [`NewMatch::tolerance`].
     pub tolerance: Option<SignedDuration>,
     pub occasion_at: Option<Timestamp>,
@@ -150,7 +152,9 @@ pub struct NewMatch {
     pub former: Vec<MatchId>,
     /// HMAC of (rule, lane, record): finds the record's earlier matches of this rule.
     pub track: [u8; 16],
-    /// For inactivity: `occasion_at` must exceed the greatest of this track by more than this.
+    /// The same under the rule's former ids.
+    pub former_tracks: Vec<[u8; 16]>,
+    /// For inactivity: `occasion_at` must exceed the greatest of these tracks by more than this.
     pub tolerance: Option<SignedDuration>,
     pub rule: RuleId,
     pub lane: Lane,

@@ -38,10 +38,12 @@ impl Namer<'_> {
             self.secret.match_id(&identity)
         };
         let former = checked.was.iter().map(&mut under).collect();
+        let track = |rule: &RuleId| self.secret.track(rule, self.lane, &identity.record);
         Candidate {
             id,
             former,
-            track: self.secret.track(&checked.id, self.lane, &identity.record),
+            track: track(&checked.id),
+            former_tracks: checked.was.iter().map(track).collect(),
             tolerance: tolerance(checked),
             occasion_at: crossing.occasion_at,
             entity: checked.for_each.clone(),
@@ -84,6 +86,7 @@ pub fn new_match(
         id: candidate.id,
         former: candidate.former,
         track: candidate.track,
+        former_tracks: candidate.former_tracks,
         tolerance: candidate.tolerance,
         rule: checked.id.clone(),
         lane: namer.lane,

@@ -97,6 +97,10 @@ impl<'a> Harvest<'a> {
                 return self.unjudged(crossing, reason);
             }
         };
+        if evaluate::zone_unknown(self.namer.rule, &facts) {
+            self.report.zone_unknown += 1;
+            self.report.zone_unknown_of.get_or_insert_with(|| self.namer.record(crossing));
+        }
         match evaluate::eligibility(self.namer.rule, &facts, self.timing.now) {
             Eligibility::Match => {
                 let entered = new_match(&self.namer, candidate, crossing, &facts, self.timing);

@@ -16,7 +16,7 @@ use super::context::{Context, lane_of};
 use super::error::EngineError;
 use super::event::Event;
 use super::port::{Lease, Progress, StoreError, SweepCommit, SweepId};
-use crate::model::{Lane, RuleId, Tenant};
+use crate::model::{Lane, RecordId, RuleId, Tenant};
 use crate::rule::CompiledRule;
 use crate::rule::generation::Generation;
 use feed::{Feed, Feeder};
@@ -56,6 +56,9 @@ pub struct SweepReport {
     pub missed: u64,
     pub script_failed: u64,
     pub unreadable: u64,
+    /// Records whose person has a zone nobody knows, so that the catalog's stands in; and one of them.
+    pub zone_unknown: u64,
+    pub zone_unknown_of: Option<RecordId>,
     /// Where the watermark waits for records that could not be judged.
     pub waits_at: Option<Timestamp>,
     /// Entered, but skipped as too late or overtaken.
@@ -230,6 +233,8 @@ impl Sweeper {
             missed: 0,
             script_failed: 0,
             unreadable: 0,
+            zone_unknown: 0,
+            zone_unknown_of: None,
             waits_at: None,
             late: 0,
             held: None,
@@ -350,7 +355,7 @@ impl Sweeper {
             });
         }
         for miss in commit.misses {
-            let record = crate::model::RecordId { tenant: sweep.tenant.clone(), entity: miss.entity, key: miss.key };
+            let record = RecordId { tenant: sweep.tenant.clone(), entity: miss.entity, key: miss.key };
             self.context.announce(|| Event::Missed {
                 rule: rule.id.clone(),
                 lane: sweep.lane,

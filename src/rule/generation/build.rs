@@ -171,7 +171,11 @@ fn order(finding: &Finding) -> (String, usize) {
     finding.place.as_ref().map_or_else(Default::default, |place| (place.file.path.clone(), place.range.start))
 }
 
-pub(super) fn compile_pinned(generation: &Generation, text: &str) -> Result<CompiledRule, Vec<Finding>> {
+pub(super) fn compile_pinned(
+    generation: &Generation,
+    text: &str,
+    current: Option<&CheckedRule>,
+) -> Result<CompiledRule, Vec<Finding>> {
     let layout = Layout::of(&generation.tree);
     let file = Arc::new(SourceFile { path: "(pinned version)".to_owned(), text: text.to_owned() });
     let (templates, scripts) = (layout.template_names(), layout.script_names());
@@ -185,7 +189,13 @@ pub(super) fn compile_pinned(generation: &Generation, text: &str) -> Result<Comp
         scripts: &scripts,
     };
     let outcome = check::check(&file, known);
-    let Some(rule) = outcome.rule else { return Err(outcome.findings) };
+    let Some(mut rule) = outcome.rule else { return Err(outcome.findings) };
+    // A rule that moved to another entity has nothing to say about records of this one.
+    if let Some(current) = current.filter(|current| current.for_each == rule.for_each) {
+        rule.conditions.clone_from(&current.conditions);
+        rule.goal.clone_from(&current.goal);
+        rule.exit_when.clone_from(&current.exit_when);
+    }
     let catalog = if outcome.assumed.is_empty() {
         Arc::clone(&generation.catalog)
     } else {

@@ -7,6 +7,7 @@ mod sample;
 
 pub use build::Checked;
 
+use super::checked::CheckedRule;
 use super::compiled::CompiledRule;
 use super::message::Templates;
 use super::statement::Dialect;
@@ -58,8 +59,10 @@ impl Generation {
         build::build(tree, surroundings)
     }
 
-    /// Compiles a rule version that an enrollment pinned earlier against this generation's catalog.
-    pub fn compile_pinned(&self, text: &str) -> Result<CompiledRule, Vec<Finding>> {
-        build::compile_pinned(self, text)
+    /// Compiles a rule version that an enrollment pinned earlier against this generation's catalog. Steps and
+    /// waits are the version's; who may go on (`where`, `goal`, `exit_when`) is for the `current` rule to say,
+    /// where it still exists.
+    pub fn compile_pinned(&self, text: &str, current: Option<&CheckedRule>) -> Result<CompiledRule, Vec<Finding>> {
+        build::compile_pinned(self, text, current)
     }
 }

@@ -7,7 +7,7 @@ use crate::model::{EndReason, SkipReason};
 use crate::store::sql::Session;
 use crate::store::table::sweep::Tally;
 use crate::store::table::{enrollment, enrollment_state, ledger, miss, outbox, outbox_state, rule_version};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The new ones of a batch.
 pub struct Fresh<'a> {
@@ -26,11 +26,26 @@ impl Fresh<'_> {
     }
 }
 
-pub async fn fresh<'a>(session: &mut Session<'_>, matches: &'a [NewMatch]) -> Result<Fresh<'a>, StoreError> {
+pub async fn fresh<'a>(
+    session: &mut Session<'_>,
+    rule_state: i64,
+    matches: &'a [NewMatch],
+) -> Result<Fresh<'a>, StoreError> {
+    carry_over(session, rule_state, matches).await?;
     let probes: Vec<Probe<'_>> = matches.iter().map(Probe::from).collect();
     let new = new_ones(session, &probes).await?;
     let fresh: Vec<_> = matches.iter().zip(new).filter_map(|(m, new)| new.then_some(m)).collect();
     Ok(Fresh { known: (matches.len() - fresh.len()) as u64, matches: fresh })
+}
+
+/// What these records still have under way under a former name of the rule goes on under its present one, so
+/// that a new match finds it.
+async fn carry_over(session: &mut Session<'_>, rule_state: i64, matches: &[NewMatch]) -> Result<(), StoreError> {
+    let formers = matches.iter().flat_map(|m| m.former_tracks.iter().map(|former| (former, &m.track)));
+    let present: BTreeMap<&[u8; 16], &[u8; 16]> = formers.collect();
+    let running = enrollment::running(session, present.keys().copied()).await?;
+    let moved: Vec<_> = running.iter().map(|(former, id)| (*id, present[former])).collect();
+    enrollment::set_tracks(session, rule_state, &moved).await
 }
 
 /// Enters them so that their first steps are due.

@@ -227,7 +227,7 @@ async fn commit_small(
     commit: &SweepCommit,
 ) -> Result<SweepCount, StoreError> {
     let rule = rule_state::check(session, lease).await?;
-    let fresh = fresh(session, &commit.matches).await?;
+    let fresh = fresh(session, rule, &commit.matches).await?;
     let tally = fresh.tally(commit.crossed);
     entering::misses(session, rule, commit).await?;
     if let Some((name, reason)) = &commit.held {
@@ -257,7 +257,7 @@ async fn stage(
     let newest = matches.iter().map(|m| m.matched_at).chain(misses.iter().map(|m| m.crossed_at)).max();
     let at = newest.unwrap_or(lease.progress.swept_at);
     let id = sweep::open(session, name, rule, at).await?;
-    let fresh = fresh(session, matches).await?;
+    let fresh = fresh(session, rule, matches).await?;
     entering::stage(session, lease, rule, id, &fresh).await?;
     sweep::add(session, id, fresh.tally((matches.len() + misses.len()) as u64)).await?;
     miss::store(session, rule, misses, at).await?;

@@ -13,19 +13,22 @@ pub struct Probe<'a> {
     id: MatchId,
     former: &'a [MatchId],
     track: &'a [u8; 16],
+    former_tracks: &'a [[u8; 16]],
     /// Occasion and tolerance, in microseconds.
     measure: Option<(i64, i64)>,
 }
 
 impl<'a> From<&'a NewMatch> for Probe<'a> {
     fn from(m: &'a NewMatch) -> Self {
-        Self { id: m.id, former: &m.former, track: &m.track, measure: measure(m.occasion_at, m.tolerance) }
+        let measure = measure(m.occasion_at, m.tolerance);
+        Self { id: m.id, former: &m.former, track: &m.track, former_tracks: &m.former_tracks, measure }
     }
 }
 
 impl<'a> From<&'a Candidate> for Probe<'a> {
     fn from(c: &'a Candidate) -> Self {
-        Self { id: c.id, former: &c.former, track: &c.track, measure: measure(c.occasion_at, c.tolerance) }
+        let measure = measure(c.occasion_at, c.tolerance);
+        Self { id: c.id, former: &c.former, track: &c.track, former_tracks: &c.former_tracks, measure }
     }
 }
 
@@ -43,7 +46,8 @@ pub async fn new_ones(session: &mut Session<'_>, probes: &[Probe<'_>]) -> Result
     }
     let known: HashSet<usize> = ledger::present(session, &ids).await?.into_iter().collect();
     let measured = probes.iter().enumerate().filter(|(n, probe)| probe.measure.is_some() && !known.contains(n));
-    let tracks: BTreeSet<&[u8; 16]> = measured.map(|(_, probe)| probe.track).collect();
+    let tracks: BTreeSet<&[u8; 16]> =
+        measured.flat_map(|(_, probe)| std::iter::once(probe.track).chain(probe.former_tracks)).collect();
     let greatest = enrollment::greatest(session, tracks.into_iter()).await?;
     Ok(sift(probes, &known, greatest))
 }
@@ -55,7 +59,8 @@ fn sift(probes: &[Probe<'_>], known: &HashSet<usize>, mut greatest: HashMap<[u8;
             return false;
         }
         let Some((at, tolerance)) = probe.measure else { return true };
-        if greatest.get(probe.track).is_some_and(|greatest| at <= greatest.saturating_add(tolerance)) {
+        let mut tracks = std::iter::once(probe.track).chain(probe.former_tracks);
+        if tracks.any(|track| greatest.get(track).is_some_and(|greatest| at <= greatest.saturating_add(tolerance))) {
             return false;
         }
         greatest.insert(*probe.track, at);
@@ -69,7 +74,7 @@ mod tests {
     use super::*;
 
     fn probe(id: u8, measure: Option<(i64, i64)>) -> Probe<'static> {
-        Probe { id: MatchId([id; 16]), former: &[], track: &[9; 16], measure }
+        Probe { id: MatchId([id; 16]), former: &[], track: &[9; 16], former_tracks: &[[8; 16]], measure }
     }
 
     #[test]
@@ -84,5 +89,9 @@ mod tests {
         // 105 is within 5 of 100 and not entered, so 106 is measured against 100 and not against 105.
         let probes = [105, 106, 111, 112, 90].map(|at| probe(at as u8, Some((at, 5))));
         assert_eq!(sift(&probes, &HashSet::new(), greatest), [false, true, false, true, false]);
+        let under_the_former_name = HashMap::from([([8; 16], 107)]);
+        assert_eq!(sift(&probes, &HashSet::new(), under_the_former_name), [false, false, false, false, false]);
+        let probes = [112, 113].map(|at| probe(at as u8, Some((at, 5))));
+        assert_eq!(sift(&probes, &HashSet::new(), HashMap::from([([8; 16], 107)])), [false, true]);
     }
 }

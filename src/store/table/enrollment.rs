@@ -127,6 +127,19 @@ pub async fn running<'a>(
     rows.iter().map(|row| Ok((row.id(0)?, row.int(1)?))).collect()
 }
 
+/// Moves enrollments of one rule to other tracks: (id, track).
+pub async fn set_tracks(
+    session: &mut Session<'_>,
+    rule_state: i64,
+    moved: &[(i64, &[u8; 16])],
+) -> Result<(), StoreError> {
+    let batch = Batch::new().ints("id", moved.iter().map(|m| m.0)).ids("track", moved.iter().map(|m| m.1));
+    let sql = "UPDATE enrollment SET track = b.track FROM {batch}
+               WHERE enrollment.id = b.id AND enrollment.rule_state = $1";
+    session.run_batch(sql, params![rule_state], &batch).await?;
+    Ok(())
+}
+
 /// Ends enrollments: (id, reason, at).
 pub async fn end(session: &mut Session<'_>, ends: &[(i64, EndReason, i64)]) -> Result<(), StoreError> {
     let batch = Batch::new()

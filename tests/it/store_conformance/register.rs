@@ -1,5 +1,5 @@
 use super::*;
-use nudged::engine::port::{RuleStatus, StoredGeneration};
+use nudged::engine::port::{EnrollmentFilter, RuleStatus, Standing, StoredGeneration};
 
 on_both_stores!(
     the_secret_stays,
@@ -54,7 +54,8 @@ async fn a_new_definition_gets_a_new_baseline_and_stops_the_sweep_under_way(home
 
 async fn a_renamed_rule_keeps_its_past(home: Home) {
     let store = home.with_rule().await;
-    enter(&*store, vec![a_match(&*store, "1", "x")]).await;
+    let old = a_match(&*store, "1", "x");
+    enter(&*store, vec![old.clone()]).await;
     let renamed = Adoption { rule: "come-back".into(), was: vec![rule()], baseline: now() + days(9), ..adoption("") };
     let adopted = store.adopt(&[renamed], now()).await.unwrap();
     assert_eq!(adopted, Default::default());
@@ -63,6 +64,28 @@ async fn a_renamed_rule_keeps_its_past(home: Home) {
     assert_eq!(states[0].baseline, now());
     assert_eq!(claim_one(&*store).await.rule.as_str(), "come-back", "its enrollments go on under the new name");
     assert_eq!(store.pinned_versions(&Default::default()).await.unwrap().len(), 1, "and keep their text");
+
+    let lease =
+        || async { store.begin_sweep(&"come-back".into(), Lane::Live, &tenant(), &owner("a")).await.unwrap().unwrap() };
+    let again = |hours: i64, restart| NewMatch {
+        former_tracks: vec![old.track],
+        tolerance: Some(days(1)),
+        occasion_at: old.occasion_at.map(|at| at + SignedDuration::from_hours(hours)),
+        restart,
+        ..match_of(store.secret(), "come-back", "1", &hours.to_string())
+    };
+    let touched = again(1, Rematch::Parallel);
+    let standings = store.standings(&lease().await, &[super::sweeps::candidate(&touched)]).await.unwrap();
+    assert_eq!(standings, [Standing::Known], "the tolerance reaches over the rename");
+    let enter = async |m| store.commit_sweep(&lease().await, &commit_of(vec![m])).await.unwrap();
+    assert_eq!(enter(touched).await, SweepCount { entered: 0, known: 1 });
+    assert_eq!(enter(again(48, Rematch::Ignore)).await.entered, 1);
+    assert!(claim(&*store, 10).await.is_empty(), "the first is still under way, so the second starts nothing");
+    assert_eq!(enter(again(96, Rematch::Restart)).await.entered, 1);
+    let ended = store.enrollments(&EnrollmentFilter { limit: 10, ..Default::default() }).await.unwrap();
+    let ended = ended.iter().filter(|enrollment| enrollment.ended == Some(EndReason::Cancelled)).count();
+    assert_eq!(ended, 2, "it replaces the one under way");
+    assert_eq!(claim(&*store, 10).await.len(), 1);
 }
 
 async fn a_rule_that_is_gone_is_marked_and_gets_a_new_baseline_when_it_returns(home: Home) {

@@ -188,11 +188,12 @@ async fn a_sweep_that_crashed_before_closing_is_staged_again(home: Home) {
     assert_eq!(claim(&*store, 10).await.len(), 2);
 }
 
-fn candidate(m: &NewMatch) -> Candidate {
+pub(super) fn candidate(m: &NewMatch) -> Candidate {
     Candidate {
         id: m.id,
         former: m.former.clone(),
         track: m.track,
+        former_tracks: m.former_tracks.clone(),
         tolerance: m.tolerance,
         occasion_at: m.occasion_at,
         entity: m.record.entity.clone(),

@@ -47,6 +47,7 @@ impl Daemon {
             port = {smtp}\ntls = \"none\"\nsessions = {mail_sessions}\n\
             [webhooks.sink]\nurl = \"{http}/hook\"\nallow_private = true\nsessions = {webhook_sessions}\n\
             [web]\nsocket = \"{dir}/admin.sock\"\nlisten = \"\"\n\
+            [engine]\nbatch = 100\n\
             [log]\nformat = \"text\"\nlevel = \"warn\"\n",
             source = world.database.url,
             state = state.unwrap_or(&own),

@@ -10,8 +10,8 @@ pub struct World {
 impl World {
     pub const CUSTOMERS: usize = 600;
 
-    /// Customer `n` last ordered so that the hour is over `n` × 100 ms from now: for a minute,
-    /// each sweep finds a few dozen.
+    /// Customer `n` last ordered so that the hour is over `n` × 100 ms from now: for a minute, each sweep finds
+    /// a few. Two of three wait for the next half minute, so that some sweeps are larger than a batch.
     pub fn create(database: Database) -> Self {
         let tables = "CREATE TABLE customers (id int PRIMARY KEY, name varchar(40) NOT NULL);
             CREATE TABLE contacts (id int PRIMARY KEY, customer int NOT NULL, email varchar(80), news_ok boolean);";
@@ -22,12 +22,13 @@ impl World {
             Self::CUSTOMERS
         );
         let customers = Self::CUSTOMERS;
+        let after = "CASE WHEN n % 3 = 0 THEN n ELSE ceil(n / 300.0) * 300 END";
         let own = if database.url.starts_with("postgres:") {
             format!(
                 "CREATE TABLE numbers AS SELECT generate_series(1, {customers}) AS n;
                 CREATE TABLE orders (id int PRIMARY KEY, customer int NOT NULL, placed_at timestamptz NOT NULL);
                 CREATE TABLE tasks (id serial PRIMARY KEY, customer int, title varchar(80), ref varchar(64));
-                INSERT INTO orders SELECT n, n, now() - interval '1 hour' + n * interval '100 ms' FROM numbers;"
+                INSERT INTO orders SELECT n, n, now() - interval '1 hour' + ({after}) * interval '100 ms' FROM numbers;"
             )
         } else {
             format!(
@@ -35,7 +36,7 @@ impl World {
                 CREATE TABLE orders (id int PRIMARY KEY, customer int NOT NULL, placed_at datetime(6) NOT NULL);
                 CREATE TABLE tasks (id int AUTO_INCREMENT PRIMARY KEY, customer int, title varchar(80), ref varchar(64));
                 INSERT INTO orders
-                    SELECT n, n, utc_timestamp(6) - interval 1 hour + interval n * 100000 microsecond FROM numbers;"
+                    SELECT n, n, utc_timestamp(6) - interval 1 hour + interval ({after}) * 100000 microsecond FROM numbers;"
             )
         };
         database.execute(&format!("{tables}{own}{rows}"));

@@ -102,11 +102,11 @@ fn log(event: &Event) {
         }
         Event::RuleHeld { rule, reason, .. } => tracing::error!(%rule, reason, "rule held; see `nudged hold list`"),
         Event::SourceLost { reason } => {
-            tracing::error!(reason = &*without_addresses(reason), "the source does not answer; sweeps wait")
+            tracing::error!(reason = &*without_addresses(reason), "the source does not answer; sweeps wait");
         }
         Event::SourceBack { after } => tracing::info!(after_s = after.as_secs(), "the source answers again"),
         Event::StateFailed { reason } => {
-            tracing::error!(reason = &*without_addresses(reason), "the state database failed; work is tried again")
+            tracing::error!(reason = &*without_addresses(reason), "the state database failed; work is tried again");
         }
         Event::Rescued(rescued) => {
             let (requeued, repeated, unknown) = (rescued.requeued, rescued.repeated, rescued.unknown);

@@ -103,6 +103,6 @@ impl World {
         let swept = self.running.engine.sweep_rule(&"silent".into()).await.expect("source and state answer");
         let took = began.elapsed();
         let Some(Swept::Done(report)) = swept.into_iter().next() else { panic!("the sweep did not run") };
-        (took, report)
+        (took, *report)
     }
 }

@@ -56,7 +56,7 @@ pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, 
             }
         }
         Command::Show { sweep, limit, after, format } => {
-            show(sweep, Page { after: *after, limit: *limit }, *format, context, output)?
+            show(sweep, Page { after: *after, limit: *limit }, *format, context, output)?;
         }
         Command::Release { sweep } => decide(sweep, true, context, output)?,
         Command::Drop { sweep } => decide(sweep, false, context, output)?,

@@ -52,7 +52,7 @@ fn sources() -> Vec<(PathBuf, String)> {
 fn module_of(path: &Path) -> Option<String> {
     let below = path.strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap();
     let first = below.components().next()?.as_os_str().to_str()?.to_owned();
-    (!first.ends_with(".rs")).then_some(first)
+    Path::new(&first).extension().is_none().then_some(first)
 }
 
 /// The code without its comments, so that prose may name any module.

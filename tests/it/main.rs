@@ -1,5 +1,12 @@
 //! All integration tests, in one binary so that they link once.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::default_trait_access,
+    clippy::format_collect,
+    clippy::match_wild_err_arm,
+    clippy::similar_names,
+    reason = "brevity reads better than these in tests, and nothing here is fast or long-lived"
+)]
 
 mod architecture;
 mod cli;

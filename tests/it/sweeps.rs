@@ -506,7 +506,7 @@ async fn with_silent(count: usize, settings: Settings, rule: &str) -> World {
 
 async fn sweep(world: &World) -> nudged::engine::SweepReport {
     match world.engine.sweep_rule(&"silence".into()).await.unwrap().remove(0) {
-        Swept::Done(report) => report,
+        Swept::Done(report) => *report,
         other => panic!("{other:?}"),
     }
 }

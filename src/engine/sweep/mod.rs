@@ -71,7 +71,7 @@ pub struct SweepReport {
 /// What became of a sweep.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Swept {
-    Done(SweepReport),
+    Done(Box<SweepReport>),
     /// Another node sweeps the rule, or it is held or paused.
     NotOurs,
     /// Not now, and why; nothing was lost.
@@ -189,7 +189,7 @@ impl Sweeper {
             reconciled_at: progress.reconciled_at,
         };
         harvest.report.waits_at = unsettled.map(|_| progress.watermark);
-        self.finish(sweep, harvest, progress).await.map(Swept::Done)
+        self.finish(sweep, harvest, progress).await.map(|report| Swept::Done(Box::new(report)))
     }
 
     /// Looks for facts that were backdated, edited or deleted behind the watermark.

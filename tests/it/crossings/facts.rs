@@ -47,7 +47,7 @@ entities:
 suppressions: [{table: blocked, email: address, reason: bounce}]
 "#;
 
-const TABLES: &str = r#"
+const TABLES: &str = r"
 CREATE TABLE {odd} (id integer PRIMARY KEY, is_active boolean, name varchar(40), class varchar(5), born {date},
   amount varchar(20), agreed varchar(5), seen {instant}, local {naive}, n integer, d decimal(10,2));
 CREATE TABLE orders (id integer PRIMARY KEY, account_id integer, placed_at {instant}, total decimal(10,2), status varchar(20));
@@ -56,9 +56,9 @@ CREATE TABLE contacts (id integer PRIMARY KEY, account_id integer, email varchar
 CREATE TABLE users (id integer PRIMARY KEY, email varchar(60));
 CREATE TABLE assigned (account_id integer, user_id integer);
 CREATE TABLE blocked (address varchar(60));
-"#;
+";
 
-const ROWS: &str = r#"
+const ROWS: &str = r"
 INSERT INTO {odd} VALUES
  (1, TRUE, 'Anna', 'A', '1980-02-03', '12.50', 'Y', '2026-06-01 00:00:00{z}', '2026-10-25 02:30:00', 5, 10.00),
  (2, TRUE, 'anna', 'B', '1900-01-01', 'twelve', 'n', '2026-01-01 00:00:00{z}', '2026-01-01 00:00:00', NULL, 0.10),
@@ -75,7 +75,7 @@ INSERT INTO contacts VALUES
 INSERT INTO users VALUES (1, 'u1@acme.example'), (2, 'u2@acme.example');
 INSERT INTO assigned VALUES (1, 2), (1, 2), (1, 1);
 INSERT INTO blocked VALUES ('blocked@X.example'), (NULL);
-"#;
+";
 
 /// A condition and the customers for whom it holds at 2026-11-21 10:00 UTC (11:00 in Vienna).
 const CASES: &[(&str, &str)] = &[

@@ -26,10 +26,10 @@ entities:
       placed_at: {type: instant, zone: UTC}
 ";
 
-const TABLES: &str = r#"
+const TABLES: &str = r"
 CREATE TABLE accounts (id integer PRIMARY KEY, is_active boolean NOT NULL, created_at {instant});
 CREATE TABLE orders (id integer PRIMARY KEY, account_id integer, placed_at {instant}, status varchar(20));
-"#;
+";
 
 pub const RULE: &str = "
 version: 1
@@ -70,7 +70,8 @@ async fn those_whose_last_counting_order_is_ninety_days_old_cross_once() {
         assert_eq!(world.crossings(&rule, Reach::Crossed(next)).await, []);
 
         let three = Key::new("3");
-        assert_eq!(told_crossings(&world.crossings(&rule, Reach::Of(crossed, &[three.clone()])).await), expected[1..2]);
+        let only = Reach::Of(crossed, std::slice::from_ref(&three));
+        assert_eq!(told_crossings(&world.crossings(&rule, only).await), expected[1..2]);
         let chunk = Reach::Chunk { window: crossed, after: Some(&three), upto: None };
         assert_eq!(told_crossings(&world.crossings(&rule, chunk).await), expected[2..]);
         let chunk = Reach::Chunk { window: crossed, after: None, upto: Some(&three) };

@@ -75,7 +75,7 @@ async fn a_renamed_rule_keeps_its_past(home: Home) {
         ..match_of(store.secret(), "come-back", "1", &hours.to_string())
     };
     let touched = again(1, Rematch::Parallel);
-    let standings = store.standings(&lease().await, &[super::sweeps::candidate(&touched)]).await.unwrap();
+    let standings = store.standings(&lease().await, &[sweeps::candidate(&touched)]).await.unwrap();
     assert_eq!(standings, [Standing::Known], "the tolerance reaches over the rename");
     let enter = async |m| store.commit_sweep(&lease().await, &commit_of(vec![m])).await.unwrap();
     assert_eq!(enter(touched).await, SweepCount { entered: 0, known: 1 });

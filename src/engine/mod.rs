@@ -5,8 +5,8 @@
 //!
 //! - [`Sweeper`](sweep::Sweeper) finds who newly matches a rule and enters them in the ledger;
 //! - [`Dispatcher`](dispatch::Dispatcher) runs due steps: decides on fresh facts, sends, settles;
-//! - [`scheduler`] says when the next sweep of each rule is due;
-//! - [`rescuer`] takes back what a dead process held;
+//! - `scheduler` says when the next sweep of each rule is due;
+//! - `rescuer` takes back what a dead process held;
 //! - [`preview`] answers who would match now, and writes nothing.
 
 mod adopt;

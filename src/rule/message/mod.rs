@@ -1,7 +1,7 @@
 //! Templates of messages: Markdown with front matter, strict variables, escaped by kind.
 //!
 //! A template is rendered in this order: values are printed into the Markdown with their meaningful
-//! characters hidden ([`guard`]), the Markdown becomes HTML, `layout.html` is put around it, and the text
+//! characters hidden (`guard`), the Markdown becomes HTML, `layout.html` is put around it, and the text
 //! part is made from the same HTML. So the text part can't say something else than the HTML, and no
 //! record's text can become markup in either.
 

@@ -85,7 +85,8 @@ fn killed(bench: &Bench, state: State, expected: usize) {
     let tally = finish(&nudged, &sink, expected);
     let lost = expected.saturating_sub(tally.keys);
     let what = format!("{}, killed after {before}", state.name());
-    let counts = format!("lost {lost}, repeated {} with the same key, up to {SESSIONS} under way", tally.repeats());
+    let (repeated, marked) = (tally.repeats(), SESSIONS * 2);
+    let counts = format!("lost {lost}, repeated {repeated} with the same key, up to {marked} marked as under way");
     report::figure(&what, counts);
     report::time("  first webhook after the restart", back, None);
     report::time("  all done after the restart", tally.last.saturating_sub(life.began), None);

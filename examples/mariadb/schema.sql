@@ -60,6 +60,15 @@ CREATE TABLE surveys (
     KEY (answered_at)
 ) DEFAULT CHARSET utf8mb4;
 
+CREATE TABLE quotes (
+    id         int AUTO_INCREMENT PRIMARY KEY,
+    account_id int NOT NULL,
+    number     varchar(20) NOT NULL,
+    state      varchar(20) NOT NULL,
+    changed_at datetime NOT NULL,
+    KEY (changed_at)
+) DEFAULT CHARSET utf8mb4;
+
 CREATE TABLE tickets (
     id         int AUTO_INCREMENT PRIMARY KEY,
     account_id int NOT NULL,
@@ -129,6 +138,12 @@ INSERT INTO surveys (account_id, kind, rating, comment, answered_at) VALUES
     (1, 'nps',  9,    NULL,                        '2026-11-21 08:10:00'),
     (1, 'csat', 1,    NULL,                        '2026-11-21 08:15:00'),
     (2, 'nps',  NULL, NULL,                        NULL);
+
+-- Three days before 21 November, 09:00 in Vienna.
+INSERT INTO quotes (account_id, number, state, changed_at) VALUES
+    (3, 'Q-2201', 'sent',     '2026-11-18 09:00:00'),
+    (4, 'Q-2202', 'accepted', '2026-11-18 09:00:00'),
+    (4, 'Q-2203', 'sent',     '2026-11-20 17:00:00');
 
 INSERT INTO `service-plans` VALUES
     (101, 1, 11, 'Basic',    'active', 0, '2026-12-21'),

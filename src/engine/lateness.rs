@@ -10,12 +10,17 @@ use std::collections::BTreeSet;
 const DAY: i64 = 86_400;
 
 /// How late this entry of the rule may act: the rule's own `late`, else the time until the next offset of
-/// a date rule, else 7 days.
+/// a date rule, 3 hours for a cart, a day for a birthday, 7 days for all others.
 pub(super) fn limit(rule: &CheckedRule, entry: usize, date: Option<civil::Date>) -> SignedDuration {
     if let Some(late) = rule.late {
         return SignedDuration::from_secs(late.max_seconds());
     }
     let week = SignedDuration::from_secs(7 * DAY);
+    match rule.trigger {
+        Trigger::Abandoned(_) => return SignedDuration::from_hours(3),
+        Trigger::Yearly(_) => return SignedDuration::from_secs(DAY),
+        _ => {}
+    }
     let Some(date) = date else { return week };
     let Some(own) = rule.entries.get(entry).map(|entry| moved(date, entry)) else { return week };
     let next = rule.entries.iter().map(|other| moved(date, other)).filter(|other| *other > own).min();
@@ -31,11 +36,7 @@ pub(super) fn overtaken(rule: &CheckedRule, entry: usize, date: civil::Date, zon
 }
 
 fn moved(date: civil::Date, entry: &Entry) -> civil::Date {
-    match entry.offset {
-        None => date,
-        Some(Offset { before: true, period }) => period.before_date(date),
-        Some(Offset { before: false, period }) => period.after_date(date),
-    }
+    entry.offset.unwrap_or(Offset::ON_THE_DAY).moves(date)
 }
 
 /// The calendar day a date rule's value stands for, in the record's zone.

@@ -2,7 +2,7 @@
 
 use super::condition::{Condition, Term};
 use crate::model::{EntityName, FieldName, Period, RelationName, RoleName, RuleId, StepId, TemplateName, Topic, Value};
-use jiff::civil::Time;
+use jiff::civil::{Date, Time};
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct CheckedRule {
@@ -65,6 +65,9 @@ pub enum Trigger {
     Survey(Survey),
     Date(DateTrigger),
     Schedule(Schedule),
+    Created(Created),
+    Abandoned(Box<Abandoned>),
+    Yearly(Yearly),
 }
 
 /// Fires when now ≥ last activity + `silent_for`.
@@ -99,6 +102,64 @@ pub struct Schedule {
     pub cron: Cron,
 }
 
+/// Fires when a record has been there for `settle`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Created {
+    pub at: FieldName,
+    pub settle: Period,
+}
+
+/// Fires when a cart is open and was not touched for `idle`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Abandoned {
+    /// `None`: the record is the cart.
+    pub of: Option<RelationName>,
+    /// Over the cart.
+    pub open: Condition,
+    pub idle: Period,
+    /// Of the cart.
+    pub changed_at: FieldName,
+    /// Of the record: a row not older than the cart's last change is the order that came of it.
+    pub unless: Option<RelationName>,
+}
+
+/// Fires when the day of a date comes again, in every year after the date's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Anniversary {
+    pub at: Time,
+    pub offset: Offset,
+    pub feb29: Feb29,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Yearly {
+    pub field: FieldName,
+    pub when: Anniversary,
+}
+
+/// What 29 February is in a year without one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Feb29 {
+    Feb28,
+    Mar1,
+    Skip,
+}
+
+impl Feb29 {
+    /// The anniversary in that year, if it has one.
+    #[must_use]
+    pub fn day(self, since: Date, year: i16) -> Option<Date> {
+        if let Ok(day) = Date::new(year, since.month(), since.day()) {
+            return Some(day);
+        }
+        match self {
+            Self::Feb28 => Date::new(year, 2, 28).ok(),
+            Self::Mar1 => Date::new(year, 3, 1).ok(),
+            Self::Skip => None,
+        }
+    }
+}
+
 /// A checked cron line in the catalog's zone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cron {
@@ -110,6 +171,15 @@ pub struct Cron {
 pub struct Offset {
     pub before: bool,
     pub period: Period,
+}
+
+impl Offset {
+    pub const ON_THE_DAY: Self = Self { before: false, period: Period::days(0) };
+
+    #[must_use]
+    pub fn moves(self, date: Date) -> Date {
+        if self.before { self.period.before_date(date) } else { self.period.after_date(date) }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]

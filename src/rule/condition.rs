@@ -21,6 +21,19 @@ pub enum Condition {
     Related(Related),
 }
 
+impl Condition {
+    /// Whether it counts rows `since: entry`.
+    #[must_use]
+    pub fn counts_since_entry(&self) -> bool {
+        match self {
+            Self::All(parts) | Self::Any(parts) => parts.iter().any(Self::counts_since_entry),
+            Self::Not(inner) => inner.counts_since_entry(),
+            Self::Field { .. } => false,
+            Self::Related(related) => related.since_entry || related.filter.iter().any(Self::counts_since_entry),
+        }
+    }
+}
+
 /// A top-level term with the words it was written in, for `why`, `explain` and the log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Term {

@@ -3,7 +3,7 @@
 //! The second one covers the rule and its catalog *as written*. Types that come from the live schema are
 //! left out: a new column, or a source that is down at start, must not set a baseline anew.
 
-use super::checked::{CheckedRule, Trigger};
+use super::checked::{Abandoned, CheckedRule, Trigger};
 use super::condition::{Condition, Quantity};
 use crate::catalog::{Catalog, Entity, Expression, Filter, FilterTest, Join, Literal, Origin};
 use crate::diagnostic::SourceFile;
@@ -49,6 +49,9 @@ pub(super) fn definition(rule: &CheckedRule, text: &Arc<str>, catalog: &Catalog)
             }
             Trigger::Date(date) => written.fields(entity, Some(&date.field)),
             Trigger::Schedule(_) => {}
+            Trigger::Created(created) => written.fields(entity, Some(&created.at)),
+            Trigger::Abandoned(abandoned) => written.abandoned(entity, abandoned),
+            Trigger::Yearly(yearly) => written.fields(entity, Some(&yearly.field)),
         }
         for term in rule.conditions.iter().chain(&rule.only_at_entry) {
             written.condition(entity, &term.condition);
@@ -105,6 +108,18 @@ impl<'a> Written<'a> {
             self.fields(entity, entity.score.as_ref());
         }
         Some(entity)
+    }
+
+    fn abandoned(&mut self, entity: &'a Entity, abandoned: &Abandoned) {
+        for relation in abandoned.of.iter().chain(&abandoned.unless) {
+            self.relation(entity, relation);
+        }
+        let carts = abandoned.of.as_ref().and_then(|of| entity.relations.get(of));
+        let cart = carts.map_or(Some(entity), |carts| self.catalog.entity(&carts.entity));
+        if let Some(cart) = cart {
+            self.fields(cart, Some(&abandoned.changed_at));
+            self.condition(cart, &abandoned.open);
+        }
     }
 
     fn relation(&mut self, entity: &Entity, name: &RelationName) {

@@ -176,14 +176,22 @@ async fn the_mariadb_example_finds_the_right_people() {
     load(&database, "mariadb");
     check("mariadb", &database);
     let morning = morning("mariadb", &database).await;
-    let expected =
-        ["win-back-90 1", "win-back-90 2", "win-back-90 6", "low-nps-follow-up 5", "renewal 101", "renewal 102"];
+    let expected = [
+        "win-back-90 1",
+        "win-back-90 2",
+        "win-back-90 6",
+        "low-nps-follow-up 5",
+        "renewal 101",
+        "renewal 102",
+        "open-quote 3",
+    ];
     assert_eq!(morning.matches, set(&expected));
     let expected = [
         "mail to maria@lindner.example: Lindner Papier, is everything all right?",
         "mail to maria@lindner.example: Your Basic plan ends on 21 December 2026",
         "mail to reto@alpina.example: Your Complete plan ends on 28 November 2026",
     ];
+    assert!(morning.sent.iter().any(|line| line.contains("Quote Q-2201 for Moser Backwaren")), "{:?}", morning.sent);
     let mails = morning.sent.into_iter().filter(|line| line.starts_with("mail"));
     assert_eq!(mails.collect::<BTreeSet<_>>(), set(&expected));
     // Keller has no manager, so that task waits for whoever reads the team's inbox.

@@ -9,6 +9,7 @@
 )]
 
 mod architecture;
+mod arrivals;
 mod cli;
 mod crash;
 mod crossings;

@@ -77,7 +77,7 @@ pub fn new_match(
     timing: Timing<'_>,
 ) -> NewMatch {
     let checked = &namer.rule.rule;
-    let planned = timing.plan.planned(crossing.crossed_at, timing.swept_at);
+    let planned = planned(checked, crossing, timing);
     let skip = too_late(checked, crossing, facts, planned, timing.now).then_some(SkipReason::Late);
     let delay = spread(checked.spread, &candidate.id.0);
     let due = timing.now.saturating_add(delay).unwrap_or(Timestamp::MAX);
@@ -103,6 +103,16 @@ pub fn new_match(
         first: first.map(|node| (node, due)),
         skip,
         restart: rematch(checked),
+    }
+}
+
+/// From where lateness counts. What is found late is late only from then, except for an anniversary: nobody is
+/// congratulated on a birthday that was entered a week after it.
+fn planned(rule: &CheckedRule, crossing: &Crossing, timing: Timing<'_>) -> Timestamp {
+    let planned = timing.plan.planned(crossing.crossed_at, timing.swept_at);
+    match rule.trigger {
+        Trigger::Yearly(_) => planned.min(timing.plan.next(crossing.crossed_at)),
+        _ => planned,
     }
 }
 

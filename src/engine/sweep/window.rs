@@ -27,8 +27,10 @@ pub struct Reading {
 /// How long a record that crossed but did not match gets more chances.
 pub fn keep_trying(rule: &CheckedRule) -> SignedDuration {
     let default = match rule.trigger {
-        Trigger::Inactivity(_) => DAY * 14,
-        Trigger::Survey(_) | Trigger::Date(_) | Trigger::Schedule(_) => SignedDuration::ZERO,
+        Trigger::Inactivity(_) | Trigger::Abandoned(_) => DAY * 14,
+        Trigger::Survey(_) | Trigger::Date(_) | Trigger::Schedule(_) | Trigger::Created(_) | Trigger::Yearly(_) => {
+            SignedDuration::ZERO
+        }
     };
     rule.keep_trying.map_or(default, |period| SignedDuration::from_secs(period.max_seconds()))
 }
@@ -40,8 +42,8 @@ pub fn had_its_chance(rule: &CheckedRule, kind: MissKind, crossed_at: Timestamp,
 
 const fn overlap(rule: &CheckedRule) -> SignedDuration {
     match rule.trigger {
-        Trigger::Inactivity(_) | Trigger::Survey(_) => EVENT_OVERLAP,
-        Trigger::Date(_) => ZONE_OVERLAP,
+        Trigger::Inactivity(_) | Trigger::Survey(_) | Trigger::Created(_) | Trigger::Abandoned(_) => EVENT_OVERLAP,
+        Trigger::Date(_) | Trigger::Yearly(_) => ZONE_OVERLAP,
         Trigger::Schedule(_) => SignedDuration::ZERO,
     }
 }

@@ -3,7 +3,9 @@
 //!
 //! Templates and scripts are only looked up by name here; their contents are checked where they are compiled.
 
+mod abandoned;
 mod condition;
+mod created;
 mod cron;
 mod message;
 mod names;
@@ -13,6 +15,7 @@ mod steps;
 mod tests;
 mod trigger;
 mod values;
+mod yearly;
 
 pub use message::{TemplateProblem, template_problems};
 

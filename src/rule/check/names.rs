@@ -100,6 +100,19 @@ impl<'a> Checker<'a> {
         None
     }
 
+    /// As [`Checker::time_field`], and kept in a column, so that a window of it can be read by an index.
+    pub(super) fn stored_time(&mut self, entity: &'a Entity, name: &At<String>) -> Option<FieldName> {
+        let field = self.time_field(entity, name)?;
+        let computed =
+            entity.fields.get(&field).is_some_and(|field| matches!(field.expression, Expression::Aggregate(_)));
+        if computed {
+            let message = format!("`{}` is computed from other rows", name.value);
+            self.wrong(&name.range, "rule.computed-time", message, "a trigger needs a time that is kept in a column");
+            return None;
+        }
+        Some(field)
+    }
+
     pub(super) fn recipient(&mut self, entity: &'a Entity, name: &At<String>) -> Option<RoleName> {
         if let Some(recipient) = entity.recipients.get(name.as_str()) {
             return Some(recipient.name.clone());

@@ -3,7 +3,7 @@ use crate::diagnostic::Finding;
 use crate::diagnostic::yaml::{self, At, Content, Node};
 use crate::model::Period;
 use crate::rule::checked::{Backfill, Cadence, Guard, OnChange, OnDelete, OnRematch, Trigger};
-use crate::rule::written::{GuardEntry, OnChangeWord, OnDeleteWord, OnRematchWord, RuleFile};
+use crate::rule::written::{GuardEntry, OnChangeWord, OnDeleteWord, OnRematchWord, RuleFile, TriggerEntry};
 use std::sync::Arc;
 
 /// How often a rule looks when its file doesn't say.
@@ -29,7 +29,10 @@ impl Checker<'_> {
     pub(super) fn settings(&mut self, written: &RuleFile) -> Settings {
         Settings {
             backfill: self.backfill(written.backfill.as_ref()),
-            on_rematch: written.on_rematch.as_ref().map_or(OnRematch::Ignore, |word| on_rematch(word.value)),
+            on_rematch: written
+                .on_rematch
+                .as_ref()
+                .map_or_else(|| usual_rematch(written.trigger.as_ref()), |word| on_rematch(word.value)),
             late: self.late(written.late.as_ref()),
             keep_trying: self.keep_trying(written.keep_trying.as_ref()),
             recheck: self.period_of(written.recheck.as_ref()).unwrap_or(Period::days(1)),
@@ -162,6 +165,14 @@ fn is_cut(node: &Node, source: &str) -> bool {
     let rest = source.get(node.range.end..).and_then(|rest| rest.lines().next()).unwrap_or("");
     let comment = rest.trim_start().strip_prefix('#');
     rest.starts_with(' ') && comment.is_some_and(|text| text.starts_with(char::is_alphanumeric))
+}
+
+/// A cart that was touched again is a new one to be reminded of; the sequence about the old one is over.
+fn usual_rematch(trigger: Option<&At<TriggerEntry>>) -> OnRematch {
+    match trigger.map(|trigger| &trigger.value) {
+        Some(TriggerEntry::Abandoned(_)) => OnRematch::Restart,
+        _ => OnRematch::Ignore,
+    }
 }
 
 const fn on_rematch(word: OnRematchWord) -> OnRematch {

@@ -3,7 +3,7 @@
 use super::Checker;
 use crate::catalog::Entity;
 use crate::diagnostic::yaml::At;
-use crate::model::{Period, RoleName, StepId, TemplateName};
+use crate::model::{RoleName, StepId, TemplateName};
 use crate::rule::checked::{Action, Case, Email, Entry, Node, Offset, Step, Task, UnlessOpen, Wait, Webhook};
 use crate::rule::written::{
     BranchEntry, EmailEntry, RuleFile, StepEntry, TaskEntry, TriggerEntry, UnlessOpenWord, WaitEntry, WebhookEntry,
@@ -69,10 +69,10 @@ impl<'a> Checker<'a> {
     }
 
     /// `60 days before`, `on the day`, `1 day after`
-    fn offset(&mut self, name: &At<String>) -> Option<Offset> {
+    pub(super) fn offset(&mut self, name: &At<String>) -> Option<Offset> {
         let text = name.trim();
         if text == "on the day" {
-            return Some(Offset { before: false, period: Period::days(0) });
+            return Some(Offset::ON_THE_DAY);
         }
         let (period, before) = match (text.strip_suffix(" before"), text.strip_suffix(" after")) {
             (Some(period), _) => (period, true),

@@ -10,6 +10,8 @@ use jiff::civil::{Time, time};
 
 /// How long an answer rests before it counts, so that a slip can be corrected.
 const SETTLE: Period = Period::new(5, Unit::Minute);
+/// For those that count as soon as they are seen.
+pub(super) const AT_ONCE: Period = Period::new(0, Unit::Minute);
 /// When a date rule acts, if its file doesn't say.
 const MORNING: Time = time(9, 0, 0, 0);
 
@@ -29,6 +31,11 @@ impl<'a> Checker<'a> {
             TriggerEntry::Schedule(schedule) => {
                 self.cron(&schedule.cron).map(|cron| Trigger::Schedule(Schedule { cron }))
             }
+            TriggerEntry::Created(created) => self.created(entity, created, &trigger.range).map(Trigger::Created),
+            TriggerEntry::Abandoned(abandoned) => {
+                self.abandoned(entity, abandoned, &trigger.range).map(|found| Trigger::Abandoned(Box::new(found)))
+            }
+            TriggerEntry::Yearly(yearly) => self.yearly(entity, yearly).map(Trigger::Yearly),
         }
     }
 
@@ -42,7 +49,7 @@ impl<'a> Checker<'a> {
             return None;
         }
         let fallback = match &written.fallback {
-            Some(name) => Some(self.time_field(entity, name)?),
+            Some(name) => Some(self.stored_time(entity, name)?),
             None => None,
         };
         dated?;
@@ -59,13 +66,18 @@ impl<'a> Checker<'a> {
             None => None,
             Some(node) => Some(self.score(related, written, node)?),
         };
-        let settle = match &written.settle {
-            None => SETTLE,
-            Some(settle) if settle.as_str() == "none" => Period::new(0, Unit::Minute),
-            Some(_) => self.clock_period(written.settle.as_ref())?,
-        };
+        let settle = self.settle(written.settle.as_ref(), SETTLE)?;
         dated?;
         Some(Survey { of, kind: written.kind.as_ref().map(|kind| kind.value.clone()), score, settle })
+    }
+
+    /// How long a fact rests before it counts.
+    pub(super) fn settle(&mut self, written: Option<&At<String>>, default: Period) -> Option<Period> {
+        match written {
+            None => Some(default),
+            Some(settle) if settle.as_str() == "none" => Some(AT_ONCE),
+            Some(_) => self.clock_period(written),
+        }
     }
 
     fn survey_kind(&mut self, related: &Entity, kind: &At<String>) {
@@ -107,12 +119,13 @@ impl<'a> Checker<'a> {
     }
 
     fn date(&mut self, entity: &'a Entity, written: &DateEntry) -> Option<DateTrigger> {
-        let field = self.time_field(entity, &written.field);
-        let at = match &written.at {
-            Some(at) => self.local_time(at)?,
-            None => MORNING,
-        };
+        let field = self.stored_time(entity, &written.field);
+        let at = self.time_of_day(written.at.as_ref())?;
         Some(DateTrigger { field: field?, at })
+    }
+
+    pub(super) fn time_of_day(&mut self, written: Option<&At<String>>) -> Option<Time> {
+        written.map_or(Some(MORNING), |at| self.local_time(at))
     }
 }
 

@@ -90,13 +90,3 @@ fn looks_ahead(test: &Test) -> bool {
         _ => false,
     }
 }
-
-/// Whether a condition counts rows `since: entry`.
-pub(super) fn counts_since_entry(condition: &Condition) -> bool {
-    match condition {
-        Condition::All(parts) | Condition::Any(parts) => parts.iter().any(counts_since_entry),
-        Condition::Not(inner) => counts_since_entry(inner),
-        Condition::Field { .. } => false,
-        Condition::Related(related) => related.since_entry || related.filter.iter().any(counts_since_entry),
-    }
-}

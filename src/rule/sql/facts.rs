@@ -1,7 +1,6 @@
 //! The facts query: for a batch of records, one row each with every condition, field and recipient.
 
 use super::batch::{Batch, ascii};
-use super::condition::counts_since_entry;
 use super::fragment::Fragment;
 use super::hole::{Fill, Point, PointBase};
 use super::people::{Detail, People};
@@ -187,7 +186,7 @@ fn tested(
 fn reached(renderer: &Renderer<'_>, entity: &Entity, goal: &Goal) -> Result<Fragment, RenderError> {
     let entity = renderer.entity(&entity.name)?;
     let when = renderer.condition(entity, "r", &goal.when, goal.within.is_some())?;
-    if goal.within.is_none() || counts_since_entry(&goal.when) {
+    if goal.within.is_none() || goal.when.counts_since_entry() {
         return Ok(when);
     }
     let form = super::wire::Form::Seconds;

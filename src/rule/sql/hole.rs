@@ -68,6 +68,9 @@ pub(crate) enum DayBase {
     /// The first and last day that can have crossed anywhere on earth, moved back by a signed offset.
     First(bool, Period),
     Last(bool, Period),
+    /// The first and last day, so many years earlier, whose anniversary is among these.
+    FirstYearsAgo(i16, bool, Period),
+    LastYearsAgo(i16, bool, Period),
 }
 
 /// What the holes are filled from.
@@ -128,6 +131,17 @@ impl<'a> Fill<'a> {
             DayBase::Last(before, period) => {
                 let last = day_of(self.window.until, &TimeZone::UTC).saturating_add(1.days());
                 unmoved(last, before, period).saturating_add(slack(period).days())
+            }
+            // A leap day has its anniversary on the day before or the day after.
+            DayBase::FirstYearsAgo(years, before, period) => {
+                let first = self.day(Day::new(DayBase::First(before, period)));
+                let leap = i32::from((first.month(), first.day()) == (3, 1));
+                first.saturating_sub(years.years()).saturating_sub(leap.days())
+            }
+            DayBase::LastYearsAgo(years, before, period) => {
+                let last = self.day(Day::new(DayBase::Last(before, period)));
+                let leap = i32::from((last.month(), last.day()) == (2, 28));
+                last.saturating_sub(years.years()).saturating_add(leap.days())
             }
         };
         base.saturating_add(day.plus.days())

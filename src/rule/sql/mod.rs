@@ -8,8 +8,10 @@
 //! asked by [`wire::Form`] in the form the column keeps. Text is compared byte by byte on all dialects,
 //! whatever the column's collation, and a value that can't be read as its declared type is null.
 
+mod abandoned;
 pub(super) mod batch;
 mod condition;
+mod created;
 mod dialect;
 mod facts;
 pub(super) mod filter;
@@ -24,9 +26,11 @@ mod plan;
 pub(super) mod read;
 mod relation;
 mod scope;
+mod settled;
 mod survey;
 mod test;
 pub(super) mod wire;
+mod yearly;
 
 pub(super) use dialect::key_value;
 pub(super) use facts::FactsPlan;

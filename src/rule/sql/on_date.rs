@@ -11,7 +11,7 @@ use super::plan::{Parts, Query, Reader};
 use super::read::{Cells, Meaning};
 use super::{RenderError, Renderer};
 use crate::catalog::{ColumnType, Entity};
-use crate::model::{Occasion, Period, RoleName, Value, at_local};
+use crate::model::{Occasion, RoleName, Value, at_local};
 use crate::rule::checked::{CheckedRule, DateTrigger, Offset};
 use crate::rule::compiled::{Crossing, ReadError, Window};
 use jiff::civil;
@@ -28,8 +28,6 @@ pub(super) struct DateReader {
     role: Option<RoleName>,
 }
 
-const AT_ONCE: Offset = Offset { before: false, period: Period::days(0) };
-
 /// One query per entry, and the count of all dates reached until now.
 pub(super) fn render(
     renderer: &Renderer<'_>,
@@ -44,7 +42,7 @@ pub(super) fn render(
     let mut queries = Vec::new();
     let mut counts = Vec::new();
     for (number, entry) in rule.entries.iter().enumerate() {
-        let offset = entry.offset.unwrap_or(AT_ONCE);
+        let offset = entry.offset.unwrap_or(Offset::ON_THE_DAY);
         let sql = people.sql(renderer, entity, Detail::Zone)?;
         let mut tests = envelope(renderer, &date, offset);
         tests.extend(renderer.base(entity, "r"));
@@ -67,7 +65,7 @@ pub(super) fn render(
 }
 
 /// The query, with persons joined by the keys that an inner query picks.
-fn with_people(
+pub(super) fn with_people(
     renderer: &Renderer<'_>,
     entity: &Entity,
     selected: &[Fragment],
@@ -130,8 +128,7 @@ impl DateReader {
         let zone = self.people.read_zone(cells, self.role.as_ref(), &parts.zone)?;
         let Some(date) = self.date.day(date, &zone) else { return Ok(None) };
         let Offset { before, period } = self.offset;
-        let moved = if before { period.before_date(date) } else { period.after_date(date) };
-        let crossed_at = at_local(moved.to_datetime(self.at), &zone);
+        let crossed_at = at_local(self.offset.moves(date).to_datetime(self.at), &zone);
         Ok(window.holds(crossed_at).then(|| Crossing {
             key,
             occasion: Occasion::new(format!("{date}/{}{period}", if before { '-' } else { '+' })),

@@ -1,5 +1,7 @@
 //! The crossing queries of one rule: rendered once, filled for each reach, their rows read exactly.
 
+use super::abandoned::AbandonedReader;
+use super::created::CreatedReader;
 use super::fragment::Fragment;
 use super::hole::Fill;
 use super::inactivity::InactivityReader;
@@ -8,6 +10,7 @@ use super::people::People;
 use super::read::Cells;
 use super::scope::{Scope, Scopes};
 use super::survey::SurveyReader;
+use super::yearly::YearlyReader;
 use super::{RenderError, Renderer, key_value};
 use crate::catalog::{Entity, KeyType};
 use crate::model::{EntityName, Occasion, Value};
@@ -50,6 +53,9 @@ pub(super) enum Reader {
     Survey(SurveyReader),
     Date(DateReader),
     Schedule,
+    Created(CreatedReader),
+    Abandoned(AbandonedReader),
+    Yearly(YearlyReader),
 }
 
 impl Parts {
@@ -81,7 +87,21 @@ impl CrossingPlan {
                 let (queries, count) = super::on_date::render(renderer, rule, entity, date, &people)?;
                 (queries, None, count)
             }
-            Trigger::Schedule(_) => (vec![schedule(renderer, rule, entity)?], None, Fragment::text("SELECT 0")),
+            Trigger::Schedule(_) => (vec![schedule(renderer, rule, entity)?], None, nobody()),
+            Trigger::Created(created) => {
+                let (query, count) = super::created::render(renderer, entity, created)?;
+                (vec![query], None, count)
+            }
+            Trigger::Abandoned(abandoned) => {
+                let (query, count) = super::abandoned::render(renderer, entity, abandoned)?;
+                (vec![query], abandoned.of.as_ref(), count)
+            }
+            Trigger::Yearly(yearly) => {
+                let roles = rule.to.iter().cloned().collect();
+                let people = People::plan(renderer, entity, &roles)?;
+                // Nobody is left out for good: the day comes again.
+                (vec![super::yearly::render(renderer, rule, entity, yearly, &people)?], None, nobody())
+            }
         };
         Ok(Self {
             parts: Parts::of(renderer, entity),
@@ -127,6 +147,9 @@ impl CrossingPlan {
             Reader::Inactivity(reader) => reader.read(&self.parts, &mut cells, window),
             Reader::Survey(reader) => reader.read(&self.parts, &mut cells, window),
             Reader::Date(reader) => reader.read(&self.parts, &mut cells, window),
+            Reader::Created(reader) => reader.read(&self.parts, &mut cells, window),
+            Reader::Abandoned(reader) => reader.read(&self.parts, &mut cells, window),
+            Reader::Yearly(reader) => reader.read(&self.parts, &mut cells, window),
             Reader::Schedule => {
                 let key = cells.key(&self.parts.key)?;
                 Ok(Some(Crossing {
@@ -154,12 +177,17 @@ pub(super) fn instant_occasion(instant: Timestamp) -> Occasion {
     Occasion::new(format!("{instant:.6}"))
 }
 
+/// A count of those that a baseline leaves out, where it leaves out nobody.
+fn nobody() -> Fragment {
+    Fragment::text("SELECT 0")
+}
+
 /// Every matching record, at the planned instant: the only trigger whose `where` is in its crossing query.
 fn schedule(renderer: &Renderer<'_>, rule: &CheckedRule, entity: &Entity) -> Result<Query, RenderError> {
     let entity = renderer.entity(&entity.name)?;
     let mut tests = renderer.base(entity, "r");
     for term in &rule.conditions {
-        if super::condition::counts_since_entry(&term.condition) {
+        if term.condition.counts_since_entry() {
             return Err(RenderError::SinceOutside(term.text.clone()));
         }
         tests.push(renderer.condition(entity, "r", &term.condition, false)?);

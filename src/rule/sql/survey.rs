@@ -2,15 +2,15 @@
 
 use super::dialect;
 use super::fragment::Fragment;
-use super::hole::{Day, DayBase, Hole, Point, PointBase};
+use super::hole::{Point, PointBase};
 use super::operand::{Bound, Operand};
 use super::plan::{Parts, Query, Reader};
 use super::read::{Cells, Meaning, key};
 use super::relation::{Doubles, Rows};
-use super::wire::Form;
+use super::settled::{self, Happened, Settled, WholeDay};
 use super::{RenderError, Renderer};
 use crate::catalog::{Entity, KeyType};
-use crate::model::{FieldName, Occasion, Period};
+use crate::model::{FieldName, Occasion};
 use crate::rule::checked::Survey;
 use crate::rule::compiled::{Crossing, ReadError, Window};
 use crate::rule::condition::Test;
@@ -19,9 +19,8 @@ use std::collections::BTreeMap;
 /// A row: the record's key, the response's key, when, score, and the response's own fields.
 #[derive(Debug, Clone)]
 pub(super) struct SurveyReader {
-    settle: Period,
     response_key: KeyType,
-    at: Meaning,
+    settled: Settled,
     score: Meaning,
     fields: Vec<(String, Meaning)>,
 }
@@ -41,7 +40,7 @@ pub(super) fn render(
     answered.extend(in_range(renderer, &score, survey)?);
     answered.extend(of_kind(renderer, &rows, survey)?);
 
-    let mut tests = answered_within(renderer, &at, survey.settle);
+    let mut tests = settled::within(renderer, &at, survey.settle);
     tests.extend(answered.iter().cloned());
     let (at_cell, at_meaning) = renderer.selected(&at);
     let (score_cell, score_meaning) = renderer.selected(&score);
@@ -58,9 +57,8 @@ pub(super) fn render(
         &[&Fragment::join(&selected, ", "), &rows.from, &Fragment::splice_point(), &Fragment::all(&tests)],
     );
     let reader = SurveyReader {
-        settle: survey.settle,
         response_key: rows.entity.key_type.clone(),
-        at: at_meaning,
+        settled: Settled { after: survey.settle, at: at_meaning, whole_day: WholeDay::FromItsStart },
         score: score_meaning,
         fields,
     };
@@ -71,36 +69,6 @@ pub(super) fn render(
         &[&rows.from, &renderer.rows_of(entity, "r"), &Fragment::all(&answered)],
     );
     Ok((Query { text, driven: true, reader: Reader::Survey(reader) }, count))
-}
-
-/// `after < answer + settle ≤ until`. A wall time in an overlap is looked at in both of its readings: the
-/// answer may be younger by an hour than it looks, and must not fall behind the watermark.
-fn answered_within(renderer: &Renderer<'_>, at: &Operand, settle: Period) -> Vec<Fragment> {
-    let after = Point::new(PointBase::ReachingAfter(settle, 0));
-    let until = Point::new(PointBase::ReachingUntil(settle, 0));
-    let mut tests = match renderer.form(&at.ty) {
-        Form::Wall(zone) => vec![
-            Fragment::of("{} > {}", &[&at.raw, &Fragment::hole(Hole::Time(after, Form::LateWall(zone.clone())))]),
-            Fragment::of("{} <= {}", &[&at.raw, &Fragment::hole(Hole::Time(until, Form::Wall(zone)))]),
-        ],
-        Form::Day | Form::DayText => {
-            // A day is read as its start; the exact test follows when the row is read.
-            let first = Day::new(DayBase::ReachingAfter(settle)).plus(-2);
-            renderer.day_range(&at.raw, &at.ty, first, Day::new(DayBase::ReachingUntil(settle)).plus(1))
-        }
-        Form::WallText(zone) => {
-            let mut tests = super::operand::coarse_range(&at.raw, after, until);
-            let bound = |point, form| Fragment::hole(Hole::Time(point, form));
-            let late = bound(after, Form::LateWallText(zone));
-            let behind = super::iso::at_most(renderer.dialect, &at.raw, &bound(after, Form::UtcText), &late);
-            tests.push(behind.negated());
-            tests.push(renderer.at_most(&at.raw, &at.ty, Bound::Point(until)));
-            tests
-        }
-        _ => renderer.range(&at.raw, &at.ty, after, until),
-    };
-    tests.extend(renderer.not_placeholder(at));
-    tests
 }
 
 /// Answered means that there is a score.
@@ -130,21 +98,9 @@ impl SurveyReader {
         let response = cells.next()?;
         let response = key(&self.response_key, response)
             .ok_or_else(|| cells.error("response key", "is null or of a type that can't be a key"))?;
-        let at = cells.next()?;
-        let at = match self.at.readings(at) {
-            Some(readings) => readings,
-            None => match self.at.day(at, &parts.zone) {
-                Some(day) => {
-                    let start = crate::model::at_local(day.at(0, 0, 0, 0), &parts.zone);
-                    (start, start)
-                }
-                None => return Ok(None),
-            },
-        };
+        let happened = self.settled.read(cells.next()?, &parts.zone, window);
         let value = self.score.read(cells.next()?);
-        let settled = |at| (at, self.settle.after(at, &parts.zone));
-        let crossed = [settled(at.0), settled(at.1)].into_iter().find(|(_, crossed)| window.holds(*crossed));
-        let Some((at, crossed_at)) = crossed else { return Ok(None) };
+        let Some(Happened { at, crossed_at, .. }) = happened else { return Ok(None) };
         let mut row = BTreeMap::new();
         for (name, meaning) in &self.fields {
             row.insert(name.clone(), meaning.read(cells.next()?));

@@ -15,7 +15,10 @@ pub use steps::{
     BranchEntry, CaseEntry, EmailEntry, StepEntry, StopEntry, TaskEntry, UnlessOpenWord, WaitEntry, WebhookEntry,
 };
 pub use tests::{TestEntry, ThenEntry};
-pub use trigger::{DateEntry, InactivityEntry, ScheduleEntry, SurveyEntry, TriggerEntry};
+pub use trigger::{
+    AbandonedEntry, CreatedEntry, DateEntry, Feb29Word, InactivityEntry, ScheduleEntry, SurveyEntry, TriggerEntry,
+    YearlyEntry,
+};
 
 use crate::diagnostic::yaml::{At, Named};
 use schemars::JsonSchema;

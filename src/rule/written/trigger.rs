@@ -1,3 +1,4 @@
+use super::condition::Conditions;
 use crate::diagnostic::yaml::{At, Node};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -14,6 +15,12 @@ pub enum TriggerEntry {
     Date(DateEntry),
     /// At planned times, for every record that matches: `schedule: {cron: "0 9 * * MON"}`.
     Schedule(ScheduleEntry),
+    /// A record appeared: `created: {}`.
+    Created(CreatedEntry),
+    /// A cart or a quote was left open: `abandoned: {of: carts, open: {status: open}, idle: 3 hours}`.
+    Abandoned(AbandonedEntry),
+    /// A birthday or another anniversary: `yearly: {field: birth_date, at: "09:00"}`.
+    Yearly(YearlyEntry),
 }
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -55,4 +62,52 @@ pub struct DateEntry {
 pub struct ScheduleEntry {
     /// Minute, hour, day of month, month, day of week, in the catalog's zone: `"0 9 * * MON"`.
     pub cron: At<String>,
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreatedEntry {
+    /// The time field that says when the record appeared; if left out, the `at` of its entity.
+    pub at: Option<At<String>>,
+    /// How long to wait until its fields are filled in: `5 minutes`; not at all if left out.
+    pub settle: Option<At<String>>,
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AbandonedEntry {
+    /// The relation to the carts or quotes; left out where the record itself is one.
+    pub of: Option<At<String>>,
+    /// What holds for a cart that is still open, in its own fields: `{status: open}`.
+    pub open: Conditions,
+    /// How long it was left alone: `3 hours`.
+    pub idle: At<String>,
+    /// The time field that says when the cart last changed; if left out, `updated_at` or else `at` of its entity.
+    pub changed_at: Option<At<String>>,
+    /// A relation of the record: a row of it that is not older than the cart's last change ends the wait.
+    pub unless: Option<At<String>>,
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct YearlyEntry {
+    /// The date field whose day comes again every year.
+    pub field: At<String>,
+    /// Local time of the day: `"09:00"`, which is also the default.
+    pub at: Option<At<String>>,
+    /// `3 days before` or `1 week after`; on the day itself if left out.
+    pub offset: Option<At<String>>,
+    /// What 29 February is in a year without one.
+    pub feb29: Option<At<Feb29Word>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Feb29Word {
+    /// 28 February; the default.
+    Feb28,
+    /// 1 March.
+    Mar1,
+    /// Nothing: that year is left out.
+    Skip,
 }

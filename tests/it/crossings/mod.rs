@@ -1,7 +1,11 @@
 //! The two questions every rule asks its source, on real SQLite, PostgreSQL and MariaDB.
 
+mod abandoned;
+mod created;
 mod facts;
+mod form;
 mod inactivity;
 mod others;
 mod silence;
 pub mod world;
+mod yearly;

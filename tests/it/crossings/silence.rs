@@ -1,133 +1,22 @@
 //! Over random histories, the crossings of silence equal those of a naive oracle, whatever form the source
 //! keeps time in; and two windows find what one window over both finds.
 
+use super::form::{FORMS, Form, Reading, floor, instants, vienna};
 use super::world::World;
-use jiff::{SignedDuration, Timestamp, Unit, civil, tz::TimeZone};
-use nudged::model::{Period, at_local};
+use jiff::{SignedDuration, Timestamp, Unit};
+use nudged::model::Period;
 use nudged::rule::compiled::{Reach, Window};
-use nudged::rule::statement::Dialect;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use std::fmt::Write;
 
-const FORMS: [Form; 7] =
-    [Form::Native, Form::Naive, Form::LocalText, Form::UtcText, Form::Seconds, Form::Millis, Form::Day];
 const PERIODS: [&str; 3] = ["90 days", "1 month", "30 minutes"];
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
-    Native,
-    Naive,
-    LocalText,
-    UtcText,
-    Seconds,
-    Millis,
-    Day,
-}
-
-impl Form {
-    const fn column(self) -> &'static str {
-        match self {
-            Self::Native => "at_native",
-            Self::Naive => "at_naive",
-            Self::LocalText => "at_local",
-            Self::UtcText => "at_utc",
-            Self::Seconds => "at_seconds",
-            Self::Millis => "at_millis",
-            Self::Day => "at_day",
-        }
-    }
-
-    const fn ty(self) -> &'static str {
-        match self {
-            Self::Native => "{type: instant, zone: UTC}",
-            Self::Naive => "{type: instant}",
-            Self::LocalText => "{type: instant_text}",
-            Self::UtcText => "{type: instant_text, zone: UTC}",
-            Self::Seconds => "{type: epoch_seconds}",
-            Self::Millis => "{type: epoch_millis}",
-            Self::Day => "{type: date}",
-        }
-    }
-
-    /// What this form keeps of an instant, read back.
-    fn reading(self, at: Timestamp) -> Reading {
-        let zone = vienna();
-        match self {
-            Self::Native | Self::UtcText => Reading::Instant(at),
-            Self::Naive | Self::LocalText => Reading::Instant(at_local(zone.to_datetime(at), &zone)),
-            Self::Seconds => Reading::Instant(floor(at, 1_000_000)),
-            Self::Millis => Reading::Instant(floor(at, 1_000)),
-            Self::Day => Reading::Day(zone.to_datetime(at).date()),
-        }
-    }
-
-    fn literal(self, at: Timestamp, dialect: Dialect) -> String {
-        let utc = TimeZone::UTC.to_datetime(at);
-        let local = vienna().to_datetime(at);
-        match self {
-            Self::Native if dialect == Dialect::MySql => format!("'{}'", utc.strftime("%Y-%m-%d %H:%M:%S%.6f")),
-            Self::Native => format!("'{}'", utc.strftime("%Y-%m-%d %H:%M:%S%.6fZ")),
-            Self::Naive => format!("'{}'", local.strftime("%Y-%m-%d %H:%M:%S%.6f")),
-            Self::LocalText => format!("'{}'", local.strftime("%Y-%m-%dT%H:%M:%S%.6f")),
-            Self::UtcText => format!("'{}'", utc.strftime("%Y-%m-%dT%H:%M:%S%.6fZ")),
-            Self::Seconds => at.as_second().to_string(),
-            Self::Millis => at.as_millisecond().to_string(),
-            Self::Day => format!("'{}'", local.date()),
-        }
-    }
-}
-
-fn floor(at: Timestamp, unit: i64) -> Timestamp {
-    Timestamp::from_microsecond(at.as_microsecond().div_euclid(unit) * unit).unwrap()
-}
-
-fn vienna() -> TimeZone {
-    TimeZone::get("Europe/Vienna").unwrap()
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Reading {
-    Instant(Timestamp),
-    Day(civil::Date),
-}
-
-impl Reading {
-    fn start(self) -> Timestamp {
-        match self {
-            Self::Instant(at) => at,
-            Self::Day(day) => at_local(day.at(0, 0, 0, 0), &vienna()),
-        }
-    }
-
-    fn crosses(self, period: Period) -> Timestamp {
-        match self {
-            Self::Instant(at) => period.after(at, &vienna()),
-            Self::Day(day) => at_local(period.after_date(day).at(0, 0, 0, 0), &vienna()),
-        }
-    }
-}
 
 #[derive(Debug, Clone)]
 struct Customer {
     created: Option<Timestamp>,
     orders: Vec<(Option<Timestamp>, bool)>,
-}
-
-fn instants() -> impl Strategy<Value = Timestamp> {
-    let around = |base: &str, step: i64| {
-        let base: Timestamp = base.parse().unwrap();
-        (0..24_i64, prop_oneof![Just(0_i64), Just(1), Just(500_123)]).prop_map(move |(n, micros)| {
-            base + SignedDuration::from_secs(n * step) + SignedDuration::from_micros(micros)
-        })
-    };
-    prop_oneof![
-        3 => around("2026-10-24T22:00:00Z", 900),
-        2 => around("2026-03-28T22:30:00Z", 900),
-        2 => around("2026-01-28T10:00:00Z", 21_600),
-        1 => around("2025-06-01T00:00:00Z", 864_000),
-    ]
 }
 
 fn customers() -> impl Strategy<Value = Vec<Customer>> {

@@ -147,6 +147,14 @@ impl World {
         rows.iter().map(|row| rule.read_facts(row).unwrap()).map(|facts| (facts.key.to_string(), facts)).collect()
     }
 
+    /// What the database says of how it would run the statement.
+    pub async fn plan(&self, statement: Statement) -> String {
+        let explain = if self.dialect() == Dialect::Sqlite { "EXPLAIN QUERY PLAN" } else { "EXPLAIN" };
+        let rows = self.rows(Statement { sql: format!("{explain} {}", statement.sql), ..statement }).await;
+        let texts = |Row(cells): &Row| cells.iter().filter_map(|cell| cell.as_text().map(str::to_owned)).collect();
+        rows.iter().map(texts).map(|texts: Vec<String>| texts.join(" ")).collect::<Vec<_>>().join("\n")
+    }
+
     pub async fn count(&self, statement: Statement) -> i64 {
         match self.rows(statement).await.first() {
             Some(Row(cells)) => match cells.as_slice() {

@@ -1,0 +1,193 @@
+//! New records, abandoned carts and anniversaries, swept by the engine over each of the three databases.
+
+use crate::support::instant;
+use crate::world::{Kind, Setup, World, days, hours, minutes};
+use nudged::engine::port::Message;
+use nudged::model::EndReason;
+
+/// Nine o'clock in Vienna.
+const START: &str = "2026-10-10T07:00:00Z";
+const KINDS: [Kind; 3] = [Kind::Sqlite, Kind::Postgres, Kind::MariaDb];
+
+const CATALOG: &str = "
+version: 1
+time_zone: Europe/Vienna
+entities:
+  customer:
+    table: accounts
+    key: id
+    at: created_at
+    fields: {name: name}
+    relations:
+      carts: {entity: cart, by: customer}
+      orders: {entity: order, by: customer}
+  cart:
+    table: carts
+    key: id
+    updated_at: changed_at
+    fields: {customer: account_id, status: status, item: item}
+  order: {table: orders, key: id, at: placed_at, only: {status: [paid]}, fields: {customer: account_id}}
+  person:
+    table: people
+    key: id
+    fields: {name: name, born: {column: born, type: date, missing: [1900-01-01]}}
+";
+const TABLES: &str = "
+CREATE TABLE carts (id INTEGER PRIMARY KEY, account_id INTEGER, status VARCHAR(20), item VARCHAR(20), changed_at {instant});
+CREATE TABLE people (id INTEGER PRIMARY KEY, name VARCHAR(20), born DATE);
+";
+
+async fn world(kind: Kind) -> World {
+    World::set_up(Setup { catalog: CATALOG.to_owned(), tables: TABLES, ..Setup::of(kind, instant(START)) }).await
+}
+
+fn rule(entity: &str, trigger: &str, steps: &str) -> String {
+    format!(
+        "version: 1\nid: r\nmode: live\npurpose: service\nfor_each: {entity}\ntrigger:\n  {trigger}\nsteps:\n{steps}"
+    )
+}
+
+/// What was told since the last call.
+fn told(world: &World) -> Vec<String> {
+    let texts = world.webhooks.take().into_iter().map(|message| match message {
+        Message::Webhook(call) => call.body["data"]["text"].as_str().unwrap().to_owned(),
+        other => panic!("not a webhook: {other:?}"),
+    });
+    let mut texts: Vec<String> = texts.collect();
+    texts.sort();
+    texts
+}
+
+async fn ends(world: &World) -> Vec<Option<EndReason>> {
+    let mut views = world.enrollments().await;
+    views.sort_by_key(|view| view.entered_at);
+    views.into_iter().map(|view| view.ended).collect()
+}
+
+async fn account(world: &World, key: i64, ago: jiff::SignedDuration) {
+    let created = world.crm.time(world.ago(ago));
+    world.crm.run(&format!("INSERT INTO accounts VALUES ({key}, 'C{key}', 'AT', {created})")).await;
+}
+
+#[tokio::test]
+async fn a_new_record_matches_once_however_late_it_comes_in_and_older_ones_never() {
+    let welcome = rule("customer", "created: {}", "  - webhook: {to: sink, body: {text: \"{{ record.name }}\"}}\n");
+    for kind in KINDS {
+        let world = world(kind).await;
+        account(&world, 1, hours(1)).await;
+        world.load(&[("r.yaml", &welcome)]).await;
+        assert_eq!(world.store.rule_states().await.unwrap()[0].left_out, Some(1), "{kind:?}");
+        account(&world, 2, minutes(0)).await;
+        world.pass(minutes(15)).await;
+        assert!(told(&world).is_empty(), "at the baseline itself: {kind:?}");
+        account(&world, 3, minutes(5)).await;
+        world.pass(minutes(15)).await;
+        assert_eq!(told(&world), ["C3"], "{kind:?}");
+        // Committed after the sweep that its time lies before.
+        account(&world, 4, minutes(8)).await;
+        world.pass(minutes(15)).await;
+        assert_eq!(told(&world), ["C4"], "{kind:?}");
+        account(&world, 5, minutes(40)).await;
+        account(&world, 6, days(3)).await;
+        world.pass(minutes(15)).await;
+        assert!(told(&world).is_empty(), "{kind:?}");
+        // The night finds what was backdated, but nothing from before the rule.
+        world.pass(hours(20)).await;
+        assert_eq!(told(&world), ["C5"], "{kind:?}");
+        world.pass(days(1)).await;
+        assert!(told(&world).is_empty(), "{kind:?}");
+    }
+}
+
+async fn cart(world: &World, key: i64, changed: jiff::SignedDuration) {
+    let changed = world.crm.time(world.ago(changed));
+    world
+        .crm
+        .run(&format!(
+            "DELETE FROM carts WHERE id = {key};
+             INSERT INTO carts VALUES ({key}, 1, 'open', 'item {key}', {changed})"
+        ))
+        .await;
+}
+
+fn reminder() -> String {
+    let steps = "  - webhook: {to: sink, body: {text: \"{{ occasion.row.item }}\"}}\n  - wait: {for: 1 day}\n  \
+                 - webhook: {to: sink, body: {text: \"{{ occasion.row.item }}, last call\"}}\n";
+    rule("customer", "abandoned: {of: carts, open: {status: open}, idle: 3 hours, unless: orders}", steps)
+}
+
+#[tokio::test]
+async fn a_cart_that_is_touched_again_starts_over() {
+    for kind in KINDS {
+        let world = world(kind).await;
+        account(&world, 1, days(100)).await;
+        cart(&world, 7, days(1)).await;
+        world.load(&[("r.yaml", &reminder())]).await;
+        cart(&world, 8, minutes(0)).await;
+        world.pass(minutes(170)).await;
+        assert!(told(&world).is_empty(), "{kind:?}");
+        world.pass(minutes(15)).await;
+        assert_eq!(told(&world), ["item 8"], "what was idle before the rule is left out: {kind:?}");
+        cart(&world, 8, minutes(0)).await;
+        world.pass(minutes(185)).await;
+        assert_eq!(told(&world), ["item 8"], "{kind:?}");
+        assert_eq!(ends(&world).await, [Some(EndReason::Cancelled), None], "{kind:?}");
+        world.pass(days(1)).await;
+        assert_eq!(told(&world), ["item 8, last call"], "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_cart_that_was_bought_or_found_too_late_is_no_reason_to_write() {
+    for kind in KINDS {
+        let world = world(kind).await;
+        account(&world, 1, days(100)).await;
+        world.load(&[("r.yaml", &reminder())]).await;
+        cart(&world, 8, minutes(0)).await;
+        world.pass(hours(1)).await;
+        let placed = world.crm.time(world.now());
+        world.crm.run(&format!("INSERT INTO orders VALUES (1, 1, {placed}, 'paid')")).await;
+        world.pass(hours(3)).await;
+        assert!(told(&world).is_empty(), "{kind:?}");
+        // The order was no order: once a day the cart is asked about again, and isn't late for that.
+        world.crm.run("UPDATE orders SET status = 'cancelled'").await;
+        for _ in 0..24 {
+            world.pass(hours(1)).await;
+        }
+        assert_eq!(told(&world), ["item 8"], "{kind:?}");
+        // Nobody swept for eight hours, and three of them are too many.
+        cart(&world, 9, minutes(0)).await;
+        world.pass(hours(8)).await;
+        assert!(told(&world).is_empty(), "{kind:?}");
+        assert_eq!(ends(&world).await.last(), Some(&Some(EndReason::Late)), "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_birthday_comes_once_a_year_and_not_a_week_late() {
+    let steps = "  - webhook: {to: sink, body: {text: \"{{ record.name }} is {{ occasion.row.years }}\"}}\n";
+    let birthday = rule("person", "yearly: {field: born, at: \"09:00\"}", steps);
+    for kind in KINDS {
+        let world = world(kind).await;
+        world.crm.run("INSERT INTO people VALUES (1, 'Ada', '1990-10-12'), (2, 'Bea', '1900-01-01')").await;
+        world.load(&[("r.yaml", &birthday)]).await;
+        world.pass(days(2) - minutes(1)).await;
+        assert!(told(&world).is_empty(), "{kind:?}");
+        world.pass(minutes(15)).await;
+        assert_eq!(told(&world), ["Ada is 36"], "{kind:?}");
+        // Put right, and the new day lies ahead: one greeting a year is enough.
+        world.crm.run("UPDATE people SET born = '1991-10-20' WHERE id = 1").await;
+        world.pass(days(8)).await;
+        assert!(told(&world).is_empty(), "{kind:?}");
+        // Entered two days after it.
+        world.crm.run("INSERT INTO people VALUES (3, 'Cleo', '1980-10-18')").await;
+        world.pass(minutes(15)).await;
+        world.pass(days(1)).await;
+        assert!(told(&world).is_empty(), "{kind:?}");
+        world.clock.set(instant("2027-10-18T07:05:00Z"));
+        world.turn().await;
+        assert_eq!(told(&world), ["Cleo is 47"], "{kind:?}");
+        world.pass(days(2)).await;
+        assert_eq!(told(&world), ["Ada is 36"], "{kind:?}");
+    }
+}

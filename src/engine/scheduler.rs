@@ -41,6 +41,10 @@ pub(super) fn timetable(generation: &Generation, states: &[RuleState]) -> Vec<(A
                 let Progress { swept_at, watermark, .. } = state.progress;
                 // A watermark that never moved from the baseline waits for nothing.
                 let waits_at = (state.baseline < watermark && watermark < swept_at).then_some(watermark);
+                if rule.rule.trigger.leaves_out_its_first_look() && watermark == state.baseline {
+                    // The sooner it looks, the less that is new is taken for old.
+                    return swept_at;
+                }
                 due_after(&rule.rule, &plan, swept_at, waits_at)
             });
             table.push((Arc::clone(rule), tenant.clone(), due));

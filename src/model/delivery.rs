@@ -113,6 +113,8 @@ pub enum SkipReason {
     Late,
     /// An operator discarded it.
     Discarded,
+    /// It was there when the rule looked for the first time.
+    LeftOut,
 }
 
 impl SkipReason {
@@ -125,6 +127,7 @@ impl SkipReason {
             Self::TaskOpen => "task_open",
             Self::Late => "late",
             Self::Discarded => "discarded",
+            Self::LeftOut => "left_out",
         }
     }
 }

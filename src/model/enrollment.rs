@@ -43,6 +43,8 @@ pub enum EndReason {
     Late,
     /// By an operator, or because its rule was deleted with `on_delete: cancel`.
     Cancelled,
+    /// It was there when the rule looked for the first time.
+    LeftOut,
 }
 
 impl EndReason {
@@ -58,6 +60,7 @@ impl EndReason {
             Self::Stopped => "stopped",
             Self::Late => "late",
             Self::Cancelled => "cancelled",
+            Self::LeftOut => "left_out",
         }
     }
 }

@@ -68,6 +68,7 @@ pub enum Trigger {
     Created(Created),
     Abandoned(Box<Abandoned>),
     Yearly(Yearly),
+    Query(Query),
 }
 
 /// Fires when now ≥ last activity + `silent_for`.
@@ -157,6 +158,48 @@ impl Feb29 {
             Self::Mar1 => Date::new(year, 3, 1).ok(),
             Self::Skip => None,
         }
+    }
+}
+
+/// Fires for each key and occasion that SQL of the rule's own returns.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Query {
+    /// In the source's dialect.
+    pub sql: Vec<SqlPart>,
+    /// Columns that it returns.
+    pub key: String,
+    pub occasion: String,
+    pub at: Option<String>,
+    pub row: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SqlPart {
+    Text(String),
+    Param(SqlParam),
+}
+
+/// A bound of the window, `utc` where wall time is meant in UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SqlParam {
+    After { utc: bool },
+    Until { utc: bool },
+    Now { utc: bool },
+}
+
+impl Query {
+    /// It asks only for what is new since some instant.
+    #[must_use]
+    pub fn is_bounded(&self) -> bool {
+        self.at.is_some() || self.sql.iter().any(|part| matches!(part, SqlPart::Param(SqlParam::After { .. })))
+    }
+}
+
+impl Trigger {
+    /// Nothing tells what was there before the rule from what came after, so what its first look finds is left out.
+    #[must_use]
+    pub fn leaves_out_its_first_look(&self) -> bool {
+        matches!(self, Self::Query(query) if !query.is_bounded())
     }
 }
 

@@ -48,7 +48,7 @@ pub(super) fn definition(rule: &CheckedRule, text: &Arc<str>, catalog: &Catalog)
                 written.line(answers.and_then(|answers| answers.survey_kind.as_deref()).unwrap_or_default());
             }
             Trigger::Date(date) => written.fields(entity, Some(&date.field)),
-            Trigger::Schedule(_) => {}
+            Trigger::Schedule(_) | Trigger::Query(_) => {}
             Trigger::Created(created) => written.fields(entity, Some(&created.at)),
             Trigger::Abandoned(abandoned) => written.abandoned(entity, abandoned),
             Trigger::Yearly(yearly) => written.fields(entity, Some(&yearly.field)),

@@ -191,3 +191,76 @@ async fn a_birthday_comes_once_a_year_and_not_a_week_late() {
         assert_eq!(told(&world), ["Ada is 36"], "{kind:?}");
     }
 }
+
+async fn invoice(world: &World, key: i64, account: i64, ago: jiff::SignedDuration) {
+    let at = world.crm.time(world.ago(ago));
+    world.crm.run(&format!("INSERT INTO orders VALUES ({key}, {account}, {at}, 'overdue')")).await;
+}
+
+fn overdue(query: &str) -> String {
+    let steps = "  - webhook: {to: sink, body: {text: \"{{ record.name }} {{ occasion.value }}\"}}\n";
+    rule("customer", query, steps) + "where:\n  - name: {not: C3}\n"
+}
+
+#[tokio::test]
+async fn what_a_query_returns_at_first_is_left_out_and_every_new_occasion_matches_once() {
+    let query =
+        "query: {sql: \"SELECT account_id, id FROM orders WHERE status = 'overdue'\", key: account_id, occasion: id}";
+    for kind in KINDS {
+        let world = world(kind).await;
+        for key in 1..=3 {
+            account(&world, key, days(9)).await;
+        }
+        invoice(&world, 10, 1, days(1)).await;
+        world.load(&[("r.yaml", &overdue(query))]).await;
+        world.pass(minutes(1)).await;
+        assert!(told(&world).is_empty(), "{kind:?}");
+        assert_eq!(ends(&world).await, [Some(EndReason::LeftOut)], "looked at soon: {kind:?}");
+        invoice(&world, 11, 1, days(1)).await;
+        invoice(&world, 12, 2, minutes(0)).await;
+        invoice(&world, 13, 3, minutes(0)).await;
+        world.pass(minutes(20)).await;
+        assert_eq!(told(&world), ["C1 11", "C2 12"], "however old: {kind:?}");
+        world.crm.run("UPDATE orders SET status = 'paid' WHERE id = 11").await;
+        world.pass(minutes(20)).await;
+        world.crm.run("UPDATE orders SET status = 'overdue' WHERE id = 11").await;
+        world.crm.run("UPDATE accounts SET name = 'C4' WHERE id = 3").await;
+        world.pass(minutes(20)).await;
+        assert!(told(&world).is_empty(), "each occasion has one chance: {kind:?}");
+        // Another question is another rule: what it returns now is where it begins.
+        let other = query.replace("WHERE status", "WHERE id > 0 AND status");
+        invoice(&world, 14, 1, minutes(0)).await;
+        world.load(&[("r.yaml", &overdue(&other))]).await;
+        world.pass(minutes(1)).await;
+        invoice(&world, 15, 3, minutes(0)).await;
+        world.pass(minutes(20)).await;
+        assert_eq!(told(&world), ["C4 15"], "{kind:?}");
+        // And who asks for all gets all that was not sent before.
+        world.load(&[("r.yaml", &(overdue(&query.replace("FROM", "from")) + "backfill: all\n"))]).await;
+        world.pass(minutes(20)).await;
+        assert!(told(&world).is_empty(), "all of it is in the ledger: {kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_query_that_says_when_needs_no_first_look() {
+    let query = "query: {sql: \"SELECT account_id, id, placed_at FROM orders WHERE status = 'overdue'\", key: account_id, occasion: id, at: placed_at}";
+    for kind in KINDS {
+        let world = world(kind).await;
+        account(&world, 1, days(9)).await;
+        invoice(&world, 10, 1, minutes(5)).await;
+        world.load(&[("r.yaml", &overdue(query))]).await;
+        assert_eq!(world.store.rule_states().await.unwrap()[0].left_out, Some(1), "{kind:?}");
+        world.clock.advance(minutes(5));
+        invoice(&world, 11, 1, minutes(2)).await;
+        world.pass(minutes(10)).await;
+        assert_eq!(told(&world), ["C1 11"], "{kind:?}");
+        assert_eq!(ends(&world).await, [Some(EndReason::Completed)], "{kind:?}");
+        invoice(&world, 12, 1, minutes(14)).await;
+        invoice(&world, 13, 1, days(2)).await;
+        world.pass(minutes(15)).await;
+        assert!(told(&world).is_empty(), "{kind:?}");
+        world.pass(days(1)).await;
+        assert_eq!(told(&world), ["C1 12"], "found at night: {kind:?}");
+    }
+}

@@ -12,7 +12,6 @@ const PLANNED: &[&str] = &[
     "count",
     "decline",
     "segment",
-    "query",
     "event",
     "split",
     "update",

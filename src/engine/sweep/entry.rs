@@ -73,12 +73,11 @@ pub fn new_match(
     namer: &Namer<'_>,
     candidate: Candidate,
     crossing: &Crossing,
-    facts: &Facts,
     timing: Timing<'_>,
+    skip: Option<SkipReason>,
 ) -> NewMatch {
     let checked = &namer.rule.rule;
     let planned = planned(checked, crossing, timing);
-    let skip = too_late(checked, crossing, facts, planned, timing.now).then_some(SkipReason::Late);
     let delay = spread(checked.spread, &candidate.id.0);
     let due = timing.now.saturating_add(delay).unwrap_or(Timestamp::MAX);
     let first = checked.entries.get(crossing.entry).and_then(|entry| entry.first);
@@ -114,6 +113,11 @@ fn planned(rule: &CheckedRule, crossing: &Crossing, timing: Timing<'_>) -> Times
         Trigger::Yearly(_) => planned.min(timing.plan.next(crossing.crossed_at)),
         _ => planned,
     }
+}
+
+/// Why a match is entered and starts nothing.
+pub fn late(rule: &CheckedRule, crossing: &Crossing, facts: &Facts, timing: Timing<'_>) -> Option<SkipReason> {
+    too_late(rule, crossing, facts, planned(rule, crossing, timing), timing.now).then_some(SkipReason::Late)
 }
 
 fn too_late(rule: &CheckedRule, crossing: &Crossing, facts: &Facts, planned: Timestamp, now: Timestamp) -> bool {

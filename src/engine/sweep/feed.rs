@@ -5,6 +5,7 @@ use crate::engine::context::Context;
 use crate::engine::port::SourceError;
 use crate::model::{Key, Tenant};
 use crate::rule::CompiledRule;
+use crate::rule::checked::Trigger;
 use crate::rule::compiled::{Crossing, Reach, Window};
 use futures::TryStreamExt;
 use jiff::Timestamp;
@@ -36,6 +37,10 @@ impl Feeder<'_> {
                 if let Some((window, since)) = reading.changed {
                     self.read(Reach::Changed(window, since), window).await?;
                 }
+            }
+            // A rule's own SQL would run in full for every chunk.
+            Feed::Reconcile(window) if matches!(self.rule.rule.trigger, Trigger::Query(_)) => {
+                self.read(Reach::Crossed(window), window).await?;
             }
             Feed::Reconcile(window) => self.chunks(window).await?,
         }

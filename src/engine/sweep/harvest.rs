@@ -1,6 +1,6 @@
 //! What one sweep gathers: batches of crossers in, matches and misses out, staged or committed.
 
-use super::entry::{Namer, Timing, new_match};
+use super::entry::{Namer, Timing, late, new_match};
 use super::window::had_its_chance;
 use super::{SweepReport, enter_staged};
 use crate::engine::context::Context;
@@ -9,6 +9,8 @@ use crate::engine::evaluate::{self, Answer, Eligibility};
 use crate::engine::port::{
     Candidate, Lease, Miss, MissKind, NewMatch, Progress, Standing, SweepCommit, SweepId, Verdict,
 };
+use crate::model::SkipReason;
+use crate::rule::checked::Backfill;
 use crate::rule::compiled::{Crossing, Subject};
 use jiff::Timestamp;
 use std::collections::HashSet;
@@ -55,6 +57,10 @@ impl<'a> Harvest<'a> {
         if asked.is_empty() {
             return Ok(());
         }
+        if self.leaves_out() {
+            self.leave_out(asked);
+            return Ok(());
+        }
         let rule = self.namer.rule;
         let subjects: Vec<Subject> =
             asked.iter().map(|(_, crossing)| evaluate::subject(rule, crossing, self.timing.now)).collect();
@@ -87,6 +93,22 @@ impl<'a> Harvest<'a> {
         Ok(asked)
     }
 
+    /// Nothing but this first look tells what was there before the rule.
+    fn leaves_out(&self) -> bool {
+        let rule = &self.namer.rule.rule;
+        rule.trigger.leaves_out_its_first_look()
+            && rule.backfill == Backfill::None
+            && self.lease.progress.watermark == self.lease.baseline
+    }
+
+    fn leave_out(&mut self, found: Vec<(Candidate, Crossing)>) {
+        self.report.left_out += found.len() as u64;
+        for (candidate, crossing) in found {
+            let skip = Some(SkipReason::LeftOut);
+            self.matches.push(new_match(&self.namer, candidate, &crossing, self.timing, skip));
+        }
+    }
+
     fn judge(&mut self, candidate: Candidate, crossing: &Crossing, answer: Answer) {
         let facts = match answer {
             Answer::Facts(facts) => facts,
@@ -103,10 +125,10 @@ impl<'a> Harvest<'a> {
         }
         match evaluate::eligibility(self.namer.rule, &facts, self.timing.now) {
             Eligibility::Match => {
-                let entered = new_match(&self.namer, candidate, crossing, &facts, self.timing);
+                let skip = late(&self.namer.rule.rule, crossing, &facts, self.timing);
                 self.report.matched += 1;
-                self.report.late += u64::from(entered.skip.is_some());
-                self.matches.push(entered);
+                self.report.late += u64::from(skip.is_some());
+                self.matches.push(new_match(&self.namer, candidate, crossing, self.timing, skip));
             }
             Eligibility::Miss(reason) => {
                 self.report.missed += 1;

@@ -63,6 +63,8 @@ pub struct SweepReport {
     pub waits_at: Option<Timestamp>,
     /// Entered, but skipped as too late or overtaken.
     pub late: u64,
+    /// Entered, but there when the rule looked for the first time.
+    pub left_out: u64,
     /// Why the guard holds it.
     pub held: Option<String>,
     pub took: Duration,
@@ -237,6 +239,7 @@ impl Sweeper {
             zone_unknown_of: None,
             waits_at: None,
             late: 0,
+            left_out: 0,
             held: None,
             took: Duration::ZERO,
         };

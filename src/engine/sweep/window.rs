@@ -28,9 +28,12 @@ pub struct Reading {
 pub fn keep_trying(rule: &CheckedRule) -> SignedDuration {
     let default = match rule.trigger {
         Trigger::Inactivity(_) | Trigger::Abandoned(_) => DAY * 14,
-        Trigger::Survey(_) | Trigger::Date(_) | Trigger::Schedule(_) | Trigger::Created(_) | Trigger::Yearly(_) => {
-            SignedDuration::ZERO
-        }
+        Trigger::Survey(_)
+        | Trigger::Date(_)
+        | Trigger::Schedule(_)
+        | Trigger::Created(_)
+        | Trigger::Yearly(_)
+        | Trigger::Query(_) => SignedDuration::ZERO,
     };
     rule.keep_trying.map_or(default, |period| SignedDuration::from_secs(period.max_seconds()))
 }
@@ -42,7 +45,11 @@ pub fn had_its_chance(rule: &CheckedRule, kind: MissKind, crossed_at: Timestamp,
 
 const fn overlap(rule: &CheckedRule) -> SignedDuration {
     match rule.trigger {
-        Trigger::Inactivity(_) | Trigger::Survey(_) | Trigger::Created(_) | Trigger::Abandoned(_) => EVENT_OVERLAP,
+        Trigger::Inactivity(_)
+        | Trigger::Survey(_)
+        | Trigger::Created(_)
+        | Trigger::Abandoned(_)
+        | Trigger::Query(_) => EVENT_OVERLAP,
         Trigger::Date(_) | Trigger::Yearly(_) => ZONE_OVERLAP,
         Trigger::Schedule(_) => SignedDuration::ZERO,
     }
@@ -77,13 +84,15 @@ pub fn reading(
         Trigger::Date(_) => baseline,
         _ => minus(now, trying.max(DAY * 7)).max(baseline),
     };
-    let changed = (tracks_changes && !matches!(rule.trigger, Trigger::Schedule(_)) && floor < crossed.after)
+    // What changed is no question to a rule that asks in its own words, nor to one that asks by the calendar.
+    let asks_changes = tracks_changes && !matches!(rule.trigger, Trigger::Schedule(_) | Trigger::Query(_));
+    let changed = (asks_changes && floor < crossed.after)
         .then(|| (Window { after: floor, until: crossed.after, now }, minus(progress.watermark, EVENT_OVERLAP)));
     Reading { crossed, changed, recheck }
 }
 
 /// Where the nightly reconcile looks: behind the watermark, as far as it reaches. `None` for rules whose
-/// facts can't come late.
+/// facts can't come late, and for those that read everything anyway.
 pub fn reconcile_window(
     rule: &CheckedRule,
     progress: &Progress,
@@ -91,7 +100,7 @@ pub fn reconcile_window(
     now: Timestamp,
     reach: SignedDuration,
 ) -> Option<Window> {
-    if matches!(rule.trigger, Trigger::Schedule(_)) {
+    if matches!(rule.trigger, Trigger::Schedule(_)) || rule.trigger.leaves_out_its_first_look() {
         return None;
     }
     let after = minus(now, reach).max(baseline);

@@ -9,7 +9,9 @@ mod created;
 mod cron;
 mod message;
 mod names;
+mod query;
 mod related;
+mod select;
 mod settings;
 mod steps;
 mod tests;
@@ -21,6 +23,7 @@ pub use message::{TemplateProblem, template_problems};
 
 use super::checked::{Cadence, CheckedRule, Entry, Goal, Mode, Node, Purpose, Trigger};
 use super::condition::Term;
+use super::statement::Dialect;
 use super::written::{Conditions, GoalEntry, ModeWord, RuleFile};
 use crate::catalog::{Catalog, Entity, Schema};
 use crate::diagnostic::yaml::{self, At, Content};
@@ -35,6 +38,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Copy)]
 pub struct Known<'a> {
     pub catalog: &'a Catalog,
+    pub dialect: Dialect,
     /// With a live schema, a name that is neither a field nor a column is an error; without one it can't be told.
     pub schema: Option<&'a Schema>,
     pub topics: &'a BTreeSet<Topic>,

@@ -84,21 +84,28 @@ impl Checker<'_> {
         self.period_of(written)
     }
 
-    /// A schedule matches whoever fits at its planned instant, so there is no past to fill and nobody to try
-    /// again.
+    /// Keys about the past, for triggers that know of none.
     pub(super) fn without_effect(&mut self, written: &RuleFile, trigger: Option<&Trigger>) {
-        if !matches!(trigger, Some(Trigger::Schedule(_))) {
-            return;
-        }
+        let (subject, help) = match trigger {
+            Some(Trigger::Schedule(_)) => {
+                ("a schedule", "a schedule matches whoever fits at each planned instant: remove this key")
+            }
+            Some(trigger) if trigger.leaves_out_its_first_look() => {
+                ("a query without `at`", "name the column that says when it happened, or remove this key")
+            }
+            _ => return,
+        };
+        let backfill = written.backfill.as_ref();
+        // All that is there, or nothing of it: this much can be said without times.
+        let whole = |text: &&At<String>| subject == "a schedule" || !matches!(text.as_str(), "none" | "all");
         let keys = [
-            ("backfill", written.backfill.as_ref()),
+            ("backfill", backfill.filter(whole)),
             ("keep_trying", written.keep_trying.as_ref()),
             ("recheck", written.recheck.as_ref()),
         ];
         for (key, value) in keys {
             if let Some(value) = value {
-                let message = format!("`{key}` has no effect on a schedule");
-                let help = "a schedule matches whoever fits at each planned instant: remove this key";
+                let message = format!("`{key}` has no effect on {subject}");
                 self.wrong(&value.range, "rule.no-effect", message, help);
             }
         }

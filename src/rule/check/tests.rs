@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use std::collections::BTreeSet;
 
 const ACTIONS: [&str; 3] = ["email", "webhook", "task"];
-const ENDS: [&str; 10] = [
+const ENDS: [&str; 11] = [
     "completed",
     "goal",
     "exit",
@@ -18,6 +18,7 @@ const ENDS: [&str; 10] = [
     "stopped",
     "late",
     "cancelled",
+    "left_out",
     "running",
 ];
 

@@ -35,6 +35,7 @@ impl<'a> Checker<'a> {
             TriggerEntry::Abandoned(abandoned) => {
                 self.abandoned(entity, abandoned, &trigger.range).map(|found| Trigger::Abandoned(Box::new(found)))
             }
+            TriggerEntry::Query(query) => self.query(query).map(Trigger::Query),
             TriggerEntry::Yearly(yearly) => self.yearly(entity, yearly).map(Trigger::Yearly),
         }
     }

@@ -47,6 +47,7 @@ impl Checked {
         let (templates, scripts) = (layout.template_names(), layout.script_names());
         let known = Known {
             catalog: &catalog,
+            dialect: surroundings.dialect,
             schema: surroundings.schema.as_ref(),
             topics: &surroundings.topics,
             destinations: &surroundings.destinations,
@@ -182,6 +183,7 @@ pub(super) fn compile_pinned(
     let surroundings = &generation.surroundings;
     let known = Known {
         catalog: &generation.catalog,
+        dialect: surroundings.dialect,
         schema: surroundings.schema.as_ref(),
         topics: &surroundings.topics,
         destinations: &surroundings.destinations,

@@ -23,6 +23,7 @@ mod on_date;
 mod operand;
 pub(super) mod people;
 mod plan;
+mod query;
 pub(super) mod read;
 mod relation;
 mod scope;

@@ -7,6 +7,7 @@ use super::hole::Fill;
 use super::inactivity::InactivityReader;
 use super::on_date::DateReader;
 use super::people::People;
+use super::query::QueryReader;
 use super::read::Cells;
 use super::scope::{Scope, Scopes};
 use super::survey::SurveyReader;
@@ -56,6 +57,7 @@ pub(super) enum Reader {
     Created(CreatedReader),
     Abandoned(AbandonedReader),
     Yearly(YearlyReader),
+    Query(QueryReader),
 }
 
 impl Parts {
@@ -95,6 +97,10 @@ impl CrossingPlan {
             Trigger::Abandoned(abandoned) => {
                 let (query, count) = super::abandoned::render(renderer, entity, abandoned)?;
                 (vec![query], abandoned.of.as_ref(), count)
+            }
+            Trigger::Query(query) => {
+                let (query, count) = super::query::render(renderer, entity, query)?;
+                (vec![query], None, count)
             }
             Trigger::Yearly(yearly) => {
                 let roles = rule.to.iter().cloned().collect();
@@ -149,6 +155,7 @@ impl CrossingPlan {
             Reader::Date(reader) => reader.read(&self.parts, &mut cells, window),
             Reader::Created(reader) => reader.read(&self.parts, &mut cells, window),
             Reader::Abandoned(reader) => reader.read(&self.parts, &mut cells, window),
+            Reader::Query(reader) => reader.read(&self.parts, &mut cells, window),
             Reader::Yearly(reader) => reader.read(&self.parts, &mut cells, window),
             Reader::Schedule => {
                 let key = cells.key(&self.parts.key)?;

@@ -5,7 +5,7 @@ use super::fragment::Fragment;
 use super::operand::{Operand, zone_of};
 use super::{Renderer, dialect};
 use crate::catalog::{ColumnType, DateStorage, InstantStorage, KeyType, UuidStorage};
-use crate::model::{Key, Value, at_local};
+use crate::model::{Key, Occasion, Value, at_local};
 use crate::rule::compiled::ReadError;
 use crate::rule::statement::{Dialect, Row};
 use jiff::{Timestamp, civil, tz::TimeZone};
@@ -216,6 +216,27 @@ pub(crate) fn key(ty: &KeyType, value: &Value) -> Option<Key> {
         _ => return None,
     };
     Some(Key::new(text))
+}
+
+/// A cell whose type nobody declared: bytes that are text are text.
+pub(super) fn plain(value: &Value) -> Value {
+    match value {
+        Value::Bytes(bytes) => String::from_utf8(bytes.clone()).map_or_else(|_| value.clone(), Value::Text),
+        other => other.clone(),
+    }
+}
+
+/// The canonical text of an occasion that a rule's own SQL returned.
+pub(super) fn occasion(value: &Value) -> Option<Occasion> {
+    let text = match plain(value) {
+        Value::Bool(flag) => flag.to_string(),
+        Value::Instant(at) => return Some(super::plan::instant_occasion(at)),
+        Value::Date(day) => day.to_string(),
+        Value::Naive(wall) => wall.to_string(),
+        Value::Float(number) if number.is_finite() => number.to_string(),
+        other => key(&KeyType::Unknown, &other)?.as_str().to_owned(),
+    };
+    Some(Occasion::new(text))
 }
 
 /// Cells of one row, in order.

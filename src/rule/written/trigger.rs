@@ -1,5 +1,5 @@
 use super::condition::Conditions;
-use crate::diagnostic::yaml::{At, Node};
+use crate::diagnostic::yaml::{At, Node, ShortOr};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -21,6 +21,9 @@ pub enum TriggerEntry {
     Abandoned(AbandonedEntry),
     /// A birthday or another anniversary: `yearly: {field: birth_date, at: "09:00"}`.
     Yearly(YearlyEntry),
+    /// Read-only SQL of your own returns a key and an occasion:
+    /// `query: {sql: "SELECT account_id, id FROM invoices", key: account_id, occasion: id}`.
+    Query(QueryEntry),
 }
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -110,4 +113,30 @@ pub enum Feb29Word {
     Mar1,
     /// Nothing: that year is left out.
     Skip,
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct QueryEntry {
+    /// One SELECT or WITH statement, or one for each database. `:after` and `:until` stand for the window.
+    pub sql: At<ShortOr<QuerySql>>,
+    /// The column that returns the record's key.
+    pub key: At<String>,
+    /// The column that returns what makes a match unique: a record matches once for each value of it.
+    pub occasion: At<String>,
+    /// The column that returns when it happened. Without it, what the first look returns is left out.
+    pub at: Option<At<String>>,
+    /// Columns that templates see as `occasion.row.NAME`.
+    #[serde(default)]
+    pub row: Vec<At<String>>,
+}
+
+/// The same question in the SQL of each database.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct QuerySql {
+    pub postgres: Option<At<String>>,
+    /// Also for MariaDB.
+    pub mysql: Option<At<String>>,
+    pub sqlite: Option<At<String>>,
 }

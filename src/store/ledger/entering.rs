@@ -126,6 +126,7 @@ pub async fn stage(
 fn arrival(m: &NewMatch) -> Arrival {
     let over = match (m.skip, m.first) {
         (Some(SkipReason::Late), _) => Some(EndReason::Late),
+        (Some(SkipReason::LeftOut), _) => Some(EndReason::LeftOut),
         (Some(_), _) => Some(EndReason::Cancelled),
         (None, None) => Some(EndReason::Completed),
         (None, Some(_)) => None,

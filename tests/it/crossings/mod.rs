@@ -6,6 +6,7 @@ mod facts;
 mod form;
 mod inactivity;
 mod others;
+mod query;
 mod silence;
 pub mod world;
 mod yearly;

@@ -1,0 +1,113 @@
+//! Records that the rule's own SQL returns, each with an occasion.
+//!
+//! The rule's text stands in FROM, joined to the records by their key, so that the base filter holds and keys
+//! are read as everywhere. What bounds it are its own parameters; without them it is read whole at each sweep.
+
+use super::fragment::Fragment;
+use super::hole::{Hole, Point, PointBase};
+use super::plan::{Parts, Query, Reader};
+use super::read::{Cells, occasion, plain};
+use super::wire::Form;
+use super::{RenderError, Renderer};
+use crate::catalog::Entity;
+use crate::model::{Period, Value, at_local};
+use crate::rule::checked::{self, SqlParam, SqlPart};
+use crate::rule::compiled::{Crossing, ReadError, Window};
+use crate::rule::statement::Dialect;
+use jiff::{Timestamp, tz::TimeZone};
+use std::collections::BTreeMap;
+
+/// A row: the record's key, the occasion, when it happened if the query says so, and columns for templates.
+#[derive(Debug, Clone)]
+pub(super) struct QueryReader {
+    dated: bool,
+    row: Vec<String>,
+}
+
+pub(super) fn render(
+    renderer: &Renderer<'_>,
+    entity: &Entity,
+    query: &checked::Query,
+) -> Result<(Query, Fragment), RenderError> {
+    let entity = renderer.entity(&entity.name)?;
+    let cell = |name: &str| Fragment::of("q.{}", &[&Fragment::name(renderer.dialect, name)]);
+    let mut selected = vec![renderer.key_of(entity, "r"), cell(&query.occasion)];
+    selected.extend(query.at.iter().chain(&query.row).map(|name| cell(name)));
+    let mut tests = vec![Fragment::of("{} = {}", &[&renderer.key_of(entity, "r"), &cell(&query.key)])];
+    tests.extend(renderer.base(entity, "r"));
+    let own = own_sql(renderer, &query.sql);
+    let text = Fragment::of(
+        "SELECT {} FROM ({}) AS q{} WHERE {}",
+        &[&Fragment::join(&selected, ", "), &own, &Fragment::splice_point(), &Fragment::all(&tests)],
+    );
+    if let Some(at) = &query.at {
+        let until = Fragment::hole(param(renderer, SqlParam::Until { utc: false }));
+        tests.push(Fragment::of("{} <= {}", &[&cell(at), &until]));
+    }
+    let count = Fragment::of(
+        "SELECT COUNT(*) FROM ({}) AS q JOIN {} ON TRUE WHERE {}",
+        &[&own, &renderer.rows_of(entity, "r"), &Fragment::all(&tests)],
+    );
+    let reader = QueryReader { dated: query.at.is_some(), row: query.row.clone() };
+    Ok((Query { text, driven: true, reader: Reader::Query(reader) }, count))
+}
+
+fn own_sql(renderer: &Renderer<'_>, parts: &[SqlPart]) -> Fragment {
+    let part = |part: &SqlPart| match part {
+        SqlPart::Text(text) => Fragment::text(text.as_str()),
+        SqlPart::Param(of) => Fragment::hole(param(renderer, *of)),
+    };
+    Fragment::join(&parts.iter().map(part).collect::<Vec<_>>(), "")
+}
+
+/// As `timestamptz` on PostgreSQL; elsewhere, and for `_utc` everywhere, as wall time.
+fn param(renderer: &Renderer<'_>, param: SqlParam) -> Hole {
+    let (base, utc, lower) = match param {
+        SqlParam::After { utc } => (PointBase::ReachingAfter(Period::days(0), 0), utc, true),
+        SqlParam::Until { utc } => (PointBase::ReachingUntil(Period::days(0), 0), utc, false),
+        SqlParam::Now { utc } => (PointBase::Now, utc, false),
+    };
+    let zone = || if utc { TimeZone::UTC } else { renderer.catalog.time_zone.clone() };
+    let form = match (renderer.dialect, utc, lower) {
+        (Dialect::Postgres, false, _) => Form::Instant,
+        (Dialect::Sqlite, _, true) => Form::LateWallText(zone()),
+        (Dialect::Sqlite, _, false) => Form::WallText(zone()),
+        // Of an hour that comes twice, all may be new.
+        (_, _, true) => Form::LateWall(zone()),
+        (_, _, false) => Form::Wall(zone()),
+    };
+    Hole::Time(Point::new(base), form)
+}
+
+impl QueryReader {
+    pub fn read(&self, parts: &Parts, cells: &mut Cells<'_>, window: Window) -> Result<Option<Crossing>, ReadError> {
+        let key = cells.key(&parts.key)?;
+        let found = cells.next()?;
+        let occasion = occasion(found)
+            .ok_or_else(|| cells.error("occasion", "is null or of a type that can't tell one occasion from another"))?;
+        let found = found.clone();
+        let at = if self.dated { instant(cells.next()?, &parts.zone) } else { Some(window.until) };
+        let Some(at) = at.filter(|at| window.holds(*at)) else { return Ok(None) };
+        let mut row = BTreeMap::new();
+        for name in &self.row {
+            row.insert(name.clone(), plain(cells.next()?));
+        }
+        let value = plain(&found);
+        Ok(Some(Crossing { key, occasion, crossed_at: at, occasion_at: Some(at), value, row, entry: 0 }))
+    }
+}
+
+/// Wall times are those of the catalog's zone; a day counts once it is over, as there may be more of it.
+fn instant(value: &Value, zone: &TimeZone) -> Option<Timestamp> {
+    let text = match plain(value) {
+        Value::Instant(at) => return Some(at),
+        Value::Naive(wall) => return Some(at_local(wall, zone)),
+        Value::Date(day) => day.to_string(),
+        Value::Text(text) => text,
+        _ => return None,
+    };
+    match text.trim().parse::<jiff::civil::Date>() {
+        Ok(day) if text.trim().len() == 10 => Some(at_local(day.tomorrow().ok()?.at(0, 0, 0, 0), zone)),
+        _ => super::read::iso_instant(&text, zone),
+    }
+}

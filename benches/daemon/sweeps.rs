@@ -6,10 +6,11 @@ use super::nudged::State;
 use super::source::BenchSource;
 use super::{Bench, bare, report};
 use jiff::{SignedDuration, Timestamp};
-use nudged::engine::{Settings, SweepReport, Swept};
+use nudged::engine::{Event, Settings, SweepReport, Swept};
 use nudged::model::ManualClock;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::broadcast::error::TryRecvError;
 
 const QUIET_SWEEPS: usize = 400;
 const DAYS: usize = 5;
@@ -41,11 +42,15 @@ pub fn measure(bench: &Bench) {
 async fn quiet(bench: &Bench, state: State) {
     let quarter = SignedDuration::from_mins(15);
     let mut world = World::at(bench, state, bench.source.made_at).await;
-    let (mut samples, mut nightly, mut matched) = (Vec::new(), Vec::new(), 0);
+    let (mut ordinary, mut daily, mut nightly, mut matched) = (Vec::new(), Vec::new(), Vec::new(), 0);
     for _ in 0..QUIET_SWEEPS {
-        let (took, sweep) = world.sweep_after(quarter).await;
+        let (took, sweep, kind) = world.sweep_after(quarter).await;
         matched += sweep.entered;
-        if sweep.reconcile { nightly.push(took) } else { samples.push(took) }
+        match kind {
+            Kind::Ordinary => ordinary.push(took),
+            Kind::Recheck => daily.push(took),
+            Kind::Nightly => nightly.push(took),
+        }
     }
     let windows: Vec<_> = (0..QUIET_SWEEPS as i32)
         .map(|n| {
@@ -54,8 +59,11 @@ async fn quiet(bench: &Bench, state: State) {
         })
         .collect();
     let average = matched as usize / QUIET_SWEEPS;
-    report::spread(&format!("{}: quiet sweep of 15 minutes, {average} matches", state.name()), samples);
+    report::spread(&format!("{}: quiet sweep of 15 minutes, {average} matches", state.name()), ordinary);
     report::spread("  the bare selection in a session of psql", bare::psql_session(&bench.source, &windows));
+    if !daily.is_empty() {
+        report::spread("  daily look at those who crossed and may still match", daily);
+    }
     if !nightly.is_empty() {
         report::spread("  nightly look at 7 days for late facts", nightly);
     }
@@ -67,15 +75,27 @@ async fn catch_up(bench: &Bench, state: State) {
     for _ in 0..DAYS {
         let until = world.now + day - SILENCE;
         let (bare, found) = best(&bench.source, until - day, until);
-        let (took, sweep) = world.sweep_after(day).await;
-        let nightly = if sweep.reconcile { ", with the nightly look" } else { "" };
-        let what = format!("{}: one day, {} of {found} entered{nightly}", state.name(), sweep.entered);
+        let (took, sweep, kind) = world.sweep_after(day).await;
+        let with = match kind {
+            Kind::Ordinary => "",
+            Kind::Recheck => ", with the daily look",
+            Kind::Nightly => ", with the daily and the nightly look",
+        };
+        let what = format!("{}: one day, {} of {found} entered{with}", state.name(), sweep.entered);
         report::time(&what, took, Some(("psql", bare)));
     }
 }
 
 fn best(source: &BenchSource, after: Timestamp, until: Timestamp) -> (Duration, usize) {
     bare::psql(source, after, until)
+}
+
+/// What a sweep looked at beside what is new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Ordinary,
+    Recheck,
+    Nightly,
 }
 
 struct World {
@@ -96,13 +116,30 @@ impl World {
         world
     }
 
-    async fn sweep_after(&mut self, step: SignedDuration) -> (Duration, SweepReport) {
+    async fn sweep_after(&mut self, step: SignedDuration) -> (Duration, SweepReport, Kind) {
         self.now += step;
         self.clock.set(self.now);
+        let mut events = self.running.engine.events();
         let began = Instant::now();
         let swept = self.running.engine.sweep_rule(&"silent".into()).await.expect("source and state answer");
         let took = began.elapsed();
         let Some(Swept::Done(report)) = swept.into_iter().next() else { panic!("the sweep did not run") };
-        (took, *report)
+        let mut nightly = false;
+        // The end of a sweep is the last that is told of it, so it is never among what a slow listener misses.
+        loop {
+            match events.try_recv() {
+                Ok(event) => nightly |= matches!(event, Event::SweepFinished(report) if report.reconcile),
+                Err(TryRecvError::Lagged(_)) => {}
+                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+            }
+        }
+        // An ordinary sweep reads ten minutes twice.
+        let reach = report.until.duration_since(report.after);
+        let kind = match (nightly, reach > step + SignedDuration::from_mins(10)) {
+            (true, _) => Kind::Nightly,
+            (false, true) => Kind::Recheck,
+            (false, false) => Kind::Ordinary,
+        };
+        (took, *report, kind)
     }
 }

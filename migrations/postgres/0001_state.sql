@@ -93,10 +93,11 @@ CREATE TABLE enrollment (
     due_at        BIGINT,
     planned_at    BIGINT,
     rematch       SMALLINT
-);
+) WITH (fillfactor = 85);
 -- Finds a record's enrollments in one rule, and the greatest occasion among them.
 CREATE INDEX enrollment_track ON enrollment (track, occasion_at);
-CREATE INDEX enrollment_staged ON enrollment (sweep) WHERE state = 3;
+-- `sweep` is set only while an enrollment is staged. Its `state` must not stand in an index: it changes.
+CREATE INDEX enrollment_staged ON enrollment (sweep) WHERE sweep IS NOT NULL;
 
 -- An enrollment stands at one step at a time, so its row here bears its id and moves from step to step.
 CREATE TABLE outbox (

@@ -30,14 +30,13 @@ const UNJUDGED_RETRY: SignedDuration = SignedDuration::from_mins(5);
 /// those of unchanged rules as they are.
 pub(super) fn timetable(generation: &Generation, states: &[RuleState]) -> Vec<(Arc<CompiledRule>, Tenant, Timestamp)> {
     let tenants = tenants_of(&generation.catalog);
+    let known: HashMap<_, _> = states.iter().map(|state| ((&state.rule, state.lane, &state.tenant), state)).collect();
     let mut table = Vec::new();
     for rule in generation.rules.values() {
         let Some(lane) = lane_of(rule).filter(|_| !generation.resting.contains(&rule.rule.id)) else { continue };
         let plan = Plan::of(&rule.rule, &generation.catalog.time_zone);
         for tenant in &tenants {
-            let state =
-                states.iter().find(|state| state.rule == rule.rule.id && state.lane == lane && state.tenant == *tenant);
-            let due = state.map_or(Timestamp::MIN, |state| {
+            let due = known.get(&(&rule.rule.id, lane, tenant)).map_or(Timestamp::MIN, |state| {
                 let Progress { swept_at, watermark, .. } = state.progress;
                 // A watermark that never moved from the baseline waits for nothing.
                 let waits_at = (state.baseline < watermark && watermark < swept_at).then_some(watermark);

@@ -266,7 +266,7 @@ impl Rulebook {
         }
     }
 
-    async fn checked(&self, tree: Arc<Tree>, running: &Generation) -> Result<Generation, Vec<Finding>> {
+    async fn checked(&self, tree: Arc<Tree>, running: &Arc<Generation>) -> Result<Generation, Vec<Finding>> {
         inspect(tree, &*self.source, &self.outside, Some(running)).await.and_then(Inspected::accepted)
     }
 
@@ -276,7 +276,7 @@ impl Rulebook {
         let missing = brake::missing(&self.rules, &generation, self.options.brake_percent);
         if let Some(missing) = missing.filter(|_| !confirm) {
             let of = self.rules.len();
-            self.swap(without(running, missing.clone()));
+            self.swap(running.with_resting(missing.clone()));
             return Some(Trouble::Braked { missing: missing.into_iter().collect(), of });
         }
         let same = generation.hash == running.hash
@@ -335,20 +335,6 @@ impl Rulebook {
         }
         let (restored, result) = (standing.restored, trouble.kind());
         tracing::error!(generation, restored, result, "the rules on disk are not the ones running: {trouble}");
-    }
-}
-
-/// The running generation with these rules at rest.
-fn without(running: &Generation, resting: BTreeSet<RuleId>) -> Generation {
-    Generation {
-        hash: running.hash.clone(),
-        tree: Arc::clone(&running.tree),
-        catalog: Arc::clone(&running.catalog),
-        surroundings: Arc::clone(&running.surroundings),
-        rules: running.rules.clone(),
-        templates: Arc::clone(&running.templates),
-        warnings: running.warnings.clone(),
-        resting,
     }
 }
 

@@ -50,6 +50,8 @@ fn is_live_email(rule: &CompiledRule) -> bool {
     rule.rule.mode == Mode::Live && rule.rule.nodes.iter().any(writes)
 }
 
+pub(super) const UNREACHABLE: &str = "source.unreachable";
+
 /// How many statements the source checks at once.
 const AT_ONCE: usize = 4;
 
@@ -77,13 +79,18 @@ pub async fn inspect(
     tree: Arc<Tree>,
     source: &dyn Source,
     outside: &Outside,
-    running: Option<&Generation>,
+    running: Option<&Arc<Generation>>,
 ) -> Result<Inspected, Vec<Finding>> {
-    let (schema, mut warnings) = schema_of(&tree, source, running).await?;
+    let (schema, mut warnings) = schema_of(&tree, source, running.map(AsRef::as_ref)).await?;
     let schema_is_same = running.is_some_and(|running| running.surroundings.schema == schema);
     let surroundings = Surroundings { schema, ..offline(source, outside) };
     // Checking a thousand rules takes a while, and the scheduler runs on the same threads.
-    let built = tokio::task::spawn_blocking(move || Generation::build(tree, &surroundings)).await;
+    let earlier = running.cloned();
+    let built = tokio::task::spawn_blocking(move || match earlier {
+        Some(earlier) => Generation::build_after(tree, &surroundings, &earlier),
+        None => Generation::build(tree, &surroundings),
+    });
+    let built = built.await;
     let mut generation =
         built.map_err(|error| vec![Finding::error("rules.panic", format!("the check failed: {error}"))])??;
     let mut unsendable = outside.unsendable(&generation);
@@ -93,8 +100,12 @@ pub async fn inspect(
     }
     let mut refused = Vec::new();
     if warnings.is_empty() {
-        let known = running.filter(|_| schema_is_same);
-        refused = prepare_all(&generation, source, known, &mut warnings).await;
+        // What was taken up while the source was away has never been seen by it.
+        let seen = |running: &Generation| !running.warnings.iter().any(|warning| warning.code == UNREACHABLE);
+        let known = running
+            .filter(|running| schema_is_same && running.catalog == generation.catalog)
+            .filter(|running| seen(running));
+        refused = prepare_all(&generation, source, known.map(AsRef::as_ref), &mut warnings).await;
     }
     generation.warnings.append(&mut warnings);
     Ok(Inspected { generation, refused })
@@ -131,17 +142,18 @@ async fn schema_of(
 }
 
 fn unreachable(error: &SourceError) -> Finding {
-    Finding::warning("source.unreachable", format!("the rules were not checked against the database: {error}"))
+    Finding::warning(UNREACHABLE, format!("the rules were not checked against the database: {error}"))
 }
 
-/// Has the source type-check the statements of every rule that `known` doesn't have in the same version.
+/// Has the source type-check the statements of every rule that `known`, over the same catalog and schema,
+/// doesn't have in the same version.
 async fn prepare_all(
     generation: &Generation,
     source: &dyn Source,
     known: Option<&Generation>,
     warnings: &mut Vec<Finding>,
 ) -> Vec<(RuleId, Finding)> {
-    let fresh = generation.rules.values().filter(|rule| !is_known(rule, generation, known));
+    let fresh = generation.rules.values().filter(|rule| !known.is_some_and(|known| knows(known, rule)));
     let fresh: Vec<Arc<CompiledRule>> = fresh.cloned().collect();
     let now = source.now().await.unwrap_or(Timestamp::UNIX_EPOCH);
     let asked = fresh.into_iter().map(|rule| async move {
@@ -162,14 +174,9 @@ async fn prepare_all(
     refused
 }
 
-fn is_known(rule: &CompiledRule, generation: &Generation, known: Option<&Generation>) -> bool {
-    known.filter(|known| known.catalog == generation.catalog).is_some_and(|known| {
-        !known.resting.contains(&rule.rule.id)
-            && known
-                .rules
-                .get(&rule.rule.id)
-                .is_some_and(|old| old.text == rule.text && old.definition == rule.definition)
-    })
+fn knows(known: &Generation, rule: &CompiledRule) -> bool {
+    let same = |old: &Arc<CompiledRule>| old.text == rule.text && old.definition == rule.definition;
+    !known.resting.contains(&rule.rule.id) && known.rules.get(&rule.rule.id).is_some_and(same)
 }
 
 async fn prepare(rule: &CompiledRule, source: &dyn Source, now: Timestamp) -> Result<(), SourceError> {

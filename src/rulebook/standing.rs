@@ -1,5 +1,6 @@
 //! What is running, and how it differs from what is on disk.
 
+use super::inspect::UNREACHABLE;
 use crate::diagnostic::Finding;
 use crate::model::RuleId;
 use jiff::Timestamp;
@@ -31,7 +32,7 @@ impl Standing {
 
     /// Whether another answer of the database could change the verdict.
     pub(super) fn waits_for_source(&self) -> bool {
-        let unchecked = self.warnings.iter().any(|warning| warning.code == "source.unreachable");
+        let unchecked = self.warnings.iter().any(|warning| warning.code == UNREACHABLE);
         let of_source = |finding: &Finding| matches!(finding.code, "rule.query-refused" | "source.refused");
         unchecked || self.trouble.as_ref().is_some_and(|trouble| trouble.findings().iter().any(of_source))
     }

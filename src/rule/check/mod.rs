@@ -55,7 +55,7 @@ pub struct Outcome {
     /// Its former ids.
     pub was: Vec<(RuleId, Range<usize>)>,
     /// `None` with any error.
-    pub rule: Option<CheckedRule>,
+    pub rule: Option<Arc<CheckedRule>>,
     /// Names that are taken for columns, since no live schema says otherwise.
     pub assumed: BTreeSet<(EntityName, FieldName)>,
     pub findings: Vec<Finding>,
@@ -167,7 +167,8 @@ impl<'a> Checker<'a> {
         let findings = self.report.into_findings();
         let failed = findings.iter().any(|finding| finding.severity == Severity::Error);
         let was = written.was.iter().map(|id| (RuleId::new(id.as_str()), id.range.clone())).collect();
-        Outcome { id, was, rule: rule.filter(|_| !failed), assumed: self.assumed, findings }
+        let rule = rule.filter(|_| !failed).map(Arc::new);
+        Outcome { id, was, rule, assumed: self.assumed, findings }
     }
 
     /// What stands on its own.

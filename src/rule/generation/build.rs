@@ -1,5 +1,6 @@
 //! Building a generation: read and check everything, compile what is right, report all that is wrong.
 
+use super::earlier::Earlier;
 use super::layout::Layout;
 use super::{Generation, Surroundings, Tree, hash, sample};
 use crate::catalog::{self, Catalog, Column, ColumnType, Expression, Field};
@@ -24,6 +25,8 @@ pub struct Checked {
     pub catalog: Option<Arc<Catalog>>,
     /// The rules without errors, each with its file.
     pub rules: Vec<(Arc<CheckedRule>, Arc<SourceFile>)>,
+    /// What the check of each rule file came to, by path.
+    outcomes: BTreeMap<String, Outcome>,
     /// Errors and warnings of all files.
     pub findings: Vec<Finding>,
 }
@@ -32,10 +35,10 @@ impl Checked {
     /// Reads and checks the catalog and every rule of a tree.
     #[must_use]
     pub fn of(tree: &Tree, surroundings: &Surroundings) -> Self {
-        Self::of_layout(&Layout::of(tree), surroundings)
+        Self::of_layout(&Layout::of(tree), surroundings, &Earlier::default())
     }
 
-    fn of_layout(layout: &Layout, surroundings: &Surroundings) -> Self {
+    fn of_layout(layout: &Layout, surroundings: &Surroundings, earlier: &Earlier<'_>) -> Self {
         let mut checked = Self::default();
         let Some(catalog) = checked.read_catalog(layout, surroundings) else {
             // Without a catalog no name means anything, but a broken shape can still be told.
@@ -54,15 +57,17 @@ impl Checked {
             templates: &templates,
             scripts: &scripts,
         };
-        let outcomes: Vec<_> = layout.rules.iter().map(|file| (file, check::check(file, known))).collect();
+        let outcome = |file: &Arc<SourceFile>| earlier.outcome(file).cloned().unwrap_or_else(|| check::check(file, known));
+        let outcomes: Vec<_> = layout.rules.iter().map(|file| (file, outcome(file))).collect();
         checked.findings.extend(identities(&outcomes));
         let mut assumed = BTreeSet::new();
         for (file, outcome) in outcomes {
-            checked.findings.extend(outcome.findings);
-            assumed.extend(outcome.assumed);
-            checked.rules.extend(outcome.rule.map(|rule| (Arc::new(rule), Arc::clone(file))));
+            checked.findings.extend(outcome.findings.iter().cloned());
+            assumed.extend(outcome.assumed.iter().cloned());
+            checked.rules.extend(outcome.rule.as_ref().map(|rule| (Arc::clone(rule), Arc::clone(file))));
+            checked.outcomes.insert(file.path.clone(), outcome);
         }
-        checked.catalog = Some(Arc::new(with_assumed(catalog, assumed)));
+        checked.catalog = Some(earlier.catalog(with_assumed(catalog, assumed)));
         checked
     }
 
@@ -127,11 +132,17 @@ fn with_assumed(mut catalog: Catalog, assumed: BTreeSet<(EntityName, FieldName)>
     catalog
 }
 
-pub(super) fn build(tree: Arc<Tree>, surroundings: &Surroundings) -> Result<Generation, Vec<Finding>> {
+pub(super) fn build(
+    tree: Arc<Tree>,
+    surroundings: &Surroundings,
+    earlier: Option<&Generation>,
+) -> Result<Generation, Vec<Finding>> {
     let layout = Layout::of(&tree);
-    let Checked { catalog, rules, mut findings } = Checked::of_layout(&layout, surroundings);
-    let templates = match Templates::compile(&layout.templates) {
-        Ok(templates) => Some(Arc::new(templates)),
+    let earlier = Earlier::of(earlier, &layout, surroundings);
+    let Checked { catalog, rules, outcomes, mut findings } = Checked::of_layout(&layout, surroundings, &earlier);
+    let compiled = || Templates::compile(&layout.templates).map(Arc::new);
+    let templates = match earlier.templates(&layout).map_or_else(compiled, Ok) {
+        Ok(templates) => Some(templates),
         Err(wrong) => {
             findings.extend(wrong);
             None
@@ -144,9 +155,10 @@ pub(super) fn build(tree: Arc<Tree>, surroundings: &Surroundings) -> Result<Gene
         }
         let ready = Compiler { layout: &layout, catalog, surroundings };
         for (rule, file) in &rules {
-            match ready.compile(rule, file) {
+            let known = earlier.compiled(file, catalog, ready.script_of(rule));
+            match known.map_or_else(|| ready.compile(rule, file).map(Arc::new), Ok) {
                 Ok(done) => {
-                    compiled.insert(rule.id.clone(), Arc::new(done));
+                    compiled.insert(rule.id.clone(), done);
                 }
                 Err(wrong) => findings.extend(wrong),
             }
@@ -164,6 +176,7 @@ pub(super) fn build(tree: Arc<Tree>, surroundings: &Surroundings) -> Result<Gene
         templates,
         warnings: findings,
         resting: BTreeSet::new(),
+        outcomes: Arc::new(outcomes),
     })
 }
 
@@ -191,7 +204,7 @@ pub(super) fn compile_pinned(
         scripts: &scripts,
     };
     let outcome = check::check(&file, known);
-    let Some(mut rule) = outcome.rule else { return Err(outcome.findings) };
+    let Some(mut rule) = outcome.rule.map(Arc::unwrap_or_clone) else { return Err(outcome.findings) };
     // A rule that moved to another entity has nothing to say about records of this one.
     if let Some(current) = current.filter(|current| current.for_each == rule.for_each) {
         rule.conditions.clone_from(&current.conditions);
@@ -213,9 +226,13 @@ struct Compiler<'a> {
     surroundings: &'a Surroundings,
 }
 
-impl Compiler<'_> {
+impl<'a> Compiler<'a> {
+    fn script_of(&self, rule: &CheckedRule) -> Option<&'a Arc<SourceFile>> {
+        rule.script.as_deref().and_then(|name| self.layout.script(name))
+    }
+
     fn compile(&self, rule: &Arc<CheckedRule>, file: &Arc<SourceFile>) -> Result<CompiledRule, Vec<Finding>> {
-        let script_file = rule.script.as_deref().and_then(|name| self.layout.script(name));
+        let script_file = self.script_of(rule);
         let script = script_file.map(|file| self.script(rule, file)).transpose()?;
         let text = Arc::from(file.text.as_str());
         let compiled = CompiledRule::compile(Arc::clone(rule), text, self.catalog, self.surroundings.dialect)?;

@@ -1,12 +1,14 @@
 //! One whole, checked, immutable set of rules, catalog, templates and scripts.
 
 mod build;
+mod earlier;
 mod hash;
 mod layout;
 mod sample;
 
 pub use build::Checked;
 
+use super::check::Outcome;
 use super::checked::CheckedRule;
 use super::compiled::CompiledRule;
 use super::message::Templates;
@@ -37,7 +39,7 @@ pub struct Surroundings {
 }
 
 /// See the module's documentation.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Generation {
     /// SHA-256 (hexadecimal) over paths and contents.
     pub hash: String,
@@ -51,12 +53,26 @@ pub struct Generation {
     /// Rules that are here but neither match nor send: their files went missing many at once, and until
     /// an operator confirms that, they rest. Empty as built; the rulebook's brake fills it.
     pub resting: BTreeSet<RuleId>,
+    /// What the check of each rule file came to, by path, for the next generation to take over.
+    outcomes: Arc<BTreeMap<String, Outcome>>,
 }
 
 impl Generation {
     /// Checks a whole tree. Every finding of every file comes back at once; warnings alone don't fail.
     pub fn build(tree: Arc<Tree>, surroundings: &Surroundings) -> Result<Self, Vec<Finding>> {
-        build::build(tree, surroundings)
+        build::build(tree, surroundings, None)
+    }
+
+    /// As [`Generation::build`], to the same result, without doing again what `earlier` did for files and
+    /// surroundings that are still the same.
+    pub fn build_after(tree: Arc<Tree>, surroundings: &Surroundings, earlier: &Self) -> Result<Self, Vec<Finding>> {
+        build::build(tree, surroundings, Some(earlier))
+    }
+
+    /// This generation with these rules at rest.
+    #[must_use]
+    pub fn with_resting(&self, resting: BTreeSet<RuleId>) -> Self {
+        Self { resting, ..self.clone() }
     }
 
     /// Compiles a rule version that an enrollment pinned earlier against this generation's catalog. Steps and

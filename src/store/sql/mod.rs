@@ -3,7 +3,7 @@
 //!
 //! | token | SQLite | PostgreSQL |
 //! |---|---|---|
-//! | `{batch}` | `jsonb_each`, as relation `b` | `unnest`, as relation `b` |
+//! | `{batch}` | `VALUES`, as relation `b`, piece by piece | `unnest`, as relation `b` |
 //! | `{clock}` | now by the database, in microseconds | the same |
 //! | `{lock T}` | nothing: one writer | `FOR UPDATE OF T` |
 //! | `{lock T skipping}` | nothing | `FOR UPDATE OF T SKIP LOCKED` |
@@ -25,6 +25,8 @@ use jiff::Timestamp;
 use sqlx::postgres::PgArguments;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{AssertSqlSafe, Column, PgConnection, Row as _, SqliteConnection, TypeInfo, ValueRef};
+use std::fmt::Write;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Which database it is.
@@ -96,6 +98,9 @@ pub struct Session<'c> {
     conflict: &'c AtomicBool,
 }
 
+/// These rows of a batch.
+type Piece<'b> = (&'b Batch, Range<usize>);
+
 enum Connection<'c> {
     Sqlite(&'c mut SqliteConnection),
     Postgres(&'c mut PgConnection),
@@ -119,32 +124,35 @@ impl<'c> Session<'c> {
 
     /// Runs a statement; the rows it touched.
     pub async fn run(&mut self, sql: &str, params: &[Param]) -> Result<u64, StoreError> {
-        let sql = self.render(sql, None, params.len());
+        let sql = self.render(sql, "");
         self.execute(sql, params, None).await
     }
 
-    /// Runs a statement over a batch, which is `b` in it; the rows it touched.
+    /// Runs a statement over a batch, which is `b` in it; the rows it touched. On SQLite the statement runs once
+    /// for every piece of the batch, so it must not compare the batch's rows with each other.
     pub async fn run_batch(&mut self, sql: &str, params: &[Param], batch: &Batch) -> Result<u64, StoreError> {
-        if batch.len() == 0 {
-            return Ok(0);
+        let mut touched = 0;
+        for piece in self.pieces(batch) {
+            let sql = self.render_batch(sql, params.len(), batch, &piece);
+            touched += self.execute(sql, params, Some((batch, piece))).await?;
         }
-        let sql = self.render(sql, Some(batch), params.len());
-        self.execute(sql, params, Some(batch)).await
+        Ok(touched)
     }
 
     /// All rows of a query whose answer is bounded.
     pub async fn rows(&mut self, sql: &str, params: &[Param]) -> Result<Vec<Row>, StoreError> {
-        let sql = self.render(sql, None, params.len());
+        let sql = self.render(sql, "");
         self.fetch(sql, params, None).await
     }
 
-    /// All rows of a query over a batch.
+    /// All rows of a query over a batch; see [`Session::run_batch`].
     pub async fn rows_batch(&mut self, sql: &str, params: &[Param], batch: &Batch) -> Result<Vec<Row>, StoreError> {
-        if batch.len() == 0 {
-            return Ok(Vec::new());
+        let mut rows = Vec::new();
+        for piece in self.pieces(batch) {
+            let sql = self.render_batch(sql, params.len(), batch, &piece);
+            rows.append(&mut self.fetch(sql, params, Some((batch, piece))).await?);
         }
-        let sql = self.render(sql, Some(batch), params.len());
-        self.fetch(sql, params, Some(batch)).await
+        Ok(rows)
     }
 
     /// The first row, if there is one.
@@ -152,17 +160,32 @@ impl<'c> Session<'c> {
         Ok(self.rows(sql, params).await?.into_iter().next())
     }
 
-    fn render(&self, sql: &str, batch: Option<&Batch>, scalars: usize) -> String {
+    fn pieces(&self, batch: &Batch) -> Vec<Range<usize>> {
+        match self.dialect() {
+            Dialect::Sqlite => batch.pieces().collect(),
+            Dialect::Postgres => std::iter::once(0..batch.len()).filter(|all| !all.is_empty()).collect(),
+        }
+    }
+
+    fn render_batch(&self, sql: &str, scalars: usize, batch: &Batch, piece: &Range<usize>) -> String {
+        match self.dialect() {
+            Dialect::Postgres => self.render(sql, &batch.arrays(scalars + 1)),
+            // The batch's parameters have no names and take the first places, so the others move up.
+            Dialect::Sqlite => {
+                self.render(&moved_up(sql, batch.width() * piece.len()), &batch.values(piece.len()))
+            }
+        }
+    }
+
+    fn render(&self, sql: &str, batch: &str) -> String {
         let dialect = self.dialect();
-        let mut rendered = String::with_capacity(sql.len() + 512);
+        let mut rendered = String::with_capacity(sql.len() + batch.len() + 128);
         let mut rest = sql;
         while let Some((before, token_on)) = rest.split_once('{') {
             rendered.push_str(before);
             let (token, after) = token_on.split_once('}').unwrap_or((token_on, ""));
             match (token, dialect) {
-                ("batch", _) => {
-                    rendered.push_str(&batch.map_or_else(String::new, |batch| batch.relation(dialect, scalars + 1)));
-                }
+                ("batch", _) => rendered.push_str(batch),
                 ("clock", Dialect::Sqlite) => rendered.push_str("CAST(unixepoch('subsec') * 1000000 AS INTEGER)"),
                 ("clock", Dialect::Postgres) => {
                     rendered.push_str("CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)");
@@ -184,7 +207,7 @@ impl<'c> Session<'c> {
         rendered
     }
 
-    async fn execute(&mut self, sql: String, params: &[Param], batch: Option<&Batch>) -> Result<u64, StoreError> {
+    async fn execute(&mut self, sql: String, params: &[Param], batch: Option<Piece<'_>>) -> Result<u64, StoreError> {
         let result = match &mut self.connection {
             Connection::Sqlite(connection) => {
                 let query = sqlx::query_with(AssertSqlSafe(sql), sqlite_arguments(params, batch));
@@ -198,7 +221,12 @@ impl<'c> Session<'c> {
         result.map_err(|error| self.failure(&error))
     }
 
-    async fn fetch(&mut self, sql: String, params: &[Param], batch: Option<&Batch>) -> Result<Vec<Row>, StoreError> {
+    async fn fetch(
+        &mut self,
+        sql: String,
+        params: &[Param],
+        batch: Option<Piece<'_>>,
+    ) -> Result<Vec<Row>, StoreError> {
         let result = match &mut self.connection {
             Connection::Sqlite(connection) => {
                 let query = sqlx::query_with(AssertSqlSafe(sql), sqlite_arguments(params, batch));
@@ -247,24 +275,34 @@ pub fn failure(error: &sqlx::Error) -> StoreError {
     if passing { StoreError::Unavailable(error.to_string()) } else { StoreError::Broken(error.to_string()) }
 }
 
-fn sqlite_arguments(params: &[Param], batch: Option<&Batch>) -> SqliteArguments {
+/// The batch's cells first, row by row, then the others: see [`Session::render_batch`].
+fn sqlite_arguments(params: &[Param], batch: Option<Piece<'_>>) -> SqliteArguments {
     use sqlx::Arguments;
     let mut arguments = SqliteArguments::default();
+    // Encoding plain integers, text and bytes can't fail.
+    if let Some((batch, rows)) = batch {
+        arguments.reserve(rows.len() * batch.width() + params.len(), 0);
+        for row in rows {
+            for cells in batch.cells() {
+                let _ = match cells {
+                    Cells::Int(values) => Arguments::add(&mut arguments, values[row]),
+                    Cells::Text(values) => Arguments::add(&mut arguments, values[row].clone()),
+                    Cells::Bytes(values) => Arguments::add(&mut arguments, values[row].clone()),
+                };
+            }
+        }
+    }
     for param in params {
-        // Encoding plain integers, text and bytes can't fail.
         let _ = match param {
             Param::Int(value) => Arguments::add(&mut arguments, *value),
             Param::Text(value) => Arguments::add(&mut arguments, value.clone()),
             Param::Bytes(value) => Arguments::add(&mut arguments, value.clone()),
         };
     }
-    if let Some(batch) = batch {
-        let _ = Arguments::add(&mut arguments, batch.to_json());
-    }
     arguments
 }
 
-fn postgres_arguments(params: &[Param], batch: Option<&Batch>) -> PgArguments {
+fn postgres_arguments(params: &[Param], batch: Option<Piece<'_>>) -> PgArguments {
     use sqlx::Arguments;
     let mut arguments = PgArguments::default();
     for param in params {
@@ -274,7 +312,7 @@ fn postgres_arguments(params: &[Param], batch: Option<&Batch>) -> PgArguments {
             Param::Bytes(value) => arguments.add(value.as_deref()),
         };
     }
-    for cells in batch.iter().flat_map(|batch| batch.cells()) {
+    for cells in batch.iter().flat_map(|(batch, _)| batch.cells()) {
         let _ = match cells {
             Cells::Int(values) => arguments.add(values),
             Cells::Text(values) => arguments.add(values),
@@ -282,6 +320,17 @@ fn postgres_arguments(params: &[Param], batch: Option<&Batch>) -> PgArguments {
         };
     }
     arguments
+}
+
+/// `sql` with `by` added to the number of each of its parameters.
+fn moved_up(sql: &str, by: usize) -> String {
+    let mut parts = sql.split('$');
+    let mut moved = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (number, rest) = part.split_at(part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len()));
+        let _ = write!(moved, "${}{rest}", number.parse().unwrap_or(0) + by);
+    }
+    moved
 }
 
 fn sqlite_row(row: &sqlx::sqlite::SqliteRow) -> Result<Row, sqlx::Error> {

@@ -72,7 +72,8 @@ fn options(path: &Path) -> SqliteConnectOptions {
         // Ids come in no order, so a batch touches many pages, and the same ones again: copy them back late.
         .pragma("wal_autocheckpoint", "8192")
         .pragma("journal_size_limit", "67108864")
-        .statement_cache_capacity(128)
+        // Each statement over a batch comes in several sizes.
+        .statement_cache_capacity(512)
         // Rows come from another thread, which would else be woken for every fifty.
         .row_buffer_size(1_024)
 }

@@ -76,21 +76,27 @@ async fn serve(mut connection: SqliteConnection, mut queue: mpsc::Receiver<Job>)
     let _ = connection.close().await;
 }
 
-/// One transaction for `first` and whatever arrives while it runs.
+/// One transaction for `first` and whatever arrives while it runs. `first` needs no savepoint, which would copy
+/// every page before its first change: if it fails there is nothing else to keep.
 async fn share(connection: &mut SqliteConnection, queue: &mut mpsc::Receiver<Job>, first: Job) {
     if let Err(error) = connection.execute("BEGIN IMMEDIATE").await {
         let _ = first.done.send(Err(failure(&error)));
         return;
     }
     let begun = Instant::now();
-    let mut waiting = Vec::new();
-    let mut next = Some(first);
-    while let Some(job) = next {
+    if let Err(error) = (first.run)(connection).await {
+        let _ = connection.execute("ROLLBACK").await;
+        let _ = first.done.send(Err(error));
+        return;
+    }
+    let mut waiting = vec![first.done];
+    while begun.elapsed() < HOLD
+        && let Ok(job) = queue.try_recv()
+    {
         match alone(connection, job.run).await {
             Ok(()) => waiting.push(job.done),
             Err(error) => drop(job.done.send(Err(error))),
         }
-        next = if begun.elapsed() < HOLD { queue.try_recv().ok() } else { None };
     }
     let committed = connection.execute("COMMIT").await.map_err(|error| failure(&error));
     if committed.is_err() {

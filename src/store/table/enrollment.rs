@@ -146,7 +146,7 @@ pub async fn end(session: &mut Session<'_>, ends: &[(i64, EndReason, i64)]) -> R
         .ints("id", ends.iter().map(|end| end.0))
         .texts("ended", ends.iter().map(|end| end.1.as_str()))
         .ints("ended_at", ends.iter().map(|end| end.2));
-    let sql = "UPDATE enrollment SET state = 2, ended = b.ended, ended_at = b.ended_at, hold = NULL
+    let sql = "UPDATE enrollment SET state = 2, ended = b.ended, ended_at = b.ended_at, hold = NULL, sweep = NULL
                FROM {batch} WHERE enrollment.id = b.id AND enrollment.state <> 2";
     session.run_batch(sql, &[], &batch).await?;
     Ok(())

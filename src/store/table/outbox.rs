@@ -5,6 +5,7 @@ use crate::model::{MatchId, RecordId};
 use crate::store::sql::{Batch, Row, Session, params};
 use crate::store::table::lane;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 /// A new row.
 pub struct Draft {
@@ -187,7 +188,11 @@ pub async fn start_queued(session: &mut Session<'_>, freed: &[([u8; 16], i64)]) 
     if session.row("SELECT id FROM outbox WHERE state >= 3 AND state = 6 LIMIT 1", &[]).await?.is_none() {
         return Ok(false);
     }
-    let batch = Batch::new().ids("track", freed.iter().map(|f| &f.0)).ints("at", freed.iter().map(|f| f.1));
+    let mut latest: BTreeMap<&[u8; 16], i64> = BTreeMap::new();
+    for (track, at) in freed {
+        latest.entry(track).and_modify(|known| *known = (*known).max(*at)).or_insert(*at);
+    }
+    let batch = Batch::new().ids("track", latest.keys().copied()).ints("at", latest.values().copied());
     let rows = session
         .rows_batch(
             "SELECT min(e.id), max(b.at) FROM {batch} CROSS JOIN enrollment e CROSS JOIN outbox o

@@ -52,7 +52,7 @@ pub async fn numbers(session: &mut Session<'_>, rule: &RuleId) -> Result<HashMap
 }
 
 /// The numbers of versions that something under way pins.
-const PINNED: &str = "SELECT version FROM outbox UNION SELECT version FROM enrollment WHERE state = 3";
+const PINNED: &str = "SELECT version FROM outbox UNION SELECT version FROM enrollment WHERE sweep IS NOT NULL";
 
 /// Versions that something under way pins, with their texts.
 pub async fn pinned(session: &mut Session<'_>) -> Result<Vec<(RuleId, VersionHash, String)>, StoreError> {

@@ -6,7 +6,8 @@
 
 use super::database::Database;
 use super::migration::{self, Steps};
-use super::sql::{Dialect, Session, failure, is_conflict};
+use super::sql::postgres::{failure, is_conflict};
+use super::sql::{Dialect, Session};
 use super::state::State;
 use crate::engine::port::StoreError;
 use crate::model::InstanceSecret;

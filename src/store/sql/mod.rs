@@ -9,23 +9,21 @@
 //! | `{lock T skipping}` | nothing | `FOR UPDATE OF T SKIP LOCKED` |
 //! | `{shared}` | false: one owner | true: several nodes share the state |
 //!
-//! Every statement runs inside a transaction, and none is prepared by name: a pooler between us and
-//! PostgreSQL may then give each transaction another session.
+//! Every statement runs inside a transaction. On SQLite it runs here and now, on the thread that owns the
+//! connection, so that a transaction of ten statements isn't handed to and fro ten times. On PostgreSQL none is
+//! prepared by name: a pooler between us and it may then give each transaction another session.
 
 mod batch;
+pub mod postgres;
 mod row;
+pub mod sqlite;
 
 pub use batch::Batch;
 pub use row::{Cell, Row};
 
 use crate::engine::port::StoreError;
-use batch::Cells;
-use futures::TryStreamExt;
 use jiff::Timestamp;
-use sqlx::postgres::PgArguments;
-use sqlx::sqlite::SqliteArguments;
-use sqlx::{AssertSqlSafe, Column, PgConnection, Row as _, SqliteConnection, TypeInfo, ValueRef};
-use std::fmt::Write;
+use sqlx::PgConnection;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -102,12 +100,12 @@ pub struct Session<'c> {
 type Piece<'b> = (&'b Batch, Range<usize>);
 
 enum Connection<'c> {
-    Sqlite(&'c mut SqliteConnection),
+    Sqlite(&'c mut rusqlite::Connection),
     Postgres(&'c mut PgConnection),
 }
 
 impl<'c> Session<'c> {
-    pub const fn sqlite(connection: &'c mut SqliteConnection, conflict: &'c AtomicBool) -> Self {
+    pub const fn sqlite(connection: &'c mut rusqlite::Connection, conflict: &'c AtomicBool) -> Self {
         Self { connection: Connection::Sqlite(connection), conflict }
     }
 
@@ -170,10 +168,7 @@ impl<'c> Session<'c> {
     fn render_batch(&self, sql: &str, scalars: usize, batch: &Batch, piece: &Range<usize>) -> String {
         match self.dialect() {
             Dialect::Postgres => self.render(sql, &batch.arrays(scalars + 1)),
-            // The batch's parameters have no names and take the first places, so the others move up.
-            Dialect::Sqlite => {
-                self.render(&moved_up(sql, batch.width() * piece.len()), &batch.values(piece.len()))
-            }
+            Dialect::Sqlite => self.render(sql, &batch.values(scalars + 1, Batch::places(piece.len()))),
         }
     }
 
@@ -204,21 +199,23 @@ impl<'c> Session<'c> {
             rest = after;
         }
         rendered.push_str(rest);
-        rendered
+        match dialect {
+            // A name that begins with `$` would be looked up; `?7` is simply the seventh.
+            Dialect::Sqlite => rendered.replace('$', "?"),
+            Dialect::Postgres => rendered,
+        }
     }
 
     async fn execute(&mut self, sql: String, params: &[Param], batch: Option<Piece<'_>>) -> Result<u64, StoreError> {
-        let result = match &mut self.connection {
+        match &mut self.connection {
             Connection::Sqlite(connection) => {
-                let query = sqlx::query_with(AssertSqlSafe(sql), sqlite_arguments(params, batch));
-                query.execute(&mut **connection).await.map(|done| done.rows_affected())
+                sqlite::execute(connection, &sql, params, batch).map_err(|error| sqlite::failure(&error))
             }
             Connection::Postgres(connection) => {
-                let query = sqlx::query_with(AssertSqlSafe(sql), postgres_arguments(params, batch)).persistent(false);
-                query.execute(&mut **connection).await.map(|done| done.rows_affected())
+                let result = postgres::execute(connection, sql, params, batch.map(|(batch, _)| batch)).await;
+                result.map_err(|error| self.failure(&error))
             }
-        };
-        result.map_err(|error| self.failure(&error))
+        }
     }
 
     async fn fetch(
@@ -227,138 +224,21 @@ impl<'c> Session<'c> {
         params: &[Param],
         batch: Option<Piece<'_>>,
     ) -> Result<Vec<Row>, StoreError> {
-        let result = match &mut self.connection {
+        match &mut self.connection {
             Connection::Sqlite(connection) => {
-                let query = sqlx::query_with(AssertSqlSafe(sql), sqlite_arguments(params, batch));
-                query.fetch(&mut **connection).and_then(|row| async move { sqlite_row(&row) }).try_collect().await
+                sqlite::fetch(connection, &sql, params, batch).map_err(|error| sqlite::failure(&error))
             }
             Connection::Postgres(connection) => {
-                let query = sqlx::query_with(AssertSqlSafe(sql), postgres_arguments(params, batch)).persistent(false);
-                query.fetch(&mut **connection).and_then(|row| async move { postgres_row(&row) }).try_collect().await
+                let result = postgres::fetch(connection, sql, params, batch.map(|(batch, _)| batch)).await;
+                result.map_err(|error| self.failure(&error))
             }
-        };
-        result.map_err(|error| self.failure(&error))
+        }
     }
 
     fn failure(&self, error: &sqlx::Error) -> StoreError {
-        if is_conflict(error) {
+        if postgres::is_conflict(error) {
             self.conflict.store(true, Ordering::Relaxed);
         }
-        failure(error)
+        postgres::failure(error)
     }
-}
-
-/// Serialization failure or deadlock: the transaction may simply run again.
-pub fn is_conflict(error: &sqlx::Error) -> bool {
-    error
-        .as_database_error()
-        .and_then(sqlx::error::DatabaseError::code)
-        .is_some_and(|code| code == "40001" || code == "40P01")
-}
-
-/// Sorts a database's error into "later" and "never".
-pub fn failure(error: &sqlx::Error) -> StoreError {
-    let passing = match error {
-        sqlx::Error::Database(database) => database.code().is_some_and(|code| {
-            // SQLite: busy, locked, full disk. PostgreSQL: connection, resources, shutdown, conflict.
-            let sqlite = matches!(code.parse::<i64>().map(|code| code & 0xff), Ok(5 | 6 | 13)) && code.len() < 5;
-            sqlite || ["08", "53", "57", "40"].iter().any(|class| code.len() == 5 && code.starts_with(class))
-        }),
-        sqlx::Error::Io(_)
-        | sqlx::Error::Tls(_)
-        | sqlx::Error::PoolTimedOut
-        | sqlx::Error::PoolClosed
-        | sqlx::Error::WorkerCrashed
-        | sqlx::Error::BeginFailed => true,
-        _ => false,
-    };
-    if passing { StoreError::Unavailable(error.to_string()) } else { StoreError::Broken(error.to_string()) }
-}
-
-/// The batch's cells first, row by row, then the others: see [`Session::render_batch`].
-fn sqlite_arguments(params: &[Param], batch: Option<Piece<'_>>) -> SqliteArguments {
-    use sqlx::Arguments;
-    let mut arguments = SqliteArguments::default();
-    // Encoding plain integers, text and bytes can't fail.
-    if let Some((batch, rows)) = batch {
-        arguments.reserve(rows.len() * batch.width() + params.len(), 0);
-        for row in rows {
-            for cells in batch.cells() {
-                let _ = match cells {
-                    Cells::Int(values) => Arguments::add(&mut arguments, values[row]),
-                    Cells::Text(values) => Arguments::add(&mut arguments, values[row].clone()),
-                    Cells::Bytes(values) => Arguments::add(&mut arguments, values[row].clone()),
-                };
-            }
-        }
-    }
-    for param in params {
-        let _ = match param {
-            Param::Int(value) => Arguments::add(&mut arguments, *value),
-            Param::Text(value) => Arguments::add(&mut arguments, value.clone()),
-            Param::Bytes(value) => Arguments::add(&mut arguments, value.clone()),
-        };
-    }
-    arguments
-}
-
-fn postgres_arguments(params: &[Param], batch: Option<Piece<'_>>) -> PgArguments {
-    use sqlx::Arguments;
-    let mut arguments = PgArguments::default();
-    for param in params {
-        let _ = match param {
-            Param::Int(value) => arguments.add(*value),
-            Param::Text(value) => arguments.add(value.as_deref()),
-            Param::Bytes(value) => arguments.add(value.as_deref()),
-        };
-    }
-    for cells in batch.iter().flat_map(|(batch, _)| batch.cells()) {
-        let _ = match cells {
-            Cells::Int(values) => arguments.add(values),
-            Cells::Text(values) => arguments.add(values),
-            Cells::Bytes(values) => arguments.add(values),
-        };
-    }
-    arguments
-}
-
-/// `sql` with `by` added to the number of each of its parameters.
-fn moved_up(sql: &str, by: usize) -> String {
-    let mut parts = sql.split('$');
-    let mut moved = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let (number, rest) = part.split_at(part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len()));
-        let _ = write!(moved, "${}{rest}", number.parse().unwrap_or(0) + by);
-    }
-    moved
-}
-
-fn sqlite_row(row: &sqlx::sqlite::SqliteRow) -> Result<Row, sqlx::Error> {
-    let cells = (0..row.len()).map(|index| {
-        let raw = row.try_get_raw(index)?;
-        if raw.is_null() {
-            return Ok(Cell::Null);
-        }
-        let kind = raw.type_info();
-        Ok(match kind.name() {
-            "TEXT" => Cell::Text(row.try_get_unchecked(index)?),
-            "BLOB" => Cell::Bytes(row.try_get_unchecked(index)?),
-            _ => Cell::Int(row.try_get_unchecked(index)?),
-        })
-    });
-    cells.collect::<Result<_, _>>().map(Row)
-}
-
-fn postgres_row(row: &sqlx::postgres::PgRow) -> Result<Row, sqlx::Error> {
-    let cells = row.columns().iter().enumerate().map(|(index, column)| {
-        Ok(match column.type_info().name() {
-            "TEXT" => row.try_get::<Option<String>, _>(index)?.map_or(Cell::Null, Cell::Text),
-            "BYTEA" => row.try_get::<Option<Vec<u8>>, _>(index)?.map_or(Cell::Null, Cell::Bytes),
-            "INT2" => row.try_get::<Option<i16>, _>(index)?.map_or(Cell::Null, |value| Cell::Int(value.into())),
-            "INT4" => row.try_get::<Option<i32>, _>(index)?.map_or(Cell::Null, |value| Cell::Int(value.into())),
-            "BOOL" => row.try_get::<Option<bool>, _>(index)?.map_or(Cell::Null, |value| Cell::Int(value.into())),
-            _ => row.try_get::<Option<i64>, _>(index)?.map_or(Cell::Null, Cell::Int),
-        })
-    });
-    cells.collect::<Result<_, _>>().map(Row)
 }

@@ -1,17 +1,21 @@
 //! The state in one SQLite file: WAL, `synchronous=FULL`, one writer whose commits are shared, and
-//! readers beside it.
+//! readers beside it. Through rusqlite, whose statements run where they are asked (decision 0014).
 
+mod readers;
 mod writer;
 
 use super::database::Database;
 use super::migration::{self, Steps};
-use super::sql::{Dialect, Session, failure};
+use super::sql::sqlite::failure;
+use super::sql::{Dialect, Session};
 use super::state::State;
 use crate::engine::port::StoreError;
+use crate::model::InstanceSecret;
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row, SqliteConnection};
+use readers::Readers;
+use rusqlite::{Connection, OptionalExtension};
 use std::fs::{self, OpenOptions, Permissions};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -21,8 +25,8 @@ use writer::Writer;
 
 const STEPS: Steps = &[include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/sqlite/0001_state.sql"))];
 
-/// Faces and the engine's look-ups; SQLite readers don't block each other or the writer.
-const READERS: u32 = 4;
+/// Each statement over a batch comes in several sizes.
+const STATEMENTS: usize = 256;
 
 /// The state in a SQLite file.
 pub type SqliteStore = State<Sqlite>;
@@ -31,7 +35,7 @@ pub type SqliteStore = State<Sqlite>;
 #[derive(Debug)]
 pub struct Sqlite {
     writer: Writer,
-    readers: SqlitePool,
+    readers: Readers,
 }
 
 impl SqliteStore {
@@ -41,41 +45,46 @@ impl SqliteStore {
     }
 
     async fn open_with(path: &Path, now: Timestamp, steps: Steps) -> Result<Self, StoreError> {
-        make_private(path)?;
-        let options = options(path);
-        let mut connection = options.connect().await.map_err(|error| failure(&error))?;
-        let secret = migrate(&mut connection, path, steps, now).await?;
-        let readers =
-            SqlitePoolOptions::new().max_connections(READERS).connect_lazy_with(options.pragma("query_only", "true"));
-        Ok(Self::new(Sqlite { writer: Writer::start(connection), readers }, secret, Dialect::Sqlite))
+        let path = path.to_owned();
+        let opening = tokio::task::spawn_blocking(move || {
+            make_private(&path)?;
+            let mut connection = connect(&path)?;
+            let secret = migrate(&mut connection, &path, steps, now)?;
+            let sqlite = Sqlite { writer: Writer::start(connection)?, readers: Readers::new(path) };
+            Ok(Self::new(sqlite, secret, Dialect::Sqlite))
+        });
+        opening.await.map_err(|error| StoreError::Broken(format!("the state could not be opened: {error}")))?
     }
 
     /// Commits what is under way and closes the file.
     pub async fn close(self) {
-        self.database.writer.stop().await;
         self.database.readers.close().await;
+        self.database.writer.stop().await;
     }
 }
 
-fn options(path: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
-        .filename(path)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        // Rows are removed in the order that references would ask for; checking each insert costs more
-        // than the inserts.
-        .foreign_keys(false)
-        .busy_timeout(Duration::from_secs(5))
-        .pragma("cache_size", "-32768")
-        .pragma("mmap_size", "268435456")
-        .pragma("temp_store", "memory")
-        // Ids come in no order, so a batch touches many pages, and the same ones again: copy them back late.
-        .pragma("wal_autocheckpoint", "8192")
-        .pragma("journal_size_limit", "67108864")
-        // Each statement over a batch comes in several sizes.
-        .statement_cache_capacity(512)
-        // Rows come from another thread, which would else be woken for every fifty.
-        .row_buffer_size(1_024)
+fn connect(path: &Path) -> Result<Connection, StoreError> {
+    let open = || {
+        let connection = Connection::open(path)?;
+        connection.busy_timeout(Duration::from_secs(5))?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        // Rows are removed in the order that references would ask for; checking each insert costs more than
+        // the inserts. Ids come in no order, so a batch touches many pages, and the same ones again: they are
+        // copied back late.
+        connection.execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF;
+             PRAGMA cache_size = -32768; PRAGMA mmap_size = 268435456; PRAGMA temp_store = memory;
+             PRAGMA wal_autocheckpoint = 8192; PRAGMA journal_size_limit = 67108864;",
+        )?;
+        Ok(connection)
+    };
+    open().map_err(|error| failure(&error))
+}
+
+/// Runs a job's future where we are: on SQLite none of its statements ever waits.
+fn run_here<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    let waited = || StoreError::Broken("a transaction waited for something else: a defect of nudged".to_owned());
+    work.now_or_never().unwrap_or_else(|| Err(waited()))
 }
 
 fn make_private(path: &Path) -> Result<(), StoreError> {
@@ -87,34 +96,35 @@ fn make_private(path: &Path) -> Result<(), StoreError> {
 }
 
 /// All pending steps in one transaction, after a copy of the file as it was.
-async fn migrate(
-    connection: &mut SqliteConnection,
+fn migrate(
+    connection: &mut Connection,
     path: &Path,
     steps: Steps,
     now: Timestamp,
-) -> Result<crate::model::InstanceSecret, StoreError> {
-    let found = schema(connection).await.map_err(|error| failure(&error))?;
+) -> Result<InstanceSecret, StoreError> {
+    let found = schema(connection).map_err(|error| failure(&error))?;
     let pending = migration::pending(found, steps)?;
     if found > 0 && !pending.is_empty() {
-        copy(connection, &copy_path(path, found)).await?;
+        copy(connection, &copy_path(path, found))?;
     }
-    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(|error| failure(&error))?;
+    let run = |connection: &Connection, sql: &str| connection.execute_batch(sql).map_err(|error| failure(&error));
+    // Whoever opens the state drops the connection after an error, and with it what was begun.
+    run(connection, "BEGIN IMMEDIATE")?;
     for step in pending {
-        sqlx::raw_sql(*step).execute(&mut *transaction).await.map_err(|error| failure(&error))?;
+        run(connection, step)?;
     }
     let conflict = AtomicBool::new(false);
-    let secret = migration::finish(&mut Session::sqlite(&mut transaction, &conflict), steps, now).await?;
-    transaction.commit().await.map_err(|error| failure(&error))?;
+    let secret = run_here(migration::finish(&mut Session::sqlite(connection, &conflict), steps, now))?;
+    run(connection, "COMMIT")?;
     Ok(secret)
 }
 
-async fn schema(connection: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
-    let made = sqlx::query("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetch_optional(&mut *connection).await?;
+fn schema(connection: &Connection) -> Result<i64, rusqlite::Error> {
+    let made = connection.query_row("SELECT 1 FROM sqlite_master WHERE name = 'meta'", (), |_| Ok(())).optional()?;
     if made.is_none() {
         return Ok(0);
     }
-    let row = sqlx::query("SELECT schema FROM meta").fetch_optional(connection).await?;
-    row.map_or(Ok(0), |row| row.try_get(0))
+    Ok(connection.query_row("SELECT schema FROM meta", (), |row| row.get(0)).optional()?.unwrap_or(0))
 }
 
 fn copy_path(path: &Path, schema: i64) -> PathBuf {
@@ -124,7 +134,7 @@ fn copy_path(path: &Path, schema: i64) -> PathBuf {
 }
 
 /// `VACUUM INTO` copies a consistent whole, write-ahead log included.
-async fn copy(connection: &mut SqliteConnection, to: &Path) -> Result<(), StoreError> {
+fn copy(connection: &Connection, to: &Path) -> Result<(), StoreError> {
     let wrong = |error: &dyn std::fmt::Display| {
         StoreError::Broken(format!("can't copy the state to {} before upgrading it: {error}", to.display()))
     };
@@ -135,7 +145,7 @@ async fn copy(connection: &mut SqliteConnection, to: &Path) -> Result<(), StoreE
     }
     make_private(to)?;
     let name = to.to_str().ok_or_else(|| wrong(&"its name is not UTF-8"))?;
-    sqlx::query(AssertSqlSafe("VACUUM INTO $1")).bind(name).execute(connection).await.map_err(|error| wrong(&error))?;
+    connection.execute("VACUUM INTO ?1", [name]).map_err(|error| wrong(&error))?;
     Ok(())
 }
 
@@ -153,11 +163,7 @@ impl Database for Sqlite {
         T: Send + 'static,
         F: for<'c> Fn(Session<'c>) -> BoxFuture<'c, Result<T, StoreError>> + Send + Sync + 'static,
     {
-        let mut transaction = self.readers.begin().await.map_err(|error| failure(&error))?;
-        let conflict = AtomicBool::new(false);
-        let answer = work(Session::sqlite(&mut transaction, &conflict)).await;
-        transaction.rollback().await.map_err(|error| failure(&error))?;
-        answer
+        self.readers.read(work).await
     }
 }
 

@@ -182,8 +182,8 @@ pub struct Change {
 
 fn columns(changes: &[&Change]) -> Batch {
     Batch::new()
-        .ints("id", changes.iter().map(|c| c.id))
         .texts("rule", changes.iter().map(|c| c.rule.as_str()))
+        .ints("id", changes.iter().map(|c| c.id))
         .texts("lane", changes.iter().map(|c| c.lane.as_str()))
         .texts("tenant", changes.iter().map(|c| c.tenant.as_str()))
         .texts("version", changes.iter().map(|c| c.version.as_str()))

@@ -14,7 +14,7 @@ use crate::model::{
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// Rows that one transaction of a rescue takes back.
@@ -196,7 +196,6 @@ fn sorted(tokens: &[OutboxToken]) -> Arc<[OutboxToken]> {
 /// What a settlement does to rows, by kind, so that each kind is one statement.
 #[derive(Default)]
 struct Writes<'a> {
-    marks: Vec<&'a Mark>,
     lines: Vec<Line>,
     moves: Vec<(i64, i64, i64, i64)>,
     leaves: Vec<(i64, i64, Option<i64>, bool)>,
@@ -214,12 +213,11 @@ async fn settle(
     settlement: &Settlement,
     length: i64,
 ) -> Result<(Settled, Option<i64>), StoreError> {
-    let tokens = settlement.marks.iter().map(|m| m.token).chain(settlement.completions.iter().map(|c| c.token));
-    let ids: std::collections::BTreeSet<i64> = tokens.map(|token| token.id).collect();
+    let mut settled = mark(session, &settlement.marks, length).await?;
+    let ids: BTreeSet<i64> = settlement.completions.iter().map(|completion| completion.token.id).collect();
     let rows = outbox::lock(session, ids.into_iter()).await?;
     let rows: HashMap<i64, &outbox::Standing> = rows.iter().map(|row| (row.id, row)).collect();
-    let (writes, settled) = sort_out(settlement, &rows)?;
-    outbox::mark(session, &writes.marks, length).await?;
+    let writes = sort_out(&settlement.completions, &rows, &mut settled)?;
     attempt::append(session, &writes.lines).await?;
     enrollment::save(session, &writes.saved).await?;
     outbox::advance(session, &writes.moves).await?;
@@ -239,27 +237,31 @@ async fn settle(
     Ok((settled, earliest))
 }
 
+/// In the order of their keys, so that two nodes never wait for each other.
+async fn mark(session: &mut Session<'_>, marks: &[Mark], length: i64) -> Result<Settled, StoreError> {
+    let mut sorted: Vec<&Mark> = marks.iter().collect();
+    sorted.sort_by_key(|mark| mark.token.id);
+    let marked = outbox::mark(session, &sorted, length).await?;
+    let lost = marks.iter().map(|mark| mark.token).filter(|token| !marked.contains(&token.id));
+    Ok(Settled { lost: lost.collect() })
+}
+
 fn sort_out<'a>(
-    settlement: &'a Settlement,
+    completions: &'a [Completion],
     rows: &HashMap<i64, &outbox::Standing>,
-) -> Result<(Writes<'a>, Settled), StoreError> {
-    let (mut writes, mut settled) = (Writes::default(), Settled::default());
-    let find = |token: OutboxToken| rows.get(&token.id).filter(|row| row.epoch == token.epoch);
-    for mark in &settlement.marks {
-        match find(mark.token) {
-            Some(row) if row.state == state::CLAIMED && !row.ended => writes.marks.push(mark),
-            _ => settled.lost.push(mark.token),
-        }
-    }
-    for completion in &settlement.completions {
-        match find(completion.token) {
+    settled: &mut Settled,
+) -> Result<Writes<'a>, StoreError> {
+    let mut writes = Writes::default();
+    for completion in completions {
+        let row = rows.get(&completion.token.id).filter(|row| row.epoch == completion.token.epoch);
+        match row {
             Some(row) if [state::CLAIMED, state::SENDING, state::UNKNOWN].contains(&row.state) => {
                 writes.complete(row, completion)?;
             }
             _ => settled.lost.push(completion.token),
         }
     }
-    Ok((writes, settled))
+    Ok(writes)
 }
 
 impl<'a> Writes<'a> {

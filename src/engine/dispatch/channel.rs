@@ -51,7 +51,8 @@ impl Channel {
     ) -> Self {
         let sessions = sender.sessions().max(1);
         let at_once = sessions * 2;
-        let (queue, parcels) = mpsc::channel((at_once * 2).max(64));
+        // Enough to go on with while the next rows are claimed and asked about.
+        let (queue, parcels) = mpsc::channel((at_once * 8).max(64));
         let (work, ready) = mpsc::channel(at_once);
         let marker = Marker {
             context: Arc::clone(context),

@@ -1,4 +1,5 @@
-//! Group commit: marks and completions of all sessions go into one transaction after another.
+//! Group commit: marks of all sessions go into one transaction after another, and so do completions beside
+//! them. A delivery's completion follows its mark's commit, so the two never meet.
 //!
 //! While one commit is under way the next one fills up, so there is no delay to tune: an idle system commits
 //! at once, a busy one commits many. The idea is that of every database's own log.
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
-/// More than this waits in the channel.
+/// More than this waits in a channel.
 const QUEUE: usize = 8_192;
 /// Rows of one transaction, so that a writer is never held long.
 const GROUP: usize = 1_000;
@@ -23,34 +24,36 @@ const REFUSALS: u32 = 5;
 /// Tokens whose lease was lost.
 type Marked = Result<HashSet<OutboxToken>, StoreError>;
 
-pub enum Order {
-    /// Marks to be committed; the answer names those whose lease was lost.
-    Mark(Vec<Mark>, oneshot::Sender<Marked>),
-    Finish(Box<Finished>),
-}
+/// Marks to be committed; the answer names those whose lease was lost.
+type Wish = (Vec<Mark>, oneshot::Sender<Marked>);
 
 #[derive(Clone)]
 pub struct Settler {
-    orders: mpsc::Sender<Order>,
+    marks: mpsc::Sender<Wish>,
+    completions: mpsc::Sender<Box<Finished>>,
 }
 
 impl Settler {
     /// The settler's task ends when the last clone of its handle is gone.
     pub fn start(context: Arc<Context>) -> (Self, impl Future<Output = ()> + Send + 'static) {
-        let (orders, queue) = mpsc::channel(QUEUE);
-        (Self { orders }, run(context, queue))
+        let (marks, wishes) = mpsc::channel(QUEUE);
+        let (completions, finished) = mpsc::channel(QUEUE);
+        let running = async move {
+            tokio::join!(run(&context, wishes, Group::mark), run(&context, finished, Group::complete));
+        };
+        (Self { marks, completions }, running)
     }
 
     pub async fn finish(&self, finished: Finished) {
         // The settler outlives everybody that holds a handle; if it is gone, so is the process.
-        let _ = self.orders.send(Order::Finish(Box::new(finished))).await;
+        let _ = self.completions.send(Box::new(finished)).await;
     }
 
     /// Commits the marks; only those not named in the answer may be followed by I/O.
     pub async fn mark(&self, marks: Vec<Mark>) -> Result<HashSet<OutboxToken>, StoreError> {
         let (answer, answered) = oneshot::channel();
         let gone = || StoreError::Unavailable("the settler has stopped".to_owned());
-        self.orders.send(Order::Mark(marks, answer)).await.map_err(|_| gone())?;
+        self.marks.send((marks, answer)).await.map_err(|_| gone())?;
         answered.await.unwrap_or_else(|_| Err(gone()))
     }
 }
@@ -64,27 +67,25 @@ struct Group {
     held: Vec<(Ticket, Option<OwnedSemaphorePermit>)>,
 }
 
-async fn run(context: Arc<Context>, mut queue: mpsc::Receiver<Order>) {
+async fn run<T>(context: &Context, mut queue: mpsc::Receiver<T>, with: fn(Group, T) -> Group) {
     let mut orders = Vec::with_capacity(GROUP);
     while queue.recv_many(&mut orders, GROUP).await > 0 {
-        let group = orders.drain(..).fold(Group::default(), Group::with);
-        group.commit(&context).await;
+        let group = orders.drain(..).fold(Group::default(), with);
+        group.commit(context).await;
     }
 }
 
 impl Group {
-    fn with(mut self, order: Order) -> Self {
-        match order {
-            Order::Mark(marks, answer) => {
-                self.askers.push((marks.iter().map(|mark| mark.token).collect(), answer));
-                self.settlement.marks.extend(marks);
-            }
-            Order::Finish(finished) => {
-                self.settlement.completions.push(finished.completion);
-                self.events.extend(finished.events);
-                self.held.push((finished.ticket, finished.permit));
-            }
-        }
+    fn mark(mut self, (marks, answer): Wish) -> Self {
+        self.askers.push((marks.iter().map(|mark| mark.token).collect(), answer));
+        self.settlement.marks.extend(marks);
+        self
+    }
+
+    fn complete(mut self, finished: Box<Finished>) -> Self {
+        self.settlement.completions.push(finished.completion);
+        self.events.extend(finished.events);
+        self.held.push((finished.ticket, finished.permit));
         self
     }
 

@@ -5,7 +5,7 @@ use crate::model::{MatchId, RecordId};
 use crate::store::sql::{Batch, Row, Session, params};
 use crate::store::table::lane;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// A new row.
 pub struct Draft {
@@ -124,18 +124,23 @@ pub async fn lock(session: &mut Session<'_>, ids: impl Iterator<Item = i64>) -> 
     rows.into_iter().map(read).collect()
 }
 
-pub async fn mark(session: &mut Session<'_>, marks: &[&Mark], lease: i64) -> Result<(), StoreError> {
+/// Marks claimed rows as being sent; those that were. Not marked: whose lease was lost, or whose enrollment was
+/// cancelled meanwhile.
+pub async fn mark(session: &mut Session<'_>, marks: &[&Mark], lease: i64) -> Result<HashSet<i64>, StoreError> {
     let batch = Batch::new()
         .ints("id", marks.iter().map(|m| m.token.id))
+        .ints("epoch", marks.iter().map(|m| m.token.epoch))
         .ids("delivery", marks.iter().map(|m| &m.delivery.0))
         .texts("step", marks.iter().map(|m| m.step.as_str()))
         .texts("kind", marks.iter().map(|m| m.kind))
         .ints("repeatable", marks.iter().map(|m| i64::from(m.repeatable)));
     let sql = "UPDATE outbox SET state = 2, delivery = b.delivery, step = b.step, kind = b.kind,
                       repeatable = b.repeatable, lease_until = {clock} + $1
-               FROM {batch} WHERE outbox.id = b.id";
-    session.run_batch(sql, params![lease], &batch).await?;
-    Ok(())
+               FROM {batch}
+               WHERE outbox.id = b.id AND outbox.epoch = b.epoch AND outbox.state = 1
+                 AND NOT EXISTS (SELECT 1 FROM enrollment e WHERE e.id = outbox.id AND e.state = 2)
+               RETURNING outbox.id";
+    session.rows_batch(sql, params![lease], &batch).await?.iter().map(|row| row.int(0)).collect()
 }
 
 /// Moves rows to their next node: (id, node, due, planned).

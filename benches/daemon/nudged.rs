@@ -7,7 +7,7 @@ use super::source::CATALOG;
 use serde_json::Value as Json;
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Output};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -93,8 +93,7 @@ impl Nudged {
     /// What an operator would ask; the answer and how long it took.
     pub fn ask(&self, question: &[&str]) -> (Json, Duration) {
         let began = Instant::now();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_nudged"));
-        let output = command.args(question).arg("--config").arg(self.dir.path().join("config.toml")).output().unwrap();
+        let output = self.run(question);
         let took = began.elapsed();
         assert!(
             output.status.success(),
@@ -112,9 +111,16 @@ impl Nudged {
         ["due", "waiting", "sending"].iter().all(|state| outbox[state] == 0)
     }
 
+    /// Before it has made its state there is nothing to ask.
     pub fn is_ready(&self) -> bool {
-        let (status, _) = self.ask(&["status", "--format", "json"]);
-        status["daemon"]["ready"] == true
+        let output = self.run(&["status", "--format", "json"]);
+        let status: Json = serde_json::from_slice(&output.stdout).unwrap_or(Json::Null);
+        output.status.success() && status["daemon"]["ready"] == true
+    }
+
+    fn run(&self, question: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_nudged"));
+        command.args(question).arg("--config").arg(self.dir.path().join("config.toml")).output().expect("it starts")
     }
 
     pub fn log(&self) -> String {

@@ -57,7 +57,8 @@ impl Checked {
             templates: &templates,
             scripts: &scripts,
         };
-        let outcome = |file: &Arc<SourceFile>| earlier.outcome(file).cloned().unwrap_or_else(|| check::check(file, known));
+        let outcome =
+            |file: &Arc<SourceFile>| earlier.outcome(file).cloned().unwrap_or_else(|| check::check(file, known));
         let outcomes: Vec<_> = layout.rules.iter().map(|file| (file, outcome(file))).collect();
         checked.findings.extend(identities(&outcomes));
         let mut assumed = BTreeSet::new();

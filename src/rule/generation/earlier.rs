@@ -68,3 +68,71 @@ impl<'a> Earlier<'a> {
         Some(Arc::clone(&generation.templates))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rule::generation::Tree;
+    use crate::rule::statement::Dialect;
+
+    const CATALOG: &str = "version: 1\ntime_zone: UTC\nentities:\n  customer:\n    table: accounts\n    key: id\n    \
+        fields:\n      country: country_code\n      renews_on: {column: renews_on, type: date}\n";
+    const SCRIPT: &str = "fn eligible(record, now) { true }\n";
+
+    fn rule(id: &str, rest: &str) -> String {
+        format!(
+            "version: 1\nid: {id}\nmode: live\npurpose: staff\nfor_each: customer\ntrigger:\n  \
+             date: {{field: renews_on, at: \"09:00\"}}\noffsets:\n  7 days before:\n    - webhook: {{to: sink}}\n{rest}"
+        )
+    }
+
+    fn tree(files: &[(&str, &str)]) -> Arc<Tree> {
+        let file = |(path, text): &(&str, &str)| Arc::new(SourceFile { path: (*path).into(), text: (*text).into() });
+        Arc::new(Tree { files: files.iter().map(file).collect() })
+    }
+
+    fn surroundings() -> Surroundings {
+        let (destinations, topics) = (["sink".to_owned()].into(), ["offers".into()].into());
+        Surroundings { dialect: Dialect::Sqlite, schema: None, destinations, topics }
+    }
+
+    /// Builds after `earlier` what `files` say, makes sure that building them from nothing comes to the same, and
+    /// tells which rules were taken over.
+    fn taken_over(earlier: &Generation, files: &[(&str, &str)]) -> Vec<String> {
+        let anew = Generation::build(tree(files), &surroundings()).unwrap();
+        let after = Generation::build_after(tree(files), &surroundings(), earlier).unwrap();
+        assert_eq!((&after.hash, &after.catalog, &after.warnings), (&anew.hash, &anew.catalog, &anew.warnings));
+        let told = |generation: &Generation| -> Vec<_> {
+            let rules = generation.rules.values();
+            rules.map(|rule| (rule.version.clone(), rule.definition.clone(), rule.text.clone())).collect()
+        };
+        assert_eq!(told(&after), told(&anew));
+        let same = |id| earlier.rules.get(id).is_some_and(|rule| Arc::ptr_eq(rule, &after.rules[id]));
+        after.rules.keys().filter(|id| same(*id)).map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn what_did_not_change_is_taken_over_and_nothing_else() {
+        let (a, b) = (rule("a", ""), rule("b", "script: fits.rhai\n"));
+        let files = [("a.yaml", a.as_str()), ("b.yaml", &b), ("catalog.yaml", CATALOG), ("scripts/fits.rhai", SCRIPT)];
+        let earlier = Generation::build(tree(&files), &surroundings()).unwrap();
+        assert_eq!(taken_over(&earlier, &files), ["a", "b"]);
+
+        let mut edited = files;
+        let other = rule("a", "late: within 1 day\n");
+        edited[0].1 = &other;
+        assert_eq!(taken_over(&earlier, &edited), ["b"]);
+
+        let mut scripted = files;
+        scripted[3].1 = "fn eligible(record, now) { false }\n";
+        assert_eq!(taken_over(&earlier, &scripted), ["a"], "a rule goes with its script");
+
+        let catalog = CATALOG.replace("country_code", "nation");
+        let mut mapped = files;
+        mapped[2].1 = &catalog;
+        assert!(taken_over(&earlier, &mapped).is_empty(), "every rule is read by the catalog");
+
+        let template = [files[0], files[1], files[2], files[3], ("templates/new.md", "---\nsubject: x\n---\nHello")];
+        assert!(taken_over(&earlier, &template).is_empty(), "there are more names than before");
+    }
+}

@@ -59,7 +59,7 @@ impl Batch {
     }
 
     pub fn opt_ids<'a>(mut self, name: &'static str, values: impl IntoIterator<Item = Option<&'a [u8; 16]>>) -> Self {
-        let cells = Cells::Id(values.into_iter().map(|id| id.copied()).collect());
+        let cells = Cells::Id(values.into_iter().map(Option::<&[u8; 16]>::copied).collect());
         self.columns.push(Column { name, cells });
         self
     }

@@ -218,12 +218,7 @@ impl<'c> Session<'c> {
         }
     }
 
-    async fn fetch(
-        &mut self,
-        sql: String,
-        params: &[Param],
-        batch: Option<Piece<'_>>,
-    ) -> Result<Vec<Row>, StoreError> {
+    async fn fetch(&mut self, sql: String, params: &[Param], batch: Option<Piece<'_>>) -> Result<Vec<Row>, StoreError> {
         match &mut self.connection {
             Connection::Sqlite(connection) => {
                 sqlite::fetch(connection, &sql, params, batch).map_err(|error| sqlite::failure(&error))

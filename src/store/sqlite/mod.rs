@@ -1,5 +1,5 @@
 //! The state in one SQLite file: WAL, `synchronous=FULL`, one writer whose commits are shared, and
-//! readers beside it. Through rusqlite, whose statements run where they are asked (decision 0013).
+//! readers beside it. Through rusqlite, whose statements run where they are asked (decision 0014).
 
 mod readers;
 mod writer;

@@ -8,8 +8,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 use nudged::engine::port::{
-    Adoption, Attempt, Claimed, Completion, Mark, NewMatch, Owner, Progress, Rematch, Settlement, Store, SweepCommit,
-    Then,
+    Adoption, Attempt, Claimed, Completion, Found, Mark, NewMatch, Owner, Progress, Rematch, Settlement, Store,
+    SweepCommit, Then,
 };
 use nudged::model::{EndReason, InstanceSecret, Lane, MatchIdentity, Outcome, RecordId};
 use nudged::store::postgres::PostgresStore;
@@ -229,10 +229,10 @@ async fn measure(store: &Arc<dyn Store>, matches: usize) -> Measured {
 
 fn commits(secret: &InstanceSecret, round: usize, matches: usize) -> Vec<SweepCommit> {
     let all: Vec<_> = (0..matches).map(|n| a_match(secret, round * matches + n)).collect();
-    let progress = Progress { watermark: now(), swept_at: now(), rechecked_at: now(), reconciled_at: now() };
+    let (watermark, swept_at, rechecked_at, reconciled_at) = (now(), now(), now(), now());
+    let progress = Progress { watermark, swept_at, rechecked_at, reconciled_at, seeded: true };
     let commit = |matches: &[NewMatch]| SweepCommit {
-        matches: matches.to_vec(),
-        misses: Vec::new(),
+        found: Found { matches: matches.to_vec(), ..Found::default() },
         progress: progress.clone(),
         crossed: matches.len() as u64,
         held: None,

@@ -80,6 +80,7 @@ CREATE TABLE crm.tickets (
     opened_at  timestamptz NOT NULL
 );
 CREATE INDEX ON crm.tickets (account_id);
+CREATE INDEX ON crm.tickets (opened_at);
 
 CREATE TABLE crm.tasks (
     id         uuid PRIMARY KEY,
@@ -149,7 +150,10 @@ JOIN (VALUES ('Lindner Papier',  '2026-05-04 10:00+02', 'paid',      410.00),
      ) AS o (account, placed_at, status, amount) ON o.account = a.name;
 
 INSERT INTO crm.tickets (account_id, subject, status, opened_at) VALUES
-    ('00000000-0000-4000-8000-000000000003', 'Two boxes missing', 'open', '2026-11-10 14:00+01');
+    ('00000000-0000-4000-8000-000000000003', 'Two boxes missing', 'open', '2026-11-10 14:00+01'),
+    ('00000000-0000-4000-8000-000000000005', 'Printer jams',      'closed', '2026-11-09 11:00+01'),
+    ('00000000-0000-4000-8000-000000000005', 'Printer jams',      'closed', '2026-11-16 16:00+01'),
+    ('00000000-0000-4000-8000-000000000005', 'Printer jams again', 'open',  '2026-11-21 09:30+01');
 
 INSERT INTO crm.surveys (account_id, kind, rating, comment, answered_at) VALUES
     ('00000000-0000-4000-8000-000000000005', 'nps',  2, 'Nobody answers the phone.', '2026-11-21 08:05+01'),

@@ -40,6 +40,8 @@ CREATE TABLE rule_state (
     held          TEXT,
     left_out      BIGINT,
     populated     SMALLINT NOT NULL DEFAULT 0,
+    seeded        SMALLINT NOT NULL DEFAULT 0,
+    series        BIGINT NOT NULL DEFAULT 0,
     matches       BIGINT NOT NULL DEFAULT 0,
     epoch         BIGINT NOT NULL DEFAULT 0,
     owner         TEXT,
@@ -151,6 +153,36 @@ CREATE TABLE miss (
     PRIMARY KEY (key, entity, rule_state, occasion)
 );
 CREATE INDEX miss_seen ON miss (seen_at);
+
+-- The latest episode of each record that ever had one. The key is kept only while it is open; `series`
+-- counts the rule's baselines, so that a new definition ends what an older one opened.
+CREATE TABLE episode (
+    rule_state BIGINT NOT NULL,
+    record     BYTEA  NOT NULL,
+    series     BIGINT NOT NULL,
+    ordinal    BIGINT NOT NULL,
+    opened_at  BIGINT NOT NULL,
+    closed_at  BIGINT,
+    due_at     BIGINT NOT NULL,
+    key        TEXT,
+    value      BYTEA,
+    PRIMARY KEY (rule_state, record)
+);
+CREATE INDEX episode_open ON episode (rule_state, due_at, record) WHERE closed_at IS NULL;
+
+-- Episodes of sweeps larger than a batch, until these are closed.
+CREATE TABLE episode_staged (
+    rule_state BIGINT NOT NULL,
+    sweep      BIGINT NOT NULL,
+    record     BYTEA  NOT NULL,
+    ordinal    BIGINT NOT NULL,
+    opened_at  BIGINT NOT NULL,
+    closed_at  BIGINT,
+    due_at     BIGINT NOT NULL,
+    key        TEXT,
+    value      BYTEA,
+    PRIMARY KEY (rule_state, sweep, record)
+);
 
 CREATE TABLE suppression (
     hash    BYTEA   PRIMARY KEY,

@@ -40,6 +40,8 @@ CREATE TABLE rule_state (
     held          TEXT,
     left_out      INTEGER,
     populated     INTEGER NOT NULL DEFAULT 0,
+    seeded        INTEGER NOT NULL DEFAULT 0,
+    series        INTEGER NOT NULL DEFAULT 0,
     matches       INTEGER NOT NULL DEFAULT 0,
     epoch         INTEGER NOT NULL DEFAULT 0,
     owner         TEXT,
@@ -150,6 +152,36 @@ CREATE TABLE miss (
     PRIMARY KEY (key, entity, rule_state, occasion)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX miss_seen ON miss (seen_at);
+
+-- The latest episode of each record that ever had one. The key is kept only while it is open; `series`
+-- counts the rule's baselines, so that a new definition ends what an older one opened.
+CREATE TABLE episode (
+    rule_state INTEGER NOT NULL,
+    record     BLOB    NOT NULL,
+    series     INTEGER NOT NULL,
+    ordinal    INTEGER NOT NULL,
+    opened_at  INTEGER NOT NULL,
+    closed_at  INTEGER,
+    due_at     INTEGER NOT NULL,
+    key        TEXT,
+    value      BLOB,
+    PRIMARY KEY (rule_state, record)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX episode_open ON episode (rule_state, due_at, record) WHERE closed_at IS NULL;
+
+-- Episodes of sweeps larger than a batch, until these are closed.
+CREATE TABLE episode_staged (
+    rule_state INTEGER NOT NULL,
+    sweep      INTEGER NOT NULL,
+    record     BLOB    NOT NULL,
+    ordinal    INTEGER NOT NULL,
+    opened_at  INTEGER NOT NULL,
+    closed_at  INTEGER,
+    due_at     INTEGER NOT NULL,
+    key        TEXT,
+    value      BLOB,
+    PRIMARY KEY (rule_state, sweep, record)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE suppression (
     hash    BLOB    PRIMARY KEY,

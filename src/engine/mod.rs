@@ -13,6 +13,7 @@ mod adopt;
 mod cadence;
 mod context;
 mod core;
+mod episode;
 mod error;
 mod evaluate;
 mod event;

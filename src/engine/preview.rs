@@ -3,20 +3,22 @@
 
 use super::context::tenants_of;
 use super::dispatch::{Decision, Draft, Situation, address, addressee, decide, kind, open_tasks, walk};
+use super::episode::{NEVER, Watch};
 use super::error::EngineError;
 use super::evaluate::{self, Answer, Eligibility};
 use super::port::{
-    Claimed, Lease, Message, OutboxToken, Progress, RuleState, RuleStatus, Source, Standing, Store, Then,
+    Claimed, EpisodePage, Lease, Message, OutboxToken, Progress, RuleState, RuleStatus, Source, Standing, Store, Then,
 };
 use super::sweep::{Namer, had_its_chance, occasion_data};
-use crate::model::{Channel, Key, Lane, Occasion, Outcome, RecordId, RuleId, StepId, Tenant};
+use crate::model::{Channel, Key, Lane, Occasion, Outcome, RecordId, RuleId, StepId, Tenant, Value};
 use crate::rule::CompiledRule;
-use crate::rule::checked::{Action, Cadence, Step, UnlessOpen};
+use crate::rule::checked::{Action, Cadence, Step, Trigger, UnlessOpen};
 use crate::rule::compiled::{Crossing, Facts, Reach, Subject, Window};
 use crate::rule::generation::Generation;
 use futures::TryStreamExt;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value as Json, json};
+use std::collections::{HashMap, HashSet};
 
 /// Which crossings a preview looks at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,6 +137,9 @@ impl Previewer<'_> {
             PreviewScope::Records(keys) => Reach::Of(window, keys),
             PreviewScope::LastInterval | PreviewScope::Last(_) => Reach::Crossed(window),
         };
+        if rule.rule.trigger.keeps_episodes() {
+            return self.episodes(rule, tenant, (reach, window), preview).await;
+        }
         let mut crossings = Vec::new();
         for (index, statement) in rule.crossings(reach).into_iter().enumerate() {
             let mut rows = self.source.rows(tenant, statement);
@@ -160,6 +165,99 @@ impl Previewer<'_> {
         Ok(crossings)
     }
 
+    /// Edges of episodes, as the next sweep would find them. Who was inside at the window's start, and has no
+    /// episode in the state, is taken for one of those whom a baseline leaves out.
+    async fn episodes(
+        &self,
+        rule: &CompiledRule,
+        tenant: &Tenant,
+        (reach, window): (Reach<'_>, Window),
+        preview: &mut Preview,
+    ) -> Result<Vec<Crossing>, EngineError> {
+        let named = if let Reach::Of(_, keys) = reach { Some(keys) } else { None };
+        let segment = if let Trigger::Segment(segment) = &rule.rule.trigger { Some(segment) } else { None };
+        // Of named records only what is open counts, of a span also what has ended since.
+        let swept_at = if named.is_some() { self.now } else { window.after };
+        let mut lease = self.lease(rule, tenant);
+        lease.baseline = window.after;
+        lease.progress = Progress { swept_at, seeded: segment.is_some(), ..lease.progress };
+        let watch = Watch {
+            source: self.source,
+            store: self.store,
+            rule,
+            tenant,
+            namer: self.namer(rule, tenant),
+            lease: &lease,
+            now: self.now,
+            since: window.after,
+            asked_after: window.after,
+            anew: false,
+        };
+        if segment.is_some_and(|segment| segment.leaves) {
+            let sighting = if let Some(keys) = named {
+                watch.open_of(keys).await?
+            } else {
+                let (after, limit) = (None, self.limit + 1);
+                let page = EpisodePage { after, due_until: self.now, opened_after: NEVER, limit };
+                watch.open(&self.store.open_episodes(&lease, &page).await?).await?
+            };
+            return Ok(self.limited(sighting.crossings, preview));
+        }
+        let mut crossings = Vec::new();
+        if let Trigger::Changed(_) = rule.rule.trigger {
+            let mut values: HashMap<Key, Value> = HashMap::new();
+            for statement in rule.crossings(reach) {
+                let mut rows = self.source.rows(tenant, statement);
+                while let Some(row) = rows.try_next().await? {
+                    values.extend(rule.read_value(&row));
+                    if values.len() >= self.limit.max(1) {
+                        let batch: Vec<(Key, Value)> = values.drain().collect();
+                        crossings.extend(watch.changed(&batch).await?.crossings);
+                        if crossings.len() > self.limit {
+                            return Ok(self.limited(crossings, preview));
+                        }
+                    }
+                }
+            }
+            crossings.extend(watch.changed(&values.into_iter().collect::<Vec<_>>()).await?.crossings);
+            return Ok(self.limited(crossings, preview));
+        }
+        let mut keys: HashSet<Key> = HashSet::new();
+        for statement in rule.crossings(reach) {
+            let mut rows = self.source.rows(tenant, statement);
+            while let Some(row) = rows.try_next().await? {
+                keys.extend(rule.read_key(&row));
+                if keys.len() >= self.limit.max(1) {
+                    let batch: Vec<Key> = keys.drain().collect();
+                    crossings.extend(watch.candidates(&batch).await?.crossings);
+                    if crossings.len() > self.limit {
+                        return Ok(self.limited(crossings, preview));
+                    }
+                }
+            }
+        }
+        crossings.extend(watch.candidates(&keys.into_iter().collect::<Vec<_>>()).await?.crossings);
+        Ok(self.limited(crossings, preview))
+    }
+
+    fn limited(&self, mut crossings: Vec<Crossing>, preview: &mut Preview) -> Vec<Crossing> {
+        preview.truncated |= crossings.len() > self.limit;
+        crossings.truncate(self.limit);
+        crossings
+    }
+
+    /// Only names the rule: a preview holds no lease, and asking needs none.
+    fn lease(&self, rule: &CompiledRule, tenant: &Tenant) -> Lease {
+        let (watermark, swept_at, rechecked_at, reconciled_at) = (self.now, self.now, self.now, self.now);
+        let progress = Progress { watermark, swept_at, rechecked_at, reconciled_at, seeded: true };
+        let (rule, tenant, baseline) = (rule.rule.id.clone(), tenant.clone(), self.now);
+        Lease { rule, lane: Lane::Live, tenant, epoch: 0, progress, baseline, populated: false }
+    }
+
+    fn namer<'n>(&'n self, rule: &'n CompiledRule, tenant: &'n Tenant) -> Namer<'n> {
+        Namer { rule, lane: Lane::Live, tenant, secret: self.store.secret() }
+    }
+
     /// Why one that matches now won't be asked again.
     fn missed_before(&self, rule: &CompiledRule, crossing: &Crossing, standing: &Standing) -> Option<String> {
         let Standing::Missed { kind, reason } = standing else { return None };
@@ -174,13 +272,9 @@ impl Previewer<'_> {
         tenant: &Tenant,
         crossings: &[Crossing],
     ) -> Result<Vec<Standing>, EngineError> {
-        let namer = Namer { rule, lane: Lane::Live, tenant, secret: self.store.secret() };
+        let namer = self.namer(rule, tenant);
         let candidates: Vec<_> = crossings.iter().map(|crossing| namer.candidate(crossing)).collect();
-        // Only names the rule: a preview holds no lease, and asking needs none.
-        let (swept_at, baseline) = (self.now, self.now);
-        let progress = Progress { watermark: self.now, swept_at, rechecked_at: self.now, reconciled_at: self.now };
-        let (id, tenant) = (rule.rule.id.clone(), tenant.clone());
-        let lease = Lease { rule: id, lane: Lane::Live, tenant, epoch: 0, progress, baseline, populated: false };
+        let lease = self.lease(rule, tenant);
         let mut standings = self.store.standings(&lease, &candidates).await?;
         if !self.adopted(rule, &lease.tenant).await? {
             // Adopting this definition will forget what an older one said no to.
@@ -307,7 +401,7 @@ impl Previewer<'_> {
 
     /// The row the dispatcher would claim.
     fn claimed(&self, rule: &CompiledRule, record: &RecordId, crossing: &Crossing) -> Claimed {
-        let namer = Namer { rule, lane: Lane::Live, tenant: &record.tenant, secret: self.store.secret() };
+        let namer = self.namer(rule, &record.tenant);
         Claimed {
             token: OutboxToken { id: 0, epoch: 0 },
             match_id: namer.candidate(crossing).id,

@@ -212,6 +212,24 @@ impl InstanceSecret {
         ])
     }
 
+    /// HMAC of a record alone: names it within one rule's rows, also when the rule is renamed.
+    #[must_use]
+    pub fn record_hash(&self, record: &RecordId) -> [u8; 16] {
+        self.keyed(&[
+            b"record",
+            record.tenant.as_str().as_bytes(),
+            record.entity.as_str().as_bytes(),
+            record.key.as_str().as_bytes(),
+        ])
+    }
+
+    /// HMAC of a record's value: tells whether it is another one, and never which. The same value of two records
+    /// has two hashes.
+    #[must_use]
+    pub fn value_hash(&self, record: &[u8; 16], value: &str) -> [u8; 16] {
+        self.keyed(&[b"value", record, value.as_bytes()])
+    }
+
     /// The id of a delivery: `iteration` counts how often the enrollment has reached the step.
     #[must_use]
     pub fn delivery_id(&self, of: MatchId, step: &StepId, iteration: u32) -> DeliveryId {

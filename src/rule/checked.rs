@@ -69,6 +69,18 @@ pub enum Trigger {
     Abandoned(Box<Abandoned>),
     Yearly(Yearly),
     Query(Query),
+    Count(Count),
+    Segment(Segment),
+    Decline(Decline),
+    Changed(Changed),
+}
+
+impl Trigger {
+    /// Whether its occasions are episodes of a record, which the state keeps.
+    #[must_use]
+    pub const fn keeps_episodes(&self) -> bool {
+        matches!(self, Self::Count(_) | Self::Segment(_) | Self::Decline(_) | Self::Changed(_))
+    }
 }
 
 /// Fires when now ≥ last activity + `silent_for`.
@@ -201,6 +213,52 @@ impl Trigger {
     pub fn leaves_out_its_first_look(&self) -> bool {
         matches!(self, Self::Query(query) if !query.is_bounded())
     }
+}
+
+/// Fires when `at_least` related rows happened `within` some time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Count {
+    pub of: RelationName,
+    pub only: Vec<Condition>,
+    pub at_least: u64,
+    pub within: Period,
+}
+
+/// Fires when a condition turns true, or has ceased to be.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Segment {
+    pub when: Condition,
+    pub leaves: bool,
+    /// Outside for less than this is not outside.
+    pub min_out: Period,
+}
+
+/// Fires when the number of related rows in `window` has fallen by `by` percent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decline {
+    pub of: RelationName,
+    pub only: Vec<Condition>,
+    pub by: u32,
+    pub from_at_least: u64,
+    pub window: Period,
+    pub compared_with: Compared,
+}
+
+/// Fires when a field's value changes. A missing value is null.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Changed {
+    pub field: FieldName,
+    /// `None`: from anything.
+    pub from: Option<Vec<Value>>,
+    pub to: Option<Vec<Value>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Compared {
+    /// With the time of the same length just before.
+    Before,
+    /// With the same time one year earlier.
+    LastYear,
 }
 
 /// A checked cron line in the catalog's zone.

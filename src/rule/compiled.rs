@@ -11,8 +11,9 @@ use super::checked::CheckedRule;
 use super::definition;
 use super::script::Script;
 use super::sql::read::Cells;
-use super::sql::{CrossingPlan, FactsPlan, Fill, Fragment, Hole, Parts, RenderError, Renderer, key_value};
+use super::sql::{CoursePlan, CrossingPlan, FactsPlan, Fill, Fragment, Hole, Parts, RenderError, Renderer, key_value};
 use super::statement::{Dialect, Row, Statement};
+use super::tide::When;
 use crate::catalog::Catalog;
 use crate::diagnostic::Finding;
 use crate::model::{Key, Occasion, RoleName, Value, VersionHash};
@@ -41,6 +42,8 @@ pub struct Queries {
     crossing: CrossingPlan,
     facts: FactsPlan,
     records: Records,
+    /// For triggers over the course of related rows.
+    course: Option<CoursePlan>,
 }
 
 /// The rows that are records of the rule's entity.
@@ -83,7 +86,8 @@ impl CompiledRule {
     }
 
     /// The statements that answer `reach`; their rows go to [`CompiledRule::read_crossing`] with the
-    /// statement's index. None at all when the catalog maps no `updated_at` for [`Reach::Changed`].
+    /// statement's index. For triggers that keep episodes they are mere candidates, for
+    /// [`CompiledRule::read_key`]. None at all when the catalog maps no `updated_at` for [`Reach::Changed`].
     pub fn crossings(&self, reach: Reach<'_>) -> Vec<Statement> {
         self.queries.crossing.statements(reach)
     }
@@ -116,10 +120,40 @@ impl CompiledRule {
         sql.fill(records.parts.dialect, &fill)
     }
 
-    /// Reads the row of [`CompiledRule::chunk_end`].
+    /// Reads the row of [`CompiledRule::chunk_end`], [`CompiledRule::inside`], or a candidate.
     pub fn read_key(&self, row: &Row) -> Result<Key, ReadError> {
         let parts = &self.queries.records.parts;
         Cells::new(row, parts.entity.as_str()).key(&parts.key)
+    }
+
+    /// Reads a candidate of a rule that watches a field: the record and its value.
+    pub fn read_value(&self, row: &Row) -> Result<(Key, Value), ReadError> {
+        self.queries.crossing.read_value(row)
+    }
+
+    /// Asks for those whose rows hold them inside at that instant (by months, within days of it). `None` for
+    /// triggers that don't count rows over time.
+    pub fn inside(&self, at: Timestamp) -> Option<Statement> {
+        self.queries.course.as_ref().map(|course| course.members(Window { after: at, until: at, now: at }))
+    }
+
+    /// Asks for the rows of these records that count at the start of the window or come later.
+    pub fn course(&self, keys: &[Key], window: Window) -> Option<Statement> {
+        self.queries.course.as_ref().map(|course| course.rows(keys, window))
+    }
+
+    /// Reads a row of [`CompiledRule::course`]: the record, and when its row happened.
+    pub fn read_course(&self, row: &Row) -> Result<(Key, Option<When>), ReadError> {
+        match &self.queries.course {
+            Some(course) => course.read(row),
+            None => Err(Cells::new(row, self.rule.for_each.as_str()).error("row", "answers no question of this rule")),
+        }
+    }
+
+    /// The catalog's zone.
+    #[must_use]
+    pub const fn zone(&self) -> &TimeZone {
+        &self.queries.records.parts.zone
     }
 
     /// How many crossed at or before `until`, ever: what a baseline leaves out.
@@ -151,6 +185,7 @@ impl Queries {
         Ok(Self {
             crossing: CrossingPlan::render(&renderer, rule, entity)?,
             facts: FactsPlan::render(dialect, catalog, rule)?,
+            course: rule.trigger.tide().map(|tide| CoursePlan::render(&renderer, entity, &tide)).transpose()?,
             records: Records {
                 parts: Parts::of(&renderer, entity),
                 from: renderer.rows_of(entity, "r"),

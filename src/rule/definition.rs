@@ -48,10 +48,19 @@ pub(super) fn definition(rule: &CheckedRule, text: &Arc<str>, catalog: &Catalog)
                 written.line(answers.and_then(|answers| answers.survey_kind.as_deref()).unwrap_or_default());
             }
             Trigger::Date(date) => written.fields(entity, Some(&date.field)),
-            Trigger::Schedule(_) | Trigger::Query(_) => {}
             Trigger::Created(created) => written.fields(entity, Some(&created.at)),
             Trigger::Abandoned(abandoned) => written.abandoned(entity, abandoned),
             Trigger::Yearly(yearly) => written.fields(entity, Some(&yearly.field)),
+            Trigger::Changed(changed) => written.fields(entity, Some(&changed.field)),
+            Trigger::Segment(segment) => written.condition(entity, &segment.when),
+            Trigger::Schedule(_) | Trigger::Query(_) | Trigger::Count(_) | Trigger::Decline(_) => {}
+        }
+        if let Some(tide) = rule.trigger.tide() {
+            written.relation(entity, tide.of);
+            let related = entity.relations.get(tide.of).and_then(|found| catalog.entity(&found.entity));
+            if let Some(related) = related {
+                tide.only.iter().for_each(|part| written.condition(related, part));
+            }
         }
         for term in rule.conditions.iter().chain(&rule.only_at_entry) {
             written.condition(entity, &term.condition);

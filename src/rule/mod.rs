@@ -16,6 +16,7 @@ pub mod script;
 mod sql;
 pub mod statement;
 pub mod task;
+pub mod tide;
 pub mod written;
 
 pub use checked::CheckedRule;

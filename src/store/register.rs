@@ -4,7 +4,7 @@ use super::database::Database;
 use super::sql::Session;
 use super::state::State;
 use super::table::rule_state::{self, Change};
-use super::table::{enrollment, generation, miss, outbox, rule_version, sweep};
+use super::table::{enrollment, episode, generation, miss, outbox, rule_version, sweep};
 use crate::engine::port::{Adopted, Adoption, Register, RuleState, RuleStatus, StoreError, StoredGeneration};
 use crate::model::{InstanceSecret, Lane, RuleId, Tenant};
 use async_trait::async_trait;
@@ -30,7 +30,8 @@ impl<D: Database> Register for State<D> {
             let rules = Arc::clone(&rules);
             Box::pin(async move { adopt(&mut session, &rules, now).await })
         });
-        let adopted = adopted.await?;
+        let (adopted, void) = adopted.await?;
+        self.end_void(void.into()).await?;
         self.free_held().await?;
         self.tidy(now).await?;
         Ok(adopted)
@@ -97,6 +98,20 @@ impl<D: Database> Register for State<D> {
 }
 
 impl<D: Database> State<D> {
+    /// Ends the episodes of these rules that an older definition opened.
+    async fn end_void(&self, rule_states: Arc<[i64]>) -> Result<(), StoreError> {
+        loop {
+            let of = Arc::clone(&rule_states);
+            let ended = self.database.write(move |mut session| {
+                let of = Arc::clone(&of);
+                Box::pin(async move { episode::end_void(&mut session, &of, CHUNK).await })
+            });
+            if ended.await? < CHUNK as u64 {
+                return Ok(());
+            }
+        }
+    }
+
     /// Forgets versions that nothing pins, old sweeps and old misses.
     async fn tidy(&self, now: Timestamp) -> Result<(), StoreError> {
         let idle = self.database.read(|mut session| Box::pin(async move { rule_version::idle(&mut session).await }));
@@ -121,7 +136,12 @@ impl<D: Database> State<D> {
     }
 }
 
-async fn adopt(session: &mut Session<'_>, rules: &[Adoption], now: Timestamp) -> Result<Adopted, StoreError> {
+/// What changed, and the numbers of the rules whose open episodes are void.
+async fn adopt(
+    session: &mut Session<'_>,
+    rules: &[Adoption],
+    now: Timestamp,
+) -> Result<(Adopted, Vec<i64>), StoreError> {
     let existing = rule_state::all(session, true).await?;
     let plan = plan(&existing, rules);
     let texts: BTreeMap<_, _> = rules.iter().map(|r| ((r.rule.as_str(), r.version.as_str()), r)).collect();
@@ -131,9 +151,11 @@ async fn adopt(session: &mut Session<'_>, rules: &[Adoption], now: Timestamp) ->
     rule_state::remove(session, &plan.removed).await?;
     rule_state::update(session, &changed, now).await?;
     let anew = changed.iter().filter(|change| change.baseline.is_some());
-    miss::forget_of(session, &anew.filter_map(|change| change.id).collect::<Vec<_>>()).await?;
+    let mut void: Vec<i64> = anew.filter_map(|change| change.id).collect();
+    miss::forget_of(session, &void).await?;
+    void.extend(&plan.removed);
     rule_state::insert(session, &new, now).await?;
-    Ok(plan.adopted)
+    Ok((plan.adopted, void))
 }
 
 #[derive(Debug, Default)]
@@ -216,7 +238,8 @@ mod tests {
 
     fn known(id: i64, rule: &str, status: RuleStatus) -> (i64, RuleState) {
         let epoch = Timestamp::UNIX_EPOCH;
-        let progress = Progress { watermark: epoch, swept_at: epoch, rechecked_at: epoch, reconciled_at: epoch };
+        let (watermark, swept_at, rechecked_at, reconciled_at) = (epoch, epoch, epoch, epoch);
+        let progress = Progress { watermark, swept_at, rechecked_at, reconciled_at, seeded: false };
         let state = RuleState {
             rule: rule.into(),
             lane: Lane::Live,

@@ -148,6 +148,7 @@ async fn the_postgres_example_finds_the_right_people() {
         format!("win-back-90 {}", key("02")),
         format!("win-back-90 {}", key("06")),
         format!("low-nps-follow-up {}", key("05")),
+        format!("repeated-tickets {}", key("05")),
         format!("renewal {}", key("c1")),
         format!("renewal {}", key("c2")),
     ];
@@ -166,7 +167,11 @@ async fn the_postgres_example_finds_the_right_people() {
     let tasks = "SELECT t.title, u.first_name, t.due_date FROM crm.tasks t JOIN crm.task_people p ON p.task_id = t.id \
                  JOIN crm.users u ON u.id = p.user_id ORDER BY 1";
     // Two business days after a Saturday is Tuesday.
-    let expected = ["Call Alpina Hotels\tJana\t2026-11-24", "Call Studio Keller today\tJana\t2026-11-23"];
+    let expected = [
+        "Call Alpina Hotels\tJana\t2026-11-24",
+        "Call Studio Keller today\tJana\t2026-11-23",
+        "Find out what goes wrong at Studio Keller\tJana\t2026-11-23",
+    ];
     assert_eq!(database.rows(tasks), expected);
 }
 

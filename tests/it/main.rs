@@ -16,6 +16,7 @@ mod crossings;
 mod demo;
 mod dispatch;
 mod enrollments;
+mod episodes;
 mod examples;
 mod feeds;
 mod fixtures;

@@ -4,7 +4,7 @@
 //! a time.
 
 use nudged::engine::port::{
-    Adoption, Completion, Ledger, NewMatch, Outbox, Owner, Register, Rematch, RuleStatus, Settlement, Source,
+    Adoption, Completion, Found, Ledger, NewMatch, Outbox, Owner, Register, Rematch, RuleStatus, Settlement, Source,
     SweepCommit, Then,
 };
 use nudged::model::{Clock, Lane, MatchIdentity, RecordId, RuleId, SystemClock};
@@ -223,7 +223,8 @@ async fn hold_one(store: &SqliteStore) {
         restart: Rematch::Parallel,
     };
     let progress = lease.progress.clone();
-    let commit = SweepCommit { matches: vec![entered], misses: Vec::new(), progress, crossed: 1, held: None };
+    let commit =
+        SweepCommit { found: Found { matches: vec![entered], ..Found::default() }, progress, crossed: 1, held: None };
     store.commit_sweep(&lease, &commit).await.unwrap();
     let claimed = store.claim(&owner, now, 10).await.unwrap().remove(0);
     let then = Then::Hold { reason: "a column is missing".into() };

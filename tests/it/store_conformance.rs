@@ -1,6 +1,7 @@
 //! What holds for every store, run on each of them.
 
 mod concurrency;
+mod episodes;
 mod faces;
 mod outbox;
 mod register;
@@ -9,8 +10,8 @@ mod sweeps;
 use crate::support::{Database, instant, postgres};
 use jiff::{SignedDuration, Timestamp};
 use nudged::engine::port::{
-    Adoption, Attempt, Claimed, Completion, Lease, Mark, NewMatch, Owner, Progress, Rematch, Settled, Settlement,
-    Store, SweepCommit, SweepCount, Then,
+    Adoption, Attempt, Claimed, Completion, Found, Lease, Mark, NewMatch, Owner, Progress, Rematch, Settled,
+    Settlement, Store, SweepCommit, SweepCount, Then,
 };
 use nudged::model::{
     EndReason, InstanceSecret, Key, Lane, MatchIdentity, Occasion, Outcome, RecordId, RuleId, StepId, Tenant,
@@ -151,11 +152,17 @@ fn match_of(secret: &InstanceSecret, rule: &str, key: &str, occasion: &str) -> N
 }
 
 fn progress(at: Timestamp) -> Progress {
-    Progress { watermark: at, swept_at: at, rechecked_at: at, reconciled_at: at }
+    Progress { watermark: at, swept_at: at, rechecked_at: at, reconciled_at: at, seeded: false }
 }
 
 fn commit_of(matches: Vec<NewMatch>) -> SweepCommit {
-    SweepCommit { crossed: matches.len() as u64, matches, misses: Vec::new(), progress: progress(now()), held: None }
+    let crossed = matches.len() as u64;
+    let found = Found { matches, ..Found::default() };
+    SweepCommit { found, progress: progress(now()), crossed, held: None }
+}
+
+fn found(matches: &[NewMatch]) -> Found {
+    Found { matches: matches.to_vec(), ..Found::default() }
 }
 
 async fn begin(store: &dyn Store) -> Lease {

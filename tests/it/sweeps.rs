@@ -9,7 +9,7 @@ use futures::stream::BoxStream;
 use jiff::{SignedDuration, Timestamp, civil, tz::TimeZone};
 use nudged::catalog::{Schema, Table};
 use nudged::engine::port::{
-    EnrollmentView, NewMatch, Owner, Progress, Rematch, RuleStatus, Source, SourceError, Store, SweepId, Verdict,
+    EnrollmentView, Found, NewMatch, Owner, Progress, Rematch, RuleStatus, Source, SourceError, Store, SweepId, Verdict,
 };
 use nudged::engine::{Engine, Event, PreviewScope, Previewer, Settings, Swept, preview};
 use nudged::model::{EndReason, Lane, MatchIdentity, Occasion, RecordId, RuleId, Tenant, at_local};
@@ -602,7 +602,7 @@ async fn a_crash_between_the_end_of_a_large_sweep_and_its_first_steps_loses_nobo
     let id = SweepId("silence/live//1".into());
     let matches: Vec<NewMatch> = (1..=5).map(|key| staged(&world, &key.to_string())).collect();
     for batch in matches.chunks(2) {
-        world.store.stage(&lease, &id, batch, &[]).await.unwrap();
+        world.store.stage(&lease, &id, &Found { matches: batch.to_vec(), ..Found::default() }).await.unwrap();
     }
     let now = world.now();
     let progress = Progress { watermark: now, swept_at: now, ..lease.progress.clone() };

@@ -139,6 +139,11 @@ impl Narrator {
             Some(Trigger::Created(_)) => "new".to_owned(),
             Some(Trigger::Abandoned(abandoned)) => format!("left open for {}", abandoned.idle),
             Some(Trigger::Yearly(yearly)) => format!("{} comes again in {occasion}", yearly.field),
+            Some(Trigger::Count(count)) => format!("{} {} within {}", count.at_least, count.of, count.within),
+            Some(Trigger::Decline(decline)) => format!("{} down by {} percent", decline.of, decline.by),
+            Some(Trigger::Changed(changed)) => format!("{} has changed", changed.field),
+            Some(Trigger::Segment(segment)) if segment.leaves => "has left the segment".to_owned(),
+            Some(Trigger::Segment(_)) => "has entered the segment".to_owned(),
             None => occasion.to_owned(),
         })
     }

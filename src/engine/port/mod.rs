@@ -14,8 +14,8 @@ pub use register::{Adopted, Adoption, Register, RuleState, RuleStatus, StoredGen
 pub use sender::{Email, Message, Sender, Sent, TaskDraft, WebhookCall};
 pub use source::{Source, SourceError};
 pub use sweeps::{
-    Candidate, Lease, Ledger, Miss, MissKind, NewMatch, Progress, Rematch, Standing, SweepCommit, SweepCount, SweepId,
-    Verdict,
+    Candidate, Episode, EpisodeChange, EpisodePage, Found, Lease, Ledger, Miss, MissKind, NewMatch, OpenEpisode,
+    Progress, Rematch, Standing, SweepCommit, SweepCount, SweepId, Verdict,
 };
 pub use view::{
     AttemptView, DeliveryFilter, DeliveryView, EnrollmentFilter, EnrollmentView, HeldMatch, MissView, Overview,

@@ -36,13 +36,14 @@ pub trait Ledger: Send + Sync {
 
     /// One batch of a larger sweep, kept as `staged`: nobody sees it before [`Ledger::close_sweep`].
     /// A sweep that crashed before closing is staged again from the start.
-    async fn stage(
-        &self,
-        lease: &Lease,
-        sweep: &SweepId,
-        matches: &[NewMatch],
-        misses: &[Miss],
-    ) -> Result<SweepCount, StoreError>;
+    async fn stage(&self, lease: &Lease, sweep: &SweepId, found: &Found) -> Result<SweepCount, StoreError>;
+
+    /// The latest episode of each of these records (by [`crate::model::InstanceSecret::record_hash`]) under the
+    /// lease's rule, in the same order. Asking needs no lease: a preview asks as well.
+    async fn episodes(&self, lease: &Lease, records: &[[u8; 16]]) -> Result<Vec<Option<Episode>>, StoreError>;
+
+    /// One page of the rule's open episodes, by when they want to be looked at.
+    async fn open_episodes(&self, lease: &Lease, page: &EpisodePage) -> Result<Vec<OpenEpisode>, StoreError>;
 
     /// Ends a staged sweep: moves the watermark and sets the batch released or held, in one transaction.
     async fn close_sweep(
@@ -95,17 +96,83 @@ pub struct Progress {
     pub rechecked_at: Timestamp,
     /// When the nightly reconcile last ran.
     pub reconciled_at: Timestamp,
+    /// Those who were inside at the baseline have been noted, for triggers that keep episodes.
+    pub seeded: bool,
 }
 
 /// The name of one large or held sweep.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SweepId(pub String);
 
+/// What a sweep, or one batch of it, found.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Found {
+    pub matches: Vec<NewMatch>,
+    pub misses: Vec<Miss>,
+    /// Episodes that opened, closed, or want to be looked at at another time.
+    pub episodes: Vec<EpisodeChange>,
+}
+
+impl Found {
+    /// Rows to write.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.matches.len() + self.misses.len() + self.episodes.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// One stay of a record inside what its rule watches for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Episode {
+    /// Counted from 1, whatever became of earlier definitions: the occasion of a match.
+    pub ordinal: u64,
+    pub opened_at: Timestamp,
+    /// `None` while it is open.
+    pub closed_at: Option<Timestamp>,
+    /// When it may end, by the facts last seen; [`Timestamp::MAX`] where only new facts can end it.
+    pub due_at: Timestamp,
+    /// HMAC of the value that a rule watches.
+    pub value: Option<[u8; 16]>,
+}
+
+/// How a record's episode stands after a sweep.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EpisodeChange {
+    pub record: [u8; 16],
+    /// Kept in the clear only while the episode is open, so that the record can be asked for again.
+    pub key: Key,
+    pub episode: Episode,
+}
+
+/// Which open episodes to list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EpisodePage {
+    /// `due_at` and record of the last one of the page before.
+    pub after: Option<(Timestamp, [u8; 16])>,
+    /// Those due up to here,
+    pub due_until: Timestamp,
+    /// or opened after this.
+    pub opened_after: Timestamp,
+    pub limit: usize,
+}
+
+/// An open episode and whose it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenEpisode {
+    pub record: [u8; 16],
+    pub key: Key,
+    pub episode: Episode,
+}
+
 /// Everything one small sweep leaves behind.
 #[derive(Debug, Clone)]
 pub struct SweepCommit {
-    pub matches: Vec<NewMatch>,
-    pub misses: Vec<Miss>,
+    pub found: Found,
     pub progress: Progress,
     /// How many crossed, whatever became of them.
     pub crossed: u64,

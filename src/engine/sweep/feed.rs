@@ -1,14 +1,18 @@
-//! Streams crossings from the source in batches. Nothing is collected beyond one batch.
+//! Streams what a rule's source and the state have to say, in batches. Nothing is collected beyond one batch.
 
 use super::window::Reading;
 use crate::engine::context::Context;
-use crate::engine::port::SourceError;
-use crate::model::{Key, Tenant};
+use crate::engine::episode::NEVER;
+use crate::engine::error::EngineError;
+use crate::engine::port::{EpisodePage, Lease, OpenEpisode, SourceError};
+use crate::model::{Key, Tenant, Value};
 use crate::rule::CompiledRule;
 use crate::rule::checked::Trigger;
 use crate::rule::compiled::{Crossing, Reach, Window};
+use crate::rule::statement::Statement;
 use futures::TryStreamExt;
 use jiff::Timestamp;
+use std::collections::{HashMap, HashSet};
 use tokio::sync::mpsc;
 
 /// Where crossings come from.
@@ -18,20 +22,38 @@ pub enum Feed {
     Reconcile(Window),
 }
 
+/// What is handed over at a time.
+#[derive(Debug)]
+pub enum Batch {
+    Crossings(Vec<Crossing>),
+    /// Records that may have come inside.
+    Candidates(Vec<Key>),
+    /// Records and what is watched of each.
+    Values(Vec<(Key, Value)>),
+    /// Episodes that may have ended.
+    Open(Vec<OpenEpisode>),
+}
+
 pub struct Feeder<'a> {
     pub context: &'a Context,
     pub rule: &'a CompiledRule,
     pub tenant: &'a Tenant,
-    pub batches: mpsc::Sender<Vec<Crossing>>,
-    pub batch: Vec<Crossing>,
+    pub lease: &'a Lease,
+    pub batches: mpsc::Sender<Batch>,
     /// Rows that are not what the catalog says.
     pub unreadable: u64,
 }
 
 impl Feeder<'_> {
     /// Reads everything, then closes the channel by being dropped. Returns how many rows were unreadable.
-    pub async fn run(mut self, feed: Feed) -> Result<u64, SourceError> {
+    pub async fn run(mut self, feed: Feed) -> Result<u64, EngineError> {
+        if self.rule.rule.trigger.keeps_episodes() {
+            self.seed().await?;
+        }
         match feed {
+            Feed::Sweep(reading) if matches!(self.rule.rule.trigger, Trigger::Changed(_)) => {
+                self.values(self.rule.crossings(self.watched(reading))).await?;
+            }
             Feed::Sweep(reading) => {
                 self.read(Reach::Crossed(reading.crossed), reading.crossed).await?;
                 if let Some((window, since)) = reading.changed {
@@ -44,7 +66,9 @@ impl Feeder<'_> {
             }
             Feed::Reconcile(window) => self.chunks(window).await?,
         }
-        self.flush().await;
+        if self.rule.rule.trigger.keeps_episodes() {
+            self.open(feed).await?;
+        }
         Ok(self.unreadable)
     }
 
@@ -68,32 +92,125 @@ impl Feeder<'_> {
     }
 
     async fn read(&mut self, reach: Reach<'_>, window: Window) -> Result<(), SourceError> {
-        if window.after >= window.until {
+        // What is inside a segment is read whole, whatever the window.
+        if window.after >= window.until && !matches!(self.rule.rule.trigger, Trigger::Segment(_)) {
             return Ok(());
         }
+        if let Trigger::Changed(_) = self.rule.rule.trigger {
+            return self.values(self.rule.crossings(reach)).await;
+        }
+        if self.rule.rule.trigger.keeps_episodes() {
+            return self.keys(self.rule.crossings(reach)).await;
+        }
         let limit = self.context.settings.batch;
+        let mut batch = Vec::new();
         for (index, statement) in self.rule.crossings(reach).into_iter().enumerate() {
             let mut rows = self.context.source.rows(self.tenant, statement);
             while let Some(row) = rows.try_next().await? {
                 match self.rule.read_crossing(index, &row, window) {
-                    Ok(Some(crossing)) if inside(window, crossing.crossed_at) => self.batch.push(crossing),
+                    Ok(Some(crossing)) if inside(window, crossing.crossed_at) => batch.push(crossing),
                     Ok(_) => {}
                     Err(_) => self.unreadable += 1,
                 }
-                if self.batch.len() >= limit && !self.flush().await {
+                if batch.len() >= limit && !self.send(Batch::Crossings(std::mem::take(&mut batch))).await {
                     return Ok(());
                 }
             }
         }
+        if !batch.is_empty() {
+            self.send(Batch::Crossings(batch)).await;
+        }
         Ok(())
     }
 
-    /// False when nobody takes batches any more: the sweep failed on the other side.
-    async fn flush(&mut self) -> bool {
-        if self.batch.is_empty() {
-            return true;
+    /// Streams candidates; each batch names a record once.
+    async fn keys(&mut self, statements: Vec<Statement>) -> Result<(), SourceError> {
+        let limit = self.context.settings.batch;
+        let mut batch = HashSet::new();
+        for statement in statements {
+            let mut rows = self.context.source.rows(self.tenant, statement);
+            while let Some(row) = rows.try_next().await? {
+                match self.rule.read_key(&row) {
+                    Ok(key) => drop(batch.insert(key)),
+                    Err(_) => self.unreadable += 1,
+                }
+                if batch.len() >= limit && !self.send(Batch::Candidates(batch.drain().collect())).await {
+                    return Ok(());
+                }
+            }
         }
-        self.batches.send(std::mem::take(&mut self.batch)).await.is_ok()
+        if !batch.is_empty() {
+            self.send(Batch::Candidates(batch.into_iter().collect())).await;
+        }
+        Ok(())
+    }
+
+    /// All records, or those that changed, where the catalog knows it and all have been seen once.
+    fn watched(&self, reading: Reading) -> Reach<'static> {
+        if self.lease.progress.seeded && self.rule.tracks_changes() {
+            Reach::Changed(reading.crossed, reading.asked_after)
+        } else {
+            Reach::Crossed(reading.crossed)
+        }
+    }
+
+    /// Streams values; each batch names a record once.
+    async fn values(&mut self, statements: Vec<Statement>) -> Result<(), SourceError> {
+        let limit = self.context.settings.batch;
+        let mut batch = HashMap::new();
+        for statement in statements {
+            let mut rows = self.context.source.rows(self.tenant, statement);
+            while let Some(row) = rows.try_next().await? {
+                match self.rule.read_value(&row) {
+                    Ok((key, value)) => drop(batch.insert(key, value)),
+                    Err(_) => self.unreadable += 1,
+                }
+                if batch.len() >= limit && !self.send(Batch::Values(batch.drain().collect())).await {
+                    return Ok(());
+                }
+            }
+        }
+        if !batch.is_empty() {
+            self.send(Batch::Values(batch.into_iter().collect())).await;
+        }
+        Ok(())
+    }
+
+    /// Those who are inside at the baseline come first. A segment has no past: its members are read anyway.
+    async fn seed(&mut self) -> Result<(), SourceError> {
+        if self.lease.progress.seeded {
+            return Ok(());
+        }
+        self.keys(self.rule.inside(self.lease.baseline).into_iter().collect()).await
+    }
+
+    /// Pages through open episodes: those that are due and, where it is time to ask again, recent ones; all of
+    /// them for a segment, and when facts may have changed behind the watermark.
+    async fn open(&mut self, feed: Feed) -> Result<(), EngineError> {
+        let (due_until, opened_after) = match (feed, &self.rule.rule.trigger) {
+            // A change is over at once.
+            (_, Trigger::Changed(_)) => return Ok(()),
+            (Feed::Reconcile(_), _) | (_, Trigger::Segment(_)) => (NEVER, NEVER),
+            (Feed::Sweep(reading), _) if reading.recheck => (reading.crossed.now, reading.asked_after),
+            (Feed::Sweep(reading), _) => (reading.crossed.now, NEVER),
+        };
+        let limit = self.context.settings.batch;
+        let mut after = None;
+        loop {
+            let page = EpisodePage { after, due_until, opened_after, limit };
+            let open = self.context.store.open_episodes(self.lease, &page).await?;
+            let Some(last) = open.last() else { return Ok(()) };
+            after = Some((last.episode.due_at, last.record));
+            let full = open.len() >= limit;
+            if !self.send(Batch::Open(open)).await || !full {
+                return Ok(());
+            }
+        }
+    }
+
+    /// False when nobody takes batches any more: the sweep failed on the other side.
+    async fn send(&self, batch: Batch) -> bool {
+        self.batches.send(batch).await.is_ok()
     }
 }
 

@@ -1,16 +1,18 @@
 //! What one sweep gathers: batches of crossers in, matches and misses out, staged or committed.
 
 use super::entry::{Namer, Timing, late, new_match};
+use super::feed::Batch;
 use super::window::had_its_chance;
 use super::{SweepReport, enter_staged};
 use crate::engine::context::Context;
+use crate::engine::episode::{Sighting, Watch};
 use crate::engine::error::EngineError;
 use crate::engine::evaluate::{self, Answer, Eligibility};
 use crate::engine::port::{
-    Candidate, Lease, Miss, MissKind, NewMatch, Progress, Standing, SweepCommit, SweepId, Verdict,
+    Candidate, EpisodeChange, Found, Lease, Miss, MissKind, Progress, Standing, SweepCommit, SweepId, Verdict,
 };
-use crate::model::SkipReason;
-use crate::rule::checked::Backfill;
+use crate::model::{Key, SkipReason};
+use crate::rule::checked::{Backfill, Trigger};
 use crate::rule::compiled::{Crossing, Subject};
 use jiff::Timestamp;
 use std::collections::HashSet;
@@ -22,9 +24,10 @@ pub struct Harvest<'a> {
     pub timing: Timing<'a>,
     pub id: SweepId,
     pub report: SweepReport,
-    matches: Vec<NewMatch>,
-    misses: Vec<Miss>,
+    found: Found,
     staged: bool,
+    /// Records whose edge was not judged for good.
+    asked_again: HashSet<Key>,
     /// The earliest crossing that could not be judged: the watermark waits for it.
     pub unsettled: Option<Timestamp>,
 }
@@ -38,8 +41,8 @@ impl<'a> Harvest<'a> {
         id: SweepId,
         report: SweepReport,
     ) -> Self {
-        let (matches, misses) = (Vec::new(), Vec::new());
-        Self { context, namer, lease, timing, id, report, matches, misses, staged: false, unsettled: None }
+        let (found, asked_again) = (Found::default(), HashSet::new());
+        Self { context, namer, lease, timing, id, report, found, staged: false, asked_again, unsettled: None }
     }
 
     /// Matches that will act.
@@ -47,9 +50,33 @@ impl<'a> Harvest<'a> {
         self.report.matched - self.report.late
     }
 
-    /// Evaluates one batch. What earlier batches left is staged first, so that memory stays flat.
-    pub async fn take(&mut self, crossings: Vec<Crossing>) -> Result<(), EngineError> {
-        if self.matches.len() + self.misses.len() + crossings.len() > self.context.settings.batch {
+    /// Evaluates one batch.
+    pub async fn take(&mut self, batch: Batch, watch: &Watch<'_>) -> Result<(), EngineError> {
+        let Sighting { crossings, changes } = match batch {
+            Batch::Crossings(crossings) => Sighting { crossings, changes: Vec::new() },
+            Batch::Candidates(keys) => watch.candidates(&keys).await?,
+            Batch::Values(values) => watch.changed(&values).await?,
+            Batch::Open(open) => watch.open(&open).await?,
+        };
+        self.crossed(crossings, changes.len()).await?;
+        self.keep(changes);
+        Ok(())
+    }
+
+    /// A record whose leaving was not judged for good has not left yet, so that it is asked about again.
+    fn keep(&mut self, changes: Vec<EpisodeChange>) {
+        let leaves = matches!(&self.namer.rule.rule.trigger, Trigger::Segment(segment) if segment.leaves);
+        let waits = |change: &EpisodeChange| {
+            leaves && change.episode.closed_at.is_some() && self.asked_again.contains(&change.key)
+        };
+        let settled = changes.into_iter().filter(|change| !waits(change));
+        self.found.episodes.extend(settled);
+        self.asked_again.clear();
+    }
+
+    /// What earlier batches left is staged first, so that memory stays flat.
+    async fn crossed(&mut self, crossings: Vec<Crossing>, changes: usize) -> Result<(), EngineError> {
+        if self.found.len() + crossings.len() + changes > self.context.settings.batch {
             self.stage().await?;
         }
         self.report.crossed += crossings.len() as u64;
@@ -105,7 +132,7 @@ impl<'a> Harvest<'a> {
         self.report.left_out += found.len() as u64;
         for (candidate, crossing) in found {
             let skip = Some(SkipReason::LeftOut);
-            self.matches.push(new_match(&self.namer, candidate, &crossing, self.timing, skip));
+            self.found.matches.push(new_match(&self.namer, candidate, &crossing, self.timing, skip));
         }
     }
 
@@ -128,7 +155,7 @@ impl<'a> Harvest<'a> {
                 let skip = late(&self.namer.rule.rule, crossing, &facts, self.timing);
                 self.report.matched += 1;
                 self.report.late += u64::from(skip.is_some());
-                self.matches.push(new_match(&self.namer, candidate, crossing, self.timing, skip));
+                self.found.matches.push(new_match(&self.namer, candidate, crossing, self.timing, skip));
             }
             Eligibility::Miss(reason) => {
                 self.report.missed += 1;
@@ -148,7 +175,10 @@ impl<'a> Harvest<'a> {
     }
 
     fn miss(&mut self, crossing: &Crossing, kind: MissKind, reason: String) {
-        self.misses.push(Miss {
+        if !had_its_chance(&self.namer.rule.rule, kind, crossing.crossed_at, self.timing.now) {
+            self.asked_again.insert(crossing.key.clone());
+        }
+        self.found.misses.push(Miss {
             entity: self.namer.rule.rule.for_each.clone(),
             key: crossing.key.clone(),
             occasion: crossing.occasion.clone(),
@@ -159,15 +189,14 @@ impl<'a> Harvest<'a> {
     }
 
     async fn stage(&mut self) -> Result<(), EngineError> {
-        if self.matches.is_empty() && self.misses.is_empty() {
+        if self.found.is_empty() {
             return Ok(());
         }
-        let count = self.context.store.stage(self.lease, &self.id, &self.matches, &self.misses).await?;
+        let count = self.context.store.stage(self.lease, &self.id, &self.found).await?;
         self.report.entered += count.entered;
         self.report.known += count.known;
         self.staged = true;
-        self.matches.clear();
-        self.misses.clear();
+        self.found = Found::default();
         Ok(())
     }
 
@@ -179,8 +208,8 @@ impl<'a> Harvest<'a> {
         held: Option<String>,
     ) -> Result<(SweepReport, SweepCommit), EngineError> {
         self.report.held.clone_from(&held);
-        let mut commit =
-            SweepCommit { matches: Vec::new(), misses: Vec::new(), progress, crossed: self.report.crossed, held: None };
+        let crossed = self.report.crossed;
+        let mut commit = SweepCommit { found: Found::default(), progress, crossed, held: None };
         if self.staged {
             self.stage().await?;
             let verdict = held.map_or(Verdict::Released, Verdict::Held);
@@ -190,8 +219,7 @@ impl<'a> Harvest<'a> {
             }
             return Ok((self.report, commit));
         }
-        commit.matches = self.matches;
-        commit.misses = self.misses;
+        commit.found = self.found;
         commit.held = held.map(|reason| (self.id, reason));
         let count = self.context.store.commit_sweep(self.lease, &commit).await?;
         self.report.entered += count.entered;

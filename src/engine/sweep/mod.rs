@@ -13,6 +13,7 @@ mod window;
 use super::adopt::read_count;
 use super::cadence::{Plan, nightly};
 use super::context::{Context, lane_of};
+use super::episode::Watch;
 use super::error::EngineError;
 use super::event::Event;
 use super::port::{Lease, Progress, StoreError, SweepCommit, SweepId};
@@ -189,6 +190,7 @@ impl Sweeper {
             swept_at: sweep.now,
             rechecked_at: if reading.recheck { sweep.now } else { progress.rechecked_at },
             reconciled_at: progress.reconciled_at,
+            seeded: true,
         };
         harvest.report.waits_at = unsettled.map(|_| progress.watermark);
         self.finish(sweep, harvest, progress).await.map(|report| Swept::Done(Box::new(report)))
@@ -216,8 +218,7 @@ impl Sweeper {
     }
 
     fn harvest<'a>(&'a self, sweep: &Sweep<'a>, after: Timestamp, reconcile: bool) -> Harvest<'a> {
-        let secret = self.context.store.secret();
-        let namer = Namer { rule: sweep.rule, lane: sweep.lane, tenant: sweep.tenant, secret };
+        let namer = self.namer(sweep);
         let timing = entry::Timing { plan: sweep.plan, swept_at: sweep.lease.progress.swept_at, now: sweep.now };
         let rule = sweep.rule.rule.id.clone();
         let id = SweepId(format!("{rule}/{}/{}/{}", sweep.lane.as_str(), sweep.tenant, sweep.lease.epoch));
@@ -251,11 +252,12 @@ impl Sweeper {
         let started = Instant::now();
         let (batches, mut filled) = mpsc::channel(1);
         let (context, rule, tenant) = (self.context.as_ref(), sweep.rule, sweep.tenant);
-        let feeder = Feeder { context, rule, tenant, batches, batch: Vec::new(), unreadable: 0 };
-        let reading = async { feeder.run(feed).await.map_err(EngineError::from) };
+        let feeder = Feeder { context, rule, tenant, lease: sweep.lease, batches, unreadable: 0 };
+        let watch = self.watch(sweep, feed);
+        let reading = feeder.run(feed);
         let judging = async {
             while let Some(batch) = filled.recv().await {
-                harvest.take(batch).await?;
+                harvest.take(batch, &watch).await?;
             }
             Ok(())
         };
@@ -267,6 +269,33 @@ impl Sweeper {
         harvest.report.unreadable += unreadable;
         harvest.report.took = started.elapsed();
         Ok(())
+    }
+
+    fn watch<'a>(&'a self, sweep: &Sweep<'a>, feed: Feed) -> Watch<'a> {
+        let (since, asked_after) = match feed {
+            // Both readings begin where the longer one does, so that they find the same episodes.
+            Feed::Sweep(reading) => {
+                (reading.changed.map_or(reading.crossed.after, |(window, _)| window.after), reading.asked_after)
+            }
+            Feed::Reconcile(window) => (window.after, window.after),
+        };
+        Watch {
+            source: self.context.source.as_ref(),
+            store: self.context.store.as_ref(),
+            rule: sweep.rule,
+            tenant: sweep.tenant,
+            namer: self.namer(sweep),
+            lease: sweep.lease,
+            now: sweep.now,
+            since,
+            asked_after,
+            anew: matches!(feed, Feed::Reconcile(_)),
+        }
+    }
+
+    fn namer<'a>(&'a self, sweep: &Sweep<'a>) -> Namer<'a> {
+        let secret = self.context.store.secret();
+        Namer { rule: sweep.rule, lane: sweep.lane, tenant: sweep.tenant, secret }
     }
 
     /// Holds on to the rule's lease while a long sweep goes on; ends when it was lost.
@@ -345,7 +374,7 @@ impl Sweeper {
         }
         let rule = &sweep.rule.rule;
         let held = commit.held.is_some();
-        for entered in commit.matches.into_iter().filter(|entered| !held && entered.skip.is_none()) {
+        for entered in commit.found.matches.into_iter().filter(|entered| !held && entered.skip.is_none()) {
             let step = |(node, due): (usize, Timestamp)| rule.nodes.get(node).map(|node| (node.id.clone(), due));
             self.context.announce(|| Event::Matched {
                 match_id: entered.id,
@@ -357,7 +386,7 @@ impl Sweeper {
                 first: entered.first.and_then(step),
             });
         }
-        for miss in commit.misses {
+        for miss in commit.found.misses {
             let record = RecordId { tenant: sweep.tenant.clone(), entity: miss.entity, key: miss.key };
             self.context.announce(|| Event::Missed {
                 rule: rule.id.clone(),

@@ -20,20 +20,24 @@ pub struct Reading {
     pub crossed: Window,
     /// Older crossings of records that changed after the instant.
     pub changed: Option<(Window, Timestamp)>,
-    /// `crossed` reaches back over `keep_trying`.
+    /// Open episodes that opened after this are asked about again.
+    pub asked_after: Timestamp,
+    /// Whoever crossed since `keep_trying` is asked about again.
     pub recheck: bool,
 }
 
 /// How long a record that crossed but did not match gets more chances.
 pub fn keep_trying(rule: &CheckedRule) -> SignedDuration {
     let default = match rule.trigger {
-        Trigger::Inactivity(_) | Trigger::Abandoned(_) => DAY * 14,
+        Trigger::Inactivity(_) | Trigger::Abandoned(_) | Trigger::Count(_) | Trigger::Decline(_) => DAY * 14,
         Trigger::Survey(_)
         | Trigger::Date(_)
         | Trigger::Schedule(_)
         | Trigger::Created(_)
         | Trigger::Yearly(_)
-        | Trigger::Query(_) => SignedDuration::ZERO,
+        | Trigger::Query(_)
+        | Trigger::Segment(_)
+        | Trigger::Changed(_) => SignedDuration::ZERO,
     };
     rule.keep_trying.map_or(default, |period| SignedDuration::from_secs(period.max_seconds()))
 }
@@ -49,7 +53,11 @@ const fn overlap(rule: &CheckedRule) -> SignedDuration {
         | Trigger::Survey(_)
         | Trigger::Created(_)
         | Trigger::Abandoned(_)
-        | Trigger::Query(_) => EVENT_OVERLAP,
+        | Trigger::Query(_)
+        | Trigger::Count(_)
+        | Trigger::Decline(_)
+        | Trigger::Segment(_)
+        | Trigger::Changed(_) => EVENT_OVERLAP,
         Trigger::Date(_) | Trigger::Yearly(_) => ZONE_OVERLAP,
         Trigger::Schedule(_) => SignedDuration::ZERO,
     }
@@ -69,8 +77,13 @@ pub fn reading(
     let recheck = trying > SignedDuration::ZERO && now.duration_since(progress.rechecked_at) >= recheck_every;
 
     let mut after = minus(progress.watermark, overlap(rule));
+    let mut asked_after = after.max(baseline);
     if recheck {
-        after = after.min(minus(now, trying));
+        asked_after = after.min(minus(now, trying)).max(baseline);
+        // Episodes are found in the state, however long ago they opened.
+        if !rule.trigger.keeps_episodes() {
+            after = asked_after;
+        }
     }
     let mut crossed = Window { after: after.max(baseline), until: now, now };
     if let Trigger::Schedule(_) = rule.trigger {
@@ -84,11 +97,12 @@ pub fn reading(
         Trigger::Date(_) => baseline,
         _ => minus(now, trying.max(DAY * 7)).max(baseline),
     };
-    // What changed is no question to a rule that asks in its own words, nor to one that asks by the calendar.
-    let asks_changes = tracks_changes && !matches!(rule.trigger, Trigger::Schedule(_) | Trigger::Query(_));
-    let changed = (asks_changes && floor < crossed.after)
+    // What changed is no question to a rule that asks in its own words, nor to one that asks by the calendar; all
+    // that is in a segment is read at every sweep.
+    let whole = matches!(rule.trigger, Trigger::Schedule(_) | Trigger::Query(_) | Trigger::Segment(_));
+    let changed = (tracks_changes && !whole && floor < crossed.after)
         .then(|| (Window { after: floor, until: crossed.after, now }, minus(progress.watermark, EVENT_OVERLAP)));
-    Reading { crossed, changed, recheck }
+    Reading { crossed, changed, asked_after, recheck }
 }
 
 /// Where the nightly reconcile looks: behind the watermark, as far as it reaches. `None` for rules whose
@@ -100,7 +114,8 @@ pub fn reconcile_window(
     now: Timestamp,
     reach: SignedDuration,
 ) -> Option<Window> {
-    if matches!(rule.trigger, Trigger::Schedule(_)) || rule.trigger.leaves_out_its_first_look() {
+    let whole = matches!(rule.trigger, Trigger::Schedule(_) | Trigger::Segment(_));
+    if whole || rule.trigger.leaves_out_its_first_look() {
         return None;
     }
     let after = minus(now, reach).max(baseline);
@@ -135,7 +150,7 @@ mod tests {
 
     fn progress(at: &str) -> Progress {
         let at = instant(at);
-        Progress { watermark: at, swept_at: at, rechecked_at: at, reconciled_at: at }
+        Progress { watermark: at, swept_at: at, rechecked_at: at, reconciled_at: at, seeded: true }
     }
 
     const BASELINE: &str = "2026-11-01T00:00:00Z";

@@ -7,6 +7,7 @@ mod abandoned;
 mod condition;
 mod created;
 mod cron;
+mod episodes;
 mod message;
 mod names;
 mod query;
@@ -160,7 +161,8 @@ impl<'a> Checker<'a> {
         let id = self.id(written);
         let head = self.head(written);
         let settings = self.settings(written);
-        let body = self.for_each(written.for_each.as_ref()).and_then(|entity| self.body(written, entity, &head));
+        let body =
+            self.for_each(written.for_each.as_ref()).and_then(|entity| self.body(written, entity, &head, &settings));
         self.tests(written);
         self.quoting();
         let rule = id.as_ref().and_then(|(id, _)| assemble(id, self.report.file(), written, head, &settings, body?));
@@ -184,7 +186,7 @@ impl<'a> Checker<'a> {
     }
 
     /// What needs the entity: names of its fields, relations and recipients.
-    fn body(&mut self, written: &RuleFile, entity: &'a Entity, head: &Head) -> Option<Body> {
+    fn body(&mut self, written: &RuleFile, entity: &'a Entity, head: &Head, settings: &Settings) -> Option<Body> {
         let to = written.to.as_ref().and_then(|to| self.recipient(entity, to));
         let trigger = self.trigger(written, entity);
         let conditions = self.terms(entity, written.conditions.as_ref());
@@ -193,6 +195,9 @@ impl<'a> Checker<'a> {
         let exit_when = self.exit_when(entity, written.exit_when.as_ref());
         let cadence = self.cadence(written, trigger.as_ref());
         self.without_effect(written, trigger.as_ref());
+        if let Some(Trigger::Segment(segment)) = &trigger {
+            self.backfill_of_segment(written, segment, settings.backfill);
+        }
         let (entries, nodes) = self.steps(written, entity, to.as_ref());
         if let Some(Purpose::Topic(topic)) = &head.purpose {
             self.consent(entity, topic, written, to.as_ref());

@@ -13,7 +13,7 @@ const KEYS: [&str; 13] = [
     "sum",
     "min",
     "max",
-    "where",
+    "only",
     "since",
     "before",
     "after",

@@ -37,6 +37,10 @@ impl<'a> Checker<'a> {
             }
             TriggerEntry::Query(query) => self.query(query).map(Trigger::Query),
             TriggerEntry::Yearly(yearly) => self.yearly(entity, yearly).map(Trigger::Yearly),
+            TriggerEntry::Count(count) => self.count(entity, count).map(Trigger::Count),
+            TriggerEntry::Segment(segment) => self.segment(entity, segment).map(Trigger::Segment),
+            TriggerEntry::Changed(changed) => self.changed(entity, changed).map(Trigger::Changed),
+            TriggerEntry::Decline(decline) => self.decline(entity, decline).map(Trigger::Decline),
         }
     }
 

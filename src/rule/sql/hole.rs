@@ -44,6 +44,8 @@ pub(crate) enum PointBase {
     /// February's end later than 31 January 10:00), so there, and with slack, rows are tested once more.
     ReachingAfter(Period, u8),
     ReachingUntil(Period, u8),
+    /// A period before the window's end.
+    Before(Period),
     /// Records that changed after this.
     Changed,
 }
@@ -110,6 +112,7 @@ impl<'a> Fill<'a> {
                 let edge = period.before(self.window.until, self.zone);
                 edge.checked_add(days(period, slack)).unwrap_or(Timestamp::MAX)
             }
+            PointBase::Before(period) => period.before(self.window.until, self.zone),
             PointBase::Changed => self.changed,
         };
         if point.below { instant.checked_sub(SignedDuration::from_micros(1)).unwrap_or(instant) } else { instant }

@@ -13,6 +13,7 @@ pub(super) mod batch;
 mod condition;
 mod created;
 mod dialect;
+mod episodes;
 mod facts;
 pub(super) mod filter;
 mod fragment;
@@ -34,6 +35,7 @@ pub(super) mod wire;
 mod yearly;
 
 pub(super) use dialect::key_value;
+pub(super) use episodes::CoursePlan;
 pub(super) use facts::FactsPlan;
 pub(super) use fragment::Fragment;
 pub(super) use hole::{Fill, Hole};

@@ -8,13 +8,13 @@ use super::inactivity::InactivityReader;
 use super::on_date::DateReader;
 use super::people::People;
 use super::query::QueryReader;
-use super::read::Cells;
+use super::read::{Cells, Meaning};
 use super::scope::{Scope, Scopes};
 use super::survey::SurveyReader;
 use super::yearly::YearlyReader;
 use super::{RenderError, Renderer, key_value};
 use crate::catalog::{Entity, KeyType};
-use crate::model::{EntityName, Occasion, Value};
+use crate::model::{EntityName, Key, Occasion, Value};
 use crate::rule::checked::{CheckedRule, Trigger};
 use crate::rule::compiled::{Crossing, Reach, ReadError, Window};
 use crate::rule::statement::{Dialect, Row, Statement};
@@ -58,6 +58,10 @@ pub(super) enum Reader {
     Abandoned(AbandonedReader),
     Yearly(YearlyReader),
     Query(QueryReader),
+    /// A row only names a record whose episode may open or end.
+    Candidate,
+    /// A row is a record and its value, which the state's hash is held against.
+    Value(Meaning),
 }
 
 impl Parts {
@@ -108,6 +112,18 @@ impl CrossingPlan {
                 // Nobody is left out for good: the day comes again.
                 (vec![super::yearly::render(renderer, rule, entity, yearly, &people)?], None, nobody())
             }
+            Trigger::Segment(segment) => {
+                let (query, count) = super::episodes::segment(renderer, entity, segment)?;
+                (vec![query], None, count)
+            }
+            Trigger::Changed(changed) => (vec![super::episodes::changed(renderer, entity, changed)?], None, nobody()),
+            Trigger::Count(_) | Trigger::Decline(_) => match rule.trigger.tide() {
+                Some(tide) => {
+                    let query = super::episodes::candidates(renderer, entity, &tide)?;
+                    (vec![query], Some(tide.of), super::episodes::count_members(renderer, entity, &tide)?)
+                }
+                None => (Vec::new(), None, nobody()),
+            },
         };
         Ok(Self {
             parts: Parts::of(renderer, entity),
@@ -169,6 +185,18 @@ impl CrossingPlan {
                     entry: 0,
                 }))
             }
+            Reader::Candidate | Reader::Value(_) => Ok(None),
+        }
+    }
+}
+
+impl CrossingPlan {
+    pub fn read_value(&self, row: &Row) -> Result<(Key, Value), ReadError> {
+        let mut cells = Cells::new(row, self.parts.entity.as_str());
+        let key = cells.key(&self.parts.key)?;
+        match self.queries.first().map(|query| &query.reader) {
+            Some(Reader::Value(meaning)) => Ok((key, meaning.read(cells.next()?))),
+            _ => Err(cells.error("row", "answers no question of this rule")),
         }
     }
 }

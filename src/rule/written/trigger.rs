@@ -24,6 +24,14 @@ pub enum TriggerEntry {
     /// Read-only SQL of your own returns a key and an occasion:
     /// `query: {sql: "SELECT account_id, id FROM invoices", key: account_id, occasion: id}`.
     Query(QueryEntry),
+    /// So many related rows within some time: `count: {of: tickets, at_least: 3, within: 14 days}`.
+    Count(CountEntry),
+    /// A condition turns true, or false: `segment: {when: {tier: vip}}`.
+    Segment(SegmentEntry),
+    /// A field's value changes: `changed: {field: stage, to: won}`.
+    Changed(ChangedEntry),
+    /// Activity fell: `decline: {of: orders, by: 50, from_at_least: 4, window: 90 days}`.
+    Decline(DeclineEntry),
 }
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -58,6 +66,68 @@ pub struct DateEntry {
     pub field: At<String>,
     /// Local time of the day: `"09:00"`, which is also the default.
     pub at: Option<At<String>>,
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CountEntry {
+    /// The relation whose rows are counted. Its entity needs `at`.
+    pub of: At<String>,
+    /// Which of its rows count.
+    pub only: Option<Conditions>,
+    /// How many rows it takes: `3`.
+    pub at_least: At<u64>,
+    /// Within which time: `14 days`.
+    pub within: At<String>,
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SegmentEntry {
+    /// The condition that a record is inside by.
+    pub when: Conditions,
+    /// `true`: fires for those who leave, in place of those who enter.
+    #[serde(default)]
+    pub leaves: bool,
+    /// How long a record must be outside before it has left: `1 day`, which is also the default, or `none`.
+    pub min_out: Option<At<String>>,
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeclineEntry {
+    /// The relation whose rows are the activity. Its entity needs `at`.
+    pub of: At<String>,
+    /// Which of its rows count.
+    pub only: Option<Conditions>,
+    /// By how many percent at least: `50`.
+    pub by: At<u32>,
+    /// From how many rows at least: `4`.
+    pub from_at_least: At<u64>,
+    /// The time that is counted: `90 days`.
+    pub window: At<String>,
+    /// What it is compared with: the time before it (the default), or the same time of last year.
+    pub compared_with: Option<At<ComparedWord>>,
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangedEntry {
+    /// The field that is watched.
+    pub field: At<String>,
+    /// Only changes away from this value, one of these, or `missing`.
+    pub from: Option<Node>,
+    /// Only changes to this value, one of these, or `missing`.
+    pub to: Option<Node>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ComparedWord {
+    /// The time of the same length just before.
+    WindowBefore,
+    /// The same time one year earlier.
+    LastYear,
 }
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]

@@ -167,5 +167,5 @@ async fn versions(session: &mut Session<'_>, lease: &Lease, matches: &[&NewMatch
 
 /// When the misses of a commit were seen: at its sweep, by the source's clock.
 pub async fn misses(session: &mut Session<'_>, rule_state: i64, commit: &SweepCommit) -> Result<(), StoreError> {
-    miss::store(session, rule_state, &commit.misses, commit.progress.swept_at).await
+    miss::store(session, rule_state, &commit.found.misses, commit.progress.swept_at).await
 }

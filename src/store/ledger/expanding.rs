@@ -7,7 +7,9 @@ use crate::engine::port::{Lease, StoreError};
 use crate::model::EndReason;
 use crate::store::sql::Session;
 use crate::store::table::enrollment::Staged;
-use crate::store::table::{end_reason, enrollment, ledger, outbox, outbox_state, rule_state, sweep, sweep_state};
+use crate::store::table::{
+    end_reason, enrollment, episode, ledger, outbox, outbox_state, rule_state, sweep, sweep_state,
+};
 
 /// One batch of the oldest decided sweep; `None` when no sweep is decided, 0 when one was finished.
 pub async fn expand(session: &mut Session<'_>, limit: usize) -> Result<Option<usize>, StoreError> {
@@ -53,16 +55,26 @@ fn arrival(staged: &Staged) -> Result<Arrival, StoreError> {
     Ok(Arrival { track: staged.track, rematch: staged.rematch, over })
 }
 
-/// One batch of what sweeps of this rule left open; false when nothing is left. They may be staged again,
-/// so the ledger forgets them.
-pub async fn forget_open(session: &mut Session<'_>, lease: &Lease, limit: usize) -> Result<bool, StoreError> {
+/// One batch of what earlier sweeps of this rule left; false when nothing is left. What was staged by a sweep
+/// that was never closed may be staged again, so the ledger forgets it; episodes of closed ones begin to count.
+pub async fn settle_left(session: &mut Session<'_>, lease: &Lease, limit: usize) -> Result<bool, StoreError> {
     let rule = rule_state::check(session, lease).await?;
-    let Some(id) = sweep::left_open(session, rule).await?.into_iter().next() else { return Ok(false) };
+    if let Some(id) = sweep::left_open(session, rule).await?.into_iter().next() {
+        forget_open(session, rule, id, limit).await?;
+        return Ok(true);
+    }
+    let Some(id) = episode::staged_of(session, rule).await? else { return Ok(false) };
+    episode::unstage(session, rule, id, limit).await?;
+    Ok(true)
+}
+
+async fn forget_open(session: &mut Session<'_>, rule: i64, id: i64, limit: usize) -> Result<(), StoreError> {
     let staged = enrollment::staged(session, id, limit).await?;
     ledger::forget(session, &staged.iter().map(|s| s.match_id).collect::<Vec<_>>()).await?;
     enrollment::delete(session, &staged.iter().map(|s| s.id).collect::<Vec<_>>()).await?;
-    if staged.len() < limit {
+    let episodes = episode::drop_staged(session, rule, id, limit).await?;
+    if staged.len() < limit && episodes < limit as u64 {
         sweep::delete(session, id).await?;
     }
-    Ok(true)
+    Ok(())
 }

@@ -8,10 +8,10 @@ mod placing;
 use super::database::Database;
 use super::sql::Session;
 use super::state::State;
-use super::table::{miss, rule_state, sweep, sweep_state};
+use super::table::{episode, miss, rule_state, sweep, sweep_state};
 use crate::engine::port::{
-    Candidate, Lease, Ledger, Miss, NewMatch, Owner, Progress, Standing, StoreError, SweepCommit, SweepCount, SweepId,
-    Verdict,
+    Candidate, Episode, EpisodePage, Found, Lease, Ledger, OpenEpisode, Owner, Progress, Standing, StoreError,
+    SweepCommit, SweepCount, SweepId, Verdict,
 };
 use crate::model::{Lane, RuleId, Tenant};
 use async_trait::async_trait;
@@ -41,11 +41,11 @@ impl<D: Database> Ledger for State<D> {
         let Some((lease, mut more)) = taken.await? else { return Ok(None) };
         while more {
             let of = lease.clone();
-            let forgotten = self.database.write(move |mut session| {
+            let settled = self.database.write(move |mut session| {
                 let of = of.clone();
-                Box::pin(async move { expanding::forget_open(&mut session, &of, CHUNK).await })
+                Box::pin(async move { expanding::settle_left(&mut session, &of, CHUNK).await })
             });
-            more = forgotten.await?;
+            more = settled.await?;
         }
         Ok(Some(lease))
     }
@@ -100,30 +100,55 @@ impl<D: Database> Ledger for State<D> {
         Ok(count)
     }
 
-    async fn stage(
-        &self,
-        lease: &Lease,
-        sweep: &SweepId,
-        matches: &[NewMatch],
-        misses: &[Miss],
-    ) -> Result<SweepCount, StoreError> {
+    async fn stage(&self, lease: &Lease, sweep: &SweepId, found: &Found) -> Result<SweepCount, StoreError> {
         let (of, length) = (Arc::new((lease.clone(), sweep.clone())), self.lease_micros());
         let mut total = SweepCount::default();
         // Nobody sees staged rows, so they needn't be written at once.
-        let parts = matches.len().div_ceil(CHUNK).max(misses.len().div_ceil(CHUNK)).max(1);
-        for part in 0..parts {
-            let matches = matches.chunks(CHUNK).nth(part).unwrap_or_default();
-            let misses = misses.chunks(CHUNK).nth(part).unwrap_or_default();
-            let (of, rows) = (Arc::clone(&of), Arc::new((matches.to_vec(), misses.to_vec())));
+        let longest = found.matches.len().max(found.misses.len()).max(found.episodes.len());
+        for part in 0..longest.div_ceil(CHUNK).max(1) {
+            let part = Found {
+                matches: found.matches.chunks(CHUNK).nth(part).unwrap_or_default().to_vec(),
+                misses: found.misses.chunks(CHUNK).nth(part).unwrap_or_default().to_vec(),
+                episodes: found.episodes.chunks(CHUNK).nth(part).unwrap_or_default().to_vec(),
+            };
+            let (of, part) = (Arc::clone(&of), Arc::new(part));
             let staged = self.database.write(move |mut session| {
-                let (of, rows) = (Arc::clone(&of), Arc::clone(&rows));
-                Box::pin(async move { stage(&mut session, (&of.0, &of.1), &rows.0, &rows.1, length).await })
+                let (of, part) = (Arc::clone(&of), Arc::clone(&part));
+                Box::pin(async move { stage(&mut session, (&of.0, &of.1), &part, length).await })
             });
             let count = staged.await?;
             total.entered += count.entered;
             total.known += count.known;
         }
         Ok(total)
+    }
+
+    async fn episodes(&self, lease: &Lease, records: &[[u8; 16]]) -> Result<Vec<Option<Episode>>, StoreError> {
+        let of = Arc::new((lease.clone(), records.to_vec()));
+        let found = self.database.read(move |mut session| {
+            let of = Arc::clone(&of);
+            Box::pin(async move {
+                match rule_state::find(&mut session, &of.0).await? {
+                    Some(rule) => episode::of_records(&mut session, rule, &of.1).await,
+                    None => Ok(vec![None; of.1.len()]),
+                }
+            })
+        });
+        found.await
+    }
+
+    async fn open_episodes(&self, lease: &Lease, page: &EpisodePage) -> Result<Vec<OpenEpisode>, StoreError> {
+        let (of, page) = (Arc::new(lease.clone()), *page);
+        let open = self.database.read(move |mut session| {
+            let of = Arc::clone(&of);
+            Box::pin(async move {
+                match rule_state::find(&mut session, &of).await? {
+                    Some(rule) => episode::open(&mut session, rule, &page).await,
+                    None => Ok(Vec::new()),
+                }
+            })
+        });
+        open.await
     }
 
     async fn close_sweep(
@@ -186,7 +211,7 @@ impl<D: Database> Ledger for State<D> {
     }
 }
 
-/// The lease, and whether a sweep was left open that must be forgotten first.
+/// The lease, and whether earlier sweeps left something that must be settled first.
 async fn begin(
     session: &mut Session<'_>,
     rule: (&RuleId, Lane, &Tenant),
@@ -195,7 +220,8 @@ async fn begin(
 ) -> Result<Option<(Lease, bool)>, StoreError> {
     let Some((id, lease)) = rule_state::take(session, rule, owner, length).await? else { return Ok(None) };
     let open = sweep::left_open(session, id).await?;
-    Ok(Some((lease, !open.is_empty())))
+    let staged = episode::staged_of(session, id).await?;
+    Ok(Some((lease, !open.is_empty() || staged.is_some())))
 }
 
 async fn standings(
@@ -227,9 +253,10 @@ async fn commit_small(
     commit: &SweepCommit,
 ) -> Result<SweepCount, StoreError> {
     let rule = rule_state::check(session, lease).await?;
-    let fresh = fresh(session, rule, &commit.matches).await?;
+    let fresh = fresh(session, rule, &commit.found.matches).await?;
     let tally = fresh.tally(commit.crossed);
     entering::misses(session, rule, commit).await?;
+    episode::store(session, rule, &commit.found.episodes).await?;
     if let Some((name, reason)) = &commit.held {
         let id = sweep::open(session, name, rule, commit.progress.swept_at).await?;
         entering::stage(session, lease, rule, id, &fresh).await?;
@@ -248,8 +275,7 @@ async fn commit_small(
 async fn stage(
     session: &mut Session<'_>,
     (lease, name): (&Lease, &SweepId),
-    matches: &[NewMatch],
-    misses: &[Miss],
+    Found { matches, misses, episodes }: &Found,
     length: i64,
 ) -> Result<SweepCount, StoreError> {
     let rule = rule_state::check(session, lease).await?;
@@ -261,6 +287,7 @@ async fn stage(
     entering::stage(session, lease, rule, id, &fresh).await?;
     sweep::add(session, id, fresh.tally((matches.len() + misses.len()) as u64)).await?;
     miss::store(session, rule, misses, at).await?;
+    episode::stage(session, rule, id, episodes).await?;
     Ok(fresh.count())
 }
 

@@ -3,6 +3,7 @@
 
 pub mod attempt;
 pub mod enrollment;
+pub mod episode;
 pub mod generation;
 pub mod ledger;
 pub mod miss;

@@ -18,7 +18,7 @@ pub async fn take(
             "UPDATE rule_state SET epoch = epoch + 1, owner = $4, lease_until = {clock} + $5
              WHERE rule = $1 AND lane = $2 AND tenant = $3 AND paused = 0 AND removed = 0 AND held IS NULL
                AND (owner IS NULL OR owner = $4 OR NOT {shared} OR lease_until < {clock})
-             RETURNING epoch, watermark, swept_at, rechecked_at, reconciled_at, baseline, id, populated",
+             RETURNING epoch, watermark, swept_at, rechecked_at, reconciled_at, seeded, baseline, id, populated",
             params![rule.as_str(), of_lane.as_str(), tenant.as_str(), owner.0.as_str(), lease],
         )
         .await?;
@@ -29,10 +29,10 @@ pub async fn take(
             tenant: tenant.clone(),
             epoch: row.int(0)?,
             progress: progress(&row, 1)?,
-            baseline: row.instant(5)?,
-            populated: row.int(7)? != 0,
+            baseline: row.instant(6)?,
+            populated: row.int(8)? != 0,
         };
-        Ok((row.int(6)?, lease))
+        Ok((row.int(7)?, lease))
     };
     row.map(read).transpose()
 }
@@ -43,6 +43,7 @@ fn progress(row: &Row, first: usize) -> Result<Progress, StoreError> {
         swept_at: row.instant(first + 1)?,
         rechecked_at: row.instant(first + 2)?,
         reconciled_at: row.instant(first + 3)?,
+        seeded: row.int(first + 4)? != 0,
     })
 }
 
@@ -101,10 +102,11 @@ pub async fn advance(
     held: Option<&str>,
 ) -> Result<(), StoreError> {
     let sql = "UPDATE rule_state SET watermark = $2, swept_at = $3, rechecked_at = $4, reconciled_at = $5,
-                      matches = matches + $6, held = COALESCE($7, held), owner = NULL, lease_until = 0
+                      matches = matches + $6, held = COALESCE($7, held), seeded = $8, owner = NULL, lease_until = 0
                WHERE id = $1";
-    let Progress { watermark, swept_at, rechecked_at, reconciled_at } = *progress;
-    session.run(sql, params![id, watermark, swept_at, rechecked_at, reconciled_at, entered, held]).await?;
+    let Progress { watermark, swept_at, rechecked_at, reconciled_at, seeded } = *progress;
+    let seeded = i64::from(seeded);
+    session.run(sql, params![id, watermark, swept_at, rechecked_at, reconciled_at, entered, held, seeded]).await?;
     Ok(())
 }
 
@@ -137,13 +139,13 @@ pub async fn all(session: &mut Session<'_>, for_update: bool) -> Result<Vec<(i64
     let lock = if for_update { "{lock r}" } else { "" };
     let sql = format!(
         "SELECT r.id, r.rule, r.lane, r.tenant, r.version, r.definition, r.baseline, r.watermark, r.swept_at,
-                r.rechecked_at, r.reconciled_at, r.paused, r.removed, r.held, r.left_out, r.matches
+                r.rechecked_at, r.reconciled_at, r.seeded, r.paused, r.removed, r.held, r.left_out, r.matches
          FROM rule_state r ORDER BY r.id {lock}"
     );
     let rows = session.rows(&sql, &[]).await?;
     let read = |mut row: Row| {
-        let held = row.opt_text(13)?;
-        let status = match (row.int(12)? != 0, row.int(11)? != 0, held) {
+        let held = row.opt_text(14)?;
+        let status = match (row.int(13)? != 0, row.int(12)? != 0, held) {
             (true, _, _) => RuleStatus::Removed,
             (_, true, _) => RuleStatus::Paused,
             (_, _, Some(reason)) => RuleStatus::Held(reason),
@@ -158,8 +160,8 @@ pub async fn all(session: &mut Session<'_>, for_update: bool) -> Result<Vec<(i64
             baseline: row.instant(6)?,
             progress: progress(&row, 7)?,
             status,
-            left_out: row.opt_int(14)?.and_then(|count| u64::try_from(count).ok()),
-            matches: row.count(15)?,
+            left_out: row.opt_int(15)?.and_then(|count| u64::try_from(count).ok()),
+            matches: row.count(16)?,
         };
         Ok((row.int(0)?, state))
     };
@@ -211,6 +213,8 @@ pub async fn update(session: &mut Session<'_>, changes: &[&Change], now: Timesta
                       reconciled_at = CASE WHEN b.baseline IS NULL THEN reconciled_at ELSE $1 END,
                       left_out = CASE WHEN b.baseline IS NULL THEN left_out ELSE NULL END,
                       populated = CASE WHEN b.baseline IS NULL THEN populated ELSE 0 END,
+                      seeded = CASE WHEN b.baseline IS NULL THEN seeded ELSE 0 END,
+                      series = CASE WHEN b.baseline IS NULL THEN series ELSE series + 1 END,
                       epoch = epoch + 1, owner = NULL, lease_until = 0
                FROM {batch} WHERE rule_state.id = b.id";
     session.run_batch(sql, params![now], &columns(changes)).await?;

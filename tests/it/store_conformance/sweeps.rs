@@ -42,7 +42,7 @@ async fn a_sweep_enters_matches_and_moves_the_watermark(home: Home) {
 
     assert_eq!(begin(&*store).await.progress, progress(later));
     let claimed = claim_one(&*store).await;
-    let entered = &commit.matches[0];
+    let entered = &commit.found.matches[0];
     assert_eq!(
         (claimed.match_id, &claimed.record, &claimed.occasion),
         (entered.id, &entered.record, &entered.occasion)
@@ -103,7 +103,7 @@ async fn nothing_is_entered_without_the_lease(home: Home) {
     let lost =
         |result: Result<(), StoreError>| assert!(matches!(result, Err(StoreError::LeaseLost { .. })), "{result:?}");
     lost(store.commit_sweep(&stale, &commit_of(matches.clone())).await.map(drop));
-    lost(store.stage(&stale, &sweep, &matches, &[]).await.map(drop));
+    lost(store.stage(&stale, &sweep, &found(&matches)).await.map(drop));
     lost(store.close_sweep(&stale, &sweep, &Verdict::Released, &progress(now())).await);
     assert!(claim(&*store, 10).await.is_empty());
     assert_eq!(store.commit_sweep(&lease, &commit_of(matches)).await.unwrap().entered, 1);
@@ -122,7 +122,7 @@ async fn a_paused_rule_is_not_swept_and_sends_nothing(home: Home) {
 }
 
 async fn stage_all(store: &dyn Store, lease: &Lease, name: &str, matches: &[NewMatch]) -> SweepCount {
-    store.stage(lease, &SweepId(name.to_owned()), matches, &[]).await.unwrap()
+    store.stage(lease, &SweepId(name.to_owned()), &found(matches)).await.unwrap()
 }
 
 async fn close(store: &dyn Store, lease: &Lease, name: &str, verdict: Verdict) {
@@ -392,7 +392,8 @@ async fn a_miss_is_kept_until_its_record_matches(home: Home) {
         reason: reason.to_owned(),
     };
     let lease = begin(&*store).await;
-    let commit = SweepCommit { misses: vec![miss("early"), miss("tickets was 1")], ..commit_of(Vec::new()) };
+    let misses = vec![miss("early"), miss("tickets was 1")];
+    let commit = SweepCommit { found: Found { misses, ..Found::default() }, ..commit_of(Vec::new()) };
     store.commit_sweep(&lease, &commit).await.unwrap();
     let lease = begin(&*store).await;
     let candidates = [candidate(&m), candidate(&a_match(&*store, "2", "x"))];
@@ -426,7 +427,13 @@ async fn misses_end_with_the_definition_that_made_them(home: Home) {
             kind: MissKind::Unjudged,
             reason: "script failed".to_owned(),
         };
-        store.commit_sweep(&lease, &SweepCommit { misses: vec![miss], ..commit_of(Vec::new()) }).await.unwrap();
+        store
+            .commit_sweep(
+                &lease,
+                &SweepCommit { found: Found { misses: vec![miss], ..Found::default() }, ..commit_of(Vec::new()) },
+            )
+            .await
+            .unwrap();
         assert_eq!(store.standings(&lease, &[candidate(&m)]).await.unwrap(), [unjudged()]);
     }
     let new_steps = Adoption { version: "v2".into(), ..adoption("win-back") };

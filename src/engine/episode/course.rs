@@ -1,0 +1,72 @@
+//! Episodes of counted rows: a batch of records, their rows, and what follows.
+
+use super::replay::{Course, Terms};
+use super::{Sighting, Watch, crossing, is_open};
+use crate::engine::error::EngineError;
+use crate::engine::port::{Episode, EpisodeChange};
+use crate::model::Key;
+use crate::rule::compiled::Window;
+use crate::rule::tide::{Tide, When};
+use futures::TryStreamExt;
+use jiff::Timestamp;
+use std::collections::HashMap;
+
+impl Watch<'_> {
+    /// Looks at these records, which are all different.
+    pub(super) async fn course(&self, tide: &Tide<'_>, keys: &[Key]) -> Result<Sighting, EngineError> {
+        let kept = self.kept(keys).await?;
+        let begin = kept.iter().map(|(_, episode)| self.begin(episode.as_ref())).min().unwrap_or(self.now);
+        let rows = self.rows(keys, begin).await?;
+        let zone = self.rule.zone();
+        let terms =
+            Terms { since: self.since, seed: self.seeding(), anew: self.anew.then_some(self.now), now: self.now };
+        let mut sighting = Sighting::default();
+        for (key, (record, known)) in keys.iter().zip(kept) {
+            let rows = rows.get(key).map_or(&[][..], Vec::as_slice);
+            let course = Course::of(tide, rows, zone, self.now);
+            let replayed = course.replay(known.as_ref(), terms);
+            for (episode, level) in &replayed.opened {
+                // A first sweep may go through a long past: what opened and ended there is history.
+                let news = self.seeding().is_none() || episode.opened_at > self.lease.progress.swept_at;
+                if is_open(episode) || news {
+                    sighting.crossings.push(crossing(key, episode.ordinal, episode.opened_at, Some(*level)));
+                }
+            }
+            let Some(last) = replayed.last else { continue };
+            if replayed.opened.is_empty() && is_open(&last) && last.opened_at > self.asked_after {
+                let level = course.level(last.opened_at);
+                sighting.crossings.push(crossing(key, last.ordinal, last.opened_at, Some(level)));
+            }
+            if known.as_ref() != Some(&last) {
+                sighting.changes.push(EpisodeChange { record, key: key.clone(), episode: last });
+            }
+        }
+        Ok(sighting)
+    }
+
+    /// From when on a record's rows matter.
+    fn begin(&self, kept: Option<&Episode>) -> Timestamp {
+        let since = self.seeding().map_or(self.since, |seed| seed.min(self.since));
+        match kept {
+            Some(episode) if is_open(episode) => {
+                let begin = episode.due_at.min(self.now);
+                // Asked again, it tells how many rows opened it.
+                if episode.opened_at > self.asked_after { begin.min(episode.opened_at) } else { begin }
+            }
+            _ => since,
+        }
+    }
+
+    async fn rows(&self, keys: &[Key], begin: Timestamp) -> Result<HashMap<Key, Vec<When>>, EngineError> {
+        let window = Window { after: begin, until: self.now, now: self.now };
+        let Some(statement) = self.rule.course(keys, window) else { return Ok(HashMap::new()) };
+        let mut rows = self.source.rows(self.tenant, statement);
+        let mut found: HashMap<Key, Vec<When>> = HashMap::with_capacity(keys.len());
+        while let Some(row) = rows.try_next().await? {
+            if let Ok((key, Some(when))) = self.rule.read_course(&row) {
+                found.entry(key).or_default().push(when);
+            }
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,107 @@
+//! A source that dies half-way, or tells its rows in another order, ends nobody's episode.
+
+use super::{START, entered, rule};
+use crate::support::instant;
+use crate::world::{Kind, World, days, hours};
+use async_trait::async_trait;
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+use jiff::Timestamp;
+use nudged::catalog::{Schema, Table};
+use nudged::engine::Settings;
+use nudged::engine::port::{EpisodePage, Lease, OpenEpisode, Owner, Source, SourceError};
+use nudged::model::{Lane, Tenant};
+use nudged::rule::statement::{Dialect, Row, Statement};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Streams rows backwards, and breaks off after so many.
+struct Frayed {
+    inner: Arc<dyn Source>,
+    left: AtomicUsize,
+}
+
+#[async_trait]
+impl Source for Frayed {
+    fn dialect(&self) -> Dialect {
+        self.inner.dialect()
+    }
+
+    async fn now(&self) -> Result<Timestamp, SourceError> {
+        self.inner.now().await
+    }
+
+    fn rows<'a>(&'a self, tenant: &'a Tenant, statement: Statement) -> BoxStream<'a, Result<Row, SourceError>> {
+        let rows = self.inner.rows(tenant, statement);
+        let backwards = stream::once(async move {
+            let mut rows: Vec<_> = rows.collect().await;
+            rows.reverse();
+            stream::iter(rows)
+        });
+        let cut = |row| {
+            let left = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+            if left.is_ok() { row } else { Err(SourceError::Unavailable("it died".to_owned())) }
+        };
+        backwards.flatten().map(cut).boxed()
+    }
+
+    async fn write(&self, tenant: &Tenant, statements: Vec<Statement>) -> Result<Vec<u64>, SourceError> {
+        self.inner.write(tenant, statements).await
+    }
+
+    async fn schema(&self, tables: &[Table]) -> Result<Schema, SourceError> {
+        self.inner.schema(tables).await
+    }
+
+    async fn prepare(&self, statement: &Statement) -> Result<(), SourceError> {
+        self.inner.prepare(statement).await
+    }
+}
+
+async fn open(world: &World) -> Vec<OpenEpisode> {
+    let owner = Owner("test".into());
+    let lease: Lease =
+        world.store.begin_sweep(&"watched".into(), Lane::Live, &"".into(), &owner).await.unwrap().unwrap();
+    let never = instant("9999-01-01T00:00:00Z");
+    let page = EpisodePage { after: None, due_until: Timestamp::MAX, opened_after: never, limit: 1_000 };
+    world.store.open_episodes(&lease, &page).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_off_or_comes_in_disorder_ends_no_episode_and_opens_none_twice() {
+    const PEOPLE: usize = 12;
+    let settings = || Settings { batch: 3, ..Settings::default() };
+    let world = World::new(Kind::Sqlite, instant(START), settings()).await;
+    for customer in 0..PEOPLE {
+        world.crm.run(&format!("INSERT INTO accounts VALUES ({customer}, 'C', 'AT', NULL)")).await;
+    }
+    let trigger = "segment: {when: {country: AT}, min_out: none}";
+    world.load(&[("watched.yaml", &rule(trigger, ""))]).await;
+    world.pass(hours(1)).await;
+    let before = open(&world).await;
+    assert_eq!(before.len(), PEOPLE);
+
+    // Somebody leaves and somebody comes; then the source dies after every possible number of rows.
+    world.crm.run("UPDATE accounts SET country_code = NULL WHERE id = 0").await;
+    world.crm.run(&format!("INSERT INTO accounts VALUES ({PEOPLE}, 'New', 'AT', NULL)")).await;
+    world.clock.advance(hours(1));
+    let mut broke = 0;
+    loop {
+        let source = Arc::new(Frayed { inner: world.source.clone(), left: AtomicUsize::new(broke) });
+        let engine = world.engine_over(source, world.store.clone(), settings());
+        if engine.sweep_rule(&"watched".into()).await.is_ok() {
+            break;
+        }
+        assert_eq!(open(&world).await, before, "after {broke} rows");
+        assert!(entered(&world).await.is_empty(), "after {broke} rows");
+        broke += 1;
+    }
+    assert!(broke >= 2 * PEOPLE, "it broke {broke} times");
+    let after: Vec<_> = open(&world).await.into_iter().map(|episode| episode.key.as_str().to_owned()).collect();
+    assert_eq!(after.len(), PEOPLE);
+    assert!(!after.contains(&"0".to_owned()) && after.contains(&PEOPLE.to_string()), "{after:?}");
+    let matched: Vec<_> = entered(&world).await.into_keys().collect();
+    assert_eq!(matched, [(PEOPLE.to_string(), "episode 1".to_owned())]);
+    world.pass(days(1)).await;
+    assert_eq!(entered(&world).await.len(), 1);
+}

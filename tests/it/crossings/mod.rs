@@ -2,6 +2,7 @@
 
 mod abandoned;
 mod created;
+mod episodes;
 mod facts;
 mod form;
 mod inactivity;

@@ -3,6 +3,7 @@
 
 mod changed;
 mod course;
+mod preview;
 mod segment;
 mod stream;
 

@@ -22,6 +22,7 @@ mod feeds;
 mod fixtures;
 mod nodes;
 mod operator;
+mod oracle;
 mod outage;
 mod reload;
 mod scripts_templates;

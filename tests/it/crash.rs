@@ -25,7 +25,8 @@ use world::World;
 use wreck::Wreckage;
 
 const KILLS: usize = 50;
-/// The longest that a daemon is left alive, however little it gets to do.
+/// The longest that a daemon is left alive once it is up, however little it gets to do; more where it took long
+/// to come up, so that a slow machine gets as far.
 const LIFE: Duration = Duration::from_secs(3);
 /// After the last kill: leases of killed processes run out, then the rest is sent.
 const RECOVERY: Duration = Duration::from_mins(5);
@@ -52,7 +53,7 @@ fn storm(world: &World, state: Option<&str>) {
     let mut wreckage = Wreckage::default();
     for kill in 0..number("NUDGED_CRASH_KILLS").unwrap_or(KILLS as u64) {
         let running = daemon.start();
-        wait_for_the_moment(kill, &http, &mut random);
+        wait_for_the_moment(kill, &daemon, &http, &mut random);
         running.kill(&daemon);
         wreckage.look(&daemon.state, under_way);
     }
@@ -78,21 +79,23 @@ fn storm(world: &World, state: Option<&str>) {
 
 /// In the midst of sending; at any moment of a start, that may not have come as far; or at any moment after the
 /// first message: while the next sweep reads, enters, or hands over to the senders.
-fn wait_for_the_moment(kill: u64, http: &HttpReceiver, random: &mut StdRng) {
+fn wait_for_the_moment(kill: u64, daemon: &Daemon, http: &HttpReceiver, random: &mut StdRng) {
     let (before, began) = (http.count(), Instant::now());
     let until = |count: usize, longest: Duration| {
         poll_until(RECOVERY, || http.count() >= before + count || began.elapsed() >= longest);
     };
     let in_ms = |random: &mut StdRng, most| Duration::from_millis(random.random_range(1..most));
-    match kill % 3 {
-        0 => until(random.random_range(1..40), LIFE),
-        1 => until(usize::MAX - before, in_ms(random, 1_500)),
-        _ => {
-            until(1, LIFE);
-            let at = began.elapsed() + in_ms(random, 800);
-            until(usize::MAX - before, at);
-        }
+    let never = usize::MAX - before;
+    if kill % 3 == 1 {
+        return until(never, in_ms(random, 1_500));
     }
+    poll_until(RECOVERY, || daemon.is_up());
+    let life = began.elapsed() + LIFE.max(began.elapsed() * 3);
+    if kill % 3 == 0 {
+        return until(random.random_range(1..40), life);
+    }
+    until(1, life);
+    until(never, began.elapsed() + in_ms(random, 800));
 }
 
 /// A message is under way for the state from before it is sent until its outcome is committed: at most two per

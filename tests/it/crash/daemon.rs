@@ -67,12 +67,23 @@ impl Daemon {
     }
 
     pub fn start(&self) -> Running {
+        // Left by a life that was killed.
+        let _ = fs::remove_file(self.socket());
         // Should this test end without having ended the daemon, the daemon ends with it.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--", env!("CARGO_BIN_EXE_nudged"), "run", "--config"]);
         let log = OpenOptions::new().create(true).append(true).open(self.log()).expect("the directory is ours");
         let child = command.arg(self.dir.path().join("config.toml")).stderr(log).spawn();
         Running { child: child.expect("setpriv is part of every system") }
+    }
+
+    /// It answers its operator.
+    pub fn is_up(&self) -> bool {
+        self.socket().exists()
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.dir.path().join("admin.sock")
     }
 
     /// Customers whose mail was under way at a kill and is held for an operator.

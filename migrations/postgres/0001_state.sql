@@ -207,3 +207,14 @@ CREATE TABLE task (
     done_at        BIGINT
 );
 CREATE INDEX task_open ON task (key, entity, tenant) WHERE done_at IS NULL;
+
+-- Signed events of other systems, kept before they are told so; each once.
+CREATE TABLE inbox (
+    id          BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name        TEXT   NOT NULL,
+    event       TEXT   NOT NULL,
+    received_at BIGINT NOT NULL,
+    body        TEXT   NOT NULL,
+    UNIQUE (name, event)
+);
+CREATE INDEX inbox_received ON inbox (name, received_at);

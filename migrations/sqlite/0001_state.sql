@@ -206,3 +206,14 @@ CREATE TABLE task (
     done_at        INTEGER
 ) STRICT;
 CREATE INDEX task_open ON task (key, entity, tenant) WHERE done_at IS NULL;
+
+-- Signed events of other systems, kept before they are told so; each once.
+CREATE TABLE inbox (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    name        TEXT    NOT NULL,
+    event       TEXT    NOT NULL,
+    received_at INTEGER NOT NULL,
+    body        TEXT    NOT NULL,
+    UNIQUE (name, event)
+) STRICT;
+CREATE INDEX inbox_received ON inbox (name, received_at);

@@ -69,8 +69,8 @@ fn offline(tree: Arc<Tree>, config: &Config, has_config: bool) -> Verdict {
     let built = if assumed > 0 { Generation::build(tree, &surroundings) } else { first };
     let (rules, mut findings) = match built {
         Ok(generation) => {
-            let unsendable = outside.unsendable(&generation);
-            (generation.rules.len(), generation.warnings.into_iter().chain(unsendable).collect())
+            let unserved = outside.unserved(&generation);
+            (generation.rules.len(), generation.warnings.into_iter().chain(unserved).collect())
         }
         Err(findings) => (0, findings),
     };

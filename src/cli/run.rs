@@ -27,7 +27,9 @@ impl From<StartError> for Failure {
             StartError::State(error) | StartError::Rules(RulebookError::Store(error)) => Self::State(error),
             StartError::Source(error) => Self::Source(error),
             StartError::Rules(RulebookError::NothingToRun(findings)) => Self::Rules(findings),
-            error @ (StartError::Serve(_) | StartError::Setup(_)) => Self::other(Exit::Config, error.to_string()),
+            error @ (StartError::Serve(_) | StartError::Setup(_) | StartError::Secret(_)) => {
+                Self::other(Exit::Config, error.to_string())
+            }
             error @ (StartError::Signals(_) | StartError::Metrics(_)) => Self::other(Exit::Failure, error.to_string()),
         }
     }

@@ -21,7 +21,7 @@ use crate::action::email::EmailOptions;
 use crate::action::webhook::DestinationOptions;
 use crate::model::{Period, Topic, Unit};
 use crate::rulebook::RulebookOptions;
-use crate::web::WebOptions;
+use crate::web::{EventOptions, WebOptions};
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -43,6 +43,8 @@ pub struct Config {
     pub email: EmailOptions,
     /// The places that rules may call, by name.
     pub webhooks: BTreeMap<String, DestinationOptions>,
+    /// The systems that may send events, by the name that rules use.
+    pub events: BTreeMap<String, EventOptions>,
     pub engine: EngineOptions,
     pub web: WebOptions,
     pub service: ServiceOptions,

@@ -8,12 +8,14 @@ use super::Environment;
 use std::path::{Path, PathBuf};
 
 /// The keys that hold a secret; `*` is any name. A URL is one because it may carry a password.
-const KEYS: [&[&str]; 6] = [
+const KEYS: [&[&str]; 8] = [
     &["source", "url"],
     &["state", "url"],
     &["email", "password"],
     &["webhooks", "*", "secret"],
     &["webhooks", "*", "token"],
+    &["events", "*", "secret"],
+    &["events", "*", "previous_secret"],
     &["web", "token"],
 ];
 

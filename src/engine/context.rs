@@ -30,6 +30,8 @@ pub(super) struct Context {
     pub versions: Versions,
     /// Rung when rows may have become due through this process.
     pub due: Notify,
+    /// Rung when an event of another system was kept by this process.
+    pub arrived: Notify,
     pub pulse: Pulse,
     pub flight: Flight,
 }
@@ -48,7 +50,7 @@ impl Context {
     ) -> Self {
         let health = SourceHealth::default();
         let versions = Versions::default();
-        let due = Notify::new();
+        let (due, arrived) = (Notify::new(), Notify::new());
         let pulse = Pulse::default();
         let flight = Flight::default();
         Self {
@@ -63,6 +65,7 @@ impl Context {
             health,
             versions,
             due,
+            arrived,
             pulse,
             flight,
         }

@@ -77,6 +77,11 @@ impl Engine {
         self.context.due.notify_one();
     }
 
+    /// Tells the engine that an event of another system was kept: the rules that wait for one are swept now.
+    pub fn arrived(&self) {
+        self.context.arrived.notify_one();
+    }
+
     /// Sweeps, sends and rescues until `shutdown` turns true (or its sender is gone), then drains what is
     /// under way within the deadline of the settings and gives the rest back.
     pub async fn run(&self, shutdown: watch::Receiver<bool>) {

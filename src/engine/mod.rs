@@ -19,6 +19,7 @@ mod evaluate;
 mod event;
 mod flight;
 mod health;
+mod inbound;
 mod lateness;
 mod preview;
 mod pulse;

@@ -6,6 +6,7 @@ use super::dispatch::{Decision, Draft, Situation, address, addressee, decide, ki
 use super::episode::{NEVER, Watch};
 use super::error::EngineError;
 use super::evaluate::{self, Answer, Eligibility};
+use super::inbound;
 use super::port::{
     Claimed, EpisodePage, Lease, Message, OutboxToken, Progress, RuleState, RuleStatus, Source, Standing, Store, Then,
 };
@@ -140,7 +141,8 @@ impl Previewer<'_> {
         if rule.rule.trigger.keeps_episodes() {
             return self.episodes(rule, tenant, (reach, window), preview).await;
         }
-        let mut crossings = Vec::new();
+        let mut crossings = self.events(rule, tenant, window, scope).await?;
+        preview.truncated |= crossings.len() >= self.limit;
         for (index, statement) in rule.crossings(reach).into_iter().enumerate() {
             let mut rows = self.source.rows(tenant, statement);
             while let Some(row) = rows.try_next().await? {
@@ -256,6 +258,29 @@ impl Previewer<'_> {
 
     fn namer<'n>(&'n self, rule: &'n CompiledRule, tenant: &'n Tenant) -> Namer<'n> {
         Namer { rule, lane: Lane::Live, tenant, secret: self.store.secret() }
+    }
+
+    /// What other systems said, for a rule that waits for it.
+    async fn events(
+        &self,
+        rule: &CompiledRule,
+        tenant: &Tenant,
+        window: Window,
+        scope: &PreviewScope,
+    ) -> Result<Vec<Crossing>, EngineError> {
+        let wanted = |crossing: &Crossing| match scope {
+            PreviewScope::Records(keys) => keys.contains(&crossing.key),
+            PreviewScope::LastInterval | PreviewScope::Last(_) => true,
+        };
+        let mut crossings = Vec::new();
+        let mut beyond = Some(0);
+        while let Some(from) = beyond.filter(|_| crossings.len() < self.limit) {
+            let page = inbound::page(self.store, rule, tenant, window, from, self.limit.max(1)).await?;
+            crossings.extend(page.crossings.into_iter().flatten().filter(wanted));
+            beyond = page.beyond;
+        }
+        crossings.truncate(self.limit);
+        Ok(crossings)
     }
 
     /// Why one that matches now won't be asked again.

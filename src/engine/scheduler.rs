@@ -75,6 +75,8 @@ struct Timer {
     /// Somebody else had the rule when it was due, or an operator has stopped it: asked again at every turn,
     /// so that its turn is late rather than lost.
     refused: bool,
+    /// Something came in while it was being swept.
+    again: bool,
 }
 
 /// A finished sweep and when it began by our clock.
@@ -120,6 +122,7 @@ impl Scheduler {
                     }
                 }
                 () = clock.sleep_until(next.unwrap_or(Timestamp::MAX)), if next.is_some() => {}
+                () = self.context.arrived.notified() => self.hear(),
                 _ = turn.tick() => self.ask_again(),
             }
         }
@@ -127,6 +130,15 @@ impl Scheduler {
         self.sweeps.shutdown().await;
         if let Err(error) = self.context.store.give_up_sweeps(&self.context.owner).await {
             self.context.announce(|| Event::StateFailed { reason: error.to_string() });
+        }
+    }
+
+    /// An event came in: its rules are due now, or again once the sweep under way is done.
+    fn hear(&mut self) {
+        let now = self.context.clock.now();
+        for timer in self.timers.values_mut().filter(|timer| matches!(timer.rule.rule.trigger, Trigger::Event(_))) {
+            timer.due = timer.due.min(now);
+            timer.again = timer.running.is_some();
         }
     }
 
@@ -159,7 +171,7 @@ impl Scheduler {
         let fresh = timetable(&generation, &states).into_iter().map(|(rule, tenant, due)| {
             let place = (rule.rule.id.clone(), tenant);
             let running = self.timers.get(&place).and_then(|timer| timer.running);
-            (place, Timer { rule, due, running, refused: false })
+            (place, Timer { rule, due, running, refused: false, again: false })
         });
         self.timers = fresh.collect();
         self.generation = Some(generation);
@@ -245,5 +257,8 @@ impl Scheduler {
                 if away { now.saturating_add(pause).unwrap_or(soon) } else { plan.next(now).min(soon) }
             }
         };
+        if std::mem::take(&mut timer.again) {
+            timer.due = timer.due.min(now);
+        }
     }
 }

@@ -69,6 +69,7 @@ pub enum Trigger {
     Abandoned(Box<Abandoned>),
     Yearly(Yearly),
     Query(Query),
+    Event(Event),
     Count(Count),
     Segment(Segment),
     Decline(Decline),
@@ -260,6 +261,21 @@ pub enum Compared {
     /// With the same time one year earlier.
     LastYear,
 }
+
+/// Fires when another system says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    pub name: String,
+    /// Where its body names the record.
+    pub key: JsonPath,
+    /// `None`: the event's own id makes it unique.
+    pub id: Option<JsonPath>,
+    pub tenant: Option<JsonPath>,
+}
+
+/// The names on the way into a JSON body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JsonPath(pub Vec<String>);
 
 /// A checked cron line in the catalog's zone.
 #[derive(Debug, Clone, PartialEq, Eq)]

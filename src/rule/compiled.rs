@@ -7,8 +7,9 @@
 //! 2. **facts**: for these records, as of now: does each condition hold, who is the recipient, which
 //!    fields do messages need? One statement for a whole batch.
 
-use super::checked::CheckedRule;
+use super::checked::{CheckedRule, Event};
 use super::definition;
+use super::inbound::Told;
 use super::script::Script;
 use super::sql::read::Cells;
 use super::sql::{CoursePlan, CrossingPlan, FactsPlan, Fill, Fragment, Hole, Parts, RenderError, Renderer, key_value};
@@ -101,6 +102,12 @@ impl CompiledRule {
     /// Filters a row exactly (bounds on wall times and zone envelopes are wider than the window) and reads it.
     pub fn read_crossing(&self, statement: usize, row: &Row, window: Window) -> Result<Option<Crossing>, ReadError> {
         self.queries.crossing.read(statement, row, window)
+    }
+
+    /// Reads an event that another system sent to this rule.
+    pub fn read_event(&self, event: &Event, told: Told<'_>) -> Result<Crossing, ReadError> {
+        let parts = &self.queries.records.parts;
+        event.crossing(&parts.key, &parts.entity, told)
     }
 
     /// Asks for the key of the `limit`th record after `after`. No row: fewer are left (with `None` and 1:

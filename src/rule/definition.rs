@@ -53,7 +53,7 @@ pub(super) fn definition(rule: &CheckedRule, text: &Arc<str>, catalog: &Catalog)
             Trigger::Yearly(yearly) => written.fields(entity, Some(&yearly.field)),
             Trigger::Changed(changed) => written.fields(entity, Some(&changed.field)),
             Trigger::Segment(segment) => written.condition(entity, &segment.when),
-            Trigger::Schedule(_) | Trigger::Query(_) | Trigger::Count(_) | Trigger::Decline(_) => {}
+            Trigger::Schedule(_) | Trigger::Query(_) | Trigger::Event(_) | Trigger::Count(_) | Trigger::Decline(_) => {}
         }
         if let Some(tide) = rule.trigger.tide() {
             written.relation(entity, tide.of);

@@ -10,6 +10,7 @@ pub mod compiled;
 pub mod condition;
 mod definition;
 pub mod generation;
+pub mod inbound;
 pub mod message;
 pub mod schema;
 pub mod script;

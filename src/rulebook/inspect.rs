@@ -5,7 +5,7 @@ use crate::diagnostic::{Finding, Place, Severity, SourceFile};
 use crate::engine::port::{Source, SourceError};
 use crate::model::{Key, RuleId, Topic};
 use crate::rule::CompiledRule;
-use crate::rule::checked::{Action, Mode, Node, Step};
+use crate::rule::checked::{Action, Mode, Node, Step, Trigger};
 use crate::rule::compiled::{Reach, Subject, Window};
 use crate::rule::generation::{Generation, Surroundings, Tree};
 use crate::rule::statement::Statement;
@@ -22,32 +22,57 @@ pub struct Outside {
     pub topics: BTreeSet<Topic>,
     /// Whether there is a sender for emails.
     pub emails: bool,
+    /// Names of the events that other systems may send.
+    pub events: BTreeSet<String>,
 }
 
 impl Outside {
-    /// Errors for rules that would write emails which nobody is set up to send: said now, not by failures
-    /// once somebody matches.
-    pub fn unsendable(&self, generation: &Generation) -> Vec<Finding> {
-        let rules = generation.rules.values().filter(|rule| !self.emails && is_live_email(rule));
-        let finding = |rule: &Arc<CompiledRule>| {
-            let message = format!("the rule `{}` sends emails, and the configuration names no sender", rule.rule.id);
-            let finding = Finding::error("rule.no-sender", message)
-                .help("set `from` and `host` in `[email]` of the configuration, or `mode: shadow` here");
-            match generation.tree.files.iter().find(|file| file.path == rule.rule.file) {
-                Some(file) => {
-                    let start = file.text.find("email:").unwrap_or(0);
-                    finding.at(Place { file: Arc::clone(file), range: start..start })
-                }
-                None => finding,
-            }
-        };
-        rules.map(finding).collect()
+    /// Errors for live rules that the configuration leaves without a sender of emails, or without the events they
+    /// wait for: said now, not by failures, or by silence, once it matters.
+    pub fn unserved(&self, generation: &Generation) -> Vec<Finding> {
+        let rules = generation.rules.values().filter(|rule| rule.rule.mode == Mode::Live);
+        rules
+            .flat_map(|rule| self.unsendable(rule, generation).into_iter().chain(self.unheard(rule, generation)))
+            .collect()
+    }
+
+    fn unsendable(&self, rule: &CompiledRule, generation: &Generation) -> Option<Finding> {
+        if self.emails || !writes_email(rule) {
+            return None;
+        }
+        let message = format!("the rule `{}` sends emails, and the configuration names no sender", rule.rule.id);
+        let finding = Finding::error("rule.no-sender", message);
+        let help = "set `from` and `host` in `[email]` of the configuration, or `mode: shadow` here";
+        Some(placed(finding.help(help), rule, generation, "email:"))
+    }
+
+    fn unheard(&self, rule: &CompiledRule, generation: &Generation) -> Option<Finding> {
+        let Trigger::Event(event) = &rule.rule.trigger else { return None };
+        if self.events.contains(&event.name) {
+            return None;
+        }
+        let message =
+            format!("the rule `{}` waits for `{}`, which the configuration doesn't have", rule.rule.id, event.name);
+        let finding = Finding::error("rule.no-event", message);
+        let help =
+            format!("add `[events.{}]` with its secret to the configuration, or `mode: shadow` here", event.name);
+        Some(placed(finding.help(help), rule, generation, "event:"))
     }
 }
 
-fn is_live_email(rule: &CompiledRule) -> bool {
+fn placed(finding: Finding, rule: &CompiledRule, generation: &Generation, at: &str) -> Finding {
+    match generation.tree.files.iter().find(|file| file.path == rule.rule.file) {
+        Some(file) => {
+            let start = file.text.find(at).unwrap_or(0);
+            finding.at(Place { file: Arc::clone(file), range: start..start })
+        }
+        None => finding,
+    }
+}
+
+fn writes_email(rule: &CompiledRule) -> bool {
     let writes = |node: &Node| matches!(node.step, Step::Act(Action::Email(_)));
-    rule.rule.mode == Mode::Live && rule.rule.nodes.iter().any(writes)
+    rule.rule.nodes.iter().any(writes)
 }
 
 pub(super) const UNREACHABLE: &str = "source.unreachable";
@@ -93,10 +118,10 @@ pub async fn inspect(
     let built = built.await;
     let mut generation =
         built.map_err(|error| vec![Finding::error("rules.panic", format!("the check failed: {error}"))])??;
-    let mut unsendable = outside.unsendable(&generation);
-    if !unsendable.is_empty() {
-        unsendable.append(&mut generation.warnings);
-        return Err(unsendable);
+    let mut unserved = outside.unserved(&generation);
+    if !unserved.is_empty() {
+        unserved.append(&mut generation.warnings);
+        return Err(unserved);
     }
     let mut refused = Vec::new();
     if warnings.is_empty() {

@@ -14,10 +14,10 @@ use super::systemd;
 use super::vitals::ProcessVitals;
 use crate::action::SetupError;
 use crate::config::Config;
-use crate::engine::port::{SourceError, Store, StoreError};
+use crate::engine::port::{Inbox, SourceError, Store, StoreError};
 use crate::model::{Clock, SystemClock};
 use crate::rulebook::{Handle, Outside, RulebookError, Standing};
-use crate::web::{self, Admin, Listeners, ServeError, Vitals};
+use crate::web::{self, Admin, BadSecret, Listeners, Public, PublicListener, ServeError, Vitals};
 use futures::future::{BoxFuture, FutureExt, OptionFuture};
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::sync::Arc;
@@ -37,6 +37,8 @@ pub enum StartError {
     Rules(#[from] RulebookError),
     #[error(transparent)]
     Setup(#[from] SetupError),
+    #[error(transparent)]
+    Secret(#[from] BadSecret),
     #[error("signals can't be listened to: {0}")]
     Signals(std::io::Error),
     #[error("metrics can't be set up: {0}")]
@@ -63,13 +65,15 @@ pub async fn run(config: Config) -> Result<Ended, StartError> {
     let mut signals = Signals::listen().map_err(StartError::Signals)?;
     let metrics = install_metrics()?;
     let listeners = Listeners::bind(&config.web).await?;
+    let public = PublicListener::bind(&config.web).await?;
     let store = open_state(&config.state, clock.now(), true).await?;
     let mut daemon = start(&config, Arc::clone(&store), Arc::clone(&clock)).await?;
 
     let vitals = Arc::new(ProcessVitals::new(config.service.stalled(), Arc::clone(daemon.engine())));
+    let events = events(&config, &daemon, &store, &clock)?;
     let admin = admin(&daemon, store, clock, Arc::clone(&vitals), metrics.clone());
     let (stop_web, web_stopped) = watch::channel(false);
-    let serving = tokio::spawn(listeners.serve(web::router(admin), web_stopped));
+    let serving = tokio::spawn(serve_web(listeners, web::router(admin), public, events, web_stopped));
     let beside = [
         tokio::spawn(observe(daemon.engine().events())),
         tokio::spawn(upkeep(metrics)),
@@ -116,6 +120,7 @@ pub fn outside(config: &Config) -> Outside {
         destinations: config.webhooks.keys().cloned().collect(),
         topics: config.marketing.topics.clone(),
         emails: !config.email.from.is_empty(),
+        events: config.events.keys().cloned().collect(),
     }
 }
 
@@ -130,6 +135,29 @@ fn admin(
     let started_at = clock.now();
     let nudge = Arc::new(move || engine.wake());
     Admin { store, rulebook: daemon.rulebook().clone(), vitals, metrics, clock, started_at, nudge }
+}
+
+/// What answers the systems that send events.
+fn events(
+    config: &Config,
+    daemon: &Daemon,
+    store: &Arc<dyn Store>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Public, BadSecret> {
+    let engine = Arc::clone(daemon.engine());
+    let inbox: Arc<dyn Inbox> = Arc::clone(store) as Arc<dyn Inbox>;
+    Public::new(&config.events, inbox, Arc::clone(clock), Arc::new(move || engine.arrived()))
+}
+
+async fn serve_web(
+    listeners: Listeners,
+    admin: axum::Router,
+    public: Option<PublicListener>,
+    events: Public,
+    stop: watch::Receiver<bool>,
+) {
+    let public = OptionFuture::from(public.map(|listener| listener.serve(events.router(), stop.clone())));
+    tokio::join!(listeners.serve(admin, stop), public);
 }
 
 fn install_metrics() -> Result<PrometheusHandle, StartError> {

@@ -11,6 +11,7 @@
 mod database;
 mod dispatch;
 mod faces;
+mod inbox;
 mod ledger;
 mod migration;
 pub mod postgres;

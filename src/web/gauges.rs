@@ -24,6 +24,8 @@ pub fn describe() {
     describe_counter!("nudged_sweeps_total", "Sweeps, by rule and result");
     describe_histogram!("nudged_sweep_seconds", Unit::Seconds, "How long sweeps took");
     describe_counter!("nudged_matches_total", "Matches entered, by rule and lane");
+    describe_counter!("nudged_inbound_total", "Events of other systems, by name and outcome");
+    describe_counter!("nudged_inbound_refused_total", "Requests of other systems that were refused, by status");
     describe_counter!("nudged_attempts_total", "Tries at deliveries, by kind and outcome");
     describe_histogram!("nudged_attempt_seconds", Unit::Seconds, "How long tries took, by kind");
     describe_counter!("nudged_enrollments_ended_total", "Enrollments that ended, by rule and reason");

@@ -16,8 +16,8 @@ use tokio::sync::watch;
 /// Why the admin API can't listen.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    #[error("web.listen: `{0}` is not an address; write HOST:PORT, such as 127.0.0.1:9464")]
-    NotAnAddress(String),
+    #[error("{0}: `{1}` is not an address; write HOST:PORT, such as 127.0.0.1:9464")]
+    NotAnAddress(&'static str, String),
     #[error("web.listen: {0} can be reached from other machines; set web.token, or listen on 127.0.0.1")]
     NeedsToken(SocketAddr),
     #[error("can't listen on {address}: {error}")]
@@ -77,17 +77,44 @@ impl Listeners {
     }
 }
 
+/// The listener for the events of other systems.
+#[derive(Debug)]
+pub struct PublicListener(TcpListener);
+
+impl PublicListener {
+    /// `None`: the configuration names no address for it.
+    pub async fn bind(options: &WebOptions) -> Result<Option<Self>, ServeError> {
+        if options.public_listen.is_empty() {
+            return Ok(None);
+        }
+        let address = resolve("web.public_listen", &options.public_listen)?;
+        let bound = TcpListener::bind(address).await;
+        bound.map(|listener| Some(Self(listener))).map_err(|error| ServeError::Tcp { address, error })
+    }
+
+    /// Serves until `stop` turns true; requests under way are finished.
+    pub async fn serve(self, router: Router, stop: watch::Receiver<bool>) {
+        if let Ok(address) = self.0.local_addr() {
+            tracing::info!(%address, "listening for events");
+        }
+        if let Err(error) = axum::serve(self.0, router).with_graceful_shutdown(stopped(stop)).await {
+            tracing::error!(%error, "the public listener stopped");
+        }
+    }
+}
+
+fn resolve(key: &'static str, listen: &str) -> Result<SocketAddr, ServeError> {
+    let found = listen.to_socket_addrs().ok().and_then(|mut found| found.next());
+    found.ok_or_else(|| ServeError::NotAnAddress(key, listen.to_owned()))
+}
+
 async fn stopped(mut stop: watch::Receiver<bool>) {
     // A sender that is gone means the same.
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
 async fn bind_tcp(listen: &str, has_token: bool) -> Result<TcpListener, ServeError> {
-    let address = listen
-        .to_socket_addrs()
-        .ok()
-        .and_then(|mut found| found.next())
-        .ok_or_else(|| ServeError::NotAnAddress(listen.to_owned()))?;
+    let address = resolve("web.listen", listen)?;
     if !address.ip().is_loopback() && !has_token {
         return Err(ServeError::NeedsToken(address));
     }

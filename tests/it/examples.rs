@@ -32,7 +32,12 @@ fn load(database: &Database, example: &str) {
 }
 
 fn outside() -> Outside {
-    Outside { destinations: ["team-chat".to_owned()].into(), topics: ["offers".into()].into(), emails: true }
+    Outside {
+        destinations: ["team-chat".to_owned()].into(),
+        topics: ["offers".into()].into(),
+        emails: true,
+        ..Outside::default()
+    }
 }
 
 /// All findings of a rules directory, offline.

@@ -17,6 +17,7 @@ mod demo;
 mod dispatch;
 mod enrollments;
 mod episodes;
+mod events;
 mod examples;
 mod feeds;
 mod fixtures;

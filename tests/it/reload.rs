@@ -100,6 +100,7 @@ impl Home {
             destinations: ["team-chat".to_owned()].into(),
             topics: ["offers".into(), "news".into()].into(),
             emails: true,
+            ..Outside::default()
         };
         let register = Arc::clone(&self.store) as Arc<dyn Register>;
         let book = Rulebook::open(options, outside, source, register, Arc::new(SystemClock)).await?;

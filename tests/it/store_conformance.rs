@@ -3,6 +3,7 @@
 mod concurrency;
 mod episodes;
 mod faces;
+mod inbox;
 mod outbox;
 mod register;
 mod sweeps;

@@ -12,7 +12,7 @@ mod signature;
 
 pub use guard::is_public;
 pub use options::DestinationOptions;
-pub use signature::sign;
+pub use signature::{key as signing_key, sign};
 
 use super::{SetupError, permanent};
 use crate::engine::port::{Message, Sender, Sent};

@@ -8,7 +8,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 /// The key behind `whsec_…`; a secret without that prefix is taken as it is. `None`: not base64.
-pub(super) fn key(secret: &str) -> Option<Vec<u8>> {
+#[must_use]
+pub fn key(secret: &str) -> Option<Vec<u8>> {
     match secret.strip_prefix("whsec_") {
         Some(encoded) => STANDARD.decode(encoded.trim()).ok().filter(|key| !key.is_empty()),
         None => Some(secret.as_bytes().to_vec()).filter(|key| !key.is_empty()),

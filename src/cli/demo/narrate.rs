@@ -135,6 +135,7 @@ impl Narrator {
                 format!("{}, {} {}", distance(offset), date.field, day_of(day))
             }
             Some(Trigger::Schedule(_)) => "planned, and all holds".to_owned(),
+            Some(Trigger::Event(event)) => format!("`{}` came in", event.name),
             Some(Trigger::Query(_)) => format!("its query returned {occasion}"),
             Some(Trigger::Created(_)) => "new".to_owned(),
             Some(Trigger::Abandoned(abandoned)) => format!("left open for {}", abandoned.idle),

@@ -53,6 +53,7 @@ pub async fn start(
             destinations: [DESTINATION.to_owned()].into(),
             topics: ["offers".into()].into(),
             emails: true,
+            ..Outside::default()
         },
         settings: settings(),
     };

@@ -4,6 +4,7 @@ use super::window::Reading;
 use crate::engine::context::Context;
 use crate::engine::episode::NEVER;
 use crate::engine::error::EngineError;
+use crate::engine::inbound;
 use crate::engine::port::{EpisodePage, Lease, OpenEpisode, SourceError};
 use crate::model::{Key, Tenant, Value};
 use crate::rule::CompiledRule;
@@ -53,6 +54,9 @@ impl Feeder<'_> {
         match feed {
             Feed::Sweep(reading) if matches!(self.rule.rule.trigger, Trigger::Changed(_)) => {
                 self.values(self.rule.crossings(self.watched(reading))).await?;
+            }
+            Feed::Sweep(reading) if matches!(self.rule.rule.trigger, Trigger::Event(_)) => {
+                self.events(reading.crossed).await?;
             }
             Feed::Sweep(reading) => {
                 self.read(Reach::Crossed(reading.crossed), reading.crossed).await?;
@@ -119,6 +123,23 @@ impl Feeder<'_> {
         }
         if !batch.is_empty() {
             self.send(Batch::Crossings(batch)).await;
+        }
+        Ok(())
+    }
+
+    /// What other systems said, as the state keeps it.
+    async fn events(&mut self, window: Window) -> Result<(), EngineError> {
+        let limit = self.context.settings.batch;
+        let mut beyond = Some(0);
+        while let Some(from) = beyond {
+            let page = inbound::page(self.context.store.as_ref(), self.rule, self.tenant, window, from, limit).await?;
+            let (found, unreadable): (Vec<_>, Vec<_>) = page.crossings.into_iter().partition(Result::is_ok);
+            self.unreadable += unreadable.len() as u64;
+            let crossings: Vec<Crossing> = found.into_iter().flatten().collect();
+            beyond = page.beyond;
+            if !crossings.is_empty() && !self.send(Batch::Crossings(crossings)).await {
+                return Ok(());
+            }
         }
         Ok(())
     }

@@ -139,6 +139,11 @@ impl<'a> Harvest<'a> {
     fn judge(&mut self, candidate: Candidate, crossing: &Crossing, answer: Answer) {
         let facts = match answer {
             Answer::Facts(facts) => facts,
+            Answer::Gone if matches!(self.namer.rule.rule.trigger, Trigger::Event(_)) => {
+                self.report.missed += 1;
+                let reason = format!("no {} has this key", self.namer.rule.rule.for_each);
+                return self.miss(crossing, MissKind::Refused, reason);
+            }
             Answer::Gone => return,
             Answer::Unreadable(error) => {
                 self.report.unreadable += 1;

@@ -19,6 +19,7 @@ use super::event::Event;
 use super::port::{Lease, Progress, StoreError, SweepCommit, SweepId};
 use crate::model::{Lane, RecordId, RuleId, Tenant};
 use crate::rule::CompiledRule;
+use crate::rule::checked::Trigger;
 use crate::rule::generation::Generation;
 use feed::{Feed, Feeder};
 use futures::TryStreamExt;
@@ -135,12 +136,16 @@ impl Sweeper {
         lane: Lane,
         tenant: &Tenant,
     ) -> Result<Swept, EngineError> {
-        let now = self.context.source.now().await?;
+        let mut now = self.context.source.now().await?;
         if let Some(event) = self.context.health.answered() {
             self.context.announce(|| event);
         }
         if let Some(reason) = self.skewed(now) {
             return Ok(Swept::Postponed(reason));
+        }
+        if matches!(rule.rule.trigger, Trigger::Event(_)) {
+            // Events were stamped by our clock, so a source whose clock is behind doesn't keep them waiting.
+            now = self.context.clock.now();
         }
         let Some(lease) = self.context.store.begin_sweep(&rule.rule.id, lane, tenant, &self.context.owner).await?
         else {

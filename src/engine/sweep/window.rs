@@ -37,7 +37,8 @@ pub fn keep_trying(rule: &CheckedRule) -> SignedDuration {
         | Trigger::Yearly(_)
         | Trigger::Query(_)
         | Trigger::Segment(_)
-        | Trigger::Changed(_) => SignedDuration::ZERO,
+        | Trigger::Changed(_)
+        | Trigger::Event(_) => SignedDuration::ZERO,
     };
     rule.keep_trying.map_or(default, |period| SignedDuration::from_secs(period.max_seconds()))
 }
@@ -57,7 +58,8 @@ const fn overlap(rule: &CheckedRule) -> SignedDuration {
         | Trigger::Count(_)
         | Trigger::Decline(_)
         | Trigger::Segment(_)
-        | Trigger::Changed(_) => EVENT_OVERLAP,
+        | Trigger::Changed(_)
+        | Trigger::Event(_) => EVENT_OVERLAP,
         Trigger::Date(_) | Trigger::Yearly(_) => ZONE_OVERLAP,
         Trigger::Schedule(_) => SignedDuration::ZERO,
     }
@@ -99,7 +101,8 @@ pub fn reading(
     };
     // What changed is no question to a rule that asks in its own words, nor to one that asks by the calendar; all
     // that is in a segment is read at every sweep.
-    let whole = matches!(rule.trigger, Trigger::Schedule(_) | Trigger::Query(_) | Trigger::Segment(_));
+    let whole =
+        matches!(rule.trigger, Trigger::Schedule(_) | Trigger::Query(_) | Trigger::Event(_) | Trigger::Segment(_));
     let changed = (tracks_changes && !whole && floor < crossed.after)
         .then(|| (Window { after: floor, until: crossed.after, now }, minus(progress.watermark, EVENT_OVERLAP)));
     Reading { crossed, changed, asked_after, recheck }
@@ -114,7 +117,7 @@ pub fn reconcile_window(
     now: Timestamp,
     reach: SignedDuration,
 ) -> Option<Window> {
-    let whole = matches!(rule.trigger, Trigger::Schedule(_) | Trigger::Segment(_));
+    let whole = matches!(rule.trigger, Trigger::Schedule(_) | Trigger::Event(_) | Trigger::Segment(_));
     if whole || rule.trigger.leaves_out_its_first_look() {
         return None;
     }

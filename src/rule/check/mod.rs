@@ -8,6 +8,7 @@ mod condition;
 mod created;
 mod cron;
 mod episodes;
+mod event;
 mod message;
 mod names;
 mod query;

@@ -9,6 +9,8 @@ use std::sync::Arc;
 /// How often a rule looks when its file doesn't say.
 const EVERY: Period = Period::new(15, crate::model::Unit::Minute);
 
+const OFTEN: Period = Period::new(1, crate::model::Unit::Minute);
+
 /// Keys whose values are prose, where people forget that ` #` begins a comment.
 const PROSE: [&str; 4] = ["description", "title", "body", "name"];
 
@@ -58,7 +60,9 @@ impl Checker<'_> {
         if let Some(cron) = &written.cron {
             return self.cron(cron).map_or(Cadence::Every(EVERY), Cadence::Cron);
         }
-        Cadence::Every(self.clock_period(written.check_every.as_ref()).unwrap_or(EVERY))
+        // The listener calls for a sweep; this one is for what came in on another node.
+        let usual = if matches!(trigger, Some(Trigger::Event(_))) { OFTEN } else { EVERY };
+        Cadence::Every(self.clock_period(written.check_every.as_ref()).unwrap_or(usual))
     }
 
     fn backfill(&mut self, written: Option<&At<String>>) -> Backfill {

@@ -35,6 +35,7 @@ impl<'a> Checker<'a> {
             TriggerEntry::Abandoned(abandoned) => {
                 self.abandoned(entity, abandoned, &trigger.range).map(|found| Trigger::Abandoned(Box::new(found)))
             }
+            TriggerEntry::Event(event) => self.event(event, &trigger.range).map(Trigger::Event),
             TriggerEntry::Query(query) => self.query(query).map(Trigger::Query),
             TriggerEntry::Yearly(yearly) => self.yearly(entity, yearly).map(Trigger::Yearly),
             TriggerEntry::Count(count) => self.count(entity, count).map(Trigger::Count),

@@ -102,6 +102,8 @@ impl CrossingPlan {
                 let (query, count) = super::abandoned::render(renderer, entity, abandoned)?;
                 (vec![query], abandoned.of.as_ref(), count)
             }
+            // What the listener kept is in the state.
+            Trigger::Event(_) => (Vec::new(), None, nobody()),
             Trigger::Query(query) => {
                 let (query, count) = super::query::render(renderer, entity, query)?;
                 (vec![query], None, count)

@@ -16,8 +16,9 @@ pub use steps::{
 };
 pub use tests::{TestEntry, ThenEntry};
 pub use trigger::{
-    AbandonedEntry, ChangedEntry, ComparedWord, CountEntry, CreatedEntry, DateEntry, DeclineEntry, Feb29Word,
-    InactivityEntry, QueryEntry, QuerySql, ScheduleEntry, SegmentEntry, SurveyEntry, TriggerEntry, YearlyEntry,
+    AbandonedEntry, ChangedEntry, ComparedWord, CountEntry, CreatedEntry, DateEntry, DeclineEntry, EventEntry,
+    Feb29Word, InactivityEntry, QueryEntry, QuerySql, ScheduleEntry, SegmentEntry, SurveyEntry, TriggerEntry,
+    YearlyEntry,
 };
 
 use crate::diagnostic::yaml::{At, Named};

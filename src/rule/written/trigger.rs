@@ -24,6 +24,8 @@ pub enum TriggerEntry {
     /// Read-only SQL of your own returns a key and an occasion:
     /// `query: {sql: "SELECT account_id, id FROM invoices", key: account_id, occasion: id}`.
     Query(QueryEntry),
+    /// Another system tells us, signed: `event: {name: signed-up, key: data.customer_id}`.
+    Event(EventEntry),
     /// So many related rows within some time: `count: {of: tickets, at_least: 3, within: 14 days}`.
     Count(CountEntry),
     /// A condition turns true, or false: `segment: {when: {tier: vip}}`.
@@ -209,4 +211,17 @@ pub struct QuerySql {
     /// Also for MariaDB.
     pub mysql: Option<At<String>>,
     pub sqlite: Option<At<String>>,
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EventEntry {
+    /// Which event: a name under `[events]` in the configuration, and the end of its address `/events/NAME`.
+    pub name: At<String>,
+    /// Where the body names the record: `data.customer_id`.
+    pub key: At<String>,
+    /// Where the body says what makes a match unique; if left out, the event's own id does.
+    pub id: Option<At<String>>,
+    /// Where the body names the tenant, if the catalog has any.
+    pub tenant: Option<At<String>>,
 }

@@ -5,6 +5,7 @@ pub mod attempt;
 pub mod enrollment;
 pub mod episode;
 pub mod generation;
+pub mod inbox;
 pub mod ledger;
 pub mod miss;
 pub mod outbox;

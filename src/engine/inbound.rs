@@ -1,0 +1,35 @@
+//! Crossings of event rules: what the public listener kept, read page by page.
+
+use super::port::{Store, StoreError};
+use crate::model::Tenant;
+use crate::rule::CompiledRule;
+use crate::rule::checked::Trigger;
+use crate::rule::compiled::{Crossing, ReadError, Window};
+use crate::rule::inbound::Told;
+
+/// One page of events, each as its rule reads it.
+pub(super) struct Page {
+    pub crossings: Vec<Result<Crossing, ReadError>>,
+    /// Where the next page begins; `None`: this was the last.
+    pub beyond: Option<i64>,
+}
+
+/// The rule's events of one tenant in the window, from the number `beyond` on. Empty for rules of other triggers.
+pub(super) async fn page(
+    store: &dyn Store,
+    rule: &CompiledRule,
+    tenant: &Tenant,
+    window: Window,
+    beyond: i64,
+    limit: usize,
+) -> Result<Page, StoreError> {
+    let Trigger::Event(event) = &rule.rule.trigger else { return Ok(Page { crossings: Vec::new(), beyond: None }) };
+    let found = store.received(&event.name, window.after, window.until, beyond, limit).await?;
+    let last = found.last().map(|(number, _)| *number).filter(|_| found.len() >= limit);
+    let ours = found.iter().filter(|(_, inbound)| event.concerns(&inbound.body, tenant));
+    let crossing = |(_, inbound): &(i64, super::port::Inbound)| {
+        let told = Told { id: &inbound.id, received_at: inbound.received_at, body: &inbound.body };
+        rule.read_event(event, told)
+    };
+    Ok(Page { crossings: ours.map(crossing).collect(), beyond: last })
+}

@@ -3,6 +3,7 @@
 use super::core::Senders;
 use super::error::EngineError;
 use super::event::Event;
+use super::expectation::Expectations;
 use super::flight::Flight;
 use super::health::SourceHealth;
 use super::port::{Owner, Source, Store};
@@ -32,6 +33,7 @@ pub(super) struct Context {
     pub due: Notify,
     pub pulse: Pulse,
     pub flight: Flight,
+    pub expectations: Expectations,
 }
 
 impl Context {
@@ -51,6 +53,7 @@ impl Context {
         let due = Notify::new();
         let pulse = Pulse::default();
         let flight = Flight::default();
+        let expectations = Expectations::default();
         Self {
             clock,
             source,
@@ -65,6 +68,7 @@ impl Context {
             due,
             pulse,
             flight,
+            expectations,
         }
     }
 

@@ -11,6 +11,7 @@ pub mod condition;
 mod definition;
 pub mod generation;
 pub mod message;
+pub mod operands;
 pub mod schema;
 pub mod script;
 mod sql;

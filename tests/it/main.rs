@@ -8,6 +8,7 @@
     reason = "brevity reads better than these in tests, and nothing here is fast or long-lived"
 )]
 
+mod alerts;
 mod architecture;
 mod arrivals;
 mod cli;
@@ -23,6 +24,7 @@ mod fixtures;
 mod nodes;
 mod operator;
 mod outage;
+mod rehearsal;
 mod reload;
 mod scripts_templates;
 mod service;

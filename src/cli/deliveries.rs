@@ -1,6 +1,6 @@
 //! `nudged deliveries`: what was sent and what wasn't, and an operator's decision over what hangs.
 
-use super::{Context, Exit, Failure, Format, Output, record, text};
+use super::{Context, Exit, Failure, Format, LaneName, Output, record, text};
 use crate::engine::port::{DeliveryFilter, DeliveryView};
 use crate::model::{DeliveryId, RuleId};
 use jiff::Timestamp;
@@ -27,6 +27,9 @@ struct List {
     /// Of this rule.
     #[arg(long)]
     rule: Option<String>,
+    /// Of rules that act, or of those that only record what they would do.
+    #[arg(long, value_enum)]
+    lane: Option<LaneName>,
     /// About this record: `customer:4711`, or `tenant/customer:4711`.
     #[arg(long, value_name = "RECORD")]
     record: Option<String>,
@@ -68,6 +71,7 @@ pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, 
 fn list(args: &List, context: &Context, output: &mut Output) -> Result<Exit, Failure> {
     let filter = DeliveryFilter {
         rule: args.rule.as_deref().map(RuleId::from),
+        lane: args.lane.map(Into::into),
         record: args.record.as_deref().map(record::parse).transpose()?,
         state: args.state.clone(),
         limit: args.limit,

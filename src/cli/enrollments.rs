@@ -1,6 +1,6 @@
 //! `nudged enrollments list`: who is in which sequence, and where.
 
-use super::{Context, Exit, Failure, Format, Output, record, text};
+use super::{Context, Exit, Failure, Format, LaneName, Output, record, text};
 use crate::engine::port::{EnrollmentFilter, EnrollmentView};
 use crate::model::{EnrollmentState, RuleId};
 use serde_json::{Value as Json, json};
@@ -22,6 +22,9 @@ struct List {
     /// Of this rule.
     #[arg(long)]
     rule: Option<String>,
+    /// Of rules that act, or of those that only record what they would do.
+    #[arg(long, value_enum)]
+    lane: Option<LaneName>,
     /// Of this record: `customer:4711`, or `tenant/customer:4711`.
     #[arg(long, value_name = "RECORD")]
     record: Option<String>,
@@ -45,6 +48,7 @@ pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, 
     let Command::List(list) = &args.command;
     let filter = EnrollmentFilter {
         rule: list.rule.as_deref().map(RuleId::from),
+        lane: list.lane.map(Into::into),
         record: list.record.as_deref().map(record::parse).transpose()?,
         state: list.state.map(|state| match state {
             State::Active => EnrollmentState::Active,

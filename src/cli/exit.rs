@@ -138,7 +138,10 @@ impl From<EngineError> for Failure {
         match error {
             EngineError::Source(error) => Self::Source(error),
             EngineError::Store(error) => Self::State(error),
-            EngineError::NoSuchRule(_) => Self::other(Exit::NotFound, error.to_string()),
+            EngineError::NoSuchRule(_) | EngineError::NoSuchRecord(_) | EngineError::NothingToShow(_) => {
+                Self::other(Exit::NotFound, error.to_string())
+            }
+            EngineError::OtherEntity { .. } => Self::other(Exit::Usage, error.to_string()),
             EngineError::NoGeneration => Self::other(Exit::Failure, error.to_string()),
         }
     }

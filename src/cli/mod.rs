@@ -4,6 +4,7 @@
 //! its arguments, asks the layers below, and prints through [`Output`]; it decides nothing itself.
 
 mod admin;
+mod backtest;
 mod check;
 mod completions;
 mod context;
@@ -11,23 +12,31 @@ mod deliveries;
 mod demo;
 mod enrollments;
 mod exit;
+mod explain;
 mod hold;
 mod man;
+mod message;
 mod output;
 mod pause;
+mod plan;
 mod preview;
+mod progress;
 mod record;
+mod rehearsal;
 mod reload;
 mod rules;
 mod run;
 mod schema;
+mod simulate;
 mod status;
 mod suppress;
+mod test_send;
 mod text;
+mod why;
 
 pub use context::Context;
 pub use exit::{Exit, Failure};
-pub use output::{ColorChoice, Format, Output};
+pub use output::{ColorChoice, Format, LaneName, Output};
 
 use clap::{CommandFactory, Parser, Subcommand};
 use std::ffi::OsString;
@@ -67,6 +76,18 @@ pub enum Command {
     Check(check::Args),
     /// Who matches a rule now, and what they would get; nothing is sent.
     Preview(preview::Args),
+    /// Why a record matches a rule or doesn't, term by term.
+    Explain(explain::Args),
+    /// What every rule did with a record, or why it didn't.
+    Why(why::Args),
+    /// What a change to the rules would do, and to whom.
+    Plan(plan::Args),
+    /// The occasions a rule would have had, by day.
+    Backtest(backtest::Args),
+    /// Who would get what and when in the days ahead; nothing is sent.
+    Simulate(simulate::Args),
+    /// Send one mail of a rule to an address of yours.
+    TestSend(test_send::Args),
     /// See it work: a simulated company, a month in half a minute.
     Demo(demo::Args),
     /// Show the state, and the daemon where it runs.
@@ -122,6 +143,12 @@ fn dispatch(cli: Cli, output: &mut Output) -> Result<Exit, Failure> {
         Command::Run(args) => run::run(&args, &context, output),
         Command::Check(args) => check::run(&args, &context, output),
         Command::Preview(args) => preview::run(&args, &context, output),
+        Command::Explain(args) => explain::run(&args, &context, output),
+        Command::Why(args) => why::run(&args, &context, output),
+        Command::Plan(args) => plan::run(&args, &context, output),
+        Command::Simulate(args) => simulate::run(&args, &context, output),
+        Command::Backtest(args) => backtest::run(&args, &context, output),
+        Command::TestSend(args) => test_send::run(&args, &context, output),
         Command::Demo(args) => demo::run(&args, context.rules(), output),
         Command::Status(args) => status::run(&args, &context, output),
         Command::Rules(args) => rules::run(&args, &context, output),

@@ -3,6 +3,7 @@
 use super::Failure;
 use crate::diagnostic::Finding;
 use crate::diagnostic::render::{Look, render};
+use crate::model::Lane;
 use comfy_table::{ContentArrangement, Table, presets};
 use std::io::{IsTerminal, Write};
 
@@ -12,6 +13,22 @@ pub enum Format {
     #[default]
     Table,
     Json,
+}
+
+/// A lane as an argument.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LaneName {
+    Shadow,
+    Live,
+}
+
+impl From<LaneName> for Lane {
+    fn from(lane: LaneName) -> Self {
+        match lane {
+            LaneName::Shadow => Self::Shadow,
+            LaneName::Live => Self::Live,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]

@@ -5,9 +5,9 @@ use super::error::EngineError;
 use super::event::Event;
 use super::port::Adoption;
 use crate::model::{Lane, RuleId, Tenant};
-use crate::rule::CompiledRule;
 use crate::rule::checked::{Backfill, Mode};
 use crate::rule::generation::Generation;
+use crate::rule::{CheckedRule, CompiledRule};
 use futures::TryStreamExt;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -57,11 +57,16 @@ fn adoption(rule: &CompiledRule, tenant: &Tenant, zone: &TimeZone, now: Timestam
         version: rule.version.clone(),
         definition: rule.definition.clone(),
         text: rule.text.to_string(),
-        baseline: match checked.backfill {
-            Backfill::None => now,
-            Backfill::Since(period) => period.before(now, zone),
-            Backfill::All => BEGINNING,
-        },
+        baseline: baseline(checked, zone, now),
+    }
+}
+
+/// Where a rule begins to look when it starts, or starts anew, at `now`.
+pub(super) fn baseline(rule: &CheckedRule, zone: &TimeZone, now: Timestamp) -> Timestamp {
+    match rule.backfill {
+        Backfill::None => now,
+        Backfill::Since(period) => period.before(now, zone),
+        Backfill::All => BEGINNING,
     }
 }
 

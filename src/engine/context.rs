@@ -3,6 +3,7 @@
 use super::core::Senders;
 use super::error::EngineError;
 use super::event::Event;
+use super::expectation::Expectations;
 use super::flight::Flight;
 use super::health::SourceHealth;
 use super::port::{Owner, Source, Store};
@@ -34,6 +35,7 @@ pub(super) struct Context {
     pub arrived: Notify,
     pub pulse: Pulse,
     pub flight: Flight,
+    pub expectations: Expectations,
 }
 
 impl Context {
@@ -53,6 +55,7 @@ impl Context {
         let (due, arrived) = (Notify::new(), Notify::new());
         let pulse = Pulse::default();
         let flight = Flight::default();
+        let expectations = Expectations::default();
         Self {
             clock,
             source,
@@ -68,6 +71,7 @@ impl Context {
             arrived,
             pulse,
             flight,
+            expectations,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Why the engine could not do something just now.
 
 use super::port::{SourceError, StoreError};
-use crate::model::RuleId;
+use crate::model::{EntityName, RecordId, RuleId};
 
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
@@ -13,6 +13,13 @@ pub enum EngineError {
     NoGeneration,
     #[error("there is no rule `{0}` in the running generation; `nudged rules` lists them")]
     NoSuchRule(RuleId),
+    #[error("the rule `{rule}` is about `{for_each}` records, not `{entity}`: name the {for_each}")]
+    OtherEntity { rule: RuleId, for_each: EntityName, entity: EntityName },
+    #[error("{0} is not there, or its entity's `only` leaves it out")]
+    NoSuchRecord(RecordId),
+    /// A rehearsal can't show what it was asked for; the text says why.
+    #[error("{0}")]
+    NothingToShow(String),
 }
 
 impl EngineError {

@@ -3,6 +3,7 @@
 //! Events are a courtesy: a listener that lags loses some, and nothing depends on them. What must be
 //! known for certain is in the state.
 
+use super::expectation::Mood;
 use super::port::Rescued;
 use super::sweep::SweepReport;
 use crate::model::{
@@ -106,6 +107,21 @@ pub enum Event {
         rule: RuleId,
         lane: Lane,
         tenant: Tenant,
+        reason: String,
+    },
+    /// A rule went quiet or wild, by its own `expect`, or is as usual again.
+    Expectation {
+        rule: RuleId,
+        lane: Lane,
+        mood: Mood,
+        /// In the last 7 days.
+        matched: u64,
+        /// `20..60`.
+        expected: String,
+    },
+    /// A mail about a rule did not reach who answers for it.
+    OwnerNotTold {
+        rule: RuleId,
         reason: String,
     },
     SourceLost {

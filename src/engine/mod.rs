@@ -7,9 +7,11 @@
 //! - [`Dispatcher`](dispatch::Dispatcher) runs due steps: decides on fresh facts, sends, settles;
 //! - `scheduler` says when the next sweep of each rule is due;
 //! - `rescuer` takes back what a dead process held;
-//! - [`preview`] answers who would match now, and writes nothing.
+//! - [`preview`] answers who would match now, and [`rehearse`] what else people ask beforehand and afterwards;
+//!   neither writes anything.
 
 mod adopt;
+mod alert;
 mod cadence;
 mod context;
 mod core;
@@ -17,6 +19,7 @@ mod episode;
 mod error;
 mod evaluate;
 mod event;
+mod expectation;
 mod flight;
 mod health;
 mod inbound;
@@ -31,12 +34,14 @@ mod versions;
 
 pub mod dispatch;
 pub mod port;
+pub mod rehearse;
 pub mod sweep;
 
 pub use self::core::{Engine, Parts, Senders};
 pub use dispatch::Dispatched;
 pub use error::EngineError;
 pub use event::{Decided, Event};
+pub use expectation::Mood;
 pub use preview::{Preview, PreviewMatch, PreviewMessage, PreviewScope, Previewer, preview};
 pub use settings::Settings;
 pub use sweep::{SweepReport, Swept};

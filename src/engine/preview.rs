@@ -10,6 +10,7 @@ use super::inbound;
 use super::port::{
     Claimed, EpisodePage, Lease, Message, OutboxToken, Progress, RuleState, RuleStatus, Source, Standing, Store, Then,
 };
+use super::rehearse::horizon;
 use super::sweep::{Namer, had_its_chance, occasion_data};
 use crate::model::{Channel, Key, Lane, Occasion, Outcome, RecordId, RuleId, StepId, Tenant, Value};
 use crate::rule::CompiledRule;
@@ -60,6 +61,7 @@ pub struct PreviewMessage {
 }
 
 /// The asker's view of the world.
+#[derive(Clone, Copy)]
 pub struct Previewer<'a> {
     pub generation: &'a Generation,
     pub source: &'a dyn Source,
@@ -89,11 +91,11 @@ impl Previewer<'_> {
         scope: &PreviewScope,
         preview: &mut Preview,
     ) -> Result<(), EngineError> {
-        let crossings = self.crossings(rule, tenant, scope, preview).await?;
+        let crossings = self.crossings(rule, (tenant, Lane::Live), scope, preview).await?;
         let subjects: Vec<Subject> =
             crossings.iter().map(|crossing| evaluate::subject(rule, crossing, self.now)).collect();
         let answers = evaluate::ask(self.source, rule, tenant, &subjects, self.now).await?;
-        let standings = self.standings(rule, tenant, &crossings).await?;
+        let standings = self.standings(rule, tenant, Lane::Live, &crossings).await?;
         for ((crossing, answer), standing) in crossings.iter().zip(answers).zip(standings) {
             let record =
                 RecordId { tenant: tenant.clone(), entity: rule.rule.for_each.clone(), key: crossing.key.clone() };
@@ -119,10 +121,10 @@ impl Previewer<'_> {
         Ok(())
     }
 
-    async fn crossings(
+    pub(super) async fn crossings(
         &self,
         rule: &CompiledRule,
-        tenant: &Tenant,
+        (tenant, lane): (&Tenant, Lane),
         scope: &PreviewScope,
         preview: &mut Preview,
     ) -> Result<Vec<Crossing>, EngineError> {
@@ -133,13 +135,14 @@ impl Previewer<'_> {
             (PreviewScope::LastInterval, Cadence::Cron(_)) => back(SignedDuration::from_hours(24)),
             (PreviewScope::Records(_), _) => super::adopt::BEGINNING,
         };
-        let window = Window { after, until: self.now, now: self.now };
+        let zone = &self.generation.catalog.time_zone;
+        let window = horizon::behind(&rule.rule, zone, after, self.now);
         let reach = match scope {
             PreviewScope::Records(keys) => Reach::Of(window, keys),
             PreviewScope::LastInterval | PreviewScope::Last(_) => Reach::Crossed(window),
         };
         if rule.rule.trigger.keeps_episodes() {
-            return self.episodes(rule, tenant, (reach, window), preview).await;
+            return self.episodes(rule, (tenant, lane), (reach, window), preview).await;
         }
         let mut crossings = self.events(rule, tenant, window, scope).await?;
         preview.truncated |= crossings.len() >= self.limit;
@@ -172,7 +175,7 @@ impl Previewer<'_> {
     async fn episodes(
         &self,
         rule: &CompiledRule,
-        tenant: &Tenant,
+        (tenant, lane): (&Tenant, Lane),
         (reach, window): (Reach<'_>, Window),
         preview: &mut Preview,
     ) -> Result<Vec<Crossing>, EngineError> {
@@ -180,7 +183,7 @@ impl Previewer<'_> {
         let segment = if let Trigger::Segment(segment) = &rule.rule.trigger { Some(segment) } else { None };
         // Of named records only what is open counts, of a span also what has ended since.
         let swept_at = if named.is_some() { self.now } else { window.after };
-        let mut lease = self.lease(rule, tenant);
+        let mut lease = self.lease(rule, tenant, lane);
         lease.baseline = window.after;
         lease.progress = Progress { swept_at, seeded: segment.is_some(), ..lease.progress };
         let watch = Watch {
@@ -188,7 +191,7 @@ impl Previewer<'_> {
             store: self.store,
             rule,
             tenant,
-            namer: self.namer(rule, tenant),
+            namer: self.namer(rule, tenant, lane),
             lease: &lease,
             now: self.now,
             since: window.after,
@@ -249,15 +252,15 @@ impl Previewer<'_> {
     }
 
     /// Only names the rule: a preview holds no lease, and asking needs none.
-    fn lease(&self, rule: &CompiledRule, tenant: &Tenant) -> Lease {
+    fn lease(&self, rule: &CompiledRule, tenant: &Tenant, lane: Lane) -> Lease {
         let (watermark, swept_at, rechecked_at, reconciled_at) = (self.now, self.now, self.now, self.now);
         let progress = Progress { watermark, swept_at, rechecked_at, reconciled_at, seeded: true };
         let (rule, tenant, baseline) = (rule.rule.id.clone(), tenant.clone(), self.now);
-        Lease { rule, lane: Lane::Live, tenant, epoch: 0, progress, baseline, populated: false }
+        Lease { rule, lane, tenant, epoch: 0, progress, baseline, populated: false }
     }
 
-    fn namer<'n>(&'n self, rule: &'n CompiledRule, tenant: &'n Tenant) -> Namer<'n> {
-        Namer { rule, lane: Lane::Live, tenant, secret: self.store.secret() }
+    fn namer<'n>(&'n self, rule: &'n CompiledRule, tenant: &'n Tenant, lane: Lane) -> Namer<'n> {
+        Namer { rule, lane, tenant, secret: self.store.secret() }
     }
 
     /// What other systems said, for a rule that waits for it.
@@ -290,18 +293,19 @@ impl Previewer<'_> {
             .then(|| format!("when it crossed, `{reason}` was false; it holds now, but `keep_trying` is over"))
     }
 
-    /// What the live ledger knows of each crosser.
-    async fn standings(
+    /// What the ledger of a lane knows of each crosser.
+    pub(super) async fn standings(
         &self,
         rule: &CompiledRule,
         tenant: &Tenant,
+        lane: Lane,
         crossings: &[Crossing],
     ) -> Result<Vec<Standing>, EngineError> {
-        let namer = self.namer(rule, tenant);
+        let namer = self.namer(rule, tenant, lane);
         let candidates: Vec<_> = crossings.iter().map(|crossing| namer.candidate(crossing)).collect();
-        let lease = self.lease(rule, tenant);
+        let lease = self.lease(rule, tenant, lane);
         let mut standings = self.store.standings(&lease, &candidates).await?;
-        if !self.adopted(rule, &lease.tenant).await? {
+        if !self.adopted(rule, lane, &lease.tenant).await? {
             // Adopting this definition will forget what an older one said no to.
             for standing in standings.iter_mut().filter(|standing| matches!(standing, Standing::Missed { .. })) {
                 *standing = Standing::New;
@@ -311,22 +315,22 @@ impl Previewer<'_> {
     }
 
     /// Whether the state knows the rule by this definition.
-    async fn adopted(&self, rule: &CompiledRule, tenant: &Tenant) -> Result<bool, EngineError> {
+    async fn adopted(&self, rule: &CompiledRule, lane: Lane, tenant: &Tenant) -> Result<bool, EngineError> {
         let same = |state: &RuleState| {
-            let here = state.rule == rule.rule.id && state.lane == Lane::Live && state.tenant == *tenant;
+            let here = state.rule == rule.rule.id && state.lane == lane && state.tenant == *tenant;
             here && state.definition == rule.definition && state.status != RuleStatus::Removed
         };
         Ok(self.store.rule_states().await?.iter().any(same))
     }
 
-    async fn messages(
+    pub(super) async fn messages(
         &self,
         rule: &CompiledRule,
         record: &RecordId,
         crossing: &Crossing,
         facts: &Facts,
     ) -> Result<Vec<PreviewMessage>, EngineError> {
-        let mut claimed = self.claimed(rule, record, crossing);
+        let mut claimed = self.claimed(rule, record, crossing, 0);
         let mut messages = Vec::new();
         let first = rule.rule.entries.get(crossing.entry).and_then(|entry| entry.first);
         let mut then = walk(&rule.rule, first, self.now, &facts.zone).then;
@@ -368,7 +372,7 @@ impl Previewer<'_> {
         Ok(messages)
     }
 
-    fn render(
+    pub(super) fn render(
         &self,
         rule: &CompiledRule,
         claimed: &Claimed,
@@ -425,8 +429,8 @@ impl Previewer<'_> {
     }
 
     /// The row the dispatcher would claim.
-    fn claimed(&self, rule: &CompiledRule, record: &RecordId, crossing: &Crossing) -> Claimed {
-        let namer = self.namer(rule, &record.tenant);
+    pub(super) fn claimed(&self, rule: &CompiledRule, record: &RecordId, crossing: &Crossing, node: usize) -> Claimed {
+        let namer = self.namer(rule, &record.tenant, Lane::Live);
         Claimed {
             token: OutboxToken { id: 0, epoch: 0 },
             match_id: namer.candidate(crossing).id,
@@ -439,7 +443,7 @@ impl Previewer<'_> {
             occasion_data: occasion_data(&rule.rule, crossing),
             entered_at: self.now,
             entry: crossing.entry,
-            node: 0,
+            node,
             iteration: 0,
             attempts: 0,
             due_at: self.now,

@@ -64,8 +64,8 @@ impl DeliveryState {
 pub enum Outcome {
     /// Accepted by the other side; `reply` is what it said (a status line, never a body).
     Sent { reply: String },
-    /// Written down only: the shadow lane.
-    Recorded,
+    /// Written down only: the shadow lane. `what` is what would have been sent, without to whom.
+    Recorded { what: String },
     /// Failed in a way that may pass. `retry_after` is what the other side asked for.
     Transient { reason: String, retry_after: Option<Timestamp> },
     /// Failed in a way that won't pass.
@@ -86,7 +86,7 @@ impl Outcome {
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Sent { .. } => "sent",
-            Self::Recorded => "recorded",
+            Self::Recorded { .. } => "recorded",
             Self::Transient { .. } => "transient",
             Self::Permanent { .. } => "permanent",
             Self::Unknown { .. } => "unknown",

@@ -3,6 +3,7 @@
 use super::condition::{Condition, Term};
 use crate::model::{EntityName, FieldName, Period, RelationName, RoleName, RuleId, StepId, TemplateName, Topic, Value};
 use jiff::civil::{Date, Time};
+use std::fmt;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct CheckedRule {
@@ -32,6 +33,8 @@ pub struct CheckedRule {
     pub keep_trying: Option<Period>,
     pub recheck: Period,
     pub guard: Guard,
+    /// How many matches a week are usual.
+    pub expect: Option<Expect>,
     pub spread: Option<Period>,
     pub on_change: OnChange,
     pub on_delete: OnDelete,
@@ -355,8 +358,24 @@ pub enum OnDelete {
 pub struct Guard {
     pub per_day: Option<u32>,
     pub percent_per_day: Option<f64>,
-    /// Below this many the percentage doesn't count.
+    /// How many times an ordinary day of the last four weeks.
+    pub growth: Option<f64>,
+    /// Below this many neither percentage nor growth count.
     pub floor: u32,
+}
+
+/// How many matches a week are usual, inclusive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expect {
+    pub at_least: Option<u32>,
+    pub at_most: Option<u32>,
+}
+
+impl fmt::Display for Expect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let end = |end: Option<u32>| end.map_or_else(String::new, |count| count.to_string());
+        write!(f, "{}..{}", end(self.at_least), end(self.at_most))
+    }
 }
 
 /// One step. `next` is the index of the following node, `None` the end.

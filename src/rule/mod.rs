@@ -12,6 +12,7 @@ mod definition;
 pub mod generation;
 pub mod inbound;
 pub mod message;
+pub mod operands;
 pub mod schema;
 pub mod script;
 mod sql;

@@ -20,7 +20,7 @@ mod start;
 mod watch;
 
 pub use book::{Handle, Request, Rulebook};
-pub use inspect::{Inspected, Outside, inspect, probes};
+pub use inspect::{Inspected, Outside, from_stored, inspect, probes};
 pub use options::RulebookOptions;
 pub use read::{Limits, ReadTreeError, digest, read_tree};
 pub use standing::{Standing, Trouble};

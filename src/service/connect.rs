@@ -37,6 +37,13 @@ pub fn state_is_new(options: &StateOptions) -> bool {
     sqlite_path(options.url.expose_secret()).is_some_and(|path| !Path::new(path).exists())
 }
 
+/// Copies the state into the file `to`; false where it is in a server, which can't be copied so.
+pub async fn snapshot_state(options: &StateOptions, to: &Path) -> Result<bool, StoreError> {
+    let Some(path) = sqlite_path(options.url.expose_secret()) else { return Ok(false) };
+    SqliteStore::snapshot(Path::new(path), to).await?;
+    Ok(true)
+}
+
 fn sqlite_path(url: &str) -> Option<&str> {
     url.strip_prefix("sqlite:").map(|path| path.strip_prefix("//").unwrap_or(path))
 }

@@ -12,7 +12,7 @@ mod signals;
 pub mod systemd;
 mod vitals;
 
-pub use connect::{open_source, open_state, senders, state_is_new};
+pub use connect::{open_source, open_state, senders, snapshot_state, state_is_new};
 pub use daemon::{Daemon, Drained, Outfit};
 pub use logging::{LoggingError, init as init_logging};
 pub use observe::observe;

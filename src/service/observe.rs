@@ -3,7 +3,7 @@
 //! Lines carry `rule`, `record` and `delivery` as fields, which journald shows as RULE, RECORD and
 //! DELIVERY. A record is named by its key; what other machines answered is logged without addresses.
 
-use crate::engine::{Decided, Event, SweepReport};
+use crate::engine::{Decided, Event, Mood, SweepReport};
 use crate::model::Outcome;
 use metrics::{counter, gauge, histogram};
 use std::borrow::Cow;
@@ -49,6 +49,14 @@ fn count(event: &Event) {
         Event::EnrollmentEnded { rule, reason, .. } => {
             counter!("nudged_enrollments_ended_total", "rule" => rule.to_string(), "reason" => reason.as_str())
                 .increment(1);
+        }
+        Event::Expectation { rule, lane, mood, .. } => {
+            let deviation = match mood {
+                Mood::Quiet => -1.0,
+                Mood::Usual => 0.0,
+                Mood::Wild => 1.0,
+            };
+            gauge!("nudged_rule_expectation", "rule" => rule.to_string(), "lane" => lane.as_str()).set(deviation);
         }
         Event::SourceLost { .. } => gauge!("nudged_source_up").set(0.0),
         Event::SourceBack { .. } => gauge!("nudged_source_up").set(1.0),
@@ -101,6 +109,15 @@ fn log(event: &Event) {
             tracing::error!(%rule, %record, reason = &*without_addresses(reason), "enrollment held until a reload or an operator frees it");
         }
         Event::RuleHeld { rule, reason, .. } => tracing::error!(%rule, reason, "rule held; see `nudged hold list`"),
+        Event::Expectation { rule, mood: Mood::Usual, matched, expected, .. } => {
+            tracing::info!(%rule, matched, expected, "the rule matches as many as expected again");
+        }
+        Event::Expectation { rule, mood, matched, expected, .. } => {
+            tracing::error!(%rule, matched, expected, mood = mood.as_str(), "the rule matches fewer or more than expected");
+        }
+        Event::OwnerNotTold { rule, reason } => {
+            tracing::error!(%rule, reason = &*without_addresses(reason), "the rule's owner could not be told");
+        }
         Event::SourceLost { reason } => {
             tracing::error!(reason = &*without_addresses(reason), "the source does not answer; sweeps wait");
         }
@@ -154,7 +171,8 @@ fn log_step(
 fn detail(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Sent { reply } => without_addresses(reply).into_owned(),
-        Outcome::Recorded => String::new(),
+        // A subject may name the person.
+        Outcome::Recorded { .. } => String::new(),
         Outcome::Transient { reason, .. }
         | Outcome::Permanent { reason }
         | Outcome::Unknown { reason }

@@ -177,6 +177,9 @@ async fn enrollments(
     if let Some(rule) = &filter.rule {
         conditions.and("r.rule = ?", rule.as_str());
     }
+    if let Some(lane) = filter.lane {
+        conditions.and("r.lane = ?", lane.as_str());
+    }
     if let Some(state) = filter.state {
         conditions.and("e.state = ?", enrollment_code(state));
     }
@@ -256,6 +259,9 @@ async fn pending(
     if let Some(rule) = &filter.rule {
         conditions.and("r.rule = ?", rule.as_str());
     }
+    if let Some(lane) = filter.lane {
+        conditions.and("r.lane = ?", lane.as_str());
+    }
     let (sql, params) = conditions.finish("ORDER BY o.due_at DESC, o.id DESC", filter.limit);
     let rows = session.rows(&sql, &params).await?;
     rows.into_iter()
@@ -286,6 +292,9 @@ async fn finished(
     conditions.of_record(session, filter.record.as_ref(), secret).await?;
     if let Some(rule) = &filter.rule {
         conditions.and("r.rule = ?", rule.as_str());
+    }
+    if let Some(lane) = filter.lane {
+        conditions.and("r.lane = ?", lane.as_str());
     }
     let (sql, params) = conditions.finish("ORDER BY a.id DESC", filter.limit);
     let rows = session.rows(&sql, &params).await?;

@@ -255,6 +255,7 @@ mod tests {
             version: "v1".into(),
             definition: "d1".into(),
             baseline: epoch,
+            looking_since: epoch,
             progress,
             status,
             left_out: None,

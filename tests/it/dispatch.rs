@@ -3,9 +3,10 @@
 use crate::support::{PATIENCE, instant, wait_until};
 use crate::world::{Kind, World, days, hours, minutes};
 use jiff::Timestamp;
-use nudged::engine::port::{EnrollmentFilter, Message};
+use nudged::engine::port::{DeliveryFilter, EnrollmentFilter, Message};
 use nudged::engine::{Event, Settings};
-use nudged::model::{AddressHash, Channel, EndReason, EnrollmentState, Outcome, Suppression, SuppressionReason};
+use nudged::model::{AddressHash, Channel, EndReason, EnrollmentState, Lane, Outcome, Suppression, SuppressionReason};
+use std::time::Duration;
 
 const START: &str = "2026-06-01T08:00:00Z";
 
@@ -339,6 +340,13 @@ async fn shadow_records_what_it_would_have_sent() {
     assert_eq!(world.mail.mails(), []);
     let outcomes: Vec<String> = world.deliveries().await.into_iter().map(|(state, _)| state).collect();
     assert_eq!(outcomes, ["recorded", "recorded"]);
+    let of = async |lane| {
+        let filter = DeliveryFilter { lane: Some(lane), limit: 10, ..DeliveryFilter::default() };
+        let found = world.store.deliveries(&filter).await.unwrap();
+        found.into_iter().map(|delivery| delivery.detail).collect::<Vec<_>>()
+    };
+    assert_eq!(of(Lane::Shadow).await, ["Still here", "We miss you, Ada"], "what would have been sent");
+    assert_eq!(of(Lane::Live).await, [""; 0]);
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@
     reason = "brevity reads better than these in tests, and nothing here is fast or long-lived"
 )]
 
+mod alerts;
 mod architecture;
 mod arrivals;
 mod cli;
@@ -25,6 +26,7 @@ mod nodes;
 mod operator;
 mod oracle;
 mod outage;
+mod rehearsal;
 mod reload;
 mod scripts_templates;
 mod service;

@@ -9,7 +9,7 @@ use crate::action::SetupError;
 use crate::engine::port::Email;
 use jiff::Timestamp;
 use lettre::message::header::{HeaderName, HeaderValue};
-use lettre::message::{Mailbox, MultiPart};
+use lettre::message::{Mailbox, MultiPart, SinglePart};
 use lettre::{Address, Message};
 use std::time::SystemTime;
 
@@ -96,7 +96,12 @@ impl Composer {
         for (name, value) in &email.headers {
             builder = builder.raw_header(foreign_header(name, value)?);
         }
-        let message = builder.multipart(MultiPart::alternative_plain_html(email.text.clone(), email.html.clone()));
+        // A boundary of the delivery and not of chance: the same mail has the same bytes wherever it is composed.
+        let parts = MultiPart::alternative()
+            .boundary(format!("nudged-{}", email.delivery))
+            .singlepart(SinglePart::plain(email.text.clone()))
+            .singlepart(SinglePart::html(email.html.clone()));
+        let message = builder.multipart(parts);
         let message = message.map_err(|error| ComposeError::Mime(error.to_string()))?;
         let from = self.return_path.clone().unwrap_or(from.email);
         Ok(Composed { from, to, bytes: message.formatted() })

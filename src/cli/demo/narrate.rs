@@ -84,7 +84,9 @@ impl Narrator {
             Outcome::Sent { .. } if kind == "task" => line(Label::Task, rule.as_str(), self.task(delivery).await?),
             // The receiver tells what arrived.
             Outcome::Sent { .. } => None,
-            Outcome::Recorded => line(Label::Skipped, step, format!("{step} only recorded: {rule} is in shadow")),
+            Outcome::Recorded { .. } => {
+                line(Label::Skipped, step, format!("{step} only recorded: {rule} is in shadow"))
+            }
             Outcome::Ended { reason, detail } => {
                 line(Label::Stopped, "", format!("{step} not sent: {}", ending(*reason, detail)))
             }

@@ -30,7 +30,7 @@ pub struct Try<'a> {
 pub fn after(tried: Try<'_>, outcome: &Outcome) -> Walked {
     let plain = |then| Walked { then, waits: None };
     match outcome {
-        Outcome::Sent { .. } | Outcome::Recorded | Outcome::Skipped { .. } => {
+        Outcome::Sent { .. } | Outcome::Recorded { .. } | Outcome::Skipped { .. } => {
             let next = tried.rule.nodes.get(tried.node).and_then(|node| node.next);
             walk(tried.rule, next, tried.at, tried.zone)
         }

@@ -288,7 +288,7 @@ impl Batch<'_> {
             Err(error) => return self.broken(work, error.to_string()).await,
         };
         if work.claimed.lane == Lane::Shadow {
-            let verdict = self.verdict(&work, Outcome::Recorded);
+            let verdict = self.verdict(&work, Outcome::Recorded { what: message.summary() });
             let next = work.rule.rule.nodes.get(work.node).and_then(|node| node.next);
             let walked = walk(&work.rule.rule, next, asked.now, &facts.zone);
             return self.finish(work, Some(verdict), walked.then, walked.waits).await;

@@ -63,6 +63,8 @@ pub struct RuleState {
     pub version: VersionHash,
     pub definition: VersionHash,
     pub baseline: Timestamp,
+    /// Since when it looks as it does now: its baseline, or the change of its steps where that is later.
+    pub looking_since: Timestamp,
     pub progress: Progress,
     pub status: RuleStatus,
     pub left_out: Option<u64>,

@@ -21,6 +21,18 @@ pub enum Message {
     Task(TaskDraft),
 }
 
+impl Message {
+    /// What it is in a few words, without whom it goes to.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        match self {
+            Self::Email(email) => email.subject.clone(),
+            Self::Webhook(call) => format!("to {}", call.destination),
+            Self::Task(task) => task.title.clone(),
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct Email {
     pub delivery: DeliveryId,

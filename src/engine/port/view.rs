@@ -39,6 +39,7 @@ pub struct Overview {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EnrollmentFilter {
     pub rule: Option<RuleId>,
+    pub lane: Option<Lane>,
     pub record: Option<RecordId>,
     pub state: Option<EnrollmentState>,
     pub limit: usize,
@@ -64,6 +65,7 @@ pub struct EnrollmentView {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DeliveryFilter {
     pub rule: Option<RuleId>,
+    pub lane: Option<Lane>,
     pub record: Option<RecordId>,
     /// `due`, `sending`, `unknown`, `dead`, or an outcome: `sent`, `skipped` …
     pub state: Option<String>,

@@ -11,11 +11,13 @@ mod harvest;
 mod window;
 
 use super::adopt::read_count;
+use super::alert;
 use super::cadence::{Plan, nightly};
 use super::context::{Context, lane_of};
 use super::episode::Watch;
 use super::error::EngineError;
 use super::event::Event;
+use super::expectation;
 use super::port::{Lease, Progress, StoreError, SweepCommit, SweepId};
 use crate::model::{Lane, RecordId, RuleId, Tenant};
 use crate::rule::CompiledRule;
@@ -32,7 +34,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 pub(super) use entry::{Namer, occasion_data};
-pub(super) use window::had_its_chance;
+pub(super) use window::{had_its_chance, keep_trying};
 
 /// How long records that can't be judged hold the watermark back; the nightly reconcile takes over from there.
 const PATIENCE: SignedDuration = SignedDuration::from_hours(24);
@@ -165,6 +167,7 @@ impl Sweeper {
         if matches!(swept, Swept::Done(_)) && night <= now {
             self.reconcile(&sweep).await?;
         }
+        expectation::check(&self.context, generation, rule, now).await?;
         Ok(swept)
     }
 
@@ -329,6 +332,15 @@ impl Sweeper {
         let (mut report, commit) = harvest.finish(progress, held).await?;
         report.took += started.elapsed();
         self.announce(sweep, &report, commit);
+        if let Some(reason) = &report.held {
+            let rule = &sweep.rule.rule;
+            let text = format!(
+                "A sweep of the rule {} is held for review: {reason}.\n\n\
+                 `nudged hold list` and `nudged hold show` tell whom it matched; then `release` or `drop` it.\n",
+                rule.id
+            );
+            alert::tell_owner(&self.context, rule, &format!("The rule {} is held", rule.id), &text).await;
+        }
         Ok(report)
     }
 
@@ -348,7 +360,19 @@ impl Sweeper {
         } else {
             None
         };
-        Ok(guard::breach(&rule.guard, load, records))
+        let ordinary =
+            if guard::needs_history(&rule.guard, load) { self.ordinary_day(sweep, earlier).await? } else { None };
+        Ok(guard::breach(&rule.guard, load, records, ordinary))
+    }
+
+    async fn ordinary_day(&self, sweep: &Sweep<'_>, today: u64) -> Result<Option<f64>, EngineError> {
+        let mut weeks = [0; 4];
+        for (week, matched) in (1..).zip(&mut weeks) {
+            let since = sweep.now.checked_sub(SignedDuration::from_hours(week * 7 * 24)).unwrap_or(Timestamp::MIN);
+            let rule = &sweep.rule.rule.id;
+            *matched = self.context.store.matched_since(rule, sweep.lane, sweep.tenant, since).await?;
+        }
+        Ok(guard::ordinary_day(today, weeks))
     }
 
     /// True where an entity had records earlier and has none now: a restore or a lost permission, not the end

@@ -125,6 +125,7 @@ fn assemble(
         keep_trying: settings.keep_trying,
         recheck: settings.recheck,
         guard: settings.guard,
+        expect: settings.expect,
         spread: settings.spread,
         on_change: settings.on_change,
         on_delete: settings.on_delete,

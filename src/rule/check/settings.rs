@@ -2,8 +2,10 @@ use super::Checker;
 use crate::diagnostic::Finding;
 use crate::diagnostic::yaml::{self, At, Content, Node};
 use crate::model::Period;
-use crate::rule::checked::{Backfill, Cadence, Guard, OnChange, OnDelete, OnRematch, Trigger};
-use crate::rule::written::{GuardEntry, OnChangeWord, OnDeleteWord, OnRematchWord, RuleFile, TriggerEntry};
+use crate::rule::checked::{Backfill, Cadence, Expect, Guard, OnChange, OnDelete, OnRematch, Trigger};
+use crate::rule::written::{
+    ExpectEntry, GuardEntry, OnChangeWord, OnDeleteWord, OnRematchWord, RuleFile, TriggerEntry,
+};
 use std::sync::Arc;
 
 /// How often a rule looks when its file doesn't say.
@@ -22,6 +24,7 @@ pub(super) struct Settings {
     pub keep_trying: Option<Period>,
     pub recheck: Period,
     pub guard: Guard,
+    pub expect: Option<Expect>,
     pub spread: Option<Period>,
     pub on_change: OnChange,
     pub on_delete: OnDelete,
@@ -39,6 +42,7 @@ impl Checker<'_> {
             keep_trying: self.keep_trying(written.keep_trying.as_ref()),
             recheck: self.period_of(written.recheck.as_ref()).unwrap_or(Period::days(1)),
             guard: self.guard(written.guard.as_ref()),
+            expect: self.expect(written.expect.as_ref()),
             spread: self.clock_period(written.spread.as_ref()),
             on_change: written.on_change.as_ref().map_or(OnChange::Pin, |word| on_change(word.value)),
             on_delete: written.on_delete.as_ref().map_or(OnDelete::Drain, |word| on_delete(word.value)),
@@ -122,9 +126,9 @@ impl Checker<'_> {
         self.period(period, &written.range)
     }
 
-    /// On by default: five percent a day, but fifty people are always let through.
+    /// On by default: five percent a day and ten ordinary days in one, but fifty people are always let through.
     fn guard(&mut self, written: Option<&GuardEntry>) -> Guard {
-        let mut guard = Guard { per_day: None, percent_per_day: Some(5.0), floor: 50 };
+        let mut guard = Guard { per_day: None, percent_per_day: Some(5.0), growth: Some(10.0), floor: 50 };
         let Some(written) = written else { return guard };
         if let Some(limit) = written.per_day.as_ref().filter(|limit| limit.value == 0) {
             let help = "write how many a day are fine, or `mode: paused` to stop the rule";
@@ -138,10 +142,40 @@ impl Checker<'_> {
             }
             guard.percent_per_day = Some(percent.value);
         }
+        if let Some(growth) = &written.growth {
+            if growth.value.is_nan() || growth.value <= 1.0 {
+                let message = format!("{} times an ordinary day would hold the rule on ordinary days", growth.value);
+                self.wrong(&growth.range, "rule.guard", message, "write a number above 1, such as 5");
+            }
+            guard.growth = Some(growth.value);
+        }
         if let Some(floor) = &written.floor {
             guard.floor = floor.value;
         }
         guard
+    }
+
+    /// `20..60`, `20..`, `..60`
+    fn expect(&mut self, written: Option<&ExpectEntry>) -> Option<Expect> {
+        let per_week = &written?.per_week;
+        let end = |text: &str| match text.trim() {
+            "" => Ok(None),
+            text => text.parse().map(Some),
+        };
+        let ends = per_week.split_once("..").map(|(least, most)| (end(least), end(most)));
+        match ends {
+            Some((Ok(at_least), Ok(at_most)))
+                if at_least.or(at_most).is_some()
+                    && at_least.zip(at_most).is_none_or(|(least, most)| least <= most) =>
+            {
+                Some(Expect { at_least, at_most })
+            }
+            _ => {
+                let message = format!("`{}` is not a range of matches", per_week.value);
+                self.wrong(&per_week.range, "rule.expect", message, "write `20..60`, `20..` or `..60`");
+                None
+            }
+        }
     }
 
     /// Warns where an unquoted ` #` has cut prose short.

@@ -81,6 +81,17 @@ impl Batch {
         }
     }
 
+    /// The batch joined to the records: it is small and leads. SQLite takes a cross join as an order.
+    pub fn leading(&self, records: &Fragment, key: &Fragment, ascii: bool) -> Fragment {
+        let (batch, is_key) = (self.from(ascii), self.is_key(key, ascii));
+        let pattern = match self.dialect {
+            Dialect::Sqlite => "{} CROSS JOIN {} ON {}",
+            Dialect::MySql => "{} STRAIGHT_JOIN {} ON {}",
+            Dialect::Postgres => "{} JOIN {} ON {}",
+        };
+        Fragment::of(pattern, &[&batch, records, &is_key])
+    }
+
     fn is_text(&self) -> bool {
         matches!(self.key, KeyType::Text | KeyType::Unknown | KeyType::Uuid(_))
     }

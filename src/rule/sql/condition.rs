@@ -1,7 +1,7 @@
 //! Conditions over one record.
 
 use super::fragment::Fragment;
-use super::operand::Bound;
+use super::operand::{Bound, Operand};
 use super::relation::{Doubles, Rows};
 use super::{Anchor, RenderError, Renderer};
 use crate::catalog::{AggregateFunction, Entity};
@@ -36,21 +36,37 @@ impl<'a> Renderer<'a> {
         related: &Related,
         deadline: bool,
     ) -> Result<Fragment, RenderError> {
-        let doubles = match related.quantity {
-            Quantity::Count(_) | Quantity::Sum { .. } => Doubles::Counted,
-            _ => Doubles::Harmless,
+        if let Quantity::Count(test)
+        | Quantity::Sum { test, .. }
+        | Quantity::Min { test, .. }
+        | Quantity::Max { test, .. } = &related.quantity
+        {
+            return self.test(&self.measured(entity, alias, related, deadline)?, test);
+        }
+        let mut rows = self.related(entity, alias, &related.relation, Doubles::Harmless)?;
+        self.narrow(&mut rows, related, deadline)?;
+        let exists = exists(&rows);
+        Ok(if related.quantity == Quantity::None { exists.negated() } else { exists })
+    }
+
+    /// The value that a condition over related rows looks at: a count or an aggregate; for `some` and `none`
+    /// how many rows there are.
+    pub fn measured(
+        &self,
+        entity: &'a Entity,
+        alias: &str,
+        related: &Related,
+        deadline: bool,
+    ) -> Result<Operand, RenderError> {
+        let (function, field, doubles) = match &related.quantity {
+            Quantity::Some | Quantity::None | Quantity::Count(_) => (AggregateFunction::Count, None, Doubles::Counted),
+            Quantity::Sum { field, .. } => (AggregateFunction::Sum, Some(field), Doubles::Counted),
+            Quantity::Min { field, .. } => (AggregateFunction::Min, Some(field), Doubles::Harmless),
+            Quantity::Max { field, .. } => (AggregateFunction::Max, Some(field), Doubles::Harmless),
         };
         let mut rows = self.related(entity, alias, &related.relation, doubles)?;
         self.narrow(&mut rows, related, deadline)?;
-        let (function, field, test) = match &related.quantity {
-            Quantity::Some => return Ok(exists(&rows)),
-            Quantity::None => return Ok(exists(&rows).negated()),
-            Quantity::Count(test) => (AggregateFunction::Count, None, test),
-            Quantity::Sum { field, test } => (AggregateFunction::Sum, Some(field), test),
-            Quantity::Min { field, test } => (AggregateFunction::Min, Some(field), test),
-            Quantity::Max { field, test } => (AggregateFunction::Max, Some(field), test),
-        };
-        self.test(&self.folded(&rows, function, field)?, test)
+        self.folded(&rows, function, field)
     }
 
     fn narrow(&self, rows: &mut Rows<'a>, related: &Related, deadline: bool) -> Result<(), RenderError> {

@@ -112,14 +112,7 @@ impl FactsPlan {
 
     pub fn statement(&self, subjects: &[Subject], now: Timestamp) -> Statement {
         let ascii = ascii(subjects.iter().map(|subject| &subject.key));
-        let batch = self.batch.from(ascii);
-        let is_key = self.batch.is_key(&self.key, ascii);
-        // The batch is small and leads; SQLite takes a cross join as an order.
-        let from = match self.parts.dialect {
-            Dialect::Sqlite => Fragment::of("{} CROSS JOIN {} ON {}", &[&batch, &self.records, &is_key]),
-            Dialect::MySql => Fragment::of("{} STRAIGHT_JOIN {} ON {}", &[&batch, &self.records, &is_key]),
-            Dialect::Postgres => Fragment::of("{} JOIN {} ON {}", &[&batch, &self.records, &is_key]),
-        };
+        let from = self.batch.leading(&self.records, &self.key, ascii);
         let keys = self.batch.json(subjects, &self.parts.zone);
         let fill = Fill { keys: Some(keys), ..Fill::at(now, &self.parts.zone) };
         self.text.splice(&from).fill(self.parts.dialect, &fill)

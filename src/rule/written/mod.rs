@@ -86,6 +86,8 @@ pub struct RuleFile {
     pub recheck: Option<At<String>>,
     /// How many people the rule may reach before somebody has to look.
     pub guard: Option<GuardEntry>,
+    /// How many matches are usual; fewer or more raise an alert to the owner.
+    pub expect: Option<ExpectEntry>,
     /// Spreads a large audience over this time: `4 hours`.
     pub spread: Option<At<String>>,
     /// What becomes of running sequences when the steps change.
@@ -165,6 +167,16 @@ pub struct GuardEntry {
     pub per_day: Option<At<u32>>,
     /// At most this share of all records a day.
     pub percent_per_day: Option<At<f64>>,
-    /// The share doesn't count below this many.
+    /// At most this many times an ordinary day of the rule's last four weeks.
+    pub growth: Option<At<f64>>,
+    /// Share and growth don't count below this many.
     pub floor: Option<At<u32>>,
+}
+
+/// What is usual for the rule.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExpectEntry {
+    /// Matches in 7 days: `20..60`, `20..` or `..60`.
+    pub per_week: At<String>,
 }

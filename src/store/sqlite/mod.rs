@@ -56,6 +56,13 @@ impl SqliteStore {
         opening.await.map_err(|error| StoreError::Broken(format!("the state could not be opened: {error}")))?
     }
 
+    /// Copies the state at `from`, whoever works on it meanwhile, into a new file.
+    pub async fn snapshot(from: &Path, to: &Path) -> Result<(), StoreError> {
+        let (from, to) = (from.to_owned(), to.to_owned());
+        let copying = tokio::task::spawn_blocking(move || copy(&connect(&from)?, &to));
+        copying.await.map_err(|error| StoreError::Broken(format!("the state could not be copied: {error}")))?
+    }
+
     /// Commits what is under way and closes the file.
     pub async fn close(self) {
         self.database.readers.close().await;
@@ -136,7 +143,7 @@ fn copy_path(path: &Path, schema: i64) -> PathBuf {
 /// `VACUUM INTO` copies a consistent whole, write-ahead log included.
 fn copy(connection: &Connection, to: &Path) -> Result<(), StoreError> {
     let wrong = |error: &dyn std::fmt::Display| {
-        StoreError::Broken(format!("can't copy the state to {} before upgrading it: {error}", to.display()))
+        StoreError::Broken(format!("can't copy the state to {}: {error}", to.display()))
     };
     // A copy of the same schema is of an upgrade that did not finish; the newer state is the better copy.
     match fs::remove_file(to) {

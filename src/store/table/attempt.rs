@@ -56,8 +56,7 @@ fn detail(outcome: &Outcome) -> String {
         if detail.is_empty() { name.to_owned() } else { format!("{name}: {detail}") }
     };
     match outcome {
-        Outcome::Sent { reply } => reply.clone(),
-        Outcome::Recorded => String::new(),
+        Outcome::Sent { reply: said } | Outcome::Recorded { what: said } => said.clone(),
         Outcome::Transient { reason, .. }
         | Outcome::Permanent { reason }
         | Outcome::Unknown { reason }

@@ -139,7 +139,8 @@ pub async fn all(session: &mut Session<'_>, for_update: bool) -> Result<Vec<(i64
     let lock = if for_update { "{lock r}" } else { "" };
     let sql = format!(
         "SELECT r.id, r.rule, r.lane, r.tenant, r.version, r.definition, r.baseline, r.watermark, r.swept_at,
-                r.rechecked_at, r.reconciled_at, r.seeded, r.paused, r.removed, r.held, r.left_out, r.matches
+                r.rechecked_at, r.reconciled_at, r.seeded, r.paused, r.removed, r.held, r.left_out, r.matches,
+                (SELECT v.stored_at FROM rule_version v WHERE v.rule = r.rule AND v.hash = r.version)
          FROM rule_state r ORDER BY r.id {lock}"
     );
     let rows = session.rows(&sql, &[]).await?;
@@ -151,13 +152,15 @@ pub async fn all(session: &mut Session<'_>, for_update: bool) -> Result<Vec<(i64
             (_, _, Some(reason)) => RuleStatus::Held(reason),
             _ => RuleStatus::Running,
         };
+        let baseline = row.instant(6)?;
         let state = RuleState {
             rule: row.text(1)?.as_str().into(),
             lane: lane(&row.text(2)?)?,
             tenant: row.text(3)?.as_str().into(),
             version: row.text(4)?.as_str().into(),
             definition: row.text(5)?.as_str().into(),
-            baseline: row.instant(6)?,
+            baseline,
+            looking_since: row.opt_instant(17)?.map_or(baseline, |stored| stored.max(baseline)),
             progress: progress(&row, 7)?,
             status,
             left_out: row.opt_int(15)?.and_then(|count| u64::try_from(count).ok()),

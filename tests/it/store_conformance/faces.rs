@@ -47,8 +47,13 @@ async fn deliveries_show_their_newest_attempt_or_their_place(home: Home) {
         mark(&*store, claimed, false).await;
     }
     let find = async |state: Option<&str>, record: Option<&str>| {
-        let filter =
-            DeliveryFilter { rule: None, record: record.map(customer), state: state.map(str::to_owned), limit: 10 };
+        let filter = DeliveryFilter {
+            rule: None,
+            lane: None,
+            record: record.map(customer),
+            state: state.map(str::to_owned),
+            limit: 10,
+        };
         let found = store.deliveries(&filter).await.unwrap();
         found.iter().map(|d| format!("{} {} {} {}", d.step, d.kind, d.state, d.detail)).collect::<Vec<_>>()
     };

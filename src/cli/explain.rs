@@ -1,0 +1,244 @@
+//! `nudged explain RULE --record RECORD`: term by term, why a record matches or doesn't.
+
+use super::rehearsal::Rehearsal;
+use super::{Context, Exit, Failure, Format, Output, message, record, text};
+use crate::engine::port::{RuleState, RuleStatus, Standing};
+use crate::engine::rehearse::{Crossed, Explanation, Reached, RecordState, TermAnswer, explain};
+use crate::model::{RecordId, RuleId};
+use crate::rule::checked::{Backfill, Mode, Purpose};
+use crate::rule::operands::{Operand, Section};
+use serde_json::{Value as Json, json};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The rule's id.
+    rule: String,
+    /// The record: `customer:4711`, or `tenant/customer:4711`.
+    #[arg(long, value_name = "RECORD")]
+    record: String,
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+/// Crossings of one record that are looked at.
+pub(super) const CROSSINGS: usize = 20;
+
+pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, Failure> {
+    let record: RecordId = record::parse(&args.record)?;
+    let told = context.block_on(async {
+        let rehearsal = Rehearsal::open(context).await?;
+        Ok(explain(&rehearsal.previewer(CROSSINGS), &RuleId::from(args.rule.as_str()), &record).await?)
+    })?;
+    match args.format {
+        Format::Json => output.json(&as_json(&told)),
+        Format::Table => show(&told, output),
+    }
+    Ok(Exit::Success)
+}
+
+fn show(told: &Explanation, output: &mut Output) {
+    output.line(&format!("{} under {} ({})", told.record, told.rule, mode(told.mode)));
+    output.line(&format!("{}", told.verdict));
+    output.line("");
+    output.line(&format!("rule       {}", standing(told)));
+    for sweep in &told.held {
+        let matches = sweep.matches;
+        output.line(&format!("held       sweep {} of {matches} matches: {}", sweep.id, sweep.reason));
+    }
+    for crossed in &told.crossings {
+        output.line(&format!("crossed    {}  {}", crossing(crossed), ledger(&crossed.standing)));
+    }
+    if let Some(ahead) = &told.ahead {
+        output.line(&format!("crosses    {}  if nothing changes", crossing(ahead)));
+    }
+    for reached in &told.recipients {
+        output.line(&format!("recipient  {}", recipient(reached, &told.purpose)));
+    }
+    for enrollment in &told.enrollments {
+        let ended = enrollment.ended.map_or_else(|| "under way".to_owned(), |why| format!("ended: {}", why.as_str()));
+        output.line(&format!("sequence   entered {}  {ended}", text::at(enrollment.entered_at)));
+    }
+    if !told.terms.is_empty() || told.script.is_some() {
+        output.line("");
+        let mut rows: Vec<Vec<String>> = told.terms.iter().map(term_row).collect();
+        rows.extend(told.script.as_ref().map(|said| {
+            let found = said.as_ref().err().map_or_else(String::new, |problem| format!("failed: {problem}"));
+            let holds = said.as_ref().ok().copied();
+            vec![holds_word(holds).to_owned(), "script".to_owned(), "eligible".to_owned(), found]
+        }));
+        output.table(&["holds", "section", "term", "found"], rows, "");
+    }
+    if !told.steps.is_empty() {
+        output.line("");
+        let rows =
+            told.steps.iter().map(|step| vec![text::at(step.due_at), step.step.to_string(), message::in_short(step)]);
+        output.table(&["due", "step", "it would get"], rows.collect(), "");
+    }
+}
+
+fn term_row(term: &TermAnswer) -> Vec<String> {
+    vec![
+        holds_word(term.holds).to_owned(),
+        section(term.section).to_owned(),
+        term.text.clone(),
+        operands(&term.operands),
+    ]
+}
+
+/// `country = AT, tickets = 1`; of several comparisons, each with what it came to.
+pub(super) fn operands(operands: &[Operand]) -> String {
+    let several = operands.len() > 1;
+    let word = |operand: &Operand| {
+        let value = match text::of(&operand.value.to_json()) {
+            missing if operand.value.is_missing() => missing.replace('-', "missing"),
+            value => value,
+        };
+        let holds = if several { format!(" ({})", holds_word(operand.holds)) } else { String::new() };
+        format!("{} = {value}{holds}", operand.name)
+    };
+    operands.iter().map(word).collect::<Vec<_>>().join(", ")
+}
+
+const fn holds_word(holds: Option<bool>) -> &'static str {
+    match holds {
+        Some(true) => "yes",
+        Some(false) => "no",
+        None => "unknown",
+    }
+}
+
+const fn section(section: Section) -> &'static str {
+    match section {
+        Section::Where => "where",
+        Section::OnlyAtEntry => "only_at_entry",
+        Section::Goal => "goal",
+        Section::ExitWhen => "exit_when",
+        Section::Case(..) => "branch",
+    }
+}
+
+const fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Shadow => "shadow",
+        Mode::Live => "live",
+        Mode::Paused => "paused",
+    }
+}
+
+fn standing(told: &Explanation) -> String {
+    let Some(state) = &told.state else {
+        let backfill = match told.backfill {
+            Backfill::None => "it will look at what crosses after its first start".to_owned(),
+            Backfill::Since(period) => format!("its first start looks back {period}"),
+            Backfill::All => "its first start looks back to the beginning".to_owned(),
+        };
+        return format!("has not run yet; {backfill}");
+    };
+    let RuleState { baseline, progress, .. } = state;
+    let seen =
+        format!("looks at what crossed after {}; last sweep {}", text::at(*baseline), text::at(progress.swept_at));
+    match &state.status {
+        RuleStatus::Running => seen,
+        RuleStatus::Paused => format!("paused by an operator; {seen}"),
+        RuleStatus::Held(reason) => format!("held: {reason}; {seen}"),
+        RuleStatus::Removed => format!("not in the running generation; {seen}"),
+    }
+}
+
+fn crossing(crossed: &Crossed) -> String {
+    let offset = crossed.offset.as_ref().map_or_else(String::new, |offset| format!("  {offset}"));
+    format!("{}{offset}  occasion {}", text::at(crossed.crossed_at), crossed.occasion)
+}
+
+fn ledger(standing: &Standing) -> String {
+    match standing {
+        Standing::New => "not in the ledger".to_owned(),
+        Standing::Missed { reason, .. } => format!("crossed, and failed `{reason}`"),
+        Standing::Known => "in the ledger, or too close to what is".to_owned(),
+    }
+}
+
+fn recipient(reached: &Reached, purpose: &Purpose) -> String {
+    let address = reached.address.as_deref().unwrap_or("nobody with an address");
+    let mut notes = Vec::new();
+    if let Purpose::Topic(topic) = purpose {
+        match reached.consent {
+            _ if reached.staff => {}
+            Some(true) => notes.push(format!("agreed to {topic}")),
+            Some(false) => notes.push(format!("no consent to {topic}")),
+            None => notes.push(format!("consent to {topic} is not known, which counts as no")),
+        }
+    }
+    notes.extend(reached.staff.then(|| "one of ours".to_owned()));
+    notes.extend(reached.suppressed.as_ref().map(|reason| format!("suppressed: {reason}")));
+    let notes = if notes.is_empty() { String::new() } else { format!("  {}", notes.join("; ")) };
+    format!("{}: {address}{notes}", reached.role)
+}
+
+pub(super) fn as_json(told: &Explanation) -> Json {
+    json!({
+        "rule": told.rule,
+        "record": told.record.to_string(),
+        "now": told.now,
+        "mode": mode(told.mode),
+        "lane": told.lane,
+        "verdict": {"code": told.verdict.code(), "text": told.verdict.to_string(), "term": told.verdict.failed_term()},
+        "record_state": match &told.record_state {
+            RecordState::Present => json!("present"),
+            RecordState::Gone => json!("gone"),
+            RecordState::Unreadable(problem) => json!({"unreadable": problem}),
+        },
+        "baseline": told.state.as_ref().map(|state| state.baseline),
+        "watermark": told.state.as_ref().map(|state| state.progress.watermark),
+        "standing": standing(told),
+        "held": told.held.iter().map(|sweep| json!({"sweep": sweep.id, "reason": sweep.reason})).collect::<Vec<_>>(),
+        "crossings": told.crossings.iter().map(crossed_json).collect::<Vec<_>>(),
+        "ahead": told.ahead.as_ref().map(crossed_json),
+        "terms": told.terms.iter().map(term_json).collect::<Vec<_>>(),
+        "script": told.script.as_ref().map(|said| match said {
+            Ok(eligible) => json!({"eligible": eligible}),
+            Err(problem) => json!({"failed": problem}),
+        }),
+        "recipients": told.recipients.iter().map(|reached| json!({
+            "role": reached.role,
+            "address": reached.address,
+            "staff": reached.staff,
+            "consent": reached.consent,
+            "suppressed": reached.suppressed,
+        })).collect::<Vec<_>>(),
+        "enrollments": told.enrollments.iter().map(|enrollment| json!({
+            "occasion": enrollment.occasion,
+            "entered_at": enrollment.entered_at,
+            "state": enrollment.state,
+            "ended": enrollment.ended,
+        })).collect::<Vec<_>>(),
+        "steps": told.steps.iter().map(message::as_json).collect::<Vec<_>>(),
+    })
+}
+
+fn crossed_json(crossed: &Crossed) -> Json {
+    let standing = match &crossed.standing {
+        Standing::New => json!("new"),
+        Standing::Known => json!("known"),
+        Standing::Missed { reason, .. } => json!({"missed": reason}),
+    };
+    json!({
+        "occasion": crossed.occasion,
+        "crossed_at": crossed.crossed_at,
+        "offset": crossed.offset,
+        "value": crossed.value,
+        "ledger": standing,
+    })
+}
+
+fn term_json(term: &TermAnswer) -> Json {
+    let operand =
+        |operand: &Operand| json!({"name": operand.name, "value": operand.value.to_json(), "holds": operand.holds});
+    json!({
+        "section": section(term.section),
+        "term": term.text,
+        "holds": term.holds,
+        "basis": term.basis.as_str(),
+        "operands": term.operands.iter().map(operand).collect::<Vec<_>>(),
+    })
+}

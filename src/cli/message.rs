@@ -1,0 +1,101 @@
+//! Messages of a rehearsal as people look at them: a line, JSON, or files.
+
+use super::Failure;
+use crate::action::email::Composer;
+use crate::engine::PreviewMessage;
+use crate::engine::port::Message;
+use serde_json::{Value as Json, json};
+use std::path::{Path, PathBuf};
+
+/// One line.
+pub fn headline(message: &PreviewMessage) -> String {
+    match &message.content {
+        Ok(Message::Email(email)) => format!("email to {}: {}", email.to_address, email.subject),
+        Ok(Message::Webhook(call)) => format!("webhook to {}: {}", call.destination, call.body),
+        Ok(Message::Task(task)) => format!("task: {}", task.title),
+        Err(why) => format!("{}: nothing: {why}", message.kind),
+    }
+}
+
+/// One short line, without bodies.
+pub fn in_short(message: &PreviewMessage) -> String {
+    match &message.content {
+        Ok(Message::Email(email)) => format!("email to {}: {}", email.to_address, email.subject),
+        Ok(content) => format!("{} {}", message.kind, content.summary()),
+        Err(why) => format!("nothing: {why}"),
+    }
+}
+
+pub fn as_json(message: &PreviewMessage) -> Json {
+    let mut shown = json!({"step": message.step, "kind": message.kind, "due_at": message.due_at});
+    match &message.content {
+        Ok(Message::Email(email)) => {
+            shown["to"] = json!(email.to_address);
+            shown["subject"] = json!(email.subject);
+            shown["text"] = json!(email.text);
+            shown["html"] = json!(email.html);
+        }
+        Ok(Message::Webhook(call)) => {
+            shown["destination"] = json!(call.destination);
+            shown["body"] = call.body.clone();
+        }
+        Ok(Message::Task(task)) => {
+            shown["title"] = json!(task.title);
+            shown["body"] = json!(task.body);
+            shown["due"] = json!(task.due);
+        }
+        Err(why) => shown["nothing"] = json!(why),
+    }
+    shown
+}
+
+/// Writes messages into a folder, one folder a record.
+pub struct Files<'a> {
+    pub folder: &'a Path,
+    /// `None`: no sender is configured, so no mail can be composed; its text and HTML are written all the same.
+    pub composer: Option<&'a Composer>,
+}
+
+impl Files<'_> {
+    /// How many messages were written.
+    pub fn write(&self, record: &str, messages: &[PreviewMessage]) -> Result<usize, Failure> {
+        let place = self.folder.join(file_name(record));
+        std::fs::create_dir_all(&place)?;
+        let mut written = 0;
+        for (index, message) in messages.iter().enumerate() {
+            let stem = format!("{:02}-{}", index + 1, file_name(message.step.as_str()));
+            written += self.write_one(&place.join(stem), message)?;
+        }
+        Ok(written)
+    }
+
+    fn write_one(&self, stem: &Path, message: &PreviewMessage) -> Result<usize, Failure> {
+        let file = |ending: &str| PathBuf::from(format!("{}.{ending}", stem.display()));
+        match &message.content {
+            Ok(Message::Email(email)) => {
+                std::fs::write(file("html"), &email.html)?;
+                match self.composer.map(|composer| composer.compose(email, message.due_at)) {
+                    Some(Ok(composed)) => std::fs::write(file("eml"), composed.bytes)?,
+                    Some(Err(error)) => std::fs::write(file("error.txt"), format!("{error}\n"))?,
+                    None => {
+                        let head = format!("To: {}\nSubject: {}\n\n", email.to_address, email.subject);
+                        std::fs::write(file("txt"), format!("{head}{}", email.text))?;
+                    }
+                }
+            }
+            Ok(Message::Webhook(call)) => std::fs::write(file("json"), format!("{:#}\n", call.body))?,
+            Ok(Message::Task(task)) => {
+                let body = task.body.as_deref().unwrap_or("");
+                std::fs::write(file("txt"), format!("{}\n\n{body}\n", task.title))?;
+            }
+            Err(_) => return Ok(0),
+        }
+        Ok(1)
+    }
+}
+
+/// A name that stays one file below the folder, whatever keys look like.
+fn file_name(text: &str) -> String {
+    let safe = |c: char| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' };
+    text.chars().map(safe).collect::<String>().trim_start_matches('.').to_owned()
+}

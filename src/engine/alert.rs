@@ -1,0 +1,34 @@
+//! A mail to who answers for a rule, by the sender that its messages go by. It is about the rule, names no
+//! record, and is no delivery: the state doesn't know of it, and it is tried once.
+
+use super::context::Context;
+use super::event::Event;
+use super::port::{Email, Message};
+use crate::model::{DeliveryId, Outcome};
+use crate::rule::CheckedRule;
+
+/// Tells the owner, if the rule names one. What hinders it is announced.
+pub(super) async fn tell_owner(context: &Context, rule: &CheckedRule, subject: &str, text: &str) {
+    let Some(owner) = &rule.owner else { return };
+    let email = Email {
+        delivery: DeliveryId(*uuid::Uuid::new_v4().as_bytes()),
+        to_address: owner.clone(),
+        to_name: None,
+        subject: format!("[nudged] {subject}"),
+        html: format!("<pre style=\"white-space: pre-wrap\">{}</pre>\n", escaped(text)),
+        text: text.to_owned(),
+        from: None,
+        reply_to: None,
+        headers: vec![("Auto-Submitted".to_owned(), "auto-generated".to_owned())],
+    };
+    let outcome = context.senders.email.send(Message::Email(email)).await.outcome;
+    let (Outcome::Transient { reason, .. } | Outcome::Permanent { reason } | Outcome::Unknown { reason }) = outcome
+    else {
+        return;
+    };
+    context.announce(|| Event::OwnerNotTold { rule: rule.id.clone(), reason });
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}

@@ -1,0 +1,272 @@
+//! The occasions a rule would have had: every look it would have taken between two instants, each with the
+//! crossings and facts as of then.
+//!
+//! History is only partly there. Rows that bear their time are seen as they were; columns that are overwritten
+//! stand as they do today. So every term is labelled, and what matched is counted twice: by what history can
+//! tell alone, and by all terms. Each crosser is asked once, at the first look after its crossing.
+
+use super::horizon;
+use crate::engine::EngineError;
+use crate::engine::cadence::Plan;
+use crate::engine::context::tenants_of;
+use crate::engine::evaluate::{self, Answer, Eligibility};
+use crate::engine::port::Source;
+use crate::model::{Occasion, RecordId, RuleId, Tenant};
+use crate::rule::CompiledRule;
+use crate::rule::checked::{Cadence, Trigger};
+use crate::rule::compiled::{Crossing, Facts, Reach, Subject, Window};
+use crate::rule::condition::Term;
+use crate::rule::generation::Generation;
+use crate::rule::operands::{Basis, Section, basis};
+use futures::TryStreamExt;
+use jiff::{SignedDuration, Timestamp, civil};
+use std::collections::BTreeMap;
+
+/// What was counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub crossed: u64,
+    /// Every term that history can tell holds.
+    pub as_of: u64,
+    /// Every term holds, with columns as they stand today.
+    pub matched: u64,
+}
+
+impl Tally {
+    const fn add(&mut self, as_of: bool, matched: bool) {
+        self.crossed += 1;
+        self.as_of += as_of as u64;
+        self.matched += matched as u64;
+    }
+}
+
+/// A local day of the catalog's zone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BacktestDay {
+    pub date: civil::Date,
+    pub tally: Tally,
+}
+
+/// One term, over all who crossed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TermCount {
+    pub section: Section,
+    pub text: String,
+    pub basis: Basis,
+    pub held: u64,
+    pub failed: u64,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Backtest {
+    pub rule: RuleId,
+    pub from: Timestamp,
+    pub until: Timestamp,
+    /// How often it would have looked.
+    pub looks: u64,
+    /// Every day of the span.
+    pub days: Vec<BacktestDay>,
+    pub terms: Vec<TermCount>,
+    /// A script decides by fields as they stand today.
+    pub script: bool,
+    pub total: Tally,
+    /// Rows that are not what the catalog says, and scripts that failed.
+    pub unjudged: u64,
+}
+
+/// One that crossed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BacktestHit {
+    pub record: RecordId,
+    pub occasion: Occasion,
+    pub crossed_at: Timestamp,
+    pub as_of: bool,
+    pub matched: bool,
+}
+
+/// What is told while it runs.
+#[derive(Debug)]
+pub enum Told {
+    /// Looked up to here.
+    Looked(Timestamp),
+    Hit(BacktestHit),
+}
+
+/// Over which span, and how finely.
+pub struct Backtester<'a> {
+    pub generation: &'a Generation,
+    pub source: &'a dyn Source,
+    pub from: Timestamp,
+    pub until: Timestamp,
+    /// Looks at intervals of this length instead of the rule's own; a schedule keeps its instants.
+    pub every: Option<SignedDuration>,
+    /// Rows of one facts statement.
+    pub batch: usize,
+}
+
+/// The counts as they grow, by days and terms, never by records.
+struct Count<'a> {
+    rule: &'a CompiledRule,
+    days: BTreeMap<civil::Date, Tally>,
+    terms: Vec<TermCount>,
+    total: Tally,
+    unjudged: u64,
+}
+
+impl Backtester<'_> {
+    /// Backtests one rule for all tenants.
+    pub async fn run(&self, rule: &RuleId, mut tell: impl FnMut(Told) + Send) -> Result<Backtest, EngineError> {
+        let generation = self.generation;
+        let compiled = generation.rules.get(rule).ok_or_else(|| EngineError::NoSuchRule(rule.clone()))?;
+        if !horizon::has_history(&compiled.rule) {
+            let why = format!(
+                "the source doesn't tell when `{rule}` would have matched: its occasions are episodes, which the state \
+                 keeps, or it is a query without `at`; simulate it, or run it in shadow"
+            );
+            return Err(EngineError::NothingToShow(why));
+        }
+        let zone = &generation.catalog.time_zone;
+        let mut count = Count::new(generation, compiled);
+        for day in days(self.from, self.until, zone) {
+            count.days.insert(day, Tally::default());
+        }
+        let tenants = tenants_of(&generation.catalog);
+        let (mut last, mut looks) = (self.from, 0);
+        while let Some(at) = self.next(compiled, last) {
+            let window = Window { after: last, until: at, now: at };
+            for tenant in &tenants {
+                self.look(compiled, tenant, window, &mut count, &mut tell).await?;
+            }
+            looks += 1;
+            tell(Told::Looked(at));
+            last = at;
+        }
+        Ok(Backtest {
+            rule: rule.clone(),
+            from: self.from,
+            until: self.until,
+            looks,
+            days: count.days.into_iter().map(|(date, tally)| BacktestDay { date, tally }).collect(),
+            terms: count.terms,
+            script: compiled.script.is_some(),
+            total: count.total,
+            unjudged: count.unjudged,
+        })
+    }
+
+    /// The next look. Looks by a cron line end with its last instant in the span; others with the span.
+    fn next(&self, rule: &CompiledRule, last: Timestamp) -> Option<Timestamp> {
+        if last >= self.until {
+            return None;
+        }
+        let planned = matches!(rule.rule.trigger, Trigger::Schedule(_));
+        if let Some(every) = self.every.filter(|every| !planned && every.is_positive()) {
+            return Some(last.saturating_add(every).unwrap_or(Timestamp::MAX).min(self.until));
+        }
+        let next = Plan::of(&rule.rule, &self.generation.catalog.time_zone).next(last);
+        match rule.rule.cadence {
+            Cadence::Every(_) if !planned => Some(next.min(self.until)),
+            Cadence::Every(_) | Cadence::Cron(_) => Some(next).filter(|next| *next <= self.until),
+        }
+    }
+
+    async fn look(
+        &self,
+        rule: &CompiledRule,
+        tenant: &Tenant,
+        window: Window,
+        count: &mut Count<'_>,
+        tell: &mut (impl FnMut(Told) + Send),
+    ) -> Result<(), EngineError> {
+        let mut batch = Vec::new();
+        for (index, statement) in rule.crossings(Reach::Crossed(window)).into_iter().enumerate() {
+            let mut rows = self.source.rows(tenant, statement);
+            while let Some(row) = rows.try_next().await? {
+                match rule.read_crossing(index, &row, window) {
+                    Ok(crossing) => batch.extend(crossing),
+                    Err(_) => count.unjudged += 1,
+                }
+                if batch.len() >= self.batch.max(1) {
+                    self.judge(rule, tenant, window, std::mem::take(&mut batch), count, tell).await?;
+                }
+            }
+        }
+        self.judge(rule, tenant, window, batch, count, tell).await
+    }
+
+    async fn judge(
+        &self,
+        rule: &CompiledRule,
+        tenant: &Tenant,
+        window: Window,
+        batch: Vec<Crossing>,
+        count: &mut Count<'_>,
+        tell: &mut (impl FnMut(Told) + Send),
+    ) -> Result<(), EngineError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let now = window.now;
+        let subjects: Vec<Subject> = batch.iter().map(|crossing| evaluate::subject(rule, crossing, now)).collect();
+        let answers = evaluate::ask(self.source, rule, tenant, &subjects, now).await?;
+        for (crossing, answer) in batch.into_iter().zip(answers) {
+            let facts = match answer {
+                Answer::Facts(facts) => facts,
+                Answer::Gone => continue,
+                Answer::Unreadable(_) => {
+                    count.unjudged += 1;
+                    continue;
+                }
+            };
+            let date = crossing.crossed_at.to_zoned(self.generation.catalog.time_zone.clone()).date();
+            let (as_of, matched) = count.take(date, &facts, now);
+            let entity = rule.rule.for_each.clone();
+            let record = RecordId { tenant: tenant.clone(), entity, key: crossing.key };
+            let (occasion, crossed_at) = (crossing.occasion, crossing.crossed_at);
+            tell(Told::Hit(BacktestHit { record, occasion, crossed_at, as_of, matched }));
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Count<'a> {
+    fn new(generation: &Generation, rule: &'a CompiledRule) -> Self {
+        let checked = &rule.rule;
+        let entity = generation.catalog.entity(&checked.for_each);
+        let counted = |section, terms: &[Term]| -> Vec<TermCount> {
+            let of = |term: &Term| TermCount {
+                section,
+                text: term.text.clone(),
+                basis: entity.map_or(Basis::Current, |entity| basis(&generation.catalog, entity, &term.condition)),
+                held: 0,
+                failed: 0,
+            };
+            terms.iter().map(of).collect()
+        };
+        let mut terms = counted(Section::Where, &checked.conditions);
+        terms.extend(counted(Section::OnlyAtEntry, &checked.only_at_entry));
+        Self { rule, days: BTreeMap::new(), terms, total: Tally::default(), unjudged: 0 }
+    }
+
+    /// Whether it holds by what history can tell, and by everything.
+    fn take(&mut self, date: civil::Date, facts: &Facts, now: Timestamp) -> (bool, bool) {
+        let mut as_of = true;
+        for (term, holds) in self.terms.iter_mut().zip(facts.conditions.iter().chain(&facts.only_at_entry)) {
+            let holds = *holds == Some(true);
+            *(if holds { &mut term.held } else { &mut term.failed }) += 1;
+            as_of &= holds || term.basis == Basis::Current;
+        }
+        let eligibility = evaluate::eligibility(self.rule, facts, now);
+        self.unjudged += u64::from(matches!(eligibility, Eligibility::ScriptFailed(_)));
+        let matched = eligibility == Eligibility::Match;
+        self.total.add(as_of, matched);
+        self.days.entry(date).or_default().add(as_of, matched);
+        (as_of, matched)
+    }
+}
+
+fn days(from: Timestamp, until: Timestamp, zone: &jiff::tz::TimeZone) -> Vec<civil::Date> {
+    let last = until.checked_sub(SignedDuration::from_nanos(1)).unwrap_or(until);
+    let (first, last) = (from.to_zoned(zone.clone()).date(), last.to_zoned(zone.clone()).date());
+    first.series(jiff::ToSpan::day(1)).take_while(|day| *day <= last).collect()
+}

@@ -1,0 +1,379 @@
+//! One record under one rule: when it crosses, what each term came to, what the ledger knows, which steps it
+//! would take, and what would keep a message from it. For a match and for a non-match alike.
+
+use super::horizon;
+use super::term::{self, TermAnswer};
+use super::verdict::Verdict;
+use crate::engine::EngineError;
+use crate::engine::adopt::baseline;
+use crate::engine::context::lane_of;
+use crate::engine::dispatch::address;
+use crate::engine::evaluate::{self, Answer, Eligibility};
+use crate::engine::port::{EnrollmentFilter, EnrollmentView, RuleState, Standing, SweepId, SweepView};
+use crate::engine::preview::{Preview, PreviewMessage, PreviewScope, Previewer};
+use crate::engine::sweep::{had_its_chance, occasion_data};
+use crate::model::{Channel, Lane, Occasion, RecordId, RoleName, RuleId, SuppressionReason};
+use crate::rule::CompiledRule;
+use crate::rule::checked::{Action, Backfill, Mode, Purpose, Step};
+use crate::rule::compiled::{Crossing, Facts, PersonFacts, Reach, Subject, Window};
+use futures::TryStreamExt;
+use jiff::Timestamp;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// How many matches of a held sweep are looked through at once.
+const PAGE: usize = 10_000;
+
+/// Everything that can be said.
+#[derive(Debug, Clone)]
+pub struct Explanation {
+    pub rule: RuleId,
+    pub record: RecordId,
+    pub now: Timestamp,
+    pub mode: Mode,
+    pub lane: Lane,
+    pub purpose: Purpose,
+    pub backfill: Backfill,
+    /// How the rule stands in that lane; `None`: it has not run yet.
+    pub state: Option<RuleState>,
+    pub record_state: RecordState,
+    /// What crossed, newest first.
+    pub crossings: Vec<Crossed>,
+    /// What crosses next if nothing changes but the time.
+    pub ahead: Option<Crossed>,
+    pub terms: Vec<TermAnswer>,
+    /// What the script's `eligible` says.
+    pub script: Option<Result<bool, String>>,
+    pub recipients: Vec<Reached>,
+    /// The steps from here, were it to match; with what would be sent or why not.
+    pub steps: Vec<PreviewMessage>,
+    /// Its enrollments in this rule and lane, newest first.
+    pub enrollments: Vec<EnrollmentView>,
+    /// Sweeps of the rule that the guard holds.
+    pub held: Vec<SweepView>,
+    pub verdict: Verdict,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RecordState {
+    Present,
+    /// Deleted, merged, or outside the base filter.
+    Gone,
+    Unreadable(String),
+}
+
+/// One crossing and what the ledger says of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Crossed {
+    pub occasion: Occasion,
+    pub crossed_at: Timestamp,
+    /// `60 days before`.
+    pub offset: Option<String>,
+    pub value: serde_json::Value,
+    pub standing: Standing,
+}
+
+/// Where a role leads, and what stands between.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reached {
+    pub role: RoleName,
+    pub address: Option<String>,
+    pub staff: bool,
+    /// On the rule's topic; `None`: the catalog maps none, which counts as no.
+    pub consent: Option<bool>,
+    /// By the state's list or the source's tables.
+    pub suppressed: Option<String>,
+}
+
+/// Explains one record under one rule.
+pub async fn explain(previewer: &Previewer<'_>, rule: &RuleId, record: &RecordId) -> Result<Explanation, EngineError> {
+    Explainer::new(previewer, rule, record)?.explain().await
+}
+
+pub(super) struct Explainer<'a> {
+    previewer: &'a Previewer<'a>,
+    pub rule: &'a CompiledRule,
+    record: &'a RecordId,
+}
+
+/// What was read of the source.
+pub(super) struct Seen {
+    /// Newest first.
+    pub behind: Vec<Crossing>,
+    pub ahead: Option<Crossing>,
+    pub answer: Answer,
+    subject: Subject,
+}
+
+impl<'a> Explainer<'a> {
+    pub fn new(previewer: &'a Previewer<'a>, rule: &RuleId, record: &'a RecordId) -> Result<Self, EngineError> {
+        let found = previewer.generation.rules.get(rule).ok_or_else(|| EngineError::NoSuchRule(rule.clone()))?;
+        if found.rule.for_each != record.entity {
+            let (for_each, entity) = (found.rule.for_each.clone(), record.entity.clone());
+            return Err(EngineError::OtherEntity { rule: rule.clone(), for_each, entity });
+        }
+        Ok(Self { previewer, rule: found, record })
+    }
+
+    async fn explain(&self) -> Result<Explanation, EngineError> {
+        let (previewer, rule, now) = (self.previewer, self.rule, self.previewer.now);
+        let lane = lane_of(rule).unwrap_or(Lane::Live);
+        let seen = self.look().await?;
+        let standings = previewer.standings(rule, &self.record.tenant, lane, &seen.behind).await?;
+        let crossings: Vec<Crossed> =
+            seen.behind.iter().zip(standings).map(|(crossing, standing)| self.crossed(crossing, standing)).collect();
+        let ahead = seen.ahead.as_ref().map(|crossing| self.crossed(crossing, Standing::New));
+        let state = self.state(lane).await?;
+        let enrollments = self.enrollments(lane).await?;
+        let held = self.held(lane).await?;
+        let facts = match &seen.answer {
+            Answer::Facts(facts) => Some(Arc::clone(facts)),
+            Answer::Gone | Answer::Unreadable(_) => None,
+        };
+        let (source, generation) = (previewer.source, previewer.generation);
+        let operands = term::operands(source, generation, rule, &self.record.tenant, &seen.subject, now).await?;
+        let terms = term::answers(generation, rule, facts.as_deref(), &operands);
+        let script = facts.as_deref().zip(rule.script.as_ref());
+        let script = script.map(|(facts, script)| script.eligible(facts, now).map_err(|error| error.to_string()));
+        let mut recipients = Vec::new();
+        let mut steps = Vec::new();
+        if let Some(facts) = facts.as_deref() {
+            recipients = self.recipients(facts).await?;
+            if let Some(crossing) = seen.behind.first().or(seen.ahead.as_ref()) {
+                steps = self.steps(crossing, facts).await?;
+            }
+        }
+        let record_state = match &seen.answer {
+            Answer::Facts(_) => RecordState::Present,
+            Answer::Gone => RecordState::Gone,
+            Answer::Unreadable(error) => RecordState::Unreadable(error.to_string()),
+        };
+        let mut explanation = Explanation {
+            rule: rule.rule.id.clone(),
+            record: self.record.clone(),
+            now,
+            mode: rule.rule.mode,
+            lane,
+            purpose: rule.rule.purpose.clone(),
+            backfill: rule.rule.backfill,
+            state,
+            record_state,
+            crossings,
+            ahead,
+            terms,
+            script,
+            recipients,
+            steps,
+            enrollments,
+            held,
+            verdict: Verdict::NeverCrossed,
+        };
+        let eligibility = facts.as_deref().map(|facts| evaluate::eligibility(rule, facts, now));
+        explanation.verdict = self.verdict(&explanation, eligibility).await?;
+        Ok(explanation)
+    }
+
+    pub async fn look(&self) -> Result<Seen, EngineError> {
+        let (previewer, rule, now) = (self.previewer, self.rule, self.previewer.now);
+        let zone = &previewer.generation.catalog.time_zone;
+        let lane = lane_of(rule).unwrap_or(Lane::Live);
+        let scope = PreviewScope::Records(vec![self.record.key.clone()]);
+        // What can't be read is told by the record's facts.
+        let mut unread = Preview::default();
+        let mut behind = previewer.crossings(rule, (&self.record.tenant, lane), &scope, &mut unread).await?;
+        behind.sort_by_key(|crossing| std::cmp::Reverse(crossing.crossed_at));
+        behind.truncate(previewer.limit);
+        let ahead = match horizon::ahead(&rule.rule, zone, now) {
+            Some(window) => self.crossings_in(window).await?.into_iter().min_by_key(|crossing| crossing.crossed_at),
+            None => None,
+        };
+        let crossing = behind.first().or(ahead.as_ref());
+        let subject = crossing.map_or_else(
+            || Subject { key: self.record.key.clone(), since: Some(now), entered: None },
+            |crossing| evaluate::subject(rule, crossing, now),
+        );
+        let asked = std::slice::from_ref(&subject);
+        let answers = evaluate::ask(previewer.source, rule, &self.record.tenant, asked, now).await?;
+        let answer = answers.into_iter().next().unwrap_or(Answer::Gone);
+        Ok(Seen { behind, ahead, answer, subject })
+    }
+
+    async fn crossings_in(&self, window: Window) -> Result<Vec<Crossing>, EngineError> {
+        let keys = std::slice::from_ref(&self.record.key);
+        let mut found = Vec::new();
+        for (index, statement) in self.rule.crossings(Reach::Of(window, keys)).into_iter().enumerate() {
+            let mut rows = self.previewer.source.rows(&self.record.tenant, statement);
+            while let Some(row) = rows.try_next().await? {
+                // What can't be read is told by the record's facts.
+                found.extend(self.rule.read_crossing(index, &row, window).ok().flatten());
+            }
+        }
+        Ok(found)
+    }
+
+    fn crossed(&self, crossing: &Crossing, standing: Standing) -> Crossed {
+        let data = occasion_data(&self.rule.rule, crossing);
+        Crossed {
+            occasion: crossing.occasion.clone(),
+            crossed_at: crossing.crossed_at,
+            offset: data["offset"].as_str().map(str::to_owned),
+            value: crossing.value.to_json(),
+            standing,
+        }
+    }
+
+    async fn state(&self, lane: Lane) -> Result<Option<RuleState>, EngineError> {
+        let (id, tenant) = (&self.rule.rule.id, &self.record.tenant);
+        let mut states = self.previewer.store.rule_states().await?.into_iter();
+        Ok(states.find(|state| state.rule == *id && state.lane == lane && state.tenant == *tenant))
+    }
+
+    async fn enrollments(&self, lane: Lane) -> Result<Vec<EnrollmentView>, EngineError> {
+        let filter = EnrollmentFilter {
+            rule: Some(self.rule.rule.id.clone()),
+            record: Some(self.record.clone()),
+            ..EnrollmentFilter::default()
+        };
+        let found = self.previewer.store.enrollments(&filter).await?;
+        Ok(found.into_iter().filter(|enrollment| enrollment.lane == lane).collect())
+    }
+
+    async fn held(&self, lane: Lane) -> Result<Vec<SweepView>, EngineError> {
+        let held = self.previewer.store.held_sweeps().await?;
+        Ok(held.into_iter().filter(|sweep| sweep.rule == self.rule.rule.id && sweep.lane == lane).collect())
+    }
+
+    async fn recipients(&self, facts: &Facts) -> Result<Vec<Reached>, EngineError> {
+        let rule = &self.rule.rule;
+        let named = rule.nodes.iter().filter_map(|node| match &node.step {
+            Step::Act(Action::Email(email)) => email.to.as_ref(),
+            _ => None,
+        });
+        let roles: BTreeSet<&RoleName> = rule.to.iter().chain(named).collect();
+        let mut reached = Vec::new();
+        for role in roles {
+            let nobody = PersonFacts::default();
+            let person = facts.recipients.get(role).unwrap_or(&nobody);
+            let listed = self.listed(person).await?.map(|reason| reason.as_str().to_owned());
+            reached.push(Reached {
+                role: role.clone(),
+                address: address(person).map(str::to_owned),
+                staff: person.staff,
+                consent: person.email_consent,
+                suppressed: listed.or_else(|| Some(format!("{} (in the source)", person.suppressed.as_ref()?))),
+            });
+        }
+        Ok(reached)
+    }
+
+    async fn listed(&self, person: &PersonFacts) -> Result<Option<SuppressionReason>, EngineError> {
+        let Some(address) = address(person) else { return Ok(None) };
+        let hash = self.previewer.store.secret().address_hash(Channel::Email, address);
+        Ok(self.previewer.store.suppressed(&[hash]).await?.first().map(|entry| entry.reason))
+    }
+
+    /// From the crossing on, or from now if that is over. A record that doesn't match is walked as if it did,
+    /// so that what stands in the way of its messages is told as well.
+    async fn steps(&self, crossing: &Crossing, facts: &Facts) -> Result<Vec<PreviewMessage>, EngineError> {
+        let start = crossing.crossed_at.max(self.previewer.now);
+        let previewer = Previewer { now: start, ..*self.previewer };
+        let matching = Facts {
+            conditions: vec![Some(true); facts.conditions.len()],
+            only_at_entry: vec![Some(true); facts.only_at_entry.len()],
+            ..facts.clone()
+        };
+        previewer.messages(self.rule, self.record, crossing, &matching).await
+    }
+
+    async fn verdict(&self, told: &Explanation, eligibility: Option<Eligibility>) -> Result<Verdict, EngineError> {
+        if self.rule.rule.trigger.keeps_episodes()
+            && told.crossings.is_empty()
+            && let Some(newest) = told.enrollments.first()
+        {
+            // Its episode is known, so nothing crosses until the next one.
+            return Ok(Verdict::Matched { at: Some(newest.entered_at) });
+        }
+        let Some(newest) = told.crossings.first().filter(|newest| newest.standing == Standing::Known) else {
+            return Ok(self.unentered(told, eligibility));
+        };
+        let entered = told.enrollments.iter().find(|found| found.occasion.as_ref() == Some(&newest.occasion));
+        if let Some(entered) = entered {
+            return Ok(Verdict::Matched { at: Some(entered.entered_at) });
+        }
+        for sweep in &told.held {
+            if self.is_held_by(sweep, &newest.occasion).await? {
+                return Ok(Verdict::Held { reason: sweep.reason.clone() });
+            }
+        }
+        let earlier = told.enrollments.iter().any(|found| found.occasion.is_some());
+        Ok(if earlier { Verdict::WithinTolerance } else { Verdict::Matched { at: None } })
+    }
+
+    fn unentered(&self, told: &Explanation, eligibility: Option<Eligibility>) -> Verdict {
+        match &told.record_state {
+            RecordState::Gone => return Verdict::NoRecord,
+            RecordState::Unreadable(problem) => return Verdict::Unreadable { problem: problem.clone() },
+            RecordState::Present => {}
+        }
+        let failing = match eligibility {
+            Some(Eligibility::ScriptFailed(problem)) => return Verdict::ScriptFailed { problem },
+            Some(Eligibility::Miss(term)) => Some(term),
+            Some(Eligibility::Match) | None => None,
+        };
+        let Some(newest) = told.crossings.first() else { return self.ahead(told, failing) };
+        let crossed_at = newest.crossed_at;
+        if let Some(term) = failing {
+            return Verdict::Fails { crossed_at, term };
+        }
+        if let Standing::Missed { kind, reason } = &newest.standing
+            && had_its_chance(&self.rule.rule, *kind, crossed_at, told.now)
+        {
+            return Verdict::GaveUp { crossed_at, term: reason.clone() };
+        }
+        let zone = &self.previewer.generation.catalog.time_zone;
+        // A rule that has not run yet begins to look when it first does.
+        let begins = || baseline(&self.rule.rule, zone, told.now);
+        let baseline = told.state.as_ref().map_or_else(begins, |state| state.baseline);
+        if crossed_at <= baseline {
+            return Verdict::BeforeActivation { crossed_at, baseline };
+        }
+        let Some(state) = &told.state else { return Verdict::Matches { crossed_at } };
+        let reach = horizon::reach(&self.rule.rule);
+        let looked_past = crossed_at <= state.progress.watermark && told.now.duration_since(crossed_at) > reach;
+        if looked_past {
+            return match &told.ahead {
+                Some(_) => self.ahead(told, None),
+                None => Verdict::Passed { crossed_at },
+            };
+        }
+        Verdict::Matches { crossed_at }
+    }
+
+    /// Nothing has crossed yet.
+    fn ahead(&self, told: &Explanation, failing: Option<String>) -> Verdict {
+        let zone = &self.previewer.generation.catalog.time_zone;
+        let crosses_at = told.ahead.as_ref().map(|ahead| ahead.crossed_at);
+        let Some(crosses_at) = crosses_at.or_else(|| horizon::planned(&self.rule.rule, zone, told.now)) else {
+            return Verdict::NeverCrossed;
+        };
+        match failing {
+            None => Verdict::NotYet { crosses_at },
+            Some(term) => Verdict::NotYetAndFails { crosses_at, term },
+        }
+    }
+
+    async fn is_held_by(&self, sweep: &SweepView, occasion: &Occasion) -> Result<bool, EngineError> {
+        let (id, mut after) = (SweepId(sweep.id.clone()), 0);
+        loop {
+            let page = self.previewer.store.held_matches(&id, after, PAGE).await?;
+            let ours = |record: &Option<RecordId>| record.as_ref() == Some(self.record);
+            if page.iter().any(|held| ours(&held.record) && held.occasion.as_ref() == Some(occasion)) {
+                return Ok(true);
+            }
+            match page.last() {
+                Some(last) if page.len() == PAGE => after = last.place,
+                _ => return Ok(false),
+            }
+        }
+    }
+}

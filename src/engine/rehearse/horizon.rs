@@ -1,0 +1,112 @@
+//! Where each trigger's crossings lie on the time line: the one place of the rehearsals that knows triggers.
+
+use crate::engine::adopt::BEGINNING;
+use crate::engine::cadence::Plan;
+use crate::engine::settings::Settings;
+use crate::engine::sweep::keep_trying;
+use crate::model::{Period, Unit};
+use crate::rule::CheckedRule;
+use crate::rule::checked::Trigger;
+use crate::rule::compiled::Window;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+
+/// Far enough for every date that people write down.
+const GENERATION: Period = Period::new(30, Unit::Year);
+const YEAR: Period = Period::new(1, Unit::Year);
+
+/// `after` to `now`, as a sweep at `now` reads it: a schedule has its last planned instant and nothing else.
+pub fn behind(rule: &CheckedRule, zone: &TimeZone, after: Timestamp, now: Timestamp) -> Window {
+    let until = match &rule.trigger {
+        Trigger::Schedule(_) => Plan::of(rule, zone).latest(now).unwrap_or(now),
+        Trigger::Inactivity(_)
+        | Trigger::Survey(_)
+        | Trigger::Date(_)
+        | Trigger::Created(_)
+        | Trigger::Abandoned(_)
+        | Trigger::Yearly(_)
+        | Trigger::Query(_)
+        | Trigger::Count(_)
+        | Trigger::Segment(_)
+        | Trigger::Decline(_)
+        | Trigger::Changed(_) => now,
+    };
+    Window { after, until, now }
+}
+
+/// All that ever crossed by `now`.
+pub fn ever(rule: &CheckedRule, zone: &TimeZone, now: Timestamp) -> Window {
+    behind(rule, zone, BEGINNING, now)
+}
+
+/// Where the crossings lie that need nothing but time: the facts are there already.
+pub fn ahead(rule: &CheckedRule, zone: &TimeZone, now: Timestamp) -> Option<Window> {
+    let window = |until| Window { after: now, until, now };
+    match &rule.trigger {
+        Trigger::Inactivity(inactivity) => Some(window(inactivity.silent_for.after(now, zone))),
+        Trigger::Survey(survey) => Some(window(survey.settle.after(now, zone))),
+        Trigger::Created(created) => Some(window(created.settle.after(now, zone))),
+        Trigger::Abandoned(abandoned) => Some(window(abandoned.idle.after(now, zone))),
+        Trigger::Date(_) => Some(window(GENERATION.after(now, zone))),
+        Trigger::Yearly(_) => Some(window(YEAR.after(now, zone))),
+        // What a query will return is for its own SQL to know, and episodes begin with new facts.
+        Trigger::Query(_) | Trigger::Count(_) | Trigger::Segment(_) | Trigger::Decline(_) | Trigger::Changed(_) => None,
+        Trigger::Schedule(_) => {
+            let next = Plan::of(rule, zone).next(now);
+            Some(Window { after: now, until: next, now: next })
+        }
+    }
+    .filter(|window| window.after < window.until)
+}
+
+/// The next instant at which whoever meets the conditions crosses, whatever the facts.
+pub fn planned(rule: &CheckedRule, zone: &TimeZone, now: Timestamp) -> Option<Timestamp> {
+    match &rule.trigger {
+        Trigger::Schedule(_) => Some(Plan::of(rule, zone).next(now)),
+        Trigger::Inactivity(_)
+        | Trigger::Survey(_)
+        | Trigger::Date(_)
+        | Trigger::Created(_)
+        | Trigger::Abandoned(_)
+        | Trigger::Yearly(_)
+        | Trigger::Query(_)
+        | Trigger::Count(_)
+        | Trigger::Segment(_)
+        | Trigger::Decline(_)
+        | Trigger::Changed(_) => None,
+    }
+}
+
+/// How far back sweeps and the nightly reconcile look for what they have not entered.
+pub fn reach(rule: &CheckedRule) -> SignedDuration {
+    match &rule.trigger {
+        Trigger::Schedule(_) => SignedDuration::ZERO,
+        Trigger::Inactivity(_)
+        | Trigger::Survey(_)
+        | Trigger::Date(_)
+        | Trigger::Created(_)
+        | Trigger::Abandoned(_)
+        | Trigger::Yearly(_)
+        | Trigger::Query(_)
+        | Trigger::Count(_)
+        | Trigger::Segment(_)
+        | Trigger::Decline(_)
+        | Trigger::Changed(_) => keep_trying(rule).max(Settings::default().reconcile_reach),
+    }
+}
+
+/// Whether crossings of the past can be told from those of now.
+pub fn has_history(rule: &CheckedRule) -> bool {
+    match &rule.trigger {
+        Trigger::Query(query) => query.at.is_some(),
+        // The state keeps them; the source doesn't know when the last one ended.
+        Trigger::Count(_) | Trigger::Segment(_) | Trigger::Decline(_) | Trigger::Changed(_) => false,
+        Trigger::Inactivity(_)
+        | Trigger::Survey(_)
+        | Trigger::Date(_)
+        | Trigger::Schedule(_)
+        | Trigger::Created(_)
+        | Trigger::Abandoned(_)
+        | Trigger::Yearly(_) => true,
+    }
+}

@@ -1,0 +1,30 @@
+//! What people ask before they trust a rule, and when they wonder about one: why, what if, what would have
+//! been. Every answer comes from the crossings, the evaluator and the decisions that run live, asked over
+//! another window, source, clock or sender; nothing here decides anything a second time, and nothing is
+//! written to the state or the CRM.
+//!
+//! - [`explain`]: one record under one rule, term by term;
+//! - [`why`]: one record under every rule, with what the state remembers;
+//! - [`Backtester`]: the occasions of the past, interval by interval;
+//! - [`Comparer`]: whom another version of a rule would match;
+//! - [`Simulator`]: the days ahead, over a frozen source;
+//! - [`render_test`]: one mail of a rule, to be sent to somebody who asked.
+
+mod backtest;
+mod compare;
+mod explain;
+pub(super) mod horizon;
+mod simulate;
+mod term;
+mod test_send;
+mod verdict;
+mod why;
+
+pub use backtest::{Backtest, BacktestDay, BacktestHit, Backtester, Tally, TermCount, Told};
+pub use compare::{Change, Comparer, Comparison, Part, People, RuleComparison, UnderWay};
+pub use explain::{Crossed, Explanation, Reached, RecordState, explain};
+pub use simulate::{Happened, RuleDays, Simulator};
+pub use term::TermAnswer;
+pub use test_send::{TestMail, render_test};
+pub use verdict::Verdict;
+pub use why::{RuleStory, StoryOutcome, why};

@@ -1,0 +1,124 @@
+//! What it comes to for one record under one rule, in one sentence.
+
+use jiff::Timestamp;
+use std::fmt;
+
+/// The first thing that decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It crossed, everything holds, and nothing has entered it yet: the next sweep will.
+    Matches { crossed_at: Timestamp },
+    /// In the ledger by this occasion.
+    Matched { at: Option<Timestamp> },
+    /// The ledger has an earlier occasion that this one is too close to.
+    WithinTolerance,
+    /// Matched by a sweep that the guard holds.
+    Held { reason: String },
+    /// It crossed, and this term is not true.
+    Fails { crossed_at: Timestamp, term: String },
+    /// It crossed and failed this term then; it holds now, but the time for more chances is over.
+    GaveUp { crossed_at: Timestamp, term: String },
+    /// It crossed before the rule began to look.
+    BeforeActivation { crossed_at: Timestamp, baseline: Timestamp },
+    /// It crossed longer ago than any sweep still looks.
+    Passed { crossed_at: Timestamp },
+    /// Only time is missing.
+    NotYet { crosses_at: Timestamp },
+    /// Time is missing, and as it stands this term would fail then.
+    NotYetAndFails { crosses_at: Timestamp, term: String },
+    /// Nothing in the source would ever take it over the edge as it stands.
+    NeverCrossed,
+    /// Not there, or outside the entity's base filter.
+    NoRecord,
+    /// There, but not as the catalog says.
+    Unreadable { problem: String },
+    /// The script failed: no answer, asked again.
+    ScriptFailed { problem: String },
+}
+
+impl Verdict {
+    /// The name in JSON.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Matches { .. } => "matches",
+            Self::Matched { .. } => "matched",
+            Self::WithinTolerance => "within_tolerance",
+            Self::Held { .. } => "held",
+            Self::Fails { .. } => "fails",
+            Self::GaveUp { .. } => "gave_up",
+            Self::BeforeActivation { .. } => "before_activation",
+            Self::Passed { .. } => "passed",
+            Self::NotYet { .. } => "not_yet",
+            Self::NotYetAndFails { .. } => "not_yet_and_fails",
+            Self::NeverCrossed => "never_crossed",
+            Self::NoRecord => "no_record",
+            Self::Unreadable { .. } => "unreadable",
+            Self::ScriptFailed { .. } => "script_failed",
+        }
+    }
+
+    /// The term that failed, as written.
+    #[must_use]
+    pub fn failed_term(&self) -> Option<&str> {
+        match self {
+            Self::Fails { term, .. } | Self::GaveUp { term, .. } | Self::NotYetAndFails { term, .. } => Some(term),
+            _ => None,
+        }
+    }
+}
+
+struct Day(Timestamp);
+
+impl fmt::Display for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.strftime("%F %H:%MZ"))
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Matches { crossed_at } => {
+                write!(f, "matches: crossed {}, and the next sweep enters it", Day(*crossed_at))
+            }
+            Self::Matched { at: Some(at) } => write!(f, "matched {}", Day(*at)),
+            Self::Matched { at: None } => {
+                write!(f, "in the ledger already: it was left out at first, or what came of it was erased")
+            }
+            Self::WithinTolerance => {
+                write!(f, "no match: too close to the occasion of an earlier match, so it isn't a new one")
+            }
+            Self::Held { reason } => write!(f, "matched, and held for review: {reason}"),
+            Self::Fails { crossed_at, term } => {
+                write!(f, "no match: crossed {}, but `{term}` is not true", Day(*crossed_at))
+            }
+            Self::GaveUp { crossed_at, term } => write!(
+                f,
+                "no match: when it crossed, {}, `{term}` was not true; it holds now, but `keep_trying` is over",
+                Day(*crossed_at)
+            ),
+            Self::BeforeActivation { crossed_at, baseline } => write!(
+                f,
+                "no match: crossed {}; the rule looks at what crosses after {} (`backfill` would take it in)",
+                Day(*crossed_at),
+                Day(*baseline)
+            ),
+            Self::Passed { crossed_at } => {
+                write!(f, "no match: it crosses at {}, further back than any sweep still looks", Day(*crossed_at))
+            }
+            Self::NotYet { crosses_at } => {
+                write!(f, "not yet: only time is missing; it crosses {} if nothing changes", Day(*crosses_at))
+            }
+            Self::NotYetAndFails { crosses_at, term } => write!(
+                f,
+                "not yet: it crosses {} if nothing changes, and as it stands `{term}` fails then",
+                Day(*crosses_at)
+            ),
+            Self::NeverCrossed => write!(f, "never crossed: nothing in the source sets the trigger off"),
+            Self::NoRecord => write!(f, "no such record: it isn't there, or its entity's `only` leaves it out"),
+            Self::Unreadable { problem } => write!(f, "can't be judged: {problem}"),
+            Self::ScriptFailed { problem } => write!(f, "can't be judged: {problem}; it is asked again"),
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! One record under every rule: what the state remembers of it, and where it remembers nothing, what the rule
+//! says of it now. One sentence a rule.
+
+use super::explain::{Explanation, explain};
+use super::verdict::Verdict;
+use crate::engine::EngineError;
+use crate::engine::port::{DeliveryFilter, DeliveryView, EnrollmentFilter, EnrollmentView, MissView, RuleStatus};
+use crate::engine::preview::Previewer;
+use crate::model::{EnrollmentState, Lane, RecordId, RuleId};
+use crate::rule::checked::Mode;
+use crate::rule::operands::Operand;
+use jiff::Timestamp;
+use std::collections::BTreeSet;
+
+/// The most that is read of one record's past.
+const MOST: usize = 1_000;
+
+/// What one rule did with a record, or why it didn't.
+#[derive(Debug, Clone)]
+pub struct RuleStory {
+    pub rule: RuleId,
+    pub lane: Lane,
+    /// `None`: the rule is gone from the files, and only the state knows of it.
+    pub explanation: Option<Explanation>,
+    /// Newest first, like all that follows.
+    pub enrollments: Vec<EnrollmentView>,
+    pub deliveries: Vec<DeliveryView>,
+    pub misses: Vec<MissView>,
+    pub outcome: StoryOutcome,
+}
+
+/// What came of it, in one word and one sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoryOutcome {
+    pub code: &'static str,
+    pub text: String,
+}
+
+/// Every rule about the record's entity, and those that are gone but wrote to it, since an instant.
+pub async fn why(
+    previewer: &Previewer<'_>,
+    record: &RecordId,
+    since: Timestamp,
+) -> Result<Vec<RuleStory>, EngineError> {
+    let past = Past::read(previewer, record, since).await?;
+    let mut stories = Vec::new();
+    let about = previewer.generation.rules.values().filter(|rule| rule.rule.for_each == record.entity);
+    let mut told = BTreeSet::new();
+    for rule in about {
+        let explanation = explain(previewer, &rule.rule.id, record).await?;
+        let lane = explanation.lane;
+        told.insert((rule.rule.id.clone(), lane));
+        stories.push(past.story(rule.rule.id.clone(), lane, Some(explanation)));
+    }
+    for (rule, lane) in past.rules() {
+        if !told.contains(&(rule.clone(), lane)) {
+            stories.push(past.story(rule, lane, None));
+        }
+    }
+    Ok(stories)
+}
+
+/// What the state remembers.
+struct Past {
+    since: Timestamp,
+    enrollments: Vec<EnrollmentView>,
+    deliveries: Vec<DeliveryView>,
+    misses: Vec<MissView>,
+}
+
+impl Past {
+    async fn read(previewer: &Previewer<'_>, record: &RecordId, since: Timestamp) -> Result<Self, EngineError> {
+        let store = previewer.store;
+        let record = Some(record.clone());
+        let of = EnrollmentFilter { record: record.clone(), limit: MOST, ..EnrollmentFilter::default() };
+        let mut enrollments = store.enrollments(&of).await?;
+        enrollments.retain(|found| {
+            let last = found.ended_at.unwrap_or(found.entered_at).max(found.entered_at);
+            last >= since || found.state != EnrollmentState::Ended
+        });
+        let of = DeliveryFilter { record: record.clone(), limit: MOST, ..DeliveryFilter::default() };
+        let mut deliveries = store.deliveries(&of).await?;
+        deliveries.retain(|found| found.at >= since);
+        let mut misses = match &record {
+            Some(record) => store.misses(record).await?,
+            None => Vec::new(),
+        };
+        misses.retain(|found| found.seen_at >= since);
+        Ok(Self { since, enrollments, deliveries, misses })
+    }
+
+    fn rules(&self) -> BTreeSet<(RuleId, Lane)> {
+        let enrolled = self.enrollments.iter().map(|found| (found.rule.clone(), found.lane));
+        enrolled.chain(self.deliveries.iter().map(|found| (found.rule.clone(), found.lane))).collect()
+    }
+
+    fn story(&self, rule: RuleId, lane: Lane, explanation: Option<Explanation>) -> RuleStory {
+        let ours = |found: &RuleId, in_lane: Lane| *found == rule && in_lane == lane;
+        let enrollments: Vec<_> = self.enrollments.iter().filter(|e| ours(&e.rule, e.lane)).cloned().collect();
+        let deliveries: Vec<_> = self.deliveries.iter().filter(|d| ours(&d.rule, d.lane)).cloned().collect();
+        let misses: Vec<_> = self.misses.iter().filter(|m| ours(&m.rule, m.lane)).cloned().collect();
+        let outcome = StoryOutcome { code: "", text: String::new() };
+        let mut story = RuleStory { rule, lane, explanation, enrollments, deliveries, misses, outcome };
+        story.outcome = story.outcome(self.since);
+        story
+    }
+}
+
+impl RuleStory {
+    fn outcome(&self, since: Timestamp) -> StoryOutcome {
+        let mut outcome = self.of_the_past().unwrap_or_else(|| self.of_now(since));
+        if let Some(notice) = self.notice() {
+            outcome.text = format!("{}; {notice}", outcome.text);
+        }
+        outcome
+    }
+
+    /// Entered, and what came of its messages.
+    fn of_the_past(&self) -> Option<StoryOutcome> {
+        let newest = self.enrollments.first()?;
+        let entered = at(newest.entered_at);
+        let (code, state) = match (newest.state, newest.ended) {
+            (EnrollmentState::Active, _) => (
+                "in_steps",
+                match newest.next {
+                    Some((_, due)) => format!("in its steps, the next at {}", at(due)),
+                    None => "in its steps".to_owned(),
+                },
+            ),
+            (EnrollmentState::Held, _) => ("held", "held until a reload or an operator frees it".to_owned()),
+            (EnrollmentState::Ended, Some(reason)) => ("ended", format!("ended: {}", reason.as_str())),
+            (EnrollmentState::Ended, None) => ("ended", "ended".to_owned()),
+        };
+        let Some(last) = self.deliveries.first() else {
+            return Some(StoryOutcome { code, text: format!("matched {entered}; {state}") });
+        };
+        let more = match self.deliveries.len() {
+            1 => String::new(),
+            count => format!(" ({count} messages in all)"),
+        };
+        let code = match last.state.as_str() {
+            "sent" => "sent",
+            "skipped" => "skipped",
+            "recorded" => "recorded",
+            "dead" | "permanent" => "failed",
+            _ => code,
+        };
+        Some(StoryOutcome { code, text: format!("matched {entered}; {}{more}; {state}", delivered(last)) })
+    }
+
+    fn of_now(&self, since: Timestamp) -> StoryOutcome {
+        let ignored = self.misses.iter().find(|miss| miss.reason.starts_with("already "));
+        if let Some(miss) = ignored {
+            let text = format!("crossed {} while {}", at(miss.crossed_at), miss.reason);
+            return StoryOutcome { code: "already_in_steps", text };
+        }
+        let Some(told) = &self.explanation else {
+            return StoryOutcome { code: "rule_gone", text: "its rule is gone".to_owned() };
+        };
+        if matches!(told.verdict, Verdict::NeverCrossed | Verdict::NotYet { .. } | Verdict::NotYetAndFails { .. })
+            && let Some(miss) = self.misses.first()
+        {
+            let text = format!(
+                "crossed {}, but `{}` was not true{}",
+                at(miss.crossed_at),
+                miss.reason,
+                found(told, &miss.reason)
+            );
+            return StoryOutcome { code: "fails", text };
+        }
+        let code = told.verdict.code();
+        if let Verdict::Matched { at: Some(entered) } = &told.verdict
+            && *entered < since
+        {
+            return StoryOutcome { code, text: format!("matched {}, before the time asked about", at(*entered)) };
+        }
+        let values = told.verdict.failed_term().map_or_else(String::new, |term| found(told, term));
+        StoryOutcome { code, text: format!("{}{values}", told.verdict) }
+    }
+
+    /// What stops the whole rule.
+    fn notice(&self) -> Option<String> {
+        let told = self.explanation.as_ref()?;
+        if told.mode == Mode::Paused {
+            return Some("the rule's file says `mode: paused`".to_owned());
+        }
+        match told.state.as_ref().map(|state| &state.status) {
+            Some(RuleStatus::Paused) => Some("an operator paused the rule".to_owned()),
+            Some(RuleStatus::Held(reason)) => Some(format!("the rule is held: {reason}")),
+            Some(RuleStatus::Running | RuleStatus::Removed) => None,
+            None => Some("the rule has not run yet".to_owned()),
+        }
+    }
+}
+
+/// `; it is now: tickets = 1`.
+fn found(told: &Explanation, term: &str) -> String {
+    let found = told.terms.iter().find(|answer| answer.text == term);
+    let values: Vec<String> = found.map_or_else(Vec::new, |answer| answer.operands.iter().map(value).collect());
+    if values.is_empty() { String::new() } else { format!(" (now {})", values.join(", ")) }
+}
+
+fn value(operand: &Operand) -> String {
+    let value = match operand.value.to_json() {
+        serde_json::Value::Null => "missing".to_owned(),
+        serde_json::Value::String(text) => text,
+        other => other.to_string(),
+    };
+    format!("{} = {value}", operand.name)
+}
+
+fn delivered(delivery: &DeliveryView) -> String {
+    let DeliveryView { kind, step, state, detail, .. } = delivery;
+    let when = at(delivery.at);
+    let said = if detail.is_empty() { String::new() } else { format!(" ({detail})") };
+    let name = if kind.is_empty() || step.starts_with(kind.as_str()) { step.clone() } else { format!("{kind} {step}") };
+    match state.as_str() {
+        "sent" => format!("{name} sent {when}{said}"),
+        "recorded" => format!("{name} would have been sent {when}{said}, but the rule is in shadow"),
+        "skipped" => format!("{name} left out {when}{said}"),
+        "dead" | "permanent" => format!("{name} failed {when}{said}"),
+        "unknown" => format!("{name} may or may not have arrived {when}{said}"),
+        "ended" => format!("{name} not sent {when}{said}"),
+        "due" => format!("{name} waits for another try at {when}{said}"),
+        other => format!("{name} {other} {when}{said}"),
+    }
+}
+
+fn at(instant: Timestamp) -> String {
+    instant.strftime("%F %H:%MZ").to_string()
+}

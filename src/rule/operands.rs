@@ -1,0 +1,211 @@
+//! What a rule's terms look at, value by value: for people who ask why a record matches or doesn't.
+//!
+//! Whether a term holds is the facts' to say ([`super::compiled::Facts`]). This asks beside them, in the same
+//! words of SQL, what stood on the left of each comparison: the country, the number of open tickets. It is
+//! rendered when somebody asks, since no sweep needs it.
+
+use super::CheckedRule;
+use super::checked::Step;
+use super::compiled::{ReadError, Subject};
+use super::condition::{Condition, Quantity, Related};
+use super::sql::batch::{Batch, ascii};
+use super::sql::read::{Cells, Meaning};
+use super::sql::{Fill, Fragment, Parts, Renderer};
+use super::statement::{Dialect, Row, Statement};
+use crate::catalog::{Catalog, Entity, Expression};
+use crate::model::{FieldName, Key, RelationName, Value};
+use jiff::Timestamp;
+
+/// Where a term stands in its rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Section {
+    Where,
+    OnlyAtEntry,
+    Goal,
+    ExitWhen,
+    /// By node index and case index.
+    Case(usize, usize),
+}
+
+/// One comparison of a term, and what it found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Operand {
+    pub section: Section,
+    /// The number of its term within the section.
+    pub term: usize,
+    /// `country`, `tickets`, `sum of orders.total`.
+    pub name: String,
+    pub value: Value,
+    /// `None`: unknown, which doesn't match.
+    pub holds: Option<bool>,
+}
+
+/// Whether history can tell what a term would have said at an earlier time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Basis {
+    /// Only by rows that bear the time they happened: as it was then.
+    AsOf,
+    /// By columns that are overwritten: as they stand today.
+    Current,
+}
+
+impl Basis {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AsOf => "as of then",
+            Self::Current => "current",
+        }
+    }
+}
+
+/// The query for one rule's operands.
+#[derive(Debug, Clone)]
+pub struct OperandsPlan {
+    parts: Parts,
+    text: Fragment,
+    records: Fragment,
+    key: Fragment,
+    batch: Batch,
+    shape: Vec<(Section, usize, String, Meaning)>,
+}
+
+/// Every term of a rule with its place.
+pub fn sections(rule: &CheckedRule) -> Vec<(Section, usize, &Condition)> {
+    let mut found = Vec::new();
+    found.extend(rule.conditions.iter().enumerate().map(|(n, term)| (Section::Where, n, &term.condition)));
+    found.extend(rule.only_at_entry.iter().enumerate().map(|(n, term)| (Section::OnlyAtEntry, n, &term.condition)));
+    found.extend(rule.goal.iter().map(|goal| (Section::Goal, 0, &goal.when)));
+    found.extend(rule.exit_when.iter().enumerate().map(|(n, term)| (Section::ExitWhen, n, &term.condition)));
+    for (node, place) in rule.nodes.iter().enumerate() {
+        if let Step::Branch { cases, .. } = &place.step {
+            found.extend(cases.iter().enumerate().map(|(case, c)| (Section::Case(node, case), 0, &c.when)));
+        }
+    }
+    found
+}
+
+impl OperandsPlan {
+    /// `None` for a rule without a single comparison, and for one that the catalog doesn't fit.
+    pub fn render(rule: &CheckedRule, catalog: &Catalog, dialect: Dialect) -> Option<Self> {
+        let renderer = Renderer::new(dialect, catalog);
+        let entity = catalog.entity(&rule.for_each)?;
+        let mut cells = vec![renderer.key_of(entity, "r")];
+        let mut shape = Vec::new();
+        for (section, number, condition) in sections(rule) {
+            let within = rule.goal.as_ref().is_some_and(|goal| goal.within.is_some());
+            let deadline = section == Section::Goal && within;
+            let mut leaves = Vec::new();
+            comparisons(condition, &mut leaves);
+            for leaf in leaves {
+                let operand = match leaf {
+                    Condition::Field { field, .. } => renderer.operand(entity, "r", field),
+                    Condition::Related(related) => renderer.measured(entity, "r", related, deadline),
+                    Condition::All(_) | Condition::Any(_) | Condition::Not(_) => continue,
+                };
+                let (cell, meaning) = renderer.selected(&operand.ok()?);
+                cells.push(cell);
+                cells.push(renderer.condition(entity, "r", leaf, deadline).ok()?);
+                shape.push((section, number, name_of(leaf), meaning));
+            }
+        }
+        if shape.is_empty() {
+            return None;
+        }
+        let text = Fragment::of(
+            "SELECT {} FROM {} WHERE {}",
+            &[&Fragment::join(&cells, ", "), &Fragment::splice_point(), &Fragment::all(&renderer.base(entity, "r"))],
+        );
+        let within = rule.goal.as_ref().and_then(|goal| goal.within);
+        Some(Self {
+            parts: Parts::of(&renderer, entity),
+            text,
+            records: renderer.rows_of(entity, "r"),
+            key: renderer.key_of(entity, "r"),
+            batch: Batch::new(dialect, entity.key_type.clone(), renderer.into_anchors(), within),
+            shape,
+        })
+    }
+
+    pub fn statement(&self, subjects: &[Subject], now: Timestamp) -> Statement {
+        let ascii = ascii(subjects.iter().map(|subject| &subject.key));
+        let from = self.batch.leading(&self.records, &self.key, ascii);
+        let keys = self.batch.json(subjects, &self.parts.zone);
+        let fill = Fill { keys: Some(keys), ..Fill::at(now, &self.parts.zone) };
+        self.text.splice(&from).fill(self.parts.dialect, &fill)
+    }
+
+    pub fn read(&self, row: &Row) -> Result<(Key, Vec<Operand>), ReadError> {
+        let mut cells = Cells::new(row, self.parts.entity.as_str());
+        let key = cells.key(&self.parts.key)?;
+        let mut operands = Vec::with_capacity(self.shape.len());
+        for (section, term, name, meaning) in &self.shape {
+            let value = meaning.read(cells.next()?);
+            let holds = cells.boolean()?;
+            operands.push(Operand { section: *section, term: *term, name: name.clone(), value, holds });
+        }
+        Ok((key, operands))
+    }
+}
+
+/// The comparisons within a condition, in the order they are written.
+fn comparisons<'a>(condition: &'a Condition, found: &mut Vec<&'a Condition>) {
+    match condition {
+        Condition::All(parts) | Condition::Any(parts) => parts.iter().for_each(|part| comparisons(part, found)),
+        Condition::Not(inner) => comparisons(inner, found),
+        Condition::Field { .. } | Condition::Related(_) => found.push(condition),
+    }
+}
+
+fn name_of(leaf: &Condition) -> String {
+    match leaf {
+        Condition::Field { field, .. } => field.to_string(),
+        Condition::Related(Related { relation, quantity, .. }) => match quantity {
+            Quantity::Some | Quantity::None | Quantity::Count(_) => relation.to_string(),
+            Quantity::Sum { field, .. } => format!("sum of {relation}.{field}"),
+            Quantity::Min { field, .. } => format!("min of {relation}.{field}"),
+            Quantity::Max { field, .. } => format!("max of {relation}.{field}"),
+        },
+        Condition::All(_) | Condition::Any(_) | Condition::Not(_) => String::new(),
+    }
+}
+
+/// What a term goes by. Rows that bear their time are counted as of then; a condition on their columns, or on
+/// a column of the record, is answered by what stands there today. Only the time when the record itself
+/// happened counts as its own history.
+pub fn basis(catalog: &Catalog, entity: &Entity, condition: &Condition) -> Basis {
+    match condition {
+        Condition::All(parts) | Condition::Any(parts) => {
+            parts.iter().map(|part| basis(catalog, entity, part)).max().unwrap_or(Basis::AsOf)
+        }
+        Condition::Not(inner) => basis(catalog, entity, inner),
+        Condition::Field { field, .. } => of_field(catalog, entity, field),
+        Condition::Related(related) => {
+            if dated(catalog, entity, &related.relation) && related.filter.is_empty() {
+                Basis::AsOf
+            } else {
+                Basis::Current
+            }
+        }
+    }
+}
+
+fn of_field(catalog: &Catalog, entity: &Entity, field: &FieldName) -> Basis {
+    if entity.at.as_ref() == Some(field) {
+        return Basis::AsOf;
+    }
+    match entity.fields.get(field).map(|field| &field.expression) {
+        Some(Expression::Aggregate(aggregate))
+            if aggregate.only.is_empty() && dated(catalog, entity, &aggregate.relation) =>
+        {
+            Basis::AsOf
+        }
+        _ => Basis::Current,
+    }
+}
+
+/// Whether the rows of a relation bear the time they happened.
+fn dated(catalog: &Catalog, entity: &Entity, relation: &RelationName) -> bool {
+    let related = entity.relations.get(relation).and_then(|relation| catalog.entity(&relation.entity));
+    related.is_some_and(|related| related.at.is_some())
+}

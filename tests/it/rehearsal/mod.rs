@@ -1,0 +1,23 @@
+//! What people ask before they trust a rule, against real databases: the same records everywhere, and nothing
+//! left behind.
+
+mod explained;
+mod remembered;
+mod same;
+mod shown;
+
+use crate::world::World;
+use nudged::engine::Previewer;
+use serde_json::{Value as Json, json};
+
+pub fn nothing() -> Json {
+    json!({"name": "Acme"})
+}
+
+pub fn previewer<'a>(
+    world: &'a World,
+    generation: &'a nudged::rule::generation::Generation,
+    sender: &'a Json,
+) -> Previewer<'a> {
+    Previewer { generation, source: &*world.source, store: &*world.store, sender, now: world.now(), limit: 10_000 }
+}

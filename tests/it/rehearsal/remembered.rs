@@ -1,0 +1,220 @@
+//! `why`, with what the state remembers, and `plan`, with what a change would do to whom.
+
+use super::{nothing, previewer};
+use crate::support::instant;
+use crate::world::{Kind, World, days, hours};
+use nudged::engine::Settings;
+use nudged::engine::rehearse::{Change, Comparer, Comparison, Happened, Part, People, Simulator, why};
+use nudged::model::{AddressHash, Channel, RecordId, RuleId, Suppression, SuppressionReason};
+use nudged::store::sqlite::SqliteStore;
+use std::sync::Arc;
+
+const START: &str = "2026-06-01T08:00:00Z";
+const HELLO: (&str, &str) = ("templates/hello.md", "---\nsubject: We miss you, {{ to.first_name }}\n---\nHello\n");
+const LAYOUT: (&str, &str) = ("templates/layout.html", "<html><body>{{ body }}</body></html>");
+
+fn silent(for_days: u32, more: &str) -> String {
+    format!(
+        "version: 1
+id: win-back
+description: Silent for a while.
+mode: live
+purpose: offers
+for_each: customer
+to: main_contact
+trigger:
+  inactivity: {{of: orders, for: {for_days} days}}
+where:
+  - country: [AT, DE]
+  - responses: {{none: {{}}, within_last: 30 days}}
+guard: {{floor: 1000}}
+check_every: 1 hour
+{more}
+steps:
+  - email: {{template: hello}}
+  - wait: {{for: 7 days}}
+  - webhook: {{to: sink}}
+"
+    )
+}
+
+/// Customers 1, 2, … whose last order is 30 days old in 1, 2, … hours, but for 9, who has been silent for long.
+async fn world(rule: &str) -> World {
+    let world = World::new(Kind::Sqlite, instant(START), Settings::default()).await;
+    let mut sql = Vec::new();
+    for id in 1..=9 {
+        let ordered = world.crm.time(if id == 9 { world.ago(days(200)) } else { world.ago(days(30)) + hours(id) });
+        let country = if id == 2 { "CH" } else { "AT" };
+        let agreed = id != 3;
+        sql.push(format!(
+            "INSERT INTO accounts VALUES ({id}, 'A{id}', '{country}', {ordered});
+             INSERT INTO contacts VALUES ({id}, {id}, 'p{id}@x.example', 'P{id}', 'Europe/Vienna', {agreed});
+             INSERT INTO orders VALUES ({id}, {id}, {ordered}, 'paid');"
+        ));
+    }
+    sql.push(format!("INSERT INTO surveys VALUES (1, 5, 'nps', 5, {})", world.crm.time(world.ago(days(3)))));
+    world.crm.run(&sql.concat()).await;
+    world.load(&[("win-back.yaml", rule), HELLO, LAYOUT]).await;
+    world
+}
+
+fn customer(id: &str) -> RecordId {
+    RecordId { tenant: "".into(), entity: "customer".into(), key: id.into() }
+}
+
+/// Code and sentence of the one rule.
+async fn told(world: &World, id: &str) -> (&'static str, String) {
+    let (generation, sender) = (world.generation(), nothing());
+    let since = world.ago(days(30));
+    let stories = why(&previewer(world, &generation, &sender), &customer(id), since).await.unwrap();
+    assert_eq!(stories.len(), 1);
+    (stories[0].outcome.code, stories[0].outcome.text.clone())
+}
+
+#[tokio::test]
+async fn every_rule_says_what_it_did_or_why_it_did_not() {
+    let world = world(&silent(30, "")).await;
+    let hash: AddressHash = world.store.secret().address_hash(Channel::Email, "p4@x.example");
+    let (channel, reason) = (Channel::Email, SuppressionReason::Complained);
+    let entry = Suppression { hash, channel, address: None, reason, since: world.now() };
+    world.store.suppress(&[entry]).await.unwrap();
+    world.pass(hours(6)).await;
+
+    let (code, text) = told(&world, "1").await;
+    assert_eq!(code, "sent");
+    assert!(text.contains("email-hello sent") || text.contains("hello sent"), "{text}");
+    assert!(
+        text.contains("(ok)") && text.contains("in its steps, the next at 2026-06-08"),
+        "the server's reply: {text}"
+    );
+    let (code, text) = told(&world, "2").await;
+    assert!(code == "fails" && text.contains("`country: [AT, DE]` is not true (now country = CH)"), "{text}");
+    let (code, text) = told(&world, "3").await;
+    assert!(code == "skipped" && text.contains("left out") && text.contains("no_consent"), "{text}");
+    let (code, text) = told(&world, "4").await;
+    assert!(code == "skipped" && text.contains("suppressed: complained"), "{text}");
+    let (code, text) = told(&world, "5").await;
+    assert!(code == "fails" && text.contains("(now responses = 1)"), "{text}");
+    let (code, text) = told(&world, "8").await;
+    assert!(code == "not_yet" && text.contains("only time is missing; it crosses 2026-06-01 16:00Z"), "{text}");
+    let (code, text) = told(&world, "9").await;
+    assert!(code == "before_activation" && text.contains("the rule looks at what crosses after"), "{text}");
+    assert_eq!(told(&world, "77").await.0, "no_record");
+
+    // The order that came since hides the crossing; what the state remembers of it stays.
+    let ordered = world.crm.time(world.now());
+    world.crm.run(&format!("INSERT INTO orders VALUES (50, 2, {ordered}, 'paid')")).await;
+    let (code, text) = told(&world, "2").await;
+    assert!(code == "fails" && text.starts_with("crossed 2026-06-01 10:00Z, but `country: [AT, DE]`"), "{text}");
+
+    world.store.set_paused(&RuleId::from("win-back"), true).await.unwrap();
+    assert!(told(&world, "8").await.1.ends_with("an operator paused the rule"));
+    world.load(&[LAYOUT, HELLO]).await;
+    let (code, text) = told(&world, "1").await;
+    assert!(code == "sent" && text.contains("sent"), "a rule that is gone is still remembered: {text}");
+}
+
+async fn compared(world: &World, files: &[(&str, &str)]) -> Comparison {
+    let (running, new, sender) = (world.generation(), world.build(files), nothing());
+    let comparer = Comparer { previewer: previewer(world, &new, &sender), running: Some(&running), batch: 2, names: 3 };
+    comparer.compare().await.unwrap()
+}
+
+fn names(people: &People) -> Vec<&str> {
+    people.named.iter().map(|record| record.key.as_str()).collect()
+}
+
+#[tokio::test]
+async fn a_plan_names_who_newly_matches_who_no_longer_does_and_who_is_under_way() {
+    let world = world(&silent(30, "")).await;
+    world.pass(hours(4)).await;
+    let same = compared(&world, &[("win-back.yaml", &silent(30, "")), HELLO, LAYOUT]).await;
+    assert!(same.rules.is_empty() && same.unchanged == 1 && same.files.is_empty());
+
+    // From 30 days to 29: 6, 7 and 8 fell silent in between; 2 and 5 fail `where` as before.
+    let shorter = silent(29, "backfill: 10 days");
+    let plan = compared(&world, &[("win-back.yaml", &shorter), HELLO, LAYOUT]).await;
+    let [rule] = plan.rules.as_slice() else { panic!("one rule: {plan:?}") };
+    assert_eq!(rule.change, Change::Changed(vec![Part::WhoMatches]));
+    assert_eq!((rule.before, rule.after, rule.newly.count, rule.no_longer.count), (4, 7, 3, 0));
+    assert_eq!(names(&rule.newly), ["6", "7", "8"]);
+    assert_eq!(rule.at_once, 3, "`backfill` takes them in");
+    assert_eq!((rule.under_way.people.count, rule.under_way.ending.count), (3, 0));
+    assert_eq!(names(&rule.under_way.people).len(), 3);
+    let none = compared(&world, &[("win-back.yaml", &silent(29, "")), HELLO, LAYOUT]).await;
+    assert_eq!(none.rules[0].at_once, 0, "`backfill: none` leaves them out");
+
+    let germans = silent(30, "on_change: cancel").replace("[AT, DE]", "[DE]").replace("7 days", "9 days");
+    let plan = compared(&world, &[("win-back.yaml", &germans), HELLO, LAYOUT]).await;
+    let rule = &plan.rules[0];
+    assert_eq!(rule.change, Change::Changed(vec![Part::WhoMatches, Part::Steps]));
+    assert_eq!((rule.newly.count, rule.no_longer.count), (0, 4));
+    assert_eq!(rule.under_way.ending.count, 3, "none of them is German");
+    assert!(rule.under_way.fate.contains("on_change: cancel"));
+
+    let hello = (HELLO.0, "---\nsubject: Hi\n---\nHi\n");
+    let renamed = silent(30, "was: [win-back]").replace("id: win-back", "id: win-back-2");
+    let plan = compared(&world, &[("win-back.yaml", &renamed), hello, LAYOUT]).await;
+    assert!(matches!(&plan.rules[0].change, Change::Renamed { from, .. } if from.as_str() == "win-back"), "{plan:?}");
+    assert_eq!(plan.files, ["templates/hello.md"]);
+
+    let plan = compared(&world, &[HELLO, LAYOUT]).await;
+    assert_eq!((&plan.rules[0].change, plan.rules[0].no_longer.count), (&Change::Removed, 4));
+    assert!(plan.rules[0].under_way.fate.contains("on_delete: drain"));
+}
+
+#[tokio::test]
+async fn a_simulation_comes_to_what_then_happens() {
+    let world = world(&silent(30, "")).await;
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(SqliteStore::open(folder.path().join("state.db"), world.now()).await.unwrap());
+    let simulator = Simulator {
+        source: world.source.clone(),
+        store,
+        generation: world.generation(),
+        settings: Settings::default(),
+        from: world.now(),
+        until: world.now() + days(8),
+        only: vec![RuleId::from("win-back")],
+    };
+    let mut foretold = Vec::new();
+    let counts = simulator.run(|happened| {
+        if let Happened::Attempt(attempt) = happened {
+            foretold.push(format!("{} {} {}", attempt.record.unwrap(), attempt.step, attempt.outcome));
+        }
+    });
+    let counts = counts.await.unwrap();
+    assert_eq!(world.mail.mails(), [], "nothing was sent");
+    assert!(world.enrollments().await.is_empty(), "nothing was written");
+    for _ in 0..8 * 24 {
+        world.pass(hours(1)).await;
+    }
+    let attempts = world.store.attempts(0, 1_000).await.unwrap();
+    let mut happened: Vec<String> =
+        attempts.iter().map(|a| format!("{} {} {}", a.record.clone().unwrap(), a.step, a.outcome)).collect();
+    happened.sort();
+    foretold.sort();
+    assert_eq!(foretold, happened);
+    let days = &counts[&RuleId::from("win-back")];
+    assert_eq!((days.matched, days.outcomes["skipped"]), (6, 1));
+    assert_eq!(days.outcomes["sent"], 11, "five mails, and six calls a week later");
+}
+
+#[tokio::test]
+async fn a_simulation_asks_the_guard_and_does_not_wait_for_ever() {
+    let world = world(&silent(30, "").replace("{floor: 1000}", "{per_day: 2}")).await;
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(SqliteStore::open(folder.path().join("state.db"), world.now()).await.unwrap());
+    let simulator = Simulator {
+        source: world.source.clone(),
+        store,
+        generation: world.generation(),
+        settings: Settings::default(),
+        from: world.now(),
+        until: world.now() + days(3),
+        only: Vec::new(),
+    };
+    let counts = simulator.run(|_| {}).await.unwrap();
+    let held = &counts[&RuleId::from("win-back")].held;
+    assert!(held.iter().any(|reason| reason.contains("per_day")), "{held:?}");
+}

@@ -1,0 +1,255 @@
+//! The same rule gives the same records in preview, explain, backtest and live, on each database.
+
+use super::{nothing, previewer};
+use crate::support::instant;
+use crate::world::{Kind, World, days, hours};
+use nudged::action::email::{Composer, EmailOptions};
+use nudged::engine::port::{EnrollmentFilter, Message, View};
+use nudged::engine::rehearse::{Backtester, Simulator, Told, Verdict, explain};
+use nudged::engine::{PreviewScope, Previewer, Settings, preview};
+use nudged::model::{RecordId, RuleId};
+use nudged::store::sqlite::SqliteStore;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+const START: &str = "2026-10-20T06:00:00Z";
+/// Over the end of summer time.
+const DAYS: i64 = 10;
+const PEOPLE: i64 = 24;
+
+const SILENT: &str = "version: 1
+id: silent
+description: Silent for 30 days.
+mode: live
+purpose: offers
+for_each: customer
+to: main_contact
+trigger:
+  inactivity: {of: orders, for: 30 days}
+where:
+  - country: {in: [AT, DE]}
+  - responses: {none: {}, within_last: 5 days}
+  - orders: {count: {at_least: 1}}
+keep_trying: none
+on_rematch: parallel
+guard: {floor: 1000}
+check_every: 6 hours
+steps:
+  - email: {template: hello}
+";
+const SCORED: &str = "version: 1
+id: scored
+description: A low score.
+mode: live
+purpose: service
+for_each: customer
+to: main_contact
+trigger:
+  survey: {of: responses, kind: nps, score: {at_most: 6}, settle: 1 hour}
+where:
+  - country: AT
+on_rematch: parallel
+guard: {floor: 1000}
+check_every: 6 hours
+steps:
+  - webhook: {to: sink}
+";
+const RENEWS: &str = "version: 1
+id: renews
+description: A contract that ends.
+mode: live
+purpose: service
+for_each: subscription
+to: signatory
+trigger:
+  date: {field: renews_on, at: \"09:00\"}
+where:
+  - status: active
+guard: {floor: 1000}
+check_every: 6 hours
+offsets:
+  3 days before:
+    - webhook: {to: sink}
+  on the day:
+    - webhook: {to: sink}
+";
+const MONDAYS: &str = "version: 1
+id: mondays
+description: Every Monday.
+mode: live
+purpose: service
+for_each: customer
+to: main_contact
+trigger:
+  schedule: {cron: \"0 8 * * MON\"}
+where:
+  - country: DE
+on_rematch: parallel
+guard: {floor: 1000}
+steps:
+  - webhook: {to: sink}
+";
+const HELLO: (&str, &str) =
+    ("templates/hello.md", "---\nsubject: Hello {{ to.first_name }}\n---\nGrüße, {{ record.name }}\n");
+const LAYOUT: (&str, &str) = ("templates/layout.html", "<html><body>{{ body }}</body></html>");
+
+/// Customers whose orders, answers and contracts lie all around the ten days, some of them within.
+async fn world(kind: Kind) -> World {
+    let world = World::new(kind, instant(START), Settings::default()).await;
+    let at = |offset: i64| world.crm.time(world.now() + hours(offset));
+    let mut sql = Vec::new();
+    for id in 1..=PEOPLE {
+        let country = ["'AT'", "'DE'", "'CH'", "NULL"][(id % 4) as usize];
+        let zone = ["'Europe/Vienna'", "'America/New_York'", "NULL"][(id % 3) as usize];
+        let agreed = id % 5 != 0;
+        let ordered = at(-24 * 32 + id * 13);
+        sql.push(format!(
+            "INSERT INTO accounts VALUES ({id}, 'Café {id}', {country}, {ordered});
+             INSERT INTO contacts VALUES ({id}, {id}, 'c{id}@x.example', 'Çelik {id}', {zone}, {agreed});
+             INSERT INTO orders VALUES ({id}, {id}, {ordered}, 'paid');"
+        ));
+        // Some order again, some after they fell silent; cancelled ones are no orders.
+        if id % 3 == 0 {
+            let (again, status) = (at(id * 9), if id % 2 == 0 { "paid" } else { "cancelled" });
+            sql.push(format!("INSERT INTO orders VALUES ({}, {id}, {again}, '{status}');", 100 + id));
+        }
+        if id % 8 < 2 {
+            let (answered, score) = (at(id * 10 - 20), id % 7);
+            sql.push(format!("INSERT INTO surveys VALUES ({id}, {id}, 'nps', {score}, {answered});"));
+        }
+        let renews = (world.now() + hours(24 * (id % 16))).strftime("%F");
+        let status = if id % 6 == 0 { "ended" } else { "active" };
+        sql.push(format!("INSERT INTO subscriptions VALUES ({id}, {id}, {id}, '{status}', '{renews}');"));
+    }
+    world.crm.run(&sql.concat()).await;
+    let rules = [("silent.yaml", SILENT), ("scored.yaml", SCORED), ("renews.yaml", RENEWS), ("mondays.yaml", MONDAYS)];
+    world.load(&[&rules[..], &[HELLO, LAYOUT]].concat()).await;
+    world
+}
+
+/// `customer:4 2026-…` for a match.
+fn told(record: &RecordId, occasion: &impl std::fmt::Display) -> String {
+    format!("{record} {occasion}")
+}
+
+/// Who would match in the days ahead. What is dated in them is seen as they pass.
+async fn simulated(world: &World) -> BTreeSet<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(SqliteStore::open(folder.path().join("state.db"), world.now()).await.unwrap());
+    let simulator = Simulator {
+        source: world.source.clone(),
+        store: store.clone(),
+        generation: world.generation(),
+        settings: Settings::default(),
+        from: world.now(),
+        until: world.now() + days(DAYS),
+        only: Vec::new(),
+    };
+    simulator.run(|_| {}).await.unwrap();
+    let all = EnrollmentFilter { limit: 10_000, ..EnrollmentFilter::default() };
+    let found = store.enrollments(&all).await.unwrap().into_iter();
+    found.map(|found| told(&found.record.unwrap(), &found.occasion.unwrap())).collect()
+}
+
+/// Explained one by one: it says `matches` of exactly those who are about to, by the newest of their occasions.
+async fn everybody_explained(look: &Previewer<'_>, rule: &RuleId, fresh: BTreeSet<String>) {
+    let mut explained = BTreeSet::new();
+    for id in 1..=PEOPLE {
+        let entity = look.generation.rules[rule].rule.for_each.clone();
+        let record = RecordId { tenant: "".into(), entity, key: id.to_string().as_str().into() };
+        let told_of = explain(look, rule, &record).await.unwrap();
+        if matches!(told_of.verdict, Verdict::Matches { .. }) {
+            explained.insert(told(&record, &told_of.crossings[0].occasion));
+        }
+    }
+    assert!(explained.is_subset(&fresh), "{rule}: {:?}", explained.difference(&fresh));
+    let records = |lines: &BTreeSet<String>| -> BTreeSet<String> {
+        lines.iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect()
+    };
+    assert_eq!(records(&explained), records(&fresh), "{rule} at {}", look.now);
+}
+
+async fn the_same_everywhere(kind: Kind) {
+    let world = world(kind).await;
+    let generation = world.generation();
+    let sender = nothing();
+    let composer = Composer::new(&EmailOptions { from: "hi@acme.example".into(), ..EmailOptions::default() }).unwrap();
+    let mut previewed: [BTreeSet<String>; 4] = Default::default();
+    let (mut promised, mut mailed) = (Vec::new(), Vec::new());
+    let rules = ["silent", "scored", "renews", "mondays"].map(RuleId::from);
+    let begin = world.now();
+    let simulated = simulated(&world).await;
+
+    for look_number in 0..DAYS * 4 {
+        world.clock.advance(hours(6));
+        let look = previewer(&world, &generation, &sender);
+        for (rule, found) in rules.iter().zip(&mut previewed) {
+            let shown = preview(&look, rule, &PreviewScope::LastInterval).await.unwrap();
+            // A preview looks behind the rule's baseline as well.
+            let fresh = shown.matches.into_iter().filter(|matched| !matched.known && matched.crossed_at > begin);
+            let fresh: Vec<_> = fresh.collect();
+            if look_number % 6 == 0 {
+                everybody_explained(&look, rule, fresh.iter().map(|m| told(&m.record, &m.occasion)).collect()).await;
+            }
+            for matched in fresh {
+                found.insert(told(&matched.record, &matched.occasion));
+                for message in matched.messages {
+                    if let Ok(Message::Email(email)) = message.content {
+                        promised.push(composer.compose(&email, message.due_at).unwrap().bytes);
+                    }
+                }
+            }
+        }
+        world.turn().await;
+        for message in world.mail.take() {
+            let Message::Email(email) = message else { panic!("only mails go this way") };
+            mailed.push(composer.compose(&email, world.now()).unwrap().bytes);
+        }
+    }
+
+    let mut live: [BTreeSet<String>; 4] = Default::default();
+    for enrollment in world.enrollments().await {
+        let place = rules.iter().position(|rule| *rule == enrollment.rule).unwrap();
+        live[place].insert(told(&enrollment.record.unwrap(), &enrollment.occasion.unwrap()));
+    }
+    assert_eq!(simulated, live.iter().flatten().cloned().collect(), "simulate and live");
+    for (rule, (live, previewed)) in rules.iter().zip(live.iter().zip(&previewed)) {
+        assert!(live.len() >= 3, "{rule} matches some: {live:?}");
+        assert_eq!(previewed, live, "{rule}: preview and live");
+        let source = &*world.source;
+        let (from, until) = (begin, begin + days(DAYS));
+        let backtester = Backtester { generation: &generation, source, from, until, every: None, batch: 7 };
+        let mut past = BTreeSet::new();
+        let tested = backtester.run(rule, |told_of| {
+            if let Told::Hit(hit) = told_of
+                && hit.matched
+            {
+                assert!(past.insert(told(&hit.record, &hit.occasion)), "no occasion twice");
+            }
+        });
+        let tested = tested.await.unwrap();
+        assert_eq!(past, *live, "{rule}: backtest and live");
+        assert_eq!(tested.total.matched, live.len() as u64);
+        assert_eq!(tested.days.iter().map(|day| day.tally.matched).sum::<u64>(), tested.total.matched);
+        assert!(tested.total.as_of >= tested.total.matched && tested.total.crossed >= tested.total.as_of);
+    }
+    assert!(!mailed.is_empty());
+    promised.sort();
+    mailed.sort();
+    assert_eq!(promised, mailed, "a mail is what the preview showed, byte for byte");
+}
+
+#[tokio::test]
+async fn preview_explain_backtest_and_live_agree_on_sqlite() {
+    the_same_everywhere(Kind::Sqlite).await;
+}
+
+#[tokio::test]
+async fn preview_explain_backtest_and_live_agree_on_postgres() {
+    the_same_everywhere(Kind::Postgres).await;
+}
+
+#[tokio::test]
+async fn preview_explain_backtest_and_live_agree_on_mariadb() {
+    the_same_everywhere(Kind::MariaDb).await;
+}

@@ -3,16 +3,14 @@
 //! Offline it knows the files and the configuration; with `--db` it asks the database as well: whether
 //! every table and column is there, and whether it accepts the SQL of every rule.
 
+use super::offline::Offline;
 use super::{Context, Exit, Failure, Output};
 use crate::config::Config;
 use crate::diagnostic::render::summary;
 use crate::diagnostic::{Finding, Severity};
-use crate::model::Topic;
-use crate::rule::generation::{Generation, Surroundings, Tree};
-use crate::rule::statement::Dialect;
+use crate::rule::generation::Tree;
 use crate::rulebook::{Inspected, Limits, inspect, read_tree};
 use crate::service::{open_source, outside};
-use secrecy::ExposeSecret;
 use serde_json::json;
 use std::sync::Arc;
 
@@ -53,20 +51,8 @@ pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, 
 /// How many rules would load, and every finding.
 type Verdict = (usize, Vec<Finding>);
 
-/// Without a configuration nobody can say which destinations and topics there are: names of those that
-/// rules use are then taken for known, with a warning.
 fn offline(tree: Arc<Tree>, config: &Config, has_config: bool) -> Verdict {
-    let mut outside = outside(config);
-    outside.emails |= !has_config;
-    let mut surroundings = Surroundings {
-        dialect: dialect(config.source.url.expose_secret()),
-        schema: None,
-        destinations: outside.destinations.clone(),
-        topics: outside.topics.clone(),
-    };
-    let first = Generation::build(Arc::clone(&tree), &surroundings);
-    let assumed = if has_config { 0 } else { assume(&mut surroundings, first.as_ref().err()) };
-    let built = if assumed > 0 { Generation::build(tree, &surroundings) } else { first };
+    let Offline { built, outside, assumed, .. } = Offline::build(tree, config, has_config);
     let (rules, mut findings) = match built {
         Ok(generation) => {
             let unsendable = outside.unsendable(&generation);
@@ -79,29 +65,6 @@ fn offline(tree: Arc<Tree>, config: &Config, has_config: bool) -> Verdict {
         findings.push(Finding::warning("config.none", message).help("name the configuration by `--config FILE`"));
     }
     (rules, findings)
-}
-
-/// Adds the names that were unknown; returns how many.
-fn assume(surroundings: &mut Surroundings, findings: Option<&Vec<Finding>>) -> usize {
-    let mut assumed = 0;
-    for finding in findings.into_iter().flatten() {
-        let Some(name) = finding.message.split('`').nth(1) else { continue };
-        assumed += usize::from(match finding.code {
-            "rule.unknown-destination" => surroundings.destinations.insert(name.to_owned()),
-            "rule.unknown-topic" => surroundings.topics.insert(Topic::from(name)),
-            _ => false,
-        });
-    }
-    assumed
-}
-
-/// Offline nothing depends on it but the text of the SQL, which nobody sees.
-fn dialect(url: &str) -> Dialect {
-    match url.split_once(':') {
-        Some(("mysql" | "mariadb", _)) => Dialect::MySql,
-        Some(("sqlite", _)) => Dialect::Sqlite,
-        _ => Dialect::Postgres,
-    }
 }
 
 async fn against_database(tree: Tree, config: &Config) -> Result<Verdict, Failure> {

@@ -13,6 +13,7 @@ mod enrollments;
 mod exit;
 mod hold;
 mod man;
+mod offline;
 mod output;
 mod pause;
 mod preview;
@@ -23,6 +24,7 @@ mod run;
 mod schema;
 mod status;
 mod suppress;
+mod test;
 mod text;
 
 pub use context::Context;
@@ -65,6 +67,8 @@ pub enum Command {
     Run(run::Args),
     /// Check the rules directory; exits with 4 when a rule would not load.
     Check(check::Args),
+    /// Play the tests of rules; exits with 4 when one fails.
+    Test(test::Args),
     /// Who matches a rule now, and what they would get; nothing is sent.
     Preview(preview::Args),
     /// See it work: a simulated company, a month in half a minute.
@@ -121,6 +125,7 @@ fn dispatch(cli: Cli, output: &mut Output) -> Result<Exit, Failure> {
     match cli.command {
         Command::Run(args) => run::run(&args, &context, output),
         Command::Check(args) => check::run(&args, &context, output),
+        Command::Test(args) => test::run(&args, &context, output),
         Command::Preview(args) => preview::run(&args, &context, output),
         Command::Demo(args) => demo::run(&args, context.rules(), output),
         Command::Status(args) => status::run(&args, &context, output),

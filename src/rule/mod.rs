@@ -9,6 +9,7 @@ pub mod checked;
 pub mod compiled;
 pub mod condition;
 mod definition;
+pub mod example;
 pub mod generation;
 pub mod message;
 pub mod schema;

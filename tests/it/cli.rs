@@ -28,7 +28,7 @@ fn the_documented_exit_codes_are_the_programs() {
 #[test]
 fn help_names_every_command() {
     insta::assert_snapshot!("help", stdout(nudged().arg("-h")));
-    for command in ["run", "check", "preview", "deliveries", "suppress", "reload"] {
+    for command in ["run", "check", "test", "preview", "deliveries", "suppress", "reload"] {
         insta::assert_snapshot!(format!("help-{command}"), stdout(nudged().args([command, "-h"])));
     }
 }

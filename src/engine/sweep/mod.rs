@@ -31,7 +31,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 pub(super) use entry::{Namer, occasion_data};
-pub(super) use window::had_its_chance;
+pub(super) use window::{had_its_chance, keep_trying};
 
 /// How long records that can't be judged hold the watermark back; the nightly reconcile takes over from there.
 const PATIENCE: SignedDuration = SignedDuration::from_hours(24);

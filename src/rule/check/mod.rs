@@ -21,6 +21,8 @@ mod values;
 mod yearly;
 
 pub use message::{TemplateProblem, template_problems};
+pub use tests::examples;
+pub(crate) use values::moment;
 
 use super::checked::{Cadence, CheckedRule, Entry, Goal, Mode, Node, Purpose, Trigger};
 use super::condition::Term;

@@ -220,6 +220,18 @@ pub(super) fn compile_pinned(
     Compiler { layout: &layout, catalog: &catalog, surroundings }.compile(&Arc::new(rule), &file)
 }
 
+pub(super) fn over(generation: Generation, catalog: Catalog) -> Result<Generation, Vec<Finding>> {
+    let layout = Layout::of(&generation.tree);
+    let catalog = Arc::new(catalog);
+    let compiler = Compiler { layout: &layout, catalog: &catalog, surroundings: &generation.surroundings };
+    let mut rules = BTreeMap::new();
+    for (id, rule) in &generation.rules {
+        let Some(file) = layout.rules.iter().find(|file| file.path == rule.rule.file) else { continue };
+        rules.insert(id.clone(), Arc::new(compiler.compile(&rule.rule, file)?));
+    }
+    Ok(Generation { catalog, rules, ..generation })
+}
+
 /// Compiles checked rules against one catalog.
 struct Compiler<'a> {
     layout: &'a Layout,

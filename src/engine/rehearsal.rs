@@ -67,7 +67,8 @@ impl Engine {
         let Progress { watermark, swept_at, rechecked_at, reconciled_at } = state.progress;
         let last = plan.last_within(swept_at, horizon.until);
         let trying = keep_trying(&rule.rule);
-        let back = watermark.checked_sub(trying).unwrap_or(BEGINNING);
+        let again = trying.max(self.context().settings.reconcile_reach);
+        let back = watermark.checked_sub(again).unwrap_or(BEGINNING);
         let window = Window { after: back.max(state.baseline), until: horizon.until, now: horizon.until };
         let mut found = Vec::new();
         for (index, statement) in rule.crossings(Reach::Crossed(window)).into_iter().enumerate() {
@@ -88,9 +89,11 @@ impl Engine {
             let every = SignedDuration::from_secs(rule.rule.recheck.max_seconds());
             instants.push(plan.planned(rechecked_at.saturating_add(every).unwrap_or(Timestamp::MAX), swept_at));
         }
-        if reconciled_at < horizon.changed_at || swept_at < horizon.changed_at {
+        if reconciled_at < horizon.changed_at || !found.is_empty() {
             let night = nightly(reconciled_at, self.context().settings.reconcile_at, zone);
             instants.push(plan.planned(night, swept_at));
+        }
+        if swept_at < horizon.changed_at {
             // What changed may have crossed long ago.
             instants.push(plan.planned(horizon.changed_at, swept_at));
         }

@@ -261,6 +261,9 @@ fn kept(ty: &ColumnType) -> ColumnType {
         ColumnType::Instant(InstantStorage::Naive(zone)) => ColumnType::Instant(InstantStorage::Text(zone.clone())),
         ColumnType::Date(_) => ColumnType::Date(DateStorage::Text),
         ColumnType::Uuid(UuidStorage::Native) => ColumnType::Uuid(UuidStorage::Text),
+        // What a catalog declares of such a column is its meaning.
+        ColumnType::Instant(InstantStorage::EpochSeconds | InstantStorage::EpochMillis) => ColumnType::Int,
+        ColumnType::BoolText | ColumnType::NumberText => ColumnType::Text,
         other => other.clone(),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::shape::table_of;
 use super::stage::Stage;
-use crate::catalog::{ColumnType, Entity, Filter, InsertValue, Join, KeyType, Table, UuidStorage};
+use crate::catalog::{ColumnType, Entity, Filter, Join, KeyType, Table, UuidStorage};
 use crate::diagnostic::{Finding, Report};
 use crate::engine::port::{Source, SourceError};
 use crate::model::{Clock, EntityName, Key, Tenant, Value};
@@ -73,31 +73,11 @@ impl<'a> World<'a> {
 
     fn tables(&self) -> Vec<Statement> {
         let create = |table: &crate::catalog::TableSchema| {
-            let numbered = self.numbered(&table.table);
-            let columns = table
-                .columns
-                .iter()
-                .map(|column| quoted(&column.name))
-                .filter(|name| numbered.as_ref().is_none_or(|numbered| quoted(numbered) != *name));
-            let own = numbered.as_ref().map(|name| format!("{} INTEGER PRIMARY KEY", quoted(name)));
-            let columns: Vec<String> = own.into_iter().chain(columns).collect();
-            Statement {
-                sql: format!("CREATE TABLE {} ({})", place(&table.table), columns.join(", ")),
-                binds: Vec::new(),
-            }
+            let columns: Vec<String> = table.columns.iter().map(|column| quoted(&column.name)).collect();
+            let sql = format!("CREATE TABLE {} ({})", place(&table.table), columns.join(", "));
+            Statement { sql, binds: Vec::new() }
         };
         self.stage.tables.tables.iter().filter(|table| !table.columns.is_empty()).map(create).collect()
-    }
-
-    /// The column whose numbers the database gives out: of tasks that the catalog's recipe gives no id.
-    fn numbered(&self, table: &Table) -> Option<String> {
-        let tasks = self.stage.generation.catalog.tasks.as_ref()?;
-        let (number, insert) = tasks.inserts.iter().enumerate().find(|(_, insert)| insert.table == *table)?;
-        let asked = tasks.inserts.iter().flat_map(|insert| &insert.set).find_map(|(_, value)| match value {
-            InsertValue::Earlier { insert, column } if *insert == number => Some(column.clone()),
-            _ => None,
-        })?;
-        (!insert.set.iter().any(|(column, _)| column.name == asked)).then_some(asked)
     }
 
     /// Puts the rows of an example's beginning into the tables. Times count from `now`.

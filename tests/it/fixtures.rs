@@ -15,9 +15,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Codes without a bad file of their own, each with the test that has it instead.
-const ELSEWHERE: [(&str, &str); 4] = [
+const ELSEWHERE: [(&str, &str); 5] = [
     ("catalog.missing", "a_directory_without_a_catalog_says_so"),
     ("rule.sql", "means that a check is missing, so no file reaches it"),
+    ("rule.no-index", "needs a database: tests/it/examples.rs"),
     ("rule.no-sender", "needs a configuration: tests/it/operator.rs"),
     ("rule.query-refused", "needs a database: tests/it/reload.rs"),
 ];

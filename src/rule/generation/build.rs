@@ -2,6 +2,7 @@
 
 use super::earlier::Earlier;
 use super::layout::Layout;
+use super::overlap::overlaps;
 use super::{Generation, Surroundings, Tree, hash, sample};
 use crate::catalog::{self, Catalog, Column, ColumnType, Expression, Field};
 use crate::diagnostic::yaml;
@@ -61,6 +62,7 @@ impl Checked {
             |file: &Arc<SourceFile>| earlier.outcome(file).cloned().unwrap_or_else(|| check::check(file, known));
         let outcomes: Vec<_> = layout.rules.iter().map(|file| (file, outcome(file))).collect();
         checked.findings.extend(identities(&outcomes));
+        let ids: BTreeMap<_, _> = outcomes.iter().filter_map(|(_, outcome)| outcome.id.clone()).collect();
         let mut assumed = BTreeSet::new();
         for (file, outcome) in outcomes {
             checked.findings.extend(outcome.findings.iter().cloned());
@@ -68,6 +70,7 @@ impl Checked {
             checked.rules.extend(outcome.rule.as_ref().map(|rule| (Arc::clone(rule), Arc::clone(file))));
             checked.outcomes.insert(file.path.clone(), outcome);
         }
+        checked.findings.extend(overlaps(&checked.rules, &ids));
         checked.catalog = Some(earlier.catalog(with_assumed(catalog, assumed)));
         checked
     }

@@ -4,6 +4,7 @@ mod build;
 mod earlier;
 mod hash;
 mod layout;
+mod overlap;
 mod sample;
 
 pub use build::Checked;

@@ -104,5 +104,13 @@ impl Engine {
 /// Whether what a sweep finds follows from the rows and the time alone, and not from what earlier sweeps saw. A
 /// schedule would be, but plans few sweeps anyway.
 const fn foreseeable(trigger: &Trigger) -> bool {
-    matches!(trigger, Trigger::Inactivity(_) | Trigger::Survey(_) | Trigger::Date(_))
+    matches!(
+        trigger,
+        Trigger::Inactivity(_)
+            | Trigger::Survey(_)
+            | Trigger::Date(_)
+            | Trigger::Created(_)
+            | Trigger::Abandoned(_)
+            | Trigger::Yearly(_)
+    )
 }

@@ -129,6 +129,17 @@ impl Needs<'_> {
                 }
             }
             Trigger::Date(date) => self.range(entity, Some(&date.field)),
+            Trigger::Created(created) => self.range(entity, Some(&created.at)),
+            Trigger::Abandoned(abandoned) => {
+                let cart = abandoned.of.as_ref().map_or(Some(entity), related);
+                if let Some(cart) = cart {
+                    self.range(cart, Some(&abandoned.changed_at));
+                }
+                for relation in abandoned.of.iter().chain(&abandoned.unless) {
+                    self.relation(entity, relation);
+                }
+            }
+            // They ask all records of the entity, or leave it to the database which.
             _ => {}
         }
     }

@@ -112,10 +112,20 @@ impl Shape {
                 self.learn(&table, name, &ColumnType::Unknown);
             }
         }
-        if let Trigger::Date(date) = &rule.trigger
-            && let Some(Expression::Column(column)) = entity.fields.get(&date.field).map(|field| &field.expression)
-        {
-            self.learn(&table, &column.name, &ColumnType::Date(DateStorage::Text));
+        let instant = ColumnType::Instant(InstantStorage::Text(TimeZone::UTC));
+        let (holder, field, ty) = match &rule.trigger {
+            Trigger::Date(date) => (Some(entity), &date.field, ColumnType::Date(DateStorage::Text)),
+            Trigger::Created(created) => (Some(entity), &created.at, instant),
+            Trigger::Abandoned(abandoned) => {
+                let cart = abandoned.of.as_ref().map(|of| entity.relations.get(of));
+                let cart = cart.map(|cart| cart.and_then(|cart| clues.catalog.entity(&cart.entity)));
+                (cart.unwrap_or(Some(entity)), &abandoned.changed_at, instant)
+            }
+            _ => return,
+        };
+        let Some(holder) = holder else { return };
+        if let Some(Expression::Column(column)) = holder.fields.get(field).map(|field| &field.expression) {
+            self.learn(&table_of(holder), &column.name, &ty);
         }
     }
 

@@ -27,7 +27,7 @@ pub(super) fn overlaps(
             let mails = mails(rule);
             let other = group[..place].iter().find_map(|(other, _)| {
                 let shared = mails_of_both(&mails, other)?;
-                (!apart(rule, other)).then_some((other, shared))
+                (other.id != rule.id && !apart(rule, other)).then_some((other, shared))
             });
             let Some((other, (role, _))) = other else { continue };
             let message = format!("this rule and `{}` write to the same `{role}` at the same occasion", other.id);

@@ -67,19 +67,19 @@ impl<'a> Together<'a> {
             {
                 return name();
             }
-            let same = |other: &&&Related| {
+            let alike = |other: &&&Related| {
                 other.relation == related.relation
                     && other.filter == related.filter
                     && other.at == related.at
                     && other.since_entry == related.since_entry
             };
-            let counts: Vec<&Related> = self.related[place..].iter().filter(same).copied().collect();
-            let (some, none, one) =
+            let counts: Vec<&Related> = self.related[place..].iter().filter(alike).copied().collect();
+            let (any, none, one) =
                 (Test::AtLeast(Value::Int(1)), Test::Equals(Value::Int(0)), Test::AtLeast(Value::Int(0)));
             let tests: Vec<&Test> = counts
                 .iter()
                 .map(|related| match &related.quantity {
-                    Quantity::Some => &some,
+                    Quantity::Some => &any,
                     Quantity::None => &none,
                     Quantity::Count(test) => test,
                     Quantity::Sum { .. } | Quantity::Min { .. } | Quantity::Max { .. } => &one,
@@ -104,7 +104,9 @@ fn flatten<'a>(test: &'a Test, into: &mut Vec<&'a Test>) {
 /// No value passes all of these.
 fn excluded(tests: &[&Test]) -> bool {
     let mut flat = Vec::new();
-    tests.iter().for_each(|test| flatten(test, &mut flat));
+    for test in tests {
+        flatten(test, &mut flat);
+    }
     let missing = flat.iter().any(|test| matches!(test, Test::Missing));
     if missing {
         return flat.iter().any(|test| !matches!(test, Test::Missing));

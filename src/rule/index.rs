@@ -147,7 +147,9 @@ impl Needs<'_> {
     fn condition(&mut self, entity: &Entity, condition: &Condition) {
         match condition {
             Condition::All(inner) | Condition::Any(inner) => {
-                inner.iter().for_each(|condition| self.condition(entity, condition));
+                for condition in inner {
+                    self.condition(entity, condition);
+                }
             }
             Condition::Not(inner) => self.condition(entity, inner),
             Condition::Field { field, .. } => {

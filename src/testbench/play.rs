@@ -206,7 +206,7 @@ impl<'a> Player<'a> {
                     ));
                 }
                 Outcome::Permanent { reason } => {
-                    self.reasons.push(format!("{}: `{step}` failed: {reason}", about(&record)))
+                    self.reasons.push(format!("{}: `{step}` failed: {reason}", about(&record)));
                 }
                 other => self.reasons.push(format!("{}: `{step}`: {}", about(&record), other.as_str())),
             },
@@ -233,8 +233,9 @@ impl<'a> Player<'a> {
             Event::SweepPostponed { reason, .. } | Event::SweepFailed { reason, .. } => {
                 self.reasons.push(format!("the sweep was put off: {reason}"));
             }
-            Event::StepsPostponed { reason, .. } => self.reasons.push(format!("steps were put off: {reason}")),
-            Event::SourceLost { reason } => self.reasons.push(format!("steps were put off: {reason}")),
+            Event::StepsPostponed { reason, .. } | Event::SourceLost { reason } => {
+                self.reasons.push(format!("steps were put off: {reason}"));
+            }
             Event::SweepFinished(report) if report.late > 0 => {
                 self.reasons.push(format!("{} matched too late to act", report.late));
             }

@@ -33,11 +33,7 @@ impl Stage {
             Surroundings { dialect: Dialect::Sqlite, schema: Some(tables.clone()), ..bench.surroundings.clone() };
         let generation = Generation::build(Arc::clone(&tree), &surroundings)?;
         let catalog = own_tables(&generation.catalog);
-        let mut generation = if catalog.entities == generation.catalog.entities {
-            Generation { catalog: Arc::new(catalog), ..generation }
-        } else {
-            generation.over(catalog)?
-        };
+        let mut generation = generation.over(catalog)?;
         let examples = examples(&tree, file, &generation.catalog, &surroundings);
         let Some((id, rule)) = generation.rules.pop_first() else {
             return Err(vec![Finding::error("test.broken", format!("there is no rule in {}", file.path))]);
@@ -87,6 +83,7 @@ fn examples(tree: &Tree, file: &Arc<SourceFile>, catalog: &Catalog, surroundings
     let (templates, scripts) = tree.names();
     let known = Known {
         catalog,
+        dialect: surroundings.dialect,
         schema: surroundings.schema.as_ref(),
         topics: &surroundings.topics,
         destinations: &surroundings.destinations,

@@ -166,7 +166,7 @@ impl<'a> World<'a> {
                 Err(misplaced) => {
                     let report = Report::new(&self.stage.file);
                     let finding = Finding::error("rule.test", misplaced.message).at(report.place(&node.range));
-                    return Err(misplaced.help.into_iter().fold(finding, |finding, help| finding.help(help)));
+                    return Err(misplaced.help.into_iter().fold(finding, Finding::help));
                 }
             }
         }

@@ -103,10 +103,13 @@ async fn against_database(tree: Tree, config: &Config) -> Result<Verdict, Failur
     })
 }
 
+/// An index and the rules that need it.
+type Wanted<'a> = (NeededIndex, Vec<&'a Arc<CompiledRule>>);
+
 /// Each index once, at the first rule that needs it.
 fn missing_indexes(generation: &Generation) -> Vec<Finding> {
     let Some(schema) = &generation.surroundings.schema else { return Vec::new() };
-    let mut wanted: BTreeMap<(Table, String), (NeededIndex, Vec<&Arc<CompiledRule>>)> = BTreeMap::new();
+    let mut wanted: BTreeMap<(Table, String), Wanted<'_>> = BTreeMap::new();
     for rule in generation.rules.values() {
         for needed in index::missing(&rule.rule, &generation.catalog, schema) {
             let place = (needed.table.clone(), needed.column.clone());
@@ -116,7 +119,7 @@ fn missing_indexes(generation: &Generation) -> Vec<Finding> {
             }
         }
     }
-    let finding = |(needed, rules): (NeededIndex, Vec<&Arc<CompiledRule>>)| {
+    let finding = |(needed, rules): Wanted<'_>| {
         let others = match rules.len() {
             1 => String::new(),
             more => format!(" and {} more", more - 1),

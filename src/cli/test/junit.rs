@@ -1,4 +1,4 @@
-//! Results of tests as JUnit XML, the form that CI systems read: a suite for every rule, a case for every test.
+//! Results of tests as `JUnit` XML, the form that CI systems read: a suite for every rule, a case for every test.
 
 use crate::testbench::{RuleReport, TestReport};
 use std::fmt::Write;

@@ -34,7 +34,7 @@ pub struct Args {
     /// Also show what the tests never reached.
     #[arg(long)]
     coverage: bool,
-    /// Write the results as JUnit XML, for CI.
+    /// Write the results as `JUnit` XML, for CI.
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
     #[arg(long, value_enum, default_value_t)]

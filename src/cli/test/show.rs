@@ -3,6 +3,7 @@
 use crate::cli::Output;
 use crate::testbench::{Coverage, Failure, RuleCover, RuleReport, TestReport};
 use serde_json::{Value as Json, json};
+use std::fmt::Write;
 
 pub(super) fn table(reports: &[RuleReport], coverage: Option<&Coverage>, output: &mut Output) {
     let row = |report: &RuleReport, test: &TestReport| {
@@ -45,7 +46,10 @@ pub(super) fn summary(reports: &[RuleReport]) -> String {
     match untested {
         0 => {}
         1 => text.push_str("; 1 rule has no test"),
-        more => text.push_str(&format!("; {more} rules have no test")),
+        more => {
+            // Writing to a string doesn't fail.
+            let _ = write!(text, "; {more} rules have no test");
+        }
     }
     text
 }

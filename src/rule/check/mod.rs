@@ -229,8 +229,8 @@ impl<'a> Checker<'a> {
     /// A rule whose conditions exclude each other is dead, and would look as if nobody matched.
     fn possible(&mut self, written: &RuleFile, conditions: &[Term], only_at_entry: &[Term]) {
         if let Some(name) = clash(conditions.iter().chain(only_at_entry).map(|term| &term.condition)) {
-            let nodes = [&written.only_at_entry, &written.conditions].into_iter().flatten();
-            let place = nodes.filter_map(|conditions| last_key(&conditions.0, &name)).next();
+            let mut nodes = [&written.only_at_entry, &written.conditions].into_iter().flatten();
+            let place = nodes.find_map(|conditions| last_key(&conditions.0, &name));
             let message = format!("nobody can match: what is asked of `{name}` excludes itself");
             let finding = Finding::warning("rule.never-matches", message);
             self.report.add(&place.unwrap_or(0..0), finding.help("write alternatives as `any: [...]`, or remove one"));

@@ -81,22 +81,19 @@ impl<'a> Checker<'a> {
 
     fn moment_of(&mut self, then: &At<ThenEntry>, start: Timestamp, zone: &TimeZone) -> Timestamp {
         match (&then.after, &then.at) {
-            (Some(after), None) => match after.parse::<Period>() {
-                Ok(period) => period.after(start, zone),
-                Err(_) => {
-                    let message = format!("`{}` is not a length of time", after.value);
-                    self.wrong(&after.range, "rule.test", message, "write `3 days`");
-                    start
+            (Some(after), None) => {
+                if let Ok(period) = after.parse::<Period>() {
+                    return period.after(start, zone);
                 }
-            },
-            (None, Some(at)) => match local_moment(at, zone) {
-                Some(moment) => moment,
-                None => {
-                    let message = format!("`{}` is not a local time", at.value);
-                    self.wrong(&at.range, "rule.test", message, "write `2026-11-24 10:00`");
-                    start
-                }
-            },
+                let message = format!("`{}` is not a length of time", after.value);
+                self.wrong(&after.range, "rule.test", message, "write `3 days`");
+                start
+            }
+            (None, Some(at)) => local_moment(at, zone).unwrap_or_else(|| {
+                let message = format!("`{}` is not a local time", at.value);
+                self.wrong(&at.range, "rule.test", message, "write `2026-11-24 10:00`");
+                start
+            }),
             _ => {
                 let help = "write `after: 3 days`, or `at: 2026-11-24 10:00`";
                 self.wrong(&then.range, "rule.test", "a line needs either `after` or `at`", help);

@@ -10,13 +10,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
+/// A rule and its file.
+type Placed = (Arc<CheckedRule>, Arc<SourceFile>);
+
 /// A warning at every rule that an earlier one overlaps: same entity, trigger and purpose, a mail to the same role
 /// at the same occasion, and nothing in their conditions that keeps them apart.
-pub(super) fn overlaps(
-    rules: &[(Arc<CheckedRule>, Arc<SourceFile>)],
-    ids: &BTreeMap<RuleId, Range<usize>>,
-) -> Vec<Finding> {
-    let mut groups: BTreeMap<String, Vec<&(Arc<CheckedRule>, Arc<SourceFile>)>> = BTreeMap::new();
+pub(super) fn overlaps(rules: &[Placed], ids: &BTreeMap<RuleId, Range<usize>>) -> Vec<Finding> {
+    let mut groups: BTreeMap<String, Vec<&Placed>> = BTreeMap::new();
     for entry in rules.iter().filter(|(rule, _)| rule.mode != Mode::Paused) {
         let (rule, _) = entry;
         groups.entry(format!("{} {:?} {:?}", rule.for_each, rule.trigger, rule.purpose)).or_default().push(entry);

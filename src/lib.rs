@@ -18,6 +18,7 @@ pub mod source;
 pub mod store;
 
 pub mod config;
+pub mod testbench;
 pub mod web;
 
 pub mod service;

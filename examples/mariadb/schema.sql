@@ -57,7 +57,8 @@ CREATE TABLE surveys (
     rating      tinyint NULL,
     comment     text NULL,
     answered_at datetime NULL,
-    KEY (answered_at)
+    KEY (answered_at),
+    KEY (account_id)
 ) DEFAULT CHARSET utf8mb4;
 
 CREATE TABLE quotes (
@@ -66,7 +67,8 @@ CREATE TABLE quotes (
     number     varchar(20) NOT NULL,
     state      varchar(20) NOT NULL,
     changed_at datetime NOT NULL,
-    KEY (changed_at)
+    KEY (changed_at),
+    KEY (account_id)
 ) DEFAULT CHARSET utf8mb4;
 
 CREATE TABLE tickets (

@@ -19,7 +19,7 @@ pub enum Exit {
     Usage = 2,
     /// The configuration is missing or wrong.
     Config = 3,
-    /// The rules are wrong: `check` found errors, a reload was rejected, or there is nothing to run.
+    /// The rules are wrong: `check` found errors, a test failed, a reload was rejected, or there is nothing to run.
     Rules = 4,
     /// The state database can't be opened or does not answer.
     State = 5,
@@ -62,7 +62,7 @@ impl Exit {
             Self::Usage => "The arguments make no sense.",
             Self::Config => "The configuration is missing or wrong.",
             Self::Rules => {
-                "The rules are wrong: `check` found errors, a reload was rejected, or there is nothing to run."
+                "The rules are wrong: `check` found errors, a test failed, a reload was rejected, or there is nothing to run."
             }
             Self::State => "The state database can't be opened or does not answer.",
             Self::Source => "The source can't be reached or refuses.",

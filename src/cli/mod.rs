@@ -16,6 +16,7 @@ mod explain;
 mod hold;
 mod man;
 mod message;
+mod offline;
 mod output;
 mod pause;
 mod plan;
@@ -31,6 +32,7 @@ mod simulate;
 mod status;
 mod suppress;
 mod test_send;
+mod test;
 mod text;
 mod why;
 
@@ -74,6 +76,8 @@ pub enum Command {
     Run(run::Args),
     /// Check the rules directory; exits with 4 when a rule would not load.
     Check(check::Args),
+    /// Play the tests of rules; exits with 4 when one fails.
+    Test(test::Args),
     /// Who matches a rule now, and what they would get; nothing is sent.
     Preview(preview::Args),
     /// Why a record matches a rule or doesn't, term by term.
@@ -142,6 +146,7 @@ fn dispatch(cli: Cli, output: &mut Output) -> Result<Exit, Failure> {
     match cli.command {
         Command::Run(args) => run::run(&args, &context, output),
         Command::Check(args) => check::run(&args, &context, output),
+        Command::Test(args) => test::run(&args, &context, output),
         Command::Preview(args) => preview::run(&args, &context, output),
         Command::Explain(args) => explain::run(&args, &context, output),
         Command::Why(args) => why::run(&args, &context, output),

@@ -40,7 +40,17 @@ impl Place {
     /// Line and column, both from 1, the column in characters.
     #[must_use]
     pub fn line_column(&self) -> (usize, usize) {
-        let start = self.file.text.floor_char_boundary(self.range.start.min(self.file.text.len()));
+        self.line_column_of(self.range.start)
+    }
+
+    /// Of the first character behind the place.
+    #[must_use]
+    pub fn end_line_column(&self) -> (usize, usize) {
+        self.line_column_of(self.range.end.max(self.range.start))
+    }
+
+    fn line_column_of(&self, byte: usize) -> (usize, usize) {
+        let start = self.file.text.floor_char_boundary(byte.min(self.file.text.len()));
         let before = &self.file.text[..start];
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)

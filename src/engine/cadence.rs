@@ -70,6 +70,22 @@ impl Plan {
         Some(found.timestamp())
     }
 
+    /// The last planned instant at or before `until`, counted from a sweep that completed at `last`; the next one
+    /// where there is none.
+    pub fn last_within(&self, last: Timestamp, until: Timestamp) -> Timestamp {
+        let next = self.next(last);
+        match self {
+            Self::Every(every) if next <= until => {
+                let every = every.as_micros().max(1);
+                let micros = until.duration_since(last).as_micros() / every * every;
+                let ahead = SignedDuration::from_micros(i64::try_from(micros).unwrap_or(i64::MAX));
+                last.saturating_add(ahead).unwrap_or(Timestamp::MAX)
+            }
+            Self::Every(_) => next,
+            Self::Cron(..) => self.latest(until).map_or(next, |latest| latest.max(next)),
+        }
+    }
+
     /// How many days of ordinary sweeps lie between two instants, at least one: the guard's scale.
     pub fn days_covered(last: Timestamp, now: Timestamp) -> f64 {
         (now.duration_since(last).as_secs_f64() / 86_400.0).max(1.0)
@@ -120,6 +136,17 @@ mod tests {
         assert_eq!(plan.planned(instant("2026-11-01T00:30:00Z"), last), instant("2026-11-01T00:30:00Z"));
         // Discovered late: the crossing is old, the sweep that finds it is on time.
         assert_eq!(plan.planned(instant("2026-10-01T00:00:00Z"), last), instant("2026-11-01T00:15:00Z"));
+    }
+
+    #[test]
+    fn the_last_instant_of_a_span_is_one_that_is_planned() {
+        let plan = Plan::Every(SignedDuration::from_mins(15));
+        let last = instant("2026-11-01T00:00:00Z");
+        assert_eq!(plan.last_within(last, instant("2026-11-01T01:10:00Z")), instant("2026-11-01T01:00:00Z"));
+        assert_eq!(plan.last_within(last, instant("2026-11-01T00:10:00Z")), instant("2026-11-01T00:15:00Z"));
+        let friday = instant("2026-11-20T08:00:00Z");
+        assert_eq!(weekdays().last_within(friday, instant("2026-11-25T12:00:00Z")), instant("2026-11-25T08:00:00Z"));
+        assert_eq!(weekdays().last_within(friday, instant("2026-11-22T12:00:00Z")), instant("2026-11-23T08:00:00Z"));
     }
 
     #[test]

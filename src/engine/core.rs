@@ -60,6 +60,10 @@ impl Engine {
         Self { context, sweeper, dispatcher, adopted: Mutex::default() }
     }
 
+    pub(super) fn context(&self) -> &Context {
+        &self.context
+    }
+
     /// Listens to what happens from now on.
     #[must_use]
     pub fn events(&self) -> broadcast::Receiver<Event> {

@@ -7,7 +7,8 @@ use super::sql::wire::Form;
 use super::sql::{Fill, Fragment, Hole, Renderer, filter, key_value};
 use super::statement::{Dialect, Row, Statement};
 use crate::catalog::{
-    Catalog, Column, ColumnType, DateStorage, Insert, InsertValue, InstantStorage, KeyType, Tasks, UuidStorage,
+    Catalog, Column, ColumnType, DateStorage, Entity, Expression, Insert, InsertValue, InstantStorage, KeyType, Tasks,
+    UuidStorage,
 };
 use crate::model::{EntityName, Key, RecordId, Value, at_local};
 use jiff::{Timestamp, civil};
@@ -203,10 +204,11 @@ pub struct OpenTask {
 pub fn open_tasks(catalog: &Catalog, dialect: Dialect, entity: &EntityName, records: &[&Facts]) -> Option<Statement> {
     let tasks = catalog.tasks.as_ref()?;
     let task = tasks.inserts.first()?;
-    let (record, _) = task.set.iter().find(|(_, value)| *value == InsertValue::RecordKey)?;
+    let own = catalog.entity(entity)?;
+    let (record, _) = task.set.iter().find(|(_, value)| holds_key(own, value))?;
     let renderer = Renderer::new(dialect, catalog);
     let keys: Vec<Key> = records.iter().map(|facts| facts.key.clone()).collect();
-    let batch = Batch::new(dialect, catalog.entity(entity)?.key_type.clone(), Vec::new(), None);
+    let batch = Batch::new(dialect, own.key_type.clone(), Vec::new(), None);
     let ascii = ascii(keys.iter());
     let holder = renderer.cell("t", record);
     let reference = reference_column(task).map_or_else(|| Fragment::text("NULL"), |column| renderer.cell("t", column));
@@ -223,6 +225,17 @@ pub fn open_tasks(catalog: &Catalog, dialect: Dialect, entity: &EntityName, reco
     );
     let fill = Fill { keys: Some(batch.keys_json(&keys)), ..Fill::at(Timestamp::UNIX_EPOCH, &catalog.time_zone) };
     Some(sql.fill(dialect, &fill))
+}
+
+/// `$record.key`, or a field that is the key under another name.
+fn holds_key(entity: &Entity, value: &InsertValue) -> bool {
+    match value {
+        InsertValue::RecordKey => true,
+        InsertValue::RecordField(name) => entity.fields.get(name).is_some_and(
+            |field| matches!(&field.expression, Expression::Column(column) if column.name == entity.key.name),
+        ),
+        _ => false,
+    }
 }
 
 /// Reads a row of [`open_tasks`].

@@ -4,7 +4,7 @@ use super::inspect::{Inspected, inspect, isolate, to_stored};
 use super::read::{Limits, ReadTreeError, digest, read_tree};
 use super::start::{Beginning, begin};
 use super::watch::DirectoryWatch;
-use super::{Outside, RulebookError, RulebookOptions, Standing, Trouble, brake};
+use super::{Examiner, Outside, RulebookError, RulebookOptions, Standing, Trouble, brake, touched};
 use crate::diagnostic::Finding;
 use crate::engine::port::{Register, Source, StoredGeneration};
 use crate::model::{Clock, RuleId};
@@ -62,6 +62,7 @@ pub struct Rulebook {
     outside: Outside,
     source: Arc<dyn Source>,
     register: Arc<dyn Register>,
+    examiner: Arc<dyn Examiner>,
     clock: Arc<dyn Clock>,
     generations: watch::Sender<Option<Arc<Generation>>>,
     /// What was sent last on `generations`.
@@ -88,10 +89,11 @@ impl Rulebook {
         outside: Outside,
         source: Arc<dyn Source>,
         register: Arc<dyn Register>,
+        examiner: Arc<dyn Examiner>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, RulebookError> {
         let Beginning { generation, restored, trouble, judged } =
-            begin(&options, &outside, &*source, &*register).await?;
+            begin(&options, &outside, &*source, &*register, &*examiner).await?;
         let generation = Arc::new(generation);
         let standing = Standing {
             hash: generation.hash.clone(),
@@ -112,6 +114,7 @@ impl Rulebook {
             outside,
             source,
             register,
+            examiner,
             clock,
             generations,
             running: generation,
@@ -267,7 +270,10 @@ impl Rulebook {
     }
 
     async fn checked(&self, tree: Arc<Tree>, running: &Arc<Generation>) -> Result<Generation, Vec<Finding>> {
-        inspect(tree, &*self.source, &self.outside, Some(running)).await.and_then(Inspected::accepted)
+        let inspected = inspect(tree, &*self.source, &self.outside, Some(running)).await;
+        let generation = inspected.and_then(Inspected::accepted)?;
+        let failed = self.examiner.examine(&generation, &touched(&generation, &running.tree)).await;
+        if failed.is_empty() { Ok(generation) } else { Err(failed) }
     }
 
     /// Swaps the generation in, unless the brake holds it: then the running one goes on without the rules

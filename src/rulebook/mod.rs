@@ -1,9 +1,9 @@
 //! The rules directory: reading it, watching it, and swapping whole generations of it.
 //!
 //! ```text
-//!   files ─▶ settle ─▶ read ─▶ check aside ─▶ brake ─▶ swap one generation ─▶ engine
-//!                                  │             │
-//!                                  └─ error ─────┴─▶ the running generation stays; the standing says why
+//!   files ─▶ settle ─▶ read ─▶ check and test aside ─▶ brake ─▶ swap one generation ─▶ engine
+//!                                  │                      │
+//!                                  └─ error ──────────────┴─▶ the running generation stays; the standing says why
 //! ```
 //!
 //! It never writes to the directory, and it runs nothing: the engine takes generations from a watch
@@ -12,6 +12,7 @@
 
 mod book;
 mod brake;
+mod examine;
 mod inspect;
 mod options;
 mod read;
@@ -20,6 +21,7 @@ mod start;
 mod watch;
 
 pub use book::{Handle, Request, Rulebook};
+pub use examine::{Examiner, touched};
 pub use inspect::{Inspected, Outside, from_stored, inspect, probes};
 pub use options::RulebookOptions;
 pub use read::{Limits, ReadTreeError, digest, read_tree};

@@ -2,7 +2,7 @@
 
 use super::inspect::{Inspected, from_stored, inspect};
 use super::read::{Limits, ReadTreeError, digest, read_tree};
-use super::{Outside, RulebookError, RulebookOptions, Trouble, brake};
+use super::{Examiner, Outside, RulebookError, RulebookOptions, Trouble, brake, touched};
 use crate::diagnostic::Finding;
 use crate::engine::port::{Register, RuleStatus, Source};
 use crate::model::RuleId;
@@ -27,10 +27,15 @@ pub(super) async fn begin(
     outside: &Outside,
     source: &dyn Source,
     register: &dyn Register,
+    examiner: &dyn Examiner,
 ) -> Result<Beginning, RulebookError> {
     let read = read_tree(&options.directory, &Limits::default(), None);
     let judged = read.as_ref().map(digest).map_err(ToString::to_string);
-    let trouble = match load(read, outside, source).await {
+    let loaded = match load(read, outside, source).await {
+        Ok(loaded) => tested(loaded, register, examiner).await?,
+        Err(trouble) => Err(trouble),
+    };
+    let trouble = match loaded {
         Ok(Loaded { generation, trouble }) => {
             match brake::missing(&known_rules(register).await?, &generation, options.brake_percent) {
                 None => return Ok(Beginning { generation, restored: false, trouble, judged }),
@@ -81,6 +86,19 @@ fn without_refused(inspected: Inspected) -> Loaded {
 async fn load(read: Result<Tree, ReadTreeError>, outside: &Outside, source: &dyn Source) -> Result<Loaded, Trouble> {
     let tree = read.map_err(|error| Trouble::Unreadable { code: error.code(), message: error.to_string() })?;
     inspect(Arc::new(tree), source, outside, None).await.map(without_refused).map_err(Trouble::Rejected)
+}
+
+/// Plays the tests of what changed since the last run. The first run of all has nothing to compare with and
+/// nothing to go back to.
+async fn tested(
+    loaded: Loaded,
+    register: &dyn Register,
+    examiner: &dyn Examiner,
+) -> Result<Result<Loaded, Trouble>, RulebookError> {
+    let Some(stored) = register.last_generation().await? else { return Ok(Ok(loaded)) };
+    let generation = &loaded.generation;
+    let failed = examiner.examine(generation, &touched(generation, &from_stored(stored.files))).await;
+    Ok(if failed.is_empty() { Ok(loaded) } else { Err(Trouble::Rejected(failed)) })
 }
 
 /// The last good generation of the state, checked again: the program or the schema may be newer than it.

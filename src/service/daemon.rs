@@ -2,6 +2,7 @@
 //!
 //! The command `run` gives it the configured ones, the demo its own.
 
+use super::examine::RuleExaminer;
 use crate::engine::port::{Owner, Sender, Source, Store};
 use crate::engine::{Engine, Parts, Senders, Settings, TaskWriter};
 use crate::model::Clock;
@@ -50,6 +51,7 @@ impl Daemon {
             outside,
             Arc::clone(&source),
             Arc::clone(&store) as Arc<dyn crate::engine::port::Register>,
+            Arc::new(RuleExaminer::new(settings.clone())),
             Arc::clone(&clock),
         )
         .await?;

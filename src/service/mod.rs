@@ -5,6 +5,7 @@
 
 mod connect;
 mod daemon;
+mod examine;
 mod logging;
 mod observe;
 mod run;
@@ -14,6 +15,7 @@ mod vitals;
 
 pub use connect::{open_source, open_state, senders, snapshot_state, state_is_new};
 pub use daemon::{Daemon, Drained, Outfit};
+pub use examine::RuleExaminer;
 pub use logging::{LoggingError, init as init_logging};
 pub use observe::observe;
 pub use run::{Ended, StartError, outside, run};

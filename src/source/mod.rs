@@ -21,6 +21,7 @@ pub use sqlite::SqliteSource;
 use crate::engine::port::{Source, SourceError};
 use crate::model::{Clock, Tenant};
 use crate::rule::statement::Dialect;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +40,8 @@ pub struct SourceOptions {
     pub connect_timeout: Duration,
     /// Run at the start of every transaction; `$tenant` stands for the tenant's name.
     pub per_transaction: Option<String>,
+    /// A throw-away SQLite database: its other schemas, each with its file. Nothing is kept for a crash.
+    pub scratch: Option<Vec<(String, PathBuf)>>,
 }
 
 impl SourceOptions {
@@ -51,7 +54,17 @@ impl SourceOptions {
             statement_timeout: Duration::from_mins(2),
             connect_timeout: Duration::from_secs(10),
             per_transaction: None,
+            scratch: None,
         }
+    }
+
+    /// A new database in an empty folder, for rehearsals: one file, and one for every schema beside it.
+    #[must_use]
+    pub fn scratch(folder: &Path, schemas: impl IntoIterator<Item = String>) -> Self {
+        let url = format!("sqlite:{}?mode=rwc", folder.join("source.db").display());
+        let files = schemas.into_iter().enumerate();
+        let schemas = files.map(|(number, name)| (name, folder.join(format!("schema-{number}.db")))).collect();
+        Self { scratch: Some(schemas), connections: 2, ..Self::new(url) }
     }
 
     #[must_use]

@@ -11,8 +11,12 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
 use rust_decimal::prelude::ToPrimitive;
-use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqlitePool, SqlitePoolOptions, SqliteRow};
-use sqlx::{Arguments, Decode, Executor, Row as _, Sqlite, TypeInfo, ValueRef};
+use sqlx::sqlite::{
+    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
+    SqliteSynchronous,
+};
+use sqlx::{Arguments, Decode, Executor, Row as _, Sqlite, SqliteConnection, TypeInfo, ValueRef};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,10 +33,16 @@ impl SqliteSource {
     pub fn open(options: &SourceOptions) -> Result<Self, SourceError> {
         let connect: SqliteConnectOptions = options.url.parse().map_err(sqlite_error)?;
         let connect = connect.busy_timeout(Duration::from_secs(10)).foreign_keys(true);
+        let connect = if options.scratch.is_some() { throw_away(connect) } else { connect };
         let pool = |size, connect| {
+            let beside: Arc<[(String, PathBuf)]> = options.scratch.clone().unwrap_or_default().into();
             SqlitePoolOptions::new()
                 .max_connections(size)
                 .acquire_timeout(options.connect_timeout)
+                .after_connect(move |connection, _| {
+                    let beside = Arc::clone(&beside);
+                    Box::pin(async move { attach(connection, &beside).await })
+                })
                 .connect_lazy_with(connect)
         };
         Ok(Self {
@@ -87,6 +97,22 @@ impl Source for SqliteSource {
         let sql = sqlx::SqlSafeStr::into_sql_str(sqlx::AssertSqlSafe(statement.sql.clone()));
         (&mut *connection).prepare(sql).await.map(drop).map_err(sqlite_error)
     }
+}
+
+fn throw_away(options: SqliteConnectOptions) -> SqliteConnectOptions {
+    options.journal_mode(SqliteJournalMode::Memory).synchronous(SqliteSynchronous::Off)
+}
+
+/// Makes `schema.table` mean the table of another file.
+async fn attach(connection: &mut SqliteConnection, beside: &[(String, PathBuf)]) -> Result<(), sqlx::Error> {
+    for (schema, file) in beside {
+        let name = schema.replace('"', "\"\"");
+        let attach = sqlx::AssertSqlSafe(format!("ATTACH DATABASE ? AS \"{name}\""));
+        sqlx::query(attach).bind(file.display().to_string()).execute(&mut *connection).await?;
+        let settings = format!("PRAGMA \"{name}\".journal_mode = MEMORY; PRAGMA \"{name}\".synchronous = OFF");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(settings)).execute(&mut *connection).await?;
+    }
+    Ok(())
 }
 
 fn sqlite_error(error: sqlx::Error) -> SourceError {

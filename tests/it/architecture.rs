@@ -15,7 +15,7 @@ const RANKS: [&[&str]; 10] = [
     &["rule"],
     &["engine"],
     &["store", "source", "action", "rulebook"],
-    &["web"],
+    &["web", "testbench"],
     &["config"],
     &["service"],
     &["cli"],

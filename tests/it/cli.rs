@@ -31,6 +31,7 @@ fn help_names_every_command() {
     for command in [
         "run",
         "check",
+        "test",
         "preview",
         "explain",
         "why",
@@ -66,8 +67,9 @@ fn a_check_without_errors_has_no_data_and_code_0() {
 fn a_check_with_errors_shows_them_and_ends_with_code_4() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("catalog.yaml"), "version: 1\ntime_zone: Europe/Vienna\nentites: {}\n").unwrap();
-    let check =
-        |format: &str| nudged().args(["check", "--format", format, "--rules"]).arg(folder.path()).output().unwrap();
+    let check = |format: &str| {
+        nudged().args(["check", "--format", format, "--rules", "."]).current_dir(folder.path()).output().unwrap()
+    };
     let text = check("text");
     assert_eq!(text.status.code(), Some(4));
     assert!(text.stdout.is_empty());
@@ -75,6 +77,56 @@ fn a_check_with_errors_shows_them_and_ends_with_code_4() {
     let json = check("json");
     assert_eq!(json.status.code(), Some(4));
     insta::assert_snapshot!("check-json", String::from_utf8(json.stdout).unwrap());
+    let sarif = check("sarif");
+    assert_eq!(sarif.status.code(), Some(4));
+    let document: serde_json::Value = serde_json::from_slice(&sarif.stdout).unwrap();
+    insta::assert_snapshot!("check-sarif", serde_json::to_string_pretty(&document).unwrap());
+    let github = check("github");
+    assert_eq!(github.status.code(), Some(4));
+    insta::assert_snapshot!("check-github", String::from_utf8(github.stdout).unwrap());
+}
+
+/// What SARIF 2.1.0 requires, and the values it allows, of a report with many findings.
+#[test]
+fn sarif_reports_have_the_structure_of_the_standard() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = folder.path().join("our rules");
+    let bad = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/rules");
+    fs::create_dir_all(rules.join("templates")).unwrap();
+    fs::copy(bad.join("base/catalog.yaml"), rules.join("catalog.yaml")).unwrap();
+    fs::copy(bad.join("base/templates/hello.md"), rules.join("templates/hello.md")).unwrap();
+    for entry in fs::read_dir(bad.join("bad")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        if name.starts_with("rule.") || name.starts_with("yaml.") {
+            fs::copy(&path, rules.join(name.replacen("rule.", "täst, ", 1))).unwrap();
+        }
+    }
+    let output =
+        nudged().args(["check", "--format", "sarif", "--rules", "our rules"]).current_dir(folder.path()).output();
+    let report: serde_json::Value = serde_json::from_slice(&output.unwrap().stdout).unwrap();
+    assert_eq!(report["version"], "2.1.0");
+    assert!(report["$schema"].as_str().unwrap().ends_with("sarif-schema-2.1.0.json"));
+    let run = &report["runs"][0];
+    let driver = &run["tool"]["driver"];
+    assert_eq!(driver["name"], "nudged");
+    let known = driver["rules"].as_array().unwrap();
+    let results = run["results"].as_array().unwrap();
+    assert!(results.len() > 50, "{} findings", results.len());
+    for result in results {
+        assert_eq!(known[result["ruleIndex"].as_u64().unwrap() as usize]["id"], result["ruleId"]);
+        assert!(["error", "warning", "note", "none"].contains(&result["level"].as_str().unwrap()));
+        assert!(!result["message"]["text"].as_str().unwrap().is_empty());
+        for location in result["locations"].as_array().into_iter().flatten() {
+            let place = &location["physicalLocation"];
+            let uri = place["artifactLocation"]["uri"].as_str().unwrap();
+            assert!(uri.starts_with("our%20rules/") && uri.is_ascii() && !uri.contains([' ', ',']), "{uri}");
+            let number = |name: &str| place["region"][name].as_u64().unwrap();
+            assert!(number("startLine") >= 1 && number("startColumn") >= 1);
+            let (start, end) = ((number("startLine"), number("startColumn")), (number("endLine"), number("endColumn")));
+            assert!(start <= end, "{result}");
+        }
+    }
 }
 
 #[test]

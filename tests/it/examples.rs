@@ -76,6 +76,27 @@ fn check(example: &str, database: &Database) {
     assert!(!state.exists(), "a preview leaves no state behind");
 }
 
+/// Without an index the check names the statement that makes it, and that statement is enough.
+fn check_indexes(example: &str, database: &Database, drop: &str, create: &str) {
+    let check = |arguments: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_nudged"))
+            .args(["--config", &format!("examples/{example}/config.toml"), "check", "--db"])
+            .args(arguments)
+            .current_dir(root())
+            .env("CRM_URL", &database.url)
+            .output()
+            .unwrap()
+    };
+    database.execute(drop);
+    let found: serde_json::Value = serde_json::from_slice(&check(&["--format", "json"]).stdout).unwrap();
+    let finding = &found["findings"][0];
+    assert_eq!((&finding["code"], &finding["help"]), (&"rule.no-index".into(), &create.into()), "{found}");
+    assert!(!check(&["--deny-warnings"]).status.success());
+    database.execute(create);
+    let output = check(&["--deny-warnings"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 /// Takes everything and writes down who got what.
 #[derive(Default)]
 struct Sink(Mutex<BTreeSet<String>>);
@@ -145,6 +166,8 @@ async fn the_postgres_example_finds_the_right_people() {
     let database = tokio::task::spawn_blocking(postgres).await.unwrap();
     load(&database, "postgres");
     check("postgres", &database);
+    let create = "CREATE INDEX CONCURRENTLY \"orders_placed_at_idx\" ON \"crm\".\"orders\" (\"placed_at\");";
+    check_indexes("postgres", &database, "DROP INDEX crm.orders_placed_at_idx", create);
     let morning = morning("postgres", &database).await;
     let key = |end: &str| format!("00000000-0000-4000-8000-0000000000{end}");
     // Not Moser (an open ticket), not Rossi (another country), not the closed and the sample account.
@@ -185,6 +208,8 @@ async fn the_mariadb_example_finds_the_right_people() {
     let database = tokio::task::spawn_blocking(mariadb).await.unwrap();
     load(&database, "mariadb");
     check("mariadb", &database);
+    let create = "CREATE INDEX `order_placed_at_idx` ON `order` (`placed_at`);";
+    check_indexes("mariadb", &database, "DROP INDEX placed_at ON `order`", create);
     let morning = morning("mariadb", &database).await;
     let expected = [
         "win-back-90 1",

@@ -18,11 +18,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Codes without a bad file of their own, each with the test that has it instead, or why no file reaches it.
-const ELSEWHERE: [(&str, &str); 4] = [
+const ELSEWHERE: [(&str, &str); 5] = [
     ("catalog.missing", "a_directory_without_a_catalog_says_so"),
     ("rule.sql", "means that a check is missing"),
     ("rules.panic", "means that a check has a defect"),
     ("rule.no-event", "needs a configuration: tests/it/events.rs"),
+    ("rule.no-index", "needs a database: tests/it/examples.rs"),
 ];
 
 fn fixtures() -> &'static Path {

@@ -36,5 +36,6 @@ mod source_schema;
 mod store_conformance;
 mod support;
 mod sweeps;
+mod testbench;
 mod webhooks;
 mod world;

@@ -4,6 +4,7 @@
 //! a time.
 
 use crate::support::PATIENCE;
+use nudged::engine::Settings;
 use nudged::engine::port::{
     Adoption, Completion, Found, Ledger, NewMatch, Outbox, Owner, Register, Rematch, RuleStatus, Settlement, Source,
     SweepCommit, Then,
@@ -11,6 +12,7 @@ use nudged::engine::port::{
 use nudged::model::{Clock, Lane, MatchIdentity, RecordId, RuleId, SystemClock};
 use nudged::rule::generation::Generation;
 use nudged::rulebook::{Handle, Outside, Rulebook, RulebookError, RulebookOptions, Standing, Trouble};
+use nudged::service::RuleExaminer;
 use nudged::source::{SourceOptions, connect};
 use nudged::store::sqlite::SqliteStore;
 use std::fs;
@@ -60,6 +62,9 @@ impl Home {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         copy_tree(&shipped_rules(), &folder.path().join("rules"));
+        // What its tests forbid has a test of its own below.
+        let monday = folder.path().join("rules/vip-monday.yaml");
+        fs::write(&monday, without_tests(&fs::read_to_string(&monday).unwrap())).unwrap();
         let crm = format!("sqlite:{}", folder.path().join("crm.db").display());
         let pool = sqlx::SqlitePool::connect(&format!("{crm}?mode=rwc")).await.unwrap();
         sqlx::raw_sql(include_str!("../../src/cli/demo/world/schema.sql")).execute(&pool).await.unwrap();
@@ -103,7 +108,8 @@ impl Home {
             ..Outside::default()
         };
         let register = Arc::clone(&self.store) as Arc<dyn Register>;
-        let book = Rulebook::open(options, outside, source, register, Arc::new(SystemClock)).await?;
+        let examiner = Arc::new(RuleExaminer::new(Settings::default()));
+        let book = Rulebook::open(options, outside, source, register, examiner, Arc::new(SystemClock)).await?;
         let handle = book.handle();
         Ok(Book { handle, task: tokio::spawn(book.run()) })
     }
@@ -153,9 +159,14 @@ fn findings(standing: &Standing) -> String {
 
 const ALL: [&str; 4] = ["low-nps-follow-up", "renewal", "vip-monday", "win-back-90"];
 
+/// A rule of the shipped ones without its examples, free to be changed.
+fn without_tests(rule: &str) -> String {
+    rule.split("\ntests:").next().unwrap().to_owned()
+}
+
 fn spare_rule(number: usize) -> String {
     let text = fs::read_to_string(shipped_rules().join("vip-monday.yaml")).unwrap();
-    text.replace("id: vip-monday", &format!("id: spare-{number}"))
+    without_tests(&text).replace("id: vip-monday", &format!("id: spare-{number}"))
 }
 
 #[tokio::test]
@@ -331,6 +342,35 @@ async fn a_bad_file_changes_nothing_and_going_back_to_good_clears_it() {
     home.save("win-back.yaml", &good);
     book.until(Standing::is_good).await;
     assert!(Arc::ptr_eq(&running, &book.generation()));
+}
+
+#[tokio::test]
+async fn a_change_that_a_test_of_its_rule_forbids_is_rejected() {
+    let home = Home::new().await;
+    let book = home.open().await;
+    let before = book.handle.standing();
+    home.edit("win-back.yaml", "wait: {for: 7 days", "wait: {for: 9 days");
+    let rejected = book.rejected().await;
+    let said = findings(&rejected);
+    assert!(said.contains("error[test.failed]: `email win-back-2` was not sent"), "{said}");
+    assert!(said.starts_with("win-back.yaml:") && said.contains("is due 2026-11-30 10:00"), "{said}");
+    assert_eq!(rejected.hash, before.hash);
+    // Its examples say so too: the change and they are taken up together.
+    home.edit("win-back.yaml", "after: 8 days", "after: 10 days");
+    book.until(Standing::is_good).await;
+    // A template belongs to the rules that send it.
+    home.edit("templates/win-back-2.md", "{{ record.name }}", "{{ record.name + 1 }}");
+    assert!(findings(&book.rejected().await).contains("win-back.yaml"));
+}
+
+#[tokio::test]
+async fn a_start_plays_the_tests_of_what_changed_meanwhile() {
+    let home = Home::new().await;
+    let before = home.open().await.handle.standing();
+    home.edit("win-back.yaml", "wait: {for: 7 days", "wait: {for: 9 days");
+    let standing = home.open().await.handle.standing();
+    assert!(standing.restored && standing.hash == before.hash);
+    assert!(findings(&standing).contains("test.failed"));
 }
 
 #[tokio::test]

@@ -22,9 +22,12 @@ mod values;
 mod yearly;
 
 pub use message::{TemplateProblem, template_problems};
+pub use tests::examples;
+pub(crate) use values::moment;
 
 use super::checked::{Cadence, CheckedRule, Entry, Goal, Mode, Node, Purpose, Trigger};
-use super::condition::Term;
+use super::condition::{Condition, Term};
+use super::contradiction::clash;
 use super::statement::Dialect;
 use super::written::{Conditions, GoalEntry, ModeWord, RuleFile};
 use crate::catalog::{Catalog, Entity, Schema};
@@ -134,6 +137,18 @@ fn assemble(
     })
 }
 
+/// Where a name stands last in a condition.
+fn last_key(node: &yaml::Node, name: &str) -> Option<Range<usize>> {
+    match &node.content {
+        Content::Map(entries) => entries
+            .iter()
+            .rev()
+            .find_map(|(key, inner)| last_key(inner, name).or_else(|| (key.value == name).then(|| key.range.clone()))),
+        Content::List(items) => items.iter().rev().find_map(|item| last_key(item, name)),
+        Content::Scalar(_) => None,
+    }
+}
+
 struct Checker<'a> {
     report: Report,
     known: Known<'a>,
@@ -143,6 +158,8 @@ struct Checker<'a> {
     has_script: bool,
     /// The rule names a `to`, known or not.
     has_role: bool,
+    /// What `where` says, which holds for every message.
+    outer: Vec<Condition>,
 }
 
 impl<'a> Checker<'a> {
@@ -154,6 +171,7 @@ impl<'a> Checker<'a> {
             saved: BTreeSet::new(),
             has_script: false,
             has_role: false,
+            outer: Vec::new(),
         }
     }
 
@@ -193,6 +211,7 @@ impl<'a> Checker<'a> {
         let trigger = self.trigger(written, entity);
         let conditions = self.terms(entity, written.conditions.as_ref());
         let only_at_entry = self.terms(entity, written.only_at_entry.as_ref());
+        self.possible(written, &conditions, &only_at_entry);
         let goal = written.goal.as_ref().and_then(|goal| self.goal(entity, goal));
         let exit_when = self.exit_when(entity, written.exit_when.as_ref());
         let cadence = self.cadence(written, trigger.as_ref());
@@ -207,6 +226,19 @@ impl<'a> Checker<'a> {
         let for_each = entity.name.clone();
         let trigger = trigger?;
         Some(Body { for_each, to, trigger, conditions, only_at_entry, goal, exit_when, cadence, entries, nodes })
+    }
+
+    /// A rule whose conditions exclude each other is dead, and would look as if nobody matched.
+    fn possible(&mut self, written: &RuleFile, conditions: &[Term], only_at_entry: &[Term]) {
+        if let Some(name) = clash(conditions.iter().chain(only_at_entry).map(|term| &term.condition)) {
+            let mut nodes = [&written.only_at_entry, &written.conditions].into_iter().flatten();
+            let place = nodes.find_map(|conditions| last_key(&conditions.0, &name));
+            let message = format!("nobody can match: what is asked of `{name}` excludes itself");
+            let finding = Finding::warning("rule.never-matches", message);
+            self.report.add(&place.unwrap_or(0..0), finding.help("write alternatives as `any: [...]`, or remove one"));
+            return;
+        }
+        self.outer = conditions.iter().map(|term| term.condition.clone()).collect();
     }
 
     /// A key with nothing behind it is a mistake: `where:` whose lines are all commented out would match everybody.

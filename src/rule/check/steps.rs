@@ -2,9 +2,11 @@
 
 use super::Checker;
 use crate::catalog::Entity;
+use crate::diagnostic::Finding;
 use crate::diagnostic::yaml::At;
 use crate::model::{RoleName, StepId, TemplateName};
 use crate::rule::checked::{Action, Case, Email, Entry, Node, Offset, Step, Task, UnlessOpen, Wait, Webhook};
+use crate::rule::contradiction::clash;
 use crate::rule::written::{
     BranchEntry, EmailEntry, RuleFile, StepEntry, TaskEntry, TriggerEntry, UnlessOpenWord, WaitEntry, WebhookEntry,
 };
@@ -251,6 +253,12 @@ impl<'a> Checker<'a> {
                 self.wrong(&case.name.range, "rule.case", message, "give each its own name");
             }
             let when = self.one_condition(entity, &case.when);
+            if let Some(name) = when.as_ref().and_then(|when| clash(self.outer.iter().chain([when]))) {
+                let message =
+                    format!("nobody takes this case: with `where`, what is asked of `{name}` excludes itself");
+                let finding = Finding::warning("rule.never-matches", message);
+                self.report.add(&case.name.range, finding.help("change its condition, or remove the case"));
+            }
             let first = self.sequence(flow, entity, to, &case.steps, next).or(next);
             let text = case.when.0.entries_line(self.report.source());
             cases.extend(when.map(|when| Case { name: case.name.value.clone(), when, text, first }));

@@ -1,11 +1,18 @@
-//! The shape of a rule's own examples: names, times and expectations. Running them is not done here.
+//! A rule's own examples: names, times, rows and expectations. Playing them is the test bench's work.
 
-use super::Checker;
-use crate::diagnostic::yaml::{At, Content, Named, Node};
+use super::{Checker, Known};
+use crate::catalog::Entity;
+use crate::diagnostic::yaml::{self, At, Content, Named, Node};
+use crate::diagnostic::{Finding, SourceFile};
+use crate::model::Period;
+use crate::rule::example::{
+    Change, Detail, Example, Expected, ExpectedMessage, GivenRow, Line, Want, names_column, person_column, read_cell,
+};
 use crate::rule::written::{RuleFile, TestEntry, ThenEntry};
 use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
+use jiff::{Timestamp, tz::TimeZone};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 const ACTIONS: [&str; 3] = ["email", "webhook", "task"];
 const ENDS: [&str; 11] = [
@@ -21,71 +28,115 @@ const ENDS: [&str; 11] = [
     "left_out",
     "running",
 ];
+/// Where an example whose own time can't be read is looked at, so that the rest of it is.
+const SOMEWHEN: (Timestamp, TimeZone) = (Timestamp::UNIX_EPOCH, TimeZone::UTC);
 
-impl Checker<'_> {
-    pub(super) fn tests(&mut self, written: &RuleFile) {
+/// The examples of a rule file, as far as they are right. What is wrong with them is for [`super::check`] to say.
+#[must_use]
+pub fn examples(file: &Arc<SourceFile>, known: Known<'_>) -> (Vec<Example>, Vec<Finding>) {
+    let Ok(written) = yaml::read::<RuleFile>(file) else { return (Vec::new(), Vec::new()) };
+    let mut checker = Checker::new(file, known);
+    let examples = checker.tests(&written);
+    (examples, checker.report.into_findings())
+}
+
+impl<'a> Checker<'a> {
+    pub(super) fn tests(&mut self, written: &RuleFile) -> Vec<Example> {
         let mut names = BTreeSet::new();
+        let mut examples = Vec::new();
         for test in &written.tests {
             if !names.insert(test.name.as_str()) {
                 let message = format!("the test `{}` stands twice", test.name.value);
                 self.wrong(&test.name.range, "rule.test", message, "give each its own name");
             }
-            self.test_entry(test);
+            examples.push(self.test_entry(test));
         }
+        examples
     }
 
-    fn test_entry(&mut self, test: &TestEntry) {
-        if !is_zoned_moment(&test.at) {
+    fn test_entry(&mut self, test: &TestEntry) -> Example {
+        let (at, zone) = zoned_moment(&test.at).unwrap_or_else(|| {
             let message = format!("`{}` is not a local time with its zone", test.at.value);
             self.wrong(&test.at.range, "rule.test", message, "write `2026-11-21 10:00 Europe/Vienna`");
-        }
-        self.rows(&test.given);
-        let mut last = 0;
+            SOMEWHEN
+        });
+        let given = self.rows(&test.given, (at, &zone));
+        let mut lines: Vec<Line> = Vec::new();
         for then in &test.then {
-            let after = self.moment_after(&then.after);
-            if after < last {
-                self.wrong(
-                    &then.after.range,
-                    "rule.test",
-                    "this comes before the line above",
-                    "order the lines by time",
-                );
+            let moment = self.moment_of(then, at, &zone);
+            if lines.last().is_some_and(|last| moment < last.at) {
+                let range = then.after.as_ref().or(then.at.as_ref()).map_or(&then.range, |time| &time.range);
+                self.wrong(range, "rule.test", "this comes before the line above", "order the lines by time");
             }
-            last = after;
-            self.then(then);
+            lines.push(self.then(then, moment, &zone));
+        }
+        if !lines.iter().any(|line| line.expect.is_some() || line.ended.is_some()) {
+            let help = "say what should happen: `then: [{after: 0 days, expect: {email: [hello]}}]`";
+            self.wrong(&test.name.range, "rule.test", "this test expects nothing, so it can't fail", help);
+        }
+        let source = self.report.source();
+        let answers = test.answers.iter().map(|(to, node)| (to.value.clone(), node.to_json(source))).collect();
+        Example { name: test.name.clone(), at, zone, given, answers, lines }
+    }
+
+    fn moment_of(&mut self, then: &At<ThenEntry>, start: Timestamp, zone: &TimeZone) -> Timestamp {
+        match (&then.after, &then.at) {
+            (Some(after), None) => {
+                if let Ok(period) = after.parse::<Period>() {
+                    return period.after(start, zone);
+                }
+                let message = format!("`{}` is not a length of time", after.value);
+                self.wrong(&after.range, "rule.test", message, "write `3 days`");
+                start
+            }
+            (None, Some(at)) => local_moment(at, zone).unwrap_or_else(|| {
+                let message = format!("`{}` is not a local time", at.value);
+                self.wrong(&at.range, "rule.test", message, "write `2026-11-24 10:00`");
+                start
+            }),
+            _ => {
+                let help = "write `after: 3 days`, or `at: 2026-11-24 10:00`";
+                self.wrong(&then.range, "rule.test", "a line needs either `after` or `at`", help);
+                start
+            }
         }
     }
 
-    /// Seconds since the first sweep.
-    fn moment_after(&mut self, after: &At<String>) -> i64 {
-        if let Ok(period) = after.parse::<crate::model::Period>() {
-            return period.max_seconds();
-        }
-        let message = format!("`{}` is not a length of time", after.value);
-        self.wrong(&after.range, "rule.test", message, "write `3 days`");
-        0
-    }
-
-    fn then(&mut self, then: &ThenEntry) {
-        if let Some(expect) = &then.expect {
-            self.expectation(expect);
-        }
+    fn then(&mut self, then: &At<ThenEntry>, at: Timestamp, zone: &TimeZone) -> Line {
+        let expect = then.expect.as_ref().and_then(|expect| self.expectation(expect));
         if let Some(ended) = &then.ended
             && !ENDS.contains(&ended.as_str())
         {
             self.unknown("rule.test", "end", ended, ENDS);
         }
-        for rows in [&then.insert, &then.update, &then.delete].into_iter().flatten() {
-            self.rows(rows);
+        if let (Some(because), None, None) = (&then.because, &then.expect, &then.ended) {
+            let help = "add what it is the reason for: `expect: nothing`";
+            self.wrong(&because.range, "rule.test", "a reason without `expect` or `ended`", help);
         }
+        let changes = [(Change::Insert, &then.insert), (Change::Update, &then.update), (Change::Delete, &then.delete)];
+        let mut rows = Vec::new();
+        for (change, named) in changes {
+            let Some(named) = named else { continue };
+            for row in self.rows(named, (at, zone)) {
+                if change != Change::Insert && !row.cells.iter().any(|(name, _)| name.as_str() == "key") {
+                    self.wrong(&row.range, "rule.test", "which row?", "add its `key`");
+                }
+                rows.push((change, row));
+            }
+        }
+        let (because, ended) = (then.because.clone(), then.ended.clone());
+        Line { at, range: then.range.clone(), changes: rows, expect, because, ended }
     }
 
     /// `nothing`, or `{email: [win-back-1]}`.
-    fn expectation(&mut self, node: &Node) {
+    fn expectation(&mut self, node: &Node) -> Option<Expected> {
+        let mut messages = Vec::new();
         match &node.content {
             Content::Map(entries) => {
-                for (action, _) in entries {
-                    if !ACTIONS.contains(&action.as_str()) {
+                for (action, wanted) in entries {
+                    if ACTIONS.contains(&action.as_str()) {
+                        self.expected_messages(action, wanted, &mut messages);
+                    } else {
                         self.unknown("rule.test", "action", action, ACTIONS);
                     }
                 }
@@ -94,34 +145,93 @@ impl Checker<'_> {
             _ => {
                 let help = "write `nothing`, or what was done: `{email: [win-back-1]}`";
                 self.wrong(&node.range, "rule.test", "this can't be expected", help);
+                return None;
             }
+        }
+        Some(Expected { range: node.range.clone(), messages })
+    }
+
+    fn expected_messages(&mut self, action: &At<String>, wanted: &Node, messages: &mut Vec<ExpectedMessage>) {
+        let items = match &wanted.content {
+            Content::List(items) => items.as_slice(),
+            _ => std::slice::from_ref(wanted),
+        };
+        for item in items {
+            let wants = match &item.content {
+                Content::Map(entries) => {
+                    entries.iter().filter_map(|(key, node)| self.want(action, key, node)).collect()
+                }
+                Content::Scalar(_) => {
+                    let text = item.text(self.report.source()).unwrap_or_default().into_owned();
+                    vec![Want { detail: Detail::Name, text }]
+                }
+                Content::List(_) => {
+                    self.wrong(&item.range, "rule.test", "a list in a list", "write one name, or a mapping");
+                    continue;
+                }
+            };
+            messages.push(ExpectedMessage { kind: action.value.clone(), range: item.range.clone(), wants });
         }
     }
 
-    fn rows(&mut self, given: &Named<Vec<Node>>) {
+    fn want(&mut self, action: &At<String>, key: &At<String>, node: &Node) -> Option<Want> {
+        let Some(detail) = Detail::of_key(action, key) else {
+            let known = Detail::keys(action).iter().copied();
+            self.unknown_as("rule.test", format!("`{}` can't be expected of this", key.value), key, known);
+            return None;
+        };
+        let Some(text) = node.text(self.report.source()) else {
+            self.wrong(&node.range, "rule.test", "expected text", "write a single value here");
+            return None;
+        };
+        Some(Want { detail, text: text.into_owned() })
+    }
+
+    fn rows(&mut self, given: &Named<Vec<Node>>, clock: (Timestamp, &TimeZone)) -> Vec<GivenRow> {
+        let mut read = Vec::new();
         for (name, rows) in given.iter() {
             let Some(entity) = self.entity_named(name) else { continue };
             for row in rows {
                 let Content::Map(cells) = &row.content else {
-                    self.wrong(
-                        &row.range,
-                        "rule.test",
-                        "a row is a mapping of fields",
-                        "write `{key: 1, country: AT}`",
-                    );
+                    let help = "write `{key: 1, country: AT}`";
+                    self.wrong(&row.range, "rule.test", "a row is a mapping of fields", help);
                     continue;
                 };
-                for (field, _) in cells.iter().filter(|(field, _)| field.as_str() != "key") {
-                    self.field(entity, field);
+                for (field, node) in cells {
+                    self.cell(entity, field, node, clock);
                 }
+                read.push(GivenRow { entity: entity.name.clone(), range: row.range.clone(), cells: cells.clone() });
             }
+        }
+        read
+    }
+
+    fn cell(&mut self, entity: &'a Entity, field: &At<String>, node: &Node, clock: (Timestamp, &TimeZone)) {
+        let is_named = field.as_str() == "key"
+            || entity.relations.contains_key(field.as_str())
+            || person_column(entity, field).is_some()
+            || names_column(entity, field);
+        if !is_named && self.field(entity, field).is_none() {
+            return;
+        }
+        let source = self.report.source().to_owned();
+        if let Err(misplaced) = read_cell(entity, (field, node), &source, clock) {
+            let mut finding = Finding::error("rule.test", misplaced.message);
+            if let Some(help) = misplaced.help {
+                finding = finding.help(help);
+            }
+            self.report.add(&node.range, finding);
         }
     }
 }
 
 /// `2026-11-21 10:00 Europe/Vienna`
-fn is_zoned_moment(text: &str) -> bool {
-    text.trim()
-        .rsplit_once(' ')
-        .is_some_and(|(local, zone)| local.trim().parse::<DateTime>().is_ok() && TimeZone::get(zone).is_ok())
+fn zoned_moment(text: &str) -> Option<(Timestamp, TimeZone)> {
+    let (local, zone) = text.trim().rsplit_once(' ')?;
+    let zone = TimeZone::get(zone).ok()?;
+    local_moment(local, &zone).map(|at| (at, zone))
+}
+
+fn local_moment(text: &str, zone: &TimeZone) -> Option<Timestamp> {
+    text.trim().parse::<DateTime>().ok().map(|local| crate::model::at_local(local, zone))
 }

@@ -160,7 +160,8 @@ impl Checker<'_> {
     }
 }
 
-fn moment(text: &str, zone: &jiff::tz::TimeZone) -> Option<Moment> {
+/// A fixed or relative point in time, as people write it.
+pub(crate) fn moment(text: &str, zone: &jiff::tz::TimeZone) -> Option<Moment> {
     match text {
         "now" => return Some(Moment::Now),
         "today" => return Some(Moment::Today),

@@ -2,6 +2,7 @@
 
 use super::earlier::Earlier;
 use super::layout::Layout;
+use super::overlap::overlaps;
 use super::{Generation, Surroundings, Tree, hash, sample};
 use crate::catalog::{self, Catalog, Column, ColumnType, Expression, Field};
 use crate::diagnostic::yaml;
@@ -61,6 +62,7 @@ impl Checked {
             |file: &Arc<SourceFile>| earlier.outcome(file).cloned().unwrap_or_else(|| check::check(file, known));
         let outcomes: Vec<_> = layout.rules.iter().map(|file| (file, outcome(file))).collect();
         checked.findings.extend(identities(&outcomes));
+        let ids: BTreeMap<_, _> = outcomes.iter().filter_map(|(_, outcome)| outcome.id.clone()).collect();
         let mut assumed = BTreeSet::new();
         for (file, outcome) in outcomes {
             checked.findings.extend(outcome.findings.iter().cloned());
@@ -68,6 +70,7 @@ impl Checked {
             checked.rules.extend(outcome.rule.as_ref().map(|rule| (Arc::clone(rule), Arc::clone(file))));
             checked.outcomes.insert(file.path.clone(), outcome);
         }
+        checked.findings.extend(overlaps(&checked.rules, &ids));
         checked.catalog = Some(earlier.catalog(with_assumed(catalog, assumed)));
         checked
     }
@@ -218,6 +221,18 @@ pub(super) fn compile_pinned(
         Arc::new(with_assumed(Catalog::clone(&generation.catalog), outcome.assumed))
     };
     Compiler { layout: &layout, catalog: &catalog, surroundings }.compile(&Arc::new(rule), &file)
+}
+
+pub(super) fn over(generation: Generation, catalog: Catalog) -> Result<Generation, Vec<Finding>> {
+    let layout = Layout::of(&generation.tree);
+    let catalog = Arc::new(catalog);
+    let compiler = Compiler { layout: &layout, catalog: &catalog, surroundings: &generation.surroundings };
+    let mut rules = BTreeMap::new();
+    for (id, rule) in &generation.rules {
+        let Some(file) = layout.rules.iter().find(|file| file.path == rule.rule.file) else { continue };
+        rules.insert(id.clone(), Arc::new(compiler.compile(&rule.rule, file)?));
+    }
+    Ok(Generation { catalog, rules, ..generation })
 }
 
 /// Compiles checked rules against one catalog.

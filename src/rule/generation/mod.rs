@@ -4,6 +4,7 @@ mod build;
 mod earlier;
 mod hash;
 mod layout;
+mod overlap;
 mod sample;
 
 pub use build::Checked;
@@ -24,6 +25,29 @@ use std::sync::Arc;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Tree {
     pub files: Vec<Arc<SourceFile>>,
+}
+
+impl Tree {
+    /// The files that hold rules, in the order of their paths.
+    #[must_use]
+    pub fn rule_files(&self) -> Vec<Arc<SourceFile>> {
+        layout::Layout::of(self).rules
+    }
+
+    /// The tree as one rule file sees it: itself, the catalog, templates and scripts.
+    #[must_use]
+    pub fn around(&self, rule: &SourceFile) -> Self {
+        let others = layout::Layout::of(self).rules;
+        let is_other = |file: &SourceFile| file.path != rule.path && others.iter().any(|other| other.path == file.path);
+        Self { files: self.files.iter().filter(|file| !is_other(file)).cloned().collect() }
+    }
+
+    /// Names and texts of what `check::examples` may refer to.
+    #[must_use]
+    pub fn names(&self) -> (BTreeSet<String>, BTreeSet<String>) {
+        let layout = layout::Layout::of(self);
+        (layout.template_names(), layout.script_names())
+    }
 }
 
 /// What a tree is checked against, beside itself.
@@ -73,6 +97,11 @@ impl Generation {
     #[must_use]
     pub fn with_resting(&self, resting: BTreeSet<RuleId>) -> Self {
         Self { resting, ..self.clone() }
+    }
+
+    /// The same rules over another mapping of the same names: for rehearsals, which bring tables of their own.
+    pub fn over(self, catalog: Catalog) -> Result<Self, Vec<Finding>> {
+        build::over(self, catalog)
     }
 
     /// Compiles a rule version that an enrollment pinned earlier against this generation's catalog. Steps and

@@ -98,7 +98,7 @@ pub struct RuleFile {
     pub steps: Option<At<Vec<At<StepEntry>>>>,
     /// For date rules, in place of `steps`: `60 days before: [...]`, `on the day: [...]`, `1 day after: [...]`.
     pub offsets: Option<Named<At<Vec<At<StepEntry>>>>>,
-    /// Examples with what they should lead to: their shape is checked, nothing runs them yet.
+    /// Examples with what they should lead to; `nudged test` plays them, and a reload those of changed rules.
     #[serde(default)]
     pub tests: Vec<At<TestEntry>>,
 }

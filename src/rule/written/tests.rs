@@ -2,32 +2,42 @@ use crate::diagnostic::yaml::{At, Named, Node};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// An example: what is in the CRM, and what the rule should then do.
+/// An example: what is in the CRM, and what the rule should then do. `nudged test` plays it.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TestEntry {
     pub name: At<String>,
-    /// When the first sweep runs: `2026-11-21 10:00 Europe/Vienna`.
+    /// When the first sweep runs: `2026-11-21 10:00 Europe/Vienna`. The one before it was one `check_every`
+    /// earlier.
     pub at: At<String>,
-    /// Records by entity, with catalog names: `{customer: [{key: 1, country: AT}]}`.
+    /// Records by entity, with catalog names: `{customer: [{key: 1, country: AT}]}`. Times may be relative to
+    /// `at`: `90 days ago`, `now`, `in 30 days`.
     #[serde(default)]
     pub given: Named<Vec<Node>>,
-    /// What is expected, and what happens in between, in order.
+    /// What webhook destinations answer, for `save`: `{crm: {id: 7}}`.
+    #[serde(default)]
+    pub answers: Named<Node>,
+    /// What happens, and what is expected, in the order of time.
     #[serde(default)]
     pub then: Vec<At<ThenEntry>>,
 }
 
-/// A moment of an example.
+/// A moment of an example: what changes now, and what must have happened by now.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ThenEntry {
     /// How long after the first sweep: `3 days`.
-    pub after: At<String>,
-    /// What happened since the line before: `nothing`, or by action: `{email: [win-back-1]}`.
+    pub after: Option<At<String>>,
+    /// In place of `after`: a local time in the zone of the test, `2026-11-24 10:00`.
+    pub at: Option<At<String>>,
+    /// All that was sent since the last line that expected anything: `nothing`, or by action:
+    /// `{email: [win-back-1]}`.
     pub expect: Option<Node>,
-    /// How the sequence has ended by now: `goal`, `exit`, `completed`.
+    /// Part of the reason why nothing, or no more, was sent: `no_consent`.
+    pub because: Option<At<String>>,
+    /// How the sequence has ended by now: `goal`, `exit`, `completed`, or `running`.
     pub ended: Option<At<String>>,
-    /// Rows that appear now, by entity.
+    /// Rows that appear now, by entity. Times may be relative to now.
     pub insert: Option<Named<Vec<Node>>>,
     /// Rows that change now, by entity; found by their `key`.
     pub update: Option<Named<Vec<Node>>>,

@@ -28,6 +28,13 @@ const STEPS: Steps = &[include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/migrat
 /// Each statement over a batch comes in several sizes.
 const STATEMENTS: usize = 256;
 
+/// Whether a commit waits for the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Synchronous {
+    Full,
+    Off,
+}
+
 /// The state in a SQLite file.
 pub type SqliteStore = State<Sqlite>;
 
@@ -44,11 +51,23 @@ impl SqliteStore {
         Self::open_with(path.as_ref(), now, STEPS).await
     }
 
+    /// As [`SqliteStore::open`], for rehearsals: nothing is synced, so a crash may lose it.
+    pub async fn scratch(path: impl AsRef<Path>, now: Timestamp) -> Result<Self, StoreError> {
+        Self::open_as(path.as_ref(), Synchronous::Off, now, STEPS).await
+    }
+
     async fn open_with(path: &Path, now: Timestamp, steps: Steps) -> Result<Self, StoreError> {
+        Self::open_as(path, Synchronous::Full, now, steps).await
+    }
+
+    async fn open_as(path: &Path, synced: Synchronous, now: Timestamp, steps: Steps) -> Result<Self, StoreError> {
         let path = path.to_owned();
         let opening = tokio::task::spawn_blocking(move || {
             make_private(&path)?;
             let mut connection = connect(&path)?;
+            if synced == Synchronous::Off {
+                connection.execute_batch("PRAGMA synchronous = OFF").map_err(|error| failure(&error))?;
+            }
             let secret = migrate(&mut connection, &path, steps, now)?;
             let sqlite = Sqlite { writer: Writer::start(connection)?, readers: Readers::new(path) };
             Ok(Self::new(sqlite, secret, Dialect::Sqlite))

@@ -3,17 +3,23 @@
 //! Offline it knows the files and the configuration; with `--db` it asks the database as well: whether
 //! every table and column is there, and whether it accepts the SQL of every rule.
 
+mod github;
+mod sarif;
+
+use super::offline::Offline;
 use super::{Context, Exit, Failure, Output};
+use crate::catalog::Table;
 use crate::config::Config;
 use crate::diagnostic::render::summary;
-use crate::diagnostic::{Finding, Severity};
-use crate::model::Topic;
-use crate::rule::generation::{Generation, Surroundings, Tree};
-use crate::rule::statement::Dialect;
+use crate::diagnostic::{Finding, Place, Severity};
+use crate::rule::CompiledRule;
+use crate::rule::generation::{Generation, Tree};
+use crate::rule::index::{self, NeededIndex};
 use crate::rulebook::{Inspected, Limits, inspect, read_tree};
 use crate::service::{open_source, outside};
-use secrecy::ExposeSecret;
 use serde_json::json;
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 #[derive(Debug, clap::Args)]
@@ -35,38 +41,33 @@ enum CheckFormat {
     Text,
     /// One JSON document on stdout.
     Json,
+    /// SARIF 2.1.0 on stdout, for code hosts.
+    Sarif,
+    /// Annotations of GitHub Actions on stdout.
+    Github,
 }
 
 pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, Failure> {
+    let directory;
     let (rules, findings) = if args.db {
         let config = context.config()?;
+        directory = config.rules.directory.clone();
         let tree = read_tree(&config.rules.directory, &Limits::default(), None)?;
         context.block_on(against_database(tree, &config))?
     } else {
         let config = context.config_without_secrets()?;
+        directory = config.rules.directory.clone();
         let tree = read_tree(&config.rules.directory, &Limits::default(), None)?;
         offline(Arc::new(tree), &config, context.has_config())
     };
-    Ok(report(args, rules, &findings, output))
+    Ok(report(args, &directory, rules, &findings, output))
 }
 
 /// How many rules would load, and every finding.
 type Verdict = (usize, Vec<Finding>);
 
-/// Without a configuration nobody can say which destinations and topics there are: names of those that
-/// rules use are then taken for known, with a warning.
 fn offline(tree: Arc<Tree>, config: &Config, has_config: bool) -> Verdict {
-    let mut outside = outside(config);
-    outside.emails |= !has_config;
-    let mut surroundings = Surroundings {
-        dialect: dialect(config.source.url.expose_secret()),
-        schema: None,
-        destinations: outside.destinations.clone(),
-        topics: outside.topics.clone(),
-    };
-    let first = Generation::build(Arc::clone(&tree), &surroundings);
-    let assumed = if has_config { 0 } else { assume(&mut surroundings, first.as_ref().err()) };
-    let built = if assumed > 0 { Generation::build(tree, &surroundings) } else { first };
+    let Offline { built, outside, assumed, .. } = Offline::build(tree, config, has_config);
     let (rules, mut findings) = match built {
         Ok(generation) => {
             let unserved = outside.unserved(&generation);
@@ -81,29 +82,6 @@ fn offline(tree: Arc<Tree>, config: &Config, has_config: bool) -> Verdict {
     (rules, findings)
 }
 
-/// Adds the names that were unknown; returns how many.
-fn assume(surroundings: &mut Surroundings, findings: Option<&Vec<Finding>>) -> usize {
-    let mut assumed = 0;
-    for finding in findings.into_iter().flatten() {
-        let Some(name) = finding.message.split('`').nth(1) else { continue };
-        assumed += usize::from(match finding.code {
-            "rule.unknown-destination" => surroundings.destinations.insert(name.to_owned()),
-            "rule.unknown-topic" => surroundings.topics.insert(Topic::from(name)),
-            _ => false,
-        });
-    }
-    assumed
-}
-
-/// Offline nothing depends on it but the text of the SQL, which nobody sees.
-fn dialect(url: &str) -> Dialect {
-    match url.split_once(':') {
-        Some(("mysql" | "mariadb", _)) => Dialect::MySql,
-        Some(("sqlite", _)) => Dialect::Sqlite,
-        _ => Dialect::Postgres,
-    }
-}
-
 async fn against_database(tree: Tree, config: &Config) -> Result<Verdict, Failure> {
     let source = open_source(config)?;
     // Asked for the database, a database that doesn't answer is a failure and not a warning.
@@ -112,16 +90,56 @@ async fn against_database(tree: Tree, config: &Config) -> Result<Verdict, Failur
     Ok(match inspected {
         Ok(Inspected { generation, mut refused }) => {
             let rules = generation.rules.len();
-            let mut findings: Vec<Finding> = generation.warnings.into_iter().map(strict).collect();
+            let mut findings: Vec<Finding> = generation.warnings.iter().cloned().map(strict).collect();
             // Where the catalog and the tables differ, refused queries only say it again, a rule at a time.
             if !findings.iter().any(|finding| finding.severity == Severity::Error) {
                 refused.sort_by(|(a, _), (b, _)| a.cmp(b));
                 findings.extend(refused.into_iter().map(|(_, finding)| finding));
+                findings.extend(missing_indexes(&generation));
             }
             (rules, findings)
         }
         Err(findings) => (0, findings.into_iter().map(strict).collect()),
     })
+}
+
+/// An index and the rules that need it.
+type Wanted<'a> = (NeededIndex, Vec<&'a Arc<CompiledRule>>);
+
+/// Each index once, at the first rule that needs it.
+fn missing_indexes(generation: &Generation) -> Vec<Finding> {
+    let Some(schema) = &generation.surroundings.schema else { return Vec::new() };
+    let mut wanted: BTreeMap<(Table, String), Wanted<'_>> = BTreeMap::new();
+    for rule in generation.rules.values() {
+        for needed in index::missing(&rule.rule, &generation.catalog, schema) {
+            let place = (needed.table.clone(), needed.column.clone());
+            let entry = wanted.entry(place).or_insert_with(|| (needed, Vec::new()));
+            if !entry.1.iter().any(|other| other.rule.id == rule.rule.id) {
+                entry.1.push(rule);
+            }
+        }
+    }
+    let finding = |(needed, rules): Wanted<'_>| {
+        let others = match rules.len() {
+            1 => String::new(),
+            more => format!(" and {} more", more - 1),
+        };
+        let (first, purpose) = (rules[0], needed.purpose.in_words());
+        let message = format!(
+            "no index of `{}` begins with `{}`: for the rule `{}`{others} {purpose}",
+            needed.table, needed.column, first.rule.id
+        );
+        let create = needed.create(generation.surroundings.dialect, &generation.catalog);
+        let finding = Finding::warning("rule.no-index", message).help(format!("{create};"));
+        match generation.tree.files.iter().find(|file| file.path == first.rule.file) {
+            Some(file) => {
+                let start = file.text.find("\ntrigger:").map_or(0, |newline| newline + 1);
+                finding.at(Place { file: Arc::clone(file), range: start..start + "trigger".len().min(file.text.len()) })
+            }
+            None => finding,
+        }
+    };
+    wanted.into_values().map(finding).collect()
 }
 
 /// A running daemon goes on with what it can where the catalog no longer fits the tables; somebody who
@@ -131,7 +149,7 @@ fn strict(finding: Finding) -> Finding {
     if drift.contains(&finding.code) { Finding { severity: Severity::Error, ..finding } } else { finding }
 }
 
-fn report(args: &Args, rules: usize, findings: &[Finding], output: &mut Output) -> Exit {
+fn report(args: &Args, directory: &Path, rules: usize, findings: &[Finding], output: &mut Output) -> Exit {
     let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
     let warnings = findings.len() - errors;
     match args.format {
@@ -141,6 +159,8 @@ fn report(args: &Args, rules: usize, findings: &[Finding], output: &mut Output) 
             "rules": rules,
             "findings": findings.iter().map(as_json).collect::<Vec<_>>(),
         })),
+        CheckFormat::Sarif => output.json(&sarif::document(findings, &directory.to_string_lossy())),
+        CheckFormat::Github => output.data(&github::lines(findings, &directory.to_string_lossy())),
         CheckFormat::Text => {
             output.findings(findings);
             output.talk(&match (errors, warnings) {
@@ -152,6 +172,12 @@ fn report(args: &Args, rules: usize, findings: &[Finding], output: &mut Output) 
     }
     let failed = errors > 0 || (args.deny_warnings && warnings > 0);
     if failed { Exit::Rules } else { Exit::Success }
+}
+
+/// A file of the rules directory, as seen from where the command runs.
+fn path(root: &str, file: &str) -> String {
+    let root = root.strip_prefix("./").unwrap_or(root).trim_end_matches('/');
+    if matches!(root, "" | ".") { file.to_owned() } else { format!("{root}/{file}") }
 }
 
 fn as_json(finding: &Finding) -> serde_json::Value {

@@ -1,0 +1,307 @@
+//! Conditions that can never hold together: a rule that matches nobody, a case that nobody takes.
+//!
+//! It knows bounds, lists, words and presence of one value, and looks into `any`, related rows and their counts.
+//! What it doesn't know it takes for possible, so a warning is never wrong.
+
+use super::condition::{Condition, Quantity, Related, Test};
+use crate::model::{Period, Value};
+use rust_decimal::Decimal;
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+/// The name of what is asked to be two things at once.
+pub(in crate::rule) fn clash<'a>(conditions: impl IntoIterator<Item = &'a Condition>) -> Option<String> {
+    let mut together = Together::default();
+    conditions.into_iter().for_each(|condition| together.add(condition));
+    together.clash()
+}
+
+/// All that must hold.
+#[derive(Clone, Default)]
+struct Together<'a> {
+    fields: BTreeMap<&'a str, Vec<&'a Test>>,
+    related: Vec<&'a Related>,
+    any: Vec<&'a [Condition]>,
+}
+
+impl<'a> Together<'a> {
+    fn add(&mut self, condition: &'a Condition) {
+        match condition {
+            Condition::All(inner) => inner.iter().for_each(|condition| self.add(condition)),
+            Condition::Any(inner) => self.any.push(inner),
+            Condition::Field { field, test } => flatten(test, self.fields.entry(field.as_str()).or_default()),
+            Condition::Related(related) => self.related.push(related),
+            // The opposite of a condition is true of many things.
+            Condition::Not(_) => {}
+        }
+    }
+
+    fn clash(&self) -> Option<String> {
+        let field = self.fields.iter().find(|(_, tests)| excluded(tests)).map(|(name, _)| (*name).to_owned());
+        field
+            .or_else(|| self.related_clash())
+            .or_else(|| self.any.iter().find_map(|alternatives| self.none_of(alternatives)))
+    }
+
+    /// What clashes with every alternative.
+    fn none_of(&self, alternatives: &'a [Condition]) -> Option<String> {
+        let mut found = None;
+        for alternative in alternatives {
+            let mut together = Self { any: Vec::new(), ..self.clone() };
+            together.add(alternative);
+            found = Some(together.clash()?);
+        }
+        found
+    }
+
+    fn related_clash(&self) -> Option<String> {
+        for (place, related) in self.related.iter().enumerate() {
+            let name = || Some(related.relation.as_str().to_owned());
+            let needs_a_row = match &related.quantity {
+                Quantity::Some | Quantity::Min { .. } | Quantity::Max { .. } => true,
+                Quantity::Count(test) => excluded(&[test, &Test::Equals(Value::Int(0))]),
+                Quantity::None | Quantity::Sum { .. } => false,
+            };
+            if needs_a_row
+                && (clash(&related.filter).is_some() || related.at.as_ref().is_some_and(|at| excluded(&[at])))
+            {
+                return name();
+            }
+            let alike = |other: &&&Related| {
+                other.relation == related.relation
+                    && other.filter == related.filter
+                    && other.at == related.at
+                    && other.since_entry == related.since_entry
+            };
+            let counts: Vec<&Related> = self.related[place..].iter().filter(alike).copied().collect();
+            let (any, none, one) =
+                (Test::AtLeast(Value::Int(1)), Test::Equals(Value::Int(0)), Test::AtLeast(Value::Int(0)));
+            let tests: Vec<&Test> = counts
+                .iter()
+                .map(|related| match &related.quantity {
+                    Quantity::Some => &any,
+                    Quantity::None => &none,
+                    Quantity::Count(test) => test,
+                    Quantity::Sum { .. } | Quantity::Min { .. } | Quantity::Max { .. } => &one,
+                })
+                .chain([&one])
+                .collect();
+            if excluded(&tests) {
+                return name();
+            }
+        }
+        None
+    }
+}
+
+fn flatten<'a>(test: &'a Test, into: &mut Vec<&'a Test>) {
+    match test {
+        Test::Both(tests) => tests.iter().for_each(|test| flatten(test, into)),
+        test => into.push(test),
+    }
+}
+
+/// No value passes all of these.
+fn excluded(tests: &[&Test]) -> bool {
+    let mut flat = Vec::new();
+    for test in tests {
+        flatten(test, &mut flat);
+    }
+    let missing = flat.iter().any(|test| matches!(test, Test::Missing));
+    if missing {
+        return flat.iter().any(|test| !matches!(test, Test::Missing));
+    }
+    beyond_bounds(&flat) || none_allowed(&flat) || times_apart(&flat) || starts_apart(&flat)
+}
+
+/// Whether a bound, with the values that it allows itself, leaves room for the other.
+fn beyond_bounds(tests: &[&Test]) -> bool {
+    let low = |test: &Test| match test {
+        Test::AtLeast(value) | Test::Between(value, _) => Some((value.clone(), true)),
+        Test::Above(value) => Some((value.clone(), false)),
+        _ => None,
+    };
+    let high = |test: &Test| match test {
+        Test::AtMost(value) | Test::Between(_, value) => Some((value.clone(), true)),
+        Test::Below(value) => Some((value.clone(), false)),
+        _ => None,
+    };
+    let highs: Vec<_> = tests.iter().filter_map(|test| high(test)).collect();
+    tests.iter().filter_map(|test| low(test)).any(|(low, with_low)| {
+        highs.iter().any(|(high, with_high)| match order(&low, high) {
+            Some(Ordering::Greater) => true,
+            Some(Ordering::Equal) => !(with_low && *with_high),
+            _ => false,
+        })
+    })
+}
+
+fn none_allowed(tests: &[&Test]) -> bool {
+    let lists = tests.iter().filter_map(|test| match test {
+        Test::Equals(value) => Some(std::slice::from_ref(value)),
+        Test::In(values) => Some(values.as_slice()),
+        _ => None,
+    });
+    let lists: Vec<&[Value]> = lists.collect();
+    let Some(first) = lists.first() else { return false };
+    !first.iter().any(|value| tests.iter().all(|test| may_pass(value, test)))
+}
+
+/// Whether a value may pass a test; true where that can't be told.
+fn may_pass(value: &Value, test: &Test) -> bool {
+    let is = |other: &Value| order(value, other).map_or(value == other, Ordering::is_eq);
+    let ordered = |other: &Value, wanted: fn(Ordering) -> bool| order(value, other).is_none_or(wanted);
+    match test {
+        Test::Equals(other) => is(other),
+        Test::NotEquals(other) => !is(other),
+        Test::In(values) => values.iter().any(is),
+        Test::NotIn(values) => !values.iter().any(is),
+        Test::AtLeast(low) => ordered(low, Ordering::is_ge),
+        Test::AtMost(high) => ordered(high, Ordering::is_le),
+        Test::Above(low) => ordered(low, Ordering::is_gt),
+        Test::Below(high) => ordered(high, Ordering::is_lt),
+        Test::Between(low, high) => ordered(low, Ordering::is_ge) && ordered(high, Ordering::is_le),
+        Test::Contains(part) => value.as_text().is_none_or(|text| text.contains(part)),
+        Test::StartsWith(part) => value.as_text().is_none_or(|text| text.starts_with(part)),
+        Test::EndsWith(part) => value.as_text().is_none_or(|text| text.ends_with(part)),
+        Test::Missing => false,
+        Test::Both(tests) => tests.iter().all(|test| may_pass(value, test)),
+        Test::Present
+        | Test::Before(_)
+        | Test::After(_)
+        | Test::OlderThan(_)
+        | Test::WithinLast(_)
+        | Test::WithinNext(_) => true,
+    }
+}
+
+/// Longer ago than, and not longer ago than; or past and still to come.
+fn times_apart(tests: &[&Test]) -> bool {
+    let older = || tests.iter().filter_map(|test| if let Test::OlderThan(period) = test { Some(period) } else { None });
+    let within =
+        || tests.iter().filter_map(|test| if let Test::WithinLast(period) = test { Some(period) } else { None });
+    let ahead = tests.iter().any(|test| matches!(test, Test::WithinNext(_)));
+    let apart = older().any(|older| within().any(|within| is_no_longer(*within, *older)));
+    apart || (ahead && older().next().is_some())
+}
+
+/// Certainly at most as long; lengths of months are never certain.
+fn is_no_longer(period: Period, other: Period) -> bool {
+    if period.unit == other.unit {
+        return period.count <= other.count;
+    }
+    !period.is_calendar() && !other.is_calendar() && period.max_seconds() <= other.max_seconds()
+}
+
+fn starts_apart(tests: &[&Test]) -> bool {
+    let starts: Vec<&str> = tests
+        .iter()
+        .filter_map(|test| if let Test::StartsWith(start) = test { Some(start.as_str()) } else { None })
+        .collect();
+    starts.iter().any(|one| starts.iter().any(|other| !one.starts_with(other) && !other.starts_with(one)))
+}
+
+/// How two values of a kind compare; `None` for others.
+fn order(one: &Value, other: &Value) -> Option<Ordering> {
+    match (one, other) {
+        (Value::Date(one), Value::Date(other)) => Some(one.cmp(other)),
+        (Value::Instant(one), Value::Instant(other)) => Some(one.cmp(other)),
+        _ => Some(number(one)?.cmp(&number(other)?)),
+    }
+}
+
+fn number(value: &Value) -> Option<Decimal> {
+    match value {
+        Value::Int(number) => Some(Decimal::from(*number)),
+        Value::Decimal(number) => Some(*number),
+        Value::Float(number) => Decimal::try_from(*number).ok(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{FieldName, RelationName, Unit};
+
+    fn field(name: &str, test: Test) -> Condition {
+        Condition::Field { field: FieldName::from(name), test }
+    }
+
+    fn int(number: i64) -> Value {
+        Value::Int(number)
+    }
+
+    fn text(text: &str) -> Value {
+        Value::Text(text.into())
+    }
+
+    fn rows(quantity: Quantity, filter: Vec<Condition>) -> Condition {
+        let relation = RelationName::from("orders");
+        Condition::Related(Related { relation, filter, at: None, since_entry: false, quantity })
+    }
+
+    #[test]
+    fn what_no_value_can_be_is_named() {
+        let impossible = [
+            vec![field("x", Test::AtLeast(int(5))), field("x", Test::Below(int(3)))],
+            vec![field("x", Test::Above(int(5))), field("x", Test::AtMost(Value::Decimal(Decimal::from(5))))],
+            vec![field("x", Test::Equals(int(5))), field("x", Test::Below(int(5)))],
+            vec![field("x", Test::In(vec![text("a"), text("b")])), field("x", Test::NotIn(vec![text("b"), text("a")]))],
+            vec![field("x", Test::In(vec![text("ab")])), field("x", Test::StartsWith("b".into()))],
+            vec![field("x", Test::StartsWith("ab".into())), field("x", Test::StartsWith("b".into()))],
+            vec![field("x", Test::Missing), field("x", Test::NotEquals(int(1)))],
+            vec![
+                field("x", Test::OlderThan(Period::days(30))),
+                field("x", Test::WithinLast(Period::new(2, Unit::Week))),
+            ],
+            vec![field("x", Test::OlderThan(Period::days(1))), field("x", Test::WithinNext(Period::days(1)))],
+            vec![field("x", Test::Both(vec![Test::Above(int(1)), Test::Below(int(1))]))],
+            vec![
+                field("x", Test::Equals(int(1))),
+                Condition::Any(vec![field("x", Test::Equals(int(2))), field("x", Test::Missing)]),
+            ],
+        ];
+        for conditions in impossible {
+            assert_eq!(clash(&conditions).as_deref(), Some("x"), "{conditions:?}");
+        }
+        let impossible = [
+            vec![rows(Quantity::Count(Test::Below(int(0))), vec![])],
+            vec![rows(Quantity::Some, vec![]), rows(Quantity::None, vec![])],
+            vec![
+                rows(Quantity::Count(Test::AtLeast(int(3))), vec![]),
+                rows(Quantity::Count(Test::AtMost(int(1))), vec![]),
+            ],
+            vec![rows(Quantity::Some, vec![field("y", Test::Missing), field("y", Test::Present)])],
+        ];
+        for conditions in impossible {
+            assert_eq!(clash(&conditions).as_deref(), Some("orders"), "{conditions:?}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_is_left_alone() {
+        let possible = [
+            vec![field("x", Test::AtLeast(int(5))), field("x", Test::AtMost(int(5)))],
+            vec![field("x", Test::AtLeast(int(5))), field("y", Test::Below(int(3)))],
+            vec![field("x", Test::In(vec![int(1), int(9)])), field("x", Test::Above(int(5)))],
+            vec![field("x", Test::Missing), field("x", Test::Missing)],
+            vec![Condition::Not(Box::new(field("x", Test::Present))), field("x", Test::Present)],
+            vec![
+                field("x", Test::OlderThan(Period::days(30))),
+                field("x", Test::WithinLast(Period::new(1, Unit::Year))),
+            ],
+            vec![field("x", Test::StartsWith("ab".into())), field("x", Test::StartsWith("a".into()))],
+            vec![
+                field("x", Test::Equals(int(1))),
+                Condition::Any(vec![field("x", Test::Equals(int(2))), field("y", Test::Missing)]),
+            ],
+            vec![rows(Quantity::Some, vec![]), rows(Quantity::None, vec![field("y", Test::Equals(int(1)))])],
+            vec![rows(Quantity::None, vec![field("y", Test::Missing), field("y", Test::Present)])],
+            vec![rows(Quantity::Count(Test::AtMost(int(2))), vec![])],
+        ];
+        for conditions in possible {
+            assert_eq!(clash(&conditions), None, "{conditions:?}");
+        }
+    }
+}

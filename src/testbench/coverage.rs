@@ -1,0 +1,89 @@
+//! Which rules have no test, and which ways through the others were never taken.
+
+use super::{RuleReport, Taken};
+use crate::model::{RuleId, StepId, TemplateName};
+use crate::rule::CheckedRule;
+use crate::rule::checked::{Action, Step};
+
+/// How much of the rules their tests have seen.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Coverage {
+    pub rules: Vec<RuleCover>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleCover {
+    pub rule: RuleId,
+    pub file: String,
+    pub tests: usize,
+    pub branches: Vec<BranchCover>,
+    /// Each with whether a mail was rendered from it.
+    pub templates: Vec<(TemplateName, bool)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BranchCover {
+    pub step: StepId,
+    /// The case's name, or `otherwise`.
+    pub case: String,
+    pub taken: bool,
+}
+
+impl Coverage {
+    /// Seen and all: rules, branch cases and templates.
+    #[must_use]
+    pub fn counts(&self) -> [(usize, usize); 3] {
+        let tested = self.rules.iter().filter(|rule| rule.tests > 0).count();
+        let branches = || self.rules.iter().flat_map(|rule| &rule.branches);
+        let templates = || self.rules.iter().flat_map(|rule| &rule.templates);
+        [
+            (tested, self.rules.len()),
+            (branches().filter(|branch| branch.taken).count(), branches().count()),
+            (templates().filter(|(_, sent)| *sent).count(), templates().count()),
+        ]
+    }
+}
+
+#[must_use]
+pub fn coverage(reports: &[RuleReport]) -> Coverage {
+    let cover = |report: &RuleReport| RuleCover {
+        rule: report.rule.clone(),
+        file: report.file.clone(),
+        tests: report.tests.len(),
+        branches: report
+            .has
+            .branches
+            .iter()
+            .map(|way| BranchCover {
+                step: way.0.clone(),
+                case: way.1.clone(),
+                taken: report.taken.branches.contains(way),
+            })
+            .collect(),
+        templates: report
+            .has
+            .templates
+            .iter()
+            .map(|template| (template.clone(), report.taken.templates.contains(template)))
+            .collect(),
+    };
+    Coverage { rules: reports.iter().map(cover).collect() }
+}
+
+/// All ways that a rule has.
+pub(super) fn ways(rule: &CheckedRule) -> Taken {
+    let mut ways = Taken::default();
+    for node in &rule.nodes {
+        match &node.step {
+            Step::Branch { cases, .. } => {
+                let names = cases.iter().map(|case| case.name.clone()).chain(["otherwise".to_owned()]);
+                ways.branches.extend(names.map(|name| (node.id.clone(), name)));
+            }
+            Step::Act(Action::Email(email)) => {
+                ways.templates.insert(email.template.clone());
+            }
+            Step::Act(Action::Webhook(_) | Action::Task(_)) | Step::Wait(_) | Step::Stop => {}
+        }
+    }
+    ways
+}

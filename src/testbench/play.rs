@@ -1,0 +1,355 @@
+//! One example on the engine: fill the source, move the clock from event to event, compare at every line.
+
+use super::judge::{self, Got};
+use super::stage::Stage;
+use super::witness::{Log, Witness};
+use super::world::{Folder, World};
+use super::{Failure, Taken};
+use crate::diagnostic::{Finding, Report};
+use crate::engine::port::{EnrollmentFilter, EnrollmentView, Owner, Sender, Store};
+use crate::engine::{
+    Decided, Engine, EngineError, Event, Horizon, Parts, PreviewScope, Previewer, Senders, TaskWriter, preview,
+};
+use crate::model::{Clock, ManualClock, Outcome, Period, RecordId};
+use crate::rule::checked::{Action, Cadence, CheckedRule, Step, Trigger};
+use crate::rule::example::{Example, Line};
+use crate::rule::generation::Generation;
+use crate::store::sqlite::SqliteStore;
+use cron::Cron;
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use std::str::FromStr;
+use std::sync::Arc;
+use tokio::sync::{broadcast, watch};
+
+/// How long an engine that can't go on is left alone before it is asked again.
+const REST: SignedDuration = SignedDuration::from_mins(10);
+/// More records in one example are not looked at.
+const MANY: usize = 10_000;
+
+pub(super) struct Played {
+    pub failures: Vec<Failure>,
+    pub taken: Taken,
+}
+
+pub(super) async fn play(stage: &Stage, example: &Example) -> Played {
+    match Player::set_up(stage, example).await {
+        Ok(mut player) => {
+            let failed = player.lines().await.err();
+            let mut failures = player.failures;
+            failures.extend(failed.map(plain));
+            Played { failures, taken: player.taken }
+        }
+        Err(finding) => Played { failures: vec![plain(finding)], taken: Taken::default() },
+    }
+}
+
+fn plain(finding: Finding) -> Failure {
+    Failure { finding, expected: Vec::new(), got: Vec::new(), reasons: Vec::new() }
+}
+
+struct Player<'a> {
+    stage: &'a Stage,
+    example: &'a Example,
+    clock: Arc<ManualClock>,
+    world: World<'a>,
+    store: Arc<dyn Store>,
+    engine: Engine,
+    events: broadcast::Receiver<Event>,
+    log: Arc<Log>,
+    /// Since the last line that expected anything.
+    got: Vec<Got>,
+    reasons: Vec<String>,
+    taken: Taken,
+    failures: Vec<Failure>,
+    changed_at: Timestamp,
+    /// The generation lives as long as its sender.
+    _generation: watch::Sender<Option<Arc<Generation>>>,
+    _folder: Folder,
+}
+
+impl<'a> Player<'a> {
+    async fn set_up(stage: &'a Stage, example: &'a Example) -> Result<Self, Finding> {
+        let broken = |error: &dyn std::fmt::Display| {
+            let place = Report::new(&stage.file).place(&example.name.range);
+            Finding::error("test.broken", format!("the example can't be set up: {error}")).at(place)
+        };
+        let loaded = before(&stage.rule.rule, example.at, &stage.generation.catalog.time_zone);
+        let folder = Folder::new().map_err(|error| broken(&error))?;
+        let clock = Arc::new(ManualClock::new(loaded));
+        let dyn_clock: Arc<dyn Clock> = Arc::clone(&clock) as Arc<dyn Clock>;
+        let mut world = World::create(stage, &folder, Arc::clone(&dyn_clock), example.zone.clone())
+            .await
+            .map_err(|error| broken(&error))?;
+        world.give(&example.given, example.at).await?;
+        let store: Arc<dyn Store> =
+            Arc::new(SqliteStore::scratch(folder.0.join("state.db"), loaded).await.map_err(|error| broken(&error))?);
+        let (sender, generation) = watch::channel(Some(Arc::clone(&stage.generation)));
+        let tasks: Arc<dyn Sender> = Arc::new(TaskWriter::new(
+            Arc::clone(&dyn_clock),
+            Arc::clone(&world.source),
+            Arc::clone(&store),
+            generation.clone(),
+        ));
+        let log = Arc::new(Log::default());
+        let witness = |tasks| -> Arc<dyn Sender> {
+            Arc::new(Witness { log: Arc::clone(&log), answers: example.answers.clone(), tasks })
+        };
+        let engine = Engine::new(Parts {
+            clock: dyn_clock,
+            source: Arc::clone(&world.source),
+            store: Arc::clone(&store),
+            senders: Senders { email: witness(None), webhook: witness(None), task: witness(Some(tasks)) },
+            generation,
+            owner: Owner("test".to_owned()),
+            settings: stage.settings.clone(),
+        });
+        let events = engine.events();
+        Ok(Self {
+            stage,
+            example,
+            clock,
+            world,
+            store,
+            engine,
+            events,
+            log,
+            got: Vec::new(),
+            reasons: Vec::new(),
+            taken: Taken::default(),
+            failures: Vec::new(),
+            changed_at: loaded,
+            _generation: sender,
+            _folder: folder,
+        })
+    }
+
+    async fn lines(&mut self) -> Result<(), Finding> {
+        // The rule was loaded, and first looked, one interval ago.
+        self.turn().await.map_err(|error| self.stopped(&error, None))?;
+        let example = self.example;
+        for line in &example.lines {
+            let a_moment = SignedDuration::from_micros(1);
+            let just_before = line.at.checked_sub(a_moment).unwrap_or(line.at);
+            self.go(just_before).await.map_err(|error| self.stopped(&error, Some(line)))?;
+            self.clock.set(line.at.max(self.clock.now()));
+            for (change, row) in &line.changes {
+                self.world.change(*change, row, line.at).await?;
+                self.changed_at = line.at;
+            }
+            self.go(line.at).await.map_err(|error| self.stopped(&error, Some(line)))?;
+            self.compare(line).await?;
+        }
+        Ok(())
+    }
+
+    /// Plays everything up to an instant.
+    async fn go(&mut self, until: Timestamp) -> Result<(), EngineError> {
+        let mut last = None;
+        loop {
+            let now = self.clock.now();
+            let visible = self.world.ahead.range(now..).find(|instant| **instant > now).copied();
+            let reach = visible.map_or(until, |instant| instant.min(until));
+            let horizon = Horizon { until: reach, changed_at: self.changed_at };
+            let Some(next) = self.engine.next_eventful(horizon).await? else {
+                if reach >= until {
+                    break;
+                }
+                self.clock.set(reach);
+                continue;
+            };
+            let mut at = next.max(now);
+            if last == Some(at) {
+                at = at.saturating_add(REST).unwrap_or(until);
+                if at > until {
+                    break;
+                }
+            }
+            self.clock.set(at);
+            self.turn().await?;
+            last = Some(at);
+        }
+        self.clock.set(until.max(self.clock.now()));
+        Ok(())
+    }
+
+    async fn turn(&mut self) -> Result<(), EngineError> {
+        self.engine.sweep_due().await?;
+        self.engine.dispatch_due().await?;
+        while let Ok(event) = self.events.try_recv() {
+            self.note(event);
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, event: Event) {
+        let about = |record: &RecordId| format!("{}:{}", record.entity, record.key);
+        match event {
+            Event::AttemptFinished { delivery, record, step, kind, outcome, .. } => match outcome {
+                Outcome::Sent { .. } => {
+                    let Some(message) = self.log.message(delivery) else { return };
+                    let template = template_of(&self.stage.rule.rule, step.as_str());
+                    self.taken.templates.extend(template.clone());
+                    self.got.push(Got { step, kind, record, template, message, at: self.clock.now() });
+                }
+                Outcome::Skipped { reason, detail } => {
+                    self.reasons.push(format!(
+                        "{}: `{step}` was left out ({}): {detail}",
+                        about(&record),
+                        reason.as_str()
+                    ));
+                }
+                Outcome::Ended { reason, detail } => {
+                    self.reasons.push(format!(
+                        "{}: ended before `{step}` ({}): {detail}",
+                        about(&record),
+                        reason.as_str()
+                    ));
+                }
+                Outcome::Permanent { reason } => {
+                    self.reasons.push(format!("{}: `{step}` failed: {reason}", about(&record)));
+                }
+                other => self.reasons.push(format!("{}: `{step}`: {}", about(&record), other.as_str())),
+            },
+            Event::Missed { record, reason, .. } => {
+                self.reasons.push(format!("{}: crossed, but this did not hold: {reason}", about(&record)));
+            }
+            Event::StepDecided { record, step, decided, .. } => match decided {
+                Decided::Branch(case) => {
+                    self.reasons.push(format!("{}: took the case `{case}`", about(&record)));
+                    self.taken.branches.insert((step, case));
+                }
+                Decided::WaitsUntil(until) => {
+                    let local = until.to_zoned(self.example.zone.clone()).strftime("%F %H:%M");
+                    self.reasons.push(format!("{}: waits at `{step}` until {local}", about(&record)));
+                }
+            },
+            Event::EnrollmentEnded { record, reason, detail, .. } if detail.is_empty() => {
+                self.reasons.push(format!("{}: ended ({})", about(&record), reason.as_str()));
+            }
+            Event::EnrollmentHeld { record, reason, .. } => {
+                self.reasons.push(format!("{}: held: {reason}", about(&record)));
+            }
+            Event::RuleHeld { reason, .. } => self.reasons.push(format!("the guard holds the sweep: {reason}")),
+            Event::SweepPostponed { reason, .. } | Event::SweepFailed { reason, .. } => {
+                self.reasons.push(format!("the sweep was put off: {reason}"));
+            }
+            Event::StepsPostponed { reason, .. } | Event::SourceLost { reason } => {
+                self.reasons.push(format!("steps were put off: {reason}"));
+            }
+            Event::SweepFinished(report) if report.late > 0 => {
+                self.reasons.push(format!("{} matched too late to act", report.late));
+            }
+            _ => {}
+        }
+        self.reasons.dedup();
+    }
+
+    async fn compare(&mut self, line: &Line) -> Result<(), Finding> {
+        let mut failures = Vec::new();
+        if let Some(expected) = &line.expect {
+            failures.extend(judge::messages(&self.stage.file, expected, &self.got, &self.example.zone));
+        }
+        if let Some(ended) = &line.ended {
+            let filter = EnrollmentFilter { limit: MANY, ..EnrollmentFilter::default() };
+            let enrollments = self.store.enrollments(&filter).await;
+            let enrollments = enrollments.map_err(|error| self.stopped(&error, Some(line)))?;
+            failures.extend(judge::ends(&self.stage.file, ended, &enrollments));
+        }
+        let failed = !failures.is_empty() || line.because.is_some();
+        if failed && self.reasons.is_empty() && self.got.is_empty() {
+            let asked = self.why_nothing().await.map_err(|error| self.stopped(&error, Some(line)))?;
+            self.reasons.extend(asked);
+        }
+        if let Some(because) = &line.because {
+            failures.extend(judge::reason(&self.stage.file, because, &self.reasons));
+        }
+        for failure in failures {
+            self.failures.push(failure.because(&self.reasons));
+        }
+        if line.expect.is_some() {
+            self.got.clear();
+        }
+        if line.expect.is_some() || line.ended.is_some() {
+            self.reasons.clear();
+        }
+        Ok(())
+    }
+
+    /// Nothing happened at all: what the rule says of its records now, however long ago they crossed.
+    async fn why_nothing(&self) -> Result<Vec<String>, EngineError> {
+        let filter = EnrollmentFilter { limit: MANY, ..EnrollmentFilter::default() };
+        let entered = self.store.enrollments(&filter).await?;
+        if !entered.is_empty() {
+            return Ok(entered.iter().map(|enrollment| self.standing(enrollment)).collect());
+        }
+        let now = self.clock.now();
+        let previewer = Previewer {
+            generation: &self.stage.generation,
+            source: self.world.source.as_ref(),
+            store: self.store.as_ref(),
+            sender: &self.stage.settings.sender,
+            now,
+            limit: MANY,
+        };
+        let keys: Vec<_> = self.world.keys.iter().cloned().collect();
+        let found = preview(&previewer, &self.stage.rule.rule.id, &PreviewScope::Records(keys.clone())).await?;
+        let mut reasons = Vec::new();
+        for missed in &found.misses {
+            reasons
+                .push(format!("{}:{}: crossed, but this does not hold: {}", missed.0.entity, missed.0.key, missed.2));
+        }
+        for matched in &found.matches {
+            let crossed = matched.crossed_at.to_zoned(self.example.zone.clone()).strftime("%F %H:%M");
+            let record = &matched.record;
+            let when = "before the rule was loaded, see `backfill`";
+            reasons.push(format!("{}:{}: crossed at {crossed}, {when}", record.entity, record.key));
+        }
+        if reasons.is_empty() {
+            let count = keys.len();
+            reasons.push(format!("none of the {count} given records crossed the trigger's edge by now"));
+        }
+        Ok(reasons)
+    }
+
+    /// Where a sequence is.
+    fn standing(&self, enrollment: &EnrollmentView) -> String {
+        let record =
+            enrollment.record.as_ref().map_or_else(String::new, |record| format!("{}:{}", record.entity, record.key));
+        let step = enrollment.next.and_then(|(node, due)| Some((&self.stage.rule.rule.nodes.get(node)?.id, due)));
+        match (step, enrollment.ended) {
+            (Some((step, due)), _) => {
+                let due = due.to_zoned(self.example.zone.clone()).strftime("%F %H:%M");
+                format!("{record}: `{step}` is due {due}")
+            }
+            (None, Some(reason)) => format!("{record}: has ended ({})", reason.as_str()),
+            (None, None) => format!("{record}: is held"),
+        }
+    }
+
+    fn stopped(&self, error: &dyn std::fmt::Display, line: Option<&Line>) -> Finding {
+        let range = line.map_or(&self.example.name.range, |line| &line.range);
+        let place = Report::new(&self.stage.file).place(range);
+        Finding::error("test.broken", format!("the engine stopped: {error}")).at(place)
+    }
+}
+
+/// One interval of the rule before an instant.
+fn before(rule: &CheckedRule, at: Timestamp, zone: &TimeZone) -> Timestamp {
+    let line = match (&rule.trigger, &rule.cadence) {
+        (Trigger::Schedule(schedule), _) => &schedule.cron,
+        (_, Cadence::Cron(cron)) => cron,
+        (_, Cadence::Every(every)) => return every.before(at, zone),
+    };
+    let previous = Cron::from_str(&line.text).ok().and_then(|cron| {
+        cron.find_previous_occurrence(&at.to_zoned(zone.clone()), false).ok().map(|zoned| zoned.timestamp())
+    });
+    previous.unwrap_or_else(|| Period::days(1).before(at, zone))
+}
+
+fn template_of(rule: &CheckedRule, step: &str) -> Option<crate::model::TemplateName> {
+    let node = rule.nodes.iter().find(|node| node.id.as_str() == step)?;
+    match &node.step {
+        Step::Act(Action::Email(email)) => Some(email.template.clone()),
+        _ => None,
+    }
+}

@@ -1,0 +1,348 @@
+//! The tables of an example's database: every column that the catalog, the rule or a row names, with its type.
+//!
+//! A live schema knows the types. Without one they are what the catalog declares, else what the rule needs, else
+//! what the tests put in; the first that knows decides.
+
+use crate::catalog::{
+    Catalog, ColumnSchema, ColumnType, ColumnUse, ConsentTest, DateStorage, Entity, Expression, Filter, FilterTest,
+    InsertValue, InstantStorage, Join, Literal, Schema, Table, TableSchema, UuidStorage,
+};
+use crate::diagnostic::yaml::Node;
+use crate::model::Value;
+use crate::rule::CheckedRule;
+use crate::rule::check::moment;
+use crate::rule::checked::Trigger;
+use crate::rule::condition::Moment;
+use crate::rule::example::{Example, GivenRow, person_column};
+use jiff::tz::TimeZone;
+use std::collections::BTreeMap;
+
+/// What the types are told from.
+pub(super) struct Clues<'a> {
+    pub catalog: &'a Catalog,
+    pub uses: &'a [ColumnUse],
+    pub live: Option<&'a Schema>,
+    pub rule: Option<&'a CheckedRule>,
+    pub examples: &'a [Example],
+    /// The text of the rule file.
+    pub source: &'a str,
+    /// Names after `record.` in templates and scripts.
+    pub named: &'a [String],
+}
+
+#[derive(Default)]
+struct Shape(BTreeMap<Table, BTreeMap<String, ColumnType>>);
+
+/// The table of an entity; one of its own where the catalog has a query instead.
+pub(super) fn table_of(entity: &Entity) -> Table {
+    entity.table().cloned().unwrap_or_else(|| Table { schema: None, name: entity.name.to_string() })
+}
+
+pub(super) fn shape(clues: &Clues<'_>) -> Schema {
+    let mut shape = Shape::default();
+    shape.live(clues.live);
+    for used in clues.uses {
+        shape.learn(&used.table, &used.column, &used.expected);
+    }
+    for entity in clues.catalog.entities.values() {
+        shape.entity(entity);
+    }
+    shape.rule(clues);
+    for entity in clues.catalog.entities.values() {
+        shape.filters(&table_of(entity), &entity.only);
+        shape.keys(clues, entity);
+    }
+    shape.relations(clues.catalog);
+    shape.given(clues);
+    shape.tasks(clues.catalog);
+    shape.schema()
+}
+
+impl Shape {
+    /// The first that knows the type decides.
+    fn learn(&mut self, table: &Table, column: &str, ty: &ColumnType) {
+        let known = self.0.entry(table.clone()).or_default().entry(column.to_owned()).or_insert(ColumnType::Unknown);
+        if *known == ColumnType::Unknown {
+            *known = kept(ty);
+        }
+    }
+
+    fn live(&mut self, live: Option<&Schema>) {
+        for table in live.into_iter().flat_map(|schema| &schema.tables).filter(|table| table.exists) {
+            for column in &table.columns {
+                self.learn(&table.table, &column.name, &column.ty);
+            }
+        }
+    }
+
+    fn entity(&mut self, entity: &Entity) {
+        let table = &table_of(entity);
+        self.learn(table, &entity.key.name, &entity.key.ty);
+        for field in entity.fields.values() {
+            match &field.expression {
+                Expression::Column(column) => self.learn(table, &column.name, &column.ty),
+                Expression::Means { column, words } => {
+                    self.learn(table, &column.name, &column.ty);
+                    let literals: Vec<&Literal> = words.iter().flat_map(|(_, literals)| literals).collect();
+                    self.learn(table, &column.name, &of_literals(&literals));
+                }
+                Expression::Aggregate(_) => {}
+            }
+        }
+        if let Some(person) = &entity.person {
+            let columns =
+                [&person.email, &person.phone, &person.first_name, &person.last_name, &person.zone, &person.locale];
+            for column in columns.into_iter().flatten() {
+                self.learn(table, &column.name, &ColumnType::Text);
+            }
+        }
+        for consent in &entity.consent {
+            let (ConsentTest::Is(column) | ConsentTest::Not(column)) = &consent.test;
+            self.learn(table, &column.name, &ColumnType::Bool);
+        }
+    }
+
+    fn rule(&mut self, clues: &Clues<'_>) {
+        let Some(rule) = clues.rule else { return };
+        let Some(entity) = clues.catalog.entity(&rule.for_each) else { return };
+        let table = table_of(entity);
+        for name in clues.named {
+            let known = entity.fields.contains_key(name.as_str()) || entity.relations.contains_key(name.as_str());
+            if !known {
+                self.learn(&table, name, &ColumnType::Unknown);
+            }
+        }
+        let instant = ColumnType::Instant(InstantStorage::Text(TimeZone::UTC));
+        let (holder, field, ty) = match &rule.trigger {
+            Trigger::Date(date) => (Some(entity), &date.field, ColumnType::Date(DateStorage::Text)),
+            Trigger::Created(created) => (Some(entity), &created.at, instant),
+            Trigger::Abandoned(abandoned) => {
+                let cart = abandoned.of.as_ref().map(|of| entity.relations.get(of));
+                let cart = cart.map(|cart| cart.and_then(|cart| clues.catalog.entity(&cart.entity)));
+                (cart.unwrap_or(Some(entity)), &abandoned.changed_at, instant)
+            }
+            _ => return,
+        };
+        let Some(holder) = holder else { return };
+        if let Some(Expression::Column(column)) = holder.fields.get(field).map(|field| &field.expression) {
+            self.learn(&table_of(holder), &column.name, &ty);
+        }
+    }
+
+    fn filters(&mut self, table: &Table, filters: &[Filter]) {
+        for filter in filters {
+            let ty = match &filter.test {
+                FilterTest::In(literals) | FilterTest::NotIn(literals) => {
+                    of_literals(&literals.iter().collect::<Vec<_>>())
+                }
+                FilterTest::Missing | FilterTest::Present => ColumnType::Unknown,
+            };
+            self.learn(table, &filter.column.name, &ty);
+        }
+    }
+
+    /// Keys are whole numbers unless the tests name others.
+    fn keys(&mut self, clues: &Clues<'_>, entity: &Entity) {
+        let keys = rows(clues.examples).filter(|row| row.entity == entity.name).flat_map(|row| &row.cells);
+        let keys = keys.filter(|(name, _)| name.as_str() == "key").map(|(_, node)| node);
+        let text =
+            keys.into_iter().any(|key| key.text(clues.source).is_none_or(|text| text.trim().parse::<i64>().is_err()));
+        let ty = if text { ColumnType::Text } else { ColumnType::Int };
+        self.learn(&table_of(entity), &entity.key.name, &ty);
+    }
+
+    /// A column that holds a key has the key's type.
+    fn relations(&mut self, catalog: &Catalog) {
+        for entity in catalog.entities.values() {
+            for relation in entity.relations.values() {
+                let Some(related) = catalog.entity(&relation.entity) else { continue };
+                match &relation.join {
+                    Join::By(field) => self.same(related, field.as_str(), entity),
+                    Join::To(field) => self.same(entity, field.as_str(), related),
+                    Join::Through { table, from, to, only } => {
+                        let (ours, theirs) = (self.key_type(entity), self.key_type(related));
+                        self.learn(table, &from.name, &ours);
+                        self.learn(table, &to.name, &theirs);
+                        self.filters(table, only);
+                    }
+                }
+            }
+        }
+    }
+
+    fn same(&mut self, holder: &Entity, field: &str, of: &Entity) {
+        let ty = self.key_type(of);
+        if let Some(Expression::Column(column)) = holder.fields.get(field).map(|field| &field.expression) {
+            self.learn(&table_of(holder), &column.name, &ty);
+        }
+    }
+
+    fn key_type(&self, entity: &Entity) -> ColumnType {
+        let columns = self.0.get(&table_of(entity));
+        columns.and_then(|columns| columns.get(&entity.key.name)).cloned().unwrap_or(ColumnType::Unknown)
+    }
+
+    /// What the rows of the tests look like, all of a column together.
+    fn given(&mut self, clues: &Clues<'_>) {
+        let mut looks: BTreeMap<(Table, String), Vec<&Node>> = BTreeMap::new();
+        for row in rows(clues.examples) {
+            let Some(entity) = clues.catalog.entity(&row.entity) else { continue };
+            for (name, node) in row.cells.iter().filter(|(name, _)| name.as_str() != "key") {
+                let by_role = match name.as_str() {
+                    "at" => entity.at.as_ref(),
+                    "score" => entity.score.as_ref(),
+                    _ => None,
+                };
+                let field = entity.fields.get(name.as_str());
+                let field = field.or_else(|| entity.fields.get(by_role?));
+                let column = match field.map(|field| &field.expression) {
+                    Some(Expression::Column(column)) => column.name.clone(),
+                    None if !entity.relations.contains_key(name.as_str()) => {
+                        person_column(entity, name).map_or_else(|| name.value.clone(), |column| column.name.clone())
+                    }
+                    _ => continue,
+                };
+                looks.entry((table_of(entity), column)).or_default().push(node);
+            }
+        }
+        for ((table, column), nodes) in looks {
+            self.learn(&table, &column, &of_nodes(&nodes, clues.source));
+        }
+    }
+
+    /// A task's columns are what the catalog's recipe puts into them.
+    fn tasks(&mut self, catalog: &Catalog) {
+        for insert in catalog.tasks.iter().flat_map(|tasks| &tasks.inserts) {
+            for (column, value) in &insert.set {
+                let ty = match value {
+                    InsertValue::Constant(literal) => of_literals(&[literal]),
+                    InsertValue::Uuid => ColumnType::Uuid(UuidStorage::Text),
+                    InsertValue::Title | InsertValue::Body | InsertValue::Ref | InsertValue::AssigneeEmail => {
+                        ColumnType::Text
+                    }
+                    InsertValue::Due => ColumnType::Date(DateStorage::Text),
+                    InsertValue::Now => ColumnType::Instant(InstantStorage::Text(TimeZone::UTC)),
+                    InsertValue::RecordField(field) => {
+                        let entities = || catalog.entities.values();
+                        let types = entities().filter_map(|entity| self.field_type(entity, field.as_str()));
+                        types.into_iter().find(|ty| *ty != ColumnType::Unknown).unwrap_or(ColumnType::Unknown)
+                    }
+                    InsertValue::RecordKey | InsertValue::AssigneeKey | InsertValue::Earlier { .. } => {
+                        ColumnType::Unknown
+                    }
+                };
+                self.learn(&insert.table, &column.name, &ty);
+            }
+        }
+    }
+
+    fn field_type(&self, entity: &Entity, field: &str) -> Option<ColumnType> {
+        let Expression::Column(column) = &entity.fields.get(field)?.expression else { return None };
+        self.0.get(&table_of(entity))?.get(&column.name).cloned()
+    }
+
+    fn schema(self) -> Schema {
+        let tables = self.0.into_iter().map(|(table, columns)| {
+            let column = |(name, ty): (String, ColumnType)| ColumnSchema {
+                name,
+                declared: ty.in_words().to_owned(),
+                ty,
+                nullable: true,
+                has_default: true,
+            };
+            let columns = columns.into_iter().map(column).collect();
+            TableSchema { table, exists: true, columns, indexes: Vec::new() }
+        });
+        Schema { tables: tables.collect() }
+    }
+}
+
+fn rows(examples: &[Example]) -> impl Iterator<Item = &GivenRow> {
+    examples.iter().flat_map(|example| {
+        let later = example.lines.iter().flat_map(|line| line.changes.iter().map(|(_, row)| row));
+        example.given.iter().chain(later)
+    })
+}
+
+/// The type that a SQLite table keeps for it.
+fn kept(ty: &ColumnType) -> ColumnType {
+    match ty {
+        ColumnType::Instant(InstantStorage::Native) => ColumnType::Instant(InstantStorage::Text(TimeZone::UTC)),
+        ColumnType::Instant(InstantStorage::Naive(zone)) => ColumnType::Instant(InstantStorage::Text(zone.clone())),
+        ColumnType::Date(_) => ColumnType::Date(DateStorage::Text),
+        ColumnType::Uuid(UuidStorage::Native) => ColumnType::Uuid(UuidStorage::Text),
+        // What a catalog declares of such a column is its meaning.
+        ColumnType::Instant(InstantStorage::EpochSeconds | InstantStorage::EpochMillis) => ColumnType::Int,
+        ColumnType::BoolText | ColumnType::NumberText => ColumnType::Text,
+        other => other.clone(),
+    }
+}
+
+fn of_literals(literals: &[&Literal]) -> ColumnType {
+    let all = |test: fn(&Value) -> bool| {
+        let mut values =
+            literals.iter().map(|literal| &literal.value).filter(|value| **value != Value::Null).peekable();
+        values.peek().is_some() && values.all(test)
+    };
+    if all(|value| matches!(value, Value::Bool(_))) {
+        ColumnType::Bool
+    } else if all(|value| matches!(value, Value::Int(_))) {
+        ColumnType::Int
+    } else if all(|value| matches!(value, Value::Text(_))) {
+        ColumnType::Text
+    } else {
+        ColumnType::Unknown
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Look {
+    Missing,
+    Bool,
+    Int,
+    Number,
+    Date,
+    Instant,
+    Text,
+}
+
+fn of_nodes(nodes: &[&Node], source: &str) -> ColumnType {
+    let looks: Vec<Look> = nodes.iter().map(|node| look(node, source)).filter(|look| *look != Look::Missing).collect();
+    let (Some(least), Some(most)) = (looks.iter().min(), looks.iter().max()) else { return ColumnType::Unknown };
+    match (least, most) {
+        (Look::Bool, Look::Bool) => ColumnType::Bool,
+        (Look::Int, Look::Int) => ColumnType::Int,
+        (Look::Int | Look::Number, Look::Number) => ColumnType::Decimal,
+        (Look::Date, Look::Date) => ColumnType::Date(DateStorage::Text),
+        (Look::Date | Look::Instant, Look::Instant) => ColumnType::Instant(InstantStorage::Text(TimeZone::UTC)),
+        _ => ColumnType::Text,
+    }
+}
+
+fn look(node: &Node, source: &str) -> Look {
+    let Some(text) = node.text(source) else { return Look::Text };
+    let text = text.trim();
+    if node.is_null(source) || (node.is_plain(source) && text == "missing") {
+        return Look::Missing;
+    }
+    if !node.is_plain(source) {
+        return Look::Text;
+    }
+    match moment(text, &TimeZone::UTC) {
+        Some(Moment::On(_)) => return Look::Date,
+        Some(_) => return Look::Instant,
+        None => {}
+    }
+    let leading_zero = text.len() > 1 && text.starts_with('0') && !text.starts_with("0.");
+    if matches!(text, "true" | "false") {
+        Look::Bool
+    } else if leading_zero {
+        Look::Text
+    } else if text.parse::<i64>().is_ok() {
+        Look::Int
+    } else if text.parse::<rust_decimal::Decimal>().is_ok() {
+        Look::Number
+    } else {
+        Look::Text
+    }
+}

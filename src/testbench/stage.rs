@@ -1,0 +1,112 @@
+//! One rule, made ready to be played: compiled for SQLite, live, over tables of its own.
+
+use super::Bench;
+use super::shape::{Clues, shape, table_of};
+use crate::catalog::{self, Catalog, Origin, Schema};
+use crate::diagnostic::{Finding, Severity, SourceFile};
+use crate::engine::Settings;
+use crate::rule::check::{self, Known};
+use crate::rule::checked::{CheckedRule, Mode};
+use crate::rule::compiled::CompiledRule;
+use crate::rule::example::Example;
+use crate::rule::generation::{Checked, Generation, Surroundings, Tree};
+use crate::rule::statement::Dialect;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+pub(super) struct Stage {
+    pub generation: Arc<Generation>,
+    pub rule: Arc<CompiledRule>,
+    pub file: Arc<SourceFile>,
+    pub examples: Vec<Example>,
+    /// The tables of the source.
+    pub tables: Schema,
+    pub settings: Settings,
+}
+
+impl Stage {
+    /// Compiles the rule of a file. The findings are those of the files, not of the tests.
+    pub fn set(bench: &Bench, file: &Arc<SourceFile>) -> Result<Self, Vec<Finding>> {
+        let tree = Arc::new(bench.tree.around(file));
+        let tables = tables(bench, &tree, file);
+        let surroundings =
+            Surroundings { dialect: Dialect::Sqlite, schema: Some(tables.clone()), ..bench.surroundings.clone() };
+        let generation = Generation::build(Arc::clone(&tree), &surroundings)?;
+        let catalog = own_tables(&generation.catalog);
+        let mut generation = generation.over(catalog)?;
+        let examples = examples(&tree, file, &generation.catalog, &surroundings);
+        let Some((id, rule)) = generation.rules.pop_first() else {
+            return Err(vec![Finding::error("test.broken", format!("there is no rule in {}", file.path))]);
+        };
+        let rule = Arc::new(CompiledRule { rule: Arc::new(live(&rule.rule)), ..CompiledRule::clone(&rule) });
+        generation.rules.insert(id, Arc::clone(&rule));
+        let settings = Settings { max_skew: None, ..bench.settings.clone() };
+        Ok(Self { generation: Arc::new(generation), rule, file: Arc::clone(file), examples, tables, settings })
+    }
+}
+
+/// As if it were live and for few: a test is about what a rule does, whatever its mode, and a handful of records
+/// is no audience to spread.
+fn live(rule: &CheckedRule) -> CheckedRule {
+    CheckedRule { mode: Mode::Live, spread: None, ..rule.clone() }
+}
+
+/// Entities that come from a query get a table, and there is one tenant.
+fn own_tables(catalog: &Catalog) -> Catalog {
+    let mut own = catalog.clone();
+    own.tenants = None;
+    for entity in own.entities.values_mut() {
+        entity.origin = Origin::Table(table_of(entity));
+    }
+    own
+}
+
+fn tables(bench: &Bench, tree: &Arc<Tree>, file: &Arc<SourceFile>) -> Schema {
+    let written = tree.files.iter().find(|file| matches!(file.path.as_str(), "catalog.yaml" | "catalog.yml"));
+    let Some(reading) = written.map(catalog::read) else { return Schema::default() };
+    let checked = Checked::of(tree, &bench.surroundings);
+    let Some(catalog) = checked.catalog else { return Schema::default() };
+    let examples = examples(tree, file, &catalog, &bench.surroundings);
+    let named = named(tree);
+    shape(&Clues {
+        catalog: &catalog,
+        uses: &reading.uses,
+        live: bench.surroundings.schema.as_ref(),
+        rule: checked.rules.first().map(|(rule, _)| rule.as_ref()),
+        examples: &examples,
+        source: &file.text,
+        named: &named,
+    })
+}
+
+fn examples(tree: &Tree, file: &Arc<SourceFile>, catalog: &Catalog, surroundings: &Surroundings) -> Vec<Example> {
+    let (templates, scripts) = tree.names();
+    let known = Known {
+        catalog,
+        dialect: surroundings.dialect,
+        schema: surroundings.schema.as_ref(),
+        topics: &surroundings.topics,
+        destinations: &surroundings.destinations,
+        templates: &templates,
+        scripts: &scripts,
+    };
+    let (examples, findings) = check::examples(file, known);
+    // The build has told of all of them.
+    debug_assert!(surroundings.schema.is_none() || findings.iter().all(|found| found.severity < Severity::Error));
+    examples
+}
+
+/// What templates and scripts call `record.NAME`: columns, even where the catalog doesn't list them.
+fn named(tree: &Tree) -> Vec<String> {
+    let mut names = BTreeSet::new();
+    for file in &tree.files {
+        for (start, _) in file.text.match_indices("record.") {
+            let rest = &file.text[start + "record.".len()..];
+            let name: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            if !name.is_empty() && name != "key" {
+                names.insert(name);
+            }
+        }
+    }
+    names.into_iter().collect()
+}

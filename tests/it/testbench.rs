@@ -1,0 +1,511 @@
+//! Tests of rules, as their authors write and run them.
+
+use crate::world::{Kind, World};
+use jiff::{SignedDuration, Timestamp};
+use nudged::diagnostic::SourceFile;
+use nudged::diagnostic::render::{Look, render};
+use nudged::engine::{Horizon, Settings};
+use nudged::model::Clock;
+use nudged::rule::generation::{Surroundings, Tree};
+use nudged::rule::statement::Dialect;
+use nudged::testbench::{Bench, Failure, RuleReport, coverage};
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::Arc;
+
+const CATALOG: &str = r"
+version: 1
+time_zone: Europe/Vienna
+entities:
+  customer:
+    table: crm.accounts
+    key: id
+    only: {is_active: true, kind: {not_in: [test]}}
+    fields:
+      country: country_code
+      tier: {column: class, means: {vip: [A, A+], standard: [B]}}
+      born: {column: born, type: date, missing: [1900-01-01]}
+      joined: {column: joined, type: epoch_seconds}
+      subscribed: {column: sub, type: bool_text}
+      spent: {sum: orders.total}
+    relations:
+      orders: {entity: order, by: customer}
+      contacts: {entity: contact, by: customer}
+      staff: {entity: user, through: crm.account_people, from: account_id, to: user_id, through_only: {role: owner}}
+    recipients:
+      main_contact: {first_of: contacts}
+      owner: {first_of: staff, staff: true, else: team@x.example}
+  contact:
+    sql: SELECT * FROM legacy_contacts WHERE deleted = 0
+    key: {column: uid, type: uuid_binary}
+    fields: {customer: account_id}
+    person: {email: email, first_name: fname, zone: tz}
+    consent: {email: {offers: news_ok}}
+  user: {table: crm.users, key: id, person: {email: mail}}
+  order: {table: crm.orders, key: id, at: placed_at, fields: {customer: account_id, total: amount}}
+tenants: {names: [north, south], per_transaction: SET app.tenant = $tenant}
+tasks:
+  open: {state: open}
+  insert:
+    - {table: crm.tasks, set: {id: $uuid, title: $title, account_id: $record.key, state: open, due: $due, ref: $ref}}
+    - {table: crm.task_people, set: {task_id: $1.id, user_id: $assignee.key}}
+";
+
+const RULE: &str = r#"
+version: 1
+id: silence
+mode: shadow
+purpose: offers
+for_each: customer
+to: main_contact
+trigger: {inactivity: {of: orders, for: 30 days}}
+where:
+  - country: {in: [AT, DE]}
+  - any: [{spent: {at_least: 100}}, {tier: vip}]
+goal: {name: came back, when: {orders: {some: {}, since: entry}}}
+spread: 4 hours
+steps:
+  - branch:
+      cases:
+        - name: vip
+          when: {tier: vip}
+          steps: [task: {title: "Call {{ record.name }}", assign_to: owner, due: 2 days, unless_open: any}]
+        - {name: abroad, when: {country: DE}, steps: [email: {template: abroad}]}
+      otherwise:
+        - webhook: {to: desk, body: {of: "{{ record.country }}"}, save: ticket}
+        - email: {template: hello}
+  - wait: {for: 3 days}
+  - email: {template: bye}
+"#;
+
+/// A silent customer who may be written to, with a contact and an order.
+const GIVEN: &str = "
+    given:
+      customer: [{key: 1, name: Ada, country: AT, tier: standard, staff: [3]}]
+      contact: [{key: 7, customer: 1, first_name: Ada, email: ada@x.example, news_ok: true}]
+      user: [{key: 3, email: jana@x.example}]
+      order: [{key: 5, customer: 1, placed_at: 30 days ago, total: 120}]
+    answers: {desk: {number: 4711}}
+";
+
+fn bench(tests: &str) -> Bench {
+    let template = |name: &str, text: &str| {
+        (format!("templates/{name}.md"), format!("---\nsubject: {name} {text}\n---\n{text}\n"))
+    };
+    let mut files = vec![
+        ("catalog.yaml".to_owned(), CATALOG.to_owned()),
+        ("silence.yaml".to_owned(), format!("{}tests:\n{tests}", RULE.trim_start())),
+        template("hello", "{{ to.first_name }} has ticket {{ saved.ticket.number }}"),
+        template("abroad", "{{ record.name }}"),
+        template("bye", "{{ record.city | default('somewhere') }}"),
+    ];
+    files.sort();
+    let files = files.into_iter().map(|(path, text)| Arc::new(SourceFile { path, text })).collect();
+    let surroundings = Surroundings {
+        dialect: Dialect::Postgres,
+        schema: None,
+        destinations: ["desk".to_owned()].into(),
+        topics: ["offers".into()].into(),
+    };
+    Bench { tree: Arc::new(Tree { files }), surroundings, settings: Settings::default() }
+}
+
+/// One test: `then` is its lines.
+fn test(at: &str, given: &str, then: &str) -> String {
+    format!("  - name: it\n    at: {at} Europe/Vienna{given}    then:\n{then}")
+}
+
+async fn play(tests: &str) -> RuleReport {
+    let bench = bench(tests);
+    match bench.play(&bench.rule_files(), 2, |_| {}).await {
+        Ok(mut reports) => reports.remove(0),
+        Err(findings) => panic!("{}", render(&findings, Look::Plain)),
+    }
+}
+
+async fn failures(given: &str, then: &str) -> Vec<Failure> {
+    play(&test("2026-11-21 10:00", given, then)).await.failures().cloned().collect()
+}
+
+fn said(failures: &[Failure]) -> String {
+    failures.iter().map(|failure| format!("{}\n", failure.finding)).collect()
+}
+
+async fn passes(given: &str, then: &str) {
+    let failed = failures(given, then).await;
+    assert!(failed.is_empty(), "{}", said(&failed));
+}
+
+#[tokio::test]
+async fn a_test_fills_the_catalogs_tables_by_the_catalogs_names() {
+    // A query in place of a table, a binary key, words, a join table, a computed field, tenants: all of it.
+    passes(
+        GIVEN,
+        r#"
+      - after: 0 days
+        expect:
+          webhook: [{destination: desk, contains: '"of":"AT"'}]
+          email: [{template: hello, to: ada@x.example, subject: hello Ada has ticket 4711, record: 1}]
+      - {after: 3 days, expect: {email: [bye]}, ended: completed}
+"#,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn tasks_go_into_the_catalogs_tables_and_are_found_there() {
+    let vip = GIVEN.replace("tier: standard", "tier: vip");
+    passes(
+        &vip,
+        "
+      - {after: 1 hour, expect: {task: [{title: Call Ada, assigned_to: jana@x.example, due: 2026-11-23}]}}
+      - {after: 2 days, insert: {order: [{customer: 1, placed_at: now, total: 1}]}, update: {customer: [{key: 1, country: DE}]}}
+      - {after: 33 days, expect: nothing, because: task_open}
+",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn what_changes_counts_from_then_on() {
+    passes(
+        GIVEN,
+        "
+      - {after: 0 days, expect: {email: [hello], webhook: [desk]}}
+      - {after: 1 day, update: {contact: [{key: 7, news_ok: false}]}}
+      - {after: 4 days, expect: nothing, because: no_consent, ended: completed}
+",
+    )
+    .await;
+    passes(
+        GIVEN,
+        "
+      - {after: 0 days, expect: {email: [hello], webhook: [desk]}}
+      - {after: 1 day, insert: {order: [{customer: 1, placed_at: now, total: 5}]}}
+      - {after: 4 days, expect: nothing, because: came back, ended: goal}
+",
+    )
+    .await;
+    let two = GIVEN.replace("staff: [3]}]", "staff: [3]}, {key: 2, country: CH}]");
+    passes(
+        &two,
+        "
+      - {after: 0 days, expect: {email: [{record: 1}], webhook: [desk]}, ended: running}
+      - {after: 1 day, delete: {customer: [{key: 1}]}}
+      - {after: 4 days, expect: nothing, ended: record_gone}
+",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn what_lies_ahead_becomes_visible_in_its_time() {
+    // The order of the third day is in the table from the start.
+    let ahead = GIVEN.replace("total: 120}", "total: 120}, {customer: 1, placed_at: in 2 days, total: 1}");
+    passes(
+        &ahead,
+        "
+      - {after: 1 day, expect: {email: [hello], webhook: [desk]}, ended: running}
+      - {after: 3 days, expect: nothing, ended: goal}
+      - {after: 33 days, expect: {email: [hello], webhook: [desk]}}
+",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_backdated_row_is_found_by_the_nightly_look() {
+    let nobody = GIVEN.replace("      order: [{key: 5, customer: 1, placed_at: 30 days ago, total: 120}]\n", "");
+    passes(
+        &nobody,
+        "
+      - {after: 1 day, insert: {order: [{customer: 1, placed_at: 2026-10-22 15:00, total: 120}]}}
+      - {at: 2026-11-23 02:59, expect: nothing}
+      - {at: 2026-11-23 04:00, expect: {email: [hello], webhook: [desk]}}
+",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_failure_says_what_was_expected_what_happened_and_why() {
+    let cases = [
+        // The given rows, the lines, and what the report must say.
+        (
+            GIVEN.to_owned(),
+            "      - {after: 0 days, expect: {email: [bye]}}\n",
+            vec![
+                "`email bye` was not sent, but something else",
+                "- expected email bye",
+                "+ got      email hello to ada@x.example",
+                "webhook desk",
+            ],
+        ),
+        (
+            GIVEN.to_owned(),
+            "      - {after: 0 days, expect: nothing}\n",
+            vec!["something was sent", "about customer:1 at 2026-11-21 10:00", "took the case `otherwise`"],
+        ),
+        (
+            GIVEN.to_owned(),
+            "      - {after: 0 days, expect: {email: [{template: hello, to: eve@x.example}], webhook: [desk]}}\n",
+            vec!["`email hello to eve@x.example` was not sent", "email hello to ada@x.example"],
+        ),
+        (
+            GIVEN.to_owned(),
+            "      - {after: 0 days, expect: {webhook: [desk]}}\n",
+            vec!["more was sent than expected", "+ got      email hello"],
+        ),
+        (
+            GIVEN.replace("news_ok: true", "news_ok: missing"),
+            "      - {after: 0 days, expect: {email: [hello], webhook: [desk]}}\n",
+            vec!["`email hello` was not sent", "left out (no_consent): no consent to offers by email"],
+        ),
+        (
+            GIVEN.replace("country: AT", "country: CH"),
+            "      - {after: 0 days, expect: {email: [hello], webhook: [desk]}}\n",
+            vec!["customer:1: crossed, but this did not hold: country: {in: [AT, DE]}"],
+        ),
+        (
+            GIVEN.replace("30 days ago", "29 days ago"),
+            "      - {after: 0 days, expect: {email: [hello], webhook: [desk]}}\n",
+            vec!["none of the 1 given records crossed the trigger's edge by now"],
+        ),
+        (
+            GIVEN.replace("30 days ago", "40 days ago"),
+            "      - {after: 0 days, expect: {email: [hello], webhook: [desk]}}\n",
+            vec!["customer:1: crossed at 2026-11-11 10:00, before the rule was loaded, see `backfill`"],
+        ),
+        (
+            GIVEN.to_owned(),
+            "      - {after: 1 day, expect: {email: [hello], webhook: [desk]}, ended: goal}\n",
+            vec![
+                "the sequence has not ended by `goal`",
+                "+ got      customer:1: running",
+                "waits at `wait` until 2026-11-24 10:00",
+            ],
+        ),
+        (
+            GIVEN.replace("country: AT", "country: CH"),
+            "      - {after: 1 day, expect: nothing, because: tier, ended: completed}\n",
+            vec!["nobody entered the sequence", "this was not the reason", "- expected tier"],
+        ),
+        (
+            GIVEN.to_owned(),
+            "      - {after: 0 days, update: {customer: [{key: 9, country: CH}]}, expect: nothing}\n",
+            vec!["there is no customer with this key"],
+        ),
+    ];
+    for (given, then, wanted) in cases {
+        let failed = said(&failures(&given, then).await);
+        for words in wanted {
+            assert!(failed.contains(words), "`{words}` is not in:\n{failed}\nfor {then}");
+        }
+        assert!(failed.starts_with("silence.yaml:"), "{failed}");
+    }
+}
+
+#[tokio::test]
+async fn coverage_names_the_cases_and_templates_that_no_test_reached() {
+    let report =
+        play(&test("2026-11-21 10:00", GIVEN, "      - {after: 0 days, expect: {email: [hello], webhook: [desk]}}\n"))
+            .await;
+    let covered = coverage(&[report]);
+    assert_eq!(covered.counts(), [(1, 1), (1, 3), (1, 3)]);
+    let missed = covered.rules[0].branches.iter().filter(|branch| !branch.taken).map(|branch| branch.case.as_str());
+    assert_eq!(missed.collect::<Vec<_>>(), ["abroad", "vip"]);
+}
+
+/// The 29th of February, an hour that doesn't exist, an hour that comes twice.
+#[tokio::test]
+async fn calendars_and_clocks_can_be_tested() {
+    let rule = "version: 1\nid: birthday\nmode: live\npurpose: service\nfor_each: customer\nto: main_contact\n\
+                trigger: {date: {field: born, at: \"02:30\"}}\n\
+                offsets: {1 year after: [email: {template: abroad}], on the day: [email: {template: hi}]}\ntests:\n";
+    let one = |at: &str, born: &str, then: &str| {
+        format!(
+            "  - name: {at} {born}\n    at: {at} Europe/Vienna\n    given:\n      customer: [{{key: 1, name: Ada, born: {born}}}]\n      \
+             contact: [{{customer: 1, email: a@x.example}}]\n    then:\n{then}"
+        )
+    };
+    let tests = [
+        one("2029-02-28 02:30", "2028-02-29", "      - {after: 0 days, expect: {email: [abroad]}}\n"),
+        // Half past two doesn't exist: the next moment that does is three.
+        one(
+            "2026-03-29 01:59",
+            "2026-03-29",
+            "      - {at: 2026-03-29 01:59, expect: nothing}\n      - {at: 2026-03-29 03:15, expect: {email: [hi]}}\n",
+        ),
+        // It comes twice: the first.
+        one(
+            "2026-10-25 02:30",
+            "2026-10-25",
+            "      - {after: 0 days, expect: {email: [hi]}}\n      - {after: 5 hours, expect: nothing}\n",
+        ),
+        one("2026-11-21 10:00", "1900-01-01", "      - {after: 1 year, expect: nothing}\n"),
+    ];
+    let mut bench =
+        bench(&test("2026-11-21 10:00", GIVEN, "      - {after: 0 days, expect: {email: [hello], webhook: [desk]}}\n"));
+    let mut files = bench.tree.files.clone();
+    let birthday = Arc::new(SourceFile { path: "birthday.yaml".into(), text: format!("{rule}{}", tests.concat()) });
+    files.insert(0, Arc::clone(&birthday));
+    files.push(Arc::new(SourceFile { path: "templates/hi.md".into(), text: "---\nsubject: Hi\n---\nHi\n".into() }));
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    bench.tree = Arc::new(Tree { files });
+    let reports = bench.play(&[birthday], 1, |_| {}).await.unwrap();
+    let failed: Vec<_> = reports[0].failures().cloned().collect();
+    assert!(failed.is_empty(), "{}", said(&failed));
+    assert_eq!(reports[0].tests.len(), 4);
+}
+
+/// Leaving out the sweeps that find nothing must not change what is sent, and when.
+#[tokio::test]
+async fn a_clock_that_jumps_sends_the_same_as_one_that_stops_at_every_sweep() {
+    let rule = "version: 1\nid: silence\nmode: live\npurpose: offers\nfor_each: customer\nto: main_contact\n\
+                trigger: {inactivity: {of: orders, for: 5 days, fallback: created_at}}\n\
+                where: [{name: {not: Bob}}, {created_at: {older_than: 9 days}}]\n\
+                goal: {when: {orders: {some: {}, since: entry}}}\n\
+                steps: [{email: {template: hello}}, {wait: {for: 2 days, at: \"10:00\"}}, {email: {template: hello, id: two}}]\n";
+    let start: Timestamp = "2026-10-20T08:00:00Z".parse().unwrap();
+    let files = [("silence.yaml", rule), ("templates/hello.md", "---\nsubject: Hello {{ record.name }}\n---\nHello\n")];
+    let mut runs = Vec::new();
+    for jumps in [false, true] {
+        let world = World::new(Kind::Sqlite, start, Settings::default()).await;
+        world.load(&files).await;
+        for (id, name, age, order) in
+            [(1, "Ann", 40, 100), (2, "Bob", 40, 90), (3, "Cid", 6, 40), (4, "Dan", 3, 700), (5, "Eve", 40, 118)]
+        {
+            let created = world.crm.time(start - SignedDuration::from_hours(age * 24));
+            let placed = world.crm.time(start - SignedDuration::from_hours(order));
+            world.crm.run(&format!("INSERT INTO accounts VALUES ({id}, '{name}', 'AT', {created})")).await;
+            world
+                .crm
+                .run(&format!("INSERT INTO contacts VALUES ({id}, {id}, '{name}@x.example', '{name}', NULL, 1)"))
+                .await;
+            if order < 700 {
+                world.crm.run(&format!("INSERT INTO orders VALUES ({id}, {id}, {placed}, 'paid')")).await;
+            }
+        }
+        let mut sent = Vec::new();
+        let mut turns = 0;
+        // Half-way one of them orders.
+        let half = start + SignedDuration::from_hours(4 * 24);
+        for (until, changed_at) in [(half, start), (start + SignedDuration::from_hours(12 * 24), half)] {
+            loop {
+                let next = if jumps {
+                    world.engine.next_eventful(Horizon { until, changed_at }).await.unwrap()
+                } else {
+                    world.engine.next_due().await.unwrap().filter(|next| *next <= until)
+                };
+                let Some(next) = next else { break };
+                world.clock.set(next.max(world.clock.now()));
+                world.engine.sweep_due().await.unwrap();
+                world.engine.dispatch_due().await.unwrap();
+                let now = world.clock.now();
+                let mut mails: Vec<_> = world.mail.mails().into_iter().map(|mail| (now, mail)).collect();
+                mails.sort();
+                sent.extend(mails);
+                turns += 1;
+            }
+            world.clock.set(until);
+            let placed = world.crm.time(until);
+            world.crm.run(&format!("INSERT INTO orders VALUES (900 + {turns}, 1, {placed}, 'paid')")).await;
+        }
+        runs.push((sent, turns));
+    }
+    let [(dense, all), (jumped, some)] = runs.try_into().unwrap();
+    assert!(dense.len() >= 6, "{dense:?}");
+    assert_eq!(jumped, dense);
+    assert!(some * 10 < all, "{some} turns in place of {all}");
+}
+
+fn nudged(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nudged"));
+    command.env("COLUMNS", "100").env("NO_COLOR", "1").env_remove("NUDGED_CONFIG");
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).args(arguments).output().unwrap()
+}
+
+#[test]
+fn the_shipped_rules_and_the_examples_pass_their_tests() {
+    for rules in ["rules", "examples/postgres/rules", "examples/mariadb/rules"] {
+        let output = nudged(&["test", "--rules", rules, "--coverage", "--format", "json"]);
+        let talk = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{rules}: {talk}\n{}", String::from_utf8_lossy(&output.stdout));
+        let shown: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        for what in ["rules", "cases", "templates"] {
+            assert!(shown["coverage"][what]["reached"].as_u64() >= Some(2), "{rules} {what}: {}", shown["coverage"]);
+        }
+    }
+}
+
+/// The example of the reference, and the one of its section on tests.
+#[tokio::test]
+async fn the_tests_of_the_reference_pass() {
+    let page = |path: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    let block = |text: &str, what: &str| {
+        let marker = format!("```yaml\n# {what}\n");
+        text.split(&marker)
+            .nth(1)
+            .unwrap_or_else(|| panic!("no example of {what}"))
+            .split("```")
+            .next()
+            .unwrap()
+            .to_owned()
+    };
+    let (rules, catalog) = (page("docs/rules.md"), block(&page("docs/catalog.md"), "catalog"));
+    let rule = block(&rules, "rule");
+    let section = block(&rules, "tests");
+    let other = rule.replace("id: win-back-90", "id: other").split("\ntests:").next().unwrap().to_owned();
+    let mut files = vec![
+        ("a.yaml".to_owned(), rule),
+        ("b.yaml".to_owned(), format!("{other}\ntests:\n{section}")),
+        ("catalog.yaml".to_owned(), catalog),
+    ];
+    for name in ["win-back-1", "win-back-2"] {
+        files.push((format!("templates/{name}.md"), "---\nsubject: Hello\n---\nHello\n".to_owned()));
+    }
+    let files = files.into_iter().map(|(path, text)| Arc::new(SourceFile { path, text })).collect();
+    let bench = Bench { tree: Arc::new(Tree { files }), ..bench("") };
+    let reports = bench.play(&bench.rule_files(), 2, |_| {}).await;
+    let reports = reports.unwrap_or_else(|findings| panic!("{}", render(&findings, Look::Plain)));
+    let failed: Vec<_> = reports.iter().flat_map(RuleReport::failures).cloned().collect();
+    assert!(failed.is_empty(), "{}", said(&failed));
+    assert!(reports.iter().all(|report| report.tests.len() == 1));
+}
+
+#[test]
+fn results_are_a_table_json_and_junit_and_a_failure_ends_with_code_4() {
+    let folder = tempfile::tempdir().unwrap();
+    let wrong = "      - {after: 0 days, expect: {email: [bye], webhook: [desk]}}\n      - {after: 1 day, expect: nothing, ended: goal}\n";
+    let right = test("2026-11-21 10:00", GIVEN, "      - {after: 0 days, expect: {email: [hello], webhook: [desk]}}\n");
+    let wrong = test("2026-11-21 10:00", GIVEN, wrong).replace("name: it", "name: <it> fails & says \"so\"");
+    for file in &bench(&format!("{right}{wrong}")).tree.files {
+        let path = folder.path().join(&file.path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, &file.text).unwrap();
+    }
+    let rules = folder.path().to_str().unwrap().to_owned();
+    let report = folder.path().join("junit.xml");
+    let output = nudged(&["test", "--rules", &rules, "--coverage", "--junit", report.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(4));
+    insta::assert_snapshot!("test-table", String::from_utf8(output.stdout).unwrap());
+    insta::assert_snapshot!("test-talk", String::from_utf8(output.stderr).unwrap());
+    insta::assert_snapshot!("test-junit", without_times(&fs::read_to_string(report).unwrap()));
+    let output = nudged(&["test", "silence", "--rules", &rules, "--format", "json"]);
+    assert_eq!(output.status.code(), Some(4));
+    let mut shown: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    for result in shown["results"].as_array_mut().unwrap() {
+        assert!(result["took_ms"].is_u64());
+        result["took_ms"] = 0.into();
+    }
+    insta::assert_snapshot!("test-json", serde_json::to_string_pretty(&shown).unwrap());
+    assert_eq!(nudged(&["test", "nothing", "--rules", &rules]).status.code(), Some(8));
+}
+
+/// `time="0.123"` is another in every run.
+fn without_times(xml: &str) -> String {
+    let mut parts = xml.split("time=\"");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + "time=\"0\"" + part.split_once('"').map_or("", |(_, rest)| rest))
+}

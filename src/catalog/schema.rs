@@ -1,12 +1,15 @@
 //! What a live database says of its tables. Read by the source adapter, held against the catalog by
 //! `check --db`, and used to give every column its type.
 
-use super::{ColumnType, Table};
+use super::{ColumnType, Entity, Origin, Table};
+use std::collections::BTreeMap;
 
 /// The tables the catalog names, as they are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Schema {
     pub tables: Vec<TableSchema>,
+    /// What the queries of entities with `sql` return, by their text.
+    pub queries: BTreeMap<String, TableSchema>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +43,18 @@ impl Schema {
     #[must_use]
     pub fn table(&self, table: &Table) -> Option<&TableSchema> {
         self.tables.iter().find(|found| found.table == *table)
+    }
+}
+
+impl Schema {
+    /// The columns of an entity's own rows.
+    #[must_use]
+    pub fn of(&self, entity: &Entity) -> Option<&TableSchema> {
+        match &entity.origin {
+            Origin::Table(table) => self.table(table),
+            Origin::Sql(sql) => self.queries.get(sql),
+            Origin::Union(_) => None,
+        }
     }
 }
 

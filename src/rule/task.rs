@@ -114,7 +114,7 @@ impl Writer<'_> {
             return self.value(insert, column, value);
         }
         let Some(reference) = reference_column(earlier) else { return Fragment::text("NULL") };
-        let given = Column { name: name.to_owned(), ty: ColumnType::Unknown, missing: Vec::new() };
+        let given = Column::named(name);
         Fragment::of(
             "(SELECT g.{} FROM {} AS g WHERE {} = {})",
             &[

@@ -128,6 +128,7 @@ fn schema() -> Schema {
             table("notes", &notes),
             absent,
         ],
+        ..Schema::default()
     }
 }
 
@@ -295,6 +296,18 @@ fn examples(page: &str, what: &str) -> Vec<String> {
 
 fn indented(text: &str) -> String {
     text.lines().map(|line| format!("  {line}\n")).collect()
+}
+
+#[test]
+fn the_entities_of_the_reference_are_right() {
+    let entities = examples("docs/catalog.md", "entities");
+    assert!(!entities.is_empty());
+    for entities in entities {
+        let text = format!("version: 1\ntime_zone: UTC\nentities:\n{}", indented(&entities));
+        let file = SourceFile { path: "catalog.yaml".to_owned(), text };
+        let found = Checked::of(&tree(vec![file]), &surroundings(None)).findings;
+        assert!(found.is_empty(), "{entities}\n{}", render(&found, Look::Plain));
+    }
 }
 
 #[test]

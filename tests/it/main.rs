@@ -10,6 +10,7 @@
 
 mod architecture;
 mod arrivals;
+mod catalog_shapes;
 mod cli;
 mod crash;
 mod crossings;

@@ -106,7 +106,7 @@ impl Crm {
                 (Self::MariaDb(pool, database), url, "DATETIME(6)")
             }
         };
-        crm.run(&format!("{TABLES}{tables}").replace("{instant}", instant)).await;
+        crm.run(&tables.replace("{instant}", instant)).await;
         (crm, url)
     }
 
@@ -254,7 +254,11 @@ pub struct Setup {
     pub settings: Settings,
     pub catalog: String,
     /// More tables and columns.
-    pub tables: &'static str,
+    pub tables: String,
+    /// None of the usual tables.
+    pub bare: bool,
+    /// The engine's own login at the database, in place of the owner's.
+    pub login: Option<String>,
     pub per_transaction: Option<String>,
     /// The state is in PostgreSQL, for several nodes.
     pub shared: bool,
@@ -263,7 +267,8 @@ pub struct Setup {
 impl Setup {
     pub fn of(kind: Kind, at: Timestamp) -> Self {
         let (settings, catalog) = (Settings::default(), CATALOG.to_owned());
-        Self { kind, at, settings, catalog, tables: "", per_transaction: None, shared: false }
+        let tables = String::new();
+        Self { kind, at, settings, catalog, tables, bare: false, login: None, per_transaction: None, shared: false }
     }
 }
 
@@ -293,10 +298,11 @@ impl World {
     }
 
     pub async fn set_up(setup: Setup) -> Self {
-        let Setup { kind, at, settings, catalog, tables, per_transaction, shared } = setup;
+        let Setup { kind, at, settings, catalog, tables, bare, login, per_transaction, shared } = setup;
         let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::new(at));
-        let (crm, url) = Crm::create(kind, tables, &dir).await;
+        let (crm, url) = Crm::create(kind, &if bare { tables } else { format!("{TABLES}{tables}") }, &dir).await;
+        let url = login.map_or(url.clone(), |login| url.replacen("nudged@", &format!("{login}@"), 1));
         let options = SourceOptions { per_transaction, ..SourceOptions::new(url) };
         let source = connect(&options.clock(clock.clone())).unwrap();
         let (cut, questions) = (AtomicBool::new(false), AtomicUsize::new(0));

@@ -1,6 +1,6 @@
 use super::Checker;
 use crate::catalog::written::{InsertEntry, TasksEntry};
-use crate::catalog::{Column, ColumnType, Insert, InsertValue, Literal, Table, Tasks};
+use crate::catalog::{Column, Insert, InsertValue, Literal, Table, Tasks};
 use crate::diagnostic::Finding;
 use crate::diagnostic::yaml::{At, Node};
 use crate::model::FieldName;
@@ -46,7 +46,7 @@ impl Checker {
         node: &Node,
         tasks: &TasksEntry,
     ) -> Option<(Column, InsertValue)> {
-        let column = Column { name: name.value.clone(), ty: ColumnType::Unknown, missing: Vec::new() };
+        let column = Column::named(name.as_str());
         self.used(Some(table), &column, &name.range);
         let source = self.report.source().to_owned();
         let Some(text) = node.text(&source) else {

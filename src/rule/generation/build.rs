@@ -3,7 +3,7 @@
 use super::earlier::Earlier;
 use super::layout::Layout;
 use super::{Generation, Surroundings, Tree, hash, sample};
-use crate::catalog::{self, Catalog, Column, ColumnType, Expression, Field};
+use crate::catalog::{self, Catalog, Column, Expression, Field};
 use crate::diagnostic::yaml;
 use crate::diagnostic::{Finding, Place, Severity, SourceFile};
 use crate::model::{EntityName, FieldName, RuleId};
@@ -88,11 +88,18 @@ impl Checked {
                 self.findings.push(finding.at(place).help("add it to `topics` in config.toml, or remove it here"));
             }
         }
-        let Some(schema) = &surroundings.schema else { return reading.catalog };
+        let Some(schema) = &surroundings.schema else {
+            if let Some(catalog) = &reading.catalog {
+                self.findings.extend(super::fits::unfit(&reading, catalog, surroundings.dialect, file));
+            }
+            return reading.catalog;
+        };
         let drift = catalog::drift(&reading, schema, file);
         // A running system goes on with what it can; `check --db` takes the same for errors.
         self.findings.extend(drift.into_iter().map(|finding| Finding { severity: Severity::Warning, ..finding }));
-        reading.catalog.map(|catalog| catalog.with_schema(schema))
+        let catalog = reading.catalog.as_ref().map(|catalog| catalog.with_schema(schema))?;
+        self.findings.extend(super::fits::unfit(&reading, &catalog, surroundings.dialect, file));
+        Some(catalog)
     }
 }
 
@@ -126,7 +133,7 @@ fn identities(outcomes: &[(&Arc<SourceFile>, Outcome)]) -> Vec<Finding> {
 fn with_assumed(mut catalog: Catalog, assumed: BTreeSet<(EntityName, FieldName)>) -> Catalog {
     for (entity, name) in assumed {
         let Some(entity) = catalog.entities.get_mut(&entity) else { continue };
-        let column = Column { name: name.as_str().to_owned(), ty: ColumnType::Unknown, missing: Vec::new() };
+        let column = Column::named(name.as_str());
         let field = Field { name: name.clone(), expression: Expression::Column(column), currency: None };
         entity.fields.entry(name).or_insert(field);
     }
@@ -261,7 +268,7 @@ fn placeholders(
     let mut findings: Vec<Finding> = Vec::new();
     for (rule, _) in rules {
         let Some(entity) = catalog.entity(&rule.for_each) else { continue };
-        let known = surroundings.schema.as_ref().zip(entity.table()).and_then(|(schema, table)| schema.table(table));
+        let known = surroundings.schema.as_ref().and_then(|schema| schema.of(entity));
         let open = rule.script.is_some() || known.is_none();
         let actions =
             || rule.nodes.iter().filter_map(|node| if let Step::Act(act) = &node.step { Some(act) } else { None });

@@ -129,6 +129,8 @@ pub enum Place {
     LookUp(Box<LookUp>),
     /// SQL written by the admin, by dialect.
     Sql(OwnSql),
+    /// A value only where these hold: an amount where the row's currency is euros.
+    Where(Box<Column>, Vec<Filter>),
 }
 
 /// A row of an entity-attribute-value table.
@@ -419,6 +421,8 @@ pub enum InsertValue {
     Ref,
     RecordKey,
     RecordField(FieldName),
+    /// A cell of another table: the id of the status `New`.
+    LookUp(Box<RowLookUp>),
     AssigneeKey,
     AssigneeEmail,
     /// A value that an earlier insert of the same transaction used: `$1.id`.
@@ -426,6 +430,14 @@ pub enum InsertValue {
         insert: usize,
         column: String,
     },
+}
+
+/// The first row of a table whose columns have these values.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RowLookUp {
+    pub table: Table,
+    pub take: Column,
+    pub only: Vec<(Column, InsertValue)>,
 }
 
 /// Several customers' data in one source.

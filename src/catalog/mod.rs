@@ -5,6 +5,7 @@
 
 mod check;
 mod checked;
+pub mod draft;
 mod drift;
 mod literal;
 mod resolve;
@@ -12,13 +13,14 @@ mod schema;
 pub mod written;
 
 pub use check::{ColumnUse, Reading, read};
+pub use draft::{Inventory, Listed, Reference};
 pub use drift::drift;
 
 pub use checked::{
     Aggregate, AggregateFunction, Attribute, Catalog, Column, ColumnType, Consent, ConsentTest, DateStorage, Entity,
     Expression, Field, Filter, FilterTest, Hop, Insert, InsertValue, InstantStorage, Join, KeyType, Literal, LookUp,
-    Member, Origin, OwnSql, Parent, Path, Person, PickOne, Place, Recipient, Relation, SuppressionTable, Table, Tasks,
-    Tenants, UuidStorage,
+    Member, Origin, OwnSql, Parent, Path, Person, PickOne, Place, Recipient, Relation, RowLookUp, SuppressionTable,
+    Table, Tasks, Tenants, UuidStorage,
 };
 pub use literal::{Misfit, instant, value};
 pub use resolve::common_type;

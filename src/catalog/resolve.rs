@@ -27,7 +27,13 @@ impl Catalog {
             }
         }
         tables.extend(self.suppressions.iter().map(|suppression| suppression.table.clone()));
-        tables.extend(self.tasks.iter().flat_map(|tasks| &tasks.inserts).map(|insert| insert.table.clone()));
+        for insert in self.tasks.iter().flat_map(|tasks| &tasks.inserts) {
+            tables.insert(insert.table.clone());
+            tables.extend(insert.set.iter().filter_map(|(_, value)| match value {
+                InsertValue::LookUp(look_up) => Some(look_up.table.clone()),
+                _ => None,
+            }));
+        }
         tables.into_iter().collect()
     }
 
@@ -53,9 +59,7 @@ impl Catalog {
                 let table = &Live::table(schema.table(&insert.table));
                 for (column, value) in &mut insert.set {
                     resolver.column(table, column);
-                    if let InsertValue::Constant(literal) = value {
-                        resolver.literal(literal, &column.ty);
-                    }
+                    resolver.supplied(value, &column.ty);
                 }
             }
         }
@@ -76,7 +80,7 @@ impl Catalog {
                     Some(self.field_type(theirs, field))
                 });
                 let types: Vec<ColumnType> = types.collect();
-                found.push((entity.name.clone(), name.clone(), common_type(types.iter())));
+                found.push((entity.name.clone(), name.clone(), common_type(&types.iter())));
             }
         }
         for (entity, name, ty) in found {
@@ -299,12 +303,32 @@ impl Resolver<'_> {
                 column.ty = look_up.cell.ty.clone();
                 None
             }
+            Place::Where(inner, only) => {
+                self.column(table, inner);
+                self.filters(table, only);
+                Some(inner.ty.clone())
+            }
             Place::Sql(_) => None,
         };
         if let Some(live) = ty.filter(|live| *live != ColumnType::Unknown) {
             column.ty = typed(&column.ty, &live);
         }
         column.missing.iter_mut().for_each(|literal| self.literal(literal, &column.ty));
+    }
+
+    fn supplied(&self, value: &mut InsertValue, ty: &ColumnType) {
+        match value {
+            InsertValue::Constant(literal) => self.literal(literal, ty),
+            InsertValue::LookUp(look_up) => {
+                let table = Live::table(self.schema.table(&look_up.table));
+                self.column(&table, &mut look_up.take);
+                for (column, value) in &mut look_up.only {
+                    self.column(&table, column);
+                    self.supplied(value, &column.ty);
+                }
+            }
+            _ => {}
+        }
     }
 
     /// A constant that doesn't fit stays as it was: `check --db` reports it.
@@ -324,15 +348,22 @@ fn joined(join: &Join, tables: &mut BTreeSet<Table>) {
 }
 
 fn read_from(column: &Column, tables: &mut BTreeSet<Table>) {
-    if let Place::Attribute(attribute) = &column.place {
-        tables.insert(attribute.table.clone());
-        attribute.only.iter().for_each(|filter| read_from(&filter.column, tables));
+    match &column.place {
+        Place::Attribute(attribute) => {
+            tables.insert(attribute.table.clone());
+            attribute.only.iter().for_each(|filter| read_from(&filter.column, tables));
+        }
+        Place::Where(inner, only) => {
+            read_from(inner, tables);
+            only.iter().for_each(|filter| read_from(&filter.column, tables));
+        }
+        Place::Row | Place::Parent(_) | Place::Json(..) | Place::LookUp(_) | Place::Sql(_) => {}
     }
 }
 
 /// The type that all of these can be read as.
 #[must_use]
-pub fn common_type<'t>(types: impl Iterator<Item = &'t ColumnType> + Clone) -> ColumnType {
+pub fn common_type<'t>(types: &(impl Iterator<Item = &'t ColumnType> + Clone)) -> ColumnType {
     let Some(first) = types.clone().next() else { return ColumnType::Unknown };
     if types.clone().all(|ty| ty == first) {
         return first.clone();

@@ -200,7 +200,7 @@ pub struct FieldEntry {
     pub max: Option<At<String>>,
     /// `relation.field`: the mean.
     pub average: Option<At<String>>,
-    /// Which related rows count.
+    /// Which related rows count; of a column: where it has a value at all, such as `{currency: EUR}`.
     pub only: Option<Node>,
 }
 
@@ -348,7 +348,8 @@ pub struct TasksEntry {
 pub struct InsertEntry {
     pub table: At<String>,
     /// Constants, or values that nudged supplies: `$uuid`, `$title`, `$body`, `$due`, `$now`, `$ref`,
-    /// `$record.key`, `$record.FIELD`, `$assignee.key`, `$assignee.email`, `$1.COLUMN` of the first insert.
+    /// `$record.key`, `$record.FIELD`, `$assignee.key`, `$assignee.email`, `$1.COLUMN` of the first insert; or
+    /// what another table says: `{look_up: {table: crm.statuses, take: id, only: {name: New}}}`.
     pub set: Named<Node>,
 }
 

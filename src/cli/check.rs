@@ -127,7 +127,7 @@ async fn against_database(tree: Tree, config: &Config) -> Result<Verdict, Failur
 /// A running daemon goes on with what it can where the catalog no longer fits the tables; somebody who
 /// asks whether they fit wants to hear no.
 fn strict(finding: Finding) -> Finding {
-    let drift = ["catalog.no-table", "catalog.no-column", "catalog.column-type", "catalog.constant"];
+    let drift = ["catalog.no-table", "catalog.query", "catalog.no-column", "catalog.column-type", "catalog.constant"];
     if drift.contains(&finding.code) { Finding { severity: Severity::Error, ..finding } } else { finding }
 }
 

@@ -4,6 +4,7 @@
 //! its arguments, asks the layers below, and prints through [`Output`]; it decides nothing itself.
 
 mod admin;
+mod catalog;
 mod check;
 mod completions;
 mod context;
@@ -12,6 +13,7 @@ mod demo;
 mod enrollments;
 mod exit;
 mod hold;
+mod init;
 mod man;
 mod output;
 mod pause;
@@ -65,6 +67,10 @@ pub enum Command {
     Run(run::Args),
     /// Check the rules directory; exits with 4 when a rule would not load.
     Check(check::Args),
+    /// A first set-up: asks for the database, drafts its catalog and picks example rules.
+    Init(init::Args),
+    /// Draft a catalog from a database; print the permissions that one needs.
+    Catalog(catalog::Args),
     /// Who matches a rule now, and what they would get; nothing is sent.
     Preview(preview::Args),
     /// See it work: a simulated company, a month in half a minute.
@@ -121,6 +127,8 @@ fn dispatch(cli: Cli, output: &mut Output) -> Result<Exit, Failure> {
     match cli.command {
         Command::Run(args) => run::run(&args, &context, output),
         Command::Check(args) => check::run(&args, &context, output),
+        Command::Init(args) => init::run(&args, &context, output),
+        Command::Catalog(args) => catalog::run(&args, &context, output),
         Command::Preview(args) => preview::run(&args, &context, output),
         Command::Demo(args) => demo::run(&args, context.rules(), output),
         Command::Status(args) => status::run(&args, &context, output),

@@ -161,9 +161,15 @@ impl<'a> Written<'a> {
                     self.line(&format!("{:?} {} {}", hop.table, hop.from.name, hop.to.name));
                     self.filters(&hop.only);
                 }
-                related.into_iter().for_each(|related| self.fields(related, path.end.as_ref()));
+                if let Some(related) = related {
+                    self.fields(related, path.end.as_ref());
+                }
             }
-            Join::By(field) => related.into_iter().for_each(|related| self.fields(related, Some(field))),
+            Join::By(field) => {
+                if let Some(related) = related {
+                    self.fields(related, Some(field));
+                }
+            }
             Join::AnyOf(ways) => ways.iter().for_each(|way| self.join(entity, related, way)),
         }
     }
@@ -187,6 +193,11 @@ impl<'a> Written<'a> {
                 self.entity(&look_up.entity);
                 self.filters(&look_up.only);
                 self.place(&look_up.cell.place);
+            }
+            Place::Where(inner, only) => {
+                self.line(&inner.name);
+                self.place(&inner.place);
+                self.filters(only);
             }
             Place::Sql(sql) => self.line(&format!("{sql:?}")),
         }

@@ -7,7 +7,8 @@ use super::sql::wire::Form;
 use super::sql::{Fill, Fragment, Hole, Renderer, filter, key_value};
 use super::statement::{Dialect, Row, Statement};
 use crate::catalog::{
-    Catalog, Column, ColumnType, DateStorage, Insert, InsertValue, InstantStorage, KeyType, Tasks, UuidStorage,
+    Catalog, Column, ColumnType, DateStorage, Insert, InsertValue, InstantStorage, KeyType, RowLookUp, Tasks,
+    UuidStorage,
 };
 use crate::model::{EntityName, Key, RecordId, Value, at_local};
 use jiff::{Timestamp, civil};
@@ -101,8 +102,28 @@ impl Writer<'_> {
             }
             InsertValue::AssigneeEmail => text(values.assignee_email),
             InsertValue::Earlier { insert, column: name } => return self.earlier(number, *insert, name),
+            InsertValue::LookUp(look_up) => return self.looked_up(number, look_up),
         };
         if bound == Value::Null { Fragment::text("NULL") } else { Fragment::hole(Hole::Constant(bound)) }
+    }
+
+    /// A cell of another table's first row with these values; null where there is none.
+    fn looked_up(&self, number: usize, look_up: &RowLookUp) -> Fragment {
+        let alias = self.renderer.alias("k");
+        let take = self.renderer.cell(&alias, &look_up.take);
+        let same: Vec<Fragment> = look_up
+            .only
+            .iter()
+            .map(|(column, value)| {
+                let cell = self.renderer.cell(&alias, column);
+                Fragment::of("{} = {}", &[&cell, &self.value(number, column, value)])
+            })
+            .collect();
+        let table = self.renderer.table(&look_up.table);
+        Fragment::of(
+            "(SELECT {} FROM {} AS {} WHERE {} ORDER BY 1 LIMIT 1)",
+            &[&take, &table, &Fragment::text(alias), &Fragment::all(&same)],
+        )
     }
 
     /// What an earlier insert put into a column, or what the database gave the task there.

@@ -15,7 +15,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Codes without a bad file of their own, each with the test that has it instead.
-const ELSEWHERE: [(&str, &str); 4] = [
+const ELSEWHERE: [(&str, &str); 6] = [
+    ("catalog.query", "needs a database: tests/it/drift.rs"),
+    ("catalog.no-rows", "needs a database: tests/it/permissions.rs"),
     ("catalog.missing", "a_directory_without_a_catalog_says_so"),
     ("rule.sql", "means that a check is missing, so no file reaches it"),
     ("rule.no-sender", "needs a configuration: tests/it/operator.rs"),

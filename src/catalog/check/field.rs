@@ -1,7 +1,8 @@
 use super::Checker;
 use crate::catalog::written::{CatalogFile, EntityEntry, FieldEntry, TypeWord};
 use crate::catalog::{
-    Aggregate, AggregateFunction, ColumnType, DateStorage, Expression, Field, InstantStorage, Literal, UuidStorage,
+    Aggregate, AggregateFunction, Column, ColumnType, DateStorage, Expression, Field, InstantStorage, Literal, Place,
+    UuidStorage,
 };
 use crate::diagnostic::Finding;
 use crate::diagnostic::yaml::{At, Content, Node, ShortOr};
@@ -127,10 +128,6 @@ impl Checker {
         long: &FieldEntry,
         entity: &EntityName,
     ) -> Option<Expression> {
-        if let Some(only) = &long.only {
-            let finding = Finding::error("catalog.field", "`only` belongs to a computed field");
-            self.report.add(&only.range, finding.help("add `sum`, `count`, `min`, `max` or `average`, or remove it"));
-        }
         let ty = self.declared_type(long);
         let mut column = if let Some(attribute) = &long.attribute {
             self.attribute(entity, attribute, ty)?
@@ -148,6 +145,11 @@ impl Checker {
                 }
             }
         };
+        if let Some(only) = &long.only {
+            let only = self.entity_filters(entity, only);
+            let (name, ty) = (column.name.clone(), column.ty.clone());
+            column = Column { name, ty, missing: Vec::new(), place: Place::Where(Box::new(column), only) };
+        }
         if let Some(missing) = &long.missing {
             column.missing = self.placeholders(missing, &column.ty);
         }
@@ -236,6 +238,15 @@ impl Checker {
             let name = At { value: field.to_owned(), range: path.range.clone(), source: path.source.clone() };
             self.field_of(&related, &name)
         });
+        if let (Some(written), Some(field)) = (&long.currency, &field) {
+            let theirs = self.fields.get(&related).and_then(|fields| fields.get(field));
+            if let Some(theirs) = theirs.and_then(|field| field.currency.clone()).filter(|code| *code != written.value)
+            {
+                let message = format!("`{}` is in {theirs}, not in {}", path.value, written.value);
+                let finding = Finding::error("catalog.currency", message);
+                self.report.add(&written.range, finding.help("amounts are not converted: name its own currency"));
+            }
+        }
         Some(Expression::Aggregate(Aggregate { function, relation: RelationName::new(relation), field, only }))
     }
 }

@@ -37,6 +37,8 @@ pub struct Reading {
     /// Expressions and unions, whose dialect decides whether they can be read.
     pub expressions: Vec<(OwnSql, Range<usize>)>,
     pub unions: Vec<(EntityName, Range<usize>)>,
+    /// Entities that are queries of the admin's own, and what they are expected to return.
+    pub queries: Vec<(String, EntityName, Range<usize>)>,
     pub findings: Vec<Finding>,
 }
 
@@ -70,6 +72,7 @@ struct Checker {
     topics: Vec<(Topic, Range<usize>)>,
     expressions: Vec<(OwnSql, Range<usize>)>,
     unions: Vec<(EntityName, Range<usize>)>,
+    queries: Vec<(String, EntityName, Range<usize>)>,
     table_places: BTreeMap<Table, Range<usize>>,
     /// Fields of every entity, complete before anything refers to them. Columns that relations and roles
     /// name become fields of their own.
@@ -90,6 +93,7 @@ impl Checker {
             topics: Vec::new(),
             expressions: Vec::new(),
             unions: Vec::new(),
+            queries: Vec::new(),
             table_places: BTreeMap::new(),
             fields: BTreeMap::new(),
             tables: BTreeMap::new(),
@@ -134,6 +138,7 @@ impl Checker {
             topics: self.topics,
             expressions: self.expressions,
             unions: self.unions,
+            queries: self.queries,
             findings: self.report.into_findings(),
         }
     }
@@ -330,7 +335,10 @@ impl Checker {
         }
         match (&entry.table, &entry.sql) {
             (Some(table), None) => self.table(table),
-            (None, Some(_)) => None,
+            (None, Some(sql)) => {
+                self.queries.push((sql.value.clone(), EntityName::new(name.as_str()), sql.range.clone()));
+                None
+            }
             (Some(_), Some(sql)) => {
                 let finding = Finding::error("catalog.origin", "both `table` and `sql`");
                 self.report.add(&sql.range, finding.help("keep one"));

@@ -116,25 +116,22 @@ impl Checker {
             self.report.add(&name.range, finding.help("an expression needs its `type` beside it"));
         }
         let mut sql = OwnSql::default();
-        match &node.content {
-            Content::Map(entries) => {
-                for (dialect, node) in entries {
-                    let text = node.text(&source).map(std::borrow::Cow::into_owned);
-                    match dialect.as_str() {
-                        "postgres" => sql.postgres = text,
-                        "mysql" => sql.mysql = text,
-                        "sqlite" => sql.sqlite = text,
-                        _ => {
-                            let known = ["postgres", "mysql", "sqlite"].map(str::to_owned);
-                            self.unknown("catalog.sql", "dialect", dialect, &known);
-                        }
+        if let Content::Map(entries) = &node.content {
+            for (dialect, node) in entries {
+                let text = node.text(&source).map(std::borrow::Cow::into_owned);
+                match dialect.as_str() {
+                    "postgres" => sql.postgres = text,
+                    "mysql" => sql.mysql = text,
+                    "sqlite" => sql.sqlite = text,
+                    _ => {
+                        let known = ["postgres", "mysql", "sqlite"].map(str::to_owned);
+                        self.unknown("catalog.sql", "dialect", dialect, &known);
                     }
                 }
             }
-            _ => {
-                let text = node.text(&source).map(std::borrow::Cow::into_owned);
-                sql = OwnSql { postgres: text.clone(), mysql: text.clone(), sqlite: text };
-            }
+        } else {
+            let text = node.text(&source).map(std::borrow::Cow::into_owned);
+            sql = OwnSql { postgres: text.clone(), mysql: text.clone(), sqlite: text };
         }
         if sql == OwnSql::default() {
             let finding = Finding::error("catalog.sql", format!("expected SQL, found {}", node.kind()));

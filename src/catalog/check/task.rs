@@ -1,8 +1,8 @@
 use super::Checker;
 use crate::catalog::written::{InsertEntry, TasksEntry};
-use crate::catalog::{Column, Insert, InsertValue, Literal, Table, Tasks};
+use crate::catalog::{Column, Insert, InsertValue, Literal, RowLookUp, Table, Tasks};
 use crate::diagnostic::Finding;
-use crate::diagnostic::yaml::{At, Node};
+use crate::diagnostic::yaml::{At, Content, Node};
 use crate::model::FieldName;
 
 /// The names that stand for what nudged supplies.
@@ -48,6 +48,9 @@ impl Checker {
     ) -> Option<(Column, InsertValue)> {
         let column = Column::named(name.as_str());
         self.used(Some(table), &column, &name.range);
+        if let Some(look_up) = node.get("look_up") {
+            return self.row_look_up(index, look_up, tasks).map(|value| (column, value));
+        }
         let source = self.report.source().to_owned();
         let Some(text) = node.text(&source) else {
             let finding =
@@ -70,6 +73,34 @@ impl Checker {
             self.unknown("catalog.unknown-value", "value", &name, &SUPPLIED.map(str::to_owned));
         }
         Some((column, value?))
+    }
+}
+
+impl Checker {
+    /// `{table: crm.statuses, take: id, only: {name: New}}`
+    fn row_look_up(&mut self, index: usize, node: &Node, tasks: &TasksEntry) -> Option<InsertValue> {
+        let source = self.report.source().to_owned();
+        let at = |node: &Node| {
+            let value = node.text(&source)?.into_owned();
+            Some(At { value, range: node.range.clone(), source: node.range.clone() })
+        };
+        let parts = ["table", "take", "only"].map(|key| node.get(key));
+        let extra = match &node.content {
+            Content::Map(entries) => entries.iter().any(|(key, _)| !["table", "take", "only"].contains(&key.as_str())),
+            _ => true,
+        };
+        let (Some(table), Some(take), Some(Content::Map(only)), false) =
+            (parts[0].and_then(at), parts[1].and_then(at), parts[2].map(|node| &node.content), extra)
+        else {
+            let finding = Finding::error("catalog.tasks", "a look-up needs its table, column and row");
+            let help = "write `{look_up: {table: crm.statuses, take: id, only: {name: New}}}`";
+            self.report.add(&node.range, finding.help(help));
+            return None;
+        };
+        let table = self.table(&table)?;
+        let take = self.column(None, Some(&table), &take)?;
+        let only = only.iter().filter_map(|(name, node)| self.assignment(index, &table, name, node, tasks)).collect();
+        Some(InsertValue::LookUp(Box::new(RowLookUp { table, take, only })))
     }
 }
 

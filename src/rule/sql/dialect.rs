@@ -84,6 +84,14 @@ pub(super) fn ordered_text(dialect: Dialect, text: &Fragment) -> Fragment {
 pub(super) fn number(dialect: Dialect, raw: &Fragment, ty: &ColumnType) -> Fragment {
     let native = matches!(ty, ColumnType::Int | ColumnType::Decimal | ColumnType::Float);
     match dialect {
+        // NaN and the infinities are greater or less than everything, which nobody means; `money` compares with
+        // nothing; and 0.1 of a float is 0.1 only as the decimal it prints as.
+        Dialect::Postgres if *ty == ColumnType::Float => Fragment::of(
+            "(CASE WHEN {} = 'NaN' OR abs({}) = 'Infinity' THEN NULL ELSE CAST({} AS numeric) END)",
+            &[raw, raw, raw],
+        ),
+        Dialect::Postgres if *ty == ColumnType::Decimal => Fragment::of("NULLIF(CAST({} AS numeric), 'NaN')", &[raw]),
+        Dialect::MySql if *ty == ColumnType::Float => Fragment::of("CAST(CONCAT({}) AS DECIMAL(38, 10))", &[raw]),
         Dialect::Postgres | Dialect::MySql if native => raw.clone(),
         Dialect::Postgres => {
             let text = text(dialect, raw);

@@ -12,6 +12,7 @@ use super::{filter, join_of};
 use crate::catalog::{Attribute, Column, ColumnType, Entity, InstantStorage, LookUp, Origin, OwnSql, Place};
 use crate::model::Value;
 use crate::rule::statement::Dialect;
+use std::fmt::Write;
 
 impl Renderer<'_> {
     /// The value of a column for the row `alias`.
@@ -29,6 +30,10 @@ impl Renderer<'_> {
             }
             Place::Attribute(attribute) => self.attribute(alias, attribute),
             Place::LookUp(look_up) => self.looked_up(alias, look_up),
+            Place::Where(inner, only) => {
+                let holds = Fragment::all(&filter::all_of(self, alias, only));
+                Fragment::of("(CASE WHEN {} THEN {} END)", &[&holds, &self.cell(alias, inner)])
+            }
             Place::Sql(sql) => Fragment::of("({})", &[&Fragment::own_sql(self.own_text(sql), alias)]),
         }
     }
@@ -140,7 +145,7 @@ fn parent_alias(alias: &str, number: usize) -> String {
 fn dollar_path(path: &[String]) -> String {
     path.iter().fold("$".to_owned(), |mut whole, step| {
         let position = step.chars().all(|c| c.is_ascii_digit());
-        whole.push_str(&if position { format!("[{step}]") } else { format!(".\"{step}\"") });
+        let _ = if position { write!(whole, "[{step}]") } else { write!(whole, ".\"{step}\"") };
         whole
     })
 }

@@ -68,7 +68,7 @@ impl Renderer<'_> {
         if !types.iter().all(|ty| ty.is_time()) {
             return dialect::plain_text(self.dialect, &shown);
         }
-        match (self.dialect, crate::catalog::common_type(types.iter().copied())) {
+        match (self.dialect, crate::catalog::common_type(&types.iter().copied())) {
             (Dialect::Postgres, ColumnType::Instant(InstantStorage::Native)) => {
                 let zone = |zone: &TimeZone| {
                     let name = zone.iana_name().unwrap_or("UTC").to_owned();

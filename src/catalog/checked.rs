@@ -2,7 +2,7 @@
 
 use crate::model::{EntityName, FieldName, RelationName, RoleName, Tenant, Topic, Value};
 use jiff::tz::TimeZone;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The whole mapping. Immutable; part of a generation.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,6 +36,8 @@ pub struct Entity {
     pub only: Vec<Filter>,
     /// Declared fields. Others are reachable by their column name once the live schema is known.
     pub fields: BTreeMap<FieldName, Field>,
+    /// Those of them that the live tables have no column for (any more).
+    pub gone: BTreeSet<FieldName>,
     pub relations: BTreeMap<RelationName, Relation>,
     pub recipients: BTreeMap<RoleName, Recipient>,
     /// When the row happened: orders, responses, tickets.

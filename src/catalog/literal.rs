@@ -48,8 +48,9 @@ impl ColumnType {
         Some(match self {
             Self::Unknown => KeyType::Unknown,
             Self::Int => KeyType::Int,
-            // Some schemas keep whole numbers in NUMERIC(n, 0); as text they stay exact.
-            Self::Text | Self::Decimal => KeyType::Text,
+            // Some schemas keep whole numbers in NUMERIC(n, 0); compared as text they stay exact.
+            Self::Decimal => KeyType::Unknown,
+            Self::Text => KeyType::Text,
             Self::Uuid(storage) => KeyType::Uuid(storage.clone()),
             Self::Bytes => KeyType::Bytes,
             _ => return None,

@@ -213,7 +213,54 @@ impl Resolver<'_> {
                 }
             }
         }
+        let relations = &entity.relations;
+        let lost = entity.fields.values().filter(|field| !self.has_field(table, relations, &field.expression));
+        entity.gone = lost.map(|field| field.name.clone()).collect();
         self.undeclared(table, entity);
+    }
+
+    /// Whether the live tables have what a field reads. Tables that nobody asked about have everything.
+    fn has_field(
+        &self,
+        table: &Live<'_>,
+        relations: &BTreeMap<crate::model::RelationName, super::Relation>,
+        expression: &Expression,
+    ) -> bool {
+        match expression {
+            Expression::Column(column) | Expression::Means { column, .. } => self.has(table, column),
+            Expression::Aggregate(aggregate) => {
+                let related = relations.get(&aggregate.relation);
+                let theirs = related.and_then(|relation| self.live.get(&relation.entity));
+                theirs.and_then(|live| live.own).is_none_or(|table| table.exists)
+            }
+        }
+    }
+
+    fn has(&self, table: &Live<'_>, column: &Column) -> bool {
+        let holds = |live: Option<&TableSchema>, name: &str| {
+            live.is_none_or(|table| table.exists && table.column(name).is_some())
+        };
+        match &column.place {
+            // Without its own table nothing of an entity can be read, whatever the field.
+            Place::Row => table.own.is_none_or(|own| !own.exists || own.column(&column.name).is_some()),
+            Place::Parent(number) => holds(table.parents.get(*number).copied().flatten(), &column.name),
+            Place::Json(holder, _) => self.has(table, holder),
+            Place::Attribute(attribute) => {
+                let theirs = self.schema.table(&attribute.table);
+                holds(theirs, &attribute.value.name) && holds(theirs, &attribute.record.name)
+            }
+            Place::LookUp(look_up) => {
+                let theirs = self.live.get(&look_up.entity);
+                let there = theirs.is_none_or(|theirs| {
+                    theirs.own.is_none_or(|table| table.exists) && self.has(theirs, &look_up.cell)
+                });
+                there && self.has(table, &look_up.by)
+            }
+            Place::Where(inner, only) => {
+                self.has(table, inner) && only.iter().all(|filter| self.has(table, &filter.column))
+            }
+            Place::Sql(_) => true,
+        }
     }
 
     fn join(&self, join: &mut Join) {
@@ -241,6 +288,17 @@ impl Resolver<'_> {
             self.column(table, &mut column);
             let field = Field { name: name.clone(), expression: Expression::Column(column), currency: None };
             entity.fields.insert(name, field);
+        }
+        // Rules may still name them; only those are the worse for it.
+        let lost = entity.table().and_then(|table| self.schema.gone.get(table)).into_iter().flatten();
+        for column in lost.cloned().collect::<Vec<_>>() {
+            let name = FieldName::new(column.name.as_str());
+            if !entity.fields.contains_key(&name) && !entity.relations.contains_key(name.as_str()) {
+                let ty = merged(&ColumnType::Unknown, &column.ty, self.zone);
+                let expression = Expression::Column(Column { ty, ..Column::named(column.name.as_str()) });
+                entity.fields.insert(name.clone(), Field { name: name.clone(), expression, currency: None });
+                entity.gone.insert(name);
+            }
         }
     }
 
@@ -351,11 +409,15 @@ fn read_from(column: &Column, tables: &mut BTreeSet<Table>) {
     match &column.place {
         Place::Attribute(attribute) => {
             tables.insert(attribute.table.clone());
-            attribute.only.iter().for_each(|filter| read_from(&filter.column, tables));
+            for filter in &attribute.only {
+                read_from(&filter.column, tables);
+            }
         }
         Place::Where(inner, only) => {
             read_from(inner, tables);
-            only.iter().for_each(|filter| read_from(&filter.column, tables));
+            for filter in only {
+                read_from(&filter.column, tables);
+            }
         }
         Place::Row | Place::Parent(_) | Place::Json(..) | Place::LookUp(_) | Place::Sql(_) => {}
     }

@@ -10,6 +10,8 @@ pub struct Schema {
     pub tables: Vec<TableSchema>,
     /// What the queries of entities with `sql` return, by their text.
     pub queries: BTreeMap<String, TableSchema>,
+    /// Columns that were there while the running rules were checked, and no longer are.
+    pub gone: BTreeMap<Table, Vec<ColumnSchema>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +49,21 @@ impl Schema {
 }
 
 impl Schema {
+    /// Remembers which columns of `known` its tables have lost.
+    #[must_use]
+    pub fn since(mut self, known: Option<&Self>) -> Self {
+        for table in self.tables.iter().filter(|table| table.exists) {
+            let before = known.and_then(|known| known.table(&table.table)).map_or(&[][..], |table| &table.columns);
+            let long = known.and_then(|known| known.gone.get(&table.table)).map_or(&[][..], Vec::as_slice);
+            let lost = before.iter().chain(long).filter(|column| table.column(&column.name).is_none());
+            let lost: Vec<ColumnSchema> = lost.cloned().collect();
+            if !lost.is_empty() {
+                self.gone.insert(table.table.clone(), lost);
+            }
+        }
+        self
+    }
+
     /// The columns of an entity's own rows.
     #[must_use]
     pub fn of(&self, entity: &Entity) -> Option<&TableSchema> {

@@ -71,6 +71,23 @@ impl Inspected {
         }
         Err(self.refused.into_iter().map(|(_, finding)| finding).collect())
     }
+
+    /// The same where the database changed under rules that run: those that are as they were, under the same catalog,
+    /// rest, and the others go on. What somebody has just written must be accepted as a whole.
+    pub fn drifted(mut self, running: &Generation) -> Result<(Generation, Vec<Finding>), Vec<Finding>> {
+        let file = |tree: &Tree, path: &str| tree.files.iter().find(|file| file.path == path).cloned();
+        let same = |path: &str| file(&self.generation.tree, path) == file(&running.tree, path);
+        let untouched = |id: &RuleId| {
+            let rule = self.generation.rules.get(id);
+            same("catalog.yaml") && rule.is_some_and(|rule| same(&rule.rule.file))
+        };
+        if self.refused.iter().any(|(id, _)| !untouched(id)) {
+            return self.accepted().map(|generation| (generation, Vec::new()));
+        }
+        let (resting, findings): (Vec<RuleId>, Vec<Finding>) = self.refused.into_iter().unzip();
+        self.generation.resting.extend(resting);
+        Ok((self.generation, findings))
+    }
 }
 
 /// Builds a generation and has the source check its SQL. A source that is down leaves a warning. What
@@ -134,7 +151,10 @@ async fn schema_of(
     // What is wrong with the catalog is for the whole check to report.
     let Some(catalog) = file.and_then(|file| catalog::read(file).catalog) else { return Ok((None, Vec::new())) };
     match live_schema(source, &catalog).await {
-        Ok(schema) => Ok((Some(schema), Vec::new())),
+        Ok(schema) => {
+            let known = running.and_then(|running| running.surroundings.schema.as_ref());
+            Ok((Some(schema.since(known)), Vec::new()))
+        }
         Err(error @ SourceError::Unavailable(_)) => {
             let known = running.and_then(|running| running.surroundings.schema.clone());
             Ok((known, vec![unreachable(&error)]))

@@ -67,7 +67,7 @@ impl Shape {
     }
 
     async fn holds(&self, name: &str, kind: Kind, tables: String) {
-        let setup = Setup { catalog: self.catalog(kind), tables, bare: true, ..Setup::of(kind, instant(START)) };
+        let setup = Setup { catalog: self.catalog(kind), own_tables: Some(tables), ..Setup::of(kind, instant(START)) };
         let world = World::set_up(setup).await;
         let rules: Vec<(String, String)> = self
             .rules

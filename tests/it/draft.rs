@@ -3,7 +3,7 @@
 use crate::crossings::world::World;
 use crate::site::Site;
 use nudged::catalog::draft::{Findings, draft, render};
-use nudged::diagnostic::{Severity, SourceFile};
+use nudged::diagnostic::SourceFile;
 use nudged::rule::generation::Tree;
 use nudged::rule::statement::Dialect;
 use nudged::rulebook::{Outside, inspect};

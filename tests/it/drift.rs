@@ -1,6 +1,7 @@
 //! Tables that change under a catalog: what `check --db` names, and which rules of a running system rest.
 
-use crate::site::Site;
+use crate::site::{PATIENCE, Site};
+use crate::support::poll_until;
 use serde_json::Value as Json;
 
 #[test]
@@ -26,7 +27,7 @@ entities:
       level: {column: level, type: bool}
   person: {table: people, key: id, person: {email: email}}
   ghost: {table: ghosts, key: id}
-  query: {sql: SELECT id, nmae FROM accounts, key: id}
+  query: {sql: \"SELECT id, nmae FROM accounts\", key: id}
 ",
     )
     .unwrap();
@@ -64,4 +65,26 @@ entities:
     let expected: Vec<(String, String)> =
         expected.iter().map(|(code, named)| ((*code).to_owned(), (*named).to_owned())).collect();
     assert_eq!(found, expected, "{data}");
+}
+
+#[test]
+fn a_daemon_notices_itself_that_a_column_went_and_that_it_came_back() {
+    let site = Site::new();
+    let rule = |id: &str, activity: &str| {
+        format!(
+            "version: 1\nid: {id}\nmode: live\npurpose: staff\nfor_each: customer\n\
+             trigger: {{inactivity: {{of: {activity}, for: 90 days}}}}\ncheck_every: 1 second\n\
+             steps: [task: {{title: hello}}]\n"
+        )
+    };
+    site.rules(&[("one.yaml", &rule("by-orders", "orders")), ("two.yaml", &rule("by-tickets", "tickets"))]);
+    site.configure("settle = \"50 ms\"", "settle = \"50 ms\"\nrescan = \"2 seconds\"");
+    let _daemon = site.start();
+    site.told("READY=1");
+    site.crm("ALTER TABLE orders DROP COLUMN status");
+    let trouble = |site: &Site| site.status()["daemon"]["rulebook"].to_string();
+    poll_until(PATIENCE, || trouble(&site).contains("by-orders"));
+    assert!(!trouble(&site).contains("by-tickets"), "{}", trouble(&site));
+    site.crm("ALTER TABLE orders ADD COLUMN status TEXT");
+    poll_until(PATIENCE, || !trouble(&site).contains("by-orders"));
 }

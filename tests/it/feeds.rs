@@ -49,7 +49,7 @@ fn tracking(customers: bool) -> String {
 async fn tracked(kind: Kind, catalog: String, rule: &str) -> World {
     let tables = "ALTER TABLE accounts ADD COLUMN changed_at {instant};
                   ALTER TABLE orders ADD COLUMN changed_at {instant};";
-    let world = World::set_up(Setup { catalog, tables: tables.to_owned(), ..Setup::of(kind, instant(START)) }).await;
+    let world = World::set_up(Setup { catalog, tables, ..Setup::of(kind, instant(START)) }).await;
     let (now, ordered) = (world.crm.time(world.now()), world.crm.time(world.ago(days(10)) + minutes(30)));
     let long_ago = world.crm.time(world.ago(days(100)));
     world
@@ -121,8 +121,7 @@ async fn tenants_match_apart_and_see_only_their_own() {
             "tenants: {names: [acme, o'hara], per_transaction: \"SET LOCAL app.tenant = $tenant\"}\nentities:\n",
         );
     let per_transaction = Some("SET LOCAL app.tenant = $tenant".to_owned());
-    let setup =
-        Setup { catalog, tables: TENANTS.to_owned(), per_transaction, ..Setup::of(Kind::Postgres, instant(START)) };
+    let setup = Setup { catalog, tables: TENANTS, per_transaction, ..Setup::of(Kind::Postgres, instant(START)) };
     let world = World::set_up(setup).await;
     let (now, ordered) = (world.crm.time(world.now()), world.crm.time(world.ago(days(10)) + minutes(30)));
     world

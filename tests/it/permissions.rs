@@ -111,8 +111,7 @@ async fn a_sweep_and_a_task_need_just_what_is_printed() {
         );
         let setup = Setup {
             catalog: CATALOG.to_owned(),
-            tables,
-            bare: true,
+            own_tables: Some(tables),
             login: Some(role.clone()),
             ..Setup::of(kind, instant(START))
         };
@@ -171,8 +170,7 @@ async fn row_security_shows_every_tenant_its_own_and_silence_is_a_warning() {
     let role = role();
     let setup = Setup {
         catalog: SECURED_CATALOG.to_owned(),
-        tables: SECURED.to_owned(),
-        bare: true,
+        own_tables: Some(SECURED.to_owned()),
         login: Some(role.clone()),
         per_transaction: Some("SET LOCAL app.tenant = $tenant".to_owned()),
         ..Setup::of(Kind::Postgres, instant(START))

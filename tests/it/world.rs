@@ -260,9 +260,9 @@ pub struct Setup {
     pub settings: Settings,
     pub catalog: String,
     /// More tables and columns.
-    pub tables: String,
-    /// None of the usual tables.
-    pub bare: bool,
+    pub tables: &'static str,
+    /// These tables in place of the usual ones.
+    pub own_tables: Option<String>,
     /// The engine's own login at the database, in place of the owner's.
     pub login: Option<String>,
     pub per_transaction: Option<String>,
@@ -273,8 +273,17 @@ pub struct Setup {
 impl Setup {
     pub fn of(kind: Kind, at: Timestamp) -> Self {
         let (settings, catalog) = (Settings::default(), CATALOG.to_owned());
-        let tables = String::new();
-        Self { kind, at, settings, catalog, tables, bare: false, login: None, per_transaction: None, shared: false }
+        Self {
+            kind,
+            at,
+            settings,
+            catalog,
+            tables: "",
+            own_tables: None,
+            login: None,
+            per_transaction: None,
+            shared: false,
+        }
     }
 }
 
@@ -314,10 +323,10 @@ impl World {
     /// `before` runs once the tables are there and before the engine's own login is used. What the live tables are
     /// is not known yet: see [`World::learn`].
     pub async fn set_up_as(setup: Setup, before: impl AsyncFnOnce(&Crm)) -> Self {
-        let Setup { kind, at, settings, catalog, tables, bare, login, per_transaction, shared } = setup;
+        let Setup { kind, at, settings, catalog, tables, own_tables, login, per_transaction, shared } = setup;
         let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::new(at));
-        let (crm, url) = Crm::create(kind, &if bare { tables } else { format!("{TABLES}{tables}") }, &dir).await;
+        let (crm, url) = Crm::create(kind, &own_tables.unwrap_or_else(|| format!("{TABLES}{tables}")), &dir).await;
         before(&crm).await;
         let owner = connect(&SourceOptions::new(url.clone()).clock(clock.clone())).unwrap();
         let url = login.map_or(url.clone(), |login| url.replacen("nudged@", &format!("{login}@"), 1));

@@ -38,6 +38,7 @@ impl Checker {
             key_type,
             only,
             fields: super::Fields::new(),
+            gone: BTreeSet::new(),
             relations,
             recipients,
             at,

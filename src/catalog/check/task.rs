@@ -119,10 +119,18 @@ fn supplied(text: &str) -> Option<InsertValue> {
     })
 }
 
+/// Whether the value is `$ref`.
+fn is_reference(node: &Node) -> bool {
+    matches!(&node.content, Content::Scalar(Some(text)) if text == "$ref")
+}
+
 /// `$1.id`: what the first insert put into `id`. Only earlier rows can be named.
 fn earlier(text: &str, index: usize, tasks: &TasksEntry) -> Option<InsertValue> {
     let (number, column) = text.strip_prefix('$')?.split_once('.')?;
     let insert = number.parse::<usize>().ok()?.checked_sub(1).filter(|insert| *insert < index)?;
-    let sets_it = tasks.insert.get(insert)?.set.iter().any(|(name, _)| name.as_str() == column);
-    sets_it.then(|| InsertValue::Earlier { insert, column: column.to_owned() })
+    let row = tasks.insert.get(insert)?;
+    let sets_it = row.set.iter().any(|(name, _)| name.as_str() == column);
+    // The task's own row is found by its reference, so what the database gave it there can be named too.
+    let is_known = insert == 0 && !column.is_empty() && row.set.iter().any(|(_, node)| is_reference(node));
+    (sets_it || is_known).then(|| InsertValue::Earlier { insert, column: column.to_owned() })
 }

@@ -23,12 +23,11 @@ pub fn draft(findings: Findings<'_>, time_zone: &str) -> Draft {
             joins.push(listed);
             continue;
         }
-        match key_of(listed, live) {
-            Some(key) => sources.push(Source { listed, live, key, name: String::new() }),
-            None => {
-                let why = "no column of its own names a row: map it as `sql` with a `key`, or not at all";
-                draft.left_out.push((listed.table.clone(), why.to_owned()));
-            }
+        if let Some(key) = key_of(listed, live) {
+            sources.push(Source { listed, live, key, name: String::new() });
+        } else {
+            let why = "no column of its own names a row: map it as `sql` with a `key`, or not at all";
+            draft.left_out.push((listed.table.clone(), why.to_owned()));
         }
     }
     named(&mut sources);
@@ -144,7 +143,7 @@ impl Source<'_> {
                 entity.consent.push((channel, yes, column.name.clone()));
             }
             let sure = words::happened(&column.name);
-            if sure > happened.0 && self.can_be_time(column, &mut entity) {
+            if sure > happened.0 && Self::can_be_time(column, &mut entity) {
                 happened = (sure, Some(column.name.clone()));
             }
             if words::changed(&column.name) && time && entity.updated_at.is_none() {
@@ -180,7 +179,7 @@ impl Source<'_> {
     }
 
     /// Text and numbers by such a name hold time too, and need to be told so.
-    fn can_be_time(&self, column: &ColumnSchema, entity: &mut Entity) -> bool {
+    fn can_be_time(column: &ColumnSchema, entity: &mut Entity) -> bool {
         let ty = match &column.ty {
             ColumnType::Date(_) | ColumnType::Instant(_) => return true,
             ColumnType::Text => "instant_text",

@@ -131,8 +131,8 @@ fn write_consent(text: &mut String, entity: &Entity) {
     text.push_str("    consent:  # guess: what did people agree to?\n");
     for (channel, yes, column) in &entity.consent {
         let column = scalar(column);
-        let test = if *yes { column } else { format!("{{not: {column}}}") };
-        let _ = writeln!(text, "      {channel}: {{any_topic: {test}}}");
+        let agreed = if *yes { column } else { format!("{{not: {column}}}") };
+        let _ = writeln!(text, "      {channel}: {{any_topic: {agreed}}}");
     }
 }
 

@@ -33,8 +33,7 @@ pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, 
         Some(zone) => zone.clone(),
         None => local_zone(),
     };
-    let source = open_source(&config)?;
-    let draft = context.block_on(async { Ok(drafted(&*source, &zone).await?) })?;
+    let draft = context.block_on(async { Ok(drafted(&*open_source(&config)?, &zone).await?) })?;
     let text = render(&draft);
     match &args.out {
         None => output.data(&text),

@@ -3,7 +3,6 @@
 use crate::catalog;
 use crate::cli::{Context, Exit, Failure, Output};
 use crate::diagnostic::SourceFile;
-use crate::rule::statement::Dialect;
 use crate::service::open_source;
 use crate::source::{Grantee, grants, sequences};
 use std::sync::Arc;
@@ -25,21 +24,17 @@ pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, 
         .map_err(|error| Failure::other(Exit::Rules, format!("{}: {error}", path.display())))?;
     let reading = catalog::read(&Arc::new(SourceFile { path: "catalog.yaml".to_owned(), text }));
     let Some(catalog) = reading.catalog else { return Err(Failure::Rules(reading.findings)) };
-    let source = open_source(&config)?;
-    let mut given = Vec::new();
-    if source.dialect() == Dialect::Postgres {
-        // Which sequence gives a key, only the database knows.
+    // Which sequence gives a key, only the database knows.
+    let (dialect, given) = context.block_on(async {
+        let source = open_source(&config)?;
+        let mut given = Vec::new();
         for insert in catalog.tasks.iter().flat_map(|tasks| &tasks.inserts) {
-            match context.block_on(async { Ok(sequences(&*source, &insert.table).await?) }) {
-                Ok(found) => given.extend(found),
-                Err(error) => {
-                    output.talk(&format!("the database was not asked for sequences of `{}`: {error}", insert.table));
-                }
-            }
+            given.extend(sequences(&*source, &insert.table).await?);
         }
-    }
+        Ok((source.dialect(), given))
+    })?;
     let to = Grantee { role: args.role.clone(), host: args.host.clone() };
-    for line in grants(&catalog, source.dialect(), &to, &given) {
+    for line in grants(&catalog, dialect, &to, &given) {
         output.line(&line);
     }
     Ok(Exit::Success)

@@ -22,7 +22,7 @@ fn recipient(entity: &Entity) -> Option<&str> {
 }
 
 /// The entity with a recipient whose related rows, seen as `fits` says, are the most telling.
-fn related<'d>(draft: &'d Draft, fits: impl Fn(&Entity) -> u8) -> Option<(&'d Entity, &'d Relation, &'d str)> {
+fn related(draft: &Draft, fits: impl Fn(&Entity) -> u8) -> Option<(&Entity, &Relation, &str)> {
     let mut found: Vec<(u8, &Entity, &Relation, &str)> = Vec::new();
     for entity in &draft.entities {
         let Some(role) = recipient(entity) else { continue };
@@ -45,7 +45,7 @@ fn win_back(draft: &Draft) -> Option<Example> {
         if bought { 3 } else { u8::from(!entity.amounts.is_empty()) * 2 }
     })?;
     let (for_each, of) = (&entity.name, &relation.name);
-    let rule = format!(
+    let text = format!(
         "# yaml-language-server: $schema=../schema/rule.v1.json\n\
          version: 1\n\
          id: win-back\n\
@@ -61,19 +61,19 @@ fn win_back(draft: &Draft) -> Option<Example> {
          steps:\n\
          \x20 - email: {{template: win-back}}\n"
     );
-    let template = "---\nsubject: We miss you\n---\n\nHello {{ to.first_name | default(\"there\") }},\n\n\
+    let mail = "---\nsubject: We miss you\n---\n\nHello {{ to.first_name | default(\"there\") }},\n\n\
                     it has been a while. Is there anything we can do for you?\n";
     Some(Example {
         name: "win-back",
         about: format!("a mail to the `{role}` of every {for_each} without {of} for 90 days"),
-        files: vec![("win-back.yaml".to_owned(), rule), ("templates/win-back.md".to_owned(), template.to_owned())],
+        files: vec![("win-back.yaml".to_owned(), text), ("templates/win-back.md".to_owned(), mail.to_owned())],
     })
 }
 
 fn low_score(draft: &Draft) -> Option<Example> {
     let (entity, relation, _) = related(draft, |entity| u8::from(entity.score.is_some() && entity.at.is_some()))?;
     let (for_each, of) = (&entity.name, &relation.name);
-    let rule = format!(
+    let text = format!(
         "# yaml-language-server: $schema=../schema/rule.v1.json\n\
          version: 1\n\
          id: low-score\n\
@@ -89,14 +89,14 @@ fn low_score(draft: &Draft) -> Option<Example> {
     Some(Example {
         name: "low-score",
         about: format!("a task for every {} of 6 or less", relation.entity),
-        files: vec![("low-score.yaml".to_owned(), rule)],
+        files: vec![("low-score.yaml".to_owned(), text)],
     })
 }
 
 fn renewal(draft: &Draft) -> Option<Example> {
     let entity = draft.entities.iter().find(|entity| !entity.dates.is_empty() && !entity.relations.is_empty())?;
     let field = entity.dates.first()?;
-    let rule = format!(
+    let text = format!(
         "# yaml-language-server: $schema=../schema/rule.v1.json\n\
          version: 1\n\
          id: renewal\n\
@@ -114,6 +114,6 @@ fn renewal(draft: &Draft) -> Option<Example> {
     Some(Example {
         name: "renewal",
         about: format!("a task 30 days before `{field}` of every {}", entity.name),
-        files: vec![("renewal.yaml".to_owned(), rule)],
+        files: vec![("renewal.yaml".to_owned(), text)],
     })
 }

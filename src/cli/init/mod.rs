@@ -10,10 +10,9 @@ use super::catalog::{drafted, local_zone};
 use super::{Context, Exit, Failure, Output};
 use crate::catalog::draft::{Draft, render};
 use crate::config::{self, Config, Environment, Secrecy};
-use crate::diagnostic::{Finding, Severity, SourceFile};
-use crate::engine::port::Source;
+use crate::diagnostic::{Finding, SourceFile};
 use crate::rule::generation::Tree;
-use crate::rulebook::inspect;
+use crate::rulebook::{Inspected, inspect};
 use crate::service::{open_source, outside};
 use examples::Example;
 use questions::{Question, Questions};
@@ -53,9 +52,9 @@ pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, 
     if !args.yes && std::io::stdin().is_terminal() {
         output.talk("A few questions; an empty answer takes what stands in brackets.");
     }
-    let (url, source) = ask_database(args, context, &mut questions, output)?;
+    let url = ask_database(args, context, &mut questions, output)?;
     let zone = ask_zone(args, &mut questions, output)?;
-    let draft = context.block_on(async { Ok(drafted(&*source, &zone).await?) })?;
+    let draft = context.block_on(async { Ok(drafted(&*open_source(&with_url(&url)?)?, &zone).await?) })?;
     describe(&draft, output);
     let examples = ask_examples(args, &draft, &mut questions, output)?;
     let from = ask_sender(args, &mut questions, output)?;
@@ -67,8 +66,7 @@ pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, 
     }
     let text = configuration(&url, &args.directory.join(state), from.as_deref());
     let config = config::load("config.toml", &text, false, &Environment::of_process(), Secrecy::Resolve)?;
-    let warnings = check(&files, &config, &*source, context)?;
-    output.findings(&warnings);
+    output.findings(&check(&files, &config, context)?);
     files.insert(0, ("config.toml".to_owned(), text));
     for (path, text) in &files {
         write_new(&args.directory.join(path), text)?;
@@ -95,7 +93,7 @@ fn ask_database(
     context: &Context,
     questions: &mut Questions<'_>,
     output: &mut Output,
-) -> Result<(String, Arc<dyn Source>), Failure> {
+) -> Result<String, Failure> {
     let question = Question {
         text: "Where is the CRM database (postgres://…, mysql://…, sqlite:PATH)?",
         flag: "--url",
@@ -106,9 +104,8 @@ fn ask_database(
             return Err("the database's URL is needed".to_owned());
         }
         let config = with_url(url).map_err(|failure| failure.to_string())?;
-        let source = open_source(&config).map_err(|error| error.to_string())?;
-        let answers = context.block_on(async { Ok(source.now().await?) });
-        answers.map(|_| (url.to_owned(), source)).map_err(|failure| failure.to_string())
+        let answers = context.block_on(async { Ok(open_source(&config)?.now().await?) });
+        answers.map(|_| url.to_owned()).map_err(|failure| failure.to_string())
     })
 }
 
@@ -209,12 +206,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// The same check that `nudged check --db` makes, before anything is written.
-fn check(
-    files: &[(String, String)],
-    config: &Config,
-    source: &dyn Source,
-    context: &Context,
-) -> Result<Vec<Finding>, Failure> {
+fn check(files: &[(String, String)], config: &Config, context: &Context) -> Result<Vec<Finding>, Failure> {
     let in_rules = |(path, text): &(String, String)| {
         let path = path.strip_prefix("rules/").unwrap_or(path).to_owned();
         Arc::new(SourceFile { path, text: text.clone() })
@@ -222,9 +214,10 @@ fn check(
     let mut files: Vec<Arc<SourceFile>> = files.iter().map(in_rules).collect();
     files.sort_by(|a, b| a.path.cmp(&b.path));
     let outside = outside(config);
-    let checked = context.block_on(async { Ok(inspect(Arc::new(Tree { files }), source, &outside, None).await) })?;
-    let generation = checked.and_then(crate::rulebook::Inspected::accepted).map_err(Failure::Rules)?;
-    Ok(generation.warnings.into_iter().filter(|finding| finding.severity == Severity::Error).collect())
+    let tree = Arc::new(Tree { files });
+    let checked = context.block_on(async { Ok(inspect(tree, &*open_source(config)?, &outside, None).await) })?;
+    let generation = checked.and_then(Inspected::accepted).map_err(Failure::Rules)?;
+    Ok(generation.warnings)
 }
 
 fn write_new(path: &Path, text: &str) -> Result<(), Failure> {

@@ -242,13 +242,47 @@ impl<'a> Compiler<'a> {
     fn compile(&self, rule: &Arc<CheckedRule>, file: &Arc<SourceFile>) -> Result<CompiledRule, Vec<Finding>> {
         let script_file = self.script_of(rule);
         let script = script_file.map(|file| self.script(rule, file)).transpose()?;
-        let text = Arc::from(file.text.as_str());
-        let compiled = CompiledRule::compile(Arc::clone(rule), text, self.catalog, self.surroundings.dialect)?;
+        let text: Arc<str> = Arc::from(file.text.as_str());
+        let read = self.without_gone(rule, file, script_file);
+        let catalog = read.as_ref().unwrap_or(self.catalog);
+        let compiled = CompiledRule::compile(Arc::clone(rule), Arc::clone(&text), catalog, self.surroundings.dialect)?;
+        // What a rule means doesn't change with the columns that are left.
+        let definition = if read.is_some() {
+            definition::definition(rule, &text, self.catalog)
+        } else {
+            compiled.definition.clone()
+        };
         let definition = match script_file {
-            Some(script) => definition::with_script(&compiled.definition, &script.text),
-            None => compiled.definition.clone(),
+            Some(script) => definition::with_script(&definition, &script.text),
+            None => definition,
         };
         Ok(CompiledRule { definition, script, ..compiled })
+    }
+
+    /// The catalog without the fields that the database has lost and that neither the rule nor its templates and script
+    /// name: they read on without them, while a rule that names one is refused by the database.
+    fn without_gone(
+        &self,
+        rule: &CheckedRule,
+        file: &SourceFile,
+        script: Option<&Arc<SourceFile>>,
+    ) -> Option<Arc<Catalog>> {
+        if self.catalog.entities.values().all(|entity| entity.gone.is_empty()) {
+            return None;
+        }
+        let mut texts = vec![file.text.as_str()];
+        texts.extend(script.map(|script| script.text.as_str()));
+        let templates = rule.nodes.iter().filter_map(|node| match &node.step {
+            Step::Act(Action::Email(email)) => self.layout.template(email.template.as_str()),
+            _ => None,
+        });
+        texts.extend(templates.map(|template| template.text.as_str()));
+        let mut catalog = Catalog::clone(self.catalog);
+        for entity in catalog.entities.values_mut() {
+            let (fields, gone) = (&mut entity.fields, &entity.gone);
+            fields.retain(|name, _| !gone.contains(name) || texts.iter().any(|text| names(text, name.as_str())));
+        }
+        Some(Arc::new(catalog))
     }
 
     fn script(&self, rule: &CheckedRule, file: &Arc<SourceFile>) -> Result<Script, Vec<Finding>> {
@@ -291,6 +325,13 @@ fn placeholders(
         }
     }
     findings
+}
+
+/// Whether the text has the name as a word of its own.
+fn names(text: &str, name: &str) -> bool {
+    let part = |c: char| c.is_alphanumeric() || c == '_';
+    text.match_indices(name)
+        .any(|(start, _)| !text[..start].ends_with(part) && !text[start + name.len()..].starts_with(part))
 }
 
 /// Where a template first names a path.

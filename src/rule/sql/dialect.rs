@@ -113,10 +113,11 @@ pub(super) fn number(dialect: Dialect, raw: &Fragment, ty: &ColumnType) -> Fragm
                 &[&trimmed, &trimmed, &trimmed],
             );
             Fragment::of(
-                "(CASE WHEN typeof({}) IN ('integer', 'real') THEN {} WHEN typeof({}) = 'text' \
+                "(CASE WHEN typeof({}) = 'integer' OR typeof({}) = 'real' AND abs({}) < 9e999 THEN {} \
+                 WHEN typeof({}) = 'text' \
                  AND {} NOT GLOB '*[^0-9.]*' AND {} GLOB '*[0-9]*' AND {} NOT GLOB '*.*.*' \
                  THEN CAST({} AS NUMERIC) END)",
-                &[raw, raw, raw, &unsigned, &unsigned, &unsigned, &trimmed],
+                &[raw, raw, raw, raw, raw, &unsigned, &unsigned, &unsigned, &trimmed],
             )
         }
     }

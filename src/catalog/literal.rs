@@ -46,10 +46,9 @@ impl ColumnType {
     #[must_use]
     pub fn as_key(&self) -> Option<KeyType> {
         Some(match self {
-            Self::Unknown => KeyType::Unknown,
-            Self::Int => KeyType::Int,
             // Some schemas keep whole numbers in NUMERIC(n, 0); compared as text they stay exact.
-            Self::Decimal => KeyType::Unknown,
+            Self::Unknown | Self::Decimal => KeyType::Unknown,
+            Self::Int => KeyType::Int,
             Self::Text => KeyType::Text,
             Self::Uuid(storage) => KeyType::Uuid(storage.clone()),
             Self::Bytes => KeyType::Bytes,

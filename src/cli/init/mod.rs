@@ -64,7 +64,8 @@ pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, 
     for example in examples {
         files.extend(example.files.into_iter().map(|(path, text)| (format!("rules/{path}"), text)));
     }
-    let text = configuration(&url, &args.directory.join(state), from.as_deref());
+    let state = std::path::absolute(args.directory.join(state))?;
+    let text = configuration(&url, &state, from.as_deref());
     let config = config::load("config.toml", &text, false, &Environment::of_process(), Secrecy::Resolve)?;
     output.findings(&check(&files, &config, context)?);
     files.insert(0, ("config.toml".to_owned(), text));

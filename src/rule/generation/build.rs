@@ -163,7 +163,8 @@ pub(super) fn build(
         }
         let ready = Compiler { layout: &layout, catalog, surroundings };
         for (rule, file) in &rules {
-            let known = earlier.compiled(file, catalog, ready.script_of(rule));
+            // Where columns are gone, what a rule reads depends on its templates too.
+            let known = earlier.compiled(file, catalog, ready.script_of(rule)).filter(|_| !ready.has_lost());
             match known.map_or_else(|| ready.compile(rule, file).map(Arc::new), Ok) {
                 Ok(done) => {
                     compiled.insert(rule.id.clone(), done);
@@ -259,6 +260,11 @@ impl<'a> Compiler<'a> {
         Ok(CompiledRule { definition, script, ..compiled })
     }
 
+    /// Whether the database has lost columns of declared fields.
+    fn has_lost(&self) -> bool {
+        self.catalog.entities.values().any(|entity| !entity.gone.is_empty())
+    }
+
     /// The catalog without the fields that the database has lost and that neither the rule nor its templates and script
     /// name: they read on without them, while a rule that names one is refused by the database.
     fn without_gone(
@@ -267,7 +273,7 @@ impl<'a> Compiler<'a> {
         file: &SourceFile,
         script: Option<&Arc<SourceFile>>,
     ) -> Option<Arc<Catalog>> {
-        if self.catalog.entities.values().all(|entity| entity.gone.is_empty()) {
+        if !self.has_lost() {
             return None;
         }
         let mut texts = vec![file.text.as_str()];

@@ -41,7 +41,7 @@ impl Catalog {
     #[must_use]
     pub fn with_schema(&self, schema: &Schema) -> Self {
         let live = self.entities.iter().map(|(name, entity)| (name.clone(), Live::of(entity, schema))).collect();
-        let resolver = Resolver { zone: &self.time_zone, schema, live: &live };
+        let resolver = Resolver { zone: &self.time_zone, schema, live: &live, entities: &self.entities };
         let mut catalog = self.clone();
         for entity in catalog.entities.values_mut() {
             resolver.entity(entity);
@@ -157,6 +157,8 @@ struct Resolver<'a> {
     zone: &'a TimeZone,
     schema: &'a Schema,
     live: &'a BTreeMap<EntityName, Live<'a>>,
+    /// As they were before any of this.
+    entities: &'a BTreeMap<EntityName, Entity>,
 }
 
 impl Resolver<'_> {
@@ -229,10 +231,27 @@ impl Resolver<'_> {
         match expression {
             Expression::Column(column) | Expression::Means { column, .. } => self.has(table, column),
             Expression::Aggregate(aggregate) => {
-                let related = relations.get(&aggregate.relation);
-                let theirs = related.and_then(|relation| self.live.get(&relation.entity));
-                theirs.and_then(|live| live.own).is_none_or(|table| table.exists)
+                let Some(relation) = relations.get(&aggregate.relation) else { return true };
+                let Some(related) = self.entities.get(&relation.entity) else { return true };
+                let field = aggregate.field.as_ref();
+                self.has_rows(related, relation.only.iter().chain(&aggregate.only))
+                    && [field, related.at.as_ref()].into_iter().flatten().all(|name| self.has_own(related, name))
             }
+        }
+    }
+
+    /// Whether an entity's table is there, with all that its own filter and these ask of it.
+    fn has_rows<'f>(&self, entity: &'f Entity, filters: impl Iterator<Item = &'f Filter>) -> bool {
+        let Some(live) = self.live.get(&entity.name) else { return true };
+        live.own.is_none_or(|table| table.exists)
+            && entity.only.iter().chain(filters).all(|filter| self.has(live, &filter.column))
+    }
+
+    /// The same for a field of an entity that is no aggregate itself.
+    fn has_own(&self, entity: &Entity, name: &FieldName) -> bool {
+        match (self.live.get(&entity.name), entity.fields.get(name).map(|field| &field.expression)) {
+            (Some(live), Some(Expression::Column(column) | Expression::Means { column, .. })) => self.has(live, column),
+            _ => true,
         }
     }
 
@@ -251,10 +270,10 @@ impl Resolver<'_> {
             }
             Place::LookUp(look_up) => {
                 let theirs = self.live.get(&look_up.entity);
-                let there = theirs.is_none_or(|theirs| {
-                    theirs.own.is_none_or(|table| table.exists) && self.has(theirs, &look_up.cell)
-                });
-                there && self.has(table, &look_up.by)
+                let rows = self.entities.get(&look_up.entity);
+                rows.is_none_or(|rows| self.has_rows(rows, look_up.only.iter()))
+                    && theirs.is_none_or(|theirs| self.has(theirs, &look_up.cell))
+                    && self.has(table, &look_up.by)
             }
             Place::Where(inner, only) => {
                 self.has(table, inner) && only.iter().all(|filter| self.has(table, &filter.column))

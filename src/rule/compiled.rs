@@ -14,7 +14,6 @@ use super::sql::read::Cells;
 use super::sql::{CoursePlan, CrossingPlan, FactsPlan, Fill, Fragment, Hole, Parts, RenderError, Renderer, key_value};
 use super::statement::{Dialect, Row, Statement};
 use super::tide::When;
-use crate::catalog::Catalog;
 use crate::catalog::{Catalog, Entity};
 use crate::diagnostic::Finding;
 use crate::model::{Key, Occasion, RoleName, Value, VersionHash};

@@ -101,7 +101,7 @@ impl Writer<'_> {
                 values.assignee_key.map_or(Value::Null, |key| key_value(&key_type(&column.ty), key))
             }
             InsertValue::AssigneeEmail => text(values.assignee_email),
-            InsertValue::Earlier { insert, column: name } => return self.earlier(number, *insert, name),
+            InsertValue::Earlier { insert, column: name } => return self.earlier(number, *insert, name, &column.ty),
             InsertValue::LookUp(look_up) => return self.looked_up(number, look_up),
         };
         if bound == Value::Null { Fragment::text("NULL") } else { Fragment::hole(Hole::Constant(bound)) }
@@ -127,11 +127,17 @@ impl Writer<'_> {
     }
 
     /// What an earlier insert put into a column, or what the database gave the task there.
-    fn earlier(&self, number: usize, insert: usize, name: &str) -> Fragment {
+    fn earlier(&self, number: usize, insert: usize, name: &str, wanted: &ColumnType) -> Fragment {
         let Some(earlier) = self.tasks.inserts.get(insert).filter(|_| insert < number) else {
             return Fragment::text("NULL");
         };
         if let Some((column, value)) = earlier.set.iter().find(|(column, _)| column.name == name) {
+            // One table keeps the key as text and another as what it is.
+            if *value == InsertValue::Uuid && *wanted != ColumnType::Unknown {
+                let wanted = Column { ty: wanted.clone(), ..Column::named(name) };
+                let id = stored_uuid(&wanted, self.uuid(insert, name), self.renderer.dialect);
+                return Fragment::hole(Hole::Constant(id));
+            }
             return self.value(insert, column, value);
         }
         let Some(reference) = reference_column(earlier) else { return Fragment::text("NULL") };

@@ -2,7 +2,7 @@
 
 use crate::model::{EntityName, FieldName, RelationName, RoleName, Tenant, Topic, Value};
 use jiff::tz::TimeZone;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The whole mapping. Immutable; part of a generation.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,12 +28,16 @@ impl Catalog {
 pub struct Entity {
     pub name: EntityName,
     pub origin: Origin,
+    /// Tables whose row with the same key belongs to the record: inheritance. A row without it is no record.
+    pub parents: Vec<Parent>,
     pub key: Column,
     pub key_type: KeyType,
     /// Base filter: rows outside are not records.
     pub only: Vec<Filter>,
     /// Declared fields. Others are reachable by their column name once the live schema is known.
     pub fields: BTreeMap<FieldName, Field>,
+    /// Those of them that the live tables have no column for (any more).
+    pub gone: BTreeSet<FieldName>,
     pub relations: BTreeMap<RelationName, Relation>,
     pub recipients: BTreeMap<RoleName, Recipient>,
     /// When the row happened: orders, responses, tickets.
@@ -49,12 +53,32 @@ pub struct Entity {
 }
 
 /// Where an entity's rows come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Origin {
     /// A table or a view.
     Table(Table),
     /// Read-only SQL written by the admin.
     Sql(String),
+    /// The rows of other entities, one after the other: activity that is orders and invoices.
+    Union(Vec<Member>),
+}
+
+/// What one entity adds to a union.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Member {
+    pub entity: EntityName,
+    /// The union's field, and the member's that fills it. The same names in the same order for all members.
+    pub fields: Vec<(FieldName, FieldName)>,
+    /// Which of its records count here.
+    pub only: Vec<Filter>,
+}
+
+/// A table that holds more columns of the same record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parent {
+    pub table: Table,
+    /// Its column that holds our key.
+    pub key: Column,
 }
 
 /// A possibly schema-qualified name, case kept; always quoted in SQL.
@@ -81,6 +105,66 @@ pub struct Column {
     pub ty: ColumnType,
     /// Values that stand for "missing" in this column: `1900-01-01`.
     pub missing: Vec<Literal>,
+    pub place: Place,
+}
+
+impl Column {
+    /// A column of the row itself, of a type that isn't known yet.
+    #[must_use]
+    pub fn named(name: impl Into<String>) -> Self {
+        Self { name: name.into(), ty: ColumnType::Unknown, missing: Vec::new(), place: Place::Row }
+    }
+}
+
+/// Where a value stands, as seen from a row of the entity.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum Place {
+    #[default]
+    Row,
+    /// A column of the entity's parent table of this number.
+    Parent(usize),
+    /// Within the JSON that a column holds: keys, and positions in lists.
+    Json(Box<Column>, Vec<String>),
+    /// The value of an attribute, one row per record and name.
+    Attribute(Box<Attribute>),
+    /// A cell of the one row that a field of ours names.
+    LookUp(Box<LookUp>),
+    /// SQL written by the admin, by dialect.
+    Sql(OwnSql),
+    /// A value only where these hold: an amount where the row's currency is euros.
+    Where(Box<Column>, Vec<Filter>),
+}
+
+/// A row of an entity-attribute-value table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attribute {
+    pub table: Table,
+    /// Its column that holds our key.
+    pub record: Column,
+    pub value: Column,
+    /// Names the attribute, and narrows the rows further.
+    pub only: Vec<Filter>,
+    /// Our key.
+    pub key: Column,
+}
+
+/// Another entity's cell, by a field of ours that holds its key.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LookUp {
+    pub entity: EntityName,
+    pub cell: Column,
+    /// Our column that holds its key.
+    pub by: Column,
+    /// The relation's filter.
+    pub only: Vec<Filter>,
+}
+
+/// An expression in the SQL of each dialect it was written for; `$row` stands for the row.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OwnSql {
+    pub postgres: Option<String>,
+    pub mysql: Option<String>,
+    pub sqlite: Option<String>,
 }
 
 /// Storage and meaning of a column.
@@ -211,6 +295,8 @@ pub struct Relation {
     pub name: RelationName,
     pub entity: EntityName,
     pub join: Join,
+    /// Which of our rows have it at all: `{parent_type: account}`.
+    pub when: Vec<Filter>,
     pub only: Vec<Filter>,
 }
 
@@ -220,8 +306,30 @@ pub enum Join {
     By(FieldName),
     /// We hold the related row's key in this field (many to one).
     To(FieldName),
-    /// A join table holds both.
-    Through { table: Table, from: Column, to: Column, only: Vec<Filter> },
+    /// Tables between us lead there.
+    Through(Path),
+    /// Stored in several ways: a row counts once, whichever of them leads to it.
+    AnyOf(Vec<Join>),
+}
+
+/// A way over tables that are no entities.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Path {
+    /// Our field that the first table holds; our key if there is none.
+    pub start: Option<FieldName>,
+    /// At least one.
+    pub hops: Vec<Hop>,
+    /// Their field that holds what the last table leads to; their key if there is none.
+    pub end: Option<FieldName>,
+}
+
+/// One table on the way.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hop {
+    pub table: Table,
+    pub from: Column,
+    pub to: Column,
+    pub only: Vec<Filter>,
 }
 
 /// Who a message goes to.
@@ -315,6 +423,8 @@ pub enum InsertValue {
     Ref,
     RecordKey,
     RecordField(FieldName),
+    /// A cell of another table: the id of the status `New`.
+    LookUp(Box<RowLookUp>),
     AssigneeKey,
     AssigneeEmail,
     /// A value that an earlier insert of the same transaction used: `$1.id`.
@@ -322,6 +432,14 @@ pub enum InsertValue {
         insert: usize,
         column: String,
     },
+}
+
+/// The first row of a table whose columns have these values.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RowLookUp {
+    pub table: Table,
+    pub take: Column,
+    pub only: Vec<(Column, InsertValue)>,
 }
 
 /// Several customers' data in one source.

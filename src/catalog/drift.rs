@@ -19,6 +19,12 @@ pub fn drift(reading: &Reading, schema: &Schema, file: &Arc<SourceFile>) -> Vec<
             report.add(range, finding.help(help));
         }
     }
+    for (sql, entity, range) in &reading.queries {
+        if schema.queries.get(sql).is_some_and(|live| !live.exists) {
+            let finding = Finding::error("catalog.query", format!("the database doesn't accept the SQL of `{entity}`"));
+            report.add(range, finding.help("run it there to see why; it must be one SELECT without parameters"));
+        }
+    }
     for used in &reading.uses {
         if let Some(table) = schema.table(&used.table).filter(|table| table.exists) {
             column(&mut report, used, table, &catalog.time_zone);

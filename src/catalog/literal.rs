@@ -46,10 +46,10 @@ impl ColumnType {
     #[must_use]
     pub fn as_key(&self) -> Option<KeyType> {
         Some(match self {
-            Self::Unknown => KeyType::Unknown,
+            // Some schemas keep whole numbers in NUMERIC(n, 0); compared as text they stay exact.
+            Self::Unknown | Self::Decimal => KeyType::Unknown,
             Self::Int => KeyType::Int,
-            // Some schemas keep whole numbers in NUMERIC(n, 0); as text they stay exact.
-            Self::Text | Self::Decimal => KeyType::Text,
+            Self::Text => KeyType::Text,
             Self::Uuid(storage) => KeyType::Uuid(storage.clone()),
             Self::Bytes => KeyType::Bytes,
             _ => return None,

@@ -5,6 +5,7 @@
 
 mod check;
 mod checked;
+pub mod draft;
 mod drift;
 mod literal;
 mod resolve;
@@ -12,12 +13,15 @@ mod schema;
 pub mod written;
 
 pub use check::{ColumnUse, Reading, read};
+pub use draft::{Inventory, Listed, Reference};
 pub use drift::drift;
 
 pub use checked::{
-    Aggregate, AggregateFunction, Catalog, Column, ColumnType, Consent, ConsentTest, DateStorage, Entity, Expression,
-    Field, Filter, FilterTest, Insert, InsertValue, InstantStorage, Join, KeyType, Literal, Origin, Person, PickOne,
-    Recipient, Relation, SuppressionTable, Table, Tasks, Tenants, UuidStorage,
+    Aggregate, AggregateFunction, Attribute, Catalog, Column, ColumnType, Consent, ConsentTest, DateStorage, Entity,
+    Expression, Field, Filter, FilterTest, Hop, Insert, InsertValue, InstantStorage, Join, KeyType, Literal, LookUp,
+    Member, Origin, OwnSql, Parent, Path, Person, PickOne, Place, Recipient, Relation, RowLookUp, SuppressionTable,
+    Table, Tasks, Tenants, UuidStorage,
 };
 pub use literal::{Misfit, instant, value};
+pub use resolve::common_type;
 pub use schema::{ColumnSchema, Index, Schema, TableSchema};

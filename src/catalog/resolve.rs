@@ -2,7 +2,7 @@
 
 use super::{
     Aggregate, AggregateFunction, Catalog, Column, ColumnType, ConsentTest, DateStorage, Entity, Expression, Field,
-    Filter, FilterTest, InsertValue, InstantStorage, Join, KeyType, Literal, Origin, Schema, Table, TableSchema,
+    Filter, FilterTest, InsertValue, InstantStorage, Join, KeyType, Literal, Origin, Place, Schema, Table, TableSchema,
     UuidStorage,
 };
 use crate::model::{EntityName, FieldName};
@@ -15,53 +15,80 @@ impl Catalog {
     pub fn tables(&self) -> Vec<Table> {
         let mut tables = BTreeSet::new();
         for entity in self.entities.values() {
-            if let Origin::Table(table) = &entity.origin {
-                tables.insert(table.clone());
-            }
+            tables.extend(entity.table().cloned());
+            tables.extend(entity.parents.iter().map(|parent| parent.table.clone()));
             for relation in entity.relations.values() {
-                if let Join::Through { table, .. } = &relation.join {
-                    tables.insert(table.clone());
+                joined(&relation.join, &mut tables);
+            }
+            for field in entity.fields.values() {
+                if let Expression::Column(column) | Expression::Means { column, .. } = &field.expression {
+                    read_from(column, &mut tables);
                 }
             }
         }
         tables.extend(self.suppressions.iter().map(|suppression| suppression.table.clone()));
-        tables.extend(self.tasks.iter().flat_map(|tasks| &tasks.inserts).map(|insert| insert.table.clone()));
+        for insert in self.tasks.iter().flat_map(|tasks| &tasks.inserts) {
+            tables.insert(insert.table.clone());
+            tables.extend(insert.set.iter().filter_map(|(_, value)| match value {
+                InsertValue::LookUp(look_up) => Some(look_up.table.clone()),
+                _ => None,
+            }));
+        }
         tables.into_iter().collect()
     }
 
     /// The same catalog with the types of a live database. Undeclared columns become fields.
     #[must_use]
     pub fn with_schema(&self, schema: &Schema) -> Self {
-        let live: BTreeMap<EntityName, Option<&TableSchema>> = self
-            .entities
-            .iter()
-            .map(|(name, entity)| (name.clone(), entity.table().and_then(|table| schema.table(table))))
-            .collect();
-        let resolver = Resolver { zone: &self.time_zone, schema, live: &live };
+        let live = self.entities.iter().map(|(name, entity)| (name.clone(), Live::of(entity, schema))).collect();
+        let resolver = Resolver { zone: &self.time_zone, schema, live: &live, entities: &self.entities };
         let mut catalog = self.clone();
         for entity in catalog.entities.values_mut() {
             resolver.entity(entity);
         }
         for suppression in &mut catalog.suppressions {
-            let table = schema.table(&suppression.table);
+            let table = &Live::table(schema.table(&suppression.table));
             for column in [&mut suppression.email, &mut suppression.phone].into_iter().flatten() {
                 resolver.column(table, column);
             }
         }
         if let Some(tasks) = &mut catalog.tasks {
             let first = tasks.inserts.first().and_then(|insert| schema.table(&insert.table));
-            resolver.filters(first, &mut tasks.open);
+            resolver.filters(&Live::table(first), &mut tasks.open);
             for insert in &mut tasks.inserts {
-                let table = schema.table(&insert.table);
+                let table = &Live::table(schema.table(&insert.table));
                 for (column, value) in &mut insert.set {
                     resolver.column(table, column);
-                    if let InsertValue::Constant(literal) = value {
-                        resolver.literal(literal, &column.ty);
-                    }
+                    resolver.supplied(value, &column.ty);
                 }
             }
         }
+        catalog.unions();
         catalog
+    }
+
+    /// The fields of unions have the types of their members.
+    fn unions(&mut self) {
+        let mut found = Vec::new();
+        for entity in self.entities.values() {
+            let Origin::Union(members) = &entity.origin else { continue };
+            let fields = members.first().map(|member| member.fields.as_slice()).unwrap_or_default();
+            for (number, (name, _)) in fields.iter().enumerate() {
+                let types = members.iter().filter_map(|member| {
+                    let theirs = self.entity(&member.entity)?;
+                    let field = theirs.fields.get(&member.fields.get(number)?.1)?;
+                    Some(self.field_type(theirs, field))
+                });
+                let types: Vec<ColumnType> = types.collect();
+                found.push((entity.name.clone(), name.clone(), common_type(&types.iter())));
+            }
+        }
+        for (entity, name, ty) in found {
+            let field = self.entities.get_mut(&entity).and_then(|entity| entity.fields.get_mut(&name));
+            if let Some(Field { expression: Expression::Column(column), .. }) = field {
+                column.ty = ty;
+            }
+        }
     }
 
     /// The type of a field's values, `Unknown` where it can't be known.
@@ -104,40 +131,60 @@ impl Entity {
     pub const fn table(&self) -> Option<&Table> {
         match &self.origin {
             Origin::Table(table) => Some(table),
-            Origin::Sql(_) => None,
+            Origin::Sql(_) | Origin::Union(_) => None,
         }
+    }
+}
+
+/// The live tables that a row's columns stand in.
+struct Live<'a> {
+    own: Option<&'a TableSchema>,
+    parents: Vec<Option<&'a TableSchema>>,
+}
+
+impl<'a> Live<'a> {
+    fn of(entity: &Entity, schema: &'a Schema) -> Self {
+        let parents = entity.parents.iter().map(|parent| schema.table(&parent.table)).collect();
+        Self { own: schema.of(entity), parents }
+    }
+
+    const fn table(own: Option<&'a TableSchema>) -> Self {
+        Self { own, parents: Vec::new() }
     }
 }
 
 struct Resolver<'a> {
     zone: &'a TimeZone,
     schema: &'a Schema,
-    live: &'a BTreeMap<EntityName, Option<&'a TableSchema>>,
+    live: &'a BTreeMap<EntityName, Live<'a>>,
+    /// As they were before any of this.
+    entities: &'a BTreeMap<EntityName, Entity>,
 }
 
 impl Resolver<'_> {
     fn entity(&self, entity: &mut Entity) {
-        let table = self.live.get(&entity.name).copied().flatten();
+        let Some(table) = self.live.get(&entity.name) else { return };
         self.column(table, &mut entity.key);
         if entity.key_type == KeyType::Unknown {
             entity.key_type = entity.key.ty.as_key().unwrap_or(KeyType::Unknown);
+        }
+        for (number, parent) in entity.parents.iter_mut().enumerate() {
+            self.column(&Live::table(table.parents.get(number).copied().flatten()), &mut parent.key);
         }
         self.filters(table, &mut entity.only);
         for field in entity.fields.values_mut() {
             self.expression(table, &entity.relations, &mut field.expression);
         }
         for relation in entity.relations.values_mut() {
-            self.filters(self.live.get(&relation.entity).copied().flatten(), &mut relation.only);
-            if let Join::Through { table, from, to, only } = &mut relation.join {
-                let joined = self.schema.table(table);
-                self.column(joined, from);
-                self.column(joined, to);
-                self.filters(joined, only);
+            self.filters(table, &mut relation.when);
+            if let Some(related) = self.live.get(&relation.entity) {
+                self.filters(related, &mut relation.only);
             }
+            self.join(&mut relation.join);
         }
         for pick in entity.recipients.values_mut().filter_map(|recipient| recipient.pick.as_mut()) {
             let person = pick.relation.as_ref().and_then(|name| entity.relations.get(name));
-            let table = person.map_or(table, |relation| self.live.get(&relation.entity).copied().flatten());
+            let Some(table) = person.map_or(Some(table), |relation| self.live.get(&relation.entity)) else { continue };
             self.filters(table, &mut pick.only);
             for (column, _) in &mut pick.order {
                 self.column(table, column);
@@ -161,25 +208,122 @@ impl Resolver<'_> {
                 self.column(table, given_at);
             }
         }
+        if let Origin::Union(members) = &mut entity.origin {
+            for member in members {
+                if let Some(theirs) = self.live.get(&member.entity) {
+                    self.filters(theirs, &mut member.only);
+                }
+            }
+        }
+        let relations = &entity.relations;
+        let lost = entity.fields.values().filter(|field| !self.has_field(table, relations, &field.expression));
+        entity.gone = lost.map(|field| field.name.clone()).collect();
         self.undeclared(table, entity);
     }
 
-    fn undeclared(&self, table: Option<&TableSchema>, entity: &mut Entity) {
-        for live in table.into_iter().flat_map(|table| &table.columns) {
+    /// Whether the live tables have what a field reads. Tables that nobody asked about have everything.
+    fn has_field(
+        &self,
+        table: &Live<'_>,
+        relations: &BTreeMap<crate::model::RelationName, super::Relation>,
+        expression: &Expression,
+    ) -> bool {
+        match expression {
+            Expression::Column(column) | Expression::Means { column, .. } => self.has(table, column),
+            Expression::Aggregate(aggregate) => {
+                let Some(relation) = relations.get(&aggregate.relation) else { return true };
+                let Some(related) = self.entities.get(&relation.entity) else { return true };
+                let field = aggregate.field.as_ref();
+                self.has_rows(related, relation.only.iter().chain(&aggregate.only))
+                    && [field, related.at.as_ref()].into_iter().flatten().all(|name| self.has_own(related, name))
+            }
+        }
+    }
+
+    /// Whether an entity's table is there, with all that its own filter and these ask of it.
+    fn has_rows<'f>(&self, entity: &'f Entity, filters: impl Iterator<Item = &'f Filter>) -> bool {
+        let Some(live) = self.live.get(&entity.name) else { return true };
+        live.own.is_none_or(|table| table.exists)
+            && entity.only.iter().chain(filters).all(|filter| self.has(live, &filter.column))
+    }
+
+    /// The same for a field of an entity that is no aggregate itself.
+    fn has_own(&self, entity: &Entity, name: &FieldName) -> bool {
+        match (self.live.get(&entity.name), entity.fields.get(name).map(|field| &field.expression)) {
+            (Some(live), Some(Expression::Column(column) | Expression::Means { column, .. })) => self.has(live, column),
+            _ => true,
+        }
+    }
+
+    fn has(&self, table: &Live<'_>, column: &Column) -> bool {
+        let holds = |live: Option<&TableSchema>, name: &str| {
+            live.is_none_or(|table| table.exists && table.column(name).is_some())
+        };
+        match &column.place {
+            // Without its own table nothing of an entity can be read, whatever the field.
+            Place::Row => table.own.is_none_or(|own| !own.exists || own.column(&column.name).is_some()),
+            Place::Parent(number) => holds(table.parents.get(*number).copied().flatten(), &column.name),
+            Place::Json(holder, _) => self.has(table, holder),
+            Place::Attribute(attribute) => {
+                let theirs = self.schema.table(&attribute.table);
+                holds(theirs, &attribute.value.name) && holds(theirs, &attribute.record.name)
+            }
+            Place::LookUp(look_up) => {
+                let theirs = self.live.get(&look_up.entity);
+                let rows = self.entities.get(&look_up.entity);
+                rows.is_none_or(|rows| self.has_rows(rows, look_up.only.iter()))
+                    && theirs.is_none_or(|theirs| self.has(theirs, &look_up.cell))
+                    && self.has(table, &look_up.by)
+            }
+            Place::Where(inner, only) => {
+                self.has(table, inner) && only.iter().all(|filter| self.has(table, &filter.column))
+            }
+            Place::Sql(_) => true,
+        }
+    }
+
+    fn join(&self, join: &mut Join) {
+        match join {
+            Join::By(_) | Join::To(_) => {}
+            Join::Through(path) => {
+                for hop in &mut path.hops {
+                    let table = Live::table(self.schema.table(&hop.table));
+                    self.column(&table, &mut hop.from);
+                    self.column(&table, &mut hop.to);
+                    self.filters(&table, &mut hop.only);
+                }
+            }
+            Join::AnyOf(ways) => ways.iter_mut().for_each(|way| self.join(way)),
+        }
+    }
+
+    fn undeclared(&self, table: &Live<'_>, entity: &mut Entity) {
+        for live in table.own.into_iter().flat_map(|table| &table.columns) {
             let name = FieldName::new(live.name.as_str());
             if entity.fields.contains_key(&name) || entity.relations.contains_key(name.as_str()) {
                 continue;
             }
-            let mut column = Column { name: live.name.clone(), ty: ColumnType::Unknown, missing: Vec::new() };
+            let mut column = Column::named(live.name.as_str());
             self.column(table, &mut column);
             let field = Field { name: name.clone(), expression: Expression::Column(column), currency: None };
             entity.fields.insert(name, field);
+        }
+        // Rules may still name them; only those are the worse for it.
+        let lost = entity.table().and_then(|table| self.schema.gone.get(table)).into_iter().flatten();
+        for column in lost.cloned().collect::<Vec<_>>() {
+            let name = FieldName::new(column.name.as_str());
+            if !entity.fields.contains_key(&name) && !entity.relations.contains_key(name.as_str()) {
+                let ty = merged(&ColumnType::Unknown, &column.ty, self.zone);
+                let expression = Expression::Column(Column { ty, ..Column::named(column.name.as_str()) });
+                entity.fields.insert(name.clone(), Field { name: name.clone(), expression, currency: None });
+                entity.gone.insert(name);
+            }
         }
     }
 
     fn expression(
         &self,
-        table: Option<&TableSchema>,
+        table: &Live<'_>,
         relations: &BTreeMap<crate::model::RelationName, super::Relation>,
         expression: &mut Expression,
     ) {
@@ -191,13 +335,14 @@ impl Resolver<'_> {
             }
             Expression::Aggregate(aggregate) => {
                 let related = relations.get(&aggregate.relation);
-                let table = related.and_then(|relation| self.live.get(&relation.entity).copied().flatten());
-                self.filters(table, &mut aggregate.only);
+                if let Some(table) = related.and_then(|relation| self.live.get(&relation.entity)) {
+                    self.filters(table, &mut aggregate.only);
+                }
             }
         }
     }
 
-    fn filters(&self, table: Option<&TableSchema>, filters: &mut [Filter]) {
+    fn filters(&self, table: &Live<'_>, filters: &mut [Filter]) {
         for filter in filters {
             self.column(table, &mut filter.column);
             if let FilterTest::In(literals) | FilterTest::NotIn(literals) = &mut filter.test {
@@ -208,10 +353,59 @@ impl Resolver<'_> {
         }
     }
 
-    fn column(&self, table: Option<&TableSchema>, column: &mut Column) {
-        let Some(live) = table.and_then(|table| table.column(&column.name)) else { return };
-        column.ty = merged(&column.ty, &live.ty, self.zone);
+    fn column(&self, table: &Live<'_>, column: &mut Column) {
+        let typed = |ty: &ColumnType, live: &ColumnType| merged(ty, live, self.zone);
+        let own = |table: Option<&TableSchema>| Some(table?.column(&column.name)?.ty.clone());
+        let ty = match &mut column.place {
+            Place::Row => own(table.own),
+            Place::Parent(number) => own(table.parents.get(*number).copied().flatten()),
+            Place::Json(holder, _) => {
+                self.column(table, holder);
+                None
+            }
+            Place::Attribute(attribute) => {
+                let theirs = Live::table(self.schema.table(&attribute.table));
+                self.column(&theirs, &mut attribute.record);
+                self.column(&theirs, &mut attribute.value);
+                self.filters(&theirs, &mut attribute.only);
+                self.column(table, &mut attribute.key);
+                Some(attribute.value.ty.clone())
+            }
+            Place::LookUp(look_up) => {
+                if let Some(theirs) = self.live.get(&look_up.entity) {
+                    self.column(theirs, &mut look_up.cell);
+                    self.filters(theirs, &mut look_up.only);
+                }
+                self.column(table, &mut look_up.by);
+                column.ty = look_up.cell.ty.clone();
+                None
+            }
+            Place::Where(inner, only) => {
+                self.column(table, inner);
+                self.filters(table, only);
+                Some(inner.ty.clone())
+            }
+            Place::Sql(_) => None,
+        };
+        if let Some(live) = ty.filter(|live| *live != ColumnType::Unknown) {
+            column.ty = typed(&column.ty, &live);
+        }
         column.missing.iter_mut().for_each(|literal| self.literal(literal, &column.ty));
+    }
+
+    fn supplied(&self, value: &mut InsertValue, ty: &ColumnType) {
+        match value {
+            InsertValue::Constant(literal) => self.literal(literal, ty),
+            InsertValue::LookUp(look_up) => {
+                let table = Live::table(self.schema.table(&look_up.table));
+                self.column(&table, &mut look_up.take);
+                for (column, value) in &mut look_up.only {
+                    self.column(&table, column);
+                    self.supplied(value, &column.ty);
+                }
+            }
+            _ => {}
+        }
     }
 
     /// A constant that doesn't fit stays as it was: `check --db` reports it.
@@ -219,6 +413,57 @@ impl Resolver<'_> {
         if let Ok(retyped) = literal.retyped(ty, self.zone) {
             *literal = retyped;
         }
+    }
+}
+
+fn joined(join: &Join, tables: &mut BTreeSet<Table>) {
+    match join {
+        Join::By(_) | Join::To(_) => {}
+        Join::Through(path) => tables.extend(path.hops.iter().map(|hop| hop.table.clone())),
+        Join::AnyOf(ways) => ways.iter().for_each(|way| joined(way, tables)),
+    }
+}
+
+fn read_from(column: &Column, tables: &mut BTreeSet<Table>) {
+    match &column.place {
+        Place::Attribute(attribute) => {
+            tables.insert(attribute.table.clone());
+            for filter in &attribute.only {
+                read_from(&filter.column, tables);
+            }
+        }
+        Place::Where(inner, only) => {
+            read_from(inner, tables);
+            for filter in only {
+                read_from(&filter.column, tables);
+            }
+        }
+        Place::Row | Place::Parent(_) | Place::Json(..) | Place::LookUp(_) | Place::Sql(_) => {}
+    }
+}
+
+/// The type that all of these can be read as.
+#[must_use]
+pub fn common_type<'t>(types: &(impl Iterator<Item = &'t ColumnType> + Clone)) -> ColumnType {
+    let Some(first) = types.clone().next() else { return ColumnType::Unknown };
+    if types.clone().all(|ty| ty == first) {
+        return first.clone();
+    }
+    if types.clone().all(ColumnType::is_number) {
+        return ColumnType::Decimal;
+    }
+    if !types.clone().all(ColumnType::is_time) {
+        return ColumnType::Text;
+    }
+    let naive = types.clone().find(|ty| matches!(ty, ColumnType::Instant(InstantStorage::Naive(_))));
+    let fits = |naive: &ColumnType| types.clone().all(|ty| ty == naive || matches!(ty, ColumnType::Date(_)));
+    match naive.filter(|naive| fits(naive)) {
+        Some(naive) => naive.clone(),
+        None => types
+            .clone()
+            .find(|ty| matches!(ty, ColumnType::Instant(InstantStorage::Text(_))))
+            .cloned()
+            .unwrap_or(ColumnType::Instant(InstantStorage::Native)),
     }
 }
 

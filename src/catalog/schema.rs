@@ -1,12 +1,17 @@
 //! What a live database says of its tables. Read by the source adapter, held against the catalog by
 //! `check --db`, and used to give every column its type.
 
-use super::{ColumnType, Table};
+use super::{ColumnType, Entity, Origin, Table};
+use std::collections::BTreeMap;
 
 /// The tables the catalog names, as they are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Schema {
     pub tables: Vec<TableSchema>,
+    /// What the queries of entities with `sql` return, by their text.
+    pub queries: BTreeMap<String, TableSchema>,
+    /// Columns that were there while the running rules were checked, and no longer are.
+    pub gone: BTreeMap<Table, Vec<ColumnSchema>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +45,33 @@ impl Schema {
     #[must_use]
     pub fn table(&self, table: &Table) -> Option<&TableSchema> {
         self.tables.iter().find(|found| found.table == *table)
+    }
+}
+
+impl Schema {
+    /// Remembers which columns of `known` its tables have lost.
+    #[must_use]
+    pub fn since(mut self, known: Option<&Self>) -> Self {
+        for table in self.tables.iter().filter(|table| table.exists) {
+            let before = known.and_then(|known| known.table(&table.table)).map_or(&[][..], |table| &table.columns);
+            let long = known.and_then(|known| known.gone.get(&table.table)).map_or(&[][..], Vec::as_slice);
+            let lost = before.iter().chain(long).filter(|column| table.column(&column.name).is_none());
+            let lost: Vec<ColumnSchema> = lost.cloned().collect();
+            if !lost.is_empty() {
+                self.gone.insert(table.table.clone(), lost);
+            }
+        }
+        self
+    }
+
+    /// The columns of an entity's own rows.
+    #[must_use]
+    pub fn of(&self, entity: &Entity) -> Option<&TableSchema> {
+        match &entity.origin {
+            Origin::Table(table) => self.table(table),
+            Origin::Sql(sql) => self.queries.get(sql),
+            Origin::Union(_) => None,
+        }
     }
 }
 

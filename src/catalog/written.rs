@@ -39,8 +39,16 @@ pub struct EntityEntry {
     pub table: Option<At<String>>,
     /// Read-only SQL that yields the rows, in place of `table`.
     pub sql: Option<At<String>>,
+    /// The rows of other entities, in place of `table`, by entity: activity that is orders and invoices.
+    #[serde(default)]
+    pub union: Named<At<MemberEntry>>,
+    /// Tables that hold more columns of the same record, under the same key.
+    #[serde(default)]
+    pub parents: Vec<At<ParentEntry>>,
+    /// Tables with one row per record and attribute, by a name that fields use: `{custom: {table: …}}`.
+    #[serde(default)]
+    pub attributes: Named<At<AttributesEntry>>,
     /// The column that names a row for ever: `id`, or `{column: id, type: uuid_binary}`.
-    #[schemars(required)]
     pub key: Option<At<ShortOr<KeyEntry>>>,
     /// Base filter: rows outside it are not records. `{is_active: true, status: [paid, shipped], merged_into: missing}`
     pub only: Option<Node>,
@@ -66,6 +74,52 @@ pub struct EntityEntry {
     /// What people agreed to, by channel: `{email: {offers: news_ok, given_at: news_ok_at}}`.
     #[serde(default)]
     pub consent: Named<Node>,
+}
+
+/// What an entity adds to a union.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MemberEntry {
+    /// The union's fields by the member's: `{customer: account_id, at: issued_on}`. The same for all members.
+    pub fields: Named<At<String>>,
+    /// Which of its records count here.
+    pub only: Option<Node>,
+}
+
+/// A table that holds more columns of the same record.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ParentEntry {
+    pub table: At<String>,
+    /// Its column that holds our key.
+    pub key: At<String>,
+    /// The columns that are read from it, named as if they stood in the entity's own table.
+    pub columns: Vec<At<String>>,
+}
+
+/// A table with one row per record and attribute.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AttributesEntry {
+    pub table: At<String>,
+    /// Its column that holds our key.
+    pub record: At<String>,
+    /// Its column that names the attribute, or points to its name.
+    pub name: At<String>,
+    pub value: At<String>,
+    /// Which of its rows are about this entity: `{entity_type: customer}`.
+    pub only: Option<Node>,
+    /// The table of names, where `name` holds a key of it.
+    pub names: Option<NamesEntry>,
+}
+
+/// Where the names of attributes stand.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NamesEntry {
+    pub table: At<String>,
+    pub key: At<String>,
+    pub name: At<String>,
 }
 
 /// A key with its type.
@@ -128,6 +182,14 @@ pub struct FieldEntry {
     pub zone: Option<At<String>>,
     /// ISO 4217 code of an amount: `EUR`.
     pub currency: Option<At<String>>,
+    /// Where in the JSON of the column: `plan.seats`, `tags.0`. What isn't of the type is missing.
+    pub path: Option<At<String>>,
+    /// `attributes.name`: the value of an attribute. What isn't of the type is missing.
+    pub attribute: Option<At<String>>,
+    /// `relation.field`: a field of the one row that a relation with `to` leads to.
+    pub look_up: Option<At<String>>,
+    /// An expression in SQL, or one per dialect (`{postgres: …, mysql: …, sqlite: …}`). `$row` is the row.
+    pub sql: Option<Node>,
     /// `relation.field`: the sum over related rows.
     pub sum: Option<At<String>>,
     /// A relation: how many related rows there are.
@@ -138,7 +200,7 @@ pub struct FieldEntry {
     pub max: Option<At<String>>,
     /// `relation.field`: the mean.
     pub average: Option<At<String>>,
-    /// Which related rows count.
+    /// Which related rows count; of a column: where it has a value at all, such as `{currency: EUR}`.
     pub only: Option<Node>,
 }
 
@@ -158,8 +220,66 @@ pub struct RelationEntry {
     pub from: Option<At<String>>,
     /// Which rows of the join table count: `{role: owner}`.
     pub through_only: Option<Node>,
+    /// Several tables on the way, in order. `by` is then the field of the related row that the last one leads to.
+    #[serde(default)]
+    pub hops: Vec<At<HopEntry>>,
+    /// With `hops`: our field that the first table holds, if it isn't our key.
+    pub start: Option<At<String>>,
+    /// Several ways to the same rows. A row counts once, whichever of them leads to it.
+    #[serde(default)]
+    pub any_of: Vec<At<WayEntry>>,
+    /// Which of our rows have this relation at all: `{parent_type: Account}`.
+    pub when: Option<Node>,
     /// Which related rows count: `{status: paid}`.
     pub only: Option<Node>,
+}
+
+/// A table on the way to related rows.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HopEntry {
+    pub table: At<String>,
+    /// Its column that holds what we come from.
+    pub from: At<String>,
+    /// Its column that leads on.
+    pub to: At<String>,
+    /// Which of its rows count.
+    pub only: Option<Node>,
+}
+
+/// One of several ways to the same related rows.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct WayEntry {
+    /// The field of the related row that holds our key.
+    pub by: Option<At<String>>,
+    /// Our field that holds the related row's key; with `through`, the join table's column that does.
+    pub to: Option<At<String>>,
+    /// A join table that holds both keys, in the columns `from` and `to`.
+    pub through: Option<At<String>>,
+    /// The join table's column that holds our key.
+    pub from: Option<At<String>>,
+    /// Which rows of the join table count.
+    pub through_only: Option<Node>,
+    /// Several tables on the way, in order.
+    pub hops: Vec<At<HopEntry>>,
+    /// With `hops`: our field that the first table holds, if it isn't our key.
+    pub start: Option<At<String>>,
+}
+
+impl RelationEntry {
+    /// The one way that the relation itself names.
+    pub(super) fn way(&self) -> WayEntry {
+        WayEntry {
+            by: self.by.clone(),
+            to: self.to.clone(),
+            through: self.through.clone(),
+            from: self.from.clone(),
+            through_only: self.through_only.clone(),
+            hops: self.hops.clone(),
+            start: self.start.clone(),
+        }
+    }
 }
 
 /// A role: how to find the one person that a message goes to.
@@ -228,7 +348,8 @@ pub struct TasksEntry {
 pub struct InsertEntry {
     pub table: At<String>,
     /// Constants, or values that nudged supplies: `$uuid`, `$title`, `$body`, `$due`, `$now`, `$ref`,
-    /// `$record.key`, `$record.FIELD`, `$assignee.key`, `$assignee.email`, `$1.COLUMN` of the first insert.
+    /// `$record.key`, `$record.FIELD`, `$assignee.key`, `$assignee.email`, `$1.COLUMN` of the first insert; or
+    /// what another table says: `{look_up: {table: crm.statuses, take: id, only: {name: New}}}`.
     pub set: Named<Node>,
 }
 

@@ -5,6 +5,7 @@
 
 mod admin;
 mod backtest;
+mod catalog;
 mod check;
 mod completions;
 mod context;
@@ -14,6 +15,7 @@ mod enrollments;
 mod exit;
 mod explain;
 mod hold;
+mod init;
 mod man;
 mod message;
 mod offline;
@@ -78,6 +80,10 @@ pub enum Command {
     Check(check::Args),
     /// Play the tests of rules; exits with 4 when one fails.
     Test(test::Args),
+    /// A first set-up: asks for the database, drafts its catalog and picks example rules.
+    Init(init::Args),
+    /// Draft a catalog from a database; print the permissions that one needs.
+    Catalog(catalog::Args),
     /// Who matches a rule now, and what they would get; nothing is sent.
     Preview(preview::Args),
     /// Why a record matches a rule or doesn't, term by term.
@@ -147,6 +153,8 @@ fn dispatch(cli: Cli, output: &mut Output) -> Result<Exit, Failure> {
         Command::Run(args) => run::run(&args, &context, output),
         Command::Check(args) => check::run(&args, &context, output),
         Command::Test(args) => test::run(&args, &context, output),
+        Command::Init(args) => init::run(&args, &context, output),
+        Command::Catalog(args) => catalog::run(&args, &context, output),
         Command::Preview(args) => preview::run(&args, &context, output),
         Command::Explain(args) => explain::run(&args, &context, output),
         Command::Why(args) => why::run(&args, &context, output),

@@ -144,6 +144,11 @@ impl Output {
         self.talk_raw(&format!("{text}\n"));
     }
 
+    /// A question, with the cursor left behind it.
+    pub fn prompt(&mut self, text: &str) {
+        self.talk_raw(text);
+    }
+
     pub(super) fn talk_raw(&mut self, text: &str) {
         // Nobody is left to be told that stderr is gone.
         let _ = self.talk.write_all(text.as_bytes()).and_then(|()| self.talk.flush());

@@ -23,6 +23,12 @@ pub enum EngineError {
 }
 
 impl EngineError {
+    /// The source said no: a missing column, a denied permission.
+    #[must_use]
+    pub const fn source_refused(&self) -> bool {
+        matches!(self, Self::Source(SourceError::Refused(_)))
+    }
+
     /// The source is away and may come back; everything else won't pass by waiting for it.
     #[must_use]
     pub const fn source_away(&self) -> bool {

@@ -36,6 +36,11 @@ pub enum Event {
         tenant: Tenant,
         reason: String,
     },
+    /// The source understood a rule's question and said no: the tables may have changed under it.
+    SourceRefused {
+        rule: RuleId,
+        reason: String,
+    },
     /// A sweep ended by a defect; it is tried again.
     SweepFailed {
         rule: RuleId,

@@ -252,6 +252,9 @@ impl Scheduler {
                 let away = error.source_away();
                 let lane = lane_of(&timer.rule).unwrap_or(crate::model::Lane::Live);
                 let reason = error.to_string();
+                if error.source_refused() {
+                    self.context.announce(|| Event::SourceRefused { rule: rule.clone(), reason: reason.clone() });
+                }
                 self.context.announce(|| Event::SweepPostponed { rule, lane, tenant, reason });
                 let pause = SignedDuration::try_from(self.context.health.pause()).unwrap_or(RETRY);
                 if away { now.saturating_add(pause).unwrap_or(soon) } else { plan.next(now).min(soon) }

@@ -15,7 +15,7 @@ use super::sql::read::Cells;
 use super::sql::{CoursePlan, CrossingPlan, FactsPlan, Fill, Fragment, Hole, Parts, RenderError, Renderer, key_value};
 use super::statement::{Dialect, Row, Statement};
 use super::tide::When;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Entity};
 use crate::diagnostic::Finding;
 use crate::model::{Key, Occasion, RoleName, Value, VersionHash};
 use jiff::{Timestamp, tz::TimeZone};
@@ -183,6 +183,16 @@ impl CompiledRule {
         let sql = Fragment::of("SELECT COUNT(*) FROM {} WHERE {}", &[&records.from, &Fragment::all(&records.tests)]);
         sql.fill(records.parts.dialect, &Fill::at(Timestamp::UNIX_EPOCH, &records.parts.zone))
     }
+}
+
+/// Asks for any row of an entity's table, whatever its filter. `None` for unions and queries, which are told by the
+/// tables they read or may take long.
+#[must_use]
+pub fn any_row(catalog: &Catalog, dialect: Dialect, entity: &Entity) -> Option<Statement> {
+    let renderer = Renderer::new(dialect, catalog);
+    let rows = renderer.table(entity.table()?);
+    let sql = Fragment::of("SELECT 1 FROM {} LIMIT 1", &[&rows]);
+    Some(sql.fill(dialect, &Fill::at(Timestamp::UNIX_EPOCH, &catalog.time_zone)))
 }
 
 impl Queries {

@@ -5,7 +5,7 @@
 
 use super::checked::{Abandoned, CheckedRule, Trigger};
 use super::condition::{Condition, Quantity};
-use crate::catalog::{Catalog, Entity, Expression, Filter, FilterTest, Join, Literal, Origin};
+use crate::catalog::{Attribute, Catalog, Entity, Expression, Filter, FilterTest, Join, Literal, Origin, Place};
 use crate::diagnostic::SourceFile;
 use crate::diagnostic::yaml::{self, Content, Node};
 use crate::model::{EntityName, FieldName, RelationName, VersionHash};
@@ -110,11 +110,23 @@ impl<'a> Written<'a> {
             let origin = match &entity.origin {
                 Origin::Table(table) => format!("{table:?}"),
                 Origin::Sql(sql) => sql.clone(),
+                Origin::Union(members) => format!("{:?}", members.iter().map(|m| &m.fields).collect::<Vec<_>>()),
             };
             self.line(&format!("{name} {origin} {}", entity.key.name));
+            for parent in &entity.parents {
+                self.line(&format!("{} {}", parent.table, parent.key.name));
+            }
             self.filters(&entity.only);
             self.fields(entity, entity.at.as_ref());
             self.fields(entity, entity.score.as_ref());
+            if let Origin::Union(members) = &entity.origin {
+                for member in members {
+                    self.filters(&member.only);
+                    if let Some(theirs) = self.entity(&member.entity) {
+                        member.fields.iter().for_each(|(_, field)| self.fields(theirs, Some(field)));
+                    }
+                }
+            }
         }
         Some(entity)
     }
@@ -134,18 +146,60 @@ impl<'a> Written<'a> {
     fn relation(&mut self, entity: &Entity, name: &RelationName) {
         let Some(relation) = entity.relations.get(name) else { return };
         self.line(&format!("{name} {}", relation.entity));
+        self.filters(&relation.when);
         self.filters(&relation.only);
-        match &relation.join {
+        let related = self.entity(&relation.entity);
+        self.join(entity, related, &relation.join);
+    }
+
+    fn join(&mut self, entity: &Entity, related: Option<&Entity>, join: &Join) {
+        match join {
             Join::To(field) => self.fields(entity, Some(field)),
-            Join::Through { table, from, to, only } => {
-                self.line(&format!("{table:?} {} {}", from.name, to.name));
+            Join::Through(path) => {
+                self.fields(entity, path.start.as_ref());
+                for hop in &path.hops {
+                    self.line(&format!("{:?} {} {}", hop.table, hop.from.name, hop.to.name));
+                    self.filters(&hop.only);
+                }
+                if let Some(related) = related {
+                    self.fields(related, path.end.as_ref());
+                }
+            }
+            Join::By(field) => {
+                if let Some(related) = related {
+                    self.fields(related, Some(field));
+                }
+            }
+            Join::AnyOf(ways) => ways.iter().for_each(|way| self.join(entity, related, way)),
+        }
+    }
+
+    /// Where a column stands, if not in its row.
+    fn place(&mut self, place: &Place) {
+        match place {
+            Place::Row => {}
+            Place::Parent(number) => self.line(&format!("parent {number}")),
+            Place::Json(holder, path) => {
+                self.line(&format!("{} {path:?}", holder.name));
+                self.place(&holder.place);
+            }
+            Place::Attribute(attribute) => {
+                let Attribute { table, record, value, only, .. } = &**attribute;
+                self.line(&format!("{table} {} {}", record.name, value.name));
                 self.filters(only);
             }
-            Join::By(_) => {}
-        }
-        let related = self.entity(&relation.entity);
-        if let (Join::By(field), Some(related)) = (&relation.join, related) {
-            self.fields(related, Some(field));
+            Place::LookUp(look_up) => {
+                self.line(&format!("{} {}", look_up.by.name, look_up.cell.name));
+                self.entity(&look_up.entity);
+                self.filters(&look_up.only);
+                self.place(&look_up.cell.place);
+            }
+            Place::Where(inner, only) => {
+                self.line(&inner.name);
+                self.place(&inner.place);
+                self.filters(only);
+            }
+            Place::Sql(sql) => self.line(&format!("{sql:?}")),
         }
     }
 
@@ -155,11 +209,13 @@ impl<'a> Written<'a> {
             None => self.line(name.as_str()),
             Some(Expression::Column(column)) => {
                 self.line(&format!("{name} {} {}", column.name, texts(&column.missing)));
+                self.place(&column.place);
             }
             Some(Expression::Means { column, words }) => {
                 let words: Vec<String> =
                     words.iter().map(|(word, literals)| format!("{word}: {}", texts(literals))).collect();
                 self.line(&format!("{name} {} {words:?}", column.name));
+                self.place(&column.place);
             }
             Some(Expression::Aggregate(aggregate)) => {
                 self.line(&format!("{name} {:?} {:?}", aggregate.function, aggregate.field));
@@ -178,6 +234,7 @@ impl<'a> Written<'a> {
                 FilterTest::Present => "present".to_owned(),
             };
             self.line(&format!("{} {test}", filter.column.name));
+            self.place(&filter.column.place);
         }
     }
 

@@ -7,7 +7,8 @@ use super::sql::wire::Form;
 use super::sql::{Fill, Fragment, Hole, Renderer, filter, key_value};
 use super::statement::{Dialect, Row, Statement};
 use crate::catalog::{
-    Catalog, Column, ColumnType, DateStorage, Entity, Expression, Insert, InsertValue, InstantStorage, KeyType, Tasks,
+    Catalog, Column, ColumnType, DateStorage, Entity, Expression, Insert, InsertValue, InstantStorage, KeyType, RowLookUp,
+    Tasks,
     UuidStorage,
 };
 use crate::model::{EntityName, Key, RecordId, Value, at_local};
@@ -101,21 +102,47 @@ impl Writer<'_> {
                 values.assignee_key.map_or(Value::Null, |key| key_value(&key_type(&column.ty), key))
             }
             InsertValue::AssigneeEmail => text(values.assignee_email),
-            InsertValue::Earlier { insert, column: name } => return self.earlier(number, *insert, name),
+            InsertValue::Earlier { insert, column: name } => return self.earlier(number, *insert, name, &column.ty),
+            InsertValue::LookUp(look_up) => return self.looked_up(number, look_up),
         };
         if bound == Value::Null { Fragment::text("NULL") } else { Fragment::hole(Hole::Constant(bound)) }
     }
 
+    /// A cell of another table's first row with these values; null where there is none.
+    fn looked_up(&self, number: usize, look_up: &RowLookUp) -> Fragment {
+        let alias = self.renderer.alias("k");
+        let take = self.renderer.cell(&alias, &look_up.take);
+        let same: Vec<Fragment> = look_up
+            .only
+            .iter()
+            .map(|(column, value)| {
+                let cell = self.renderer.cell(&alias, column);
+                Fragment::of("{} = {}", &[&cell, &self.value(number, column, value)])
+            })
+            .collect();
+        let table = self.renderer.table(&look_up.table);
+        Fragment::of(
+            "(SELECT {} FROM {} AS {} WHERE {} ORDER BY 1 LIMIT 1)",
+            &[&take, &table, &Fragment::text(alias), &Fragment::all(&same)],
+        )
+    }
+
     /// What an earlier insert put into a column, or what the database gave the task there.
-    fn earlier(&self, number: usize, insert: usize, name: &str) -> Fragment {
+    fn earlier(&self, number: usize, insert: usize, name: &str, wanted: &ColumnType) -> Fragment {
         let Some(earlier) = self.tasks.inserts.get(insert).filter(|_| insert < number) else {
             return Fragment::text("NULL");
         };
         if let Some((column, value)) = earlier.set.iter().find(|(column, _)| column.name == name) {
+            // One table keeps the key as text and another as what it is.
+            if *value == InsertValue::Uuid && *wanted != ColumnType::Unknown {
+                let wanted = Column { ty: wanted.clone(), ..Column::named(name) };
+                let id = stored_uuid(&wanted, self.uuid(insert, name), self.renderer.dialect);
+                return Fragment::hole(Hole::Constant(id));
+            }
             return self.value(insert, column, value);
         }
         let Some(reference) = reference_column(earlier) else { return Fragment::text("NULL") };
-        let given = Column { name: name.to_owned(), ty: ColumnType::Unknown, missing: Vec::new() };
+        let given = Column::named(name);
         Fragment::of(
             "(SELECT g.{} FROM {} AS g WHERE {} = {})",
             &[

@@ -1,6 +1,6 @@
 //! The running rulebook: waits for changes, judges them, swaps generations.
 
-use super::inspect::{Inspected, inspect, isolate, to_stored};
+use super::inspect::{inspect, isolate, to_stored};
 use super::read::{Limits, ReadTreeError, digest, read_tree};
 use super::start::{Beginning, begin};
 use super::watch::DirectoryWatch;
@@ -254,12 +254,15 @@ impl Rulebook {
     async fn inspect(&mut self, tree: Tree, running: &Arc<Generation>, confirm: bool) -> Option<Trouble> {
         let tree = Arc::new(tree);
         match self.checked(Arc::clone(&tree), running).await {
-            Ok(generation) => self.take_up(generation, running, confirm).await,
+            Ok((generation, drift)) => {
+                let braked = self.take_up(generation, running, confirm).await;
+                braked.or_else(|| (!drift.is_empty()).then_some(Trouble::Refused(drift)))
+            }
             Err(findings) => {
                 let partly = self.options.isolate.then(|| isolate(&tree, &running.tree, &findings)).flatten();
                 let Some(partly) = partly else { return Some(Trouble::Rejected(findings)) };
                 match self.checked(Arc::new(partly), running).await {
-                    Ok(generation) => {
+                    Ok((generation, _)) => {
                         let braked = self.take_up(generation, running, confirm).await;
                         Some(braked.unwrap_or(Trouble::Isolated(findings)))
                     }
@@ -269,11 +272,15 @@ impl Rulebook {
         }
     }
 
-    async fn checked(&self, tree: Arc<Tree>, running: &Arc<Generation>) -> Result<Generation, Vec<Finding>> {
+    async fn checked(
+        &self,
+        tree: Arc<Tree>,
+        running: &Arc<Generation>,
+    ) -> Result<(Generation, Vec<Finding>), Vec<Finding>> {
         let inspected = inspect(tree, &*self.source, &self.outside, Some(running)).await;
-        let generation = inspected.and_then(Inspected::accepted)?;
+        let (generation, drifted) = inspected.and_then(|inspected| inspected.drifted(running))?;
         let failed = self.examiner.examine(&generation, &touched(&generation, &running.tree)).await;
-        if failed.is_empty() { Ok(generation) } else { Err(failed) }
+        if failed.is_empty() { Ok((generation, drifted)) } else { Err(failed) }
     }
 
     /// Swaps the generation in, unless the brake holds it: then the running one goes on without the rules
@@ -286,7 +293,7 @@ impl Rulebook {
             return Some(Trouble::Braked { missing: missing.into_iter().collect(), of });
         }
         let same = generation.hash == running.hash
-            && running.resting.is_empty()
+            && generation.resting == running.resting
             && generation.surroundings == running.surroundings
             && generation.warnings == running.warnings;
         if !same {

@@ -2,14 +2,14 @@
 
 use crate::catalog::{self, Schema};
 use crate::diagnostic::{Finding, Place, Severity, SourceFile};
-use crate::engine::port::{Source, SourceError};
-use crate::model::{Key, RuleId, Topic};
+use crate::engine::port::{Source, SourceError, live_schema};
+use crate::model::{EntityName, Key, RuleId, Tenant, Topic};
 use crate::rule::CompiledRule;
 use crate::rule::checked::{Action, Mode, Node, Step, Trigger};
-use crate::rule::compiled::{Reach, Subject, Window};
+use crate::rule::compiled::{Reach, Subject, Window, any_row};
 use crate::rule::generation::{Generation, Surroundings, Tree};
 use crate::rule::statement::Statement;
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -96,6 +96,23 @@ impl Inspected {
         }
         Err(self.refused.into_iter().map(|(_, finding)| finding).collect())
     }
+
+    /// The same where the database changed under rules that run: those that are as they were, under the same catalog,
+    /// rest, and the others go on. What somebody has just written must be accepted as a whole.
+    pub fn drifted(mut self, running: &Generation) -> Result<(Generation, Vec<Finding>), Vec<Finding>> {
+        let file = |tree: &Tree, path: &str| tree.files.iter().find(|file| file.path == path).cloned();
+        let same = |path: &str| file(&self.generation.tree, path) == file(&running.tree, path);
+        let untouched = |id: &RuleId| {
+            let rule = self.generation.rules.get(id);
+            same("catalog.yaml") && rule.is_some_and(|rule| same(&rule.rule.file))
+        };
+        if self.refused.iter().any(|(id, _)| !untouched(id)) {
+            return self.accepted().map(|generation| (generation, Vec::new()));
+        }
+        let (resting, findings): (Vec<RuleId>, Vec<Finding>) = self.refused.into_iter().unzip();
+        self.generation.resting.extend(resting);
+        Ok((self.generation, findings))
+    }
 }
 
 /// Builds a generation and has the source check its SQL. A source that is down leaves a warning. What
@@ -132,6 +149,9 @@ pub async fn inspect(
             .filter(|running| seen(running));
         refused = prepare_all(&generation, source, known.map(AsRef::as_ref), &mut warnings).await;
     }
+    if warnings.is_empty() && running.is_none_or(|running| running.catalog != generation.catalog) {
+        warnings = silent(&generation, source).await;
+    }
     generation.warnings.append(&mut warnings);
     Ok(Inspected { generation, refused })
 }
@@ -155,15 +175,37 @@ async fn schema_of(
     let file = tree.files.iter().find(|file| file.path == "catalog.yaml");
     // What is wrong with the catalog is for the whole check to report.
     let Some(catalog) = file.and_then(|file| catalog::read(file).catalog) else { return Ok((None, Vec::new())) };
-    let tables = catalog.tables();
-    match source.schema(&tables).await {
-        Ok(schema) => Ok((Some(schema), Vec::new())),
+    match live_schema(source, &catalog).await {
+        Ok(schema) => {
+            let known = running.and_then(|running| running.surroundings.schema.as_ref());
+            Ok((Some(schema.since(known)), Vec::new()))
+        }
         Err(error @ SourceError::Unavailable(_)) => {
             let known = running.and_then(|running| running.surroundings.schema.clone());
             Ok((known, vec![unreachable(&error)]))
         }
         Err(error @ SourceError::Refused(_)) => Err(vec![Finding::error("source.refused", error.to_string())]),
     }
+}
+
+/// Entities of rules that show a tenant no row at all: row-level security answers with silence.
+async fn silent(generation: &Generation, source: &dyn Source) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let catalog = &generation.catalog;
+    let watched: BTreeSet<&EntityName> = generation.rules.values().map(|rule| &rule.rule.for_each).collect();
+    let tenants = catalog.tenants.as_ref().map_or_else(|| vec![Tenant::new("")], |tenants| tenants.names.clone());
+    for entity in watched.into_iter().filter_map(|name| catalog.entity(name)) {
+        let Some(statement) = any_row(catalog, source.dialect(), entity) else { continue };
+        for tenant in &tenants {
+            // What can't be asked now is told elsewhere.
+            let Ok(None) = source.rows(tenant, statement.clone()).try_next().await else { continue };
+            let whom = if tenant.as_str().is_empty() { String::new() } else { format!(" for the tenant `{tenant}`") };
+            let finding = Finding::warning("catalog.no-rows", format!("`{}` shows no row at all{whom}", entity.name));
+            let help = "if there should be some: row-level security and missing permissions answer with silence";
+            findings.push(finding.help(help));
+        }
+    }
+    findings
 }
 
 fn unreachable(error: &SourceError) -> Finding {

@@ -81,6 +81,10 @@ fn log(event: &Event) {
         Event::SweepPostponed { rule, reason, .. } => {
             tracing::warn!(%rule, reason = &*without_addresses(reason), "sweep postponed");
         }
+        Event::SourceRefused { rule, reason } => {
+            let reason = &*without_addresses(reason);
+            tracing::warn!(%rule, reason, "the database refuses the rule's question; all rules are checked against it again");
+        }
         Event::SweepFailed { rule, reason, .. } => tracing::error!(%rule, reason, "sweep failed; it is tried again"),
         Event::Matched { rule, lane, record, occasion, .. } => {
             tracing::info!(%rule, %record, lane = lane.as_str(), %occasion, "matched");

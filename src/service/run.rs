@@ -14,6 +14,7 @@ use super::systemd;
 use super::vitals::ProcessVitals;
 use crate::action::SetupError;
 use crate::config::Config;
+use crate::engine::Event;
 use crate::engine::port::{Inbox, SourceError, Store, StoreError};
 use crate::model::{Clock, SystemClock};
 use crate::rulebook::{Handle, Outside, RulebookError, Standing};
@@ -22,6 +23,7 @@ use futures::future::{BoxFuture, FutureExt, OptionFuture};
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio::sync::watch;
 
 /// Why the daemon did not start.
@@ -59,6 +61,9 @@ pub enum Ended {
 /// More than the engine's own drain deadline, which gives work back when it passes.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// Between two checks that a refusing database brings about.
+const RECHECK: Duration = Duration::from_mins(1);
+
 /// Runs the daemon of a configuration until it is told to stop.
 pub async fn run(config: Config) -> Result<Ended, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -76,6 +81,7 @@ pub async fn run(config: Config) -> Result<Ended, StartError> {
     let serving = tokio::spawn(serve_web(listeners, web::router(admin), public, events, web_stopped));
     let beside = [
         tokio::spawn(observe(daemon.engine().events())),
+        tokio::spawn(recheck(daemon.engine().events(), daemon.rulebook().clone())),
         tokio::spawn(upkeep(metrics)),
         tokio::spawn(feed_watchdog(Arc::clone(&vitals))),
         tokio::spawn(tell_status(daemon.rulebook().standings())),
@@ -215,6 +221,23 @@ async fn drain(daemon: Daemon, signals: &mut Signals, deadline: Duration) -> End
         () = again => {
             tracing::warn!("stopped by a second signal; the next start takes back what was under way");
             Ended::Forced
+        }
+    }
+}
+
+/// Has the rules checked against the database again when it refuses one: then those that its tables no longer fit rest by
+/// name, and the others read on without what is gone.
+async fn recheck(mut events: Receiver<Event>, rulebook: Handle) {
+    loop {
+        match events.recv().await {
+            Ok(Event::SourceRefused { .. }) => {
+                rulebook.reload(false).await;
+                tokio::time::sleep(RECHECK).await;
+                // What was refused meanwhile, was so before the verdict.
+                events = events.resubscribe();
+            }
+            Ok(_) | Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return,
         }
     }
 }

@@ -5,6 +5,8 @@
 //! the cells mean is the catalog's affair, not ours.
 
 mod error;
+mod grants;
+mod inventory;
 mod mysql;
 mod mysql_schema;
 mod postgres;
@@ -14,6 +16,8 @@ mod sqlite;
 mod sqlite_schema;
 mod stream;
 
+pub use grants::{Grantee, grants};
+pub use inventory::{inventory, sequences};
 pub use mysql::MySqlSource;
 pub use postgres::PostgresSource;
 pub use sqlite::SqliteSource;

@@ -4,7 +4,7 @@ use super::error::classify;
 use super::postgres::{chrono_date, chrono_instant, chrono_naive};
 use super::stream::{read_only, write_all};
 use super::{SourceOptions, mysql_schema};
-use crate::catalog::{Schema, Table};
+use crate::catalog::{ColumnSchema, Schema, Table};
 use crate::engine::port::{Source, SourceError};
 use crate::model::{Tenant, Value};
 use crate::rule::statement::{Dialect, Row, Statement};
@@ -15,7 +15,7 @@ use jiff::{Timestamp, civil};
 use sqlx::mysql::{
     MySqlArguments, MySqlConnectOptions, MySqlDatabaseError, MySqlPool, MySqlPoolOptions, MySqlRow, MySqlValueRef,
 };
-use sqlx::{Arguments, Decode, Executor, MySql, Row as _, Type, TypeInfo, ValueRef};
+use sqlx::{Arguments, Column as _, Decode, Executor, MySql, Row as _, Statement as _, Type, TypeInfo, ValueRef};
 
 pub struct MySqlSource {
     options: SourceOptions,
@@ -99,6 +99,15 @@ impl Source for MySqlSource {
             schema.tables.push(mysql_schema::read(table, &columns, &indexes));
         }
         Ok(schema)
+    }
+
+    async fn describe(&self, sql: &str) -> Result<Vec<ColumnSchema>, SourceError> {
+        let mut connection = self.pool.acquire().await.map_err(mysql_error)?;
+        let sql = sqlx::SqlSafeStr::into_sql_str(sqlx::AssertSqlSafe(sql.to_owned()));
+        let described = (&mut *connection).prepare(sql).await.map_err(mysql_error)?;
+        let column =
+            |column: &sqlx::mysql::MySqlColumn| mysql_schema::described(column.name(), column.type_info().name());
+        Ok(described.columns().iter().map(column).collect())
     }
 
     async fn prepare(&self, statement: &Statement) -> Result<(), SourceError> {

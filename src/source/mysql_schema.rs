@@ -56,6 +56,20 @@ fn text(value: &Value) -> String {
     }
 }
 
+/// A column of a query, by sqlx's name of its type.
+pub(super) fn described(name: &str, ty: &str) -> ColumnSchema {
+    let ty = ty.to_ascii_lowercase();
+    ColumnSchema { name: name.to_owned(), ty: of_query(&ty), declared: ty, nullable: true, has_default: false }
+}
+
+fn of_query(ty: &str) -> ColumnType {
+    match ty {
+        "boolean" => ColumnType::Bool,
+        "null" => ColumnType::Unknown,
+        other => column_type(other.trim_end_matches(" unsigned"), other),
+    }
+}
+
 /// The zone of DATETIME is the catalog's to say.
 fn column_type(data_type: &str, declared: &str) -> ColumnType {
     match data_type {

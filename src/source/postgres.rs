@@ -4,7 +4,7 @@ use super::error::{by_state, classify};
 use super::postgres_cell::{Untyped, decode};
 use super::stream::{read_only, write_all};
 use super::{SourceOptions, postgres_schema};
-use crate::catalog::{Schema, Table};
+use crate::catalog::{ColumnSchema, Schema, Table};
 use crate::engine::port::{Source, SourceError};
 use crate::model::{Tenant, Value};
 use crate::rule::statement::{Dialect, Row, Statement};
@@ -13,7 +13,7 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime};
 use futures::stream::BoxStream;
 use jiff::{Timestamp, civil};
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgTypeInfo};
-use sqlx::{Arguments, Executor, Postgres, Type};
+use sqlx::{Arguments, Column as _, Executor, Postgres, Statement as _, Type, TypeInfo as _};
 
 pub struct PostgresSource {
     options: SourceOptions,
@@ -88,6 +88,15 @@ impl Source for PostgresSource {
             schema.tables.push(postgres_schema::read(table, &columns, &indexes));
         }
         Ok(schema)
+    }
+
+    async fn describe(&self, sql: &str) -> Result<Vec<ColumnSchema>, SourceError> {
+        let mut connection = self.pool.acquire().await.map_err(postgres_error)?;
+        let sql = sqlx::SqlSafeStr::into_sql_str(sqlx::AssertSqlSafe(sql.to_owned()));
+        let described = (&mut *connection).prepare(sql).await.map_err(postgres_error)?;
+        let column =
+            |column: &sqlx::postgres::PgColumn| postgres_schema::described(column.name(), column.type_info().name());
+        Ok(described.columns().iter().map(column).collect())
     }
 
     async fn prepare(&self, statement: &Statement) -> Result<(), SourceError> {

@@ -64,6 +64,24 @@ fn text(value: &Value) -> String {
     value.as_text().unwrap_or_default().to_owned()
 }
 
+/// A column of a query, by sqlx's name of its type.
+pub(super) fn described(name: &str, ty: &str) -> ColumnSchema {
+    let ty = ty.to_ascii_lowercase();
+    ColumnSchema { name: name.to_owned(), ty: of_query(&ty), declared: ty, nullable: true, has_default: false }
+}
+
+fn of_query(ty: &str) -> ColumnType {
+    column_type(match ty {
+        "bool" => "boolean",
+        "int2" | "int4" | "int8" => "bigint",
+        "float4" | "float8" => "double precision",
+        "varchar" | "bpchar" | "char" => "text",
+        "timestamptz" => "timestamp with time zone",
+        "timestamp" => "timestamp without time zone",
+        other => other,
+    })
+}
+
 /// The zone of naive timestamps is the catalog's to say.
 fn column_type(declared: &str) -> ColumnType {
     match declared {

@@ -3,7 +3,7 @@
 use super::error::classify;
 use super::stream::{read_only, write_all};
 use super::{SourceOptions, sqlite_schema};
-use crate::catalog::{Schema, Table};
+use crate::catalog::{ColumnSchema, Schema, Table};
 use crate::engine::port::{Source, SourceError};
 use crate::model::{Clock, SystemClock, Tenant, Value};
 use crate::rule::statement::{Dialect, Row, Statement};
@@ -15,7 +15,9 @@ use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
     SqliteSynchronous,
 };
-use sqlx::{Arguments, Decode, Executor, Row as _, Sqlite, SqliteConnection, TypeInfo, ValueRef};
+use sqlx::{
+    Arguments, Column as _, Decode, Executor, Row as _, Sqlite, SqliteConnection, Statement as _, TypeInfo, ValueRef,
+};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,6 +92,15 @@ impl Source for SqliteSource {
             schema.tables.push(sqlite_schema::read(table, &columns, &indexes));
         }
         Ok(schema)
+    }
+
+    async fn describe(&self, sql: &str) -> Result<Vec<ColumnSchema>, SourceError> {
+        let mut connection = self.readers.acquire().await.map_err(sqlite_error)?;
+        let sql = sqlx::SqlSafeStr::into_sql_str(sqlx::AssertSqlSafe(sql.to_owned()));
+        let described = (&mut *connection).prepare(sql).await.map_err(sqlite_error)?;
+        let column =
+            |column: &sqlx::sqlite::SqliteColumn| sqlite_schema::described(column.name(), column.type_info().name());
+        Ok(described.columns().iter().map(column).collect())
     }
 
     async fn prepare(&self, statement: &Statement) -> Result<(), SourceError> {

@@ -54,6 +54,18 @@ pub(super) fn read(table: &Table, columns: &[Row], indexes: &[Row]) -> TableSche
     read
 }
 
+/// A column of a query, by sqlx's name of its type.
+pub(super) fn described(name: &str, ty: &str) -> ColumnSchema {
+    let ty = ty.to_ascii_lowercase();
+    ColumnSchema {
+        name: name.to_owned(),
+        ty: if ty == "null" { ColumnType::Unknown } else { column_type(&ty) },
+        declared: ty,
+        nullable: true,
+        has_default: false,
+    }
+}
+
 fn text(value: &Value) -> String {
     value.as_text().unwrap_or_default().to_owned()
 }

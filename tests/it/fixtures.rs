@@ -18,7 +18,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Codes without a bad file of their own, each with the test that has it instead, or why no file reaches it.
-const ELSEWHERE: [(&str, &str); 5] = [
+const ELSEWHERE: [(&str, &str); 7] = [
+    ("catalog.query", "needs a database: tests/it/drift.rs"),
+    ("catalog.no-rows", "needs a database: tests/it/permissions.rs"),
     ("catalog.missing", "a_directory_without_a_catalog_says_so"),
     ("rule.sql", "means that a check is missing"),
     ("rules.panic", "means that a check has a defect"),
@@ -132,6 +134,7 @@ fn schema() -> Schema {
             table("notes", &notes),
             absent,
         ],
+        ..Schema::default()
     }
 }
 
@@ -320,6 +323,18 @@ fn examples(page: &str, what: &str) -> Vec<String> {
 
 fn indented(text: &str) -> String {
     text.lines().map(|line| format!("  {line}\n")).collect()
+}
+
+#[test]
+fn the_entities_of_the_reference_are_right() {
+    let entities = examples("docs/catalog.md", "entities");
+    assert!(!entities.is_empty());
+    for entities in entities {
+        let text = format!("version: 1\ntime_zone: UTC\nentities:\n{}", indented(&entities));
+        let file = SourceFile { path: "catalog.yaml".to_owned(), text };
+        let found = Checked::of(&tree(vec![file]), &surroundings(None)).findings;
+        assert!(found.is_empty(), "{entities}\n{}", render(&found, Look::Plain));
+    }
 }
 
 #[test]

@@ -587,3 +587,47 @@ async fn tables_that_are_gone_stop_only_the_rules_that_read_them() {
         |trouble: &Trouble| matches!(trouble, Trouble::Refused(findings) if findings[0].code == "rule.query-refused");
     assert!(standing.trouble.as_deref().is_some_and(refused), "{standing:?}");
 }
+
+#[tokio::test]
+async fn columns_that_go_while_running_stop_only_the_rules_that_name_them() {
+    let home = Home::new().await;
+    let book = home.open().await;
+    let crm = format!("sqlite:{}", home.folder.path().join("crm.db").display());
+    let pool = sqlx::SqlitePool::connect(&crm).await.unwrap();
+    let change = async |sql: &'static str| {
+        sqlx::raw_sql(sql).execute(&pool).await.unwrap();
+        book.handle.reload(false).await.unwrap()
+    };
+    let resting = || book.generation().resting.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let definitions = || {
+        let generation = book.generation();
+        generation.rules.iter().map(|(id, rule)| (id.clone(), rule.definition.clone())).collect::<Vec<_>>()
+    };
+    let meant = definitions();
+
+    // Nobody names it, though it was read along with every customer.
+    let standing = change("ALTER TABLE accounts DROP COLUMN city").await;
+    assert!(standing.is_good(), "{standing:?}");
+    assert_eq!(resting(), Vec::<String>::new());
+
+    // A field of the catalog that one rule names in a condition.
+    let standing = change("ALTER TABLE accounts DROP COLUMN country_code").await;
+    assert_eq!(resting(), ["win-back-90"], "{standing:?}");
+    let told = standing.trouble.as_deref().unwrap().findings();
+    assert!(told.len() == 1 && told[0].to_string().contains("win-back-90"), "{told:?}");
+    assert!(standing.warnings.iter().any(|warning| warning.code == "catalog.no-column"), "{standing:?}");
+    assert_eq!(definitions(), meant, "nobody's baseline is set anew");
+
+    // A column that no file declares, and a condition that names it all the same.
+    home.edit("vip-monday.yaml", "  - tier: vip", "  - tier: vip\n  - class: A+");
+    book.until(|_| book.generation().rules[&RuleId::from("vip-monday")].text.contains("class: A+")).await;
+    assert_eq!(resting(), ["win-back-90"], "an edit goes through beside it");
+    let standing = change("ALTER TABLE accounts RENAME COLUMN class TO grade").await;
+    assert_eq!(resting(), ["vip-monday", "win-back-90"], "{standing:?}");
+
+    change("ALTER TABLE accounts RENAME COLUMN grade TO class").await;
+    let standing = change("ALTER TABLE accounts ADD COLUMN country_code TEXT").await;
+    assert!(standing.is_good(), "{standing:?}");
+    assert_eq!(resting(), Vec::<String>::new(), "all run again");
+    pool.close().await;
+}

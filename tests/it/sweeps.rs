@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
-use nudged::catalog::{Schema, Table};
+use nudged::catalog::{ColumnSchema, Schema, Table};
 use nudged::engine::port::{
     EnrollmentView, Found, NewMatch, Owner, Progress, Rematch, RuleStatus, Source, SourceError, Store, SweepId, Verdict,
 };
@@ -278,6 +278,10 @@ impl Source for Moody {
 
     async fn schema(&self, tables: &[Table]) -> Result<Schema, SourceError> {
         self.inner.schema(tables).await
+    }
+
+    async fn describe(&self, sql: &str) -> Result<Vec<ColumnSchema>, SourceError> {
+        self.inner.describe(sql).await
     }
 
     async fn prepare(&self, statement: &Statement) -> Result<(), SourceError> {

@@ -5,10 +5,11 @@ use crate::support::{Database, mariadb, postgres};
 use async_trait::async_trait;
 use futures::stream::{self, BoxStream, StreamExt};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
-use nudged::catalog::{Schema, Table};
+use nudged::catalog::{ColumnSchema, Schema, Table};
 use nudged::diagnostic::SourceFile;
 use nudged::engine::port::{
     DeliveryFilter, EnrollmentFilter, EnrollmentView, Message, Owner, Sender, Sent, Source, SourceError, Store,
+    live_schema,
 };
 use nudged::engine::{Engine, Event, Parts, Senders, Settings, TaskWriter};
 use nudged::model::{Clock, ManualClock, Outcome, Tenant, at_local};
@@ -106,7 +107,7 @@ impl Crm {
                 (Self::MariaDb(pool, database), url, "DATETIME(6)")
             }
         };
-        crm.run(&format!("{TABLES}{tables}").replace("{instant}", instant)).await;
+        crm.run(&tables.replace("{instant}", instant)).await;
         (crm, url)
     }
 
@@ -241,6 +242,11 @@ impl Source for Wire {
         self.source.schema(tables).await
     }
 
+    async fn describe(&self, sql: &str) -> Result<Vec<ColumnSchema>, SourceError> {
+        self.ask()?;
+        self.source.describe(sql).await
+    }
+
     async fn prepare(&self, statement: &Statement) -> Result<(), SourceError> {
         self.ask()?;
         self.source.prepare(statement).await
@@ -255,6 +261,10 @@ pub struct Setup {
     pub catalog: String,
     /// More tables and columns.
     pub tables: &'static str,
+    /// These tables in place of the usual ones.
+    pub own_tables: Option<String>,
+    /// The engine's own login at the database, in place of the owner's.
+    pub login: Option<String>,
     pub per_transaction: Option<String>,
     /// The state is in PostgreSQL, for several nodes.
     pub shared: bool,
@@ -263,7 +273,17 @@ pub struct Setup {
 impl Setup {
     pub fn of(kind: Kind, at: Timestamp) -> Self {
         let (settings, catalog) = (Settings::default(), CATALOG.to_owned());
-        Self { kind, at, settings, catalog, tables: "", per_transaction: None, shared: false }
+        Self {
+            kind,
+            at,
+            settings,
+            catalog,
+            tables: "",
+            own_tables: None,
+            login: None,
+            per_transaction: None,
+            shared: false,
+        }
     }
 }
 
@@ -271,6 +291,8 @@ pub struct World {
     pub clock: Arc<ManualClock>,
     pub crm: Crm,
     pub source: Arc<dyn Source>,
+    /// The same database for its owner, whatever the engine's login is.
+    pub owner: Arc<dyn Source>,
     pub wire: Arc<Wire>,
     pub store: Arc<dyn Store>,
     pub engine: Engine,
@@ -278,7 +300,7 @@ pub struct World {
     pub webhooks: Arc<Recorder>,
     generations: watch::Sender<Option<Arc<Generation>>>,
     events: Mutex<broadcast::Receiver<Event>>,
-    surroundings: Surroundings,
+    surroundings: Mutex<Surroundings>,
     catalog: String,
     settings: Settings,
     /// Where a shared state is.
@@ -293,10 +315,21 @@ impl World {
     }
 
     pub async fn set_up(setup: Setup) -> Self {
-        let Setup { kind, at, settings, catalog, tables, per_transaction, shared } = setup;
+        let world = Self::set_up_as(setup, async |_| {}).await;
+        world.learn().await;
+        world
+    }
+
+    /// `before` runs once the tables are there and before the engine's own login is used. What the live tables are
+    /// is not known yet: see [`World::learn`].
+    pub async fn set_up_as(setup: Setup, before: impl AsyncFnOnce(&Crm)) -> Self {
+        let Setup { kind, at, settings, catalog, tables, own_tables, login, per_transaction, shared } = setup;
         let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::new(at));
-        let (crm, url) = Crm::create(kind, tables, &dir).await;
+        let (crm, url) = Crm::create(kind, &own_tables.unwrap_or_else(|| format!("{TABLES}{tables}")), &dir).await;
+        before(&crm).await;
+        let owner = connect(&SourceOptions::new(url.clone()).clock(clock.clone())).unwrap();
+        let url = login.map_or(url.clone(), |login| url.replacen("nudged@", &format!("{login}@"), 1));
         let options = SourceOptions { per_transaction, ..SourceOptions::new(url) };
         let source = connect(&options.clock(clock.clone())).unwrap();
         let (cut, questions) = (AtomicBool::new(false), AtomicUsize::new(0));
@@ -327,10 +360,11 @@ impl World {
             topics: ["offers".into()].into(),
         };
         let events = Mutex::new(engine.events());
-        let mut world = Self {
+        Self {
             clock,
             crm,
             source,
+            owner,
             wire,
             store,
             engine,
@@ -338,15 +372,19 @@ impl World {
             webhooks,
             generations,
             events,
-            surroundings,
+            surroundings: Mutex::new(surroundings),
             catalog,
             settings,
             state,
             _dir: dir,
-        };
-        let catalog = world.build(&[]).catalog;
-        world.surroundings.schema = Some(world.source.schema(&catalog.tables()).await.unwrap());
-        world
+        }
+    }
+
+    /// Reads what the live tables are, as the engine's login sees them.
+    pub async fn learn(&self) {
+        let catalog = self.build(&[]).catalog;
+        let schema = live_schema(&*self.source, &catalog).await.unwrap();
+        self.surroundings.lock().unwrap().schema = Some(schema);
     }
 
     /// Another node on the same shared state and source, with a sender of its own.
@@ -369,7 +407,7 @@ impl World {
         let mut files: Vec<_> = files.iter().map(|(path, text)| file(path, text)).collect();
         files.push(file("catalog.yaml", &self.catalog));
         files.sort_by(|a, b| a.path.cmp(&b.path));
-        Generation::build(Arc::new(Tree { files }), &self.surroundings).unwrap_or_else(|findings| {
+        Generation::build(Arc::new(Tree { files }), &self.surroundings.lock().unwrap()).unwrap_or_else(|findings| {
             panic!("{}", findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
         })
     }

@@ -10,11 +10,13 @@ impl Checker {
     pub(super) fn entity(&mut self, name: &At<String>, entry: &EntityEntry, people: &BTreeSet<&str>) -> Entity {
         let entity = EntityName::new(name.as_str());
         let table = self.tables.get(&entity).cloned().flatten();
-        let (key, key_type) = self.key(name, entry, table.as_ref());
+        let (key, key_type) = self.keys.get(&entity).cloned().unwrap_or((Column::named("id"), KeyType::Unknown));
         let origin = match (&table, &entry.sql) {
             (None, Some(sql)) => Origin::Sql(sql.value.clone()),
+            (None, None) if !entry.union.0.is_empty() => Origin::Union(self.members(entry)),
             (table, _) => Origin::Table(table.clone().unwrap_or(Table { schema: None, name: name.value.clone() })),
         };
+        let parents = self.parents.get(&entity).into_iter().flatten().map(|(parent, _)| parent.clone()).collect();
         let only = entry.only.as_ref().map_or_else(Vec::new, |node| self.entity_filters(&entity, node));
         let relations = entry
             .relations
@@ -31,10 +33,12 @@ impl Checker {
         Entity {
             name: entity,
             origin,
+            parents,
             key,
             key_type,
             only,
             fields: super::Fields::new(),
+            gone: BTreeSet::new(),
             relations,
             recipients,
             at,
@@ -46,7 +50,11 @@ impl Checker {
         }
     }
 
-    fn key(&mut self, name: &At<String>, entry: &EntityEntry, table: Option<&Table>) -> (Column, KeyType) {
+    pub(super) fn key(&mut self, name: &At<String>, entry: &EntityEntry, table: Option<&Table>) -> (Column, KeyType) {
+        if !entry.union.0.is_empty() {
+            let column = Column { ty: ColumnType::Text, ..Column::named("key") };
+            return (column, KeyType::Text);
+        }
         let (column, range) = match entry.key.as_ref().map(|key| (&key.value, &key.range)) {
             Some((ShortOr::Short(column), range)) => ((column.clone(), ColumnType::Unknown), range.clone()),
             Some((ShortOr::Long(long), _)) => {
@@ -56,15 +64,15 @@ impl Checker {
             Some((ShortOr::Wrong(kind), range)) => {
                 let finding = Finding::error("catalog.key", format!("the key is {kind}"));
                 self.report.add(range, finding.help("write a column's name, or `{column: id, type: uuid_binary}`"));
-                return (unknown_column("id"), KeyType::Unknown);
+                return (Column::named("id"), KeyType::Unknown);
             }
             None => {
                 let finding = Finding::error("catalog.key", format!("entity `{}` has no key", name.value));
                 self.report.add(&name.range, finding.help("add `key:` with the column that names a row for ever"));
-                return (unknown_column("id"), KeyType::Unknown);
+                return (Column::named("id"), KeyType::Unknown);
             }
         };
-        let column = Column { name: column.0, ty: column.1, missing: Vec::new() };
+        let column = Column { ty: column.1, ..Column::named(column.0) };
         self.used(table, &column, &range);
         let key_type = column.ty.as_key().unwrap_or_else(|| {
             let finding = Finding::error("catalog.key", format!("a key can't be {}", column.ty.in_words()));
@@ -133,8 +141,4 @@ impl Checker {
         }
         Some(At { value: text?, range: node.range.clone(), source: node.range.clone() })
     }
-}
-
-fn unknown_column(name: &str) -> Column {
-    Column { name: name.to_owned(), ty: ColumnType::Unknown, missing: Vec::new() }
 }

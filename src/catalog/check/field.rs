@@ -1,7 +1,7 @@
-use super::{Checker, Fields};
-use crate::catalog::written::{EntityEntry, FieldEntry, TypeWord};
+use super::Checker;
+use crate::catalog::written::{CatalogFile, EntityEntry, FieldEntry, TypeWord};
 use crate::catalog::{
-    Aggregate, AggregateFunction, Column, ColumnType, DateStorage, Expression, Field, InstantStorage, Literal, Table,
+    Aggregate, AggregateFunction, Column, ColumnType, DateStorage, Expression, Field, InstantStorage, Literal, Place,
     UuidStorage,
 };
 use crate::diagnostic::Finding;
@@ -37,36 +37,64 @@ impl TypeWord {
 }
 
 impl Checker {
-    /// The fields with a column, or (`computed`) those over related rows, which need the former of all entities.
-    pub(super) fn declared_fields(&mut self, entity: &At<String>, entry: &EntityEntry, computed: bool) -> Fields {
-        let table = self.tables.get(entity.as_str()).cloned().flatten();
-        let mut fields = Fields::new();
-        for (name, written) in entry.fields.iter() {
-            let is_computed = matches!(&written.value, ShortOr::Long(long) if aggregate_of(long).is_some());
-            if is_computed != computed {
-                continue;
+    /// Fields of all entities: first those with a place of their own, then those looked up in other entities,
+    /// then those computed over related rows, which need the former.
+    pub(super) fn all_fields(&mut self, written: &CatalogFile) {
+        for (name, entry) in written.entities.iter() {
+            let entity = EntityName::new(name.as_str());
+            self.fields.entry(entity.clone()).or_default();
+            for (field, at) in entry.fields.iter() {
+                self.name(field);
+                match &at.value {
+                    ShortOr::Long(long) if long.look_up.is_some() || aggregate_of(long).is_some() => {}
+                    _ => self.add_field(&entity, field, |checker| checker.field(field, at, &entity)),
+                }
             }
-            self.name(name);
-            if let Some(field) = self.field(name, written, table.as_ref(), entry) {
-                fields.insert(field.name.clone(), field);
+            self.inherited(&entity);
+            if !entry.union.0.is_empty() {
+                self.union_fields(&entity, name, entry);
             }
         }
-        fields
+        self.look_ups(written);
+        for (name, entry) in written.entities.iter() {
+            let entity = EntityName::new(name.as_str());
+            for (field, at) in entry.fields.iter() {
+                if let ShortOr::Long(long) = &at.value
+                    && let Some((function, path)) = aggregate_of(long)
+                    && self.one_source(field, long)
+                {
+                    self.add_field(&entity, field, |checker| {
+                        let expression = checker.aggregate(function, path, long, entry)?;
+                        Some((expression, long.currency.as_ref().map(|code| checker.currency(code))))
+                    });
+                }
+            }
+        }
+    }
+
+    pub(super) fn add_field(
+        &mut self,
+        entity: &EntityName,
+        name: &At<String>,
+        build: impl FnOnce(&mut Self) -> Option<(Expression, Option<String>)>,
+    ) {
+        if let Some((expression, currency)) = build(self) {
+            let field = Field { name: FieldName::new(name.as_str()), expression, currency };
+            self.fields.entry(entity.clone()).or_default().insert(field.name.clone(), field);
+        }
     }
 
     fn field(
         &mut self,
         name: &At<String>,
         written: &At<ShortOr<FieldEntry>>,
-        table: Option<&Table>,
-        entry: &EntityEntry,
-    ) -> Option<Field> {
-        let field_name = FieldName::new(name.as_str());
+        entity: &EntityName,
+    ) -> Option<(Expression, Option<String>)> {
+        let table = self.tables.get(entity).cloned().flatten();
         match &written.value {
             ShortOr::Short(column) => {
-                let column = Column { name: column.clone(), ty: ColumnType::Unknown, missing: Vec::new() };
-                self.used(table, &column, &written.range);
-                Some(Field { name: field_name, expression: Expression::Column(column), currency: None })
+                let column = self.placed(Some(entity), table.as_ref(), column, ColumnType::Unknown, &written.range);
+                Some((Expression::Column(column), None))
             }
             ShortOr::Wrong(kind) => {
                 let finding = Finding::error("catalog.field", format!("field `{}` is {kind}", name.value));
@@ -75,17 +103,17 @@ impl Checker {
                 None
             }
             ShortOr::Long(long) => {
+                if !self.one_source(name, long) {
+                    return None;
+                }
                 let currency = long.currency.as_ref().map(|code| self.currency(code));
-                let expression = match aggregate_of(long) {
-                    Some((function, path)) => self.aggregate(function, path, long, entry)?,
-                    None => self.column_expression(name, written, long, table),
-                };
-                Some(Field { name: field_name, expression, currency })
+                let expression = self.column_expression(name, written, long, entity)?;
+                Some((expression, currency))
             }
         }
     }
 
-    fn currency(&mut self, code: &At<String>) -> String {
+    pub(super) fn currency(&mut self, code: &At<String>) -> String {
         if code.len() != 3 || !code.chars().all(|c| c.is_ascii_uppercase()) {
             let finding = Finding::error("catalog.currency", format!("`{}` is not a currency code", code.value));
             self.report.add(&code.range, finding.help("write three capital letters, such as `EUR`"));
@@ -98,12 +126,40 @@ impl Checker {
         name: &At<String>,
         at: &At<ShortOr<FieldEntry>>,
         long: &FieldEntry,
-        table: Option<&Table>,
-    ) -> Expression {
+        entity: &EntityName,
+    ) -> Option<Expression> {
+        let ty = self.declared_type(long);
+        let mut column = if let Some(attribute) = &long.attribute {
+            self.attribute(entity, attribute, ty)?
+        } else if let Some(sql) = &long.sql {
+            self.own_sql(name, sql, ty)?
+        } else {
+            let table = self.tables.get(entity).cloned().flatten();
+            let written = long.column.as_ref().unwrap_or(name);
+            let range = long.column.as_ref().map_or(&at.range, |column| &column.range);
+            match &long.path {
+                None => self.placed(Some(entity), table.as_ref(), written, ty, range),
+                Some(path) => {
+                    let holder = self.placed(Some(entity), table.as_ref(), written, ColumnType::Unknown, range);
+                    self.in_json(name, holder, path, &ty)?
+                }
+            }
+        };
         if let Some(only) = &long.only {
-            let finding = Finding::error("catalog.field", "`only` belongs to a computed field");
-            self.report.add(&only.range, finding.help("add `sum`, `count`, `min`, `max` or `average`, or remove it"));
+            let only = self.entity_filters(entity, only);
+            let (name, ty) = (column.name.clone(), column.ty.clone());
+            column = Column { name, ty, missing: Vec::new(), place: Place::Where(Box::new(column), only) };
         }
+        if let Some(missing) = &long.missing {
+            column.missing = self.placeholders(missing, &column.ty);
+        }
+        let Some(means) = &long.means else { return Some(Expression::Column(column)) };
+        let words = means.iter().map(|(word, node)| (word.value.clone(), self.literals(node, &column.ty))).collect();
+        Some(Expression::Means { column, words })
+    }
+
+    /// What `type` and `zone` say.
+    fn declared_type(&mut self, long: &FieldEntry) -> ColumnType {
         let zone = long.zone.as_ref().and_then(|zone| self.zone_named(zone));
         let own_zone = zone.clone().unwrap_or_else(|| self.zone.clone());
         let ty = match (&long.ty, &zone) {
@@ -119,19 +175,7 @@ impl Checker {
             let finding = Finding::error("catalog.type", format!("a zone has no meaning for {}", ty.in_words()));
             self.report.add(&written.range, finding.help("remove `zone`, or declare `type: instant`"));
         }
-        let mut column = Column {
-            name: long.column.as_ref().map_or_else(|| name.value.clone(), |column| column.value.clone()),
-            ty,
-            missing: Vec::new(),
-        };
-        if let Some(missing) = &long.missing {
-            column.missing = self.placeholders(missing, &column.ty);
-        }
-        let range = long.column.as_ref().map_or(&at.range, |column| &column.range);
-        self.used(table, &column, range);
-        let Some(means) = &long.means else { return Expression::Column(column) };
-        let words = means.iter().map(|(word, node)| (word.value.clone(), self.literals(node, &column.ty))).collect();
-        Expression::Means { column, words }
+        ty
     }
 
     /// A placeholder need not be a value of its type: `0000-00-00` is no date.
@@ -194,11 +238,20 @@ impl Checker {
             let name = At { value: field.to_owned(), range: path.range.clone(), source: path.source.clone() };
             self.field_of(&related, &name)
         });
+        if let (Some(written), Some(field)) = (&long.currency, &field) {
+            let theirs = self.fields.get(&related).and_then(|fields| fields.get(field));
+            if let Some(theirs) = theirs.and_then(|field| field.currency.clone()).filter(|code| *code != written.value)
+            {
+                let message = format!("`{}` is in {theirs}, not in {}", path.value, written.value);
+                let finding = Finding::error("catalog.currency", message);
+                self.report.add(&written.range, finding.help("amounts are not converted: name its own currency"));
+            }
+        }
         Some(Expression::Aggregate(Aggregate { function, relation: RelationName::new(relation), field, only }))
     }
 }
 
-fn aggregate_of(long: &FieldEntry) -> Option<(AggregateFunction, &At<String>)> {
+pub(super) fn aggregate_of(long: &FieldEntry) -> Option<(AggregateFunction, &At<String>)> {
     [
         (AggregateFunction::Sum, &long.sum),
         (AggregateFunction::Count, &long.count),

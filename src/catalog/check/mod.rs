@@ -3,12 +3,17 @@
 mod entity;
 mod field;
 mod filter;
+mod path;
+mod place;
 mod recipient;
 mod relation;
 mod task;
 
 use super::written::{CatalogFile, EntityEntry};
-use super::{Catalog, Column, ColumnType, Entity, Field, Literal, SuppressionTable, Table, Tenants};
+use super::{
+    Catalog, Column, ColumnType, Entity, Field, KeyType, Literal, OwnSql, Parent, Place, SuppressionTable, Table,
+    Tenants,
+};
 use crate::diagnostic::yaml::{self, At};
 use crate::diagnostic::{Finding, Report, SourceFile, suggest};
 use crate::model::{EntityName, FieldName, Tenant, Topic};
@@ -29,6 +34,11 @@ pub struct Reading {
     pub tables: BTreeMap<Table, Range<usize>>,
     /// Topics that consent is mapped for.
     pub topics: Vec<(Topic, Range<usize>)>,
+    /// Expressions and unions, whose dialect decides whether they can be read.
+    pub expressions: Vec<(OwnSql, Range<usize>)>,
+    pub unions: Vec<(EntityName, Range<usize>)>,
+    /// Entities that are queries of the admin's own, and what they are expected to return.
+    pub queries: Vec<(String, EntityName, Range<usize>)>,
     pub findings: Vec<Finding>,
 }
 
@@ -60,11 +70,18 @@ struct Checker {
     zone: TimeZone,
     uses: Vec<ColumnUse>,
     topics: Vec<(Topic, Range<usize>)>,
+    expressions: Vec<(OwnSql, Range<usize>)>,
+    unions: Vec<(EntityName, Range<usize>)>,
+    queries: Vec<(String, EntityName, Range<usize>)>,
     table_places: BTreeMap<Table, Range<usize>>,
     /// Fields of every entity, complete before anything refers to them. Columns that relations and roles
     /// name become fields of their own.
     fields: BTreeMap<EntityName, Fields>,
     tables: BTreeMap<EntityName, Option<Table>>,
+    keys: BTreeMap<EntityName, (Column, KeyType)>,
+    parents: BTreeMap<EntityName, Vec<(Parent, BTreeSet<String>)>>,
+    /// By entity and the name that fields use, without the attribute's own name.
+    attributes: BTreeMap<(EntityName, String), place::Attributes>,
 }
 
 impl Checker {
@@ -74,9 +91,15 @@ impl Checker {
             zone: TimeZone::UTC,
             uses: Vec::new(),
             topics: Vec::new(),
+            expressions: Vec::new(),
+            unions: Vec::new(),
+            queries: Vec::new(),
             table_places: BTreeMap::new(),
             fields: BTreeMap::new(),
             tables: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            parents: BTreeMap::new(),
+            attributes: BTreeMap::new(),
         }
     }
 
@@ -92,12 +115,10 @@ impl Checker {
             let table = self.origin_table(name, entry);
             self.tables.insert(EntityName::new(name.as_str()), table);
         }
-        for computed in [false, true] {
-            for (name, entry) in written.entities.iter() {
-                let fields = self.declared_fields(name, entry, computed);
-                self.fields.entry(EntityName::new(name.as_str())).or_default().extend(fields);
-            }
+        for (name, entry) in written.entities.iter() {
+            self.surroundings(name, entry);
         }
+        self.all_fields(written);
         let mut entities = self.entities(written);
         for (name, entity) in &mut entities {
             // Relations of other entities may have added fields since this one was built.
@@ -115,6 +136,9 @@ impl Checker {
             uses: self.uses,
             tables: self.table_places,
             topics: self.topics,
+            expressions: self.expressions,
+            unions: self.unions,
+            queries: self.queries,
             findings: self.report.into_findings(),
         }
     }
@@ -198,23 +222,41 @@ impl Checker {
                 self.report.add(&name.range, finding);
                 return None;
             }
-            None => Column { name: name.value.clone(), ty: ColumnType::Unknown, missing: Vec::new() },
+            None => return Some(self.placed(entity, table, name, ColumnType::Unknown, &name.range)),
         };
-        self.used(table, &column, &name.range);
+        if column.place == Place::Row {
+            self.used(table, &column, &name.range);
+        }
         Some(column)
+    }
+
+    /// A column of the table, or of the entity's parent table that is said to have it.
+    fn placed(
+        &mut self,
+        entity: Option<&EntityName>,
+        table: Option<&Table>,
+        name: &str,
+        ty: ColumnType,
+        range: &Range<usize>,
+    ) -> Column {
+        let parents = entity.and_then(|entity| self.parents.get(entity)).into_iter().flatten();
+        let parent = parents.enumerate().find(|(_, (_, columns))| columns.contains(name));
+        let found = parent.map(|(number, (parent, _))| (Place::Parent(number), parent.table.clone()));
+        let (place, parent) = found.map_or((Place::Row, None), |(place, table)| (place, Some(table)));
+        let column = Column { ty, place, ..Column::named(name) };
+        self.used(parent.as_ref().or(table), &column, range);
+        column
     }
 
     /// A field by name; a column that is not declared as a field becomes one.
     fn field_of(&mut self, entity: &EntityName, name: &At<String>) -> FieldName {
         let field = FieldName::new(name.as_str());
         let table = self.tables.get(entity).cloned().flatten();
-        if let Some(fields) = self.fields.get_mut(entity)
-            && !fields.contains_key(&field)
-        {
-            let column = Column { name: name.value.clone(), ty: ColumnType::Unknown, missing: Vec::new() };
-            let expression = super::Expression::Column(column.clone());
+        if self.fields.get(entity).is_some_and(|fields| !fields.contains_key(&field)) {
+            let column = self.placed(Some(entity), table.as_ref(), name, ColumnType::Unknown, &name.range);
+            let expression = super::Expression::Column(column);
+            let fields = self.fields.entry(entity.clone()).or_default();
             fields.insert(field.clone(), Field { name: field.clone(), expression, currency: None });
-            self.used(table.as_ref(), &column, &name.range);
         }
         field
     }
@@ -284,14 +326,25 @@ impl Checker {
     }
 
     fn origin_table(&mut self, name: &At<String>, entry: &EntityEntry) -> Option<Table> {
+        if let (Some((member, _)), true) =
+            (entry.union.0.first(), entry.table.is_some() || entry.sql.is_some() || entry.key.is_some())
+        {
+            let finding = Finding::error("catalog.origin", "a union has no `table`, `sql` or `key` of its own");
+            self.report.add(&member.range, finding.help("keep the union, or the table"));
+            return None;
+        }
         match (&entry.table, &entry.sql) {
             (Some(table), None) => self.table(table),
-            (None, Some(_)) => None,
+            (None, Some(sql)) => {
+                self.queries.push((sql.value.clone(), EntityName::new(name.as_str()), sql.range.clone()));
+                None
+            }
             (Some(_), Some(sql)) => {
                 let finding = Finding::error("catalog.origin", "both `table` and `sql`");
                 self.report.add(&sql.range, finding.help("keep one"));
                 None
             }
+            (None, None) if !entry.union.0.is_empty() => None,
             (None, None) => {
                 let finding = Finding::error("catalog.origin", format!("entity `{}` has no table", name.value));
                 self.report.add(&name.range, finding.help("add `table:` (or `sql:` with a query)"));

@@ -1,6 +1,6 @@
 use super::Checker;
-use crate::catalog::written::RelationEntry;
-use crate::catalog::{Join, Relation};
+use crate::catalog::written::{RelationEntry, WayEntry};
+use crate::catalog::{Hop, Join, Path, Relation};
 use crate::diagnostic::Finding;
 use crate::diagnostic::yaml::At;
 use crate::model::{EntityName, RelationName};
@@ -24,17 +24,31 @@ impl Checker {
             return None;
         }
         let join = self.join(from, &entity, name, entry)?;
+        let when = entry.when.as_ref().map_or_else(Vec::new, |node| self.entity_filters(from, node));
         let only = entry.only.as_ref().map_or_else(Vec::new, |node| self.entity_filters(&entity, node));
-        Some(Relation { name: RelationName::new(name.as_str()), entity, join, only })
+        Some(Relation { name: RelationName::new(name.as_str()), entity, join, when, only })
     }
 
-    fn join(
+    pub(super) fn way(
         &mut self,
         from: &EntityName,
         entity: &EntityName,
         name: &At<String>,
-        entry: &RelationEntry,
+        entry: &WayEntry,
     ) -> Option<Join> {
+        if !entry.hops.is_empty() {
+            if let Some(to) = entry.to.as_ref().or(entry.through.as_ref()).or(entry.from.as_ref()) {
+                let finding = Finding::error("catalog.relation", "`hops` name their tables and columns themselves");
+                let help = "beside them: `start` (our field) and `by` (theirs), where these aren't the keys";
+                self.report.add(&to.range, finding.help(help));
+                return None;
+            }
+            return self.hops(from, entity, entry);
+        }
+        if let Some(start) = &entry.start {
+            let finding = Finding::error("catalog.relation", "`start` needs `hops`");
+            self.report.add(&start.range, finding.help("with one table between, write `through`, `from` and `to`"));
+        }
         if let Some(through) = &entry.through {
             return self.through(name, entry, through);
         }
@@ -66,7 +80,7 @@ impl Checker {
         }
     }
 
-    fn through(&mut self, name: &At<String>, entry: &RelationEntry, through: &At<String>) -> Option<Join> {
+    fn through(&mut self, name: &At<String>, entry: &WayEntry, through: &At<String>) -> Option<Join> {
         let (Some(from), Some(to)) = (&entry.from, &entry.to) else {
             let finding = Finding::error("catalog.relation", format!("relation `{}` lacks a column", name.value));
             let help = "with `through`, name both of its columns: `from:` (our key) and `to:` (theirs)";
@@ -81,6 +95,6 @@ impl Checker {
         let from = self.column(None, Some(&table), from)?;
         let to = self.column(None, Some(&table), to)?;
         let only = entry.through_only.as_ref().map_or_else(Vec::new, |node| self.filters(None, Some(&table), node));
-        Some(Join::Through { table, from, to, only })
+        Some(Join::Through(Path { start: None, hops: vec![Hop { table, from, to, only }], end: None }))
     }
 }

@@ -1,8 +1,8 @@
 use super::Checker;
 use crate::catalog::written::{InsertEntry, TasksEntry};
-use crate::catalog::{Column, ColumnType, Insert, InsertValue, Literal, Table, Tasks};
+use crate::catalog::{Column, Insert, InsertValue, Literal, RowLookUp, Table, Tasks};
 use crate::diagnostic::Finding;
-use crate::diagnostic::yaml::{At, Node};
+use crate::diagnostic::yaml::{At, Content, Node};
 use crate::model::FieldName;
 
 /// The names that stand for what nudged supplies.
@@ -46,8 +46,11 @@ impl Checker {
         node: &Node,
         tasks: &TasksEntry,
     ) -> Option<(Column, InsertValue)> {
-        let column = Column { name: name.value.clone(), ty: ColumnType::Unknown, missing: Vec::new() };
+        let column = Column::named(name.as_str());
         self.used(Some(table), &column, &name.range);
+        if let Some(look_up) = node.get("look_up") {
+            return self.row_look_up(index, look_up, tasks).map(|value| (column, value));
+        }
         let source = self.report.source().to_owned();
         let Some(text) = node.text(&source) else {
             let finding =
@@ -73,6 +76,34 @@ impl Checker {
     }
 }
 
+impl Checker {
+    /// `{table: crm.statuses, take: id, only: {name: New}}`
+    fn row_look_up(&mut self, index: usize, node: &Node, tasks: &TasksEntry) -> Option<InsertValue> {
+        let source = self.report.source().to_owned();
+        let at = |node: &Node| {
+            let value = node.text(&source)?.into_owned();
+            Some(At { value, range: node.range.clone(), source: node.range.clone() })
+        };
+        let parts = ["table", "take", "only"].map(|key| node.get(key));
+        let extra = match &node.content {
+            Content::Map(entries) => entries.iter().any(|(key, _)| !["table", "take", "only"].contains(&key.as_str())),
+            _ => true,
+        };
+        let (Some(table), Some(take), Some(Content::Map(only)), false) =
+            (parts[0].and_then(at), parts[1].and_then(at), parts[2].map(|node| &node.content), extra)
+        else {
+            let finding = Finding::error("catalog.tasks", "a look-up needs its table, column and row");
+            let help = "write `{look_up: {table: crm.statuses, take: id, only: {name: New}}}`";
+            self.report.add(&node.range, finding.help(help));
+            return None;
+        };
+        let table = self.table(&table)?;
+        let take = self.column(None, Some(&table), &take)?;
+        let only = only.iter().filter_map(|(name, node)| self.assignment(index, &table, name, node, tasks)).collect();
+        Some(InsertValue::LookUp(Box::new(RowLookUp { table, take, only })))
+    }
+}
+
 fn supplied(text: &str) -> Option<InsertValue> {
     Some(match text {
         "$uuid" => InsertValue::Uuid,
@@ -88,10 +119,18 @@ fn supplied(text: &str) -> Option<InsertValue> {
     })
 }
 
+/// Whether the value is `$ref`.
+fn is_reference(node: &Node) -> bool {
+    matches!(&node.content, Content::Scalar(Some(text)) if text == "$ref")
+}
+
 /// `$1.id`: what the first insert put into `id`. Only earlier rows can be named.
 fn earlier(text: &str, index: usize, tasks: &TasksEntry) -> Option<InsertValue> {
     let (number, column) = text.strip_prefix('$')?.split_once('.')?;
     let insert = number.parse::<usize>().ok()?.checked_sub(1).filter(|insert| *insert < index)?;
-    let sets_it = tasks.insert.get(insert)?.set.iter().any(|(name, _)| name.as_str() == column);
-    sets_it.then(|| InsertValue::Earlier { insert, column: column.to_owned() })
+    let row = tasks.insert.get(insert)?;
+    let sets_it = row.set.iter().any(|(name, _)| name.as_str() == column);
+    // The task's own row is found by its reference, so what the database gave it there can be named too.
+    let is_known = insert == 0 && !column.is_empty() && row.set.iter().any(|(_, node)| is_reference(node));
+    (sets_it || is_known).then(|| InsertValue::Earlier { insert, column: column.to_owned() })
 }

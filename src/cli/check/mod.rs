@@ -145,7 +145,7 @@ fn missing_indexes(generation: &Generation) -> Vec<Finding> {
 /// A running daemon goes on with what it can where the catalog no longer fits the tables; somebody who
 /// asks whether they fit wants to hear no.
 fn strict(finding: Finding) -> Finding {
-    let drift = ["catalog.no-table", "catalog.no-column", "catalog.column-type", "catalog.constant"];
+    let drift = ["catalog.no-table", "catalog.query", "catalog.no-column", "catalog.column-type", "catalog.constant"];
     if drift.contains(&finding.code) { Finding { severity: Severity::Error, ..finding } } else { finding }
 }
 

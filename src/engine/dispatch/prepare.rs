@@ -346,6 +346,7 @@ impl Batch<'_> {
     /// A missing column or a lost permission is repaired in the database, where no reload tells of it.
     async fn refused(&self, rule: &RuleId, tenant: &Tenant, works: Vec<Work>, error: &SourceError) {
         let (steps, reason) = (works.len(), error.to_string());
+        self.context.announce(|| Event::SourceRefused { rule: rule.clone(), reason: reason.clone() });
         self.context.announce(|| Event::StepsPostponed { rule: rule.clone(), tenant: tenant.clone(), steps, reason });
         let due_at = self.later(REFUSED);
         for work in works {

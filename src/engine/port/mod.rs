@@ -14,7 +14,7 @@ pub use outbox::{
 };
 pub use register::{Adopted, Adoption, Register, RuleState, RuleStatus, StoredGeneration};
 pub use sender::{Email, Message, Sender, Sent, TaskDraft, WebhookCall};
-pub use source::{Source, SourceError};
+pub use source::{Source, SourceError, live_schema};
 pub use sweeps::{
     Candidate, Episode, EpisodeChange, EpisodePage, Found, Lease, Ledger, Miss, MissKind, NewMatch, OpenEpisode,
     Progress, Rematch, Standing, SweepCommit, SweepCount, SweepId, Verdict,

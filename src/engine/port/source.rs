@@ -1,4 +1,4 @@
-use crate::catalog::{Schema, Table};
+use crate::catalog::{Catalog, ColumnSchema, Origin, Schema, Table, TableSchema};
 use crate::model::Tenant;
 use crate::rule::statement::{Dialect, Row, Statement};
 use async_trait::async_trait;
@@ -22,8 +22,33 @@ pub trait Source: Send + Sync {
     /// What the database says of these tables.
     async fn schema(&self, tables: &[Table]) -> Result<Schema, SourceError>;
 
+    /// The columns that a query returns, without running it.
+    async fn describe(&self, sql: &str) -> Result<Vec<ColumnSchema>, SourceError>;
+
     /// Has the database type-check a statement without running it.
     async fn prepare(&self, statement: &Statement) -> Result<(), SourceError>;
+}
+
+/// What the database says of everything that a catalog reads: its tables, and the entities that are queries. A query
+/// that the database refuses is there without columns.
+pub async fn live_schema(source: &dyn Source, catalog: &Catalog) -> Result<Schema, SourceError> {
+    let mut schema = source.schema(&catalog.tables()).await?;
+    for entity in catalog.entities.values() {
+        let Origin::Sql(sql) = &entity.origin else { continue };
+        let columns = match source.describe(sql.trim().trim_end_matches(';')).await {
+            Ok(columns) => Some(columns),
+            Err(SourceError::Refused(_)) => None,
+            Err(error) => return Err(error),
+        };
+        let query = TableSchema {
+            table: Table { schema: None, name: entity.name.to_string() },
+            exists: columns.is_some(),
+            columns: columns.unwrap_or_default(),
+            indexes: Vec::new(),
+        };
+        schema.queries.insert(sql.clone(), query);
+    }
+    Ok(schema)
 }
 
 /// Why the source did not answer a question.

@@ -1,6 +1,6 @@
 use super::Checker;
 use super::values::Subject;
-use crate::catalog::{ColumnType, Consent, Entity, Expression, Field, Recipient};
+use crate::catalog::{ColumnType, Consent, Entity, Expression, Field, Origin, Recipient};
 use crate::diagnostic::Finding;
 use crate::diagnostic::yaml::At;
 use crate::model::{EntityName, FieldName, RelationName, RoleName, Topic};
@@ -46,8 +46,10 @@ impl<'a> Checker<'a> {
     }
 
     fn columns_are_known(&self, entity: &Entity) -> bool {
-        let live = self.known.schema.zip(entity.table()).and_then(|(schema, table)| schema.table(table));
-        live.is_some_and(|table| table.exists)
+        if matches!(entity.origin, Origin::Union(_)) {
+            return true;
+        }
+        self.known.schema.and_then(|schema| schema.of(entity)).is_some_and(|table| table.exists)
     }
 
     fn assume(&mut self, entity: &Entity, name: &At<String>) {

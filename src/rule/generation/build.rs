@@ -4,7 +4,7 @@ use super::earlier::Earlier;
 use super::layout::Layout;
 use super::overlap::overlaps;
 use super::{Generation, Surroundings, Tree, hash, sample};
-use crate::catalog::{self, Catalog, Column, ColumnType, Expression, Field};
+use crate::catalog::{self, Catalog, Column, Expression, Field};
 use crate::diagnostic::yaml;
 use crate::diagnostic::{Finding, Place, Severity, SourceFile};
 use crate::model::{EntityName, FieldName, RuleId};
@@ -91,11 +91,18 @@ impl Checked {
                 self.findings.push(finding.at(place).help("add it to `topics` in config.toml, or remove it here"));
             }
         }
-        let Some(schema) = &surroundings.schema else { return reading.catalog };
+        let Some(schema) = &surroundings.schema else {
+            if let Some(catalog) = &reading.catalog {
+                self.findings.extend(super::fits::unfit(&reading, catalog, surroundings.dialect, file));
+            }
+            return reading.catalog;
+        };
         let drift = catalog::drift(&reading, schema, file);
         // A running system goes on with what it can; `check --db` takes the same for errors.
         self.findings.extend(drift.into_iter().map(|finding| Finding { severity: Severity::Warning, ..finding }));
-        reading.catalog.map(|catalog| catalog.with_schema(schema))
+        let catalog = reading.catalog.as_ref().map(|catalog| catalog.with_schema(schema))?;
+        self.findings.extend(super::fits::unfit(&reading, &catalog, surroundings.dialect, file));
+        Some(catalog)
     }
 }
 
@@ -129,7 +136,7 @@ fn identities(outcomes: &[(&Arc<SourceFile>, Outcome)]) -> Vec<Finding> {
 fn with_assumed(mut catalog: Catalog, assumed: BTreeSet<(EntityName, FieldName)>) -> Catalog {
     for (entity, name) in assumed {
         let Some(entity) = catalog.entities.get_mut(&entity) else { continue };
-        let column = Column { name: name.as_str().to_owned(), ty: ColumnType::Unknown, missing: Vec::new() };
+        let column = Column::named(name.as_str());
         let field = Field { name: name.clone(), expression: Expression::Column(column), currency: None };
         entity.fields.entry(name).or_insert(field);
     }
@@ -159,7 +166,8 @@ pub(super) fn build(
         }
         let ready = Compiler { layout: &layout, catalog, surroundings };
         for (rule, file) in &rules {
-            let known = earlier.compiled(file, catalog, ready.script_of(rule));
+            // Where columns are gone, what a rule reads depends on its templates too.
+            let known = earlier.compiled(file, catalog, ready.script_of(rule)).filter(|_| !ready.has_lost());
             match known.map_or_else(|| ready.compile(rule, file).map(Arc::new), Ok) {
                 Ok(done) => {
                     compiled.insert(rule.id.clone(), done);
@@ -250,13 +258,52 @@ impl<'a> Compiler<'a> {
     fn compile(&self, rule: &Arc<CheckedRule>, file: &Arc<SourceFile>) -> Result<CompiledRule, Vec<Finding>> {
         let script_file = self.script_of(rule);
         let script = script_file.map(|file| self.script(rule, file)).transpose()?;
-        let text = Arc::from(file.text.as_str());
-        let compiled = CompiledRule::compile(Arc::clone(rule), text, self.catalog, self.surroundings.dialect)?;
+        let text: Arc<str> = Arc::from(file.text.as_str());
+        let read = self.without_gone(rule, file, script_file);
+        let catalog = read.as_ref().unwrap_or(self.catalog);
+        let compiled = CompiledRule::compile(Arc::clone(rule), Arc::clone(&text), catalog, self.surroundings.dialect)?;
+        // What a rule means doesn't change with the columns that are left.
+        let definition = if read.is_some() {
+            definition::definition(rule, &text, self.catalog)
+        } else {
+            compiled.definition.clone()
+        };
         let definition = match script_file {
-            Some(script) => definition::with_script(&compiled.definition, &script.text),
-            None => compiled.definition.clone(),
+            Some(script) => definition::with_script(&definition, &script.text),
+            None => definition,
         };
         Ok(CompiledRule { definition, script, ..compiled })
+    }
+
+    /// Whether the database has lost columns of declared fields.
+    fn has_lost(&self) -> bool {
+        self.catalog.entities.values().any(|entity| !entity.gone.is_empty())
+    }
+
+    /// The catalog without the fields that the database has lost and that neither the rule nor its templates and script
+    /// name: they read on without them, while a rule that names one is refused by the database.
+    fn without_gone(
+        &self,
+        rule: &CheckedRule,
+        file: &SourceFile,
+        script: Option<&Arc<SourceFile>>,
+    ) -> Option<Arc<Catalog>> {
+        if !self.has_lost() {
+            return None;
+        }
+        let mut texts = vec![file.text.as_str()];
+        texts.extend(script.map(|script| script.text.as_str()));
+        let templates = rule.nodes.iter().filter_map(|node| match &node.step {
+            Step::Act(Action::Email(email)) => self.layout.template(email.template.as_str()),
+            _ => None,
+        });
+        texts.extend(templates.map(|template| template.text.as_str()));
+        let mut catalog = Catalog::clone(self.catalog);
+        for entity in catalog.entities.values_mut() {
+            let (fields, gone) = (&mut entity.fields, &entity.gone);
+            fields.retain(|name, _| !gone.contains(name) || texts.iter().any(|text| names(text, name.as_str())));
+        }
+        Some(Arc::new(catalog))
     }
 
     fn script(&self, rule: &CheckedRule, file: &Arc<SourceFile>) -> Result<Script, Vec<Finding>> {
@@ -276,7 +323,7 @@ fn placeholders(
     let mut findings: Vec<Finding> = Vec::new();
     for (rule, _) in rules {
         let Some(entity) = catalog.entity(&rule.for_each) else { continue };
-        let known = surroundings.schema.as_ref().zip(entity.table()).and_then(|(schema, table)| schema.table(table));
+        let known = surroundings.schema.as_ref().and_then(|schema| schema.of(entity));
         let open = rule.script.is_some() || known.is_none();
         let actions =
             || rule.nodes.iter().filter_map(|node| if let Step::Act(act) = &node.step { Some(act) } else { None });
@@ -299,6 +346,13 @@ fn placeholders(
         }
     }
     findings
+}
+
+/// Whether the text has the name as a word of its own.
+fn names(text: &str, name: &str) -> bool {
+    let part = |c: char| c.is_alphanumeric() || c == '_';
+    text.match_indices(name)
+        .any(|(start, _)| !text[..start].ends_with(part) && !text[start + name.len()..].starts_with(part))
 }
 
 /// Where a template first names a path.

@@ -2,6 +2,7 @@
 
 mod build;
 mod earlier;
+mod fits;
 mod hash;
 mod layout;
 mod overlap;

@@ -20,6 +20,39 @@ pub(super) fn text(dialect: Dialect, raw: &Fragment) -> Fragment {
     }
 }
 
+/// The value as text of the dialect's own, for putting it together or handing it on.
+pub(super) fn plain_text(dialect: Dialect, raw: &Fragment) -> Fragment {
+    match dialect {
+        Dialect::Postgres => Fragment::of("CAST({} AS text)", &[raw]),
+        Dialect::MySql => Fragment::of("CONVERT({} USING utf8mb4)", &[raw]),
+        Dialect::Sqlite => Fragment::of("CAST({} AS TEXT)", &[raw]),
+    }
+}
+
+/// Whether two columns hold the same key. Numbers and text, or UUIDs and text, meet as text: PostgreSQL refuses to
+/// compare them otherwise, and MySQL takes `17 apples` for 17.
+pub(super) fn join_of(dialect: Dialect, one: (Fragment, &ColumnType), other: (Fragment, &ColumnType)) -> Fragment {
+    let textual = |ty: &ColumnType| matches!(ty, ColumnType::Text | ColumnType::NumberText);
+    let foreign = |ty: &ColumnType| match dialect {
+        Dialect::Postgres => ty.is_number() && !textual(ty) || *ty == ColumnType::Uuid(UuidStorage::Native),
+        Dialect::MySql => ty.is_number() && !textual(ty),
+        // Column affinities do the same.
+        Dialect::Sqlite => false,
+    };
+    let is_text = |ty: &ColumnType| textual(ty) || *ty == ColumnType::Uuid(UuidStorage::Text);
+    let as_text = |raw: &Fragment| match dialect {
+        // Plain ASCII takes on the other side's collation, so its index can be used.
+        Dialect::MySql => Fragment::of("CONVERT({} USING ascii)", &[raw]),
+        _ => plain_text(dialect, raw),
+    };
+    let (one, other) = match (is_text(one.1), is_text(other.1)) {
+        (true, false) if foreign(other.1) => (one.0, as_text(&other.0)),
+        (false, true) if foreign(one.1) => (as_text(&one.0), other.0),
+        _ => (one.0, other.0),
+    };
+    Fragment::of("{} = {}", &[&one, &other])
+}
+
 /// As [`text`], with empty text as null.
 pub(super) fn present_text(dialect: Dialect, raw: &Fragment) -> Fragment {
     Fragment::of("NULLIF({}, '')", &[&text(dialect, raw)])
@@ -51,12 +84,20 @@ pub(super) fn ordered_text(dialect: Dialect, text: &Fragment) -> Fragment {
 pub(super) fn number(dialect: Dialect, raw: &Fragment, ty: &ColumnType) -> Fragment {
     let native = matches!(ty, ColumnType::Int | ColumnType::Decimal | ColumnType::Float);
     match dialect {
+        // NaN and the infinities are greater or less than everything, which nobody means; `money` compares with
+        // nothing; and 0.1 of a float is 0.1 only as the decimal it prints as.
+        Dialect::Postgres if *ty == ColumnType::Float => Fragment::of(
+            "(CASE WHEN {} = 'NaN' OR abs({}) = 'Infinity' THEN NULL ELSE CAST({} AS numeric) END)",
+            &[raw, raw, raw],
+        ),
+        Dialect::Postgres if *ty == ColumnType::Decimal => Fragment::of("NULLIF(CAST({} AS numeric), 'NaN')", &[raw]),
+        Dialect::MySql if *ty == ColumnType::Float => Fragment::of("CAST(CONCAT({}) AS DECIMAL(38, 10))", &[raw]),
         Dialect::Postgres | Dialect::MySql if native => raw.clone(),
         Dialect::Postgres => {
             let text = text(dialect, raw);
             Fragment::of(
-                r"(CASE WHEN {} ~ '^\s*[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)\s*$' THEN CAST({} AS numeric) END)",
-                &[&text, &text],
+                r"(CASE WHEN {} ~ '^\s*[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)\s*$' AND length({}) < 200 THEN CAST({} AS numeric) END)",
+                &[&text, &text, &text],
             )
         }
         Dialect::MySql => Fragment::of(
@@ -72,10 +113,11 @@ pub(super) fn number(dialect: Dialect, raw: &Fragment, ty: &ColumnType) -> Fragm
                 &[&trimmed, &trimmed, &trimmed],
             );
             Fragment::of(
-                "(CASE WHEN typeof({}) IN ('integer', 'real') THEN {} WHEN typeof({}) = 'text' \
+                "(CASE WHEN typeof({}) = 'integer' OR typeof({}) = 'real' AND abs({}) < 9e999 THEN {} \
+                 WHEN typeof({}) = 'text' \
                  AND {} NOT GLOB '*[^0-9.]*' AND {} GLOB '*[0-9]*' AND {} NOT GLOB '*.*.*' \
                  THEN CAST({} AS NUMERIC) END)",
-                &[raw, raw, raw, &unsigned, &unsigned, &unsigned, &trimmed],
+                &[raw, raw, raw, raw, raw, &unsigned, &unsigned, &unsigned, &trimmed],
             )
         }
     }

@@ -21,6 +21,12 @@ impl Fragment {
         Self { text: text.into(), holes: Vec::new() }
     }
 
+    /// SQL written by the admin; `$row` is the row it is about.
+    pub fn own_sql(sql: &str, row: &str) -> Self {
+        let text: String = sql.chars().filter(|c| !matches!(*c, HOLE | SPLICE)).collect();
+        Self::text(text.replace("$row", row))
+    }
+
     pub fn hole(hole: Hole) -> Self {
         Self { text: HOLE.to_string(), holes: vec![hole] }
     }

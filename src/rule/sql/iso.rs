@@ -61,8 +61,9 @@ fn in_utc(dialect: Dialect, plain: &Fragment) -> Fragment {
              + make_interval(days => CAST(substr({}, 9, 2) AS int) - 1, hours => CAST(substr({}, 12, 2) AS int), \
              mins => CAST(substr({}, 15, 2) AS int), \
              secs => CAST(substring({} from ':([0-9]{2}(?:[.][0-9]+)?)[+-]') AS double precision)) \
-             - CAST(right({}, 6) AS interval), 'YYYY-MM-DD HH24:MI:SS.US')",
-            &[plain, plain, plain, plain, plain, plain, plain],
+             - make_interval(hours => CAST(left(right({}, 6), 3) AS int), \
+             mins => CAST(left(right({}, 6), 1) || right({}, 2) AS int)), 'YYYY-MM-DD HH24:MI:SS.US')",
+            &[plain, plain, plain, plain, plain, plain, plain, plain, plain],
         ),
     }
 }

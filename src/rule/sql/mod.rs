@@ -23,6 +23,7 @@ mod iso;
 mod on_date;
 mod operand;
 pub(super) mod people;
+mod place;
 mod plan;
 mod query;
 pub(super) mod read;
@@ -31,9 +32,11 @@ mod scope;
 mod settled;
 mod survey;
 mod test;
+mod union;
 pub(super) mod wire;
 mod yearly;
 
+use dialect::join_of;
 pub(super) use dialect::key_value;
 pub(super) use episodes::CoursePlan;
 pub(super) use facts::FactsPlan;
@@ -42,7 +45,7 @@ pub(super) use hole::{Fill, Hole};
 pub(super) use plan::{CrossingPlan, Parts};
 
 use super::statement::Dialect;
-use crate::catalog::{Catalog, Column, ColumnType, Entity, Expression, Field, Relation};
+use crate::catalog::{Catalog, Column, Entity, Expression, Field, Relation};
 use crate::model::{EntityName, FieldName, RelationName};
 use std::cell::{Cell, RefCell};
 use wire::Form;
@@ -123,11 +126,7 @@ impl<'a> Renderer<'a> {
     pub fn field(entity: &Entity, name: &FieldName) -> Field {
         entity.fields.get(name).cloned().unwrap_or_else(|| Field {
             name: name.clone(),
-            expression: Expression::Column(Column {
-                name: name.to_string(),
-                ty: ColumnType::Unknown,
-                missing: Vec::new(),
-            }),
+            expression: Expression::Column(Column::named(name.as_str())),
             currency: None,
         })
     }

@@ -27,11 +27,6 @@ pub(crate) enum Bound {
 }
 
 impl Renderer<'_> {
-    /// `alias."column"`.
-    pub fn cell(&self, alias: &str, column: &Column) -> Fragment {
-        Fragment::of("{}.{}", &[&Fragment::text(alias), &Fragment::name(self.dialect, &column.name)])
-    }
-
     pub fn column_operand(&self, alias: &str, column: &Column) -> Operand {
         Operand { raw: self.cell(alias, column), ty: column.ty.clone(), missing: column.missing.clone() }
     }

@@ -3,8 +3,8 @@
 use super::fragment::Fragment;
 use super::hole::{Point, PointBase};
 use super::operand::{Bound, Operand};
-use super::{RenderError, Renderer, filter};
-use crate::catalog::{Aggregate, Entity, Filter, Join, Origin, Relation, Table};
+use super::{RenderError, Renderer, filter, join_of};
+use crate::catalog::{Aggregate, Column, ColumnType, Entity, Filter, Join, Table};
 use crate::model::{FieldName, RelationName};
 
 /// Whether a join table that names a pair twice may double rows.
@@ -25,15 +25,6 @@ pub(crate) struct Rows<'a> {
 }
 
 impl<'a> Renderer<'a> {
-    /// `table AS alias`.
-    pub fn rows_of(&self, entity: &Entity, alias: &str) -> Fragment {
-        let rows = match &entity.origin {
-            Origin::Table(table) => self.table(table),
-            Origin::Sql(sql) => Fragment::text(format!("({})", sql.trim().trim_end_matches(';'))),
-        };
-        Fragment::of("{} AS {}", &[&rows, &Fragment::text(alias)])
-    }
-
     pub fn table(&self, table: &Table) -> Fragment {
         let name = Fragment::name(self.dialect, &table.name);
         match &table.schema {
@@ -77,7 +68,8 @@ impl<'a> Renderer<'a> {
         let related = self.entity(&relation.entity)?;
         let alias = self.alias("t");
         let mut rows = Rows { entity: related, from: self.rows_of(related, &alias), conditions: Vec::new(), alias };
-        self.link(entity, outer, relation, &mut rows, doubles)?;
+        rows.conditions.extend(filter::all_of(self, outer, &relation.when));
+        self.link(entity, outer, &relation.join, &mut rows, doubles)?;
         Ok(rows)
     }
 
@@ -85,38 +77,75 @@ impl<'a> Renderer<'a> {
         &self,
         entity: &Entity,
         outer: &str,
-        relation: &Relation,
+        join: &Join,
         rows: &mut Rows<'_>,
         doubles: Doubles,
     ) -> Result<(), RenderError> {
-        let theirs = self.key_of(rows.entity, &rows.alias);
-        match &relation.join {
+        match join {
             Join::By(field) => {
-                let column = Self::column(rows.entity, field)?;
-                let holds = self.cell(&rows.alias, &column);
-                rows.conditions.push(Fragment::of("{} = {}", &[&holds, &self.key_of(entity, outer)]));
+                let theirs = self.end(rows, Some(field))?;
+                rows.conditions.push(self.meet(theirs, self.start(entity, outer, None)?));
             }
             Join::To(field) => {
-                let column = Self::column(entity, field)?;
-                rows.conditions.push(Fragment::of("{} = {}", &[&theirs, &self.cell(outer, &column)]));
+                let ours = self.start(entity, outer, Some(field))?;
+                rows.conditions.push(self.meet(self.end(rows, None)?, ours));
             }
-            Join::Through { table, from, to, only } => {
-                let joint = self.alias("j");
-                let pairs = Fragment::of("{} AS {}", &[&self.table(table), &Fragment::text(&joint)]);
-                let to = Fragment::of("{} = {}", &[&self.cell(&joint, to), &theirs]);
-                let from = Fragment::of("{} = {}", &[&self.cell(&joint, from), &self.key_of(entity, outer)]);
-                let mut tests = vec![from, to];
-                tests.extend(filter::all_of(self, &joint, only));
+            Join::Through(path) => {
+                let theirs = self.end(rows, path.end.as_ref())?;
+                let mut from = self.start(entity, outer, path.start.as_ref())?;
+                let mut tables = Vec::new();
+                let mut tests = Vec::new();
+                for hop in &path.hops {
+                    let alias = self.alias("j");
+                    tables.push(Fragment::of("{} AS {}", &[&self.table(&hop.table), &Fragment::text(alias.as_str())]));
+                    let at = |column: &Column| (self.cell(&alias, column), column.ty.clone());
+                    tests.push(self.meet(at(&hop.from), from));
+                    tests.extend(filter::all_of(self, &alias, &hop.only));
+                    from = at(&hop.to);
+                }
+                tests.push(self.meet(from, theirs));
                 if doubles == Doubles::Harmless {
-                    rows.from = Fragment::of("{} JOIN {} ON TRUE", &[&rows.from, &pairs]);
+                    for table in &tables {
+                        rows.from = Fragment::of("{} JOIN {} ON TRUE", &[&rows.from, table]);
+                    }
                     rows.conditions.extend(tests);
                 } else {
-                    let exists = Fragment::of("EXISTS (SELECT 1 FROM {} WHERE {})", &[&pairs, &Fragment::all(&tests)]);
-                    rows.conditions.push(exists);
+                    let tables = Fragment::join(&tables, " CROSS JOIN ");
+                    let tests = Fragment::all(&tests);
+                    rows.conditions.push(Fragment::of("EXISTS (SELECT 1 FROM {} WHERE {})", &[&tables, &tests]));
                 }
+            }
+            Join::AnyOf(ways) => {
+                let before = rows.conditions.len();
+                let mut any = Vec::new();
+                for way in ways {
+                    self.link(entity, outer, way, rows, Doubles::Counted)?;
+                    any.push(Fragment::all(&rows.conditions.split_off(before)));
+                }
+                rows.conditions.push(Fragment::any(&any));
             }
         }
         Ok(())
+    }
+
+    fn meet(&self, one: (Fragment, ColumnType), other: (Fragment, ColumnType)) -> Fragment {
+        join_of(self.dialect, (one.0, &one.1), (other.0, &other.1))
+    }
+
+    /// Our field that a way begins with, or our key.
+    fn start(
+        &self,
+        entity: &Entity,
+        outer: &str,
+        field: Option<&FieldName>,
+    ) -> Result<(Fragment, ColumnType), RenderError> {
+        let column = field.map_or_else(|| Ok(entity.key.clone()), |field| Self::column(entity, field))?;
+        Ok((self.cell(outer, &column), column.ty))
+    }
+
+    /// Their field that it ends with, or their key.
+    fn end(&self, rows: &Rows<'_>, field: Option<&FieldName>) -> Result<(Fragment, ColumnType), RenderError> {
+        self.start(rows.entity, &rows.alias, field)
     }
 
     /// Facts dated after now are invisible; rows without a date are not dated after now.

@@ -1,0 +1,294 @@
+//! From tables to entities.
+
+use super::words;
+use super::{Draft, Entity, Field, Findings, Listed, Recipient, Relation, Way};
+use crate::catalog::{ColumnSchema, ColumnType, Table, TableSchema};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A first catalog of everything that can be one.
+#[must_use]
+pub fn draft(findings: Findings<'_>, time_zone: &str) -> Draft {
+    let mut draft = Draft { time_zone: time_zone.to_owned(), ..Draft::default() };
+    let mut sources: Vec<Source<'_>> = Vec::new();
+    let mut joins: Vec<&Listed> = Vec::new();
+    for listed in &findings.inventory.tables {
+        let Some(live) = findings.schema.table(&listed.table).filter(|live| live.exists) else { continue };
+        if words::blocked(&listed.table.name)
+            && let Some(email) = live.columns.iter().find(|column| is_address(&column.name))
+        {
+            draft.suppressions.push((listed.table.clone(), email.name.clone()));
+            continue;
+        }
+        if is_join(listed, live) {
+            joins.push(listed);
+            continue;
+        }
+        if let Some(key) = key_of(listed, live) {
+            sources.push(Source { listed, live, key, name: String::new() });
+        } else {
+            let why = "no column of its own names a row: map it as `sql` with a `key`, or not at all";
+            draft.left_out.push((listed.table.clone(), why.to_owned()));
+        }
+    }
+    named(&mut sources);
+    let names: BTreeMap<&Table, String> =
+        sources.iter().map(|source| (&source.listed.table, source.name.clone())).collect();
+    draft.entities = sources.iter().map(Source::entity).collect();
+    draft.tasks = sources.iter().map(|source| &source.listed.table).find(|table| words::tasks(&table.name)).cloned();
+    for source in &sources {
+        source.relate(&names, &mut draft.entities);
+    }
+    for join in joins {
+        joined(join, &names, &mut draft.entities);
+    }
+    let people: BTreeSet<String> = draft
+        .entities
+        .iter()
+        .filter(|entity| entity.person.iter().any(|(part, _)| *part == "email"))
+        .map(|entity| entity.name.clone())
+        .collect();
+    let firsts: BTreeMap<String, String> = sources
+        .iter()
+        .filter_map(|source| {
+            let first = source.live.columns.iter().find(|column| words::first(&column.name))?;
+            Some((source.name.clone(), first.name.clone()))
+        })
+        .collect();
+    for entity in &mut draft.entities {
+        recipients(entity, &people, &firsts);
+    }
+    draft
+}
+
+/// A table that becomes an entity.
+struct Source<'a> {
+    listed: &'a Listed,
+    live: &'a TableSchema,
+    key: String,
+    name: String,
+}
+
+/// The one column that names a row: the primary key, a unique column that is never null, or one called `id`.
+fn key_of(listed: &Listed, live: &TableSchema) -> Option<String> {
+    let usable = |name: &String| live.column(name).is_some_and(|column| column.ty.as_key().is_some());
+    if let [key] = listed.key.as_slice() {
+        return Some(key.clone()).filter(usable);
+    }
+    let unique = live.indexes.iter().filter(|index| index.unique && index.columns.len() == 1);
+    let never_null = |name: &&String| live.column(name).is_some_and(|column| !column.nullable);
+    let found = unique.filter_map(|index| index.columns.first()).find(|name| never_null(name) && usable(name));
+    let by_name = || live.columns.iter().map(|column| &column.name).find(|name| words::snake(name) == "id");
+    found.cloned().or_else(|| by_name().filter(|name| usable(name)).cloned())
+}
+
+/// Two references and next to nothing else: a join table.
+fn is_join(listed: &Listed, live: &TableSchema) -> bool {
+    let own = |column: &&ColumnSchema| {
+        let refers = listed.references.iter().any(|reference| reference.column == column.name);
+        !refers && !listed.key.contains(&column.name)
+    };
+    listed.references.len() == 2 && live.columns.iter().filter(own).count() <= 2 && listed.key.len() != 1
+}
+
+/// Short names first; where two tables have the same, their schemas tell them apart.
+fn named(sources: &mut [Source<'_>]) {
+    let prefix = common_prefix(sources);
+    let mut taken = BTreeSet::new();
+    for source in sources {
+        let bare = words::snake(&source.listed.table.name);
+        let short = words::singular(bare.strip_prefix(&prefix).filter(|rest| !rest.is_empty()).unwrap_or(&bare));
+        let schema = source.listed.table.schema.as_deref().map(words::snake).unwrap_or_default();
+        let candidates = [short.clone(), format!("{schema}_{short}"), bare, format!("{schema}_{short}_2")];
+        let free = candidates.into_iter().find(|name| !name.is_empty() && !taken.contains(name));
+        source.name = free.unwrap_or_else(|| format!("{short}_{}", taken.len()));
+        taken.insert(source.name.clone());
+    }
+}
+
+/// `tbl_` or `crm_`, if every table begins with it.
+fn common_prefix(sources: &[Source<'_>]) -> String {
+    let mut names = sources.iter().map(|source| words::snake(&source.listed.table.name));
+    let Some(prefix) = names.next().and_then(|name| name.split_once('_').map(|(prefix, _)| format!("{prefix}_")))
+    else {
+        return String::new();
+    };
+    if sources.len() > 2 && names.all(|name| name.starts_with(&prefix)) { prefix } else { String::new() }
+}
+
+fn is_address(column: &str) -> bool {
+    words::person(column) == Some("email") || words::snake(column) == "address"
+}
+
+impl Source<'_> {
+    fn entity(&self) -> Entity {
+        let mut entity = Entity {
+            name: self.name.clone(),
+            table: Some(self.listed.table.clone()),
+            key: self.key.clone(),
+            ..Entity::default()
+        };
+        let is_survey = words::survey(&self.listed.table.name);
+        let mut happened = (0, None);
+        for column in &self.live.columns {
+            let (flag, time) = (column.ty == ColumnType::Bool, column.ty.is_time());
+            if let Some(test) = words::kept(&column.name, flag, time).filter(|_| flag || time || countable(column)) {
+                entity.only.push((column.name.clone(), test.to_owned()));
+            }
+            if let Some(part) = words::person(&column.name).filter(|_| column.ty == ColumnType::Text)
+                && !entity.person.iter().any(|(known, _)| *known == part)
+            {
+                entity.person.push((part, column.name.clone()));
+            }
+            if let Some((channel, yes)) = words::consent(&column.name).filter(|_| is_flag(column)) {
+                entity.consent.push((channel, yes, column.name.clone()));
+            }
+            let sure = words::happened(&column.name);
+            if sure > happened.0 && Self::can_be_time(column, &mut entity) {
+                happened = (sure, Some(column.name.clone()));
+            }
+            if words::changed(&column.name) && time && entity.updated_at.is_none() {
+                entity.updated_at = Some(column.name.clone());
+            }
+            if words::score(&column.name) && column.ty.is_number() && is_survey {
+                entity.score = Some(column.name.clone());
+            }
+            if is_survey
+                && matches!(words::snake(&column.name).as_str(), "kind" | "type")
+                && column.ty == ColumnType::Text
+            {
+                entity.kind = Some(column.name.clone());
+            }
+            if words::amount(&column.name) && matches!(column.ty, ColumnType::Decimal | ColumnType::Float) {
+                entity.amounts.push(column.name.clone());
+            }
+            if words::due(&column.name) && time {
+                entity.dates.push(column.name.clone());
+            }
+        }
+        entity.at = happened.1;
+        // Without an address nobody can be written to; names alone are no person.
+        if !entity.person.iter().any(|(part, _)| matches!(*part, "email" | "phone")) {
+            entity.person.clear();
+            entity.consent.clear();
+        }
+        let channels: Vec<&str> = entity.person.iter().map(|(part, _)| *part).collect();
+        entity.consent.retain(|(channel, ..)| channels.contains(channel));
+        let mut seen = BTreeSet::new();
+        entity.consent.retain(|(channel, ..)| seen.insert(*channel));
+        entity
+    }
+
+    /// Text and numbers by such a name hold time too, and need to be told so.
+    fn can_be_time(column: &ColumnSchema, entity: &mut Entity) -> bool {
+        let ty = match &column.ty {
+            ColumnType::Date(_) | ColumnType::Instant(_) => return true,
+            ColumnType::Text => "instant_text",
+            ColumnType::Int => "epoch_seconds",
+            _ => return false,
+        };
+        if !words::snake(&column.name).ends_with("_at") {
+            return false;
+        }
+        entity.fields.push(Field { name: column.name.clone(), column: column.name.clone(), ty });
+        true
+    }
+
+    /// Foreign keys, and columns whose names say as much.
+    fn relate(&self, names: &BTreeMap<&Table, String>, entities: &mut [Entity]) {
+        let known: BTreeSet<&String> = names.values().collect();
+        for column in &self.live.columns {
+            let declared = self.listed.references.iter().find(|reference| reference.column == column.name);
+            let theirs = match declared {
+                Some(reference) => names.get(&reference.table).cloned(),
+                None => words::names_row(&column.name)
+                    .filter(|named| known.contains(named) && column.name != self.key)
+                    .filter(|_| could_be_key(column)),
+            };
+            let Some(theirs) = theirs else { continue };
+            let role = words::names_row(&column.name).unwrap_or_else(|| theirs.clone());
+            let guessed = declared.is_none();
+            let to =
+                Relation { name: role.clone(), entity: theirs.clone(), way: Way::To(column.name.clone()), guessed };
+            let many = words::plural(&self.name);
+            let many = if role == theirs { many } else { format!("{many}_as_{role}") };
+            let by = Relation { name: many, entity: self.name.clone(), way: Way::By(column.name.clone()), guessed };
+            if let Some(ours) = entities.iter_mut().find(|entity| entity.name == self.name) {
+                push(ours, to, self.live);
+            }
+            if let Some(entity) = entities.iter_mut().find(|entity| entity.name == theirs) {
+                push(entity, by, self.live);
+            }
+        }
+    }
+}
+
+/// Under a name that no column of its table and no other relation has.
+fn push(entity: &mut Entity, mut relation: Relation, live: &TableSchema) {
+    let column = |name: &str| {
+        entity.table.as_ref() == Some(&live.table) && live.column(name).is_some()
+            || entity.fields.iter().any(|field| field.name == name)
+    };
+    let taken = |name: &str| entity.relations.iter().any(|known| known.name == name);
+    let mut number = 2;
+    let base = if column(&relation.name) { format!("{}_row", relation.name) } else { relation.name.clone() };
+    relation.name.clone_from(&base);
+    while taken(&relation.name) {
+        relation.name = format!("{base}_{number}");
+        number += 1;
+    }
+    entity.relations.push(relation);
+}
+
+fn joined(join: &Listed, names: &BTreeMap<&Table, String>, entities: &mut [Entity]) {
+    let [one, other] = join.references.as_slice() else { return };
+    for (from, to) in [(one, other), (other, one)] {
+        let (Some(ours), Some(theirs)) = (names.get(&from.table), names.get(&to.table)) else { continue };
+        let way = Way::Through { table: join.table.clone(), from: from.column.clone(), to: to.column.clone() };
+        let relation = Relation { name: words::plural(theirs), entity: theirs.clone(), way, guessed: false };
+        if let Some(entity) = entities.iter_mut().find(|entity| entity.name == *ours) {
+            let nothing =
+                TableSchema { table: join.table.clone(), exists: true, columns: Vec::new(), indexes: Vec::new() };
+            push(entity, relation, &nothing);
+        }
+    }
+}
+
+fn recipients(entity: &mut Entity, people: &BTreeSet<String>, firsts: &BTreeMap<String, String>) {
+    if people.contains(&entity.name) {
+        entity.recipients.push(Recipient {
+            name: "self".into(),
+            first_of: None,
+            order: None,
+            staff: words::staff(&entity.name),
+        });
+    }
+    for relation in &entity.relations {
+        if !people.contains(&relation.entity) {
+            continue;
+        }
+        let staff = words::staff(&relation.entity);
+        let many = !matches!(relation.way, Way::To(_));
+        // Everybody whom a colleague looks after is no recipient of what is about that colleague.
+        if staff != words::staff(&entity.name) || !staff {
+            let name = if many && !staff { format!("main_{}", relation.entity) } else { relation.name.clone() };
+            if entity.recipients.iter().any(|known| known.name == name) {
+                continue;
+            }
+            let order = firsts.get(&relation.entity).filter(|_| many).map(|column| format!("{column} desc"));
+            entity.recipients.push(Recipient { name, first_of: Some(relation.name.clone()), order, staff });
+        }
+    }
+}
+
+fn countable(column: &ColumnSchema) -> bool {
+    matches!(column.ty, ColumnType::Int) || column.name.contains("merged") || column.name.contains("master")
+}
+
+/// A guess must at least compare with a key; numbers and text do.
+fn could_be_key(column: &ColumnSchema) -> bool {
+    matches!(column.ty, ColumnType::Int | ColumnType::Decimal | ColumnType::Text | ColumnType::Uuid(_))
+}
+
+fn is_flag(column: &ColumnSchema) -> bool {
+    matches!(column.ty, ColumnType::Bool | ColumnType::Int | ColumnType::Text | ColumnType::BoolText)
+}

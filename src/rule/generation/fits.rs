@@ -1,0 +1,92 @@
+//! What a catalog asks of the database it is for: an expression in its SQL, members of a union that it can put
+//! together.
+
+use crate::catalog::{Catalog, ColumnType, Expression, InstantStorage, Origin, Reading};
+use crate::diagnostic::{Finding, Place, SourceFile};
+use crate::model::EntityName;
+use crate::rule::statement::Dialect;
+use std::sync::Arc;
+
+/// Errors at their places in the catalog.
+pub(super) fn unfit(reading: &Reading, catalog: &Catalog, dialect: Dialect, file: &Arc<SourceFile>) -> Vec<Finding> {
+    let at = |range: &std::ops::Range<usize>| Place { file: Arc::clone(file), range: range.clone() };
+    let (name, key) = match dialect {
+        Dialect::Postgres => ("PostgreSQL", "postgres"),
+        Dialect::MySql => ("MySQL", "mysql"),
+        Dialect::Sqlite => ("SQLite", "sqlite"),
+    };
+    let mut findings = Vec::new();
+    for (sql, range) in &reading.expressions {
+        let there = match dialect {
+            Dialect::Postgres => &sql.postgres,
+            Dialect::MySql => &sql.mysql,
+            Dialect::Sqlite => &sql.sqlite,
+        };
+        if there.is_none() {
+            let finding = Finding::error("catalog.sql", format!("there is no expression for {name} here"));
+            findings.push(finding.at(at(range)).help(format!("add `{key}:`, which the configured database speaks")));
+        }
+    }
+    for (entity, range) in &reading.unions {
+        for field in mixed(catalog, entity, dialect) {
+            let message = format!("the members of `{entity}` keep `{field}` in ways that can't be put together");
+            let finding = Finding::error("catalog.union", message);
+            let help = "let every member name a column of the same type, or an `sql` field that makes it so";
+            findings.push(finding.at(at(range)).help(help));
+        }
+    }
+    findings
+}
+
+/// Fields whose members keep time in ways that no expression of the dialect can bring together safely.
+fn mixed(catalog: &Catalog, entity: &EntityName, dialect: Dialect) -> Vec<String> {
+    let Some(Origin::Union(members)) = catalog.entity(entity).map(|entity| &entity.origin) else { return Vec::new() };
+    let types_of = |number: usize| -> Vec<ColumnType> {
+        let of_member = |member: &crate::catalog::Member| {
+            let theirs = catalog.entity(&member.entity)?;
+            let field = theirs.fields.get(&member.fields.get(number)?.1)?;
+            match &field.expression {
+                Expression::Aggregate(_) => None,
+                _ => Some(catalog.field_type(theirs, field)),
+            }
+        };
+        members.iter().filter_map(of_member).collect()
+    };
+    let fields = members.first().map(|member| member.fields.as_slice()).unwrap_or_default();
+    let odd = fields.iter().enumerate().filter(|(number, _)| {
+        let types = types_of(*number);
+        types.len() < members.len() || !compatible(&types, dialect)
+    });
+    odd.map(|(_, (name, _))| name.to_string()).collect()
+}
+
+fn compatible(types: &[ColumnType], dialect: Dialect) -> bool {
+    let known: Vec<&ColumnType> = types.iter().filter(|ty| **ty != ColumnType::Unknown).collect();
+    let same = known.iter().all(|ty| known.first() == Some(ty));
+    let timed = known.iter().filter(|ty| ty.is_time()).count();
+    if same || timed == 0 || dialect == Dialect::Sqlite {
+        return same || timed == 0 || timed == known.len();
+    }
+    let stored_as = |storage: fn(&ColumnType) -> bool| known.iter().any(|ty| storage(ty));
+    let text = stored_as(|ty| {
+        use crate::catalog::DateStorage;
+        matches!(
+            ty,
+            ColumnType::Date(DateStorage::Text)
+                | ColumnType::Instant(
+                    InstantStorage::Text(_) | InstantStorage::EpochSeconds | InstantStorage::EpochMillis
+                )
+        )
+    });
+    let native = stored_as(|ty| matches!(ty, ColumnType::Instant(InstantStorage::Native)));
+    let zones: Vec<&ColumnType> =
+        known.iter().copied().filter(|ty| matches!(ty, ColumnType::Instant(InstantStorage::Naive(_)))).collect();
+    let one_zone = zones.iter().all(|ty| zones.first() == Some(ty)) && !zones.is_empty();
+    let fits = match dialect {
+        // Everything can be made a point in time.
+        Dialect::Postgres => true,
+        // Conversion between zones needs tables that may not be filled.
+        _ => !native && one_zone,
+    };
+    timed == known.len() && !text && fits
+}

@@ -1,0 +1,151 @@
+//! A value wherever the catalog says it stands: in the row, in a parent table, in JSON, in an attribute table, in
+//! another entity's row, or in an expression of the admin's own.
+//!
+//! What stands in JSON comes out as text and is read as the declared type from that, so that one bad value is null
+//! and never an error.
+
+use super::Renderer;
+use super::dialect;
+use super::fragment::Fragment;
+use super::hole::Hole;
+use super::{filter, join_of};
+use crate::catalog::{Attribute, Column, ColumnType, Entity, InstantStorage, LookUp, Origin, OwnSql, Place};
+use crate::model::Value;
+use crate::rule::statement::Dialect;
+use std::fmt::Write;
+
+impl Renderer<'_> {
+    /// The value of a column for the row `alias`.
+    pub fn cell(&self, alias: &str, column: &Column) -> Fragment {
+        match &column.place {
+            Place::Row => self.own_cell(alias, &column.name),
+            Place::Parent(number) => self.own_cell(&parent_alias(alias, *number), &column.name),
+            Place::Json(holder, path) => {
+                let text = self.in_json(&self.cell(alias, holder), &holder.ty, path);
+                let counted = matches!(
+                    column.ty,
+                    ColumnType::Instant(InstantStorage::EpochSeconds | InstantStorage::EpochMillis)
+                );
+                if counted { dialect::number(self.dialect, &text, &ColumnType::NumberText) } else { text }
+            }
+            Place::Attribute(attribute) => self.attribute(alias, attribute),
+            Place::LookUp(look_up) => self.looked_up(alias, look_up),
+            Place::Where(inner, only) => {
+                let holds = Fragment::all(&filter::all_of(self, alias, only));
+                Fragment::of("(CASE WHEN {} THEN {} END)", &[&holds, &self.cell(alias, inner)])
+            }
+            Place::Sql(sql) => Fragment::of("({})", &[&Fragment::own_sql(self.own_text(sql), alias)]),
+        }
+    }
+
+    fn own_cell(&self, alias: &str, name: &str) -> Fragment {
+        Fragment::of("{}.{}", &[&Fragment::text(alias), &Fragment::name(self.dialect, name)])
+    }
+
+    fn own_text<'s>(&self, sql: &'s OwnSql) -> &'s str {
+        let text = match self.dialect {
+            Dialect::Postgres => &sql.postgres,
+            Dialect::MySql => &sql.mysql,
+            Dialect::Sqlite => &sql.sqlite,
+        };
+        // A catalog without SQL for its dialect is refused before anything is rendered.
+        text.as_deref().unwrap_or("NULL")
+    }
+
+    /// The text at a path; null where there is none, where it is JSON's null, and where the column holds no JSON.
+    fn in_json(&self, held: &Fragment, ty: &ColumnType, path: &[String]) -> Fragment {
+        let bound = |path: String| Fragment::hole(Hole::Constant(Value::Text(path)));
+        match self.dialect {
+            Dialect::Postgres => {
+                let steps: Vec<String> = path.iter().map(|step| format!("\"{step}\"")).collect();
+                let path = bound(format!("{{{}}}", steps.join(",")));
+                match ty {
+                    // `IS JSON` came with PostgreSQL 16; before it nothing can look into text without risk.
+                    ColumnType::Text => Fragment::of(
+                        "(CASE WHEN {} IS JSON THEN CAST({} AS json) #>> CAST(CAST({} AS text) AS text[]) END)",
+                        &[held, held, &path],
+                    ),
+                    // `json` keeps escapes that no text can hold; asking for them would be an error.
+                    _ => Fragment::of(
+                        r"(CASE WHEN CAST({} AS text) !~* '\\u0000|\\ud[89ab][0-9a-f]{2}(?!\\ud[c-f])|(?<!\\ud[89ab][0-9a-f]{2})\\ud[c-f]' THEN {} #>> CAST(CAST({} AS text) AS text[]) END)",
+                        &[held, held, &path],
+                    ),
+                }
+            }
+            Dialect::MySql => {
+                let path = bound(dollar_path(path));
+                let value = Fragment::of("JSON_EXTRACT({}, {})", &[held, &path]);
+                Fragment::of(
+                    "(CASE WHEN JSON_VALID({}) AND JSON_TYPE({}) <> 'NULL' THEN JSON_UNQUOTE({}) END)",
+                    &[held, &value, &value],
+                )
+            }
+            Dialect::Sqlite => Fragment::of(
+                "(CASE WHEN json_valid({}) THEN json_extract({}, {}) END)",
+                &[held, held, &bound(dollar_path(path))],
+            ),
+        }
+    }
+
+    /// One value even where the table has several for a record: the first in its own order.
+    fn attribute(&self, outer: &str, attribute: &Attribute) -> Fragment {
+        let alias = self.alias("a");
+        let value = self.cell(&alias, &attribute.value);
+        let ours = (self.cell(outer, &attribute.key), &attribute.key.ty);
+        let theirs = (self.cell(&alias, &attribute.record), &attribute.record.ty);
+        let mut tests = vec![join_of(self.dialect, theirs, ours)];
+        tests.extend(filter::all_of(self, &alias, &attribute.only));
+        let rows = Fragment::of("{} AS {}", &[&self.table(&attribute.table), &Fragment::text(alias)]);
+        Fragment::of("(SELECT {} FROM {} WHERE {} ORDER BY 1 LIMIT 1)", &[&value, &rows, &Fragment::all(&tests)])
+    }
+
+    fn looked_up(&self, outer: &str, look_up: &LookUp) -> Fragment {
+        let Some(entity) = self.catalog.entity(&look_up.entity) else { return Fragment::text("NULL") };
+        let alias = self.alias("l");
+        let ours = (self.cell(outer, &look_up.by), &look_up.by.ty);
+        let theirs = (self.key_of(entity, &alias), &entity.key.ty);
+        let mut tests = vec![join_of(self.dialect, theirs, ours)];
+        tests.extend(filter::all_of(self, &alias, &look_up.only));
+        tests.extend(self.base(entity, &alias));
+        let cell = self.cell(&alias, &look_up.cell);
+        let rows = self.rows_of(entity, &alias);
+        Fragment::of("(SELECT {} FROM {} WHERE {} LIMIT 1)", &[&cell, &rows, &Fragment::all(&tests)])
+    }
+
+    /// `table AS alias`, with the entity's parent tables beside it.
+    pub fn rows_of(&self, entity: &Entity, alias: &str) -> Fragment {
+        let rows = match &entity.origin {
+            Origin::Table(table) => self.table(table),
+            Origin::Sql(sql) => Fragment::of("({})", &[&Fragment::own_sql(sql.trim().trim_end_matches(';'), "")]),
+            Origin::Union(members) => self.union(members),
+        };
+        let mut rows = Fragment::of("{} AS {}", &[&rows, &Fragment::text(alias)]);
+        if entity.parents.is_empty() {
+            return rows;
+        }
+        for (number, parent) in entity.parents.iter().enumerate() {
+            let beside = parent_alias(alias, number);
+            let same = join_of(
+                self.dialect,
+                (self.cell(&beside, &parent.key), &parent.key.ty),
+                (self.own_cell(alias, &entity.key.name), &entity.key.ty),
+            );
+            let table = self.table(&parent.table);
+            rows.push(&Fragment::of(" JOIN {} AS {} ON {}", &[&table, &Fragment::text(beside), &same]));
+        }
+        Fragment::of("({})", &[&rows])
+    }
+}
+
+fn parent_alias(alias: &str, number: usize) -> String {
+    format!("{alias}p{number}")
+}
+
+/// `$."plan"."seats"`, `$."tags"[0]`.
+fn dollar_path(path: &[String]) -> String {
+    path.iter().fold("$".to_owned(), |mut whole, step| {
+        let position = step.chars().all(|c| c.is_ascii_digit());
+        let _ = if position { write!(whole, "[{step}]") } else { write!(whole, ".\"{step}\"") };
+        whole
+    })
+}

@@ -1,0 +1,93 @@
+//! A first catalog from a database nobody described: what it guesses, and that it fits the tables it came from.
+
+use crate::crossings::world::World;
+use crate::site::Site;
+use nudged::catalog::draft::{Findings, draft, render};
+use nudged::diagnostic::SourceFile;
+use nudged::rule::generation::Tree;
+use nudged::rule::statement::Dialect;
+use nudged::rulebook::{Outside, inspect};
+use nudged::source::inventory;
+use std::sync::Arc;
+
+/// A CRM as they are: keys and names of many kinds, and one table that can't be an entity.
+const TABLES: &str = "
+CREATE TABLE users (id INTEGER PRIMARY KEY, email VARCHAR(60), first_name VARCHAR(40));
+CREATE TABLE accounts (id INTEGER PRIMARY KEY, name VARCHAR(60), owner_id INTEGER REFERENCES users (id),
+    is_active BOOLEAN, merged_into INTEGER, created_at {naive}, updated_at {naive}, renews_on {date});
+CREATE TABLE contacts (uid VARCHAR(36) PRIMARY KEY, account_id INTEGER REFERENCES accounts (id), email VARCHAR(60),
+    mobile VARCHAR(30), first_name VARCHAR(40), last_name VARCHAR(40), time_zone VARCHAR(40), newsletter_opt_in BOOLEAN,
+    do_not_call BOOLEAN, is_primary BOOLEAN, deleted_at {naive});
+CREATE TABLE orders (id INTEGER PRIMARY KEY, account_id INTEGER, placed_at {instant}, total DECIMAL(10,2), status VARCHAR(20));
+CREATE TABLE survey_responses (id INTEGER PRIMARY KEY, account_id INTEGER, score INTEGER, kind VARCHAR(20), answered_at {naive});
+CREATE TABLE account_tags (account_id INTEGER REFERENCES accounts (id), tag_id INTEGER REFERENCES tags (id), PRIMARY KEY (account_id, tag_id));
+CREATE TABLE email_blocklist (email VARCHAR(60) PRIMARY KEY);
+CREATE TABLE log_lines (words VARCHAR(200));
+CREATE TABLE tasks (id INTEGER PRIMARY KEY, title VARCHAR(60), account_id INTEGER);
+";
+
+/// MySQL reads the short form of a foreign key and forgets it.
+fn tables(dialect: Dialect) -> String {
+    let tags = "CREATE TABLE tags (id INTEGER PRIMARY KEY, label VARCHAR(40));\n";
+    let sql = format!("{tags}{}", TABLES.trim_start());
+    if dialect != Dialect::MySql {
+        return sql;
+    }
+    let keys = "ALTER TABLE accounts ADD FOREIGN KEY (owner_id) REFERENCES users (id);\n\
+                ALTER TABLE contacts ADD FOREIGN KEY (account_id) REFERENCES accounts (id);\n\
+                ALTER TABLE account_tags ADD FOREIGN KEY (account_id) REFERENCES accounts (id);\n\
+                ALTER TABLE account_tags ADD FOREIGN KEY (tag_id) REFERENCES tags (id);\n";
+    let mut plain = sql;
+    for table in ["users", "accounts", "tags"] {
+        plain = plain.replace(&format!(" REFERENCES {table} (id)"), "");
+    }
+    format!("{plain}{keys}")
+}
+
+#[tokio::test]
+async fn a_draft_says_what_the_tables_say_and_fits_them() {
+    for world in World::all() {
+        world.execute(&tables(world.dialect())).await;
+        let inventory = inventory(&*world.source).await.unwrap();
+        let names: Vec<_> = inventory.tables.iter().map(|listed| listed.table.clone()).collect();
+        let schema = world.source.schema(&names).await.unwrap();
+        let draft = draft(Findings { inventory: &inventory, schema: &schema }, "Europe/Vienna");
+        let text = render(&draft);
+        // Types differ by database, what is made of them doesn't.
+        insta::assert_snapshot!("draft", text);
+
+        let tree = Tree { files: vec![Arc::new(SourceFile { path: "catalog.yaml".into(), text: text.clone() })] };
+        let inspected = inspect(Arc::new(tree), &*world.source, &Outside::default(), None).await;
+        let inspected = inspected.unwrap_or_else(|found| panic!("{found:?}\n{text}"));
+        let told: Vec<_> = inspected.generation.warnings.iter().map(ToString::to_string).collect();
+        assert_eq!(told, Vec::<String>::new(), "{:?}\n{text}", world.dialect());
+    }
+}
+
+#[test]
+fn the_command_writes_a_catalog_that_passes_the_check_and_overwrites_nothing() {
+    let site = Site::new();
+    let (code, text, talk) = site.run(&["catalog", "draft", "--time-zone", "Europe/Vienna"]);
+    assert_eq!(code, 0, "{talk}");
+    assert!(text.contains("entities:") && text.contains("guess"), "{text}");
+
+    let out = site.path("drafted.yaml");
+    let (code, data, _) = site.run(&["catalog", "draft", "--time-zone", "Europe/Vienna", "--out", &out]);
+    assert_eq!((code, data.as_str()), (0, ""));
+    assert_eq!(std::fs::read_to_string(&out).unwrap(), text);
+    let (code, _, talk) = site.run(&["catalog", "draft", "--out", &out]);
+    assert_eq!(code, 1, "{talk}");
+    assert_eq!(std::fs::read_to_string(&out).unwrap(), text, "and it is as it was");
+    let (code, _, talk) = site.run(&["catalog", "draft", "--time-zone", "Mars/Olympus"]);
+    assert_eq!(code, 2, "{talk}");
+
+    let rules = site.folder.path().join("drafted");
+    std::fs::create_dir(&rules).unwrap();
+    std::fs::write(rules.join("catalog.yaml"), &text).unwrap();
+    let (code, _, talk) = site.run(&["check", "--db", "--deny-warnings", "--rules", rules.to_str().unwrap()]);
+    assert_eq!(code, 0, "{talk}\n{text}");
+
+    let (code, lines, talk) = site.run(&["catalog", "grants"]);
+    assert_eq!(code, 0, "{talk}");
+    assert!(lines.contains("SQLite knows no logins"), "{lines}");
+}

@@ -1,0 +1,90 @@
+//! Tables that change under a catalog: what `check --db` names, and which rules of a running system rest.
+
+use crate::site::{PATIENCE, Site};
+use crate::support::poll_until;
+use serde_json::Value as Json;
+
+#[test]
+fn the_check_names_every_table_column_type_and_query_that_drifted() {
+    let site = Site::new();
+    site.rules(&[]);
+    std::fs::write(
+        site.folder.path().join("rules/catalog.yaml"),
+        "version: 1
+time_zone: Europe/Vienna
+entities:
+  account:
+    table: accounts
+    key: id
+    parents: [{table: records, key: id, columns: [made_at, made_by]}]
+    attributes:
+      custom: {table: custom, record: owner_id, name: field, value: vlaue}
+    relations:
+      people: {entity: person, hops: [{table: links, from: account_id, to: person_no}]}
+    fields:
+      seats: {attribute: custom.seats, type: int}
+      born: {column: name_of_it, type: date}
+      level: {column: level, type: bool}
+  person: {table: people, key: id, person: {email: email}}
+  ghost: {table: ghosts, key: id}
+  query: {sql: \"SELECT id, nmae FROM accounts\", key: id}
+",
+    )
+    .unwrap();
+    site.sql(
+        "crm.db",
+        "DROP TABLE IF EXISTS accounts; CREATE TABLE accounts (id INTEGER PRIMARY KEY, name TEXT, level DECIMAL);
+         CREATE TABLE records (id INTEGER PRIMARY KEY, made_at DATETIME);
+         CREATE TABLE custom (owner_id INTEGER, field TEXT, value TEXT);
+         CREATE TABLE links (account_id INTEGER, person_id INTEGER);
+         CREATE TABLE people (id INTEGER PRIMARY KEY, email TEXT);",
+    );
+    let (code, data, talk) = site.run(&["check", "--db", "--format", "json"]);
+    assert_eq!(code, 4, "{talk}");
+    let report: Json = serde_json::from_str(&data).unwrap();
+    let mut found: Vec<(String, String)> = report["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|finding| {
+            let named =
+                finding["message"].as_str().unwrap().split('`').skip(1).step_by(2).collect::<Vec<_>>().join(" ");
+            (finding["code"].as_str().unwrap().to_owned(), named)
+        })
+        .collect();
+    found.sort();
+    let expected = [
+        ("catalog.column-type", "level true false"),
+        ("catalog.no-column", "accounts name_of_it"),
+        ("catalog.no-column", "custom vlaue"),
+        ("catalog.no-column", "links person_no"),
+        ("catalog.no-column", "records made_by"),
+        ("catalog.no-table", "ghosts"),
+        ("catalog.query", "query"),
+    ];
+    let expected: Vec<(String, String)> =
+        expected.iter().map(|(code, named)| ((*code).to_owned(), (*named).to_owned())).collect();
+    assert_eq!(found, expected, "{data}");
+}
+
+#[test]
+fn a_daemon_notices_itself_that_a_column_went_and_that_it_came_back() {
+    let site = Site::new();
+    let rule = |id: &str, activity: &str| {
+        format!(
+            "version: 1\nid: {id}\nmode: live\npurpose: staff\nfor_each: customer\n\
+             trigger: {{inactivity: {{of: {activity}, for: 90 days}}}}\ncheck_every: 1 second\n\
+             steps: [task: {{title: hello}}]\n"
+        )
+    };
+    site.rules(&[("one.yaml", &rule("by-orders", "orders")), ("two.yaml", &rule("by-tickets", "tickets"))]);
+    site.configure("settle = \"50 ms\"", "settle = \"50 ms\"\nrescan = \"2 seconds\"");
+    let _daemon = site.start();
+    site.told("READY=1");
+    site.crm("ALTER TABLE orders DROP COLUMN status");
+    let trouble = |site: &Site| site.status()["daemon"]["rulebook"].to_string();
+    poll_until(PATIENCE, || trouble(&site).contains("by-orders"));
+    assert!(!trouble(&site).contains("by-tickets"), "{}", trouble(&site));
+    site.crm("ALTER TABLE orders ADD COLUMN status TEXT");
+    poll_until(PATIENCE, || !trouble(&site).contains("by-orders"));
+}

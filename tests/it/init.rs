@@ -1,0 +1,81 @@
+//! `nudged init`: a first set-up by answers on stdin, or by flags alone.
+
+use crate::site::Site;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// The command with these answers on its stdin: exit code, stdout, stderr.
+fn init(at: &Path, arguments: &[&str], answers: &str) -> (i32, String) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_nudged"))
+        .arg("init")
+        .args(arguments)
+        .current_dir(at)
+        .env("NO_COLOR", "1")
+        .env("CRM_URL", format!("sqlite:{}", at.join("crm.db").display()))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // The command may end before it has read everything.
+    let _ = child.stdin.take().unwrap().write_all(answers.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+}
+
+fn nudged(at: &Path, arguments: &[&str]) -> (i32, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_nudged")).args(arguments).current_dir(at).output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code().unwrap(), String::from_utf8(text).unwrap())
+}
+
+#[test]
+fn a_first_set_up_by_questions() {
+    let site = Site::new();
+    let folder = site.folder.path();
+    let url = format!("sqlite:{}", site.path("crm.db"));
+    // A wrong answer is asked again.
+    let answers = format!(
+        "oracle://x\n{url}\nMars/Olympus\nEurope/Vienna\nwin-bak\nwin-back, renewal\nLinden <hello@linden.example>\n"
+    );
+    let (code, told) = init(folder, &["fresh"], &answers);
+    assert_eq!(code, 0, "{told}");
+    assert!(told.contains("Mars/Olympus` is not an IANA time zone") && told.contains("no example `win-bak`"), "{told}");
+    let read = |path: &str| std::fs::read_to_string(folder.join("fresh").join(path)).unwrap();
+    assert!(read("config.toml").contains("Linden <hello@linden.example>"));
+    assert!(read("rules/catalog.yaml").contains("time_zone: Europe/Vienna"));
+    assert!(read("rules/win-back.yaml").contains("mode: shadow"));
+    assert!(read("rules/templates/win-back.md").contains("subject:"));
+    assert!(!folder.join("fresh/rules/low-score.yaml").exists(), "it was not chosen");
+    let mode = std::os::unix::fs::PermissionsExt::mode(
+        &std::fs::metadata(folder.join("fresh/config.toml")).unwrap().permissions(),
+    );
+    assert_eq!(mode & 0o777, 0o600);
+
+    let (code, told) = nudged(folder, &["check", "--db", "--config", "fresh/config.toml"]);
+    assert_eq!(code, 0, "{told}");
+    let before = read("rules/catalog.yaml");
+    let (code, told) = init(folder, &["fresh", "--yes", "--url", &url], "");
+    assert!(code == 1 && told.contains("overwrites nothing"), "{told}");
+    assert_eq!(read("rules/catalog.yaml"), before);
+}
+
+#[test]
+fn a_first_set_up_by_flags_alone() {
+    let site = Site::new();
+    let folder = site.folder.path();
+    let flags = ["flags", "--yes", "--url", "env:CRM_URL", "--time-zone", "Europe/Vienna", "--examples", "none"];
+    let (code, told) = init(folder, &flags, "");
+    assert_eq!(code, 0, "{told}");
+    let config = std::fs::read_to_string(folder.join("flags/config.toml")).unwrap();
+    assert!(config.contains("url = \"env:CRM_URL\""), "the secret itself is not written: {config}");
+    assert_eq!(std::fs::read_dir(folder.join("flags/rules")).unwrap().count(), 1, "the catalog alone");
+
+    // What no flag says and nobody answers is said by name.
+    let (code, told) = init(folder, &["other"], "");
+    assert!(code == 2 && told.contains("--url"), "{told}");
+    let (code, told) = init(folder, &["other", "--yes", "--url", "sqlite:/nowhere/crm.db"], "");
+    assert!(code == 2 && told.contains("--url"), "{told}");
+    assert!(!folder.join("other").exists(), "nothing is written before everything is right");
+}

@@ -1,0 +1,209 @@
+//! The daemon's own login: it needs what `grants` prints and nothing more, and sees what row security lets it see.
+
+use crate::catalog_shapes::written;
+use crate::support::instant;
+use crate::world::{Crm, Kind, Setup, World, hours, minutes};
+use nudged::catalog::{self, Catalog};
+use nudged::diagnostic::SourceFile;
+use nudged::engine::port::SourceError;
+use nudged::model::Tenant;
+use nudged::rule::statement::Statement;
+use nudged::rulebook::{Outside, inspect};
+use nudged::source::{Grantee, grants, sequences};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+const START: &str = "2026-11-20T12:30:00Z";
+
+const CATALOG: &str = "
+version: 1
+time_zone: Europe/Vienna
+entities:
+  account:
+    table: accounts
+    key: id
+    relations:
+      status: {entity: status, to: status_id}
+      people: {entity: person, through: account_people, from: account_id, to: person_id}
+    fields:
+      closed: {look_up: status.closed}
+    recipients:
+      main: {first_of: people}
+  status: {table: statuses, key: id}
+  person: {table: people, key: id, person: {email: email}}
+tasks:
+  insert:
+    - {table: tasks, set: {title: $title, account_id: $record.key, ref: $ref, status_id: {look_up: {table: statuses, take: id, only: {label: New}}}}}
+    - {table: task_people, set: {task_id: $1.id, note: $title}}
+";
+
+const TABLES: &str = "
+CREATE TABLE statuses (id INTEGER PRIMARY KEY, label VARCHAR(20), closed INTEGER);
+CREATE TABLE accounts (id INTEGER PRIMARY KEY, name VARCHAR(40), status_id INTEGER);
+CREATE TABLE people (id INTEGER PRIMARY KEY, email VARCHAR(40));
+CREATE TABLE account_people (account_id INTEGER, person_id INTEGER);
+CREATE TABLE secrets (id INTEGER PRIMARY KEY);
+INSERT INTO statuses VALUES (1, 'New', 0), (2, 'Done', 1);
+INSERT INTO accounts VALUES (1, 'Ada', 1), (2, 'Bob', 2);
+INSERT INTO people VALUES (1, 'ada@x.example');
+INSERT INTO account_people VALUES (1, 1);
+";
+
+const RULE: &str = "version: 1
+id: call
+mode: live
+purpose: service
+for_each: account
+to: main
+trigger: {schedule: {cron: \"0 * * * *\"}}
+where: [closed: 0]
+steps: [task: {title: \"call {{ record.name }}\"}]
+";
+
+fn role() -> String {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    format!("reader_{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+fn read(text: &str) -> Catalog {
+    let file = SourceFile { path: "catalog.yaml".into(), text: text.to_owned() };
+    catalog::read(&Arc::new(file)).catalog.unwrap()
+}
+
+/// What the command prints, run by the owner.
+async fn grant(world: &World, catalog: &Catalog, role: &str) {
+    let mut given = Vec::new();
+    for insert in catalog.tasks.iter().flat_map(|tasks| &tasks.inserts) {
+        given.extend(sequences(&*world.owner, &insert.table).await.unwrap());
+    }
+    let to = Grantee { role: role.to_owned(), host: "%".to_owned() };
+    for line in grants(catalog, world.source.dialect(), &to, &given) {
+        world.crm.run(&line).await;
+    }
+}
+
+async fn create_role(crm: &Crm, role: &str) {
+    match crm {
+        Crm::Postgres(..) => crm.run(&format!("CREATE ROLE {role} LOGIN")).await,
+        Crm::MariaDb(..) => crm.run(&format!("CREATE USER '{role}'@'%'")).await,
+        Crm::Sqlite(_) => unreachable!("SQLite has no roles"),
+    }
+}
+
+async fn drop_role(crm: &Crm, role: &str) {
+    match crm {
+        Crm::Postgres(..) => crm.run(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await,
+        Crm::MariaDb(..) => crm.run(&format!("DROP USER '{role}'@'%'")).await,
+        Crm::Sqlite(_) => {}
+    }
+}
+
+#[tokio::test]
+async fn a_sweep_and_a_task_need_just_what_is_printed() {
+    for kind in [Kind::Postgres, Kind::MariaDb] {
+        let role = role();
+        let serial = if kind == Kind::Postgres { "SERIAL PRIMARY KEY" } else { "INTEGER AUTO_INCREMENT PRIMARY KEY" };
+        let tables = format!(
+            "{TABLES}
+             CREATE TABLE tasks (id {serial}, title VARCHAR(200) NOT NULL, account_id INTEGER NOT NULL,
+                                 status_id INTEGER NOT NULL, ref VARCHAR(80) NOT NULL);
+             CREATE TABLE task_people (id {serial}, task_id INTEGER NOT NULL, note VARCHAR(200));"
+        );
+        let setup = Setup {
+            catalog: CATALOG.to_owned(),
+            own_tables: Some(tables),
+            login: Some(role.clone()),
+            ..Setup::of(kind, instant(START))
+        };
+        let world = World::set_up_as(setup, async |crm| create_role(crm, &role).await).await;
+        grant(&world, &read(CATALOG), &role).await;
+        world.learn().await;
+        world.load(&[("call.yaml", RULE)]).await;
+        world.pass(hours(1)).await;
+        for _ in 0..3 {
+            world.pass(minutes(5)).await;
+        }
+        let asked =
+            "SELECT t.title, t.account_id, t.status_id, p.note FROM tasks t JOIN task_people p ON p.task_id = t.id";
+        assert_eq!(written(&world, asked.to_owned()).await, ["call Ada | 1 | 1 | call Ada"], "{kind:?}");
+
+        // And no more than that.
+        let tenant = Tenant::new("");
+        let forbidden = |sql: &str| vec![Statement { sql: sql.to_owned(), binds: Vec::new() }];
+        for sql in [
+            "DELETE FROM accounts",
+            "UPDATE tasks SET title = ''",
+            "INSERT INTO people VALUES (9, '')",
+            "INSERT INTO secrets VALUES (1)",
+        ] {
+            let refused = world.source.write(&tenant, forbidden(sql)).await;
+            assert!(matches!(refused, Err(SourceError::Refused(_))), "{kind:?}: {sql}: {refused:?}");
+        }
+        drop_role(&world.crm, &role).await;
+    }
+}
+
+const SECURED: &str = "
+CREATE TABLE accounts (tenant TEXT, id INTEGER PRIMARY KEY, name TEXT);
+CREATE TABLE tasks (tenant TEXT NOT NULL DEFAULT current_setting('app.tenant'), title TEXT, account_id INTEGER, ref TEXT);
+ALTER TABLE accounts ENABLE ROW LEVEL SECURITY;
+ALTER TABLE tasks ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own_accounts ON accounts USING (tenant = current_setting('app.tenant', true));
+CREATE POLICY own_tasks ON tasks USING (tenant = current_setting('app.tenant', true))
+    WITH CHECK (tenant = current_setting('app.tenant', true));
+INSERT INTO accounts VALUES ('acme', 1, 'Ada'), ('acme', 2, 'Bob'), ('o''hara', 3, 'Cid'), ('other', 4, 'Dan');
+";
+
+const SECURED_CATALOG: &str = "
+version: 1
+time_zone: Europe/Vienna
+tenants: {names: [acme, o'hara, nobody], per_transaction: \"SET LOCAL app.tenant = $tenant\"}
+entities:
+  account: {table: accounts, key: id}
+tasks:
+  insert:
+    - {table: tasks, set: {title: $title, account_id: $record.key, ref: $ref}}
+";
+
+#[tokio::test]
+async fn row_security_shows_every_tenant_its_own_and_silence_is_a_warning() {
+    let role = role();
+    let setup = Setup {
+        catalog: SECURED_CATALOG.to_owned(),
+        own_tables: Some(SECURED.to_owned()),
+        login: Some(role.clone()),
+        per_transaction: Some("SET LOCAL app.tenant = $tenant".to_owned()),
+        ..Setup::of(Kind::Postgres, instant(START))
+    };
+    let world = World::set_up_as(setup, async |crm| create_role(crm, &role).await).await;
+    grant(&world, &read(SECURED_CATALOG), &role).await;
+    world.learn().await;
+    let rule = "version: 1\nid: hello\nmode: live\npurpose: service\nfor_each: account\n\
+                trigger: {schedule: {cron: \"0 * * * *\"}}\nsteps: [task: {title: \"{{ record.name }}\"}]\n";
+    world.load(&[("hello.yaml", rule)]).await;
+    world.pass(hours(1)).await;
+    let seen = async |tenant: &str| {
+        let sql = "SELECT title, tenant FROM tasks ORDER BY title".to_owned();
+        let statement = Statement { sql, binds: Vec::new() };
+        let tenant = Tenant::new(tenant);
+        let rows: Vec<_> = futures::TryStreamExt::try_collect(world.source.rows(&tenant, statement)).await.unwrap();
+        rows.iter().map(|row| row.0[0].as_text().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(seen("acme").await, ["Ada", "Bob"]);
+    assert_eq!(seen("o'hara").await, ["Cid"]);
+    assert_eq!(seen("other").await, Vec::<String>::new());
+
+    let tree = world.generation().tree.clone();
+    let outside = Outside { emails: true, ..Outside::default() };
+    let inspected = inspect(tree, &*world.source, &outside, None).await.unwrap();
+    let warnings: Vec<String> = inspected
+        .generation
+        .warnings
+        .iter()
+        .filter(|found| found.code == "catalog.no-rows")
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(warnings.len(), 1, "{:?}", inspected.generation.warnings);
+    assert!(warnings[0].contains("nobody"), "{warnings:?}");
+    drop_role(&world.crm, &role).await;
+}

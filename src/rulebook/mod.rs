@@ -19,7 +19,7 @@ mod standing;
 mod start;
 mod watch;
 
-pub use book::{Handle, Request, Rulebook};
+pub use book::{Handle, Renew, Request, Rulebook};
 pub use inspect::{Inspected, Outside, inspect, probes};
 pub use options::RulebookOptions;
 pub use read::{Limits, ReadTreeError, digest, read_tree};

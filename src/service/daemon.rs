@@ -5,7 +5,7 @@
 use crate::engine::port::{Owner, Sender, Source, Store};
 use crate::engine::{Engine, Parts, Senders, Settings, TaskWriter};
 use crate::model::Clock;
-use crate::rulebook::{Handle, Outside, Rulebook, RulebookError, RulebookOptions};
+use crate::rulebook::{Handle, Outside, Renew, Rulebook, RulebookError, RulebookOptions};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -21,6 +21,8 @@ pub struct Outfit {
     pub rules: RulebookOptions,
     pub outside: Outside,
     pub settings: Settings,
+    /// Reads the secrets anew at a reload.
+    pub renew: Option<Renew>,
 }
 
 /// Rulebook and engine at work. Dropping it stops them at once; [`Daemon::stop`] drains first.
@@ -44,7 +46,7 @@ pub enum Drained {
 impl Daemon {
     /// Loads the rules and starts to work. Nothing is sent before the first generation is whole.
     pub async fn start(outfit: Outfit) -> Result<Self, RulebookError> {
-        let Outfit { clock, source, store, email, webhook, rules, outside, settings } = outfit;
+        let Outfit { clock, source, store, email, webhook, rules, outside, settings, renew } = outfit;
         let book = Rulebook::open(
             rules,
             outside,
@@ -52,7 +54,8 @@ impl Daemon {
             Arc::clone(&store) as Arc<dyn crate::engine::port::Register>,
             Arc::clone(&clock),
         )
-        .await?;
+        .await?
+        .renewing(renew);
         let rulebook = book.handle();
         let generation = rulebook.generations();
         let task = TaskWriter::new(Arc::clone(&clock), Arc::clone(&source), Arc::clone(&store), generation.clone());

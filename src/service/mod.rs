@@ -8,6 +8,7 @@ mod daemon;
 mod logging;
 mod observe;
 mod run;
+mod secrets;
 mod signals;
 pub mod systemd;
 mod vitals;

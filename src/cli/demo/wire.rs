@@ -55,6 +55,7 @@ pub async fn start(
             emails: true,
         },
         settings: settings(),
+        renew: None,
     };
     let daemon = Daemon::start(outfit).await.map_err(StartError::Rules)?;
     Ok((daemon, store))

@@ -13,7 +13,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 /// The global options of one invocation.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Context {
     global: Global,
 }

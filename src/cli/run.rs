@@ -11,7 +11,9 @@ pub fn run(_args: &Args, context: &Context, _output: &mut Output) -> Result<Exit
     let config = context.config()?;
     init_logging(&config.log).map_err(|error| Failure::other(Exit::Config, error.to_string()))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let ended = runtime.block_on(serve(config));
+    let again = context.clone();
+    let reread = Box::new(move || again.config().map_err(|failure| failure.to_string()));
+    let ended = runtime.block_on(serve(config, reread));
     // Whatever hangs in a blocking thread doesn't keep a drained process.
     runtime.shutdown_background();
     Ok(match ended? {

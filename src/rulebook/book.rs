@@ -16,6 +16,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 /// After this many unequal readings it is said that the tree doesn't come to rest.
 const RESTLESS: u32 = 20;
 
+/// Reads what is outside the rules directory anew: the secrets. An error says why the old ones stay.
+pub type Renew = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+
 /// A wish to load the files now.
 #[derive(Debug)]
 pub struct Request {
@@ -64,6 +67,7 @@ pub struct Rulebook {
     register: Arc<dyn Register>,
     examiner: Arc<dyn Examiner>,
     clock: Arc<dyn Clock>,
+    renew: Option<Renew>,
     generations: watch::Sender<Option<Arc<Generation>>>,
     /// What was sent last on `generations`.
     running: Arc<Generation>,
@@ -116,6 +120,7 @@ impl Rulebook {
             register,
             examiner,
             clock,
+            renew: None,
             generations,
             running: generation,
             standing,
@@ -130,6 +135,12 @@ impl Rulebook {
             book.save().await;
         }
         Ok(book)
+    }
+
+    /// Runs `renew` at every explicit reload.
+    #[must_use]
+    pub fn renewing(self, renew: Option<Renew>) -> Self {
+        Self { renew, ..self }
     }
 
     pub fn handle(&self) -> Handle {
@@ -176,11 +187,22 @@ impl Rulebook {
     async fn asked(&mut self, request: Request) {
         let settled = self.settle().await;
         self.judge(settled, request.confirm).await;
+        self.renew_secrets();
         if self.standing.borrow().is_good() {
             self.free_held().await;
         }
         // Whoever asked may have gone away.
         let _ = request.reply.send(self.standing.borrow().clone());
+    }
+
+    /// Before held steps are tried again, for a new password may be what frees them.
+    fn renew_secrets(&self) {
+        let Some(Err(reason)) = self.renew.as_ref().map(|renew| renew()) else { return };
+        let trouble = Trouble::Secrets(reason);
+        tracing::error!(result = trouble.kind(), "{trouble}");
+        self.standing.send_modify(|standing| {
+            standing.trouble.get_or_insert_with(|| Arc::new(trouble));
+        });
     }
 
     /// What held a step may have been repaired outside the files, so an operator's reload tries it again.

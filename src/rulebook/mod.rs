@@ -20,7 +20,7 @@ mod standing;
 mod start;
 mod watch;
 
-pub use book::{Handle, Request, Rulebook};
+pub use book::{Handle, Renew, Request, Rulebook};
 pub use examine::{Examiner, touched};
 pub use inspect::{Inspected, Outside, from_stored, inspect, probes};
 pub use options::RulebookOptions;

@@ -49,6 +49,8 @@ pub enum Trouble {
     Isolated(Vec<Finding>),
     /// The database refuses the queries of these rules, which rest; the others run.
     Refused(Vec<Finding>),
+    /// The secrets could not be read anew; those read last are used.
+    Secrets(String),
     /// Too many rules went missing at once.
     Braked { missing: Vec<RuleId>, of: usize },
 }
@@ -61,6 +63,7 @@ impl Trouble {
             Self::Rejected(_) => "rejected",
             Self::Isolated(_) => "isolated",
             Self::Refused(_) => "refused",
+            Self::Secrets(_) => "secrets",
             Self::Braked { .. } => "braked",
         }
     }
@@ -69,6 +72,9 @@ impl Trouble {
         match self {
             Self::Unreadable { code, message } => vec![Finding::error(code, message.clone())],
             Self::Rejected(findings) | Self::Isolated(findings) | Self::Refused(findings) => findings.clone(),
+            Self::Secrets(_) => vec![
+                Finding::error("config.secrets", self.to_string()).help("mend the configuration, then reload again"),
+            ],
             Self::Braked { .. } => vec![
                 Finding::error("rules.braked", self.to_string())
                     .help("put the files back, or confirm with `nudged reload --confirm`"),
@@ -84,6 +90,9 @@ impl fmt::Display for Trouble {
             Self::Rejected(findings) => write!(f, "the change was rejected: {}", Summary(findings)),
             Self::Isolated(findings) => write!(f, "files kept at their last good version: {}", Summary(findings)),
             Self::Refused(findings) => write!(f, "rules that rest: {}", Summary(findings)),
+            Self::Secrets(reason) => {
+                write!(f, "the secrets could not be read anew, so the old ones are used: {reason}")
+            }
             Self::Braked { missing, of } => {
                 write!(f, "{} of {of} rules went missing at once and rest until that is confirmed", missing.len())
             }

@@ -6,7 +6,7 @@ use super::examine::RuleExaminer;
 use crate::engine::port::{Owner, Sender, Source, Store};
 use crate::engine::{Engine, Parts, Senders, Settings, TaskWriter};
 use crate::model::Clock;
-use crate::rulebook::{Handle, Outside, Rulebook, RulebookError, RulebookOptions};
+use crate::rulebook::{Handle, Outside, Renew, Rulebook, RulebookError, RulebookOptions};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -22,6 +22,8 @@ pub struct Outfit {
     pub rules: RulebookOptions,
     pub outside: Outside,
     pub settings: Settings,
+    /// Reads the secrets anew at a reload.
+    pub renew: Option<Renew>,
 }
 
 /// Rulebook and engine at work. Dropping it stops them at once; [`Daemon::stop`] drains first.
@@ -45,7 +47,7 @@ pub enum Drained {
 impl Daemon {
     /// Loads the rules and starts to work. Nothing is sent before the first generation is whole.
     pub async fn start(outfit: Outfit) -> Result<Self, RulebookError> {
-        let Outfit { clock, source, store, email, webhook, rules, outside, settings } = outfit;
+        let Outfit { clock, source, store, email, webhook, rules, outside, settings, renew } = outfit;
         let book = Rulebook::open(
             rules,
             outside,
@@ -54,7 +56,8 @@ impl Daemon {
             Arc::new(RuleExaminer::new(settings.clone())),
             Arc::clone(&clock),
         )
-        .await?;
+        .await?
+        .renewing(renew);
         let rulebook = book.handle();
         let generation = rulebook.generations();
         let task = TaskWriter::new(Arc::clone(&clock), Arc::clone(&source), Arc::clone(&store), generation.clone());

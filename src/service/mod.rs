@@ -9,6 +9,7 @@ mod examine;
 mod logging;
 mod observe;
 mod run;
+mod secrets;
 mod signals;
 pub mod systemd;
 mod vitals;

@@ -6,9 +6,10 @@
 //! Listeners come first, so that a second daemon with the same configuration ends before it touches the
 //! state. The source may be away at the start; sweeps wait for it.
 
-use super::connect::{open_source, open_state, senders};
+use super::connect::{open_source, open_state};
 use super::daemon::{Daemon, Drained, Outfit};
 use super::observe::observe;
+use super::secrets::{Reread, Secrets};
 use super::signals::{Signal, Signals};
 use super::systemd;
 use super::vitals::ProcessVitals;
@@ -64,15 +65,16 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Between two checks that a refusing database brings about.
 const RECHECK: Duration = Duration::from_mins(1);
 
-/// Runs the daemon of a configuration until it is told to stop.
-pub async fn run(config: Config) -> Result<Ended, StartError> {
+/// Runs the daemon of a configuration until it is told to stop. `reread` reads that configuration again, for its
+/// secrets, at a reload.
+pub async fn run(config: Config, reread: Reread) -> Result<Ended, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let mut signals = Signals::listen().map_err(StartError::Signals)?;
     let metrics = install_metrics()?;
     let listeners = Listeners::bind(&config.web).await?;
     let public = PublicListener::bind(&config.web).await?;
     let store = open_state(&config.state, clock.now(), true).await?;
-    let mut daemon = start(&config, Arc::clone(&store), Arc::clone(&clock)).await?;
+    let mut daemon = start(&config, reread, Arc::clone(&store), Arc::clone(&clock)).await?;
 
     let vitals = Arc::new(ProcessVitals::new(config.service.stalled(), Arc::clone(daemon.engine())));
     let events = events(&config, &daemon, &store, &clock)?;
@@ -104,9 +106,14 @@ pub async fn run(config: Config) -> Result<Ended, StartError> {
     Ok(ended)
 }
 
-async fn start(config: &Config, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Result<Daemon, StartError> {
+async fn start(
+    config: &Config,
+    reread: Reread,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+) -> Result<Daemon, StartError> {
     let source = open_source(config)?;
-    let [email, webhook] = senders(config, &clock)?;
+    let (secrets, [email, webhook]) = Secrets::new(config.clone(), reread, Arc::clone(&clock))?;
     let outfit = Outfit {
         clock,
         source,
@@ -116,6 +123,7 @@ async fn start(config: &Config, store: Arc<dyn Store>, clock: Arc<dyn Clock>) ->
         rules: config.rules.clone(),
         outside: outside(config),
         settings: config.engine.settings(&config.sender, config.service.drain()),
+        renew: Some(Arc::new(move || secrets.renew())),
     };
     Ok(Daemon::start(outfit).await?)
 }

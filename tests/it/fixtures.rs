@@ -18,12 +18,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Codes without a bad file of their own, each with the test that has it instead, or why no file reaches it.
-const ELSEWHERE: [(&str, &str); 7] = [
+const ELSEWHERE: [(&str, &str); 8] = [
     ("catalog.query", "needs a database: tests/it/drift.rs"),
     ("catalog.no-rows", "needs a database: tests/it/permissions.rs"),
     ("catalog.missing", "a_directory_without_a_catalog_says_so"),
     ("rule.sql", "means that a check is missing"),
     ("rules.panic", "means that a check has a defect"),
+    ("config.secrets", "needs a running daemon: tests/it/service.rs"),
     ("rule.no-event", "needs a configuration: tests/it/events.rs"),
     ("rule.no-index", "needs a database: tests/it/examples.rs"),
 ];

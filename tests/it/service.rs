@@ -50,6 +50,25 @@ fn a_rejected_reload_fails_and_the_old_rules_go_on() {
 }
 
 #[test]
+fn a_reload_reads_secrets_anew_and_fails_when_they_are_gone() {
+    let site = Site::new();
+    fs::write(site.path("token"), "first").unwrap();
+    let token = format!("allow_private = true\ntoken = \"file:{}\"", site.path("token"));
+    site.configure("allow_private = true", &token);
+    let _daemon = site.start();
+    site.told("READY=1");
+    fs::write(site.path("token"), "second").unwrap();
+    assert_eq!(site.run(&["reload"]).0, 0, "{}", site.log());
+
+    fs::remove_file(site.path("token")).unwrap();
+    let (code, _, talk) = site.run(&["reload"]);
+    assert_eq!(code, 4, "{talk}");
+    assert!(talk.contains("the secrets could not be read anew"), "{talk}");
+    fs::write(site.path("token"), "third").unwrap();
+    assert_eq!(site.run(&["reload"]).0, 0, "{}", site.log());
+}
+
+#[test]
 fn a_restart_with_broken_files_runs_and_says_so() {
     let site = Site::new();
     let mut first = site.start();

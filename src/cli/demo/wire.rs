@@ -56,6 +56,7 @@ pub async fn start(
             ..Outside::default()
         },
         settings: settings(),
+        renew: None,
     };
     let daemon = Daemon::start(outfit).await.map_err(StartError::Rules)?;
     Ok((daemon, store))

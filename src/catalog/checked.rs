@@ -323,6 +323,16 @@ pub struct Path {
     pub end: Option<FieldName>,
 }
 
+impl Path {
+    /// The one table between two keys, where that is all there is.
+    pub fn only_hop(&self) -> Option<&Hop> {
+        match (&self.start, self.hops.as_slice(), &self.end) {
+            (None, [hop], None) => Some(hop),
+            _ => None,
+        }
+    }
+}
+
 /// One table on the way.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hop {

@@ -33,8 +33,8 @@ mod schema;
 mod simulate;
 mod status;
 mod suppress;
-mod test_send;
 mod test;
+mod test_send;
 mod text;
 mod why;
 

@@ -64,7 +64,7 @@ impl Engine {
     ) -> Result<Timestamp, EngineError> {
         let zone = &generation.catalog.time_zone;
         let plan = Plan::of(&rule.rule, zone);
-        let Progress { watermark, swept_at, rechecked_at, reconciled_at } = state.progress;
+        let Progress { watermark, swept_at, rechecked_at, reconciled_at, .. } = state.progress;
         let last = plan.last_within(swept_at, horizon.until);
         let trying = keep_trying(&rule.rule);
         let again = trying.max(self.context().settings.reconcile_reach);

@@ -5,7 +5,7 @@ use super::checked::{Action, Step, Trigger};
 use super::condition::{Condition, Quantity};
 use super::sql::{Fill, Fragment, Renderer};
 use super::statement::Dialect;
-use crate::catalog::{Catalog, Entity, Expression, Join, Schema, Table};
+use crate::catalog::{Catalog, Entity, Expression, Hop, Join, Schema, Table};
 use crate::model::{FieldName, RelationName, RoleName};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
@@ -173,17 +173,24 @@ impl Needs<'_> {
     /// The column by which a record's related rows are found.
     fn relation(&mut self, entity: &Entity, relation: &RelationName) {
         let Some(relation) = entity.relations.get(relation) else { return };
-        match &relation.join {
+        let Some(related) = self.catalog.entity(&relation.entity) else { return };
+        self.way(related, &relation.join);
+    }
+
+    fn way(&mut self, related: &Entity, join: &Join) {
+        match join {
             Join::By(field) => {
-                let Some(related) = self.catalog.entity(&relation.entity) else { return };
                 if let Some(column) = column_of(related, field) {
                     self.need(related, &column, Purpose::Related);
                 }
             }
-            Join::Through { table, from, .. } => {
-                let (table, column) = (table.clone(), from.name.clone());
-                self.found.insert(NeededIndex { table, column, purpose: Purpose::Related });
+            Join::Through(path) => {
+                for Hop { table, from, .. } in &path.hops {
+                    let (table, column) = (table.clone(), from.name.clone());
+                    self.found.insert(NeededIndex { table, column, purpose: Purpose::Related });
+                }
             }
+            Join::AnyOf(ways) => ways.iter().for_each(|way| self.way(related, way)),
             Join::To(_) => {}
         }
     }

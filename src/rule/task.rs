@@ -7,9 +7,8 @@ use super::sql::wire::Form;
 use super::sql::{Fill, Fragment, Hole, Renderer, filter, key_value};
 use super::statement::{Dialect, Row, Statement};
 use crate::catalog::{
-    Catalog, Column, ColumnType, DateStorage, Entity, Expression, Insert, InsertValue, InstantStorage, KeyType, RowLookUp,
-    Tasks,
-    UuidStorage,
+    Catalog, Column, ColumnType, DateStorage, Entity, Expression, Insert, InsertValue, InstantStorage, KeyType,
+    RowLookUp, Tasks, UuidStorage,
 };
 use crate::model::{EntityName, Key, RecordId, Value, at_local};
 use jiff::{Timestamp, civil};

@@ -5,7 +5,7 @@
 
 use crate::catalog::{
     Catalog, ColumnSchema, ColumnType, ColumnUse, ConsentTest, DateStorage, Entity, Expression, Filter, FilterTest,
-    InsertValue, InstantStorage, Join, Literal, Schema, Table, TableSchema, UuidStorage,
+    Hop, InsertValue, InstantStorage, Join, Literal, Schema, Table, TableSchema, UuidStorage,
 };
 use crate::diagnostic::yaml::Node;
 use crate::model::Value;
@@ -156,17 +156,26 @@ impl Shape {
         for entity in catalog.entities.values() {
             for relation in entity.relations.values() {
                 let Some(related) = catalog.entity(&relation.entity) else { continue };
-                match &relation.join {
-                    Join::By(field) => self.same(related, field.as_str(), entity),
-                    Join::To(field) => self.same(entity, field.as_str(), related),
-                    Join::Through { table, from, to, only } => {
-                        let (ours, theirs) = (self.key_type(entity), self.key_type(related));
-                        self.learn(table, &from.name, &ours);
-                        self.learn(table, &to.name, &theirs);
-                        self.filters(table, only);
-                    }
+                self.way(entity, related, &relation.join);
+            }
+        }
+    }
+
+    fn way(&mut self, entity: &Entity, related: &Entity, join: &Join) {
+        match join {
+            Join::By(field) => self.same(related, field.as_str(), entity),
+            Join::To(field) => self.same(entity, field.as_str(), related),
+            Join::Through(path) => {
+                let (ours, theirs) = (self.key_type(entity), self.key_type(related));
+                let last = path.hops.len().saturating_sub(1);
+                for (number, Hop { table, from, to, only }) in path.hops.iter().enumerate() {
+                    let inner = |end: bool, ty: &ColumnType| if end { ty.clone() } else { ColumnType::Unknown };
+                    self.learn(table, &from.name, &inner(number == 0, &ours));
+                    self.learn(table, &to.name, &inner(number == last, &theirs));
+                    self.filters(table, only);
                 }
             }
+            Join::AnyOf(ways) => ways.iter().for_each(|way| self.way(entity, related, way)),
         }
     }
 
@@ -227,9 +236,10 @@ impl Shape {
                         let types = entities().filter_map(|entity| self.field_type(entity, field.as_str()));
                         types.into_iter().find(|ty| *ty != ColumnType::Unknown).unwrap_or(ColumnType::Unknown)
                     }
-                    InsertValue::RecordKey | InsertValue::AssigneeKey | InsertValue::Earlier { .. } => {
-                        ColumnType::Unknown
-                    }
+                    InsertValue::RecordKey
+                    | InsertValue::AssigneeKey
+                    | InsertValue::Earlier { .. }
+                    | InsertValue::LookUp(_) => ColumnType::Unknown,
                 };
                 self.learn(&insert.table, &column.name, &ty);
             }
@@ -253,7 +263,7 @@ impl Shape {
             let columns = columns.into_iter().map(column).collect();
             TableSchema { table, exists: true, columns, indexes: Vec::new() }
         });
-        Schema { tables: tables.collect() }
+        Schema { tables: tables.collect(), ..Schema::default() }
     }
 }
 

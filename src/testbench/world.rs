@@ -2,7 +2,7 @@
 
 use super::shape::table_of;
 use super::stage::Stage;
-use crate::catalog::{ColumnType, Entity, Filter, Join, KeyType, Table, UuidStorage};
+use crate::catalog::{ColumnType, Entity, Filter, Hop, Join, KeyType, Table, UuidStorage};
 use crate::diagnostic::{Finding, Report};
 use crate::engine::port::{Source, SourceError};
 use crate::model::{Clock, EntityName, Key, Tenant, Value};
@@ -105,11 +105,12 @@ impl<'a> World<'a> {
                 self.note_key(&entity.name, &key);
                 let mut statements = vec![insert(&table_of(entity), own)];
                 for (relation, keys) in joined {
-                    let Some(Join::Through { table, from, to, only }) =
+                    let Some(Join::Through(path)) =
                         entity.relations.get(relation.as_str()).map(|relation| &relation.join)
                     else {
                         continue;
                     };
+                    let Some(Hop { table, from, to, only }) = path.only_hop() else { continue };
                     for other in keys {
                         let mut cells: BTreeMap<String, Value> = defaults(only, now);
                         cells.insert(from.name.clone(), key.clone());

@@ -91,7 +91,7 @@ fn wait_for_the_moment(kill: u64, daemon: &Daemon, http: &HttpReceiver, random: 
     }
     poll_until(RECOVERY, || daemon.is_up());
     let life = began.elapsed() + LIFE.max(began.elapsed() * 3);
-    if kill % 3 == 0 {
+    if kill.is_multiple_of(3) {
         return until(random.random_range(1..40), life);
     }
     until(1, life);

@@ -6,7 +6,6 @@ use jiff::Timestamp;
 use nudged::engine::port::{DeliveryFilter, EnrollmentFilter, Message};
 use nudged::engine::{Event, Settings};
 use nudged::model::{AddressHash, Channel, EndReason, EnrollmentState, Lane, Outcome, Suppression, SuppressionReason};
-use std::time::Duration;
 
 const START: &str = "2026-06-01T08:00:00Z";
 

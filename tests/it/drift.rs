@@ -1,6 +1,7 @@
 //! Tables that change under a catalog: what `check --db` names, and which rules of a running system rest.
 
-use crate::site::{PATIENCE, Site};
+use crate::site::Site;
+use crate::support::PATIENCE;
 use crate::support::poll_until;
 use serde_json::Value as Json;
 

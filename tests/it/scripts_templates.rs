@@ -13,9 +13,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// The sandbox stops a script after a quarter of a second; a busy machine needs longer to notice. Without
-/// limits these would run for ever.
-
 fn facts() -> Facts {
     Facts {
         key: "1".into(),

@@ -26,6 +26,7 @@ pub fn behind(rule: &CheckedRule, zone: &TimeZone, after: Timestamp, now: Timest
         | Trigger::Abandoned(_)
         | Trigger::Yearly(_)
         | Trigger::Query(_)
+        | Trigger::Event(_)
         | Trigger::Count(_)
         | Trigger::Segment(_)
         | Trigger::Decline(_)
@@ -49,8 +50,13 @@ pub fn ahead(rule: &CheckedRule, zone: &TimeZone, now: Timestamp) -> Option<Wind
         Trigger::Abandoned(abandoned) => Some(window(abandoned.idle.after(now, zone))),
         Trigger::Date(_) => Some(window(GENERATION.after(now, zone))),
         Trigger::Yearly(_) => Some(window(YEAR.after(now, zone))),
-        // What a query will return is for its own SQL to know, and episodes begin with new facts.
-        Trigger::Query(_) | Trigger::Count(_) | Trigger::Segment(_) | Trigger::Decline(_) | Trigger::Changed(_) => None,
+        // What a query will return is for its own SQL to know, and episodes and events begin with new facts.
+        Trigger::Query(_)
+        | Trigger::Event(_)
+        | Trigger::Count(_)
+        | Trigger::Segment(_)
+        | Trigger::Decline(_)
+        | Trigger::Changed(_) => None,
         Trigger::Schedule(_) => {
             let next = Plan::of(rule, zone).next(now);
             Some(Window { after: now, until: next, now: next })
@@ -70,6 +76,7 @@ pub fn planned(rule: &CheckedRule, zone: &TimeZone, now: Timestamp) -> Option<Ti
         | Trigger::Abandoned(_)
         | Trigger::Yearly(_)
         | Trigger::Query(_)
+        | Trigger::Event(_)
         | Trigger::Count(_)
         | Trigger::Segment(_)
         | Trigger::Decline(_)
@@ -88,6 +95,7 @@ pub fn reach(rule: &CheckedRule) -> SignedDuration {
         | Trigger::Abandoned(_)
         | Trigger::Yearly(_)
         | Trigger::Query(_)
+        | Trigger::Event(_)
         | Trigger::Count(_)
         | Trigger::Segment(_)
         | Trigger::Decline(_)
@@ -99,8 +107,10 @@ pub fn reach(rule: &CheckedRule) -> SignedDuration {
 pub fn has_history(rule: &CheckedRule) -> bool {
     match &rule.trigger {
         Trigger::Query(query) => query.at.is_some(),
-        // The state keeps them; the source doesn't know when the last one ended.
-        Trigger::Count(_) | Trigger::Segment(_) | Trigger::Decline(_) | Trigger::Changed(_) => false,
+        // The state keeps them; the source doesn't know when the last one ended, or what other systems said.
+        Trigger::Event(_) | Trigger::Count(_) | Trigger::Segment(_) | Trigger::Decline(_) | Trigger::Changed(_) => {
+            false
+        }
         Trigger::Inactivity(_)
         | Trigger::Survey(_)
         | Trigger::Date(_)

@@ -3,7 +3,7 @@
 //!
 //! The source is frozen: nobody orders, answers or moves meanwhile. What crosses does so because time passes.
 
-use crate::catalog::{Schema, Table};
+use crate::catalog::{ColumnSchema, Schema, Table};
 use crate::engine::core::{Engine, Parts, Senders};
 use crate::engine::port::{AttemptView, Message, Owner, RuleStatus, Sender, Sent, Source, SourceError, Store};
 use crate::engine::{EngineError, Settings, Swept, scheduler};
@@ -181,6 +181,10 @@ impl Source for Frozen {
 
     async fn schema(&self, tables: &[Table]) -> Result<Schema, SourceError> {
         self.source.schema(tables).await
+    }
+
+    async fn describe(&self, sql: &str) -> Result<Vec<ColumnSchema>, SourceError> {
+        self.source.describe(sql).await
     }
 
     async fn prepare(&self, statement: &Statement) -> Result<(), SourceError> {

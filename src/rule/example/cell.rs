@@ -46,7 +46,9 @@ pub fn read_cell(
     }
     if let Some(relation) = entity.relations.get(name) {
         return match &relation.join {
-            Join::Through { to, .. } => {
+            Join::Through(path) => {
+                let Some(hop) = path.only_hop() else { return Err(far(name)) };
+                let to = &hop.to;
                 let items = match &node.content {
                     Content::List(items) => items.as_slice(),
                     _ => std::slice::from_ref(node),
@@ -62,6 +64,7 @@ pub fn read_cell(
             Join::To(field) => {
                 Err(Misplaced::new(format!("`{name}` is a relation"), format!("give its field `{field}`")))
             }
+            Join::AnyOf(_) => Err(far(name)),
         };
     }
     let by_role = match name {
@@ -93,9 +96,15 @@ pub fn read_cell(
         None => match person_column(entity, name) {
             Some(column) => read(column),
             // Columns that the catalog doesn't list are reachable by their own name.
-            None => read(&Column { name: name.to_owned(), ty: ColumnType::Unknown, missing: Vec::new() }),
+            None => read(&Column::named(name)),
         },
     }
+}
+
+/// A relation that leads over several tables, or by several ways.
+fn far(name: &str) -> Misplaced {
+    let help = "tests give the rows of entities, and of one table between two of them";
+    Misplaced::new(format!("`{name}` leads over tables that a test can't fill"), help.to_owned())
 }
 
 /// What a person's row is asked for, by the catalog's word: `first_name`.

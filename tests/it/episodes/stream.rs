@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use jiff::Timestamp;
-use nudged::catalog::{Schema, Table};
+use nudged::catalog::{ColumnSchema, Schema, Table};
 use nudged::engine::Settings;
 use nudged::engine::port::{EpisodePage, Lease, OpenEpisode, Owner, Source, SourceError};
 use nudged::model::{Lane, Tenant};
@@ -51,6 +51,10 @@ impl Source for Frayed {
 
     async fn schema(&self, tables: &[Table]) -> Result<Schema, SourceError> {
         self.inner.schema(tables).await
+    }
+
+    async fn describe(&self, sql: &str) -> Result<Vec<ColumnSchema>, SourceError> {
+        self.inner.describe(sql).await
     }
 
     async fn prepare(&self, statement: &Statement) -> Result<(), SourceError> {

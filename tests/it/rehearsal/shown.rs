@@ -1,7 +1,8 @@
 //! The rehearsal commands as people see them: the program itself over a CRM in SQLite.
 
 use crate::operator::ready;
-use crate::site::{PATIENCE, Site};
+use crate::site::Site;
+use crate::support::PATIENCE;
 use crate::support::poll_until;
 use serde_json::{Value as Json, json};
 use std::fs;

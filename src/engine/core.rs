@@ -6,12 +6,12 @@ use super::context::{Context, tenants_of, told};
 use super::dispatch::{Dispatched, Dispatcher};
 use super::error::EngineError;
 use super::event::Event;
-use super::port::{Owner, Rescued, Sender, Source, Store};
+use super::port::{Owner, Rescued, RuleState, RuleStatus, Sender, Source, Store};
 use super::rescuer;
 use super::scheduler::{self, Scheduler};
 use super::settings::Settings;
 use super::sweep::{Sweeper, Swept};
-use crate::model::{Clock, RuleId};
+use crate::model::{Clock, RuleId, Tenant};
 use crate::rule::generation::Generation;
 use std::sync::Arc;
 use std::time::Duration;
@@ -150,11 +150,17 @@ impl Engine {
         rescuer::rescue(&self.context).await
     }
 
-    /// When the next step or sweep is due; for a clock that jumps from event to event.
+    /// When the next step or sweep is due, for whoever moves the clock. Rules that an operator or the guard
+    /// has stopped are waited for by nobody.
     pub async fn next_due(&self) -> Result<Option<jiff::Timestamp>, EngineError> {
         let generation = self.adopt().await?;
         let states = self.context.store.rule_states().await?;
-        let sweeps = scheduler::timetable(&generation, &states).into_iter().map(|(_, _, due)| due).min();
+        let stopped = |rule: &RuleId, tenant: &Tenant| {
+            let of = |state: &&RuleState| state.rule == *rule && state.tenant == *tenant;
+            states.iter().filter(of).any(|state| matches!(state.status, RuleStatus::Paused | RuleStatus::Held(_)))
+        };
+        let due = scheduler::timetable(&generation, &states).into_iter();
+        let sweeps = due.filter(|(rule, tenant, _)| !stopped(&rule.rule.id, tenant)).map(|(.., due)| due).min();
         let step = self.context.store.next_due().await?;
         Ok(sweeps.into_iter().chain(step).min())
     }

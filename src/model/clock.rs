@@ -1,5 +1,5 @@
-//! The clock is an argument. Production passes [`SystemClock`], the demo a [`ScaledClock`], tests a
-//! [`ManualClock`] that only moves when they say so.
+//! The clock is an argument. Production passes [`SystemClock`], tests a [`ManualClock`] that only moves when
+//! they say so, and the demo one of its own.
 
 use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
@@ -31,50 +31,6 @@ impl Clock for SystemClock {
                     return;
                 }
                 tokio::time::sleep(left.unsigned_abs().min(Duration::from_secs(30))).await;
-            }
-        })
-    }
-}
-
-/// A clock that starts at `origin` and passes `speed` seconds in each real second, until it meets the
-/// end of its hurry and goes on in real time.
-#[derive(Debug, Clone)]
-pub struct ScaledClock {
-    origin: Timestamp,
-    started: std::time::Instant,
-    speed: f64,
-    hurry: Duration,
-}
-
-impl ScaledClock {
-    /// `hurry` is the real time for which the clock runs at `speed`; afterwards a second is a second.
-    #[must_use]
-    pub fn new(origin: Timestamp, speed: f64, hurry: Duration) -> Self {
-        Self { origin, started: std::time::Instant::now(), speed, hurry }
-    }
-
-    fn virtual_elapsed(&self, real: Duration) -> Duration {
-        real.min(self.hurry).mul_f64(self.speed) + real.saturating_sub(self.hurry)
-    }
-}
-
-impl Clock for ScaledClock {
-    fn now(&self) -> Timestamp {
-        let passed = self.virtual_elapsed(self.started.elapsed());
-        self.origin.checked_add(passed).unwrap_or(Timestamp::MAX)
-    }
-
-    fn sleep_until(&self, instant: Timestamp) -> BoxFuture<'_, ()> {
-        Box::pin(async move {
-            loop {
-                let left = instant.duration_since(self.now());
-                if left <= SignedDuration::ZERO {
-                    return;
-                }
-                let hurrying = self.started.elapsed() < self.hurry;
-                let speed = if hurrying { self.speed } else { 1.0 };
-                let real = left.unsigned_abs().div_f64(speed).min(Duration::from_secs(1));
-                tokio::time::sleep(real.max(Duration::from_millis(1))).await;
             }
         })
     }

@@ -12,7 +12,7 @@ mod suppression;
 mod value;
 mod zone;
 
-pub use clock::{Clock, ManualClock, ScaledClock, SystemClock};
+pub use clock::{Clock, ManualClock, SystemClock};
 pub use delivery::{DeliveryState, Outcome, SkipReason, backoff};
 pub use enrollment::{EndReason, EnrollmentState};
 pub use identity::{

@@ -1,12 +1,11 @@
 //! Due steps, end to end: a real source, a real state, senders that write down what they get.
 
-use crate::support::{instant, wait_until};
+use crate::support::{PATIENCE, instant, wait_until};
 use crate::world::{Kind, World, days, hours, minutes};
 use jiff::Timestamp;
 use nudged::engine::port::{EnrollmentFilter, Message};
 use nudged::engine::{Event, Settings};
 use nudged::model::{AddressHash, Channel, EndReason, EnrollmentState, Outcome, Suppression, SuppressionReason};
-use std::time::Duration;
 
 const START: &str = "2026-06-01T08:00:00Z";
 
@@ -391,19 +390,19 @@ async fn a_running_engine_follows_the_clock_and_drains_when_told_to_stop() {
     let engine = tokio::spawn(async move { running.engine.run(stopping).await });
     let sent = |count: usize| {
         let world = std::sync::Arc::clone(&world);
-        wait_until(Duration::from_secs(30), async move || world.mail.messages.lock().unwrap().len() == count)
+        wait_until(PATIENCE, async move || world.mail.messages.lock().unwrap().len() == count)
     };
     world.clock.advance(hours(2));
     sent(1).await;
     let attempts = |count: usize| {
         let world = std::sync::Arc::clone(&world);
-        wait_until(Duration::from_secs(30), async move || world.deliveries().await.len() == count)
+        wait_until(PATIENCE, async move || world.deliveries().await.len() == count)
     };
     attempts(1).await;
     world.clock.advance(days(8));
     sent(2).await;
     stop.send_replace(true);
-    tokio::time::timeout(Duration::from_secs(30), engine).await.unwrap().unwrap();
+    tokio::time::timeout(PATIENCE, engine).await.unwrap().unwrap();
     assert_eq!(ended(&world).await, [Some(EndReason::Completed)], "what was under way is settled");
-    assert!(world.engine.idle_for() < Duration::from_secs(30));
+    assert!(world.engine.idle_for() < PATIENCE);
 }

@@ -1,8 +1,8 @@
 //! Events of other systems: a real daemon, a real HTTP client, signatures that are right and wrong; and what the
 //! engine makes of events that were kept.
 
-use crate::site::{PATIENCE, Process, Site, waited};
-use crate::support::{HttpReceiver, http_receiver, instant, poll_until};
+use crate::site::{Process, Site, waited};
+use crate::support::{HttpReceiver, PATIENCE, http_receiver, instant, poll_until};
 use crate::world::{Kind, Setup, World, hours, minutes};
 use jiff::{SignedDuration, Timestamp};
 use nudged::action::webhook::sign;
@@ -112,13 +112,13 @@ fn a_signed_event_matches_at_once_and_once() {
     let shop = Shop::open();
     assert_eq!(shop.send(&call("msg_1", &about(7))), 202);
     // The rule itself looks only once a day.
-    shop.receiver.wait_for(1, PATIENCE);
+    shop.receiver.wait_for(1);
     assert_eq!(shop.receiver.received()[0].json()["data"]["text"], "Cafe 7 took Complete");
     assert_eq!(shop.send(&call("msg_1", &about(7))), 202, "the same event again is as welcome");
     assert_eq!(shop.send(&call("msg_2", &about(9_999))), 202);
     poll_until(PATIENCE, || shop.misses("9999") == ["no customer has this key"]);
     assert_eq!(shop.send(&call("msg_3", &about(7))), 202);
-    shop.receiver.wait_for(2, PATIENCE);
+    shop.receiver.wait_for(2);
     assert_eq!(shop.receiver.count(), 2, "msg_1 and msg_3");
 }
 
@@ -153,7 +153,7 @@ fn whatever_is_not_signed_lately_and_as_it_is_stays_outside() {
     }
     // None of them was kept: the first that is right is the first that matches.
     assert_eq!(shop.send(&fine()), 202);
-    shop.receiver.wait_for(1, PATIENCE);
+    shop.receiver.wait_for(1);
     let log = shop.site.log();
     assert!(!log.contains(SECRET) && !log.contains("Complete"), "{log}");
 }

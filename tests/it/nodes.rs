@@ -1,6 +1,6 @@
 //! Several nodes on one shared state and one source.
 
-use crate::support::{instant, wait_until};
+use crate::support::{PATIENCE, instant, wait_until};
 use crate::world::{Kind, Setup, World, days, hours, minutes};
 use async_trait::async_trait;
 use jiff::SignedDuration;
@@ -91,7 +91,7 @@ async fn two_nodes_deliver_each_match_once() {
         nodes.push(tokio::spawn(async move { engine.run(stopping).await }));
     }
     world.clock.advance(hours(1));
-    wait_until(Duration::from_mins(2), async || {
+    wait_until(PATIENCE, async || {
         // What found its channel full is put off for some seconds.
         world.clock.advance(SignedDuration::from_millis(200));
         let sent = sent.lock().unwrap().len();
@@ -100,7 +100,7 @@ async fn two_nodes_deliver_each_match_once() {
     .await;
     stop.send_replace(true);
     for node in nodes {
-        tokio::time::timeout(Duration::from_secs(30), node).await.unwrap().unwrap();
+        tokio::time::timeout(PATIENCE, node).await.unwrap().unwrap();
     }
     let sent = sent.lock().unwrap().clone();
     assert_eq!(sent.len(), MATCHES);

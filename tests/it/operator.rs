@@ -1,7 +1,7 @@
 //! What an operator does from the command line, with a real daemon, CRM and state: look first, then decide.
 
-use super::site::{PATIENCE, Process, Site, waited};
-use super::support::{Reply, http_receiver, poll_until};
+use super::site::{Process, Site, waited};
+use super::support::{PATIENCE, Reply, http_receiver, poll_until};
 use jiff::Timestamp;
 use nudged::store::sqlite::SqliteStore;
 use serde_json::{Value as Json, json};

@@ -1,12 +1,11 @@
 //! The source is away for a while: nothing is lost, nothing is sent that is too late, and nobody hammers it.
 
-use crate::support::{instant, wait_until};
+use crate::support::{PATIENCE, instant, wait_until};
 use crate::world::{Kind, World, days, hours, minutes};
 use jiff::SignedDuration;
 use nudged::engine::{Event, Settings};
 use nudged::model::EndReason;
 use std::sync::Arc;
-use std::time::Duration;
 
 const RULE: &str = "version: 1
 id: silence
@@ -110,11 +109,11 @@ async fn a_running_engine_asks_less_and_less_often() {
     let engine = tokio::spawn(async move { running.engine.run(stopping).await });
     let sent = |count: usize| {
         let world = Arc::clone(&world);
-        wait_until(Duration::from_secs(30), async move || world.webhooks.messages.lock().unwrap().len() == count)
+        wait_until(PATIENCE, async move || world.webhooks.messages.lock().unwrap().len() == count)
     };
     world.clock.advance(hours(1));
     sent(1).await;
-    wait_until(Duration::from_secs(30), async || world.deliveries().await.len() == 1).await;
+    wait_until(PATIENCE, async || world.deliveries().await.len() == 1).await;
 
     world.wire.cut(true);
     world.clock.advance(days(1) - minutes(1));
@@ -127,7 +126,7 @@ async fn a_running_engine_asks_less_and_less_often() {
         tokio::task::yield_now().await;
         postponed += postponements(&world);
     }
-    wait_until(Duration::from_secs(30), async || {
+    wait_until(PATIENCE, async || {
         world.clock.advance(SignedDuration::from_secs(1));
         postponed += postponements(&world);
         postponed > 2
@@ -140,7 +139,7 @@ async fn a_running_engine_asks_less_and_less_often() {
     world.clock.advance(minutes(2));
     sent(2).await;
     stop.send_replace(true);
-    tokio::time::timeout(Duration::from_secs(30), engine).await.unwrap().unwrap();
+    tokio::time::timeout(PATIENCE, engine).await.unwrap().unwrap();
 }
 
 fn postponements(world: &World) -> usize {

@@ -3,6 +3,7 @@
 //! Real files, the real watcher, a real SQLite source and state. Every test waits for a verdict, none for
 //! a time.
 
+use crate::support::PATIENCE;
 use nudged::engine::port::{
     Adoption, Completion, Found, Ledger, NewMatch, Outbox, Owner, Register, Rematch, RuleStatus, Settlement, Source,
     SweepCommit, Then,
@@ -18,8 +19,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
-
-const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A rules directory, a CRM and a state that outlive the rulebooks opened on them.
 struct Home {

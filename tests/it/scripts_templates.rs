@@ -1,5 +1,6 @@
 //! Hostile and broken scripts and templates: every one ends in an error, quickly, without a value in it.
 
+use crate::support::PATIENCE;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use nudged::diagnostic::SourceFile;
@@ -10,11 +11,7 @@ use nudged::rule::script::Script;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-/// The sandbox stops a script after a quarter of a second; a busy machine needs longer to notice. Without
-/// limits these would run for ever.
-const PATIENCE: Duration = Duration::from_secs(20);
+use std::time::Instant;
 
 fn facts() -> Facts {
     Facts {

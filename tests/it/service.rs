@@ -1,7 +1,7 @@
 //! The daemon as a process: ready, reloaded, drained, as systemd sees it.
 
-use super::site::{PATIENCE, Site};
-use super::support::poll_until;
+use super::site::Site;
+use super::support::{PATIENCE, poll_until};
 use serde_json::Value as Json;
 use std::fs;
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! A folder with everything that a daemon and its commands need, and the daemon as a process.
 
-use super::support::poll_until;
+use super::support::{PATIENCE, poll_until};
 use serde_json::Value as Json;
 use sqlx::AssertSqlSafe;
 use std::fs;
@@ -8,10 +8,7 @@ use std::future::Future;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
 use tempfile::TempDir;
-
-pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Everything a daemon needs, in one folder.
 pub struct Site {

@@ -1,15 +1,16 @@
-//! The demo's time: a month in a hurry that ends at the present, and then real time.
+//! The demo's time: a month that passes in steps and ends at the present, and then real time.
 //!
 //! A clock that steps back would make the daemon hold its rules, so the instant at which the next start
-//! goes on is written to a file *ahead* of time: after a kill the clock jumps forward a little, never back.
+//! goes on is written to a file *before* the clock gets there: after a kill the clock jumps forward a little,
+//! never back.
 
-use crate::model::{Clock, ScaledClock};
+use crate::model::Clock;
 use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::Instant;
 use tokio::sync::watch;
 
 /// The hurry lasts this long in the demo's time.
@@ -43,49 +44,66 @@ impl Reached {
         self.next >= self.end_of_month()
     }
 
-    /// The clock of this run; it stands until it is started.
+    /// The clock of this run. It stands until somebody moves it.
     #[must_use]
-    pub fn clock(&self, days_per_second: f64, real_now: Timestamp) -> DemoClock {
-        let over = self.month_is_over();
-        let origin = if over { self.next.max(real_now) } else { self.next };
-        let speed = if over { 1.0 } else { days_per_second * 86_400.0 };
-        let left = self.end_of_month().duration_since(self.next).unsigned_abs();
-        let hurry = if over { Duration::ZERO } else { left.div_f64(speed) };
-        DemoClock { origin, speed, hurry, running: watch::Sender::new(None) }
+    pub fn clock(&self, real_now: Timestamp) -> DemoClock {
+        let origin = if self.month_is_over() { self.next.max(real_now) } else { self.next };
+        DemoClock { time: watch::Sender::new(Time::Stands(origin)) }
     }
 }
 
-/// A [`ScaledClock`] that begins to run once everything is in place, so that no day passes unseen while the
-/// daemon starts.
+/// Stands still, or runs as fast as real time.
 #[derive(Debug)]
 pub struct DemoClock {
-    origin: Timestamp,
-    speed: f64,
-    hurry: Duration,
-    running: watch::Sender<Option<ScaledClock>>,
+    time: watch::Sender<Time>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Time {
+    Stands(Timestamp),
+    Runs { from: Timestamp, since: Instant },
+}
+
+impl Time {
+    fn now(self) -> Timestamp {
+        match self {
+            Self::Stands(at) => at,
+            Self::Runs { from, since } => from.checked_add(since.elapsed()).unwrap_or(Timestamp::MAX),
+        }
+    }
 }
 
 impl DemoClock {
-    pub fn start(&self) {
-        self.running.send_replace(Some(ScaledClock::new(self.origin, self.speed, self.hurry)));
+    /// Moves a clock that stands.
+    pub fn step_to(&self, at: Timestamp) {
+        self.time.send_replace(Time::Stands(at));
+    }
+
+    /// From now on a second is a second.
+    pub fn run(&self) {
+        self.time.send_modify(|time| *time = Time::Runs { from: time.now(), since: Instant::now() });
     }
 }
 
 impl Clock for DemoClock {
     fn now(&self) -> Timestamp {
-        self.running.borrow().as_ref().map_or(self.origin, Clock::now)
+        self.time.borrow().now()
     }
 
     fn sleep_until(&self, instant: Timestamp) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            if instant <= self.now() {
-                return;
-            }
-            let mut started = self.running.subscribe();
-            // The sender lives in `self`, so the channel can't close while we borrow it.
-            let running = started.wait_for(Option::is_some).await.ok().and_then(|clock| clock.clone());
-            if let Some(clock) = running {
-                clock.sleep_until(instant).await;
+            let mut time = self.time.subscribe();
+            loop {
+                let seen = *time.borrow_and_update();
+                let left = instant.duration_since(seen.now());
+                if left <= SignedDuration::ZERO {
+                    return;
+                }
+                match seen {
+                    // The sender lives in `self`, so the channel can't close while we borrow it.
+                    Time::Stands(_) => drop(time.changed().await),
+                    Time::Runs { .. } => tokio::time::sleep(left.unsigned_abs()).await,
+                }
             }
         })
     }
@@ -117,22 +135,6 @@ impl ClockFile {
         std::fs::write(&aside, serde_json::to_vec(reached).map_err(io::Error::other)?)?;
         std::fs::rename(&aside, &self.path)
     }
-
-    /// Keeps the file ahead of the clock until it is dropped, by what passes in one real second.
-    pub async fn keep_ahead(&self, start: Timestamp, clock: &dyn Clock, days_per_second: f64) -> io::Result<()> {
-        loop {
-            self.keep_ahead_once(start, clock, days_per_second)?;
-            tokio::time::sleep(Duration::from_millis(250)).await;
-        }
-    }
-
-    /// The next start will not be earlier than what passes in one real second from now.
-    pub fn keep_ahead_once(&self, start: Timestamp, clock: &dyn Clock, days_per_second: f64) -> io::Result<()> {
-        let now = clock.now();
-        let hurries = now < Reached { start, next: start }.end_of_month();
-        let ahead = if hurries { (days_per_second * 86_400.0) as i64 } else { 1 };
-        self.write(&Reached { start, next: now.checked_add(SignedDuration::from_secs(ahead)).unwrap_or(now) })
-    }
 }
 
 #[cfg(test)]
@@ -156,25 +158,29 @@ mod tests {
     #[test]
     fn a_later_start_goes_on_where_the_last_one_was_and_never_before() {
         let reached = Reached { start: instant("2026-10-22T10:00:00Z"), next: instant("2026-11-02T00:00:00Z") };
-        let clock = reached.clock(1.0, Timestamp::now());
-        assert_eq!(clock.now(), reached.next, "it stands until it is started");
-        clock.start();
+        let clock = reached.clock(Timestamp::now());
+        assert_eq!(clock.now(), reached.next);
+        clock.run();
         assert!(clock.now() >= reached.next);
         let over = Reached { next: instant("2026-12-01T00:00:00Z"), ..reached };
         let real = instant("2026-11-25T00:00:00Z");
-        assert!(over.clock(1.0, real).now() >= over.next, "ahead of real time: wait for it, don't step back");
+        assert!(over.clock(real).now() >= over.next, "ahead of real time: wait for it, don't step back");
     }
 
     #[tokio::test]
-    async fn sleepers_wake_only_after_the_start() {
+    async fn sleepers_wake_when_a_step_or_real_time_takes_the_clock_there() {
         let reached = Reached::ending_at(instant("2026-11-21T10:00:00Z"));
-        let clock = reached.clock(100.0, Timestamp::now());
+        let clock = reached.clock(Timestamp::now());
         let in_an_hour = reached.start + SignedDuration::from_hours(1);
-        let too_early = tokio::time::timeout(Duration::from_millis(30), clock.sleep_until(in_an_hour)).await;
-        assert!(too_early.is_err());
-        clock.start();
-        clock.sleep_until(in_an_hour).await;
-        assert!(clock.now() >= in_an_hour);
+        let mut sleeping = clock.sleep_until(in_an_hour);
+        assert!(futures::poll!(&mut sleeping).is_pending());
+        clock.step_to(reached.start + SignedDuration::from_mins(59));
+        assert!(futures::poll!(&mut sleeping).is_pending());
+        clock.step_to(in_an_hour + SignedDuration::from_mins(1));
+        sleeping.await;
+        clock.run();
+        clock.sleep_until(clock.now() + SignedDuration::from_millis(1)).await;
+        assert!(clock.now() > in_an_hour);
     }
 
     #[test]
@@ -185,16 +191,5 @@ mod tests {
         let reached = Reached::ending_at(instant("2026-11-21T10:00:00Z"));
         file.write(&reached).unwrap();
         assert_eq!(file.read().unwrap(), Some(reached));
-    }
-
-    #[tokio::test]
-    async fn the_file_is_always_ahead_of_the_clock() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = ClockFile::in_directory(directory.path());
-        let start = instant("2026-10-22T10:00:00Z");
-        let clock = crate::model::ManualClock::new(start);
-        let keeping = file.keep_ahead(start, &clock, 1.0);
-        let _ = tokio::time::timeout(Duration::from_millis(50), keeping).await;
-        assert_eq!(file.read().unwrap().unwrap().next, instant("2026-10-23T10:00:00Z"));
     }
 }

@@ -4,7 +4,7 @@
 //! The daemon is `nudged run`, a process of its own with a real clock. What it should have done is known
 //! before it starts (every customer has given one answer, each wants a webhook, a task and a mail), and what
 //! it did is counted where it arrived: at the receiver, in the CRM's table, in the mail folder. Its own state
-//! is only asked for matches, and for what it admits not to know.
+//! is only asked for matches, for what is left to do, and for what it admits not to know.
 
 mod count;
 mod daemon;
@@ -13,6 +13,8 @@ use super::home::Home;
 use super::receiver::Receiver;
 use super::world::{Crm, World, office_zone};
 use crate::cli::{Exit, Failure, Output};
+use crate::engine::port::View;
+use crate::store::sqlite::SqliteStore;
 use count::Arrived;
 use daemon::Child;
 use jiff::{SignedDuration, Timestamp};
@@ -24,9 +26,7 @@ const KILLS: [usize; 5] = [8, 25, 45, 65, 85];
 /// How long the receiver takes to answer: time enough for calls to be under way at a kill.
 const PACE: Duration = Duration::from_millis(15);
 const LOOK: Duration = Duration::from_millis(3);
-/// Nothing more arrives for this long: the work is done.
-const QUIET: Duration = Duration::from_secs(3);
-const PATIENCE: Duration = Duration::from_mins(3);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// Runs it, and prints what was lost and repeated.
 pub async fn crash(directory: &Path, output: &mut Output) -> Result<Exit, Failure> {
@@ -52,7 +52,7 @@ pub async fn crash(directory: &Path, output: &mut Output) -> Result<Exit, Failur
         ));
     }
     let child = Child::start(&home)?;
-    scene.wait_until_done(&child).await?;
+    scene.wait_until_done(&home, &child).await?;
     child.stop().await?;
     output.line("  and then left alone until everything was done");
     let count = count::count(&home, &scene.crm, &scene.receiver, scene.expected).await?;
@@ -103,17 +103,15 @@ impl Scene {
         }
     }
 
-    /// Waits until everything has arrived, or nothing more does.
-    async fn wait_until_done(&self, child: &Child) -> Result<(), Failure> {
+    /// Waits until everybody has matched, and no step is left but those that are held for a person.
+    async fn wait_until_done(&self, home: &Home, child: &Child) -> Result<(), Failure> {
         let since = Instant::now();
-        let mut last = (self.arrived().await?, Instant::now());
+        let store = SqliteStore::open(&home.state(), Timestamp::now()).await?;
         loop {
-            let arrived = self.arrived().await?;
-            if arrived != last.0 {
-                last = (arrived, Instant::now());
-            }
-            let complete = last.0.webhooks >= self.expected && last.0.tasks >= self.expected;
-            if complete && last.1.elapsed() > QUIET {
+            let state = store.overview(Timestamp::now()).await?;
+            let left = state.active_enrollments - state.outbox_unknown - state.outbox_dead;
+            if left == 0 && state.matches >= self.expected as u64 {
+                store.close().await;
                 return Ok(());
             }
             child.must_not_take_longer_than(PATIENCE, since)?;

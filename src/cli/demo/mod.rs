@@ -9,6 +9,7 @@ mod feed;
 mod home;
 mod life;
 mod mailbox;
+mod month;
 mod narrate;
 mod receiver;
 mod reloads;
@@ -25,7 +26,7 @@ pub struct Args {
     /// Where the demo keeps its databases, its mails and what its receiver got.
     #[arg(long, default_value = "demo-data", value_name = "DIR")]
     directory: PathBuf,
-    /// How many days pass in a second of the first month.
+    /// How many days pass in a second of the first month, where the machine keeps up.
     #[arg(long, default_value_t = 1.0, value_name = "DAYS", value_parser = speed)]
     days_per_second: f64,
     /// Forget an earlier demo in that directory and begin a new one.

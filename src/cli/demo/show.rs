@@ -5,6 +5,7 @@ use super::clock::{ClockFile, Reached};
 use super::feed::{Feed, Label, Layout, Line};
 use super::home::Home;
 use super::life::Life;
+use super::month::{Backlog, Month};
 use super::narrate::Narrator;
 use super::receiver::{Call, Receiver};
 use super::reloads::Reloads;
@@ -12,8 +13,8 @@ use super::summary;
 use super::wire;
 use super::world::{Crm, World, office_zone};
 use crate::cli::{Exit, Failure, Output};
-use crate::engine::Event;
 use crate::engine::port::{Store, StoreError};
+use crate::engine::{Engine, Event};
 use crate::model::Clock;
 use crate::service::{Daemon, Drained};
 use jiff::Timestamp;
@@ -27,11 +28,12 @@ const SEED: i64 = 1;
 /// How often customers act and the feed is printed, in real time.
 const TICK: Duration = Duration::from_millis(40);
 const PRINT: Duration = Duration::from_millis(160);
-/// Nothing has been sent for this long: what was due is done.
-const QUIET: Duration = Duration::from_millis(1_500);
+/// The feed has told what there was to tell when nothing has happened for this long.
+const QUIET: Duration = Duration::from_millis(500);
 /// But the summary doesn't wait for ever.
-const PATIENCE: Duration = Duration::from_secs(20);
-const DRAIN: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_mins(5);
+/// For a disk that is busy; whoever doesn't want to wait stops it a second time.
+const DRAIN: Duration = Duration::from_mins(1);
 
 /// Runs it.
 pub async fn show(args: &Args, rules: Option<&Path>, output: &mut Output) -> Result<Exit, Failure> {
@@ -47,15 +49,15 @@ pub async fn show(args: &Args, rules: Option<&Path>, output: &mut Output) -> Res
     let receiver = Receiver::start(&home.webhooks(), Duration::ZERO).await?;
     let rules = rules.map_or_else(|| home.rules(), |rules| Ok(rules.to_owned()))?;
 
-    let demo_clock = Arc::new(reached.clock(args.days_per_second, Timestamp::now()));
+    let demo_clock = Arc::new(reached.clock(Timestamp::now()));
     let clock: Arc<dyn Clock> = Arc::clone(&demo_clock) as Arc<dyn Clock>;
-    // Before anybody can see an instant that the next start must not fall behind.
-    file.keep_ahead_once(reached.start, &*clock, args.days_per_second)?;
     let (mut daemon, store) = wire::start(&home, &rules, &clock, &receiver).await?;
     let mut stage = Stage {
+        month: Month::new(Arc::clone(&demo_clock), file, reached, args.days_per_second),
         life: Life::new(world.clone(), crm.clone()),
         narrator: Narrator::new(&world, crm.clone(), daemon.rulebook().generations(), home.mailbox()),
         feed: Feed::new(layout(output), reached.start),
+        engine: Arc::clone(daemon.engine()),
         store: Arc::clone(&store),
         clock: Arc::clone(&clock),
         seen: 0,
@@ -63,27 +65,26 @@ pub async fn show(args: &Args, rules: Option<&Path>, output: &mut Output) -> Res
     };
     opening(&home, &rules, &receiver, &world, &pace(args, earlier.is_some(), &reached), output);
     stage.catch_up().await?;
-    let ahead = tokio::spawn({
-        let (file, clock, speed) = (file.clone(), Arc::clone(&clock), args.days_per_second);
-        async move { file.keep_ahead(reached.start, &*clock, speed).await }
-    });
-    demo_clock.start();
-    let exit = stage.play(&mut daemon, &receiver, &reached, (&home, &rules), args, output).await;
+    // Only now, so that no day passes unseen while the daemon starts.
+    stage.month.step_to(demo_clock.now())?;
+    let exit = stage.play(&mut daemon, &receiver, (&home, &rules), args, output).await;
     output.talk("Stopping: what is under way is finished, the rest waits for the next start.");
-    let drained = daemon.stop(DRAIN).await;
-    ahead.abort();
-    // A task that was aborted has nothing left to say.
-    let _ = ahead.await;
-    file.write(&Reached { next: clock.now(), ..reached })?;
+    let drained = tokio::select! {
+        drained = daemon.stop(DRAIN) => drained,
+        () = stopped() => Drained::No,
+    };
+    stage.month.end()?;
     crm.close().await;
     exit.map(|()| if drained == Drained::Yes { Exit::Success } else { Exit::Forced })
 }
 
 /// Everything that acts while the daemon runs.
 struct Stage {
+    month: Month,
     life: Life,
     narrator: Narrator,
     feed: Feed,
+    engine: Arc<Engine>,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     /// The last line of the attempt log that the customers know of.
@@ -97,7 +98,6 @@ impl Stage {
         &mut self,
         daemon: &mut Daemon,
         receiver: &Receiver,
-        reached: &Reached,
         (home, rules): (&Home, &Path),
         args: &Args,
         output: &mut Output,
@@ -108,7 +108,6 @@ impl Stage {
         let (mut tick, mut print) = (tokio::time::interval(TICK), tokio::time::interval(PRINT));
         let mut stop = std::pin::pin!(stopped());
         let mut summed_up = false;
-        let over_at = reached.end_of_month();
         let mut over_since: Option<Instant> = None;
         while !output.is_closed() {
             tokio::select! {
@@ -123,11 +122,11 @@ impl Stage {
                 () = &mut stop => break,
                 () = daemon.ended() => return Err(failed("the daemon ended by itself")),
             }
-            if summed_up || self.clock.now() < over_at {
+            if summed_up || !self.month.is_over() {
                 continue;
             }
             let since = *over_since.get_or_insert_with(Instant::now);
-            if self.is_quiet(since).await? || since.elapsed() > PATIENCE {
+            if self.is_quiet().await? || since.elapsed() > PATIENCE {
                 summed_up = true;
                 self.print(output);
                 self.sum_up(home, rules, output).await?;
@@ -142,13 +141,15 @@ impl Stage {
         Ok(())
     }
 
-    /// Nothing is due, and nothing has happened for a while.
-    async fn is_quiet(&self, since: Instant) -> Result<bool, StoreError> {
-        if self.last_deed.elapsed() < QUIET || since.elapsed() < QUIET {
-            return Ok(false);
-        }
+    /// All work is done, and all of it was told.
+    async fn is_quiet(&self) -> Result<bool, Failure> {
+        Ok(self.last_deed.elapsed() >= QUIET && self.backlog().await?.is_empty(self.clock.now()))
+    }
+
+    async fn backlog(&self) -> Result<Backlog, Failure> {
+        let next_due = self.engine.next_due().await.map_err(failed)?;
         let overview = self.store.overview(self.clock.now()).await?;
-        Ok(overview.outbox_due == 0 && overview.outbox_sending == 0)
+        Ok(Backlog { next_due, sending: overview.outbox_due + overview.outbox_sending > 0 })
     }
 
     async fn event(&mut self, event: Result<Event, RecvError>) -> Result<(), Failure> {
@@ -170,11 +171,14 @@ impl Stage {
         self.feed.add(Line { at: self.clock.now(), label: Label::Webhook, who, what, topic: String::new() });
     }
 
+    /// Customers act before the clock shows when, so that the daemon never meets a past that changes.
     async fn live(&mut self) -> Result<(), Failure> {
         self.notice().await?;
-        for line in self.life.live_until(self.clock.now()).await.map_err(failed)? {
+        let step = if self.month.is_over() { None } else { self.month.next_step(self.backlog().await?) };
+        for line in self.life.live_until(step.unwrap_or_else(|| self.clock.now())).await.map_err(failed)? {
             self.feed.add(line);
         }
+        step.map_or(Ok(()), |step| self.month.step_to(step))?;
         Ok(())
     }
 

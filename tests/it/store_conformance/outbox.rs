@@ -135,7 +135,7 @@ async fn abandoned(home: &Home, repeatable: bool) -> (Arc<dyn Store>, Claimed) {
 async fn rescue(store: &dyn Store) -> Rescued {
     // The database's clock has passed the end of a lease of no length.
     let mut rescued = Rescued::default();
-    crate::support::wait_until(Duration::from_secs(10), async || {
+    crate::support::wait_until(crate::support::PATIENCE, async || {
         rescued = store.rescue(&owner("b"), now()).await.unwrap();
         rescued != Rescued::default()
     })
@@ -250,7 +250,7 @@ async fn only_what_is_under_way_is_kept(home: Home) {
     let long = home.open().await;
     long.heartbeat(&[kept.token, old.token]).await.unwrap();
     let mut rescued = Rescued::default();
-    crate::support::wait_until(Duration::from_secs(10), async || {
+    crate::support::wait_until(crate::support::PATIENCE, async || {
         let some = long.rescue(&owner("a"), now()).await.unwrap();
         rescued.requeued += some.requeued;
         rescued.repeated += some.repeated;

@@ -454,7 +454,7 @@ async fn a_node_with_a_later_epoch_takes_the_sweep(home: Home) {
     let first = begin(&*store).await;
     let mut second = None;
     // A shared store hands the rule over when the lease has run out, one with a single owner at once.
-    crate::support::wait_until(Duration::from_secs(10), async || {
+    crate::support::wait_until(crate::support::PATIENCE, async || {
         second = other.begin_sweep(&rule(), Lane::Live, &tenant(), &owner("b")).await.unwrap();
         second.is_some()
     })

@@ -2,6 +2,7 @@
 //! from a pipe that only the test process holds: when the pipe closes, however the test process ended,
 //! the shell stops the server by its pid and removes its directory.
 
+use super::PATIENCE;
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -20,8 +21,6 @@ kill -s "$signal" "$server" 2>/dev/null
 wait "$server"
 rm -rf "$dir"
 "#;
-
-const START_DEADLINE: Duration = Duration::from_mins(1);
 
 /// A running server and its private directory. Dropping it stops the server.
 pub struct Guarded {
@@ -53,7 +52,7 @@ impl Guarded {
 
     /// Looks until `ready` says so. `false`: the server has ended before that.
     pub fn became_ready(&self, ready: impl Fn() -> bool) -> bool {
-        let deadline = Instant::now() + START_DEADLINE;
+        let deadline = Instant::now() + PATIENCE;
         loop {
             if ready() {
                 return true;
@@ -61,7 +60,7 @@ impl Guarded {
             if self.has_ended() {
                 return false;
             }
-            assert!(Instant::now() < deadline, "not ready within {START_DEADLINE:?}:\n{}", self.log());
+            assert!(Instant::now() < deadline, "not ready within {PATIENCE:?}:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(20));
         }
     }

@@ -8,7 +8,6 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 use tokio::sync::watch;
 
 /// One request as it arrived.
@@ -160,8 +159,8 @@ impl HttpReceiver {
 
     /// Blocks until at least `count` requests have arrived.
     #[track_caller]
-    pub fn wait_for(&self, count: usize, within: Duration) {
-        poll_until(within, || self.count() >= count);
+    pub fn wait_for(&self, count: usize) {
+        poll_until(super::PATIENCE, || self.count() >= count);
     }
 }
 
@@ -180,14 +179,14 @@ async fn requests_are_counted_by_key_and_answered_as_told() {
     let refused = post("a").await;
     assert_eq!((refused.status().as_u16(), refused.headers()["retry-after"].to_str().unwrap()), (503, "7"));
     let held = tokio::spawn(post("a"));
-    super::wait_until(Duration::from_secs(30), async || receiver.count() == 2).await;
+    super::wait_until(super::PATIENCE, async || receiver.count() == 2).await;
     assert!(!held.is_finished());
     receiver.release();
     assert_eq!(held.await.unwrap().json::<serde_json::Value>().await.unwrap(), serde_json::json!({"id": 5}));
     receiver.reply_always(Reply::status(204));
     assert_eq!(post("b").await.status().as_u16(), 204);
 
-    receiver.wait_for(3, Duration::from_secs(30));
+    receiver.wait_for(3);
     assert_eq!(receiver.count_by_key(), HashMap::from([("a".to_owned(), 2), ("b".to_owned(), 1)]));
     let first = &receiver.received()[0];
     assert_eq!((first.path.as_str(), first.json()), ("/hook", serde_json::json!({})));

@@ -16,4 +16,4 @@ pub use http::{HttpReceiver, Reply, http_receiver};
 pub use mariadb::mariadb;
 pub use postgres::postgres;
 pub use smtp::{SmtpServer, SmtpSink, smtp, smtp_sink};
-pub use wait::{poll_until, poll_until_ok, wait_until};
+pub use wait::{PATIENCE, poll_until, poll_until_ok, wait_until};

@@ -2,7 +2,7 @@
 //! maildir, and `smtp-sink` for what a decent server never does.
 
 use super::guarded::{Account, Guarded, as_root, free_port, program, run};
-use super::wait::poll_until;
+use super::wait::{PATIENCE, poll_until};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use std::fs;
 use std::io::{Read, Write};
@@ -50,7 +50,7 @@ impl SmtpServer {
     /// Blocks until `count` mails for `address` have been delivered.
     #[track_caller]
     pub fn wait_for(&self, address: &str, count: usize) -> Vec<String> {
-        poll_until(Duration::from_secs(30), || self.inbox(address).len() >= count);
+        poll_until(PATIENCE, || self.inbox(address).len() >= count);
         self.inbox(address)
     }
 }
@@ -92,7 +92,7 @@ fn start() -> Option<SmtpServer> {
 fn greets(port: u16) -> bool {
     let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return false };
     let mut greeting = [0; 3];
-    stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a socket has timeouts");
+    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a socket has timeouts");
     stream.read_exact(&mut greeting).is_ok() && greeting == *b"220"
 }
 
@@ -308,6 +308,6 @@ mod tests {
         let sink = smtp_sink(&[]);
         let transport = Transport::builder_dangerous("127.0.0.1").port(sink.port).build();
         transport.send(mail("x@support.example")).await.unwrap();
-        poll_until(Duration::from_secs(30), || sink.received().iter().any(|mail| mail.contains("\nHello")));
+        poll_until(PATIENCE, || sink.received().iter().any(|mail| mail.contains("\nHello")));
     }
 }

@@ -4,6 +4,8 @@ use std::panic::Location;
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// Long enough for a machine that is busy with something else. It costs nothing: a wait ends when it may.
+pub const PATIENCE: Duration = Duration::from_mins(3);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 
 /// Looks until `condition` holds; fails the test, naming the caller's line, once `within` has passed.

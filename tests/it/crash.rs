@@ -5,15 +5,16 @@
 //! way at a kill is held as `unknown` for an operator, who is told which).
 //!
 //! The moments are random. A failing run prints its seed; `NUDGED_CRASH_SEED=… cargo test --test it crash`
-//! draws the same moments again.
+//! draws the same moments again. `NUDGED_CRASH_KILLS` asks for more of them.
 
 #![expect(clippy::print_stdout, reason = "a failing run has to show its seed")]
 
 mod count;
 mod daemon;
 mod world;
+mod wreck;
 
-use crate::support::{http_receiver, mariadb, poll_until, poll_until_ok, postgres, smtp_sink};
+use crate::support::{HttpReceiver, http_receiver, mariadb, poll_until, poll_until_ok, postgres, smtp_sink};
 use count::Counts;
 use daemon::{Daemon, Receivers};
 use rand::rngs::StdRng;
@@ -21,8 +22,12 @@ use rand::{RngExt, SeedableRng};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime};
 use world::World;
+use wreck::Wreckage;
 
-const KILLS: usize = 30;
+const KILLS: usize = 50;
+/// The longest that a daemon is left alive once it is up, however little it gets to do; more where it took long
+/// to come up, so that a slow machine gets as far.
+const LIFE: Duration = Duration::from_secs(3);
 /// After the last kill: leases of killed processes run out, then the rest is sent.
 const RECOVERY: Duration = Duration::from_mins(5);
 
@@ -45,20 +50,15 @@ fn storm(world: &World, state: Option<&str>) {
     let receivers = Receivers { http: &http, smtp: &smtp };
     let daemon = Daemon::configure(world, state, &receivers);
 
-    let mut in_the_midst = 0;
-    for kill in 0..KILLS {
+    let mut wreckage = Wreckage::default();
+    for kill in 0..number("NUDGED_CRASH_KILLS").unwrap_or(KILLS as u64) {
         let running = daemon.start();
-        let before = http.count();
-        // In the midst of sending, and in turn at any moment of a start that may not have come that far.
-        let sent = before + random.random_range(1..40);
-        let patience = if kill % 2 == 0 { 6_000 } else { random.random_range(50..1_500) };
-        let deadline = Instant::now() + Duration::from_millis(patience);
-        poll_until(RECOVERY, || http.count() >= sent || Instant::now() >= deadline);
+        wait_for_the_moment(kill, &daemon, &http, &mut random);
         running.kill(&daemon);
-        in_the_midst += usize::from(http.count() > before);
+        wreckage.look(&daemon.state, under_way);
     }
-    println!("{in_the_midst} of {KILLS} kills came after something was sent");
-    assert!(in_the_midst > 0, "no kill came while the daemon was sending");
+    println!("{wreckage}");
+    wreckage.assert_in_the_midst();
 
     let running = daemon.start();
     poll_until_ok(RECOVERY, || {
@@ -74,26 +74,57 @@ fn storm(world: &World, state: Option<&str>) {
     daemon.wait_until_swept();
     running.terminate(&daemon);
     assert_eq!(http.count() + smtp.count(), before, "a start with nothing to do sent something");
-    verdict(&Counts::take(world, &receivers), &daemon.unknown_mails(), in_the_midst);
+    verdict(&Counts::take(world, &receivers), &daemon.unknown_mails(), &wreckage);
 }
 
-/// The state takes a message as under way from before it is sent until its outcome is committed, for at most
-/// two messages per session.
-const UNDER_WAY_PER_SESSION: usize = 2;
+/// In the midst of sending; at any moment of a start, that may not have come as far; or at any moment after the
+/// first message: while the next sweep reads, enters, or hands over to the senders.
+fn wait_for_the_moment(kill: u64, daemon: &Daemon, http: &HttpReceiver, random: &mut StdRng) {
+    let (before, began) = (http.count(), Instant::now());
+    let until = |count: usize, longest: Duration| {
+        poll_until(RECOVERY, || http.count() >= before + count || began.elapsed() >= longest);
+    };
+    let in_ms = |random: &mut StdRng, most| Duration::from_millis(random.random_range(1..most));
+    let never = usize::MAX - before;
+    let life = || {
+        poll_until(RECOVERY, || daemon.is_up());
+        began.elapsed() + LIFE.max(began.elapsed() * 3)
+    };
+    match kill % 3 {
+        0 => until(random.random_range(1..40), life()),
+        1 => until(never, in_ms(random, 1_500)),
+        _ => {
+            until(1, life());
+            until(never, began.elapsed() + in_ms(random, 800));
+        }
+    }
+}
 
-fn verdict(counts: &Counts, unknown: &BTreeSet<usize>, in_the_midst: usize) {
+/// A message is under way for the state from before it is sent until its outcome is committed: at most two per
+/// session.
+fn under_way(kind: &str) -> usize {
+    2 * match kind {
+        "webhook" => Daemon::WEBHOOK_SESSIONS,
+        "email" => Daemon::MAIL_SESSIONS,
+        _ => Daemon::TASK_SESSIONS,
+    }
+}
+
+fn verdict(counts: &Counts, unknown: &BTreeSet<usize>, wreckage: &Wreckage) {
     println!("{counts}; {} mails held as unknown", unknown.len());
     counts.assert_one_match_each();
-    counts.assert_repeats_within(in_the_midst * UNDER_WAY_PER_SESSION * Daemon::WEBHOOK_SESSIONS);
+    counts.assert_repeats_within(wreckage.webhooks());
     counts.assert_mails_once();
-    let under_way = KILLS * UNDER_WAY_PER_SESSION * Daemon::MAIL_SESSIONS;
-    assert!(unknown.len() <= under_way, "{} mails are unknown, but at most {under_way} were under way", unknown.len());
+    let lost = wreckage.mails();
+    assert!(unknown.len() <= lost, "{} mails are unknown, but {lost} were under way at a kill", unknown.len());
 }
 
 fn seed() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("the clock is past 1970");
-    match std::env::var("NUDGED_CRASH_SEED") {
-        Ok(seed) => seed.parse().expect("NUDGED_CRASH_SEED is a number"),
-        Err(_) => since.subsec_nanos().into(),
-    }
+    number("NUDGED_CRASH_SEED").unwrap_or_else(|| since.subsec_nanos().into())
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is a number")))
 }

@@ -1,13 +1,12 @@
 //! The real program, started and killed by pid.
 
 use super::world::World;
-use crate::support::{HttpReceiver, SmtpSink, poll_until};
+use crate::support::{HttpReceiver, PATIENCE, SmtpSink, poll_until};
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command};
-use std::time::Duration;
 use tempfile::TempDir;
 
 /// Those who count.
@@ -19,11 +18,15 @@ pub struct Receivers<'a> {
 /// Where the daemon lives: its configuration, its rules, its state.
 pub struct Daemon {
     dir: TempDir,
+    /// Where its state is.
+    pub state: String,
 }
 
 impl Daemon {
     pub const WEBHOOK_SESSIONS: usize = 8;
     pub const MAIL_SESSIONS: usize = 4;
+    /// The engine's own, not configured here.
+    pub const TASK_SESSIONS: usize = 4;
 
     pub fn configure(world: &World, state: Option<&str>, receivers: &Receivers<'_>) -> Self {
         let dir = tempfile::tempdir().expect("the temporary directory is writable");
@@ -39,6 +42,7 @@ impl Daemon {
             write(&format!("rules/{id}.yaml"), &format!("id: {id}{}{steps}", World::RULE_HEAD));
         }
         let own = format!("sqlite:{}/state.db", dir.path().display());
+        let state = state.map_or(own, str::to_owned);
         let config = format!(
             "[source]\nurl = \"{source}\"\n\
             [state]\nurl = \"{state}\"\n\
@@ -50,7 +54,6 @@ impl Daemon {
             [engine]\nbatch = 100\n\
             [log]\nformat = \"text\"\nlevel = \"warn\"\n",
             source = world.database.url,
-            state = state.unwrap_or(&own),
             dir = dir.path().display(),
             smtp = receivers.smtp.port,
             http = receivers.http.url,
@@ -60,16 +63,27 @@ impl Daemon {
         write("config.toml", &config);
         let owner_only = fs::Permissions::from_mode(0o600);
         fs::set_permissions(dir.path().join("config.toml"), owner_only).expect("the file is ours");
-        Self { dir }
+        Self { dir, state }
     }
 
     pub fn start(&self) -> Running {
+        // Left by a life that was killed.
+        let _ = fs::remove_file(self.socket());
         // Should this test end without having ended the daemon, the daemon ends with it.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--", env!("CARGO_BIN_EXE_nudged"), "run", "--config"]);
         let log = OpenOptions::new().create(true).append(true).open(self.log()).expect("the directory is ours");
         let child = command.arg(self.dir.path().join("config.toml")).stderr(log).spawn();
         Running { child: child.expect("setpriv is part of every system") }
+    }
+
+    /// It answers its operator.
+    pub fn is_up(&self) -> bool {
+        self.socket().exists()
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.dir.path().join("admin.sock")
     }
 
     /// Customers whose mail was under way at a kill and is held for an operator.
@@ -86,7 +100,7 @@ impl Daemon {
         let swept = |rule: &serde_json::Value| {
             rule["swept_at"].as_str().and_then(|at| at.parse::<jiff::Timestamp>().ok()).is_some_and(|at| at > began)
         };
-        poll_until(Duration::from_mins(1), || {
+        poll_until(PATIENCE, || {
             let rules = self.ask(&["rules", "--format", "json"]);
             rules.as_array().is_some_and(|rules| rules.len() == World::RULES.len() && rules.iter().all(swept))
         });

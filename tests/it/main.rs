@@ -23,6 +23,7 @@ mod feeds;
 mod fixtures;
 mod nodes;
 mod operator;
+mod oracle;
 mod outage;
 mod reload;
 mod scripts_templates;

@@ -1,28 +1,24 @@
-//! Sweeps over real sources. The heart is a property: over random histories and random sweep instants the
-//! engine enters exactly what a naive oracle in memory enters, evaluated at the same instants.
+//! Single behaviours of sweeps over real sources. That they find whom they should is shown in `oracle`.
 
-use crate::support::{instant, wait_until};
-use crate::world::{Kind, World, days, hours, minutes, vienna};
+use crate::support::{PATIENCE, instant, wait_until};
+use crate::world::{Kind, World, days, hours, minutes};
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use jiff::{SignedDuration, Timestamp, civil, tz::TimeZone};
+use jiff::Timestamp;
 use nudged::catalog::{Schema, Table};
 use nudged::engine::port::{
     EnrollmentView, Found, NewMatch, Owner, Progress, Rematch, RuleStatus, Source, SourceError, Store, SweepId, Verdict,
 };
 use nudged::engine::{Engine, Event, PreviewScope, Previewer, Settings, Swept, preview};
-use nudged::model::{EndReason, Lane, MatchIdentity, Occasion, RecordId, RuleId, Tenant, at_local};
+use nudged::model::{EndReason, Lane, MatchIdentity, Occasion, RecordId, RuleId, Tenant};
 use nudged::rule::statement::{Dialect, Row, Statement};
 use nudged::store::postgres::PostgresStore;
-use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// Clocks change in the middle of what follows.
 const START: &str = "2026-10-10T07:00:00Z";
 
 type Entry = (String, String);
@@ -42,8 +38,6 @@ async fn entered(world: &World) -> BTreeMap<Entry, Timestamp> {
     }
     seen
 }
-
-// ---- inactivity ----------------------------------------------------------------------------------
 
 fn silence(days: i64, country: &str) -> String {
     format!(
@@ -69,421 +63,9 @@ steps:
     )
 }
 
-#[derive(Debug, Clone)]
-enum Change {
-    /// Placed this many minutes ago (ahead, where negative); `paid` or not; without a time where `None`.
-    Order {
-        customer: usize,
-        ago: Option<i64>,
-        paid: bool,
-    },
-    Backdate {
-        order: usize,
-        minutes: i64,
-    },
-    Delete {
-        order: usize,
-    },
-    Cancel {
-        order: usize,
-    },
-    Move {
-        customer: usize,
-        country: bool,
-    },
-    Remove {
-        customer: usize,
-    },
-    /// Time passes, then the rule is swept.
-    Sweep {
-        after: i64,
-    },
-    /// The file is edited: another number of days.
-    Edit {
-        days: i64,
-    },
-}
-
-fn change() -> impl Strategy<Value = Change> {
-    // Minutes around the edges that matter: now, the overlap, a day, the window itself.
-    let ago = prop_oneof![
-        3 => 0..30_i64,
-        2 => -300..3_000_i64,
-        3 => (10 * 1_440 - 700)..(10 * 1_440 + 700_i64),
-        1 => Just(10 * 1_440_i64),
-        1 => 0..(30 * 1_440_i64),
-    ];
-    let customer = 1..5_usize;
-    prop_oneof![
-        8 => (customer.clone(), proptest::option::weighted(0.95, ago.clone()), prop::bool::weighted(0.85))
-            .prop_map(|(customer, ago, paid)| Change::Order { customer, ago, paid }),
-        2 => (0..40_usize, ago).prop_map(|(order, minutes)| Change::Backdate { order, minutes }),
-        2 => (0..40_usize).prop_map(|order| Change::Delete { order }),
-        1 => (0..40_usize).prop_map(|order| Change::Cancel { order }),
-        2 => (customer.clone(), any::<bool>()).prop_map(|(customer, country)| Change::Move { customer, country }),
-        1 => customer.prop_map(|customer| Change::Remove { customer }),
-        10 => prop_oneof![1..120_i64, 60..2_000_i64, 1_000..9_000_i64].prop_map(|after| Change::Sweep { after }),
-        1 => (8..12_i64).prop_map(|days| Change::Edit { days }),
-    ]
-}
-
-#[derive(Debug, Clone)]
-struct Order {
-    customer: usize,
-    at: Option<Timestamp>,
-    paid: bool,
-}
-
-/// Evaluates the definition, record by record, with no window cleverness: who was silent for long enough at
-/// this sweep, crossed where this sweep has to look, and holds every term.
-struct Oracle {
-    orders: Vec<Option<Order>>,
-    countries: BTreeMap<usize, bool>,
-    days: i64,
-    baseline: Timestamp,
-    watermark: Timestamp,
-    rechecked: Timestamp,
-    reconciled: Timestamp,
-    entered: BTreeMap<Entry, Timestamp>,
-    /// Per customer, the greatest last activity that matched.
-    greatest: BTreeMap<usize, Timestamp>,
-}
-
-impl Oracle {
-    fn sweep(&mut self, now: Timestamp) {
-        let mut floor = self.watermark - minutes(10);
-        let recheck = now.duration_since(self.rechecked) >= days(1);
-        if recheck {
-            floor = floor.min(now - days(14));
-            self.rechecked = now;
-        }
-        self.enter(floor.max(self.baseline), now);
-        self.watermark = now;
-        if night_after(self.reconciled) <= now {
-            self.reconciled = now;
-            self.enter((now - days(7)).max(self.baseline), now);
-        }
-    }
-
-    fn enter(&mut self, floor: Timestamp, now: Timestamp) {
-        let silent_for = days(self.days);
-        let tolerance = days(1).min(SignedDuration::from_secs(silent_for.as_secs() / 4));
-        for (customer, matches) in &self.countries {
-            let of = |order: &&Order| order.customer == *customer && order.paid;
-            let placed = self.orders.iter().flatten().filter(of).filter_map(|order| order.at);
-            let Some(last) = placed.filter(|at| *at <= now).max() else { continue };
-            let crossed = last + silent_for;
-            if crossed <= floor || crossed > now || !matches {
-                continue;
-            }
-            if self.greatest.get(customer).is_some_and(|greatest| last.duration_since(*greatest) <= tolerance) {
-                continue;
-            }
-            self.greatest.insert(*customer, last);
-            self.entered.insert((customer.to_string(), occasion(last)), now);
-        }
-    }
-
-    fn edit(&mut self, days: i64, now: Timestamp) {
-        if days != self.days {
-            self.days = days;
-            (self.baseline, self.watermark, self.rechecked, self.reconciled) = (now, now, now, now);
-        }
-    }
-}
-
 fn occasion(at: Timestamp) -> String {
     format!("{at:.6}")
 }
-
-/// The first three o'clock in Vienna after an instant.
-fn night_after(last: Timestamp) -> Timestamp {
-    let mut day = last.to_zoned(vienna()).date();
-    loop {
-        let night = at_local(day.to_datetime(civil::time(3, 0, 0, 0)), &vienna());
-        if night > last {
-            return night;
-        }
-        day = day.tomorrow().unwrap();
-    }
-}
-
-async fn history(kind: Kind, batch: usize, changes: Vec<Change>) {
-    let start = instant(START);
-    let world = World::new(kind, start, Settings { batch, ..Settings::default() }).await;
-    let kept = world.crm.time(start);
-    for customer in 1..5 {
-        world.crm.run(&format!("INSERT INTO accounts VALUES ({customer}, 'C{customer}', 'AT', {kept})")).await;
-    }
-    world.load(&[("silence.yaml", &silence(10, "AT"))]).await;
-    let mut oracle = Oracle {
-        orders: Vec::new(),
-        countries: (1..5).map(|customer| (customer, true)).collect(),
-        days: 10,
-        baseline: start,
-        watermark: start,
-        rechecked: start,
-        reconciled: start,
-        entered: BTreeMap::new(),
-        greatest: BTreeMap::new(),
-    };
-    for change in &changes {
-        apply(&world, &mut oracle, change).await;
-    }
-    // Nobody who kept matching is lost: one more sweep sees whatever the last changes brought.
-    apply(&world, &mut oracle, &Change::Sweep { after: 2 * 1_440 }).await;
-}
-
-async fn apply(world: &World, oracle: &mut Oracle, change: &Change) {
-    let now = world.now();
-    let crm = &world.crm;
-    match *change {
-        Change::Order { customer, ago, paid } => {
-            let at = ago.map(|ago| now - minutes(ago));
-            let (id, status) = (oracle.orders.len(), if paid { "paid" } else { "cancelled" });
-            let placed = at.map_or("NULL".to_owned(), |at| crm.time(at));
-            crm.run(&format!("INSERT INTO orders VALUES ({id}, {customer}, {placed}, '{status}')")).await;
-            oracle.orders.push(Some(Order { customer, at: at.map(|at| crm.kept(at)), paid }));
-        }
-        Change::Backdate { order, minutes: by } => {
-            let at = now - minutes(by);
-            if let Some(Some(order_row)) = oracle.orders.get_mut(order) {
-                order_row.at = Some(crm.kept(at));
-                crm.run(&format!("UPDATE orders SET placed_at = {} WHERE id = {order}", crm.time(at))).await;
-            }
-        }
-        Change::Delete { order } => {
-            if let Some(place) = oracle.orders.get_mut(order) {
-                *place = None;
-                crm.run(&format!("DELETE FROM orders WHERE id = {order}")).await;
-            }
-        }
-        Change::Cancel { order } => {
-            if let Some(Some(order_row)) = oracle.orders.get_mut(order) {
-                order_row.paid = false;
-                crm.run(&format!("UPDATE orders SET status = 'cancelled' WHERE id = {order}")).await;
-            }
-        }
-        Change::Move { customer, country } => {
-            if let Some(matches) = oracle.countries.get_mut(&customer) {
-                *matches = country;
-                let code = if country { "'AT'" } else { "NULL" };
-                crm.run(&format!("UPDATE accounts SET country_code = {code} WHERE id = {customer}")).await;
-            }
-        }
-        Change::Remove { customer } => {
-            oracle.countries.remove(&customer);
-            crm.run(&format!("DELETE FROM accounts WHERE id = {customer}")).await;
-        }
-        Change::Sweep { after } => {
-            world.clock.advance(minutes(after));
-            let swept = world.engine.sweep_rule(&"silence".into()).await.unwrap();
-            // With every record gone the sweep waits instead of moving on; the oracle has nothing to say then.
-            if oracle.countries.is_empty() {
-                return;
-            }
-            assert!(matches!(&swept[..], [Swept::Done(report)] if report.held.is_none()), "{swept:?}");
-            oracle.sweep(world.now());
-            assert_eq!(entered(world).await, oracle.entered, "after the sweep at {}", world.now());
-        }
-        Change::Edit { days } => {
-            world.load(&[("silence.yaml", &silence(days, "AT"))]).await;
-            oracle.edit(days, now);
-        }
-    }
-}
-
-/// Runs the property on histories that are the same in every run of the tests.
-fn property(kind: Kind, cases: u32) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let config = Config { cases, max_shrink_iters: 200, failure_persistence: None, ..Config::default() };
-    let mut runner = TestRunner::new_with_rng(
-        config,
-        proptest::test_runner::TestRng::deterministic_rng(proptest::test_runner::RngAlgorithm::ChaCha),
-    );
-    let histories = (prop::sample::select(vec![1_usize, 2, 2_000]), prop::collection::vec(change(), 10..60));
-    let result = runner.run(&histories, |(batch, changes)| {
-        let run = std::panic::AssertUnwindSafe(|| runtime.block_on(history(kind, batch, changes)));
-        std::panic::catch_unwind(run).map_err(|panic| {
-            let text = panic.downcast_ref::<String>().cloned().unwrap_or_default();
-            TestCaseError::fail(text)
-        })
-    });
-    result.unwrap_or_else(|failure| panic!("{failure}"));
-}
-
-#[test]
-fn silence_equals_the_oracle_on_sqlite() {
-    property(Kind::Sqlite, 32);
-}
-
-#[test]
-fn silence_equals_the_oracle_on_postgres() {
-    property(Kind::Postgres, 10);
-}
-
-#[test]
-fn silence_equals_the_oracle_on_mariadb() {
-    property(Kind::MariaDb, 10);
-}
-
-// ---- dates ---------------------------------------------------------------------------------------
-
-const RENEWAL: &str = "version: 1
-id: renewal
-description: Before and after the date.
-mode: live
-purpose: service
-for_each: subscription
-to: signatory
-trigger:
-  date: {field: renews_on, at: \"09:00\"}
-where:
-  - status: active
-check_every: 1 hour
-on_rematch: parallel
-late: within 5 years
-guard: {per_day: 100000, floor: 100000}
-offsets:
-  5 days before:
-    - wait: {for: 5 years}
-    - webhook: {to: sink}
-  1 day before:
-    - wait: {for: 5 years}
-    - webhook: {to: sink}
-  1 day after:
-    - wait: {for: 5 years}
-    - webhook: {to: sink}
-";
-
-const OFFSETS: [(i64, &str); 3] = [(-5, "-5 days"), (-1, "-1 day"), (1, "+1 day")];
-const ZONES: [&str; 4] = ["Pacific/Kiritimati", "Europe/Vienna", "America/Los_Angeles", "Mars/Olympus"];
-
-#[derive(Debug, Clone)]
-enum Turn {
-    Renew { subscription: usize, days: i64 },
-    Status { subscription: usize, active: bool },
-    Forget { subscription: usize },
-    Sweep { after: i64 },
-}
-
-fn turn() -> impl Strategy<Value = Turn> {
-    let subscription = 0..4_usize;
-    prop_oneof![
-        4 => (subscription.clone(), -3..9_i64).prop_map(|(subscription, days)| Turn::Renew { subscription, days }),
-        1 => (subscription.clone(), any::<bool>())
-            .prop_map(|(subscription, active)| Turn::Status { subscription, active }),
-        1 => subscription.prop_map(|subscription| Turn::Forget { subscription }),
-        8 => prop_oneof![1..90_i64, 30..800_i64, 700..4_000_i64].prop_map(|after| Turn::Sweep { after }),
-    ]
-}
-
-async fn calendar(kind: Kind, turns: Vec<Turn>) {
-    let start = instant(START);
-    let world = World::new(kind, start, Settings::default()).await;
-    for (n, zone) in ZONES.iter().enumerate() {
-        world
-            .crm
-            .run(&format!(
-                "INSERT INTO contacts VALUES ({n}, {n}, 'c{n}@example.org', 'C', '{zone}', true);
-                 INSERT INTO subscriptions VALUES ({n}, {n}, {n}, 'active', NULL)"
-            ))
-            .await;
-    }
-    world.load(&[("renewal.yaml", RENEWAL)]).await;
-    let mut dates: [(Option<civil::Date>, bool); 4] = [(None, true); 4];
-    let (mut watermark, mut reconciled) = (start, start);
-    let mut expected: BTreeMap<Entry, Timestamp> = BTreeMap::new();
-    let mut had_its_chance: BTreeSet<Entry> = BTreeSet::new();
-    for turn in turns {
-        match turn {
-            Turn::Renew { subscription, days } => {
-                let date = world.now().to_zoned(vienna()).date().saturating_add(jiff::Span::new().days(days));
-                dates[subscription].0 = Some(date);
-                world
-                    .crm
-                    .run(&format!("UPDATE subscriptions SET renews_on = '{date}' WHERE id = {subscription}"))
-                    .await;
-            }
-            Turn::Status { subscription, active } => {
-                dates[subscription].1 = active;
-                let status = if active { "active" } else { "ended" };
-                world.crm.run(&format!("UPDATE subscriptions SET status = '{status}' WHERE id = {subscription}")).await;
-            }
-            Turn::Forget { subscription } => {
-                dates[subscription].0 = None;
-                world.crm.run(&format!("UPDATE subscriptions SET renews_on = NULL WHERE id = {subscription}")).await;
-            }
-            Turn::Sweep { after } => {
-                world.clock.advance(minutes(after));
-                let now = world.now();
-                world.engine.sweep_rule(&"renewal".into()).await.unwrap();
-                let mut look = |floor: Timestamp| {
-                    for (n, (date, active)) in dates.iter().enumerate() {
-                        let Some(date) = date else { continue };
-                        let zone = TimeZone::get(ZONES[n]).unwrap_or_else(|_| vienna());
-                        let reached = |offset: i64| {
-                            let day = date.saturating_add(jiff::Span::new().days(offset));
-                            at_local(day.to_datetime(civil::time(9, 0, 0, 0)), &zone)
-                        };
-                        for (offset, name) in OFFSETS {
-                            let crossed = reached(offset);
-                            let entry = (n.to_string(), format!("{date}/{name}"));
-                            if crossed <= floor || crossed > now || had_its_chance.contains(&entry) {
-                                continue;
-                            }
-                            had_its_chance.insert(entry.clone());
-                            // Overtaken by a later offset: in the ledger, but it starts nothing.
-                            let overtaken = OFFSETS.iter().any(|(later, _)| *later > offset && reached(*later) <= now);
-                            if *active && !overtaken {
-                                expected.insert(entry, now);
-                            }
-                        }
-                    }
-                };
-                look((watermark - days(2)).max(start));
-                watermark = now;
-                if night_after(reconciled) <= now {
-                    reconciled = now;
-                    look((now - days(7)).max(start));
-                }
-                assert_eq!(entered(&world).await, expected, "after the sweep at {now}");
-            }
-        }
-    }
-}
-
-fn calendar_property(kind: Kind, cases: u32) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let config = Config { cases, max_shrink_iters: 200, failure_persistence: None, ..Config::default() };
-    let mut runner = TestRunner::new_with_rng(
-        config,
-        proptest::test_runner::TestRng::deterministic_rng(proptest::test_runner::RngAlgorithm::ChaCha),
-    );
-    let result = runner.run(&prop::collection::vec(turn(), 10..50), |turns| {
-        let run = std::panic::AssertUnwindSafe(|| runtime.block_on(calendar(kind, turns)));
-        std::panic::catch_unwind(run)
-            .map_err(|panic| TestCaseError::fail(panic.downcast_ref::<String>().cloned().unwrap_or_default()))
-    });
-    result.unwrap_or_else(|failure| panic!("{failure}"));
-}
-
-#[test]
-fn dates_equal_the_oracle_on_sqlite() {
-    calendar_property(Kind::Sqlite, 32);
-}
-
-#[test]
-fn dates_equal_the_oracle_on_postgres() {
-    calendar_property(Kind::Postgres, 10);
-}
-
-#[test]
-fn dates_equal_the_oracle_on_mariadb() {
-    calendar_property(Kind::MariaDb, 10);
-}
-
-// ---- single behaviours ---------------------------------------------------------------------------
 
 async fn with_silent(count: usize, settings: Settings, rule: &str) -> World {
     let world = World::new(Kind::Sqlite, instant(START), settings).await;
@@ -537,7 +119,7 @@ async fn a_breach_of_the_guard_holds_the_whole_sweep_for_review() {
 async fn run_until(engine: &Engine, done: impl AsyncFnMut() -> bool) {
     let (stop, stopped) = watch::channel(false);
     let waiting = async {
-        wait_until(Duration::from_mins(1), done).await;
+        wait_until(PATIENCE, done).await;
         stop.send_replace(true);
     };
     tokio::join!(engine.run(stopped), waiting);

@@ -1,0 +1,126 @@
+//! Running random histories: the same ones in every run of the tests.
+
+use super::judge::{Entry, Judge};
+use super::trigger::Trigger;
+use crate::support::instant;
+use crate::world::{Kind, World, minutes};
+use jiff::Timestamp;
+use nudged::engine::port::EnrollmentView;
+use nudged::engine::{Settings, Swept};
+use nudged::model::EndReason;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Clocks change in the middle of what follows.
+const START: &str = "2026-10-10T07:00:00Z";
+const RULE: &str = "watch";
+
+#[derive(Debug, Clone)]
+pub enum Step<C, R> {
+    Change(C),
+    /// Time passes, then the rule is swept.
+    Sweep {
+        after: i64,
+    },
+    /// The rule's file is edited.
+    Edit(R),
+}
+
+fn steps<T: Trigger>() -> impl Strategy<Value = Vec<Step<T::Change, T::Rule>>> {
+    let after = prop_oneof![1..120_i64, 60..2_000_i64, 1_000..9_000_i64];
+    let step = prop_oneof![
+        16 => T::changes().prop_map(Step::Change),
+        10 => after.prop_map(|after| Step::Sweep { after }),
+        1 => T::rules().prop_map(Step::Edit),
+    ];
+    prop::collection::vec(step, 10..60)
+}
+
+async fn run<T: Trigger>(kind: Kind, batch: usize, first: T::Rule, steps: Vec<Step<T::Change, T::Rule>>) {
+    let world = World::new(kind, instant(START), Settings { batch, ..Settings::default() }).await;
+    let mut trigger = T::begin(&world).await;
+    let (mut rule, mut judge) = (first, Judge::default());
+    load::<T>(&world, &rule).await;
+    judge.activate(world.now());
+    judge.observe(&trigger.occasions(&rule, world.now()), world.now());
+    // Nobody who kept matching is lost: one more sweep sees whatever the last changes brought.
+    let last = Step::Sweep { after: 2 * 1_440 };
+    for step in steps.iter().chain([&last]) {
+        match step {
+            Step::Change(change) => trigger.apply(change, &world.crm, world.now()).await,
+            Step::Edit(edited) => {
+                load::<T>(&world, edited).await;
+                if !T::same_definition(&rule, edited) {
+                    judge.activate(world.now());
+                }
+                rule = edited.clone();
+            }
+            Step::Sweep { after } => {
+                world.clock.advance(minutes(*after));
+                let swept = world.engine.sweep_rule(&RULE.into()).await.unwrap();
+                assert!(matches!(&swept[..], [Swept::Done(report)] if report.held.is_none()), "{swept:?}");
+                let (now, entered) = (world.now(), entered(&world).await);
+                let verdict = judge.sweep(&trigger.occasions(&rule, now), T::promise(&rule), now, &entered);
+                verdict.unwrap_or_else(|wrong| panic!("after the sweep at {now}: {wrong}"));
+            }
+        }
+        judge.observe(&trigger.occasions(&rule, world.now()), world.now());
+    }
+}
+
+async fn load<T: Trigger>(world: &World, rule: &T::Rule) {
+    world.load(&[("watch.yaml", &T::text(rule))]).await;
+}
+
+/// What is in the ledger and acts, and when it came there.
+async fn entered(world: &World) -> BTreeMap<Entry, Timestamp> {
+    // What was overtaken is in the ledger as well, ended before it began.
+    let acting = |view: &EnrollmentView| view.ended != Some(EndReason::Late);
+    let mut seen = BTreeMap::new();
+    for view in world.enrollments().await.into_iter().filter(acting) {
+        let entry = (view.record.unwrap().key.as_str().to_owned(), view.occasion.unwrap().as_str().to_owned());
+        assert!(seen.insert(entry.clone(), view.entered_at).is_none(), "{entry:?} matched twice");
+    }
+    seen
+}
+
+/// Tries so many histories, or as many as the environment asks for.
+pub fn property<T: Trigger + Debug>(kind: Kind, cases: u32) {
+    let cases = std::env::var("NUDGED_ORACLE_CASES").map_or(cases, |asked| asked.parse().expect("a number"));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let config = Config { cases, max_shrink_iters: 200, failure_persistence: None, ..Config::default() };
+    let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+    let histories = (prop::sample::select(vec![1_usize, 2, 2_000]), T::rules(), steps::<T>());
+    let result = runner.run(&histories, |(batch, first, steps)| {
+        let history = AssertUnwindSafe(|| runtime.block_on(run::<T>(kind, batch, first, steps)));
+        catch_unwind(history).map_err(|panic| {
+            let text = panic.downcast_ref::<String>().cloned();
+            TestCaseError::fail(text.unwrap_or_else(|| "it panicked without words".to_owned()))
+        })
+    });
+    result.unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+/// The three dialects of one trigger.
+macro_rules! on_three_dialects {
+    ($trigger:ty) => {
+        #[test]
+        fn equals_the_oracle_on_sqlite() {
+            crate::oracle::history::property::<$trigger>(crate::world::Kind::Sqlite, 24);
+        }
+
+        #[test]
+        fn equals_the_oracle_on_postgres() {
+            crate::oracle::history::property::<$trigger>(crate::world::Kind::Postgres, 8);
+        }
+
+        #[test]
+        fn equals_the_oracle_on_mariadb() {
+            crate::oracle::history::property::<$trigger>(crate::world::Kind::MariaDb, 8);
+        }
+    };
+}
+pub(super) use on_three_dialects;

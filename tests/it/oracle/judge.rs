@@ -1,0 +1,155 @@
+//! The oracle itself: which matches a sweep may enter, and which must be there after it.
+
+use super::trigger::{Promise, Standing};
+use crate::world::{days, vienna};
+use jiff::{SignedDuration, Timestamp, civil};
+use std::collections::BTreeMap;
+
+/// Record and occasion.
+pub type Entry = (String, String);
+
+/// When and where the nightly look for late and changed facts takes place, and how far back it goes.
+const NIGHT: civil::Time = civil::time(3, 0, 0, 0);
+const WEEK: i64 = 7;
+
+/// The true history of one rule's occasions.
+#[derive(Default)]
+pub struct Judge {
+    /// The rule's definition holds since then; what crossed before is left alone.
+    baseline: Timestamp,
+    swept: Timestamp,
+    /// Since when each occasion has stood there without a break, and since when it could have matched.
+    standing: BTreeMap<Entry, Timestamp>,
+    ready: BTreeMap<Entry, Timestamp>,
+    /// Occasions that a sweep met while `where` was false; true for those that it was bound to meet.
+    refused: BTreeMap<Entry, bool>,
+    ledger: BTreeMap<Entry, Timestamp>,
+    greatest: BTreeMap<String, Timestamp>,
+}
+
+impl Judge {
+    /// The rule is loaded, or its definition edited: the ledger is kept, everything else begins anew.
+    pub fn activate(&mut self, now: Timestamp) {
+        (self.baseline, self.swept) = (now, now);
+        self.standing.clear();
+        self.ready.clear();
+        self.refused.clear();
+    }
+
+    /// Notes what stands there now: after every change, and whenever time has passed.
+    pub fn observe(&mut self, standing: &[Standing], now: Timestamp) {
+        let keep = |since: &BTreeMap<Entry, Timestamp>, holds: &dyn Fn(&Standing) -> bool| {
+            let those = standing.iter().filter(|one| holds(one)).map(entry);
+            those.map(|entry| (entry.clone(), since.get(&entry).copied().unwrap_or(now))).collect()
+        };
+        self.standing = keep(&self.standing, &|_| true);
+        self.ready = keep(&self.ready, &|one| one.holds && !one.overtaken);
+    }
+
+    /// Holds the ledger after a sweep at `now` against the history.
+    pub fn sweep(
+        &mut self,
+        standing: &[Standing],
+        promise: Promise,
+        now: Timestamp,
+        entered: &BTreeMap<Entry, Timestamp>,
+    ) -> Result<(), String> {
+        self.observe(standing, now);
+        let stands: BTreeMap<Entry, &Standing> = standing.iter().map(|one| (entry(one), one)).collect();
+        for (entry, at) in &self.ledger {
+            if entered.get(entry) != Some(at) {
+                return Err(format!("{entry:?} of {at} is no longer in the ledger, or twice: {entered:?}"));
+            }
+        }
+        for (entry, at) in entered.iter().filter(|(entry, _)| !self.ledger.contains_key(*entry)) {
+            let allowed = stands.get(entry).is_some_and(|one| self.may(one, promise, now));
+            if !allowed || *at != now {
+                return Err(format!("{entry:?} was entered at {at}, but must not: {:?}", stands.get(entry)));
+            }
+        }
+        for one in standing.iter().filter(|one| self.may(one, promise, now) && self.must(one, promise, now)) {
+            if !entered.contains_key(&entry(one)) {
+                return Err(format!("{one:?} is lost, ready since {:?}", self.ready.get(&entry(one))));
+            }
+        }
+        self.remember(standing, promise, now, entered);
+        Ok(())
+    }
+
+    /// A match at this instant, by the definition: crossed since the baseline, everything holds, not used yet,
+    /// and it has not had all its chances.
+    fn may(&self, one: &Standing, promise: Promise, now: Timestamp) -> bool {
+        let chances_over = self.refused.get(&entry(one)) == Some(&true) && over(one, promise, now);
+        one.holds
+            && !one.overtaken
+            && one.crosses <= now
+            && one.crosses > self.baseline
+            && self.is_new(one)
+            && !chances_over
+            && (!promise.once || one.crosses > self.swept)
+    }
+
+    fn is_new(&self, one: &Standing) -> bool {
+        let exceeds = |(value, by): (Timestamp, SignedDuration)| {
+            self.greatest.get(&one.record).is_none_or(|greatest| value.duration_since(*greatest) > by)
+        };
+        self.ledger.contains_key(&entry(one)) || one.exceeds.is_none_or(exceeds)
+    }
+
+    /// Whatever was promised to find it has had its turn by now.
+    fn must(&self, one: &Standing, promise: Promise, now: Timestamp) -> bool {
+        let Some(ready) = self.ready.get(&entry(one)) else { return false };
+        if self.refused.contains_key(&entry(one)) && over(one, promise, now) {
+            return false;
+        }
+        let since = one.crosses.max(*ready);
+        let age = now.duration_since(one.crosses);
+        let each_day = now.duration_since(since) >= days(1) && age < promise.keep_trying;
+        let each_night = promise.nightly && last_night(now) > since && age < days(WEEK);
+        self.was_due(one, *ready, promise) || each_day || each_night
+    }
+
+    /// Crossed since the last sweep, or not long before the fact appeared.
+    fn was_due(&self, one: &Standing, since: Timestamp, promise: Promise) -> bool {
+        one.crosses > self.swept || (!promise.once && since.duration_since(one.crosses) < promise.overlap)
+    }
+
+    fn remember(
+        &mut self,
+        standing: &[Standing],
+        promise: Promise,
+        now: Timestamp,
+        entered: &BTreeMap<Entry, Timestamp>,
+    ) {
+        for one in standing.iter().filter(|one| one.crosses <= now && one.crosses > self.baseline && !one.holds) {
+            let since = self.standing.get(&entry(one)).copied().unwrap_or(now);
+            let surely = self.was_due(one, since, promise) && self.is_new(one);
+            *self.refused.entry(entry(one)).or_default() |= surely;
+        }
+        for one in standing.iter().filter(|one| entered.contains_key(&entry(one))) {
+            if let Some((value, _)) = one.exceeds.filter(|_| !self.ledger.contains_key(&entry(one))) {
+                let greatest = self.greatest.entry(one.record.clone()).or_insert(value);
+                *greatest = value.max(*greatest);
+            }
+        }
+        self.ledger.clone_from(entered);
+        self.swept = now;
+    }
+}
+
+/// The time for more chances is over.
+fn over(one: &Standing, promise: Promise, now: Timestamp) -> bool {
+    now.duration_since(one.crosses) >= promise.keep_trying
+}
+
+fn entry(one: &Standing) -> Entry {
+    (one.record.clone(), one.occasion.clone())
+}
+
+/// The last three o'clock in Vienna at or before `now`.
+fn last_night(now: Timestamp) -> Timestamp {
+    let today = now.to_zoned(vienna()).date();
+    let night = |day: civil::Date| day.to_datetime(NIGHT).to_zoned(vienna()).unwrap().timestamp();
+    let this = night(today);
+    if this <= now { this } else { night(today.yesterday().unwrap()) }
+}

@@ -1,0 +1,18 @@
+//! The engine against a naive oracle: over random histories (late, backdated, edited and deleted facts, equal
+//! and missing timestamps, zones, edited rules) and random instants of sweeping, real sweeps over a real source
+//! enter what the definition of the trigger says.
+//!
+//! The oracle knows no windows. It keeps the true history of every occasion and says of each sweep which ones
+//! *may* be entered (never before its time, never twice, never for somebody who doesn't hold), and which ones
+//! *must* be there by now, since everything that was promised to find them has had its turn. A trigger is
+//! added by an implementation of [`trigger::Trigger`].
+//!
+//! `NUDGED_ORACLE_CASES=200 cargo test --test it oracle` tries so many histories of each.
+
+mod date;
+mod history;
+mod inactivity;
+mod judge;
+mod schedule;
+mod survey;
+mod trigger;

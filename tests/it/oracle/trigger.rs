@@ -1,0 +1,58 @@
+//! What the oracle needs to know of a trigger.
+
+use crate::world::{Crm, World};
+use jiff::{SignedDuration, Timestamp};
+use proptest::strategy::BoxedStrategy;
+use std::fmt::Debug;
+
+/// A trigger as its definition has it: the part of the CRM that it reads, kept in memory, and which occasions
+/// stand there at an instant. Nothing here may come from the engine.
+pub trait Trigger: Sized {
+    /// Something that happens in the CRM.
+    type Change: Clone + Debug + 'static;
+    /// What a rule file can say that matters here; an edit gives another.
+    type Rule: Clone + Debug + 'static;
+
+    fn changes() -> BoxedStrategy<Self::Change>;
+    fn rules() -> BoxedStrategy<Self::Rule>;
+    /// The file of the rule `watch`.
+    fn text(rule: &Self::Rule) -> String;
+    /// Whether an edit leaves trigger and `where` as they were, so that the baseline stays.
+    fn same_definition(one: &Self::Rule, other: &Self::Rule) -> bool;
+    fn promise(rule: &Self::Rule) -> Promise;
+
+    /// Fills the empty CRM, before the rule is first loaded.
+    async fn begin(world: &World) -> Self;
+    /// Does it, in the CRM and in memory.
+    async fn apply(&mut self, change: &Self::Change, crm: &Crm, now: Timestamp);
+    /// Every occasion that stands in the CRM at `now`, crossed or not.
+    fn occasions(&self, rule: &Self::Rule, now: Timestamp) -> Vec<Standing>;
+}
+
+/// An occasion at one instant.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    pub record: String,
+    pub occasion: String,
+    /// When its edge is crossed, perhaps in the future.
+    pub crosses: Timestamp,
+    /// `where` holds.
+    pub holds: bool,
+    /// Something later has made it yesterday's news.
+    pub overtaken: bool,
+    /// It must exceed the greatest one of its record that matched, by this much.
+    pub exceeds: Option<(Timestamp, SignedDuration)>,
+}
+
+/// What is promised about finding it.
+#[derive(Debug, Clone, Copy)]
+pub struct Promise {
+    /// A fact that comes this late is found by the next sweep.
+    pub overlap: SignedDuration,
+    /// Who crossed and doesn't hold gets another chance each day for so long.
+    pub keep_trying: SignedDuration,
+    /// Facts that came later are found in the night, for a week.
+    pub nightly: bool,
+    /// It is read at the first sweep after it crossed and never again.
+    pub once: bool,
+}

@@ -89,10 +89,12 @@ impl Daemon {
 
     /// Takes no new work, waits for what is under way, gives the rest back.
     pub async fn stop(mut self, deadline: Duration) -> Drained {
+        // Looked at before it is told to stop: an idle engine ends at once, and that is no accident.
+        let ended_by_itself = self.serving.is_finished();
         self.watching.abort();
         self.stop.send_replace(true);
-        if self.serving.is_finished() {
-            // It ended before it was told to: see `ended`, which may have taken its result.
+        if ended_by_itself {
+            // See `ended`, which may have taken its result.
             return Drained::No;
         }
         match tokio::time::timeout(deadline, &mut self.serving).await {

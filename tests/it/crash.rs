@@ -86,16 +86,18 @@ fn wait_for_the_moment(kill: u64, daemon: &Daemon, http: &HttpReceiver, random: 
     };
     let in_ms = |random: &mut StdRng, most| Duration::from_millis(random.random_range(1..most));
     let never = usize::MAX - before;
-    if kill % 3 == 1 {
-        return until(never, in_ms(random, 1_500));
+    let life = || {
+        poll_until(RECOVERY, || daemon.is_up());
+        began.elapsed() + LIFE.max(began.elapsed() * 3)
+    };
+    match kill % 3 {
+        0 => until(random.random_range(1..40), life()),
+        1 => until(never, in_ms(random, 1_500)),
+        _ => {
+            until(1, life());
+            until(never, began.elapsed() + in_ms(random, 800));
+        }
     }
-    poll_until(RECOVERY, || daemon.is_up());
-    let life = began.elapsed() + LIFE.max(began.elapsed() * 3);
-    if kill.is_multiple_of(3) {
-        return until(random.random_range(1..40), life);
-    }
-    until(1, life);
-    until(never, began.elapsed() + in_ms(random, 800));
 }
 
 /// A message is under way for the state from before it is sent until its outcome is committed: at most two per

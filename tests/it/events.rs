@@ -2,8 +2,7 @@
 //! engine makes of events that were kept.
 
 use crate::site::{Process, Site, waited};
-use crate::support::PATIENCE;
-use crate::support::{HttpReceiver, http_receiver, instant, poll_until};
+use crate::support::{HttpReceiver, PATIENCE, http_receiver, instant, poll_until};
 use crate::world::{Kind, Setup, World, hours, minutes};
 use jiff::{SignedDuration, Timestamp};
 use nudged::action::webhook::sign;

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Codes without a bad file of their own, each with the test that has it instead, or why no file reaches it.
-const ELSEWHERE: [(&str, &str); 8] = [
+const ELSEWHERE: [(&str, &str); 10] = [
     ("catalog.query", "needs a database: tests/it/drift.rs"),
     ("catalog.no-rows", "needs a database: tests/it/permissions.rs"),
     ("catalog.missing", "a_directory_without_a_catalog_says_so"),
@@ -27,6 +27,8 @@ const ELSEWHERE: [(&str, &str); 8] = [
     ("config.secrets", "needs a running daemon: tests/it/service.rs"),
     ("rule.no-event", "needs a configuration: tests/it/events.rs"),
     ("rule.no-index", "needs a database: tests/it/examples.rs"),
+    ("test.broken", "means that an example can't be set up: tests/it/testbench.rs"),
+    ("test.failed", "needs a rule whose test fails: tests/it/reload.rs"),
 ];
 
 fn fixtures() -> &'static Path {
@@ -219,7 +221,7 @@ fn every_code_has_a_bad_file() {
     assert_eq!(explained, Vec::<&String>::new(), "codes that need no explanation any more");
 }
 
-const FAMILIES: [&str; 8] = ["yaml", "catalog", "rule", "rules", "template", "script", "config", "source"];
+const FAMILIES: [&str; 9] = ["yaml", "catalog", "rule", "rules", "template", "script", "config", "source", "test"];
 
 /// The codes given to findings all belong to a family that is looked for.
 #[test]
@@ -241,9 +243,9 @@ fn codes_in(source: &str) -> Vec<String> {
     let is_code = |text: &&str| {
         let Some((area, rest)) = text.split_once('.') else { return false };
         FAMILIES.contains(&area)
-            && !["yaml", "yml", "v1", "md", "rhai", "html", "toml"].contains(&rest)
+            && !["yaml", "yml", "v1", "md", "rhai", "html", "toml", "db"].contains(&rest)
             && !rest.is_empty()
-            && rest.chars().all(|c| c.is_ascii_lowercase() || c == '-')
+            && rest.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
     };
     source.lines().flat_map(|line| line.split('"').skip(1).step_by(2)).filter(is_code).map(str::to_owned).collect()
 }

@@ -79,7 +79,7 @@ impl Judge {
     /// A match at this instant, by the definition: crossed since the baseline, everything holds, not used yet,
     /// and it has not had all its chances.
     fn may(&self, one: &Standing, promise: Promise, now: Timestamp) -> bool {
-        let chances_over = self.refused.get(&entry(one)) == Some(&true) && Self::over(one, promise, now);
+        let chances_over = self.refused.get(&entry(one)) == Some(&true) && over(one, promise, now);
         one.holds
             && !one.overtaken
             && one.crosses <= now
@@ -96,14 +96,10 @@ impl Judge {
         self.ledger.contains_key(&entry(one)) || one.exceeds.is_none_or(exceeds)
     }
 
-    fn over(one: &Standing, promise: Promise, now: Timestamp) -> bool {
-        now.duration_since(one.crosses) >= promise.keep_trying
-    }
-
     /// Whatever was promised to find it has had its turn by now.
     fn must(&self, one: &Standing, promise: Promise, now: Timestamp) -> bool {
         let Some(ready) = self.ready.get(&entry(one)) else { return false };
-        if self.refused.contains_key(&entry(one)) && Self::over(one, promise, now) {
+        if self.refused.contains_key(&entry(one)) && over(one, promise, now) {
             return false;
         }
         let since = one.crosses.max(*ready);
@@ -139,6 +135,11 @@ impl Judge {
         self.ledger.clone_from(entered);
         self.swept = now;
     }
+}
+
+/// The time for more chances is over.
+fn over(one: &Standing, promise: Promise, now: Timestamp) -> bool {
+    now.duration_since(one.crosses) >= promise.keep_trying
 }
 
 fn entry(one: &Standing) -> Entry {

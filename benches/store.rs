@@ -4,7 +4,7 @@
 //! database with `fsync` on: `NUDGED_BENCH_POSTGRES=postgres://…/bench`. `NUDGED_BENCH_MATCHES` is how many
 //! matches to enter, `NUDGED_BENCH_DIR` where the SQLite files lie.
 
-#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, reason = "a benchmark prints, and may fail")]
+#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a benchmark prints, and may fail")]
 
 use jiff::{SignedDuration, Timestamp};
 use nudged::engine::port::{

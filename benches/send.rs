@@ -107,6 +107,7 @@ fn mail(delivery: DeliveryId) -> Message {
         text: "Some hundred words of a decent mail.\n".repeat(30),
         from: None,
         reply_to: None,
+        images: Vec::new(),
         headers: vec![("List-Unsubscribe".into(), "<https://acme.example/u/1>".into())],
     })
 }

@@ -1,6 +1,6 @@
 //! The checked catalog: every name resolved, every type known or explicitly unknown.
 
-use crate::model::{EntityName, FieldName, RelationName, RoleName, Tenant, Topic, Value};
+use crate::model::{EntityName, FieldName, Locale, RelationName, RoleName, Tenant, Topic, Value};
 use jiff::tz::TimeZone;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Catalog {
     /// Of naive timestamps and of records without a zone.
     pub time_zone: TimeZone,
+    /// Of people whose locale isn't known: how messages write dates and numbers.
+    pub locale: Locale,
     pub entities: BTreeMap<EntityName, Entity>,
     pub suppressions: Vec<SuppressionTable>,
     /// `None`: tasks go to the built-in list in the state.

@@ -19,6 +19,8 @@ pub struct CatalogFile {
     /// The IANA zone of timestamps that carry none, and of people whose zone is not known: `Europe/Vienna`.
     #[schemars(required)]
     pub time_zone: Option<At<String>>,
+    /// The language of people whose locale is not known: `de-AT`. If left out: `en`.
+    pub locale: Option<At<String>>,
     /// The kinds of records, by the name that rules use.
     #[serde(default)]
     pub entities: Named<At<EntityEntry>>,

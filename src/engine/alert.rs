@@ -19,6 +19,7 @@ pub(super) async fn tell_owner(context: &Context, rule: &CheckedRule, subject: &
         text: text.to_owned(),
         from: None,
         reply_to: None,
+        images: Vec::new(),
         headers: vec![("Auto-Submitted".to_owned(), "auto-generated".to_owned())],
     };
     let outcome = context.senders.email.send(Message::Email(email)).await.outcome;

@@ -2,7 +2,7 @@
 //! and dispatch all come through here, so a rehearsal can't disagree with reality.
 
 use super::port::{Source, SourceError};
-use crate::model::{Key, Tenant, zone_or_default};
+use crate::model::{Key, Tenant, locale_or_default, zone_or_default};
 use crate::rule::CompiledRule;
 use crate::rule::checked::Trigger;
 use crate::rule::compiled::{Crossing, Facts, ReadError, Subject};
@@ -123,6 +123,12 @@ pub(super) fn eligibility(rule: &CompiledRule, facts: &Facts, now: Timestamp) ->
 pub(super) fn zone_unknown(rule: &CompiledRule, facts: &Facts) -> bool {
     let person = rule.rule.to.as_ref().and_then(|role| facts.recipients.get(role));
     person.is_some_and(|person| zone_or_default(person.zone.as_deref(), &facts.zone).1)
+}
+
+/// Whether the main recipient's locale is one nobody knows, so that the catalog's stands in for it.
+pub(super) fn locale_unknown(rule: &CompiledRule, facts: &Facts) -> bool {
+    let person = rule.rule.to.as_ref().and_then(|role| facts.recipients.get(role));
+    person.is_some_and(|person| locale_or_default(person.locale.as_deref(), &rule.regional.locale).1)
 }
 
 /// The first term that is not true. Unknown is not true, and neither is a missing answer.

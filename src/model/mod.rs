@@ -7,6 +7,7 @@ mod clock;
 mod delivery;
 mod enrollment;
 mod identity;
+mod locale;
 mod period;
 mod suppression;
 mod value;
@@ -19,6 +20,7 @@ pub use identity::{
     AttemptNumber, DeliveryId, EntityName, FieldName, InstanceSecret, Key, Lane, MatchId, MatchIdentity, Occasion,
     RecordId, RelationName, RoleName, RuleId, StepId, TemplateName, Tenant, Topic, VersionHash,
 };
+pub use locale::{Locale, locale_or_default};
 pub use period::{Period, PeriodError, Unit};
 pub use suppression::{AddressHash, Channel, Suppression, SuppressionReason};
 pub use value::Value;

@@ -10,6 +10,7 @@
 use super::checked::{CheckedRule, Event};
 use super::definition;
 use super::inbound::Told;
+use super::message::Regional;
 use super::script::Script;
 use super::sql::read::Cells;
 use super::sql::{CoursePlan, CrossingPlan, FactsPlan, Fill, Fragment, Hole, Parts, RenderError, Renderer, key_value};
@@ -33,6 +34,8 @@ pub struct CompiledRule {
     /// Of trigger, `where`, script and entity mapping: a change sets the baseline anew.
     pub definition: VersionHash,
     pub script: Option<Script>,
+    /// How its messages write dates and amounts.
+    pub regional: Arc<Regional>,
     /// The SQL of both questions.
     pub queries: Queries,
 }
@@ -83,7 +86,8 @@ impl CompiledRule {
             .map_err(|problem| vec![Finding::error("rule.sql", format!("rule `{}`: {problem}", rule.id))])?;
         let version = definition::version(&rule, &text);
         let definition = definition::definition(&rule, &text, catalog);
-        Ok(Self { rule, text, version, definition, script: None, queries })
+        let regional = Arc::new(Regional::of(catalog, &rule.for_each));
+        Ok(Self { rule, text, version, definition, script: None, regional, queries })
     }
 
     /// The statements that answer `reach`; their rows go to [`CompiledRule::read_crossing`] with the

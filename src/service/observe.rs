@@ -154,6 +154,10 @@ fn log_sweep(report: &SweepReport) {
         let records = report.zone_unknown;
         tracing::warn!(%rule, records, %record, "unknown time zone: the catalog's is used; this record is one of them");
     }
+    if let Some(record) = &report.locale_unknown_of {
+        let records = report.locale_unknown;
+        tracing::warn!(%rule, records, %record, "unknown locale: the catalog's is used; this record is one of them");
+    }
     if report.script_failed > 0 || report.unreadable > 0 {
         let (script_failed, unreadable) = (report.script_failed, report.unreadable);
         tracing::warn!(%rule, script_failed, unreadable, "records could not be judged and are tried again");

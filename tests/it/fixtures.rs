@@ -1,8 +1,8 @@
 //! What people see when a file is wrong: one bad file per diagnostic code, each with its snapshot.
 //!
 //! `base/` is a directory without a mistake. Each file of `bad/` is put into it by its name
-//! (`catalog.CODE.yaml` in place of the catalog, `template.CODE.md` and `script.CODE.rhai` with a rule that uses
-//! them, everything else as a rule), and its snapshot is what `nudged check` prints. Files of `outside/` need
+//! (`catalog.CODE.yaml` in place of the catalog, `template.CODE.md` (or `.mjml`, `.html`) and `script.CODE.rhai` with a
+//! rule that uses them, everything else as a rule), and its snapshot is what `nudged check` prints. Files of `outside/` need
 //! more than a directory of rules.
 
 mod outside;
@@ -52,7 +52,7 @@ fn read_tree(root: &Path) -> Vec<SourceFile> {
     files
 }
 
-fn tree(mut files: Vec<SourceFile>) -> Arc<Tree> {
+pub fn tree(mut files: Vec<SourceFile>) -> Arc<Tree> {
     files.sort_by(|a, b| a.path.cmp(&b.path));
     Arc::new(Tree { files: files.into_iter().map(Arc::new).collect() })
 }
@@ -64,7 +64,7 @@ fn base_with(path: &str, text: &str) -> Vec<SourceFile> {
     files
 }
 
-fn surroundings(schema: Option<Schema>) -> Surroundings {
+pub fn surroundings(schema: Option<Schema>) -> Surroundings {
     Surroundings {
         dialect: Dialect::Postgres,
         schema,
@@ -162,9 +162,19 @@ fn directory(name: &str, text: &str) -> Vec<SourceFile> {
         files.retain(|file| file.path != "good.yaml");
         files
     } else if name == "template.layout.html" {
-        with_user("templates/layout.html", "steps: [email: {template: hello}]\n")
+        with_user("templates/layouts/default.html", "steps: [email: {template: hello}]\n")
     } else if name.starts_with("template.") {
-        with_user("templates/bad.md", "steps: [email: {template: bad}]\n")
+        let ending = name.rsplit('.').next().unwrap();
+        match code_of(name).as_str() {
+            "template.duplicate" => {
+                with_user(&format!("templates/hello.{ending}"), "steps: [email: {template: hello}]\n")
+            }
+            "template.text" => with_user("templates/bad.txt", "steps: [email: {template: hello}]\n"),
+            "template.circle" => {
+                with_user(&format!("templates/partials/bad.{ending}"), "steps: [email: {template: hello}]\n")
+            }
+            _ => with_user(&format!("templates/bad.{ending}"), "steps: [email: {template: bad}]\n"),
+        }
     } else if name.starts_with("script.") {
         with_user("scripts/bad.rhai", "script: bad.rhai\nsteps: [email: {template: hello}]\n")
     } else {
@@ -324,6 +334,13 @@ fn examples(page: &str, what: &str) -> Vec<String> {
     blocks.filter_map(|block| block.strip_prefix(&marker)).map(str::to_owned).collect()
 }
 
+/// The one whole catalog of docs/catalog.md.
+pub fn catalog_of_the_reference() -> String {
+    let catalogs = examples("docs/catalog.md", "catalog");
+    let [catalog] = catalogs.as_slice() else { panic!("one catalog is expected") };
+    catalog.clone()
+}
+
 fn indented(text: &str) -> String {
     text.lines().map(|line| format!("  {line}\n")).collect()
 }
@@ -342,8 +359,7 @@ fn the_entities_of_the_reference_are_right() {
 
 #[test]
 fn the_examples_of_the_reference_are_right() {
-    let catalogs = examples("docs/catalog.md", "catalog");
-    let [catalog] = catalogs.as_slice() else { panic!("one catalog is expected") };
+    let catalog = catalog_of_the_reference();
     let head = "version: 1\nid: example\nmode: live\npurpose: offers\nfor_each: customer\nto: main_contact\n";
     let inactivity = "trigger: {inactivity: {of: orders, for: 90 days}}\n";
     let steps = "steps: [email: {template: renewal}]\n";

@@ -41,6 +41,7 @@ mod source_schema;
 mod store_conformance;
 mod support;
 mod sweeps;
+mod templates;
 mod testbench;
 mod webhooks;
 mod world;

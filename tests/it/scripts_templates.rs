@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use nudged::diagnostic::SourceFile;
 use nudged::model::Value;
 use nudged::rule::compiled::Facts;
-use nudged::rule::message::{MessageContext, Templates};
+use nudged::rule::message::{MessageContext, Regional, Templates};
 use nudged::rule::script::Script;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -119,8 +119,15 @@ fn render(body: &str, record: BTreeMap<String, Value>) -> Result<nudged::rule::m
         .map_err(|findings| findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
     let facts = Facts { record, ..facts() };
     let null = json!({});
-    let context =
-        MessageContext { facts: &facts, to: None, occasion: &null, saved: &null, sender: &null, enriched: None };
+    let context = MessageContext {
+        facts: &facts,
+        to: None,
+        occasion: &null,
+        saved: &null,
+        sender: &null,
+        enriched: None,
+        regional: &Regional::default(),
+    };
     templates.email(&"mail".into(), &context).map_err(|error| error.to_string())
 }
 
@@ -128,7 +135,7 @@ fn render(body: &str, record: BTreeMap<String, Value>) -> Result<nudged::rule::m
 fn hostile_templates_end_in_an_error() {
     for (what, body) in [
         ("loops in loops", "{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}"),
-        ("including itself", "{% include \"mail.md\" %}"),
+        ("including what is no partial", "{% include \"mail.md\" %}"),
         ("a macro that calls itself", "{% macro f(n) %}{{ f(n) }}{% endmacro %}{{ f(1) }}"),
         ("an unknown name", "{{ recrod.name }}"),
         ("an unknown field", "{{ record.nmae }}"),

@@ -44,6 +44,7 @@ fn email(to: &str) -> Message {
         text: ".\nSchöne Grüße\n.\nEnde".into(),
         from: None,
         reply_to: Some("Help <help@acme.example>".into()),
+        images: Vec::new(),
         headers: vec![("List-Unsubscribe".into(), "<https://acme.example/u>".into())],
     })
 }

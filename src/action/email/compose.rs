@@ -8,8 +8,8 @@ use super::EmailOptions;
 use crate::action::SetupError;
 use crate::engine::port::Email;
 use jiff::Timestamp;
-use lettre::message::header::{HeaderName, HeaderValue};
-use lettre::message::{Mailbox, MultiPart, SinglePart};
+use lettre::message::header::{ContentType, HeaderName, HeaderValue};
+use lettre::message::{Attachment, Mailbox, MultiPart, SinglePart};
 use lettre::{Address, Message};
 use std::time::SystemTime;
 
@@ -96,16 +96,30 @@ impl Composer {
         for (name, value) in &email.headers {
             builder = builder.raw_header(foreign_header(name, value)?);
         }
-        // A boundary of the delivery and not of chance: the same mail has the same bytes wherever it is composed.
-        let parts = MultiPart::alternative()
-            .boundary(format!("nudged-{}", email.delivery))
-            .singlepart(SinglePart::plain(email.text.clone()))
-            .singlepart(SinglePart::html(email.html.clone()));
-        let message = builder.multipart(parts);
+        let message = builder.multipart(parts(email)?);
         let message = message.map_err(|error| ComposeError::Mime(error.to_string()))?;
         let from = self.return_path.clone().unwrap_or(from.email);
         Ok(Composed { from, to, bytes: message.formatted() })
     }
+}
+
+/// Text and HTML, the HTML with the pictures it shows. Boundaries are of the delivery and not of chance: the same mail
+/// has the same bytes wherever it is composed.
+fn parts(email: &Email) -> Result<MultiPart, ComposeError> {
+    let alternative = MultiPart::alternative()
+        .boundary(format!("nudged-{}", email.delivery))
+        .singlepart(SinglePart::plain(email.text.clone()));
+    let html = SinglePart::html(email.html.clone());
+    if email.images.is_empty() {
+        return Ok(alternative.singlepart(html));
+    }
+    let mut related = MultiPart::related().boundary(format!("nudged-{}-related", email.delivery)).singlepart(html);
+    for image in &email.images {
+        let kind = ContentType::parse(image.media_type).map_err(|error| ComposeError::Mime(error.to_string()))?;
+        let attachment = Attachment::new_inline_with_name(clean(&image.name), clean(&image.file_name));
+        related = related.singlepart(attachment.body(image.bytes.to_vec(), kind));
+    }
+    Ok(alternative.multipart(related))
 }
 
 fn header(name: &str, value: &str) -> Result<HeaderValue, ComposeError> {
@@ -144,6 +158,7 @@ fn clean(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::model::DeliveryId;
+    use crate::rule::message::InlineImage;
 
     fn composer() -> Composer {
         let options = EmailOptions { from: "Acme <hi@acme.example>".into(), ..EmailOptions::default() };
@@ -160,6 +175,7 @@ mod tests {
             text: "Hallo Ada, schön".into(),
             from: None,
             reply_to: None,
+            images: Vec::new(),
             headers: vec![("List-Unsubscribe".into(), "<https://a.example/u?x=1>".into())],
         }
     }
@@ -179,6 +195,28 @@ mod tests {
         assert_eq!(mail.body_html(0).as_deref(), Some("<p>Hallo Ada, schön</p>"));
         assert_eq!(mail.header_raw("List-Unsubscribe").map(str::trim), Some("<https://a.example/u?x=1>"));
         assert_eq!(mail.header_raw("X-Delivery-ID").map(str::trim), Some("07".repeat(16).as_str()));
+    }
+
+    #[test]
+    fn pictures_travel_with_the_html_that_shows_them() {
+        let image = InlineImage {
+            name: "logo".into(),
+            file_name: "logo.png".into(),
+            media_type: "image/png",
+            bytes: b"\x89PNG\r\n\x1a\n\0\xff".as_slice().into(),
+        };
+        let email = Email { images: vec![image], html: "<img src=\"cid:logo\">".into(), ..email() };
+        let composed = composer().compose(&email, now()).unwrap();
+        assert_eq!(composed.bytes, composer().compose(&email, now()).unwrap().bytes);
+        let mail = mail_parser::MessageParser::default().parse(&composed.bytes).unwrap();
+        assert!(mail.content_type().is_some_and(|kind| kind.subtype() == Some("alternative")));
+        let related = mail.part(2).unwrap();
+        assert_eq!(related.content_type().unwrap().subtype(), Some("related"));
+        let picture = mail.parts.iter().find(|part| part.content_id() == Some("logo")).unwrap();
+        assert_eq!(picture.contents(), b"\x89PNG\r\n\x1a\n\0\xff");
+        assert_eq!(picture.content_type().unwrap().subtype(), Some("png"));
+        assert_eq!(mail.body_html(0).as_deref(), Some("<img src=\"cid:logo\">"));
+        assert_eq!(mail.body_text(0).as_deref(), Some("Hallo Ada, schön"));
     }
 
     #[test]

@@ -87,6 +87,7 @@ mod tests {
             text: "one".into(),
             from: None,
             reply_to: None,
+            images: Vec::new(),
             headers: vec![],
         };
         sender.send(Message::Email(email.clone())).await;

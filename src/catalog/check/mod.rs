@@ -16,7 +16,7 @@ use super::{
 };
 use crate::diagnostic::yaml::{self, At};
 use crate::diagnostic::{Finding, Report, SourceFile, suggest};
-use crate::model::{EntityName, FieldName, Tenant, Topic};
+use crate::model::{EntityName, FieldName, Locale, Tenant, Topic};
 use jiff::tz::TimeZone;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -130,7 +130,8 @@ impl Checker {
             names: tenants.names.iter().map(|name| Tenant::new(name.as_str())).collect(),
             per_transaction: tenants.per_transaction.as_ref().map(|sql| sql.value.clone()),
         });
-        let catalog = Catalog { time_zone: self.zone.clone(), entities, suppressions, tasks, tenants };
+        let locale = self.locale(written.locale.as_ref());
+        let catalog = Catalog { time_zone: self.zone.clone(), locale, entities, suppressions, tasks, tenants };
         Reading {
             catalog: Some(catalog),
             uses: self.uses,
@@ -176,6 +177,15 @@ impl Checker {
             return TimeZone::UTC;
         };
         self.zone_named(name).unwrap_or(TimeZone::UTC)
+    }
+
+    fn locale(&mut self, written: Option<&At<String>>) -> Locale {
+        let Some(written) = written else { return Locale::default() };
+        Locale::parse(written).unwrap_or_else(|| {
+            let finding = Finding::error("catalog.locale", format!("unknown locale `{}`", written.value));
+            self.report.add(&written.range, finding.help("write a language, with a region if you like: `de`, `de-AT`"));
+            Locale::default()
+        })
     }
 
     fn zone_named(&mut self, name: &At<String>) -> Option<TimeZone> {

@@ -55,6 +55,7 @@ impl Draft<'_> {
             saved: &self.claimed.saved,
             sender: self.sender,
             enriched: self.enriched,
+            regional: &self.rule.regional,
         }
     }
 
@@ -74,6 +75,7 @@ impl Draft<'_> {
             text: rendered.text,
             from: rendered.from,
             reply_to: rendered.reply_to,
+            images: rendered.images,
             headers: Vec::new(),
         })
     }

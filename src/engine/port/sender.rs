@@ -1,4 +1,5 @@
 use crate::model::{AttemptNumber, DeliveryId, Key, Outcome, RecordId, Tenant, Value};
+use crate::rule::message::InlineImage;
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 
@@ -44,6 +45,8 @@ pub struct Email {
     /// From the template's front matter; `None`: the configured sender.
     pub from: Option<String>,
     pub reply_to: Option<String>,
+    /// Pictures that the HTML shows by `cid:NAME`.
+    pub images: Vec<InlineImage>,
     /// Rendered headers such as List-Unsubscribe.
     pub headers: Vec<(String, String)>,
 }

@@ -155,6 +155,10 @@ impl<'a> Harvest<'a> {
             self.report.zone_unknown += 1;
             self.report.zone_unknown_of.get_or_insert_with(|| self.namer.record(crossing));
         }
+        if evaluate::locale_unknown(self.namer.rule, &facts) {
+            self.report.locale_unknown += 1;
+            self.report.locale_unknown_of.get_or_insert_with(|| self.namer.record(crossing));
+        }
         match evaluate::eligibility(self.namer.rule, &facts, self.timing.now) {
             Eligibility::Match => {
                 let skip = late(&self.namer.rule.rule, crossing, &facts, self.timing);

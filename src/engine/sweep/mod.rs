@@ -63,6 +63,9 @@ pub struct SweepReport {
     /// Records whose person has a zone nobody knows, so that the catalog's stands in; and one of them.
     pub zone_unknown: u64,
     pub zone_unknown_of: Option<RecordId>,
+    /// The same of locales.
+    pub locale_unknown: u64,
+    pub locale_unknown_of: Option<RecordId>,
     /// Where the watermark waits for records that could not be judged.
     pub waits_at: Option<Timestamp>,
     /// Entered, but skipped as too late or overtaken.
@@ -246,6 +249,8 @@ impl Sweeper {
             unreadable: 0,
             zone_unknown: 0,
             zone_unknown_of: None,
+            locale_unknown: 0,
+            locale_unknown_of: None,
             waits_at: None,
             late: 0,
             left_out: 0,

@@ -21,7 +21,7 @@ mod trigger;
 mod values;
 mod yearly;
 
-pub use message::{TemplateProblem, template_problems};
+pub use message::{TemplateProblem, template_problem};
 pub use tests::examples;
 pub(crate) use values::moment;
 

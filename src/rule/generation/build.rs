@@ -162,9 +162,10 @@ pub(super) fn build(
     let mut compiled = BTreeMap::new();
     if let Some(catalog) = &catalog {
         if let Some(templates) = &templates {
-            findings.extend(placeholders(&rules, catalog, templates, &layout, surroundings));
+            findings.extend(templates.warnings().iter().cloned());
+            findings.extend(placeholders(&rules, catalog, templates, surroundings));
         }
-        let ready = Compiler { layout: &layout, catalog, surroundings };
+        let ready = Compiler { layout: &layout, catalog, surroundings, templates: templates.as_deref() };
         for (rule, file) in &rules {
             // Where columns are gone, what a rule reads depends on its templates too.
             let known = earlier.compiled(file, catalog, ready.script_of(rule)).filter(|_| !ready.has_lost());
@@ -228,13 +229,15 @@ pub(super) fn compile_pinned(
     } else {
         Arc::new(with_assumed(Catalog::clone(&generation.catalog), outcome.assumed))
     };
-    Compiler { layout: &layout, catalog: &catalog, surroundings }.compile(&Arc::new(rule), &file)
+    let templates = Some(generation.templates.as_ref());
+    Compiler { layout: &layout, catalog: &catalog, surroundings, templates }.compile(&Arc::new(rule), &file)
 }
 
 pub(super) fn over(generation: Generation, catalog: Catalog) -> Result<Generation, Vec<Finding>> {
     let layout = Layout::of(&generation.tree);
     let catalog = Arc::new(catalog);
-    let compiler = Compiler { layout: &layout, catalog: &catalog, surroundings: &generation.surroundings };
+    let templates = Some(generation.templates.as_ref());
+    let compiler = Compiler { layout: &layout, catalog: &catalog, surroundings: &generation.surroundings, templates };
     let mut rules = BTreeMap::new();
     for (id, rule) in &generation.rules {
         let Some(file) = layout.rules.iter().find(|file| file.path == rule.rule.file) else { continue };
@@ -248,6 +251,8 @@ struct Compiler<'a> {
     layout: &'a Layout,
     catalog: &'a Arc<Catalog>,
     surroundings: &'a Surroundings,
+    /// `None` while one of them is broken.
+    templates: Option<&'a Templates>,
 }
 
 impl<'a> Compiler<'a> {
@@ -294,10 +299,10 @@ impl<'a> Compiler<'a> {
         let mut texts = vec![file.text.as_str()];
         texts.extend(script.map(|script| script.text.as_str()));
         let templates = rule.nodes.iter().filter_map(|node| match &node.step {
-            Step::Act(Action::Email(email)) => self.layout.template(email.template.as_str()),
+            Step::Act(Action::Email(email)) => Some(self.templates?.files(&email.template)),
             _ => None,
         });
-        texts.extend(templates.map(|template| template.text.as_str()));
+        texts.extend(templates.flatten().map(|template| template.text.as_str()));
         let mut catalog = Catalog::clone(self.catalog);
         for entity in catalog.entities.values_mut() {
             let (fields, gone) = (&mut entity.fields, &entity.gone);
@@ -317,7 +322,6 @@ fn placeholders(
     rules: &[(Arc<CheckedRule>, Arc<SourceFile>)],
     catalog: &Catalog,
     templates: &Templates,
-    layout: &Layout,
     surroundings: &Surroundings,
 ) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
@@ -332,13 +336,12 @@ fn placeholders(
             .collect();
         for action in actions() {
             let Action::Email(email) = action else { continue };
-            let Some(file) = layout.template(email.template.as_str()) else { continue };
-            let uses = templates.uses(&email.template);
-            for problem in check::template_problems(&uses, entity, open, &saved) {
+            for used in templates.uses(&email.template) {
+                let Some(problem) = check::template_problem(&used.path, entity, open, &saved) else { continue };
                 let message = format!("{}, needed by the rule `{}`", problem.message, rule.id);
                 let finding = Finding::error("template.unknown-placeholder", message);
                 let finding = if let Some(help) = problem.help { finding.help(help) } else { finding };
-                let finding = finding.at(Place { file: Arc::clone(file), range: place_of(&file.text, &problem.path) });
+                let finding = finding.at(used.place.clone());
                 if !findings.contains(&finding) {
                     findings.push(finding);
                 }
@@ -353,9 +356,4 @@ fn names(text: &str, name: &str) -> bool {
     let part = |c: char| c.is_alphanumeric() || c == '_';
     text.match_indices(name)
         .any(|(start, _)| !text[..start].ends_with(part) && !text[start + name.len()..].starts_with(part))
-}
-
-/// Where a template first names a path.
-fn place_of(text: &str, path: &str) -> Range<usize> {
-    text.find(path).map_or(0..0, |start| start..start + path.len())
 }

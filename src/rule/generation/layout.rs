@@ -2,6 +2,7 @@
 
 use super::Tree;
 use crate::diagnostic::SourceFile;
+use crate::rule::message::message_name;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -34,11 +35,7 @@ impl Layout {
 
     /// Names that `template:` can have.
     pub fn template_names(&self) -> BTreeSet<String> {
-        self.templates
-            .iter()
-            .filter_map(|file| file.path.strip_prefix("templates/")?.strip_suffix(".md"))
-            .map(str::to_owned)
-            .collect()
+        self.templates.iter().filter_map(|file| message_name(&file.path)).map(str::to_owned).collect()
     }
 
     /// Names that `script:` can have.
@@ -48,11 +45,5 @@ impl Layout {
 
     pub fn script(&self, name: &str) -> Option<&Arc<SourceFile>> {
         self.scripts.iter().find(|file| file.path.strip_prefix("scripts/") == Some(name))
-    }
-
-    pub fn template(&self, name: &str) -> Option<&Arc<SourceFile>> {
-        self.templates
-            .iter()
-            .find(|file| file.path.strip_prefix("templates/").and_then(|path| path.strip_suffix(".md")) == Some(name))
     }
 }

@@ -38,7 +38,8 @@ pub(super) fn write_guarded(out: &mut dyn Write, text: &str) -> std::fmt::Result
     Ok(())
 }
 
-fn has_guards(text: &str) -> bool {
+/// Whether values are hidden in it.
+pub(super) fn has_guards(text: &str) -> bool {
     // All of them begin with this byte in UTF-8; nothing else in use does.
     text.as_bytes().contains(&0xF3)
 }

@@ -5,7 +5,7 @@ use pulldown_cmark::{CodeBlockKind, CowStr, Event, Options, Parser, Tag};
 use std::borrow::Cow;
 
 /// How wide the text part is: what RFC 5322 recommends, less room for a quoting mark or two.
-const TEXT_WIDTH: usize = 72;
+pub(super) const TEXT_WIDTH: usize = 72;
 
 fn restored(text: CowStr<'_>) -> CowStr<'_> {
     match guard::plain(&text) {
@@ -16,14 +16,16 @@ fn restored(text: CowStr<'_>) -> CowStr<'_> {
 
 /// A link that a mail program may follow: a relative one or one of the schemes that people write to
 /// people. A value such as `javascript:…` leads nowhere.
-fn destination(url: CowStr<'_>) -> CowStr<'_> {
-    let url = restored(url);
+pub(super) fn leads_somewhere(url: &str) -> bool {
     let head: String = url.chars().filter(|c| !c.is_whitespace() && !c.is_control()).take(64).collect();
     let scheme = head.split(['/', '?', '#']).next().and_then(|start| start.split_once(':')).map(|(scheme, _)| scheme);
-    match scheme.map(str::to_ascii_lowercase).as_deref() {
-        None | Some("http" | "https" | "mailto" | "tel" | "cid") => url,
-        Some(_) => CowStr::Borrowed("#"),
-    }
+    let scheme = scheme.map(str::to_ascii_lowercase);
+    scheme.is_none_or(|scheme| matches!(scheme.as_str(), "http" | "https" | "mailto" | "tel" | "sms" | "cid"))
+}
+
+fn destination(url: CowStr<'_>) -> CowStr<'_> {
+    let url = restored(url);
+    if leads_somewhere(&url) { url } else { CowStr::Borrowed("#") }
 }
 
 fn restore(event: Event<'_>) -> Event<'_> {

@@ -37,7 +37,7 @@ impl Daemon {
         };
         write("rules/catalog.yaml", World::CATALOG);
         write("rules/templates/hello.md", World::TEMPLATE);
-        write("rules/templates/layout.html", "<html><body>{{ body }}</body></html>");
+        write("rules/templates/layouts/default.html", "<html><body>{{ content }}</body></html>");
         for (id, steps) in World::RULES {
             write(&format!("rules/{id}.yaml"), &format!("id: {id}{}{steps}", World::RULE_HEAD));
         }

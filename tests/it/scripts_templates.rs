@@ -171,7 +171,7 @@ fn record_text_can_inject_neither_html_nor_markdown_nor_headers() {
     );
     assert!(!mail.html.contains("<img"), "{}", mail.html);
     assert!(!mail.html.contains("href=\"http://evil"), "{}", mail.html);
-    assert_eq!(mail.html.matches("<h1>").count(), 1);
+    assert_eq!(mail.html.matches("<h1").count(), 1);
     assert!(!mail.html.contains("<strong>"));
     assert!(mail.html.contains("{{ record.key }}") || mail.html.contains("&#123;"), "values are not templates");
 }

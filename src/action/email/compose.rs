@@ -159,6 +159,7 @@ mod tests {
     use super::*;
     use crate::model::DeliveryId;
     use crate::rule::message::InlineImage;
+    use mail_parser::MimeHeaders;
 
     fn composer() -> Composer {
         let options = EmailOptions { from: "Acme <hi@acme.example>".into(), ..EmailOptions::default() };

@@ -152,8 +152,7 @@ impl Files {
         let mut names: BTreeMap<&str, &str> = BTreeMap::new();
         let stem = |path: &'_ str| path.rsplit_once('.').map_or(path.len(), |(stem, _)| stem.len());
         let at = |file: &Arc<SourceFile>| Place { file: Arc::clone(file), range: 0..0 };
-        for (path, role, file) in self.iter().filter(|(_, role, _)| matches!(role, Role::Message(_))) {
-            debug_assert!(matches!(role, Role::Message(_)));
+        for (path, _, file) in self.iter().filter(|(_, role, _)| matches!(role, Role::Message(_))) {
             let name = &path[..stem(path)];
             if let Some(first) = names.insert(name, path) {
                 let message = format!("`{name}` is also templates/{first}");

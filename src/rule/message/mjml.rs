@@ -7,7 +7,7 @@
 
 use super::scan::{Part, Piece, Tag, pieces};
 use super::source::Source;
-use crate::diagnostic::{Finding, Place};
+use crate::diagnostic::{Finding, Place, suggest};
 use mrml::prelude::parser::{Error, ParserOptions, WarningKind};
 use mrml::prelude::render::RenderOptions;
 use std::collections::{BTreeMap, HashMap};
@@ -15,10 +15,35 @@ use std::ops::Range;
 
 /// The HTML of filled-in MJML. Fonts are not fetched from anywhere unless the author says so by `mj-font`; nothing
 /// is included: what `mj-include` would read is not ours to read.
-pub(super) fn html(mjml: &str) -> Result<String, String> {
+pub(super) fn html(mjml: &str, lang: &str) -> Result<String, String> {
     let parsed = mrml::parse_with_options(mjml, &ParserOptions::default()).map_err(|error| describe(&error).0)?;
     let options = RenderOptions { fonts: HashMap::new(), ..RenderOptions::default() };
-    parsed.element.render(&options).map_err(|_| "it can't be made into HTML".to_owned())
+    let html = parsed.element.render(&options).map_err(|_| "it can't be made into HTML".to_owned())?;
+    Ok(unescaped(&html).replace("lang=\"und\"", &format!("lang=\"{lang}\"")))
+}
+
+/// mrml writes attributes as Rust quotes texts: `\u{200d}` for what it can't show, which the hidden characters of
+/// values are.
+fn unescaped(html: &str) -> String {
+    let mut out = String::with_capacity(html.len());
+    let mut rest = html;
+    while let Some((before, after)) = rest.split_once("\\u{") {
+        out.push_str(before);
+        let code = after.split_once('}').filter(|(code, _)| code.len() <= 6);
+        let shown = code.and_then(|(code, tail)| {
+            let c = u32::from_str_radix(code, 16).ok().and_then(char::from_u32)?;
+            (!c.is_ascii() && !c.is_control()).then_some((c, tail))
+        });
+        if let Some((c, tail)) = shown {
+            out.push(c);
+            rest = tail;
+        } else {
+            out.push_str("\\u{");
+            rest = after;
+        }
+    }
+    out.push_str(rest);
+    out
 }
 
 /// What is wrong with a message, its layout and partials put in.
@@ -26,10 +51,30 @@ pub(super) fn check(name: &str, sources: &BTreeMap<String, Source>) -> Vec<Findi
     let mut skeleton = Skeleton { sources, text: String::new(), segments: Vec::new() };
     skeleton.template(name, &Blocks::new(), DEPTH);
     let place = |range: Range<usize>| skeleton.place(name, &range);
-    match mrml::parse_with_options(&skeleton.text, &ParserOptions::default()) {
+    let mut findings: Vec<Finding> = strangers(&skeleton.text)
+        .map(|(tag, range)| {
+            let finding = Finding::error("template.mjml", format!("MJML has no tag `{tag}`"));
+            let near = suggest::nearest(tag, TAGS);
+            let finding = finding.help(near.map_or_else(
+                || "tags of HTML belong into `mj-text`, `mj-table` or `mj-raw`".to_owned(),
+                |near| format!("did you mean `{near}`?"),
+            ));
+            if let Some(place) = place(range) { finding.at(place) } else { finding }
+        })
+        .collect();
+    if !findings.is_empty() {
+        return findings;
+    }
+    findings.extend(parsed(&skeleton.text, place));
+    findings
+}
+
+/// What the parser says.
+fn parsed(text: &str, place: impl Fn(Range<usize>) -> Option<Place>) -> Vec<Finding> {
+    match mrml::parse_with_options(text, &ParserOptions::default()) {
         Err(error) => {
             let (problem, range) = describe(&error);
-            let range = range.unwrap_or_else(|| syntax_range(&error, &skeleton.text));
+            let range = range.unwrap_or_else(|| syntax_range(&error, text));
             let finding = Finding::error("template.mjml", problem);
             let finding = if let Some(place) = place(range) { finding.at(place) } else { finding };
             vec![match error {
@@ -55,6 +100,54 @@ pub(super) fn check(name: &str, sources: &BTreeMap<String, Source>) -> Vec<Findi
             told.collect()
         }
     }
+}
+
+/// Every tag of MJML that is made into something.
+const TAGS: [&str; 33] = [
+    "mj-accordion",
+    "mj-accordion-element",
+    "mj-accordion-text",
+    "mj-accordion-title",
+    "mj-all",
+    "mj-attributes",
+    "mj-body",
+    "mj-breakpoint",
+    "mj-button",
+    "mj-carousel",
+    "mj-carousel-image",
+    "mj-class",
+    "mj-column",
+    "mj-divider",
+    "mj-font",
+    "mj-group",
+    "mj-head",
+    "mj-hero",
+    "mj-image",
+    "mj-include",
+    "mj-navbar",
+    "mj-navbar-link",
+    "mj-preview",
+    "mj-raw",
+    "mj-section",
+    "mj-social",
+    "mj-social-element",
+    "mj-spacer",
+    "mj-style",
+    "mj-table",
+    "mj-text",
+    "mj-title",
+    "mj-wrapper",
+];
+
+/// Tags that look like MJML's and are none: the parser would pass them on as they are.
+fn strangers(text: &str) -> impl Iterator<Item = (&str, Range<usize>)> {
+    text.match_indices("<mj-").filter_map(|(at, _)| {
+        let start = at + 1;
+        let end = text[start..].find(|c: char| !c.is_ascii_alphanumeric() && c != '-').unwrap_or(text.len() - start);
+        let tag = &text[start..start + end];
+        let commented = text[..at].rfind("<!--") > text[..at].rfind("-->");
+        (!commented && !TAGS.contains(&tag)).then_some((tag, start..start + end))
+    })
 }
 
 /// How deep layouts and partials are followed. Circles are reported elsewhere.
@@ -194,4 +287,26 @@ fn own_blocks<'a>(name: &'a str, source: &'a str, pieces: &'a [Piece]) -> Blocks
         _ => None,
     };
     statements.filter_map(block).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_library_quotes_comes_back() {
+        assert_eq!(
+            unescaped("a=\"\\u{f003c}\\u{200d}\" \\u{41} \\u{x} \\u{\"}"),
+            "a=\"\u{f003c}\u{200d}\" \\u{41} \\u{x} \\u{\"}"
+        );
+        let mjml = "<mjml><mj-body><mj-section><mj-column><mj-button href=\"https\u{f003a}x\" title=\"ö\">a</mj-button></mj-column></mj-section></mj-body></mjml>";
+        let html = html(mjml, "de").unwrap();
+        assert!(html.contains("href=\"https\u{f003a}x\"") && html.contains("<html lang=\"de\""), "{html}");
+    }
+
+    #[test]
+    fn strange_tags_are_seen_outside_of_comments() {
+        let found: Vec<_> = strangers("<mj-text></mj-text><!-- <mj-no> --><mj-txt/>").map(|(tag, _)| tag).collect();
+        assert_eq!(found, ["mj-txt"]);
+    }
 }

@@ -135,7 +135,7 @@ impl Templates {
             problem: "there is no such template".to_owned(),
         })?;
         let reader = Reader::of(context, entry.locale.as_ref());
-        let lang = Value::from(reader.locale.as_str());
+        let lang = reader.locale.as_str().to_owned();
         let mut roots = context::roots(context, reader);
         let head = |part: &'static str| -> Result<Option<String>, TemplateError> {
             if !entry.has.contains(part) {
@@ -147,10 +147,10 @@ impl Templates {
         let subject = head("subject")?.unwrap_or_default();
         let (preheader, from, reply_to) = (head("preheader")?, head("from")?, head("reply_to")?);
         roots.push(("subject", Value::from(subject.as_str())));
-        roots.push(("lang", lang));
+        roots.push(("lang", Value::from(lang.as_str())));
         let own_text = entry.text.as_ref().map(|name| self.render(name, &roots)).transpose()?;
         let own_text = own_text.map(|text| guard::plain(&text).trim().to_owned());
-        let (html, text) = self.page(entry, roots, own_text)?;
+        let (html, text) = self.page(entry, roots, lang.as_str(), own_text)?;
         let html = match preheader {
             Some(preheader) => page::with_preheader(html, &preheader),
             None => html,
@@ -165,6 +165,7 @@ impl Templates {
         &self,
         entry: &compile::Entry,
         mut roots: Vec<(&'static str, Value)>,
+        lang: &str,
         text: Option<String>,
     ) -> Result<(String, String), TemplateError> {
         let broken =
@@ -180,7 +181,7 @@ impl Templates {
                 let page = page::inlined(&self.render(layout, &roots)?).ok_or_else(unstyled)?;
                 return Ok((page::finished(&page), text));
             }
-            (Format::Mjml, _) => mjml::html(&body).map_err(|problem| broken(format!("filled in, {problem}")))?,
+            (Format::Mjml, _) => mjml::html(&body, lang).map_err(|problem| broken(format!("filled in, {problem}")))?,
             _ => page::inlined(&body).ok_or_else(unstyled)?,
         };
         let page = page::finished(&page);

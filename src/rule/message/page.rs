@@ -78,7 +78,7 @@ pub(super) fn with_preheader(page: String, preheader: &str) -> String {
 }
 
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 /// The text of a page, tables read cell by cell.
@@ -131,7 +131,7 @@ mod tests {
             format!("<a title='x=1' href=\"{bad}\">{bad}</a><a href='{good}'>b</a><img src={bad}><a href=\"x:y\">");
         let page = finished(&page);
         assert!(page.contains("<a title='x=1' href=\"#\">") && page.contains("<img src=#>"), "{page}");
-        assert!(page.contains("href='https://a.example/?x&#61;1&#38;y&#61;&#34;2&#34;'"), "{page}");
+        assert!(page.contains("href='https://a.example/?x=1&#38;y=&#34;2&#34;'"), "{page}");
         assert!(page.contains("<a href=\"x:y\">"), "{page}");
     }
 

@@ -58,7 +58,7 @@ fn a_template_becomes_subject_html_and_text() {
     assert_eq!(mail.subject, "Babbage Bcc: x & Co, we miss you");
     assert_eq!(mail.from.as_deref(), Some("Acme <hi@acme.example>"));
     assert!(mail.html.contains("margin: 0 0 16px;\">Hi Ada</h1>"), "{}", mail.html);
-    assert!(mail.html.contains("<title>Babbage&#32;Bcc:&#32;x&#32;&#38;&#32;Co,&#32;we"), "{}", mail.html);
+    assert!(mail.html.contains("<title>Babbage Bcc: x &#38; Co, we"), "{}", mail.html);
     assert!(mail.html.contains("<strong>December 1, 2026</strong>: €1,234.50."), "{}", mail.html);
     assert!(mail.html.contains("href=\"https://acme.example/?c=4711\""), "{}", mail.html);
     assert!(mail.text.starts_with("# Hi Ada\n\nUntil **December 1, 2026**: €1,234.50."), "{}", mail.text);
@@ -156,7 +156,7 @@ fn mjml_becomes_html_and_text() {
         facts(&[("name", Cell::Text("A & <b>B</b>".into())), ("link", Cell::Text("https://a.example/?x".into()))]);
     let mail = render(&templates, &facts).unwrap();
     assert!(mail.html.starts_with("<!doctype html>") && mail.html.contains("<table"), "{}", mail.html);
-    assert!(mail.html.contains("A&#32;&#38;&#32;&#60;b&#62;B"), "{}", mail.html);
+    assert!(mail.html.contains("A &#38; &#60;b&#62;B"), "{}", mail.html);
     assert!(mail.html.contains("href=\"https://a.example/?x\""), "{}", mail.html);
     assert!(mail.html.contains(">For A &amp; &lt;b&gt;B&lt;/b&gt;&#847;"), "{}", mail.html);
     assert!(!mail.html.contains("fonts.googleapis.com"), "{}", mail.html);
@@ -176,7 +176,7 @@ fn html_extends_layouts_and_takes_partials_and_a_text_part() {
     .unwrap();
     let facts = facts(&[("name", Cell::Text("x\n- <i>y</i>".into())), ("total", Cell::Decimal("5".parse().unwrap()))]);
     let mail = render(&templates, &facts).unwrap();
-    assert!(mail.html.contains("style=\"color: red;\">x&#32;-&#32;&#60;i&#62;y"), "{}", mail.html);
+    assert!(mail.html.contains("style=\"color: red;\">x - &#60;i&#62;y"), "{}", mail.html);
     assert!(mail.html.contains("<html lang=\"en\">") && mail.html.contains("<hr>Acme"), "{}", mail.html);
     assert_eq!(mail.text, "Dear x - <i>y</i>,\n\n- €5.00\n-- Acme");
     let paths: Vec<_> = templates.files(&"mail".into()).iter().map(|file| file.path.clone()).collect();
@@ -237,7 +237,7 @@ fn broken_mjml_is_found_at_its_place_in_whatever_file_it_is() {
     let wrong = |files: &[(&str, &str)]| compiled(files).unwrap_err().join("\n");
     let broken = MJML.replace("<mj-text>Hello", "<mj-txt>Hello").replace("</mj-text>", "</mj-txt>");
     let shown = wrong(&[("mail.mjml", &broken)]);
-    assert!(shown.starts_with("templates/mail.mjml:9:9: error[template.mjml]"), "{shown}");
+    assert!(shown.starts_with("templates/mail.mjml:9:10: error[template.mjml]"), "{shown}");
     let shown = wrong(&[("mail.mjml", &MJML.replace("</mj-column>", ""))]);
     assert!(shown.contains("error[template.mjml]"), "{shown}");
     let shown =
@@ -248,17 +248,14 @@ fn broken_mjml_is_found_at_its_place_in_whatever_file_it_is() {
     let base = "<mjml><mj-body><mj-section><mj-column>{% block main %}{% endblock %}</mj-column></mj-section></mj-body></mjml>";
     let shown =
         wrong(&[("mail.mjml", message), ("layouts/base.mjml", base), ("partials/part.mjml", "\n<mj-colunm />")]);
-    assert!(shown.starts_with("templates/partials/part.mjml:2:1: error[template.mjml]"), "{shown}");
+    assert!(shown.starts_with("templates/partials/part.mjml:2:2: error[template.mjml]"), "{shown}");
     let fine =
         [("mail.mjml", message), ("layouts/base.mjml", base), ("partials/part.mjml", "<mj-text>{{ lang }}</mj-text>")];
     assert!(render(&compiled(&fine).unwrap(), &facts(&[])).unwrap().html.contains(">en</div>"));
-    let odd = MJML.replace("<mj-text>", "<mj-text colour=\"red\">");
+    let odd = MJML.replace("<mjml>", "<mjml colour=\"red\">");
     let told = compiled(&[("mail.mjml", &odd)]).unwrap();
-    assert!(
-        told.warnings()[0].to_string().starts_with("templates/mail.mjml:9:18: warning[template.mjml-attribute]"),
-        "{:?}",
-        told.warnings()
-    );
+    let told: Vec<_> = told.warnings().iter().map(ToString::to_string).collect();
+    assert!(told[0].starts_with("templates/mail.mjml:5:7: warning[template.mjml-attribute]"), "{told:?}");
 }
 
 #[test]

@@ -30,14 +30,14 @@ impl Locale {
         let mut rest = parts.peekable();
         if let Some(script) = rest.next_if(|part| part.len() == 4 && part.bytes().all(|b| b.is_ascii_alphabetic())) {
             let (first, others) = script.split_at(1);
-            tag.push_str(&format!("-{}{}", first.to_ascii_uppercase(), others.to_ascii_lowercase()));
+            tag.extend(["-", &first.to_ascii_uppercase(), &others.to_ascii_lowercase()]);
         }
         let is_region = |part: &str| {
             part.len() == 2 && part.bytes().all(|b| b.is_ascii_alphabetic())
                 || part.len() == 3 && part.bytes().all(|b| b.is_ascii_digit())
         };
         if let Some(region) = rest.next_if(|part| is_region(part)) {
-            tag.push_str(&format!("-{}", region.to_ascii_uppercase()));
+            tag.extend(["-", &region.to_ascii_uppercase()]);
         }
         Some(Self { tag, language })
     }

@@ -36,9 +36,9 @@ impl Source {
     /// file: what stands before it becomes empty lines.
     pub fn prepared(&self) -> String {
         let mut text = self.text.clone();
-        let mut links: Vec<_> = self.links.iter().collect();
-        links.sort_by_key(|link| std::cmp::Reverse(link.range.start));
-        for link in links {
+        let mut named: Vec<_> = self.links.iter().collect();
+        named.sort_by_key(|link| std::cmp::Reverse(link.range.start));
+        for link in named {
             text.replace_range(link.range.clone(), &link.name);
         }
         let lines = self.file.text[..self.at.start].matches('\n').count();

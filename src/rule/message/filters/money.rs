@@ -76,8 +76,7 @@ fn sign<'a>(locale: &Locale, currency: &'a str) -> &'a str {
         ("GBP", _) => "£",
         ("JPY", "ja") => "￥",
         ("JPY", "zh") => "JP¥",
-        ("JPY", _) => "¥",
-        ("CNY", "zh") => "¥",
+        ("JPY", _) | ("CNY", "zh") => "¥",
         ("INR", _) => "₹",
         ("KRW", _) => "₩",
         ("ILS", _) => "₪",
@@ -117,8 +116,8 @@ fn position(locale: &Locale) -> Position {
         }
         ("pt", Some("PT")) => Position::After,
         ("pt", _) | ("es", Some("AR" | "UY" | "PY" | "CO")) => Position::BeforeWithBlank,
-        ("es", Some("MX" | "US" | "CL" | "PE" | "EC" | "GT" | "PR" | "419")) => Position::Before,
-        (
+        ("es", Some("MX" | "US" | "CL" | "PE" | "EC" | "GT" | "PR" | "419"))
+        | (
             "en" | "zh" | "yue" | "ja" | "ko" | "th" | "hi" | "mr" | "gu" | "pa" | "ta" | "te" | "kn" | "ml" | "or"
             | "si" | "ur" | "am" | "ga" | "gd" | "cy" | "mt" | "tr" | "fil" | "zu" | "ig" | "yo",
             _,

@@ -74,7 +74,8 @@ pub fn hints(home: &Home, rules: &Path) -> Vec<String> {
         String::new(),
         format!("Look at  {}, with any mail program", mailbox.join("*.eml").display()),
         format!("         sqlite3 {} 'SELECT * FROM tasks'", crm.display()),
-        format!("Try      `for: 85 days` and `backfill: 10 days` in {}, saved at once", rules.display()),
+        "Try      `for: 85 days` and `backfill: 10 days`, saved at once, in".to_owned(),
+        format!("         {}", rules.display()),
         "         a typo there, such as `inactivty:`; the old rules run on".to_owned(),
         format!("         {} --crash", command()),
     ]

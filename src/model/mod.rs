@@ -6,6 +6,7 @@
 mod clock;
 mod delivery;
 mod enrollment;
+mod holidays;
 mod identity;
 mod period;
 mod suppression;
@@ -15,6 +16,7 @@ mod zone;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use delivery::{DeliveryState, Outcome, SkipReason, backoff};
 pub use enrollment::{EndReason, EnrollmentState};
+pub use holidays::{BusinessCalendar, YEARS as HOLIDAY_YEARS};
 pub use identity::{
     AttemptNumber, DeliveryId, EntityName, FieldName, InstanceSecret, Key, Lane, MatchId, MatchIdentity, Occasion,
     RecordId, RelationName, RoleName, RuleId, StepId, TemplateName, Tenant, Topic, VersionHash,

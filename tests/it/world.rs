@@ -427,6 +427,29 @@ impl World {
         })
     }
 
+    /// Another life of the daemon, on this state: an owner of its own, and what it can remember is in `store`.
+    pub fn life(&self, owner: &str, store: Arc<dyn Store>) -> Engine {
+        let generation = self.generations.subscribe();
+        let (clock, source) = (self.clock.clone(), self.source.clone());
+        let task = TaskWriter::new(clock.clone(), source.clone(), store.clone(), generation.clone());
+        Engine::new(Parts {
+            clock,
+            source,
+            store,
+            senders: Senders { email: self.mail.clone(), webhook: self.webhooks.clone(), task: Arc::new(task) },
+            generation,
+            owner: Owner(owner.into()),
+            settings: self.settings.clone(),
+        })
+    }
+
+    /// A shared state, opened again, whose leases end at once when nobody renews them.
+    pub async fn short_leased(&self) -> Arc<dyn Store> {
+        let url = &self.state.as_ref().expect("a shared state").url;
+        let lease = std::time::Duration::from_millis(200);
+        Arc::new(PostgresStore::open(url, self.now()).await.unwrap().with_lease(lease))
+    }
+
     /// Runs these rule files, templates and scripts from now on.
     pub async fn load(&self, files: &[(&str, &str)]) {
         self.generations.send_replace(Some(Arc::new(self.build(files))));

@@ -28,6 +28,7 @@ mod fixtures;
 mod init;
 mod nodes;
 mod operator;
+mod operator_enrollments;
 mod oracle;
 mod outage;
 mod permissions;

@@ -118,7 +118,10 @@ fn print(shown: &Shown, output: &mut Output) {
         output.table(&["at", "step", "what", "detail"], rows.collect(), "");
     }
     if !shown.misses.is_empty() {
-        output.line("\ncrossed without a match");
+        if !shown.enrollments.is_empty() {
+            output.line("");
+        }
+        output.line("crossed without a match");
         let row = |miss: &MissView| {
             let (seen, occasion) = (text::at(miss.seen_at), miss.occasion.to_string());
             vec![seen, miss.rule.to_string(), occasion, miss.reason.clone()]

@@ -35,7 +35,7 @@ use super::written::{Conditions, GoalEntry, ModeWord, RuleFile};
 use crate::catalog::{Catalog, Entity, Schema};
 use crate::diagnostic::yaml::{self, At, Content};
 use crate::diagnostic::{Finding, Report, Severity, SourceFile, suggest};
-use crate::model::{EntityName, FieldName, RoleName, RuleId, Topic};
+use crate::model::{EntityName, FieldName, RoleName, RuleId, StepId, Topic};
 use settings::Settings;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -61,8 +61,8 @@ pub struct Outcome {
     pub id: Option<(RuleId, Range<usize>)>,
     /// Its former ids.
     pub was: Vec<(RuleId, Range<usize>)>,
-    /// Rules that its steps enroll into.
-    pub enrolls: Vec<(RuleId, Range<usize>)>,
+    /// Rules that its steps enroll into, each with the step.
+    pub enrolls: Vec<(RuleId, StepId, Range<usize>)>,
     /// `None` with any error.
     pub rule: Option<Arc<CheckedRule>>,
     /// Names that are taken for columns, since no live schema says otherwise.
@@ -167,7 +167,7 @@ struct Checker<'a> {
     outer: Vec<Condition>,
     /// As written.
     id: Option<String>,
-    enrolls: Vec<(RuleId, Range<usize>)>,
+    enrolls: Vec<(RuleId, StepId, Range<usize>)>,
 }
 
 impl<'a> Checker<'a> {

@@ -133,7 +133,7 @@ impl<'a> Checker<'a> {
             StepEntry::Split(split) => self.split(flow, entity, to, (split, &step.range), (id, next)),
             StepEntry::Enroll(enroll) => {
                 let rule = RuleId::new(enroll.rule.as_str());
-                self.enrolls.push((rule.clone(), enroll.rule.range.clone()));
+                self.enrolls.push((rule.clone(), id.clone(), enroll.rule.range.clone()));
                 Some(Step::Enroll(rule))
             }
             StepEntry::Stop(_) => Some(Step::Stop),

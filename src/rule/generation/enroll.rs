@@ -2,7 +2,7 @@
 
 use crate::diagnostic::yaml;
 use crate::diagnostic::{Finding, Place, SourceFile, suggest};
-use crate::model::RuleId;
+use crate::model::{RuleId, StepId};
 use crate::rule::check::Outcome;
 use crate::rule::checked::{CheckedRule, Step, Trigger};
 use crate::rule::written::{RuleFile, StepEntry};
@@ -18,12 +18,12 @@ pub(super) fn enrolls(outcomes: &[Checked<'_>]) -> Vec<Finding> {
         outcomes.iter().filter_map(|(_, outcome)| outcome.rule.as_deref()).map(|rule| (&rule.id, rule)).collect();
     let mut findings = Vec::new();
     for (file, outcome) in outcomes {
-        for (target, range) in &outcome.enrolls {
+        for (target, step, range) in &outcome.enrolls {
             let place = Place { file: Arc::clone(file), range: range.clone() };
             let finding = if ids.contains(&target) {
                 // A target that is wrong itself has been reported.
                 let Some((rule, target)) = outcome.rule.as_deref().zip(rules.get(target)) else { continue };
-                misfit(rule, target).or_else(|| circle(rule, target, &rules))
+                misfit(rule, target).or_else(|| circle((rule, step), target, &rules))
             } else {
                 let finding = Finding::error("rule.unknown-rule", format!("unknown rule `{target}`"));
                 let help = suggest::help(target.as_str(), ids.iter().map(|id| id.as_str()));
@@ -52,8 +52,12 @@ fn misfit(rule: &CheckedRule, target: &CheckedRule) -> Option<Finding> {
 }
 
 /// A record would go round for ever, as fast as it can.
-fn circle(rule: &CheckedRule, target: &CheckedRule, rules: &BTreeMap<&RuleId, &CheckedRule>) -> Option<Finding> {
-    let at_once = enrolled_at_once(rule).contains(&target.id);
+fn circle(
+    (rule, step): (&CheckedRule, &StepId),
+    target: &CheckedRule,
+    rules: &BTreeMap<&RuleId, &CheckedRule>,
+) -> Option<Finding> {
+    let at_once = enrolled_at_once(rule).iter().any(|(at, _)| *at == step);
     let mut ahead = vec![&target.id];
     let mut seen = BTreeSet::new();
     while let Some(id) = ahead.pop().filter(|_| at_once) {
@@ -62,14 +66,14 @@ fn circle(rule: &CheckedRule, target: &CheckedRule, rules: &BTreeMap<&RuleId, &C
             return Some(Finding::error("rule.enroll", message).help("put a wait before the `enroll`, or remove it"));
         }
         if let Some(next) = rules.get(id).filter(|_| seen.insert(id)) {
-            ahead.extend(enrolled_at_once(next));
+            ahead.extend(enrolled_at_once(next).into_iter().map(|(_, target)| target));
         }
     }
     None
 }
 
-/// The rules that a rule enrolls into before any wait.
-fn enrolled_at_once(rule: &CheckedRule) -> BTreeSet<&RuleId> {
+/// The steps by which a rule enrolls into others before any wait, and those others.
+fn enrolled_at_once(rule: &CheckedRule) -> BTreeSet<(&StepId, &RuleId)> {
     let mut found = BTreeSet::new();
     let mut seen = BTreeSet::new();
     let mut ahead: Vec<usize> = rule.entries.iter().filter_map(|entry| entry.first).collect();
@@ -77,7 +81,7 @@ fn enrolled_at_once(rule: &CheckedRule) -> BTreeSet<&RuleId> {
         let Some(node) = rule.nodes.get(place).filter(|_| seen.insert(place)) else { continue };
         match &node.step {
             Step::Wait(_) => continue,
-            Step::Enroll(target) => drop(found.insert(target)),
+            Step::Enroll(target) => drop(found.insert((&node.id, target))),
             _ => {}
         }
         ahead.extend(node.step.inner());

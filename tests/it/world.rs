@@ -16,7 +16,7 @@ use nudged::model::{Clock, ManualClock, Outcome, Tenant, at_local};
 use nudged::rule::generation::{Generation, Surroundings, Tree};
 use nudged::rule::statement::{Dialect, Row, Statement};
 use nudged::source::{SourceOptions, connect};
-use nudged::store::postgres::PostgresStore;
+use nudged::store::postgres::{PostgresStore, Reached};
 use nudged::store::sqlite::SqliteStore;
 use sqlx::{AssertSqlSafe, Executor, MySqlPool, PgPool, SqlitePool};
 use std::collections::VecDeque;
@@ -339,7 +339,7 @@ impl World {
         let store: Arc<dyn Store> = match &state {
             // No test pulls the plug, so nothing need be synced.
             None => Arc::new(SqliteStore::scratch(dir.path().join("state.db"), at).await.unwrap()),
-            Some(database) => Arc::new(PostgresStore::open(&database.url, at).await.unwrap()),
+            Some(database) => Arc::new(PostgresStore::open_as(&database.url, Reached::Directly, at).await.unwrap()),
         };
         let (mail, webhooks) = (Arc::new(Recorder::default()), Arc::new(Recorder::default()));
         let generations = watch::Sender::new(None);
@@ -394,7 +394,7 @@ impl World {
         Engine::new(Parts {
             clock: self.clock.clone(),
             source: self.source.clone(),
-            store: Arc::new(PostgresStore::open(url, self.now()).await.unwrap()),
+            store: Arc::new(PostgresStore::open_as(url, Reached::Directly, self.now()).await.unwrap()),
             senders: Senders { email: sender.clone(), webhook: sender.clone(), task: sender },
             generation: self.generations.subscribe(),
             owner: Owner(owner.into()),
@@ -448,7 +448,7 @@ impl World {
     pub async fn short_leased(&self) -> Arc<dyn Store> {
         let url = &self.state.as_ref().expect("a shared state").url;
         let lease = std::time::Duration::from_millis(200);
-        Arc::new(PostgresStore::open(url, self.now()).await.unwrap().with_lease(lease))
+        Arc::new(PostgresStore::open_as(url, Reached::Directly, self.now()).await.unwrap().with_lease(lease))
     }
 
     /// Runs these rule files, templates and scripts from now on.

@@ -1,7 +1,7 @@
 //! Where enrollments stand, by the names of their steps, and putting them to the same step of the rule as it is now.
 
 use super::port::{EnrollmentView, RuleVersion, Store, StoreError};
-use crate::model::{EnrollmentState, StepId, VersionHash};
+use crate::model::{EnrollmentState, RuleId, StepId, VersionHash};
 use crate::rule::CompiledRule;
 use crate::rule::generation::Generation;
 use jiff::Timestamp;
@@ -20,12 +20,17 @@ pub async fn pinned_steps(
         let ids = |rule: &CompiledRule| rule.rule.nodes.iter().map(|node| node.id.clone()).collect();
         let steps = match current.filter(|current| current.version == version) {
             Some(current) => Some(ids(current)),
-            None => generation.compile_pinned(&text, current.map(|rule| rule.rule.as_ref())).ok().map(|rule| ids(&rule)),
+            None => {
+                generation.compile_pinned(&text, current.map(|rule| rule.rule.as_ref())).ok().map(|rule| ids(&rule))
+            }
         };
         found.extend(steps.map(|steps| (version, steps)));
     }
     Ok(found)
 }
+
+/// To a rule: which enrollments, and to which of its nodes.
+type Moves<'a> = (&'a Arc<CompiledRule>, Vec<(i64, usize)>);
 
 /// What became of enrollments that were to be moved.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -47,7 +52,7 @@ pub async fn relocate(
 ) -> Result<Relocated, StoreError> {
     let steps = pinned_steps(store, generation).await?;
     let mut relocated = Relocated::default();
-    let mut moves: BTreeMap<_, (&Arc<CompiledRule>, Vec<(i64, usize)>)> = BTreeMap::new();
+    let mut moves: BTreeMap<&RuleId, Moves<'_>> = BTreeMap::new();
     for enrollment in enrollments {
         match target(generation, &steps, enrollment) {
             Ok(None) => relocated.current += 1,

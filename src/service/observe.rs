@@ -168,9 +168,10 @@ fn log_step(
     decided: &Noted,
 ) {
     let (what, detail) = (decided.as_str(), decided.detail());
-    match decided.until() {
-        Some(until) => tracing::debug!(%rule, %record, %step, %until, what, "step"),
-        None => tracing::debug!(%rule, %record, %step, detail, what, "step"),
+    if let Some(until) = decided.until() {
+        tracing::debug!(%rule, %record, %step, %until, what, "step");
+    } else {
+        tracing::debug!(%rule, %record, %step, detail, what, "step");
     }
 }
 

@@ -1,10 +1,10 @@
 //! The outbox: leases, marks and completions.
 
 use super::database::Database;
+use super::ledger::enroll;
 use super::sql::Session;
 use super::state::State;
 use super::table::attempt::{self, Line};
-use super::ledger::enroll;
 use super::table::{
     delivery_code, enrollment, outbox, outbox_state as state, rule_version, suppression, task, timeline,
 };
@@ -185,11 +185,11 @@ impl<D: Database> Outbox for State<D> {
         now: Timestamp,
     ) -> Result<u64, StoreError> {
         let of = Arc::new((to.clone(), moves.iter().map(|(id, node)| (*id, *node as i64)).collect::<Vec<_>>()));
-        let moved = self.database.write(move |mut session| {
+        let done = self.database.write(move |mut session| {
             let of = Arc::clone(&of);
             Box::pin(async move { put(&mut session, &of.0, &of.1, now).await })
         });
-        moved.await
+        done.await
     }
 
     async fn pinned_versions(
@@ -263,12 +263,12 @@ async fn put(
     let numbers = rule_version::numbers(session, &to.rule).await?;
     let missing = || StoreError::Broken(format!("version {} of rule {} was not kept", to.hash, to.rule));
     let version = *numbers.get(to.hash.as_str()).ok_or_else(missing)?;
-    let moved = outbox::put(session, version, moves).await?;
-    enrollment::put(session, version, &moved).await?;
+    let ids = outbox::put(session, version, moves).await?;
+    enrollment::put(session, version, &ids).await?;
     let what = Noted::Migrated(to.hash.clone());
-    let notes: Vec<_> = moved.iter().map(|id| (*id, Note { at: now, step: None, what: what.clone() })).collect();
+    let notes: Vec<_> = ids.iter().map(|id| (*id, Note { at: now, step: None, what: what.clone() })).collect();
     note(session, &notes).await?;
-    Ok(moved.len() as u64)
+    Ok(ids.len() as u64)
 }
 
 /// What a settlement does to rows, by kind, so that each kind is one statement.

@@ -7,8 +7,8 @@ use super::table::{
     attempt, delivery_name, end_reason, enrollment_code, enrollment_named, lane, miss, suppression, sweep, timeline,
 };
 use crate::engine::port::{
-    AttemptView, DeliveryFilter, DeliveryView, EnrollmentFilter, EnrollmentView, Happening, HeldMatch, MissView, Overview,
-    StoreError, SweepId, SweepView, View,
+    AttemptView, DeliveryFilter, DeliveryView, EnrollmentFilter, EnrollmentView, Happening, HeldMatch, MissView,
+    Overview, StoreError, SweepId, SweepView, View,
 };
 use crate::model::{DeliveryId, InstanceSecret, Lane, MatchId, MatchIdentity, RecordId, RuleId};
 use async_trait::async_trait;

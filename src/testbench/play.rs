@@ -356,4 +356,3 @@ fn before(rule: &CheckedRule, at: Timestamp, zone: &TimeZone) -> Timestamp {
     });
     previous.unwrap_or_else(|| Period::days(1).before(at, zone))
 }
-

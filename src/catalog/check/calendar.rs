@@ -13,7 +13,10 @@ const FOLDER: &str = "calendars/";
 
 impl Checker {
     /// All calendars, and the one of rules that name none.
-    pub(super) fn calendars(&mut self, written: &CatalogFile) -> (BTreeMap<String, BusinessCalendar>, BusinessCalendar) {
+    pub(super) fn calendars(
+        &mut self,
+        written: &CatalogFile,
+    ) -> (BTreeMap<String, BusinessCalendar>, BusinessCalendar) {
         let mut calendars = BTreeMap::new();
         for (name, entry) in written.calendars.iter() {
             let calendar = self.one_calendar(entry);
@@ -65,14 +68,13 @@ impl Checker {
                 continue;
             }
             // The rest of the line is for people: `2026-12-24 Christmas Eve`.
-            match text.split_whitespace().next().unwrap_or_default().parse::<Date>() {
-                Ok(date) => calendar.add_holiday(date),
-                Err(_) => {
-                    let finding = Finding::error("catalog.calendar", format!("`{text}` does not begin with a date"));
-                    let place = Place { file: Arc::clone(file), range };
-                    self.elsewhere.push(finding.at(place).help("write one date a line: `2026-12-24`"));
-                }
-            }
+            let Ok(date) = text.split_whitespace().next().unwrap_or_default().parse::<Date>() else {
+                let finding = Finding::error("catalog.calendar", format!("`{text}` does not begin with a date"));
+                let place = Place { file: Arc::clone(file), range };
+                self.elsewhere.push(finding.at(place).help("write one date a line: `2026-12-24`"));
+                continue;
+            };
+            calendar.add_holiday(date);
         }
     }
 }

@@ -5,10 +5,10 @@ mod show;
 
 use super::offline::Offline;
 use super::{Context, Exit, Failure, Format, LaneName, Output, record, text};
+use crate::diagnostic::SourceFile;
 use crate::engine::pinned_steps;
 use crate::engine::port::{EnrollmentFilter, EnrollmentView, Store};
 use crate::model::{EnrollmentState, RuleId, StepId, VersionHash};
-use crate::diagnostic::SourceFile;
 use crate::rule::generation::{Generation, Tree};
 use serde_json::{Value as Json, json};
 use std::collections::HashMap;

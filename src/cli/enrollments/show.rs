@@ -98,7 +98,9 @@ fn happened(happening: &Happening) -> Line {
             ("migrated".to_owned(), format!("to version {version}"))
         }
         other => match &happening.attempt {
-            Some((kind, number, _)) if *number > 1 => (format!("{kind} {other}, try {number}"), happening.detail.clone()),
+            Some((kind, number, _)) if *number > 1 => {
+                (format!("{kind} {other}, try {number}"), happening.detail.clone())
+            }
             Some((kind, ..)) => (format!("{kind} {other}"), happening.detail.clone()),
             None => (other.to_owned(), happening.detail.clone()),
         },
@@ -114,7 +116,8 @@ fn print(shown: &Shown, output: &mut Output) {
         let record = view.record.as_ref().map_or_else(|| "(erased)".to_owned(), ToString::to_string);
         let (lane, state) = (view.lane.as_str(), state(view));
         output.line(&format!("{} {record} in {} ({lane}): {state}", view.id, view.rule));
-        let rows = lines(view, shown).into_iter().map(|line| vec![text::at(line.at), line.step, line.what, line.detail]);
+        let rows =
+            lines(view, shown).into_iter().map(|line| vec![text::at(line.at), line.step, line.what, line.detail]);
         output.table(&["at", "step", "what", "detail"], rows.collect(), "");
     }
     if !shown.misses.is_empty() {

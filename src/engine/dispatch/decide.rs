@@ -53,7 +53,9 @@ pub fn decide<'a>(situation: &Situation<'a, '_>) -> Decision<'a> {
         return situation.end(EndReason::RecordGone, "the record is no longer there");
     };
     match &node.step {
-        Step::Stop | Step::Split(_) => situation.moved(situation.way(facts).walk(Some(situation.node), situation.claimed.due_at)),
+        Step::Stop | Step::Split(_) => {
+            Decision::from(situation.way(facts).walk(Some(situation.node), situation.claimed.due_at))
+        }
         Step::Wait(wait) => waiting::decide(situation, node, wait, facts),
         Step::Branch { cases, otherwise } => {
             let holds = |case: &usize| facts.cases.get(&(situation.node, *case)).copied().flatten() == Some(true);
@@ -63,13 +65,19 @@ pub fn decide<'a>(situation: &Situation<'a, '_>) -> Decision<'a> {
                 None => ("otherwise".to_owned(), *otherwise),
             };
             let walked = situation.way(facts).walk(first.or(node.next), situation.now);
-            situation.moved(walked).after(node, Noted::Branch(name))
+            Decision::from(walked).after(node, Noted::Branch(name))
         }
         Step::Enroll(rule) => match situation.over(facts) {
             Some((reason, detail)) => situation.end(reason, &detail),
             None => Decision::Enroll { rule, walked: situation.way(facts).walk(node.next, situation.now) },
         },
         Step::Act(action) => situation.act(action, facts),
+    }
+}
+
+impl From<Walked> for Decision<'_> {
+    fn from(Walked { then, notes }: Walked) -> Self {
+        Self::Move { then, notes }
     }
 }
 
@@ -210,9 +218,5 @@ impl<'a> Situation<'a, '_> {
 
     pub(super) fn way<'w>(&'w self, facts: &'w Facts) -> Way<'w> {
         Way::of(self.rule, self.claimed, &facts.zone)
-    }
-
-    pub(super) fn moved(&self, Walked { then, notes }: Walked) -> Decision<'a> {
-        Decision::Move { then, notes }
     }
 }

@@ -52,7 +52,6 @@ pub fn enrolling(
         skip: None,
         restart: rematch(rule),
     };
-    let version =
-        RuleVersion { rule: rule.id.clone(), hash: target.version.clone(), text: Arc::clone(&target.text) };
+    let version = RuleVersion { rule: rule.id.clone(), hash: target.version.clone(), text: Arc::clone(&target.text) };
     (Noted::Enrolled(rule.id.clone()), Some(Box::new(Enrolling { of, version })))
 }

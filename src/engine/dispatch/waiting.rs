@@ -20,7 +20,7 @@ pub fn decide<'a>(of: &Situation<'a, '_>, node: &'a Node, wait: &'a Wait, facts:
     let since = of.claimed.since.unwrap_or(of.claimed.due_at);
     match &wait.until {
         Until::For(_) | Until::AfterEntry(_) if wait.is_local() => until_local(of, node, wait, facts, since),
-        Until::For(_) | Until::AfterEntry(_) => of.moved(of.way(facts).walk(Some(of.node), since)),
+        Until::For(_) | Until::AfterEntry(_) => Decision::from(of.way(facts).walk(Some(of.node), since)),
         Until::Date(date) => until_date(of, node, (wait, date), facts, since),
         Until::When(when) => until_when(of, node, when, facts, since),
     }
@@ -35,7 +35,7 @@ fn until_local<'a>(
 ) -> Decision<'a> {
     let end = of.way(facts).end_of(wait, since).unwrap_or(since);
     if end <= of.now {
-        return of.moved(of.way(facts).walk(node.next, end));
+        return Decision::from(of.way(facts).walk(node.next, end));
     }
     let news = of.claimed.since.is_none() || end != of.claimed.planned_at;
     stay(of, node, (end, end, since), news.then_some(Noted::Waits(end)))
@@ -53,11 +53,9 @@ fn until_date<'a>(
     let Some(date) = value.and_then(|value| lateness::day_of(value, &facts.zone)) else {
         let walked = match until.without {
             Some(first) => way.walk(first, of.now),
-            None => {
-                Walked { then: Then::End { reason: EndReason::OccasionGone, at: of.now }, notes: Vec::new() }
-            }
+            None => Walked { then: Then::End { reason: EndReason::OccasionGone, at: of.now }, notes: Vec::new() },
         };
-        return of.moved(walked).after(node, Noted::NoDate);
+        return Decision::from(walked).after(node, Noted::NoDate);
     };
     let day = until.offset.moves_in(date, &of.rule.calendar);
     let end = way.allowed(wait, at_local(day.to_datetime(wait.at.unwrap_or(MORNING)), &facts.zone));
@@ -66,7 +64,7 @@ fn until_date<'a>(
         // Late is only what was known to come: a date that was past when we came here, or has moved into the past,
         // counts from when that was found out.
         let from = if end == planned { end } else { end.max(planned).min(of.now) };
-        return of.moved(way.walk(node.next, from));
+        return Decision::from(way.walk(node.next, from));
     }
     let look = of.now.saturating_add(LOOK).unwrap_or(end).min(end);
     stay(of, node, (look, end, since), (end != planned).then_some(Noted::Waits(end)))
@@ -82,10 +80,10 @@ fn until_when<'a>(
     let way = of.way(facts);
     let end = of.rule.calendar.after(until.at_most, since, &facts.zone);
     if facts.cases.get(&(of.node, 0)).copied().flatten() == Some(true) {
-        return of.moved(way.walk(node.next, of.now)).after(node, Noted::CameTrue);
+        return Decision::from(way.walk(node.next, of.now)).after(node, Noted::CameTrue);
     }
     if end <= of.now {
-        return of.moved(way.walk(until.otherwise, end)).after(node, Noted::TimeUp);
+        return Decision::from(way.walk(until.otherwise, end)).after(node, Noted::TimeUp);
     }
     // All that wait here are asked at the same instants, in one question.
     let every = until.check_every.max_seconds().max(1);

@@ -1,7 +1,7 @@
 //! A claimed row on its way through the dispatcher, counted until it is settled.
 
-use crate::engine::context::Context;
 use super::walk::Walked;
+use crate::engine::context::Context;
 use crate::engine::event::Event;
 use crate::engine::flight::Ticket;
 use crate::engine::port::{Attempt, Claimed, Completion, Message, Note, Noted, RuleVersion, Then};
@@ -102,25 +102,20 @@ impl Work {
     }
 
     /// Concludes the row, with a line for the attempt log where there is a verdict.
-    pub fn conclude(
-        self,
-        context: &Context,
-        verdict: Option<Verdict>,
-        Walked { then, notes }: Walked,
-    ) -> Finished {
+    pub fn conclude(self, context: &Context, verdict: Option<Verdict>, Walked { then, notes }: Walked) -> Finished {
         let events = if context.events.receiver_count() > 0 {
             self.events(context, verdict.as_ref(), &then, &notes)
         } else {
             Vec::new()
         };
         let at = context.clock.now();
-        let noted = |(step, what)| Note { at, step: Some(step), what };
-        let mut notes: Vec<Note> = notes.into_iter().map(noted).collect();
+        let line = |(step, what)| Note { at, step: Some(step), what };
+        let mut notes: Vec<Note> = notes.into_iter().map(line).collect();
         if let Then::Hold { reason } = &then {
-            notes.push(noted((self.step(), Noted::Held(reason.clone()))));
+            notes.push(line((self.step(), Noted::Held(reason.clone()))));
         }
         if self.migrates && matches!(then, Then::Advance { .. } | Then::Wait { .. }) {
-            notes.insert(0, noted((self.step(), Noted::Migrated(self.rule.version.clone()))));
+            notes.insert(0, line((self.step(), Noted::Migrated(self.rule.version.clone()))));
         }
         let step = self.step();
         let Self { claimed, ticket, rule, migrates, .. } = self;

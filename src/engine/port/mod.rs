@@ -21,8 +21,8 @@ pub use sweeps::{
     Progress, Rematch, Standing, SweepCommit, SweepCount, SweepId, Verdict,
 };
 pub use view::{
-    AttemptView, DeliveryFilter, DeliveryView, EnrollmentFilter, EnrollmentView, Happening, HeldMatch, MissView, Overview,
-    SweepView, View,
+    AttemptView, DeliveryFilter, DeliveryView, EnrollmentFilter, EnrollmentView, Happening, HeldMatch, MissView,
+    Overview, SweepView, View,
 };
 
 /// Everything the engine keeps. One conformance suite holds for every implementation.

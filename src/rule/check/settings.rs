@@ -136,12 +136,15 @@ impl Checker<'_> {
         };
         let backfill = written.backfill.as_ref();
         // All that is there, or nothing of it: this much can be said without times.
-        let whole =
-            |text: &&At<String>| subject != "a query without `at`" || !matches!(text.as_str(), "none" | "all");
+        let whole = |text: &&At<String>| subject != "a query without `at`" || !matches!(text.as_str(), "none" | "all");
+        let never_looks = matches!(trigger, Some(Trigger::Enrolled));
         let keys = [
             ("backfill", backfill.filter(whole)),
             ("keep_trying", written.keep_trying.as_ref()),
             ("recheck", written.recheck.as_ref()),
+            ("check_every", written.check_every.as_ref().filter(|_| never_looks)),
+            ("cron", written.cron.as_ref().filter(|_| never_looks)),
+            ("spread", written.spread.as_ref().filter(|_| never_looks)),
         ];
         for (key, value) in keys {
             if let Some(value) = value {

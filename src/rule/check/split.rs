@@ -16,7 +16,7 @@ impl<'a> Checker<'a> {
         to: Option<&RoleName>,
         (written, range): (&SplitEntry, &Range<usize>),
         (id, next): (&StepId, Option<usize>),
-    ) -> Option<Step> {
+    ) -> Step {
         if written.arms.len() < 2 {
             let help = "give it two arms: `arms: [{name: a, steps: [...]}, {name: b, steps: [...]}]`";
             self.wrong(range, "rule.split", "a split into fewer than two", help);
@@ -51,6 +51,6 @@ impl<'a> Checker<'a> {
         }
         let usual = || format!("{}/{id}", self.id.as_deref().unwrap_or_default());
         let salt = written.salt.as_ref().map_or_else(usual, |salt| salt.value.clone());
-        Some(Step::Split(Split { salt, arms }))
+        Step::Split(Split { salt, arms })
     }
 }

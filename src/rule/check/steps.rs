@@ -128,9 +128,9 @@ impl<'a> Checker<'a> {
             StepEntry::Email(email) => self.email(entity, to, email),
             StepEntry::Webhook(webhook) => Some(self.webhook(entity, webhook)),
             StepEntry::Task(task) => self.task(entity, task),
-            StepEntry::Wait(wait) => self.wait(flow, entity, to, (wait, &step.range), next),
+            StepEntry::Wait(wait) => self.wait(flow, entity, to, (&**wait, &step.range), next),
             StepEntry::Branch(branch) => self.branch(flow, entity, to, branch, next),
-            StepEntry::Split(split) => self.split(flow, entity, to, (split, &step.range), (id, next)),
+            StepEntry::Split(split) => Some(self.split(flow, entity, to, (split, &step.range), (id, next))),
             StepEntry::Enroll(enroll) => {
                 let rule = RuleId::new(enroll.rule.as_str());
                 self.enrolls.push((rule.clone(), id.clone(), enroll.rule.range.clone()));

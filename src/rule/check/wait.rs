@@ -68,10 +68,8 @@ impl<'a> Checker<'a> {
                     Some(offset) => self.offset(offset)?,
                     None => Offset::ON_THE_DAY,
                 };
-                let without = written
-                    .otherwise
-                    .as_ref()
-                    .map(|steps| self.sequence(flow, entity, to, steps, next).or(next));
+                let without =
+                    written.otherwise.as_ref().map(|steps| self.sequence(flow, entity, to, steps, next).or(next));
                 Some(Until::Date(UntilDate { field: field?, offset, without }))
             }
             (None, None, Some(when)) => self.until_when(flow, entity, to, (written, when), next),

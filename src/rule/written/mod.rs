@@ -17,9 +17,9 @@ pub use steps::{
 };
 pub use tests::{TestEntry, ThenEntry};
 pub use trigger::{
-    AbandonedEntry, ChangedEntry, ComparedWord, CountEntry, CreatedEntry, DateEntry, DeclineEntry, EnrolledEntry, EventEntry,
-    Feb29Word, InactivityEntry, QueryEntry, QuerySql, ScheduleEntry, SegmentEntry, SurveyEntry, TriggerEntry,
-    YearlyEntry,
+    AbandonedEntry, ChangedEntry, ComparedWord, CountEntry, CreatedEntry, DateEntry, DeclineEntry, EnrolledEntry,
+    EventEntry, Feb29Word, InactivityEntry, QueryEntry, QuerySql, ScheduleEntry, SegmentEntry, SurveyEntry,
+    TriggerEntry, YearlyEntry,
 };
 
 use crate::diagnostic::yaml::{At, Named};

@@ -14,7 +14,7 @@ pub enum StepEntry {
     /// `task: {title: "Call {{ record.name }}", assign_to: owner}`
     Task(TaskEntry),
     /// `wait: {for: 7 days, at: "10:00"}`
-    Wait(WaitEntry),
+    Wait(Box<WaitEntry>),
     /// The first case that holds is taken.
     Branch(BranchEntry),
     /// Each record takes one of the arms, and always the same one.

@@ -21,13 +21,7 @@ pub async fn enroll(session: &mut Session<'_>, enrolls: &[&Enrolling]) -> Result
             lane,
             tenant: tenant.clone(),
             epoch: 0,
-            progress: Progress {
-                watermark: now,
-                swept_at: now,
-                rechecked_at: now,
-                reconciled_at: now,
-                seeded: true,
-            },
+            progress: Progress { watermark: now, swept_at: now, rechecked_at: now, reconciled_at: now, seeded: true },
             baseline: now,
             populated: true,
         };

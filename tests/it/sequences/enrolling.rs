@@ -64,8 +64,7 @@ async fn the_shadow_lane_starts_nothing_and_says_what_it_would_have() {
 #[tokio::test]
 async fn a_target_that_is_gone_holds_the_step_until_it_is_back() {
     let steps = FIRST.replace("  - enroll", "  - wait: {for: 1 hour}\n  - enroll");
-    let (first, second) =
-        (rule("plan", NEW, &steps), rule("follow-up", "trigger: {enrolled: {}}", SECOND));
+    let (first, second) = (rule("plan", NEW, &steps), rule("follow-up", "trigger: {enrolled: {}}", SECOND));
     let world = begun(&first, &second).await;
     play(&world, "2026-06-01T09:30:00Z").await;
     // The pinned version still names it.

@@ -26,13 +26,12 @@ purpose: service
 for_each: subscription
 to: signatory
 {settings}
-check_every: 1 hour
 steps:
 {steps}"
     )
 }
 
-const NEW: &str = "trigger: {created: {at: created_at}}";
+const NEW: &str = "trigger: {created: {at: created_at}}\ncheck_every: 1 hour";
 
 /// Subscriptions have a time when they appeared.
 async fn world(at: &str) -> World {
@@ -74,7 +73,8 @@ async fn play(world: &World, until: &str) -> Vec<String> {
 fn sent(world: &World) -> Vec<String> {
     let line = |message: Message| match message {
         Message::Webhook(call) => {
-            let (step, key) = (call.body["type"].as_str().unwrap(), call.body["data"]["record"]["key"].as_str().unwrap());
+            let (step, key) =
+                (call.body["type"].as_str().unwrap(), call.body["data"]["record"]["key"].as_str().unwrap());
             format!("{} {key} {}", world.now().strftime("%m-%d %H:%M"), step.split_once('.').unwrap().1)
         }
         other => panic!("{other:?}"),

@@ -62,7 +62,13 @@ impl Mortal {
 
 #[async_trait]
 impl Ledger for Mortal {
-    async fn begin_sweep(&self, rule: &RuleId, lane: Lane, tenant: &Tenant, owner: &Owner) -> Result<Option<Lease>, StoreError> {
+    async fn begin_sweep(
+        &self,
+        rule: &RuleId,
+        lane: Lane,
+        tenant: &Tenant,
+        owner: &Owner,
+    ) -> Result<Option<Lease>, StoreError> {
         self.alive().await.begin_sweep(rule, lane, tenant, owner).await
     }
     async fn keep_sweep(&self, lease: &Lease) -> Result<(), StoreError> {
@@ -89,7 +95,13 @@ impl Ledger for Mortal {
     async fn open_episodes(&self, lease: &Lease, page: &EpisodePage) -> Result<Vec<OpenEpisode>, StoreError> {
         self.alive().await.open_episodes(lease, page).await
     }
-    async fn close_sweep(&self, lease: &Lease, sweep: &SweepId, verdict: &Verdict, progress: &Progress) -> Result<(), StoreError> {
+    async fn close_sweep(
+        &self,
+        lease: &Lease,
+        sweep: &SweepId,
+        verdict: &Verdict,
+        progress: &Progress,
+    ) -> Result<(), StoreError> {
         self.alive().await.close_sweep(lease, sweep, verdict, progress).await
     }
     async fn expand(&self, limit: usize) -> Result<usize, StoreError> {
@@ -98,7 +110,13 @@ impl Ledger for Mortal {
     async fn decide_held(&self, sweep: &SweepId, release: bool, now: Timestamp) -> Result<u64, StoreError> {
         self.alive().await.decide_held(sweep, release, now).await
     }
-    async fn matched_since(&self, rule: &RuleId, lane: Lane, tenant: &Tenant, since: Timestamp) -> Result<u64, StoreError> {
+    async fn matched_since(
+        &self,
+        rule: &RuleId,
+        lane: Lane,
+        tenant: &Tenant,
+        since: Timestamp,
+    ) -> Result<u64, StoreError> {
         self.alive().await.matched_since(rule, lane, tenant, since).await
     }
 }
@@ -150,7 +168,12 @@ impl Outbox for Mortal {
     async fn add_task(&self, reference: DeliveryId, task: &TaskDraft, now: Timestamp) -> Result<bool, StoreError> {
         self.alive().await.add_task(reference, task, now).await
     }
-    async fn open_tasks(&self, tenant: &Tenant, entity: &EntityName, keys: &[Key]) -> Result<Vec<(Key, DeliveryId)>, StoreError> {
+    async fn open_tasks(
+        &self,
+        tenant: &Tenant,
+        entity: &EntityName,
+        keys: &[Key],
+    ) -> Result<Vec<(Key, DeliveryId)>, StoreError> {
         self.alive().await.open_tasks(tenant, entity, keys).await
     }
     async fn deliveries_of(&self, rule: &RuleId, ids: &[DeliveryId]) -> Result<HashSet<DeliveryId>, StoreError> {
@@ -159,10 +182,18 @@ impl Outbox for Mortal {
     async fn cancel_enrollments(&self, ids: &[i64], why: &str, now: Timestamp) -> Result<u64, StoreError> {
         self.alive().await.cancel_enrollments(ids, why, now).await
     }
-    async fn move_enrollments(&self, to: &RuleVersion, moves: &[(i64, usize)], now: Timestamp) -> Result<u64, StoreError> {
+    async fn move_enrollments(
+        &self,
+        to: &RuleVersion,
+        moves: &[(i64, usize)],
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
         self.alive().await.move_enrollments(to, moves, now).await
     }
-    async fn pinned_versions(&self, known: &HashSet<VersionHash>) -> Result<Vec<(RuleId, VersionHash, String)>, StoreError> {
+    async fn pinned_versions(
+        &self,
+        known: &HashSet<VersionHash>,
+    ) -> Result<Vec<(RuleId, VersionHash, String)>, StoreError> {
         self.alive().await.pinned_versions(known).await
     }
 }
@@ -228,7 +259,14 @@ impl Inbox for Mortal {
     async fn accept(&self, event: &Inbound) -> Result<bool, StoreError> {
         self.alive().await.accept(event).await
     }
-    async fn received(&self, name: &str, after: Timestamp, until: Timestamp, beyond: i64, limit: usize) -> Result<Vec<(i64, Inbound)>, StoreError> {
+    async fn received(
+        &self,
+        name: &str,
+        after: Timestamp,
+        until: Timestamp,
+        beyond: i64,
+        limit: usize,
+    ) -> Result<Vec<(i64, Inbound)>, StoreError> {
         self.alive().await.received(name, after, until, beyond, limit).await
     }
 }

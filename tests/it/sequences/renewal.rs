@@ -116,7 +116,8 @@ impl Sent {
             let Message::Webhook(call) = message else { panic!("{message:?}") };
             self.tries += 1;
             if self.seen.insert(call.delivery) {
-                let (key, step) = (call.body["data"]["record"]["key"].as_str().unwrap(), call.body["type"].as_str().unwrap());
+                let (key, step) =
+                    (call.body["data"]["record"]["key"].as_str().unwrap(), call.body["type"].as_str().unwrap());
                 self.lines.push(format!("{} {key} {step}", world.now().strftime("%a %m-%d %H:%M")));
             }
         }

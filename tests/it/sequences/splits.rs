@@ -40,7 +40,7 @@ async fn a_record_keeps_its_arm_when_it_comes_again() {
     world.load(&[("rule.yaml", &rule("plan", NEW, STEPS))]).await;
     let first = play(&world, "2026-06-02T00:00:00Z").await;
     // Another rule, the same salt; and a shadow lane of its own.
-    let again = rule("again", "trigger: {segment: {when: {status: back}}}", STEPS);
+    let again = rule("again", "trigger: {segment: {when: {status: back}}}\ncheck_every: 1 hour", STEPS);
     world.load(&[("again.yaml", &again)]).await;
     play(&world, "2026-06-03T00:00:00Z").await;
     world.crm.run("UPDATE subscriptions SET status = 'back'").await;

@@ -112,11 +112,7 @@ async fn a_condition_that_comes_true_lets_the_sequence_go_on() {
     assert_eq!(play(&world, "2026-06-30T00:00:00Z").await, ["06-05 12:00 1 after"], "when it is asked next");
     assert_eq!(
         timeline(&world).await,
-        [
-            "06-01 09:00 wait asks until 06-15 09:00",
-            "06-05 12:00 wait came_true",
-            "06-05 12:00 after sent"
-        ]
+        ["06-01 09:00 wait asks until 06-15 09:00", "06-05 12:00 wait came_true", "06-05 12:00 after sent"]
     );
 }
 

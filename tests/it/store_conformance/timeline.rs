@@ -1,7 +1,7 @@
 //! What happens between attempts: waits that are looked at again, notes, operators' decisions, and enrolling.
 
 use super::*;
-use nudged::engine::port::{EnrollmentFilter, Enrolling, Note, Noted, RuleVersion};
+use nudged::engine::port::{Enrolling, EnrollmentFilter, Note, Noted, RuleVersion};
 use nudged::model::EnrollmentState;
 
 super::on_both_stores![
@@ -153,7 +153,8 @@ async fn a_step_enrolls_into_another_rule_once(home: Home) {
 
 async fn an_enrolled_match_obeys_on_rematch(home: Home) {
     let (store, first) = with_both_rules(&home).await;
-    complete(&*store, Completion { enrolls: Some(enrolling(&*store, "a")), ..completion(&first, None, advance(1)) }).await;
+    complete(&*store, Completion { enrolls: Some(enrolling(&*store, "a")), ..completion(&first, None, advance(1)) })
+        .await;
     let next = claim(&*store, 9).await.into_iter().find(|claimed| claimed.rule == rule()).unwrap();
     let done = completion(&next, None, end());
     complete(&*store, Completion { enrolls: Some(enrolling(&*store, "b")), ..done }).await;

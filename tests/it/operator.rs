@@ -10,7 +10,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Stdio;
 
-const SILENCE: &str = "version: 1
+pub const SILENCE: &str = "version: 1
 id: silence
 description: Silent for 90 days.
 mode: live

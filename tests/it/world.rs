@@ -343,7 +343,6 @@ impl World {
         };
         let (mail, webhooks) = (Arc::new(Recorder::default()), Arc::new(Recorder::default()));
         let generations = watch::Sender::new(None);
-        let settings = Settings { max_skew: None, ..settings };
         let task = TaskWriter::new(clock.clone(), source.clone(), store.clone(), generations.subscribe());
         let engine = Engine::new(Parts {
             clock: clock.clone(),
@@ -424,7 +423,7 @@ impl World {
             senders: Senders { email: self.mail.clone(), webhook: self.webhooks.clone(), task: Arc::new(task) },
             generation,
             owner: Owner("another".into()),
-            settings: Settings { max_skew: None, ..settings },
+            settings,
         })
     }
 

@@ -93,6 +93,9 @@ fn list(list: &List, context: &Context, output: &mut Output) -> Result<Exit, Fai
             let header = ["id", "record", "rule", "lane", "state", "entered", "next step", "occasion"];
             let rows = found.iter().map(|view| as_row(view, &steps));
             output.table(&header, rows.collect(), "no enrollments");
+            if found.is_empty() {
+                context.unknown_rule(list.rule.as_deref(), output)?;
+            }
         }
     }
     Ok(Exit::Success)

@@ -3,7 +3,7 @@
 
 use super::history::on_three_dialects;
 use super::trigger::{Promise, Standing, Trigger};
-use crate::world::{Crm, World, days, minutes};
+use crate::world::{World, days, minutes};
 use jiff::Timestamp;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -136,7 +136,8 @@ steps:
         Self { countries, carts: Vec::new(), answers: Vec::new() }
     }
 
-    async fn apply(&mut self, change: &Change, crm: &Crm, now: Timestamp) {
+    async fn apply(&mut self, change: &Change, world: &World, now: Timestamp) {
+        let crm = &world.crm;
         let row = |customer: usize, ago: i64| Row { customer, at: crm.kept(now - minutes(ago)) };
         let text = |ago: i64| crm.time(now - minutes(ago));
         match *change {

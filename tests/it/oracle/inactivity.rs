@@ -154,7 +154,8 @@ steps:
         Self { customers, orders: Vec::new() }
     }
 
-    async fn apply(&mut self, change: &Change, crm: &Crm, now: Timestamp) {
+    async fn apply(&mut self, change: &Change, world: &World, now: Timestamp) {
+        let crm = &world.crm;
         match *change {
             Change::Order { customer, ago, paid } => {
                 self.order(crm, customer, ago.map(|ago| now - minutes(ago)), paid).await;

@@ -12,6 +12,7 @@
 mod abandoned;
 mod created;
 mod date;
+mod event;
 mod history;
 mod inactivity;
 mod judge;

@@ -1,8 +1,8 @@
 //! Anniversaries: the day of a date comes again, at a local time of the recipient, once for each year.
 
 use super::history::on_three_dialects;
-use super::trigger::{Promise, Standing, Trigger};
-use crate::world::{Crm, World, hours, vienna};
+use super::trigger::{Promise, Standing, Trigger, wall};
+use crate::world::{World, hours, vienna};
 use jiff::{SignedDuration, Span, Timestamp, civil, tz::TimeZone};
 use proptest::prelude::*;
 
@@ -103,7 +103,8 @@ steps:
         Self(vec![(None, "active"); ZONES.len()])
     }
 
-    async fn apply(&mut self, change: &Change, crm: &Crm, now: Timestamp) {
+    async fn apply(&mut self, change: &Change, world: &World, now: Timestamp) {
+        let crm = &world.crm;
         let today = now.to_zoned(vienna()).date();
         let (n, date) = match *change {
             Change::Date { subscription, days, years } => {
@@ -132,11 +133,11 @@ steps:
                 // No leap day is among these dates.
                 let day = civil::date(year, date.month(), date.day());
                 let day = day.saturating_add(Span::new().days(OFFSETS[rule.offset].0));
-                let reached = day.to_datetime(civil::time(rule.hour, 30, 0, 0)).to_zoned(zone.clone()).unwrap();
+                let reached = wall(day.to_datetime(civil::time(rule.hour, 30, 0, 0)), &zone);
                 standing.push(Standing {
                     record: n.to_string(),
                     occasion: year.to_string(),
-                    crosses: reached.timestamp(),
+                    crosses: reached,
                     holds: *status == rule.status,
                     overtaken: false,
                     exceeds: None,

@@ -1,9 +1,9 @@
-//! A source that panics or hangs when it is told to.
+//! A source that panics or hangs when it is told to, and whose clock may be off.
 
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use nudged::catalog::{ColumnSchema, Schema, Table};
 use nudged::engine::port::{Source, SourceError};
 use nudged::model::Tenant;
@@ -17,6 +17,8 @@ pub struct Moody {
     inner: Arc<dyn Source>,
     pub moods: Mutex<VecDeque<Mood>>,
     pub hanging: watch::Sender<bool>,
+    /// How far its clock is ahead.
+    pub skew: Mutex<SignedDuration>,
 }
 
 pub enum Mood {
@@ -26,7 +28,7 @@ pub enum Mood {
 
 impl Moody {
     pub fn new(inner: &Arc<dyn Source>) -> Arc<Self> {
-        Arc::new(Self { inner: Arc::clone(inner), moods: Mutex::default(), hanging: watch::Sender::new(false) })
+        Arc::new(Self { inner: Arc::clone(inner), moods: Mutex::default(), hanging: watch::Sender::new(false), skew: Mutex::default() })
     }
 
     pub fn next(&self, mood: Mood) {
@@ -41,7 +43,8 @@ impl Source for Moody {
     }
 
     async fn now(&self) -> Result<Timestamp, SourceError> {
-        self.inner.now().await
+        let skew = *self.skew.lock().unwrap();
+        Ok(self.inner.now().await? + skew)
     }
 
     fn rows<'a>(&'a self, tenant: &'a Tenant, statement: Statement) -> BoxStream<'a, Result<Row, SourceError>> {

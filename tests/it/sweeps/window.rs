@@ -1,5 +1,6 @@
 //! Which crossings a sweep reads: outages, baselines, a stepping clock, emptied tables, the night.
 
+use super::moody::Moody;
 use super::{entered, silence, sweep, with_silent};
 use crate::world::{days, hours, minutes};
 use nudged::engine::{Event, Settings, Swept};
@@ -101,4 +102,20 @@ async fn the_night_finds_what_was_deleted_behind_the_watermark() {
         _ => false,
     });
     assert!(reconciled);
+}
+
+#[tokio::test]
+async fn a_source_whose_clock_is_off_is_waited_for() {
+    let world = with_silent(1, Settings::default(), &silence(10, "AT")).await;
+    world.clock.advance(hours(1));
+    let source = Moody::new(&world.source);
+    let engine = world.engine_over(source.clone(), world.store.clone(), Settings::default());
+    for (skew, side) in [(minutes(6), "360 s ahead of"), (-minutes(6), "360 s behind")] {
+        *source.skew.lock().unwrap() = skew;
+        let swept = engine.sweep_rule(&"silence".into()).await.unwrap();
+        assert!(matches!(&swept[..], [Swept::Postponed(reason)] if reason.contains(side)), "{swept:?}");
+    }
+    *source.skew.lock().unwrap() = -minutes(4);
+    let swept = engine.sweep_rule(&"silence".into()).await.unwrap();
+    assert!(matches!(&swept[..], [Swept::Done(report)] if report.matched == 1), "the source's clock rules: {swept:?}");
 }

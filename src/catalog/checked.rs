@@ -1,6 +1,6 @@
 //! The checked catalog: every name resolved, every type known or explicitly unknown.
 
-use crate::model::{EntityName, FieldName, Locale, RelationName, RoleName, Tenant, Topic, Value};
+use crate::model::{BusinessCalendar, EntityName, FieldName, Locale, RelationName, RoleName, Tenant, Topic, Value};
 use jiff::tz::TimeZone;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,9 +16,19 @@ pub struct Catalog {
     /// `None`: tasks go to the built-in list in the state.
     pub tasks: Option<Tasks>,
     pub tenants: Option<Tenants>,
+    /// Which days are worked, by name.
+    pub calendars: BTreeMap<String, BusinessCalendar>,
+    /// Of rules that name none.
+    pub usual_calendar: BusinessCalendar,
 }
 
 impl Catalog {
+    /// A calendar of the catalog, or the bundled one of a country: `AT`.
+    #[must_use]
+    pub fn calendar(&self, name: &str) -> Option<BusinessCalendar> {
+        self.calendars.get(name).cloned().or_else(|| BusinessCalendar::bundled(name))
+    }
+
     #[must_use]
     pub fn entity(&self, name: &EntityName) -> Option<&Entity> {
         self.entities.get(name)

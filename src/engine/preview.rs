@@ -2,7 +2,7 @@
 //! templates as live, and nothing is written.
 
 use super::context::tenants_of;
-use super::dispatch::{Decision, Draft, Situation, address, addressee, decide, kind, open_tasks, walk};
+use super::dispatch::{Decision, Draft, Situation, Way, address, addressee, decide, kind, open_tasks};
 use super::episode::{NEVER, Watch};
 use super::error::EngineError;
 use super::evaluate::{self, Answer, Eligibility};
@@ -333,11 +333,18 @@ impl Previewer<'_> {
         let mut claimed = self.claimed(rule, record, crossing, 0);
         let mut messages = Vec::new();
         let first = rule.rule.entries.get(crossing.entry).and_then(|entry| entry.first);
-        let mut then = walk(&rule.rule, first, self.now, &facts.zone).then;
-        // Rules have no way back, so this many steps are all there can be.
-        for _ in 0..=rule.rule.nodes.len() {
-            let Then::Advance { node, due_at, planned_at } = then else { break };
-            claimed = Claimed { node, due_at, planned_at, ..claimed };
+        let (entered_at, of) = (claimed.entered_at, record);
+        let way = Way { rule: &rule.rule, zone: &facts.zone, entered_at, record: of };
+        let mut then = way.walk(first, self.now).then;
+        // Rules have no way back, so this many steps are all there can be; a wait is looked at up to three times.
+        for _ in 0..=3 * rule.rule.nodes.len() {
+            let (node, due_at, planned_at, since) = match then {
+                Then::Advance { node, due_at, planned_at } => (node, due_at, planned_at, None),
+                // What is true now stays so, as far as anybody can tell: on to its end.
+                Then::Wait { node, planned_at, since, .. } => (node, planned_at, planned_at, Some(since)),
+                _ => break,
+            };
+            claimed = Claimed { node, due_at, planned_at, since, ..claimed };
             let situation = Situation {
                 rule: &rule.rule,
                 claimed: &claimed,
@@ -348,7 +355,7 @@ impl Previewer<'_> {
                 task_open: self.task_open(rule, node, record, facts).await?,
             };
             let Some(place) = rule.rule.nodes.get(node) else { break };
-            let after = |at| walk(&rule.rule, place.next, at, &facts.zone).then;
+            let after = |at| way.walk(place.next, at).then;
             let (kind, content) = match decide(&situation) {
                 Decision::Move { then: next, .. } => {
                     then = next;
@@ -357,6 +364,10 @@ impl Previewer<'_> {
                 Decision::Refuse { outcome, then: next, .. } => {
                     then = next;
                     (kind_of(&place.step), Err(refusal(&outcome)))
+                }
+                Decision::Enroll { walked, .. } => {
+                    then = walked.then;
+                    continue;
                 }
                 Decision::Broken(reason) => {
                     then = after(due_at);
@@ -448,6 +459,7 @@ impl Previewer<'_> {
             attempts: 0,
             due_at: self.now,
             planned_at: self.now,
+            since: None,
             saved: json!({}),
             discarded: false,
         }
@@ -457,7 +469,7 @@ impl Previewer<'_> {
 fn kind_of(step: &Step) -> &'static str {
     match step {
         Step::Act(action) => kind(action),
-        Step::Wait(_) | Step::Branch { .. } | Step::Stop => "step",
+        Step::Wait(_) | Step::Branch { .. } | Step::Split(_) | Step::Enroll(_) | Step::Stop => "step",
     }
 }
 

@@ -6,6 +6,7 @@
 mod clock;
 mod delivery;
 mod enrollment;
+mod holidays;
 mod identity;
 mod locale;
 mod period;
@@ -16,6 +17,7 @@ mod zone;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use delivery::{DeliveryState, Outcome, SkipReason, backoff};
 pub use enrollment::{EndReason, EnrollmentState};
+pub use holidays::{BusinessCalendar, YEARS as HOLIDAY_YEARS};
 pub use identity::{
     AttemptNumber, DeliveryId, EntityName, FieldName, InstanceSecret, Key, Lane, MatchId, MatchIdentity, Occasion,
     RecordId, RelationName, RoleName, RuleId, StepId, TemplateName, Tenant, Topic, VersionHash,

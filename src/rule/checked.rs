@@ -1,9 +1,14 @@
 //! A rule whose every name has been resolved against the catalog and whose every value has its type.
 
+pub use super::flow::{Arm, Case, Node, Split, Step, Until, UntilDate, UntilWhen, Wait};
+
 use super::condition::{Condition, Term};
-use crate::model::{EntityName, FieldName, Period, RelationName, RoleName, RuleId, StepId, TemplateName, Topic, Value};
+use crate::model::{
+    BusinessCalendar, EntityName, FieldName, Period, RelationName, RoleName, RuleId, TemplateName, Topic, Value,
+};
 use jiff::civil::{Date, Time};
 use std::fmt;
+use std::sync::Arc;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct CheckedRule {
@@ -35,6 +40,8 @@ pub struct CheckedRule {
     pub guard: Guard,
     /// How many matches a week are usual.
     pub expect: Option<Expect>,
+    /// Whose business days count.
+    pub calendar: Arc<BusinessCalendar>,
     pub spread: Option<Period>,
     pub on_change: OnChange,
     pub on_delete: OnDelete,
@@ -77,6 +84,8 @@ pub enum Trigger {
     Segment(Segment),
     Decline(Decline),
     Changed(Changed),
+    /// Only `enroll` steps of other rules start it.
+    Enrolled,
 }
 
 impl Trigger {
@@ -300,6 +309,12 @@ impl Offset {
     pub fn moves(self, date: Date) -> Date {
         if self.before { self.period.before_date(date) } else { self.period.after_date(date) }
     }
+
+    /// As [`Offset::moves`], business days by this calendar.
+    #[must_use]
+    pub fn moves_in(self, date: Date, calendar: &BusinessCalendar) -> Date {
+        if self.before { calendar.before_date(self.period, date) } else { calendar.after_date(self.period, date) }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -376,42 +391,6 @@ impl fmt::Display for Expect {
         let end = |end: Option<u32>| end.map_or_else(String::new, |count| count.to_string());
         write!(f, "{}..{}", end(self.at_least), end(self.at_most))
     }
-}
-
-/// One step. `next` is the index of the following node, `None` the end.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Node {
-    pub id: StepId,
-    pub step: Step,
-    pub next: Option<usize>,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub enum Step {
-    Wait(Wait),
-    /// The first case that holds; otherwise `otherwise`; otherwise `next`.
-    Branch {
-        cases: Vec<Case>,
-        otherwise: Option<usize>,
-    },
-    Stop,
-    Act(Action),
-}
-
-/// `for_` in days or longer, with `at`: that many days on, at that local time, whatever the hour it began.
-/// Shorter or none, with `at`: the first such time once `for_` has passed. Never before it began.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Wait {
-    pub for_: Option<Period>,
-    pub at: Option<Time>,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct Case {
-    pub name: String,
-    pub when: Condition,
-    pub text: String,
-    pub first: Option<usize>,
 }
 
 /// An effect on the world outside.

@@ -15,7 +15,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 /// Keys of a rule file that running enrollments keep.
-const PINNED: [&str; 6] = ["for_each", "to", "purpose", "steps", "offsets", "spread"];
+const PINNED: [&str; 7] = ["for_each", "to", "purpose", "steps", "offsets", "spread", "calendar"];
 /// Keys that decide who matches, and when.
 const DEFINING: [&str; 5] = ["for_each", "trigger", "where", "only_at_entry", "script"];
 
@@ -53,7 +53,12 @@ pub(super) fn definition(rule: &CheckedRule, text: &Arc<str>, catalog: &Catalog)
             Trigger::Yearly(yearly) => written.fields(entity, Some(&yearly.field)),
             Trigger::Changed(changed) => written.fields(entity, Some(&changed.field)),
             Trigger::Segment(segment) => written.condition(entity, &segment.when),
-            Trigger::Schedule(_) | Trigger::Query(_) | Trigger::Event(_) | Trigger::Count(_) | Trigger::Decline(_) => {}
+            Trigger::Schedule(_)
+            | Trigger::Query(_)
+            | Trigger::Event(_)
+            | Trigger::Count(_)
+            | Trigger::Decline(_)
+            | Trigger::Enrolled => {}
         }
         if let Some(tide) = rule.trigger.tide() {
             written.relation(entity, tide.of);

@@ -11,6 +11,7 @@ pub mod condition;
 mod contradiction;
 mod definition;
 pub mod example;
+mod flow;
 pub mod generation;
 pub mod inbound;
 pub mod index;

@@ -5,7 +5,6 @@
 //! rendered when somebody asks, since no sweep needs it.
 
 use super::CheckedRule;
-use super::checked::Step;
 use super::compiled::{ReadError, Subject};
 use super::condition::{Condition, Quantity, Related};
 use super::sql::batch::{Batch, ascii};
@@ -78,9 +77,8 @@ pub fn sections(rule: &CheckedRule) -> Vec<(Section, usize, &Condition)> {
     found.extend(rule.goal.iter().map(|goal| (Section::Goal, 0, &goal.when)));
     found.extend(rule.exit_when.iter().enumerate().map(|(n, term)| (Section::ExitWhen, n, &term.condition)));
     for (node, place) in rule.nodes.iter().enumerate() {
-        if let Step::Branch { cases, .. } = &place.step {
-            found.extend(cases.iter().enumerate().map(|(case, c)| (Section::Case(node, case), 0, &c.when)));
-        }
+        let conditions = place.step.conditions().into_iter().enumerate();
+        found.extend(conditions.map(|(case, condition)| (Section::Case(node, case), 0, condition)));
     }
     found
 }

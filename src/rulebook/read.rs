@@ -180,7 +180,7 @@ fn is_ignored(name: &str) -> bool {
         || LEFT_BY_EDITORS.iter().any(|ending| name.ends_with(ending))
 }
 
-/// YAML anywhere, everything below `templates/`, Rhai below `scripts/`.
+/// YAML anywhere, everything below `templates/`, Rhai below `scripts/`, lists of days below `calendars/`.
 fn belongs(path: &str) -> bool {
     let ending = path.rsplit_once('.').map_or("", |(_, ending)| ending);
     if path.starts_with("templates/") {
@@ -188,6 +188,9 @@ fn belongs(path: &str) -> bool {
     }
     if path.starts_with("scripts/") {
         return ending == "rhai";
+    }
+    if path.starts_with("calendars/") {
+        return ending == "txt";
     }
     matches!(ending, "yaml" | "yml")
 }
@@ -205,7 +208,7 @@ mod tests {
     fn takes_what_belongs_and_leaves_what_editors_leave() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
-        for directory in ["templates/layouts", "scripts", "team/eu", ".git"] {
+        for directory in ["templates/layouts", "scripts", "calendars", "team/eu", ".git"] {
             fs::create_dir_all(root.join(directory)).unwrap();
         }
         for file in [
@@ -220,6 +223,8 @@ mod tests {
             "templates/layouts/default.html",
             "scripts/x.rhai",
             "scripts/x.yaml",
+            "calendars/company.txt",
+            "calendars/company.ods",
             "4913",
         ] {
             fs::write(root.join(file), file).unwrap();
@@ -228,6 +233,7 @@ mod tests {
         assert_eq!(
             paths(&tree),
             [
+                "calendars/company.txt",
                 "catalog.yaml",
                 "scripts/x.rhai",
                 "team/eu/a.yml",

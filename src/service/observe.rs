@@ -3,7 +3,8 @@
 //! Lines carry `rule`, `record` and `delivery` as fields, which journald shows as RULE, RECORD and
 //! DELIVERY. A record is named by its key; what other machines answered is logged without addresses.
 
-use crate::engine::{Decided, Event, Mood, SweepReport};
+use crate::engine::port::Noted;
+use crate::engine::{Event, Mood, SweepReport};
 use crate::model::Outcome;
 use metrics::{counter, gauge, histogram};
 use std::borrow::Cow;
@@ -170,11 +171,13 @@ fn log_step(
     rule: &crate::model::RuleId,
     record: &crate::model::RecordId,
     step: &crate::model::StepId,
-    decided: &Decided,
+    decided: &Noted,
 ) {
-    match decided {
-        Decided::WaitsUntil(until) => tracing::debug!(%rule, %record, %step, %until, "waits"),
-        Decided::Branch(case) => tracing::debug!(%rule, %record, %step, case, "branch"),
+    let (what, detail) = (decided.as_str(), decided.detail());
+    if let Some(until) = decided.until() {
+        tracing::debug!(%rule, %record, %step, %until, what, "step");
+    } else {
+        tracing::debug!(%rule, %record, %step, detail, what, "step");
     }
 }
 

@@ -89,6 +89,8 @@ mod tests {
             }],
             tasks: None,
             tenants: None,
+            calendars: std::collections::BTreeMap::new(),
+            usual_calendar: crate::model::BusinessCalendar::default(),
         };
         let to = Grantee { role: "o'hara\"".into(), host: "%".into() };
         assert_eq!(

@@ -326,6 +326,37 @@ fn the_rules_of_this_repository_have_no_errors() {
     assert!(checked.rules.len() >= 3);
 }
 
+#[test]
+fn the_calendars_of_the_reference_are_right() {
+    let calendars = examples("docs/sequences.md", "calendars");
+    let [calendars] = calendars.as_slice() else { panic!("one example is expected") };
+    let text = format!("version: 1\ntime_zone: UTC\nentities: {{customer: {{table: accounts, key: id}}}}\n{calendars}");
+    let page = std::fs::read_to_string("docs/sequences.md").unwrap();
+    let days = page.split("```text\n").nth(1).and_then(|block| block.split("```").next()).unwrap();
+    let file = |path: &str, text: &str| SourceFile { path: path.to_owned(), text: text.to_owned() };
+    let files = vec![file("catalog.yaml", &text), file("calendars/company.txt", days)];
+    let checked = Checked::of(&tree(files), &surroundings(None));
+    assert!(checked.findings.is_empty(), "{}", render(&checked.findings, Look::Plain));
+    let catalog = checked.catalog.unwrap();
+    let is_worked = |name: &str, day: &str| catalog.calendar(name).unwrap().is_worked(day.parse().unwrap());
+    assert!(!is_worked("office", "2026-12-24") && is_worked("AT", "2026-12-24"));
+    assert!(is_worked("shop", "2026-11-28") && !is_worked("shop", "2026-01-06"));
+    assert!(!catalog.usual_calendar.is_worked("2026-12-31".parse().unwrap()));
+}
+
+#[test]
+fn a_line_that_is_no_date_is_reported_in_its_own_file() {
+    let catalog = "version: 1\ntime_zone: UTC\nentities: {customer: {table: accounts, key: id}}\n\
+                   calendars: {office: {file: company.txt}}\n";
+    let file = |path: &str, text: &str| SourceFile { path: path.to_owned(), text: text.to_owned() };
+    let days = "# closed\n2026-12-24\n24.12.2027 Christmas Eve\n";
+    let files = vec![file("catalog.yaml", catalog), file("calendars/company.txt", days)];
+    let found = Checked::of(&tree(files), &surroundings(None)).findings;
+    let shown = render(&found, Look::Plain);
+    assert!(shown.contains("calendars/company.txt:3:1"), "{shown}");
+    assert!(shown.contains("does not begin with a date"), "{shown}");
+}
+
 /// The fenced examples of a page that begin with `# what`.
 fn examples(page: &str, what: &str) -> Vec<String> {
     let text = std::fs::read_to_string(page).unwrap();
@@ -380,7 +411,9 @@ fn the_examples_of_the_reference_are_right() {
             .iter()
             .map(|where_| format!("{head}{inactivity}where:\n{where_}{steps}")),
     );
-    rules.extend(examples("docs/rules.md", "steps").iter().map(|own| format!("{head}{inactivity}steps:\n{own}")));
+    for page in ["docs/rules.md", "docs/sequences.md"] {
+        rules.extend(examples(page, "steps").iter().map(|own| format!("{head}{inactivity}steps:\n{own}")));
+    }
     assert!(rules.len() >= 8, "{} examples", rules.len());
     for rule in rules {
         let mut files = vec![SourceFile { path: "catalog.yaml".to_owned(), text: catalog.clone() }];
@@ -389,10 +422,12 @@ fn the_examples_of_the_reference_are_right() {
             files.push(SourceFile { path: format!("templates/{name}.md"), text });
         }
         files.push(SourceFile { path: "rule.yaml".to_owned(), text: rule.clone() });
+        let other = format!("{head}trigger: {{enrolled: {{}}}}\n{steps}").replace("id: example", "id: onboarding");
+        files.push(SourceFile { path: "other.yaml".to_owned(), text: other });
         let checked = Checked::of(&tree(files), &surroundings(None));
         let wrong: Vec<_> =
             checked.findings.iter().filter(|finding| finding.severity == Severity::Error).cloned().collect();
         assert!(wrong.is_empty(), "{rule}\n{}", render(&wrong, Look::Plain));
-        assert_eq!(checked.rules.len(), 1, "{rule}");
+        assert_eq!(checked.rules.len(), 2, "{rule}");
     }
 }

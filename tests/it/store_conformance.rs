@@ -7,6 +7,7 @@ mod inbox;
 mod outbox;
 mod register;
 mod sweeps;
+mod timeline;
 
 use crate::support::{Database, instant, postgres};
 use jiff::{SignedDuration, Timestamp};
@@ -223,7 +224,7 @@ fn sent() -> Outcome {
 }
 
 fn completion(claimed: &Claimed, attempt: Option<Attempt>, then: Then) -> Completion {
-    Completion { token: claimed.token, attempt, then, saved: None, migrated: None }
+    Completion { attempt, ..Completion::of(claimed.token, then) }
 }
 
 async fn complete(store: &dyn Store, completion: Completion) -> Settled {

@@ -337,7 +337,8 @@ impl World {
         let source: Arc<dyn Source> = wire.clone();
         let state = if shared { Some(tokio::task::spawn_blocking(postgres).await.unwrap()) } else { None };
         let store: Arc<dyn Store> = match &state {
-            None => Arc::new(SqliteStore::open(dir.path().join("state.db"), at).await.unwrap()),
+            // No test pulls the plug, so nothing need be synced.
+            None => Arc::new(SqliteStore::scratch(dir.path().join("state.db"), at).await.unwrap()),
             Some(database) => Arc::new(PostgresStore::open_as(&database.url, Reached::Directly, at).await.unwrap()),
         };
         let (mail, webhooks) = (Arc::new(Recorder::default()), Arc::new(Recorder::default()));
@@ -424,6 +425,29 @@ impl World {
             owner: Owner("another".into()),
             settings,
         })
+    }
+
+    /// Another life of the daemon, on this state: an owner of its own, and what it can remember is in `store`.
+    pub fn life(&self, owner: &str, store: Arc<dyn Store>) -> Engine {
+        let generation = self.generations.subscribe();
+        let (clock, source) = (self.clock.clone(), self.source.clone());
+        let task = TaskWriter::new(clock.clone(), source.clone(), store.clone(), generation.clone());
+        Engine::new(Parts {
+            clock,
+            source,
+            store,
+            senders: Senders { email: self.mail.clone(), webhook: self.webhooks.clone(), task: Arc::new(task) },
+            generation,
+            owner: Owner(owner.into()),
+            settings: self.settings.clone(),
+        })
+    }
+
+    /// A shared state, opened again, whose leases end at once when nobody renews them.
+    pub async fn short_leased(&self) -> Arc<dyn Store> {
+        let url = &self.state.as_ref().expect("a shared state").url;
+        let lease = std::time::Duration::from_millis(200);
+        Arc::new(PostgresStore::open_as(url, Reached::Directly, self.now()).await.unwrap().with_lease(lease))
     }
 
     /// Runs these rule files, templates and scripts from now on.

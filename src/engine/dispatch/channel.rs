@@ -7,6 +7,7 @@
 use super::outcome::{Try, after};
 use super::prepare::give_back;
 use super::settler::Settler;
+use super::walk::Way;
 use super::work::{Parcel, Verdict};
 use crate::engine::context::Context;
 use crate::engine::port::{Mark, Sender, Sent};
@@ -148,18 +149,17 @@ impl Session {
         });
         let (took, finished_at) = (began.elapsed(), self.context.clock.now());
         let tried = Try {
-            rule: &work.rule.rule,
+            way: Way::of(&work.rule.rule, &work.claimed, &zone),
             node: work.node,
             number: work.claimed.attempts + 1,
             max_attempts: self.context.settings.max_attempts,
             repeatable,
             at: finished_at,
-            zone: &zone,
             jitter: rand::rng().random(),
         };
         let walked = after(tried, &sent.outcome);
         let verdict = Verdict { delivery, kind, outcome: sent.outcome, started_at, finished_at, took };
-        let mut finished = work.conclude(&self.context, Some(verdict), walked.then, walked.waits);
+        let mut finished = work.conclude(&self.context, Some(verdict), walked);
         finished.completion.saved = save.zip(sent.answer);
         finished.permit = Some(permit);
         self.settler.finish(finished).await;

@@ -4,15 +4,16 @@
 //! The order is that of the design: record gone, goal, exit, `where`, a moved date end the enrollment; then
 //! lateness, recipient, consent and suppression leave out this message and let the sequence go on.
 
-use super::walk::walk;
+use super::waiting;
+use super::walk::{Walked, Way};
 use crate::engine::evaluate::first_failing;
 use crate::engine::lateness;
-use crate::engine::port::{Claimed, Then};
-use crate::model::{EndReason, Outcome, SkipReason, StepId, SuppressionReason};
+use crate::engine::port::{Claimed, Noted, Then};
+use crate::model::{EndReason, Outcome, RuleId, SkipReason, StepId, SuppressionReason};
 use crate::rule::CheckedRule;
-use crate::rule::checked::{Action, Email, Purpose, Step, Task, Trigger};
+use crate::rule::checked::{Action, Email, Node, Purpose, Step, Task, Trigger};
 use crate::rule::compiled::{Facts, PersonFacts};
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::Timestamp;
 
 /// Everything a decision depends on.
 pub struct Situation<'a, 'c> {
@@ -32,9 +33,11 @@ pub struct Situation<'a, 'c> {
 #[derive(Debug, PartialEq)]
 pub enum Decision<'a> {
     /// A step that sends nothing.
-    Move { then: Then, branch: Option<String>, waits: Option<(StepId, Timestamp)> },
+    Move { then: Then, notes: Vec<(StepId, Noted)> },
     /// A message that is not sent, and why; recorded as an attempt.
-    Refuse { outcome: Outcome, then: Then, waits: Option<(StepId, Timestamp)> },
+    Refuse { outcome: Outcome, then: Then, notes: Vec<(StepId, Noted)> },
+    /// Start it in another rule's steps, and go on.
+    Enroll { rule: &'a RuleId, walked: Walked },
     /// Send it.
     Act { action: &'a Action, to: Option<&'a PersonFacts> },
     /// It can't run until somebody repairs it.
@@ -50,10 +53,10 @@ pub fn decide<'a>(situation: &Situation<'a, '_>) -> Decision<'a> {
         return situation.end(EndReason::RecordGone, "the record is no longer there");
     };
     match &node.step {
-        Step::Wait(_) | Step::Stop => {
-            let walked = walk(rule, Some(situation.node), situation.claimed.due_at, &facts.zone);
-            Decision::Move { then: walked.then, branch: None, waits: walked.waits }
+        Step::Stop | Step::Split(_) => {
+            Decision::from(situation.way(facts).walk(Some(situation.node), situation.claimed.due_at))
         }
+        Step::Wait(wait) => waiting::decide(situation, node, wait, facts),
         Step::Branch { cases, otherwise } => {
             let holds = |case: &usize| facts.cases.get(&(situation.node, *case)).copied().flatten() == Some(true);
             let taken = (0..cases.len()).find(holds);
@@ -61,10 +64,30 @@ pub fn decide<'a>(situation: &Situation<'a, '_>) -> Decision<'a> {
                 Some(case) => (cases[case].name.clone(), cases[case].first),
                 None => ("otherwise".to_owned(), *otherwise),
             };
-            let walked = walk(rule, first.or(node.next), situation.now, &facts.zone);
-            Decision::Move { then: walked.then, branch: Some(name), waits: walked.waits }
+            let walked = situation.way(facts).walk(first.or(node.next), situation.now);
+            Decision::from(walked).after(node, Noted::Branch(name))
         }
+        Step::Enroll(rule) => match situation.over(facts) {
+            Some((reason, detail)) => situation.end(reason, &detail),
+            None => Decision::Enroll { rule, walked: situation.way(facts).walk(node.next, situation.now) },
+        },
         Step::Act(action) => situation.act(action, facts),
+    }
+}
+
+impl From<Walked> for Decision<'_> {
+    fn from(Walked { then, notes }: Walked) -> Self {
+        Self::Move { then, notes }
+    }
+}
+
+impl Decision<'_> {
+    /// With a note before those of the walk.
+    pub(super) fn after(mut self, node: &Node, noted: Noted) -> Self {
+        if let Self::Move { notes, .. } = &mut self {
+            notes.insert(0, (node.id.clone(), noted));
+        }
+        self
     }
 }
 
@@ -81,7 +104,7 @@ pub fn address(person: &PersonFacts) -> Option<&str> {
 impl<'a> Situation<'a, '_> {
     fn act(&self, action: &'a Action, facts: &'a Facts) -> Decision<'a> {
         if self.claimed.discarded {
-            return self.skip(SkipReason::Discarded, "an operator discarded it", &facts.zone);
+            return self.skip(SkipReason::Discarded, "an operator discarded it", facts);
         }
         if let Some((reason, detail)) = self.over(facts) {
             return self.end(reason, &detail);
@@ -92,7 +115,7 @@ impl<'a> Situation<'a, '_> {
         match action {
             Action::Email(email) => self.email(action, email, facts),
             Action::Task(Task { unless_open: Some(_), .. }) if self.task_open => {
-                self.skip(SkipReason::TaskOpen, "an open task is there already", &facts.zone)
+                self.skip(SkipReason::TaskOpen, "an open task is there already", facts)
             }
             Action::Webhook(_) | Action::Task(_) => Decision::Act { action, to: self.main_recipient(facts) },
         }
@@ -149,24 +172,24 @@ impl<'a> Situation<'a, '_> {
         Some(if first == Some(self.node) && !lateness::reaches_task(rule, self.claimed.entry) {
             self.end(EndReason::Late, &detail)
         } else {
-            self.skip(SkipReason::Late, &detail, &facts.zone)
+            self.skip(SkipReason::Late, &detail, facts)
         })
     }
 
     fn email(&self, action: &'a Action, email: &Email, facts: &'a Facts) -> Decision<'a> {
         let Some((person, _)) = addressee(self.rule, email, facts).and_then(|person| Some((person, address(person)?)))
         else {
-            return self.skip(SkipReason::NoAddress, "the recipient has no address", &facts.zone);
+            return self.skip(SkipReason::NoAddress, "the recipient has no address", facts);
         };
         let staff = person.staff || self.rule.purpose == Purpose::Staff;
         if let Purpose::Topic(topic) = &self.rule.purpose
             && !staff
             && person.email_consent != Some(true)
         {
-            return self.skip(SkipReason::NoConsent, &format!("no consent to {topic} by email"), &facts.zone);
+            return self.skip(SkipReason::NoConsent, &format!("no consent to {topic} by email"), facts);
         }
         if let Some(reason) = self.suppression(person, staff) {
-            return self.skip(SkipReason::Suppressed, &reason, &facts.zone);
+            return self.skip(SkipReason::Suppressed, &reason, facts);
         }
         Decision::Act { action, to: Some(person) }
     }
@@ -183,14 +206,17 @@ impl<'a> Situation<'a, '_> {
 
     fn end(&self, reason: EndReason, detail: &str) -> Decision<'a> {
         let outcome = Outcome::Ended { reason, detail: detail.to_owned() };
-        Decision::Refuse { outcome, then: Then::End { reason, at: self.now }, waits: None }
+        Decision::Refuse { outcome, then: Then::End { reason, at: self.now }, notes: Vec::new() }
     }
 
-    fn skip(&self, reason: SkipReason, detail: &str, zone: &TimeZone) -> Decision<'a> {
-        let rule = self.rule;
-        let next = rule.nodes.get(self.node).and_then(|node| node.next);
-        let walked = walk(rule, next, self.now, zone);
+    fn skip(&self, reason: SkipReason, detail: &str, facts: &Facts) -> Decision<'a> {
+        let next = self.rule.nodes.get(self.node).and_then(|node| node.next);
+        let Walked { then, notes } = self.way(facts).walk(next, self.now);
         let outcome = Outcome::Skipped { reason, detail: detail.to_owned() };
-        Decision::Refuse { outcome, then: walked.then, waits: walked.waits }
+        Decision::Refuse { outcome, then, notes }
+    }
+
+    pub(super) fn way<'w>(&'w self, facts: &'w Facts) -> Way<'w> {
+        Way::of(self.rule, self.claimed, &facts.zone)
     }
 }

@@ -1,12 +1,12 @@
 //! Eligibility at send, one reason at a time.
 
 use super::decide::{Decision, Situation, decide};
-use crate::engine::port::{Claimed, OutboxToken, Then};
+use crate::engine::port::{Claimed, Noted, OutboxToken, Then};
 use crate::model::{Lane, MatchId, Outcome, Period, RecordId, SkipReason, SuppressionReason, Topic, Value};
 use crate::rule::CheckedRule;
 use crate::rule::checked::{
     Action, Backfill, Cadence, Case, DateTrigger, Email, Entry, Goal, Guard, Inactivity, Mode, Node, Offset, OnChange,
-    OnDelete, OnRematch, Purpose, Step, Task, Trigger, UnlessOpen, Wait,
+    OnDelete, OnRematch, Purpose, Step, Task, Trigger, UnlessOpen, Until, Wait,
 };
 use crate::rule::compiled::{Facts, PersonFacts};
 use crate::rule::condition::{Condition, Term};
@@ -37,6 +37,7 @@ fn email(template: &str) -> Step {
 pub fn rule() -> CheckedRule {
     let task =
         Task { title: "Call".into(), body: None, assign_to: None, due: None, unless_open: Some(UnlessOpen::Any) };
+    let week = Wait { until: Until::For(Some(Period::days(7))), at: None, days: Vec::new() };
     CheckedRule {
         id: "win-back".into(),
         was: Vec::new(),
@@ -66,13 +67,14 @@ pub fn rule() -> CheckedRule {
         recheck: Period::days(1),
         guard: Guard { per_day: None, percent_per_day: None, growth: None, floor: 50 },
         expect: None,
+        calendar: std::sync::Arc::default(),
         spread: None,
         on_change: OnChange::Pin,
         on_delete: OnDelete::Drain,
         entries: vec![Entry { offset: None, first: Some(0) }],
         nodes: vec![
             node("win-back-1", email("win-back-1"), Some(1)),
-            node("wait", Step::Wait(Wait { for_: Some(Period::days(7)), at: None }), Some(2)),
+            node("wait", Step::Wait(week), Some(2)),
             node("win-back-2", email("win-back-2"), None),
         ],
     }
@@ -123,6 +125,7 @@ fn claimed(node: usize) -> Claimed {
         attempts: 0,
         due_at: instant(NOW),
         planned_at: instant(NOW),
+        since: None,
         saved: json!({}),
         discarded: false,
     }
@@ -171,12 +174,17 @@ impl Given {
         };
         let line = |then: &Then| match then {
             Then::Advance { node, due_at, .. } => format!("go to {node} at {due_at}"),
+            Then::Wait { node, due_at, planned_at, .. } => format!("look at {node} at {due_at}, for {planned_at}"),
             Then::End { reason, .. } => format!("end {}", reason.as_str()),
             other => format!("{other:?}"),
         };
         match decide(&situation) {
             Decision::Act { .. } => "send".into(),
-            Decision::Move { then, branch, .. } => format!("{} {}", branch.unwrap_or_default(), line(&then)),
+            Decision::Move { then, notes } => {
+                let said: Vec<String> = notes.iter().map(|(_, noted)| said(noted)).collect();
+                format!("{} {}", said.join(", "), line(&then))
+            }
+            Decision::Enroll { rule, .. } => format!("enroll {rule}"),
             Decision::Broken(reason) => format!("broken: {reason}"),
             Decision::Refuse { outcome: Outcome::Skipped { reason, .. }, then, .. } => {
                 format!("skip {}, {}", reason.as_str(), line(&then))
@@ -186,6 +194,13 @@ impl Given {
             }
             Decision::Refuse { outcome, .. } => format!("{outcome:?}"),
         }
+    }
+}
+
+fn said(noted: &Noted) -> String {
+    match noted {
+        Noted::Branch(name) => name.clone(),
+        other => format!("{}{}", other.as_str(), other.until().map_or_else(String::new, |until| format!(" {until}"))),
     }
 }
 

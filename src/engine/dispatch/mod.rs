@@ -4,11 +4,13 @@ mod channel;
 mod decide;
 #[cfg(test)]
 pub(super) mod decide_tests;
+mod enrolling;
 mod outcome;
 mod pipeline;
 mod prepare;
 mod render;
 mod settler;
+mod waiting;
 mod walk;
 mod work;
 
@@ -27,7 +29,7 @@ use tokio::sync::watch;
 pub(super) use decide::{Decision, Situation, address, addressee, decide};
 pub(super) use prepare::open_tasks;
 pub(super) use render::{Draft, kind};
-pub(super) use walk::walk;
+pub(super) use walk::Way;
 
 /// How long a full channel is waited for before its messages are put off.
 const PATIENCE: Duration = Duration::from_millis(250);

@@ -3,17 +3,17 @@
 use super::decide::{Decision, Situation, address, addressee, decide};
 use super::pipeline::Pipeline;
 use super::render::{Draft, kind, repeatable};
+use super::walk::{Walked, Way};
 use super::work::{Boarded, Parcel, Verdict, Work, settle_unread};
-use super::{Dispatcher, walk::walk};
+use super::{Dispatcher, enrolling};
 use crate::engine::context::{Context, lane_of};
 use crate::engine::error::EngineError;
 use crate::engine::evaluate::{self, Answer};
-use crate::engine::event::{Decided, Event};
+use crate::engine::event::Event;
 use crate::engine::port::{Claimed, OutboxToken, Source, SourceError, Store, Then};
 use crate::engine::versions::Standing;
 use crate::model::{
-    AddressHash, Channel, EndReason, EntityName, Key, Lane, Outcome, RuleId, StepId, SuppressionReason, Tenant,
-    VersionHash,
+    AddressHash, Channel, EndReason, EntityName, Key, Lane, Outcome, RuleId, SuppressionReason, Tenant, VersionHash,
 };
 use crate::rule::CompiledRule;
 use crate::rule::checked::{Action, Step, Task, UnlessOpen};
@@ -147,7 +147,7 @@ impl Batch<'_> {
                 continue;
             }
             let then = Then::End { reason: EndReason::Completed, at: self.context.clock.now() };
-            self.pipeline.finish(work.conclude(self.context, None, then, None)).await;
+            self.finish(work, None, then).await;
         }
         works
     }
@@ -225,7 +225,7 @@ impl Batch<'_> {
                 Answer::Gone => None,
                 Answer::Unreadable(error) => {
                     let reason = format!("unreadable: {}.{}: {}", error.entity, error.field, error.problem);
-                    self.finish(work, None, Then::Hold { reason }, None).await;
+                    self.finish(work, None, Then::Hold { reason }).await;
                     continue;
                 }
             };
@@ -241,15 +241,13 @@ impl Batch<'_> {
                 task_open: asked.open.contains(&work.claimed.record.key),
             };
             match decide(&situation) {
-                Decision::Move { then, branch, waits } => {
-                    self.note_branch(&work, branch);
-                    self.finish(work, None, then, waits).await;
-                }
-                Decision::Refuse { outcome, then, waits } => {
+                Decision::Move { then, notes } => self.go_on(work, None, Walked { then, notes }).await,
+                Decision::Refuse { outcome, then, notes } => {
                     let verdict = self.verdict(&work, outcome);
-                    self.finish(work, Some(verdict), then, waits).await;
+                    self.go_on(work, Some(verdict), Walked { then, notes }).await;
                 }
-                Decision::Broken(reason) => self.finish(work, None, Then::Hold { reason }, None).await,
+                Decision::Enroll { rule, walked } => self.enroll(work, rule, walked).await,
+                Decision::Broken(reason) => self.finish(work, None, Then::Hold { reason }).await,
                 Decision::Act { action, to } => {
                     let Some(facts) = facts else { continue };
                     self.deliver(work, action, to, facts, asked).await;
@@ -290,8 +288,8 @@ impl Batch<'_> {
         if work.claimed.lane == Lane::Shadow {
             let verdict = self.verdict(&work, Outcome::Recorded { what: message.summary() });
             let next = work.rule.rule.nodes.get(work.node).and_then(|node| node.next);
-            let walked = walk(&work.rule.rule, next, asked.now, &facts.zone);
-            return self.finish(work, Some(verdict), walked.then, walked.waits).await;
+            let walked = Way::of(&work.rule.rule, &work.claimed, &facts.zone).walk(next, asked.now);
+            return self.go_on(work, Some(verdict), walked).await;
         }
         let save = match action {
             Action::Webhook(webhook) => webhook.save.clone(),
@@ -310,26 +308,29 @@ impl Batch<'_> {
                 self.clogged.push(kind);
             }
             let due_at = self.later(FULL);
-            self.finish(parcel.work, None, Then::Again { due_at, counts: false }, None).await;
+            self.finish(parcel.work, None, Then::Again { due_at, counts: false }).await;
         }
     }
 
     /// A template or script that fails can be repaired by a reload, which frees the enrollment.
     async fn broken(&self, work: Work, reason: String) {
         let verdict = self.verdict(&work, Outcome::Permanent { reason: reason.clone() });
-        self.finish(work, Some(verdict), Then::Hold { reason }, None).await;
+        self.finish(work, Some(verdict), Then::Hold { reason }).await;
     }
 
-    fn note_branch(&self, work: &Work, branch: Option<String>) {
-        let Some(name) = branch else { return };
-        let Claimed { rule, lane, record, .. } = &work.claimed;
-        self.context.announce(|| Event::StepDecided {
-            rule: rule.clone(),
-            lane: *lane,
-            record: record.clone(),
-            step: work.step(),
-            decided: Decided::Branch(name),
-        });
+    /// Starts the record in the other rule's steps, in the transaction that completes this step.
+    async fn enroll(&self, work: Work, rule: &RuleId, mut walked: Walked) {
+        let (now, secret) = (self.context.clock.now(), self.context.store.secret());
+        let target = self.generation.rules.get(rule).filter(|_| !self.generation.resting.contains(rule));
+        let Some(target) = target else {
+            let reason = format!("it enrolls into `{rule}`, which is not among the running rules");
+            return self.finish(work, None, Then::Hold { reason }).await;
+        };
+        let (noted, enrolls) = enrolling::enrolling(&work, target, secret, now);
+        walked.notes.insert(0, (work.step(), noted));
+        let mut finished = work.conclude(self.context, None, walked);
+        finished.completion.enrolls = enrolls;
+        self.pipeline.finish(finished).await;
     }
 
     async fn source_away(&self, works: Vec<Work>, error: SourceError) {
@@ -339,7 +340,7 @@ impl Batch<'_> {
         let pause = SignedDuration::try_from(self.context.health.pause()).unwrap_or(EMPTIED);
         let due_at = self.later(pause);
         for work in works {
-            self.finish(work, None, Then::Again { due_at, counts: false }, None).await;
+            self.finish(work, None, Then::Again { due_at, counts: false }).await;
         }
     }
 
@@ -350,7 +351,7 @@ impl Batch<'_> {
         self.context.announce(|| Event::StepsPostponed { rule: rule.clone(), tenant: tenant.clone(), steps, reason });
         let due_at = self.later(REFUSED);
         for work in works {
-            self.finish(work, None, Then::Again { due_at, counts: false }, None).await;
+            self.finish(work, None, Then::Again { due_at, counts: false }).await;
         }
     }
 
@@ -371,8 +372,12 @@ impl Batch<'_> {
         }
     }
 
-    async fn finish(&self, work: Work, verdict: Option<Verdict>, then: Then, waits: Option<(StepId, Timestamp)>) {
-        self.pipeline.finish(work.conclude(self.context, verdict, then, waits)).await;
+    async fn finish(&self, work: Work, verdict: Option<Verdict>, then: Then) {
+        self.go_on(work, verdict, Walked { then, notes: Vec::new() }).await;
+    }
+
+    async fn go_on(&self, work: Work, verdict: Option<Verdict>, walked: Walked) {
+        self.pipeline.finish(work.conclude(self.context, verdict, walked)).await;
     }
 
     fn verdict(&self, work: &Work, outcome: Outcome) -> Verdict {

@@ -133,7 +133,7 @@ impl Draft<'_> {
             fields: self.facts.record.clone(),
             title: self.templates.line(&task.title, &context)?,
             body: task.body.as_ref().map(|body| self.templates.line(body, &context)).transpose()?,
-            due: task.due.map(|due| due.after_date(today)),
+            due: task.due.map(|due| self.rule.rule.calendar.after_date(due, today)),
             assignee_key: assignee.and_then(|person| person.key.clone()),
             assignee_email: assignee.and_then(|person| person.email.clone()),
         })

@@ -93,7 +93,8 @@ impl Group {
         let settled = settle(context, &self.settlement).await;
         if settled.is_ok() {
             let now = context.clock.now();
-            if self.settlement.completions.iter().any(|completion| due_by(&completion.then, now)) {
+            let completions = &self.settlement.completions;
+            if completions.iter().any(|done| done.enrolls.is_some() || due_by(&done.then, now)) {
                 context.due.notify_one();
             }
             for event in self.events {
@@ -119,7 +120,7 @@ impl Group {
 
 fn due_by(then: &Then, now: jiff::Timestamp) -> bool {
     match then {
-        Then::Advance { due_at, .. } | Then::Again { due_at, .. } => *due_at <= now,
+        Then::Advance { due_at, .. } | Then::Wait { due_at, .. } | Then::Again { due_at, .. } => *due_at <= now,
         // A queued match may start where another enrollment ended.
         Then::End { .. } => true,
         Then::Park { .. } | Then::Hold { .. } => false,

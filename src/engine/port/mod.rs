@@ -10,7 +10,8 @@ mod view;
 
 pub use inbox::{Inbound, Inbox};
 pub use outbox::{
-    Attempt, Claimed, Completion, Mark, Outbox, OutboxToken, Owner, Rescued, RuleVersion, Settled, Settlement, Then,
+    Attempt, Claimed, Completion, Enrolling, Mark, Note, Noted, Outbox, OutboxToken, Owner, Rescued, RuleVersion,
+    Settled, Settlement, Then,
 };
 pub use register::{Adopted, Adoption, Register, RuleState, RuleStatus, StoredGeneration};
 pub use sender::{Email, Message, Sender, Sent, TaskDraft, WebhookCall};
@@ -20,8 +21,8 @@ pub use sweeps::{
     Progress, Rematch, Standing, SweepCommit, SweepCount, SweepId, Verdict,
 };
 pub use view::{
-    AttemptView, DeliveryFilter, DeliveryView, EnrollmentFilter, EnrollmentView, HeldMatch, MissView, Overview,
-    SweepView, View,
+    AttemptView, DeliveryFilter, DeliveryView, EnrollmentFilter, EnrollmentView, Happening, HeldMatch, MissView,
+    Overview, SweepView, View,
 };
 
 /// Everything the engine keeps. One conformance suite holds for every implementation.

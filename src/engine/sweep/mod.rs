@@ -33,7 +33,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-pub(super) use entry::{Namer, occasion_data};
+pub(super) use entry::{Namer, occasion_data, rematch};
 pub(super) use window::{had_its_chance, keep_trying};
 
 /// How long records that can't be judged hold the watermark back; the nightly reconcile takes over from there.

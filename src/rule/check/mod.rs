@@ -15,10 +15,12 @@ mod query;
 mod related;
 mod select;
 mod settings;
+mod split;
 mod steps;
 mod tests;
 mod trigger;
 mod values;
+mod wait;
 mod yearly;
 
 pub use message::{TemplateProblem, template_problem};
@@ -33,7 +35,7 @@ use super::written::{Conditions, GoalEntry, ModeWord, RuleFile};
 use crate::catalog::{Catalog, Entity, Schema};
 use crate::diagnostic::yaml::{self, At, Content};
 use crate::diagnostic::{Finding, Report, Severity, SourceFile, suggest};
-use crate::model::{EntityName, FieldName, RoleName, RuleId, Topic};
+use crate::model::{EntityName, FieldName, RoleName, RuleId, StepId, Topic};
 use settings::Settings;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -59,6 +61,8 @@ pub struct Outcome {
     pub id: Option<(RuleId, Range<usize>)>,
     /// Its former ids.
     pub was: Vec<(RuleId, Range<usize>)>,
+    /// Rules that its steps enroll into, each with the step.
+    pub enrolls: Vec<(RuleId, StepId, Range<usize>)>,
     /// `None` with any error.
     pub rule: Option<Arc<CheckedRule>>,
     /// Names that are taken for columns, since no live schema says otherwise.
@@ -129,6 +133,7 @@ fn assemble(
         recheck: settings.recheck,
         guard: settings.guard,
         expect: settings.expect,
+        calendar: Arc::new(settings.calendar.clone()),
         spread: settings.spread,
         on_change: settings.on_change,
         on_delete: settings.on_delete,
@@ -160,6 +165,9 @@ struct Checker<'a> {
     has_role: bool,
     /// What `where` says, which holds for every message.
     outer: Vec<Condition>,
+    /// As written.
+    id: Option<String>,
+    enrolls: Vec<(RuleId, StepId, Range<usize>)>,
 }
 
 impl<'a> Checker<'a> {
@@ -172,6 +180,8 @@ impl<'a> Checker<'a> {
             has_script: false,
             has_role: false,
             outer: Vec::new(),
+            id: None,
+            enrolls: Vec::new(),
         }
     }
 
@@ -179,6 +189,7 @@ impl<'a> Checker<'a> {
         self.empty_keys();
         self.version(written.version.as_ref());
         let id = self.id(written);
+        self.id = id.as_ref().map(|(id, _)| id.as_str().to_owned());
         let head = self.head(written);
         let settings = self.settings(written);
         let body =
@@ -190,7 +201,7 @@ impl<'a> Checker<'a> {
         let failed = findings.iter().any(|finding| finding.severity == Severity::Error);
         let was = written.was.iter().map(|id| (RuleId::new(id.as_str()), id.range.clone())).collect();
         let rule = rule.filter(|_| !failed).map(Arc::new);
-        Outcome { id, was, rule, assumed: self.assumed, findings }
+        Outcome { id, was, enrolls: self.enrolls, rule, assumed: self.assumed, findings }
     }
 
     /// What stands on its own.

@@ -42,6 +42,7 @@ impl<'a> Checker<'a> {
             TriggerEntry::Segment(segment) => self.segment(entity, segment).map(Trigger::Segment),
             TriggerEntry::Changed(changed) => self.changed(entity, changed).map(Trigger::Changed),
             TriggerEntry::Decline(decline) => self.decline(entity, decline).map(Trigger::Decline),
+            TriggerEntry::Enrolled(_) => Some(Trigger::Enrolled),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Building a generation: read and check everything, compile what is right, report all that is wrong.
 
 use super::earlier::Earlier;
+use super::enroll::enrolls;
 use super::layout::Layout;
 use super::overlap::overlaps;
 use super::{Generation, Surroundings, Tree, hash, sample};
@@ -62,6 +63,7 @@ impl Checked {
             |file: &Arc<SourceFile>| earlier.outcome(file).cloned().unwrap_or_else(|| check::check(file, known));
         let outcomes: Vec<_> = layout.rules.iter().map(|file| (file, outcome(file))).collect();
         checked.findings.extend(identities(&outcomes));
+        checked.findings.extend(enrolls(&outcomes));
         let ids: BTreeMap<_, _> = outcomes.iter().filter_map(|(_, outcome)| outcome.id.clone()).collect();
         let mut assumed = BTreeSet::new();
         for (file, outcome) in outcomes {
@@ -81,7 +83,7 @@ impl Checked {
             self.findings.push(finding.help("it says which tables hold what; docs/catalog.md shows one"));
             return None;
         };
-        let reading = catalog::read(file);
+        let reading = catalog::read_with(file, Some(&layout.calendars));
         self.findings.extend(reading.findings.iter().cloned());
         for (topic, range) in &reading.topics {
             if !surroundings.topics.contains(topic) {

@@ -1,6 +1,6 @@
 //! What an earlier generation found out and still holds, so that a reload costs what changed.
 //!
-//! A rule's check depends on its own text, the catalog, the live schema, the configuration's names and which
+//! A rule's check depends on its own text, the catalog with its calendars, the live schema, the configuration's names and which
 //! templates and scripts there are, and on nothing else; its SQL on the checked rule, the catalog and its
 //! script. Whatever of these is the same is taken over as it is.
 
@@ -29,6 +29,7 @@ impl<'a> Earlier<'a> {
         let its = Layout::of(&earlier.tree);
         let same_names = *earlier.surroundings == *surroundings
             && its.catalog == layout.catalog
+            && its.calendars == layout.calendars
             && its.template_names() == layout.template_names()
             && its.script_names() == layout.script_names();
         let files = earlier.tree.files.iter().filter(|_| same_names);

@@ -13,6 +13,7 @@ pub(super) struct Layout {
     pub rules: Vec<Arc<SourceFile>>,
     pub templates: Vec<Arc<SourceFile>>,
     pub scripts: Vec<Arc<SourceFile>>,
+    pub calendars: Vec<Arc<SourceFile>>,
 }
 
 impl Layout {
@@ -24,6 +25,8 @@ impl Layout {
                 layout.templates.push(Arc::clone(file));
             } else if path.starts_with("scripts/") {
                 layout.scripts.push(Arc::clone(file));
+            } else if path.starts_with("calendars/") {
+                layout.calendars.push(Arc::clone(file));
             } else if matches!(path, "catalog.yaml" | "catalog.yml") {
                 layout.catalog = Some(Arc::clone(file));
             } else if path.rsplit_once('.').is_some_and(|(_, extension)| matches!(extension, "yaml" | "yml")) {

@@ -9,7 +9,7 @@ use super::read::{Cells, Meaning};
 use super::{Anchor, RenderError, Renderer};
 use crate::catalog::{Catalog, ColumnType, Entity};
 use crate::model::{FieldName, RoleName, Value, zone_or_default};
-use crate::rule::checked::{Action, CheckedRule, Goal, Step, Trigger};
+use crate::rule::checked::{Action, CheckedRule, Goal, Step, Trigger, Until, Wait};
 use crate::rule::compiled::{Facts, ReadError, Subject};
 use crate::rule::condition::{Condition, Term};
 use crate::rule::statement::{Dialect, Row, Statement};
@@ -165,10 +165,9 @@ fn tested(
     }
     cells.extend(all(&rule.exit_when)?);
     for (number, node) in rule.nodes.iter().enumerate() {
-        let Step::Branch { cases, .. } = &node.step else { continue };
-        for (case_number, case) in cases.iter().enumerate() {
-            cells.push(one(&case.when)?);
-            shape.cases.push((number, case_number));
+        for (case, condition) in node.step.conditions().into_iter().enumerate() {
+            cells.push(one(condition)?);
+            shape.cases.push((number, case));
         }
     }
     Ok(())
@@ -198,12 +197,17 @@ fn roles(rule: &CheckedRule) -> BTreeSet<RoleName> {
     rule.to.iter().cloned().chain(named).collect()
 }
 
-/// All declared fields, and undeclared columns that the rule's conditions use.
+/// All declared fields, and undeclared columns that the rule's conditions and waits use.
 fn fields(entity: &Entity, rule: &CheckedRule) -> BTreeSet<FieldName> {
     let mut names: BTreeSet<FieldName> = entity.fields.keys().cloned().collect();
     let terms = [&rule.conditions, &rule.only_at_entry, &rule.exit_when];
     for term in terms.into_iter().flatten() {
         own_fields(&term.condition, &mut names);
+    }
+    for node in &rule.nodes {
+        if let Step::Wait(Wait { until: Until::Date(date), .. }) = &node.step {
+            names.insert(date.field.clone());
+        }
     }
     names
 }

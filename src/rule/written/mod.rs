@@ -12,13 +12,14 @@ mod trigger;
 
 pub use condition::Conditions;
 pub use steps::{
-    BranchEntry, CaseEntry, EmailEntry, StepEntry, StopEntry, TaskEntry, UnlessOpenWord, WaitEntry, WebhookEntry,
+    ArmEntry, BranchEntry, CaseEntry, DayWord, EmailEntry, EnrollEntry, SplitEntry, StepEntry, StopEntry, TaskEntry,
+    UnlessOpenWord, UntilEntry, WaitEntry, WebhookEntry,
 };
 pub use tests::{TestEntry, ThenEntry};
 pub use trigger::{
-    AbandonedEntry, ChangedEntry, ComparedWord, CountEntry, CreatedEntry, DateEntry, DeclineEntry, EventEntry,
-    Feb29Word, InactivityEntry, QueryEntry, QuerySql, ScheduleEntry, SegmentEntry, SurveyEntry, TriggerEntry,
-    YearlyEntry,
+    AbandonedEntry, ChangedEntry, ComparedWord, CountEntry, CreatedEntry, DateEntry, DeclineEntry, EnrolledEntry,
+    EventEntry, Feb29Word, InactivityEntry, QueryEntry, QuerySql, ScheduleEntry, SegmentEntry, SurveyEntry,
+    TriggerEntry, YearlyEntry,
 };
 
 use crate::diagnostic::yaml::{At, Named};
@@ -88,6 +89,8 @@ pub struct RuleFile {
     pub guard: Option<GuardEntry>,
     /// How many matches are usual; fewer or more raise an alert to the owner.
     pub expect: Option<ExpectEntry>,
+    /// Whose business days count: a calendar of the catalog, or a country: `AT`, `DE-BY`. The catalog's if left out.
+    pub calendar: Option<At<String>>,
     /// Spreads a large audience over this time: `4 hours`.
     pub spread: Option<At<String>>,
     /// What becomes of running sequences when the steps change.

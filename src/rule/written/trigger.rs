@@ -34,7 +34,13 @@ pub enum TriggerEntry {
     Changed(ChangedEntry),
     /// Activity fell: `decline: {of: orders, by: 50, from_at_least: 4, window: 90 days}`.
     Decline(DeclineEntry),
+    /// Only the `enroll` steps of other rules start it: `enrolled: {}`.
+    Enrolled(EnrolledEntry),
 }
+
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct EnrolledEntry {}
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

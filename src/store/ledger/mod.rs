@@ -1,5 +1,6 @@
 //! Sweeps: whose turn it is, what they enter, and how far they have looked.
 
+mod enrolling;
 mod entering;
 mod expanding;
 mod novelty;
@@ -15,6 +16,7 @@ use crate::engine::port::{
 };
 use crate::model::{Lane, RuleId, Tenant};
 use async_trait::async_trait;
+pub(super) use enrolling::enroll;
 use entering::fresh;
 use jiff::Timestamp;
 use novelty::{Probe, new_ones};

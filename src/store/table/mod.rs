@@ -14,6 +14,7 @@ pub mod rule_version;
 pub mod suppression;
 pub mod sweep;
 pub mod task;
+pub mod timeline;
 
 use crate::engine::port::StoreError;
 use crate::model::{DeliveryState, EndReason, EnrollmentState, Lane};

@@ -119,6 +119,12 @@ pub async fn unhold(session: &mut Session<'_>, id: i64, entered: u64) -> Result<
     Ok(())
 }
 
+/// Counts matches that no sweep has found.
+pub async fn add_matches(session: &mut Session<'_>, id: i64, entered: u64) -> Result<(), StoreError> {
+    session.run("UPDATE rule_state SET matches = matches + $2 WHERE id = $1", params![id, entered]).await?;
+    Ok(())
+}
+
 pub async fn pause(session: &mut Session<'_>, rule: &RuleId, paused: bool) -> Result<bool, StoreError> {
     let sql = "UPDATE rule_state SET paused = $2 WHERE rule = $1";
     Ok(session.run(sql, params![rule.as_str(), i64::from(paused)]).await? > 0)

@@ -15,18 +15,19 @@ fn bomb() -> String {
     })
 }
 
-/// Name, text, and what the error speaks of.
-fn yaml() -> Vec<(&'static str, String, &'static str)> {
-    let deep = (0..5_000).fold(String::new(), |text, depth| format!("{text}{}a:\n", " ".repeat(depth)));
+/// Name, text below the key that holds anything, and what the error speaks of.
+fn yaml(key: &str) -> Vec<(&'static str, String, &'static str)> {
+    let below = |text: &str| format!("{key}\n          {}\n", text.trim_end().replace('\n', "\n          "));
+    let deep = (0..1_000).fold(String::new(), |text, depth| format!("{text}{}a:\n", " ".repeat(depth)));
     vec![
-        ("alias bomb", bomb(), "alias"),
-        ("deep lists", format!("version: {}", "[".repeat(200_000)), "deep"),
-        ("deep mappings", format!("version: {}", "{a: ".repeat(100_000)), "deep"),
-        ("deep indentation", deep, "MiB"),
+        ("alias bomb", below(&bomb()), "yaml.limits"),
+        ("deep lists", format!("{key} {}", "[".repeat(200_000)), "yaml."),
+        ("deep mappings", format!("{key} {}", "{a: ".repeat(100_000)), "yaml.limits"),
+        ("deep indentation", below(&deep), "yaml.limits"),
         ("a hundred megabytes", "# comment\n".repeat(10 * 1024 * 1024), "bytes"),
-        ("duplicate keys", "version: 1\nversion: 1\n".to_owned(), "version"),
-        ("an anchor in itself", "version: &a [*a]\n".to_owned(), "a"),
-        ("no text at all", "\0".repeat(100_000), ""),
+        ("duplicate keys", below("a: 1\na: 2"), "stands twice"),
+        ("an anchor in itself", format!("{key} &a [*a]\n"), "yaml."),
+        ("no text at all", "\0".repeat(100_000), "yaml."),
     ]
 }
 
@@ -61,8 +62,12 @@ fn rules(folder: &Path, path: &str, text: &str) {
 
 #[test]
 fn hostile_rules_and_catalogs_end_in_an_error() {
-    for path in ["bad.yaml", "catalog.yaml"] {
-        for (what, text, mentions) in yaml() {
+    for (path, key) in [
+        ("bad.yaml", "where:"),
+        ("bad.yaml", "steps:\n  - webhook:\n      to: sink\n      body:"),
+        ("catalog.yaml", "entities:\n  customer:\n    table: a\n    key: id\n    only:"),
+    ] {
+        for (what, text, mentions) in yaml(key) {
             let folder = tempfile::tempdir().unwrap();
             rules(folder.path(), path, &text);
             let started = Instant::now();

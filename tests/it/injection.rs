@@ -6,12 +6,14 @@ use crate::support::instant;
 use crate::world::{CATALOG, Kind, Setup, World, hours};
 use futures::TryStreamExt;
 use jiff::SignedDuration;
+use nudged::diagnostic::SourceFile;
 use nudged::engine::port::{Inbound, Message};
 use nudged::model::{Tenant, Value};
 use nudged::rule::statement::Statement;
 use rstest::rstest;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 const START: &str = "2026-11-21T10:00:00Z";
 
@@ -176,12 +178,32 @@ async fn texts_of_rules_and_records_are_values(#[case] kind: Kind) {
     let expected =
         names().map(|name| [name.to_owned(), format!("x{name}y"), TEXTS[3].to_owned()].map(Value::Text).to_vec());
     let shown = |rows: Vec<Vec<Value>>| sorted(rows.into_iter().map(|row| format!("{row:?}")));
+    let other: Vec<_> = world.deliveries().await.into_iter().filter(|(state, _)| state != "sent").collect();
+    assert!(other.is_empty(), "{kind:?} {other:?}");
     assert_eq!(shown(wrote), shown(expected.collect()), "{kind:?}");
     // A header has one line.
     let one_line = |text: &str| text.replace(['\n', '\t'], " ");
     let subjects = sorted(world.mail.mails().into_iter().map(|(_, subject)| one_line(&subject)));
     assert_eq!(subjects, sorted(names().map(one_line)), "{kind:?}");
     the_canary_lives(&world).await;
+}
+
+fn names_catalog([table, key, field, json, attributes, value, attribute]: [&str; 7], path: &str) -> String {
+    format!(
+        "version: 1\ntime_zone: Europe/Vienna\nentities:\n  customer:\n    table: {}\n    key: {}\n    \
+         attributes:\n      custom: {{table: {}, record: owner, name: {}, value: {}}}\n    fields:\n      \
+         name: {{column: {}, type: text}}\n      seats: {{attribute: {}, type: text}}\n      \
+         plan: {{column: {}, path: {}, type: text}}\n",
+        yaml(table),
+        yaml(key),
+        yaml(attributes),
+        yaml("na'me"),
+        yaml(value),
+        yaml(field),
+        yaml(&format!("custom.{attribute}")),
+        yaml(json),
+        yaml(path),
+    )
 }
 
 /// Names of tables, columns, attributes and the way into JSON.
@@ -193,7 +215,12 @@ async fn texts_of_rules_and_records_are_values(#[case] kind: Kind) {
 async fn names_of_the_catalog_are_names(#[case] kind: Kind) {
     let (table, key, field) = ("acc\"o'u`nts; DROP TABLE canary; --", "k'e\"y`", "na\"me' OR `1`=1 --");
     let (json, attributes, value) = ("js\"on`'", "at'tr\"`s", "va`l\"ue'");
-    let (attribute, path) = ("se'ats\"; DROP TABLE canary; --", "pl'an\"s`; --");
+    let attribute = "se'ats\"; DROP TABLE canary; --";
+    let catalog = names_catalog([table, key, field, json, attributes, value, attribute], "pl'an\"s`; --");
+    let file = SourceFile { path: "catalog.yaml".into(), text: catalog };
+    let refused = nudged::catalog::read(&Arc::new(file)).findings;
+    assert_eq!(refused.iter().map(|finding| finding.code).collect::<Vec<_>>(), ["catalog.path"], "no way into JSON");
+    let path = "plan";
     let column = |name: &str| quoted(kind, name);
     let json_type = if kind == Kind::Postgres { "JSONB" } else { "TEXT" };
     let tables = format!(
@@ -208,21 +235,7 @@ async fn names_of_the_catalog_are_names(#[case] kind: Kind) {
         column("na'me"),
         column(value),
     );
-    let catalog = format!(
-        "version: 1\ntime_zone: Europe/Vienna\nentities:\n  customer:\n    table: {}\n    key: {}\n    \
-         attributes:\n      custom: {{table: {}, record: owner, name: {}, value: {}}}\n    fields:\n      \
-         name: {{column: {}, type: text}}\n      seats: {{attribute: {}, type: text}}\n      \
-         plan: {{column: {}, path: {}, type: text}}\n",
-        yaml(table),
-        yaml(key),
-        yaml(attributes),
-        yaml("na'me"),
-        yaml(value),
-        yaml(field),
-        yaml(&format!("custom.{attribute}")),
-        yaml(json),
-        yaml(path),
-    );
+    let catalog = names_catalog([table, key, field, json, attributes, value, attribute], path);
     let setup = Setup { catalog, own_tables: Some(tables), ..Setup::of(kind, instant(START)) };
     let world = World::set_up(setup).await;
     for text in TEXTS {

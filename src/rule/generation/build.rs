@@ -342,7 +342,7 @@ fn asks_score(rule: &CheckedRule) -> bool {
 fn no_score(file: &Arc<SourceFile>, script: Option<&Arc<SourceFile>>) -> Finding {
     let name = script.map_or("its script", |script| script.path.as_str());
     let finding = Finding::error("rule.no-score", format!("a condition tests `score`, which {name} doesn't have"));
-    let finding = finding.at(Place { file: Arc::clone(file), range: place_of(&file.text, "score") });
+    let finding = finding.at(Place { file: Arc::clone(file), range: place_of(&file.text, "score:") });
     finding.help("add `fn score(record, now)` to it, or declare the field `score` in the catalog")
 }
 

@@ -1,5 +1,5 @@
-//! How a comment sounds, by the VADER lexicon: English words, emoticons and emoji. Other languages sound
-//! neutral to it.
+//! How a comment sounds, by the VADER lexicon: English words, emoticons and emoji. What it says of other
+//! languages means nothing.
 
 use super::engine::{Fallible, in_time};
 use rhai::{Engine, FLOAT};

@@ -1,12 +1,13 @@
 //! Runs a target by mutation, on any toolchain:
-//! `cargo run --manifest-path fuzz/Cargo.toml --no-default-features --example run -- rule_parser 300`
+//! `cargo run --manifest-path fuzz/Cargo.toml --no-default-features --example run -- rule_parser 300`; with `REPLAY=FILE`
+//! that input alone.
 
 use nudged_fuzz::mutate::{Dice, corpus, mutated};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-/// Longer than this for an input of at most 20 kB is a finding.
-const SLOW: Duration = Duration::from_secs(1);
+/// Longer than this for an input of at most 20 kB is a finding; without optimisation everything takes longer.
+const SLOW: Duration = Duration::from_secs(if cfg!(debug_assertions) { 5 } else { 1 });
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
@@ -32,6 +33,12 @@ fn main() {
         }
         other => panic!("no target {other}"),
     };
+    if let Some(file) = std::env::var_os("REPLAY") {
+        let input = std::fs::read(file).expect("a file");
+        let begun = Instant::now();
+        run(&input);
+        return println!("{target}: {:?}", begun.elapsed());
+    }
     let (mut dice, started) = (Dice::new(seed), Instant::now());
     let (mut runs, mut findings) = (0_u64, 0_u64);
     let mut slowest = Duration::ZERO;

@@ -104,9 +104,8 @@ fn fold<T>(
     for part in parts {
         match part.judge(answers, score) {
             Some(answer) if answer == decisive => told = Some(decisive),
-            Some(_) => {}
             None if told != Some(decisive) => told = None,
-            None => {}
+            Some(_) | None => {}
         }
     }
     told

@@ -102,7 +102,7 @@ impl SourceOptions {
         match self.dialect() {
             Ok(Dialect::Postgres) if name.contains('\\') => format!("E'{}'", plain.replace('\\', "\\\\")),
             Ok(Dialect::MySql) if name.contains('\\') => {
-                let hex: String = name.bytes().map(|byte| format!("{byte:02x}")).collect();
+                let hex = name.bytes().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
                 format!("_utf8mb4 x'{hex}'")
             }
             _ => format!("'{plain}'"),

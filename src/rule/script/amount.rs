@@ -10,7 +10,7 @@ use rust_decimal::{Decimal, RoundingStrategy};
 const DIGITS: INT = 28;
 
 pub(super) fn register(engine: &mut Engine) {
-    engine.register_fn("decimal", |text: &str| text.trim().parse::<Decimal>().map_err(|_| not_a_number()));
+    engine.register_fn("decimal", |text: &str| text.trim().parse::<Decimal>().map_err(|_| Box::new(not_a_number())));
     engine.register_fn("decimal", |number: INT| Decimal::from(number));
     engine.register_fn("decimal", exact);
     engine.register_fn("decimal", |number: Decimal| number);
@@ -49,8 +49,8 @@ pub(super) fn overflow() -> EvalAltResult {
     EvalAltResult::ErrorArithmetic("overflow".into(), Position::NONE)
 }
 
-fn not_a_number() -> Box<EvalAltResult> {
-    EvalAltResult::ErrorSystem(problem::OURS.into(), "a value is not a number; write it as \"12.50\"".into()).into()
+fn not_a_number() -> EvalAltResult {
+    EvalAltResult::ErrorSystem(problem::OURS.into(), "a value is not a number; write it as \"12.50\"".into())
 }
 
 /// Half away from zero, as on invoices.
@@ -72,7 +72,8 @@ fn percent(part: &Dynamic, whole: &Dynamic) -> Fallible<Dynamic> {
 
 /// Missing values are left out.
 fn numbers(list: &Array) -> Fallible<Vec<Decimal>> {
-    list.iter().filter(|value| !value.is_unit()).map(|value| number(value).ok_or_else(not_a_number)).collect()
+    let there = list.iter().filter(|value| !value.is_unit());
+    there.map(|value| number(value).ok_or_else(|| not_a_number().into())).collect()
 }
 
 fn sum(numbers: &[Decimal]) -> Fallible<Decimal> {

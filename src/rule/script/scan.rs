@@ -63,12 +63,9 @@ pub(super) fn imports(source: &str) -> Vec<Import> {
             dotted = false;
             continue;
         }
-        let text = match tokens.next() {
-            Some(Token::Text(text)) => text,
-            Some(_) | None => {
-                found.push(Import { name: None, range: word });
-                continue;
-            }
+        let Some(Token::Text(text)) = tokens.next() else {
+            found.push(Import { name: None, range: word });
+            continue;
         };
         let name = source[text.clone()].strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
         let name = name.filter(|name| !name.contains('\\'));

@@ -170,7 +170,9 @@ impl FactsPlan {
             recipients,
             zone,
         };
-        answers.into_iter().for_each(|(slot, answer)| slot.put(&mut facts, answer));
+        for (slot, answer) in answers {
+            slot.put(&mut facts, answer);
+        }
         Ok((facts, open))
     }
 

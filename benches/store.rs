@@ -12,7 +12,7 @@ use nudged::engine::port::{
     SweepCommit, Then,
 };
 use nudged::model::{EndReason, InstanceSecret, Lane, MatchIdentity, Outcome, RecordId};
-use nudged::store::postgres::PostgresStore;
+use nudged::store::postgres::{PostgresStore, Reached};
 use nudged::store::sqlite::SqliteStore;
 use sqlx::{AssertSqlSafe, Connection, Executor, Row};
 use std::fmt::Write as _;
@@ -106,7 +106,7 @@ async fn postgres(url: &str, matches: usize) {
     let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
     let fresh = "DROP SCHEMA public CASCADE; CREATE SCHEMA public";
     connection.execute(fresh).await.unwrap();
-    let store: Arc<dyn Store> = Arc::new(PostgresStore::open(url, now()).await.unwrap());
+    let store: Arc<dyn Store> = Arc::new(PostgresStore::open_as(url, Reached::Directly, now()).await.unwrap());
     let measured = measure(&store, matches).await;
     drop(store);
     let size = |table: &'static str| format!("SELECT pg_total_relation_size('{table}')");

@@ -14,7 +14,7 @@ use nudged::engine::{Engine, Parts, Senders, Settings, TaskWriter};
 use nudged::model::{Clock, Outcome};
 use nudged::rule::generation::{Generation, Surroundings, Tree};
 use nudged::source::{SourceOptions, connect};
-use nudged::store::postgres::PostgresStore;
+use nudged::store::postgres::{PostgresStore, Reached};
 use nudged::store::sqlite::SqliteStore;
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -58,7 +58,8 @@ pub async fn build(
         }
         State::Postgres => {
             let database = bench.source.server.create();
-            let store = PostgresStore::open(&database.url, clock.now()).await.expect("a fresh state");
+            let store =
+                PostgresStore::open_as(&database.url, Reached::Directly, clock.now()).await.expect("a fresh state");
             (Arc::new(store), (None, Some(database)))
         }
     };

@@ -84,6 +84,7 @@ fn sweep(bench: &Bench, state: State) {
     let sink = Sink::start();
     let nudged = Nudged::configure(bench, state, &sink, &[everybody()]);
     let life = nudged.start();
+    poll_until(PATIENCE, || nudged.is_ready());
     // All but those who ordered within the last day.
     let expected = u64::from(CUSTOMERS - 10_000 - CUSTOMERS / 100);
     poll_until(PATIENCE, || {

@@ -2,8 +2,9 @@
 //!
 //! Commands that read the state open it themselves, so that they work whether the daemon runs or not.
 
-use super::{Failure, Global};
+use super::{Failure, Global, Output};
 use crate::config::{self, Config, Environment, Secrecy};
+use crate::diagnostic::suggest;
 use crate::engine::port::Store;
 use crate::service::open_state;
 use crate::web::state_report;
@@ -65,6 +66,19 @@ impl Context {
     /// The state that the daemon of this configuration uses.
     pub async fn state(&self) -> Result<Arc<dyn Store>, Failure> {
         Ok(open_state(&self.config()?.state, Timestamp::now(), false).await?)
+    }
+
+    /// Says so where no rule of this name has ever run: an empty list of a misspelt rule looks like good news.
+    pub fn unknown_rule(&self, rule: Option<&str>, output: &mut Output) -> Result<(), Failure> {
+        let Some(rule) = rule else { return Ok(()) };
+        let states = self.block_on(async { Ok(self.state().await?.rule_states().await?) })?;
+        if states.iter().any(|state| state.rule.as_str() == rule) {
+            return Ok(());
+        }
+        let near = suggest::help(rule, states.iter().map(|state| state.rule.as_str()));
+        let near = near.map_or_else(String::new, |help| format!("; {help}"));
+        output.talk(&format!("no rule `{rule}` has run with this state{near}"));
+        Ok(())
     }
 
     /// Counts, rules and held sweeps.

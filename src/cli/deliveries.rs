@@ -1,7 +1,7 @@
 //! `nudged deliveries`: what was sent and what wasn't, and an operator's decision over what hangs.
 
 use super::{Context, Exit, Failure, Format, LaneName, Output, record, text};
-use crate::engine::port::{DeliveryFilter, DeliveryView};
+use crate::engine::port::{DeliveryFilter, DeliveryView, Store};
 use crate::model::{DeliveryId, RuleId};
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
@@ -33,8 +33,8 @@ struct List {
     /// About this record: `customer:4711`, or `tenant/customer:4711`.
     #[arg(long, value_name = "RECORD")]
     record: Option<String>,
-    /// due, sending, unknown, dead, or an outcome: sent, skipped, transient …
-    #[arg(long)]
+    /// Where it stands, or what came of the last try.
+    #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(STATES))]
     state: Option<String>,
     /// At most this many.
     #[arg(long, default_value_t = 100)]
@@ -43,12 +43,31 @@ struct List {
     format: Format,
 }
 
+/// Where a delivery stands, and what may have come of it.
+const STATES: [&str; 11] = [
+    "due",
+    "sending",
+    "unknown",
+    "dead",
+    "sent",
+    "recorded",
+    "skipped",
+    "transient",
+    "permanent",
+    "postponed",
+    "ended",
+];
+
+/// So much of an id is shown, and fewer digits of one are too few to choose by.
+const SHOWN: usize = 12;
+const FEWEST: usize = 6;
+
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = true)]
 struct Choice {
-    /// Delivery ids, as `list` shows them.
+    /// Delivery ids, or what they begin with, as `list` shows it.
     #[arg(value_name = "DELIVERY")]
-    ids: Vec<DeliveryId>,
+    ids: Vec<String>,
     /// All of this state.
     #[arg(long, value_enum)]
     all: Option<Stuck>,
@@ -82,6 +101,9 @@ fn list(args: &List, context: &Context, output: &mut Output) -> Result<Exit, Fai
         Format::Table => {
             let header = ["delivery", "at", "record", "rule", "step", "state", "tries", "detail"];
             output.table(&header, found.iter().map(as_row).collect(), "no deliveries");
+            if found.is_empty() {
+                context.unknown_rule(args.rule.as_deref(), output)?;
+            }
         }
     }
     Ok(Exit::Success)
@@ -91,15 +113,9 @@ fn decide(choice: &Choice, retry: bool, context: &Context, output: &mut Output) 
     let now = Timestamp::now();
     let (asked, done) = context.block_on(async {
         let store = context.state().await?;
-        let mut ids = choice.ids.clone();
+        let mut ids = chosen(&*store, &choice.ids).await?;
         if let Some(stuck) = choice.all {
-            let state = match stuck {
-                Stuck::Dead => "dead",
-                Stuck::Unknown => "unknown",
-            };
-            let filter =
-                DeliveryFilter { state: Some(state.to_owned()), limit: usize::MAX >> 1, ..DeliveryFilter::default() };
-            ids.extend(store.deliveries(&filter).await?.into_iter().filter_map(|view| view.delivery));
+            ids.extend(stuck_in(&*store, stuck).await?);
         }
         let done = if retry { store.retry(&ids, now).await? } else { store.discard(&ids, now).await? };
         Ok((ids.len() as u64, done))
@@ -108,9 +124,53 @@ fn decide(choice: &Choice, retry: bool, context: &Context, output: &mut Output) 
     Ok(if done == asked { Exit::Success } else { Exit::NotFound })
 }
 
+/// The deliveries that these ids or beginnings of ids name. Only what is stuck can be named by a beginning.
+async fn chosen(store: &dyn Store, written: &[String]) -> Result<Vec<DeliveryId>, Failure> {
+    let mut stuck = None;
+    let mut ids = Vec::with_capacity(written.len());
+    for text in written {
+        if let Ok(id) = text.parse() {
+            ids.push(id);
+            continue;
+        }
+        if text.len() < FEWEST || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            let message = format!("`{text}` is no delivery id: give at least {FEWEST} hexadecimal digits of one");
+            return Err(Failure::other(Exit::Usage, message));
+        }
+        if stuck.is_none() {
+            let [dead, unknown] = [stuck_in(store, Stuck::Dead).await?, stuck_in(store, Stuck::Unknown).await?];
+            stuck = Some([dead, unknown].concat());
+        }
+        let digits = text.to_ascii_lowercase();
+        let of = |id: &&DeliveryId| id.to_string().starts_with(&digits);
+        let found: Vec<&DeliveryId> = stuck.iter().flatten().filter(of).collect();
+        match found[..] {
+            [id] => ids.push(*id),
+            [] => {
+                let message = format!("no dead or unknown delivery begins with {text}; see `nudged deliveries list`");
+                return Err(Failure::other(Exit::NotFound, message));
+            }
+            _ => {
+                let message = format!("{} deliveries begin with {text}; give more digits", found.len());
+                return Err(Failure::other(Exit::Usage, message));
+            }
+        }
+    }
+    Ok(ids)
+}
+
+async fn stuck_in(store: &dyn Store, stuck: Stuck) -> Result<Vec<DeliveryId>, Failure> {
+    let state = match stuck {
+        Stuck::Dead => "dead",
+        Stuck::Unknown => "unknown",
+    };
+    let filter = DeliveryFilter { state: Some(state.to_owned()), limit: usize::MAX >> 1, ..DeliveryFilter::default() };
+    Ok(store.deliveries(&filter).await?.into_iter().filter_map(|view| view.delivery).collect())
+}
+
 fn as_row(view: &DeliveryView) -> Vec<String> {
     vec![
-        view.delivery.map_or_else(|| "-".to_owned(), |id| id.to_string()),
+        view.delivery.map_or_else(|| "-".to_owned(), |id| id.to_string()[..SHOWN].to_owned()),
         text::at(view.at),
         view.record.as_ref().map_or_else(|| "(erased)".to_owned(), ToString::to_string),
         view.rule.to_string(),

@@ -63,6 +63,9 @@ pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, 
         Format::Table => {
             let header = ["record", "rule", "lane", "state", "entered", "next step", "occasion"];
             output.table(&header, found.iter().map(as_row).collect(), "no enrollments");
+            if found.is_empty() {
+                context.unknown_rule(list.rule.as_deref(), output)?;
+            }
         }
     }
     Ok(Exit::Success)

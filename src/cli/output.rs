@@ -4,8 +4,9 @@ use super::Failure;
 use crate::diagnostic::Finding;
 use crate::diagnostic::render::{Look, render};
 use crate::model::Lane;
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
 use std::io::{IsTerminal, Write};
+use unicode_width::UnicodeWidthStr;
 
 /// The shape of a command's data.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -14,6 +15,9 @@ pub enum Format {
     Table,
     Json,
 }
+
+/// Longer names of rows are broken after all.
+const NAME: usize = 40;
 
 /// A lane as an argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -47,6 +51,8 @@ pub struct Output {
     terminal: bool,
     color: bool,
     width: usize,
+    /// Rows of tables are not broken into lines.
+    unbroken: bool,
     closed: bool,
 }
 
@@ -65,13 +71,14 @@ impl Output {
             terminal: std::io::stdout().is_terminal(),
             color: std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
             width: terminal_width().unwrap_or(100),
+            unbroken: !std::io::stdout().is_terminal() && std::env::var_os("COLUMNS").is_none(),
             closed: false,
         }
     }
 
     /// Somewhere else: no colour, 100 columns.
     pub fn to(data: Box<dyn Write + Send>, talk: Box<dyn Write + Send>) -> Self {
-        Self { data, talk, terminal: false, color: false, width: 100, closed: false }
+        Self { data, talk, terminal: false, color: false, width: 100, unbroken: false, closed: false }
     }
 
     pub(super) fn set_color(&mut self, choice: ColorChoice) {
@@ -120,19 +127,25 @@ impl Output {
         }
     }
 
-    /// Rows under a header, as wide as the terminal. Without rows, `nothing` goes to stderr.
+    /// Rows under a header, as wide as the terminal, or as they are where a program reads them. What names the
+    /// rows, the first column, is never broken, so that it can be copied. Without rows, `nothing` goes to stderr.
     pub fn table(&mut self, header: &[&str], rows: Vec<Vec<String>>, nothing: &str) {
         if rows.is_empty() {
             self.talk(nothing);
             return;
         }
+        let widest = rows.iter().filter_map(|row| row.first()).map(|name| name.width()).max().unwrap_or(0);
         let mut table = Table::new();
-        table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+        let arrangement = if self.unbroken { ContentArrangement::Disabled } else { ContentArrangement::Dynamic };
+        table.load_preset(presets::NOTHING).set_content_arrangement(arrangement);
         table
             .set_width(u16::try_from(self.width).unwrap_or(u16::MAX))
             .set_header(header.iter().map(|name| name.to_uppercase()));
         for row in rows {
             table.add_row(row);
+        }
+        if let Some(names) = table.column_mut(0).filter(|_| widest <= NAME) {
+            names.set_constraint(ColumnConstraint::ContentWidth);
         }
         for line in table.lines() {
             self.line(line.strip_prefix(' ').unwrap_or(&line).trim_end());

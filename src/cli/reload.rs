@@ -38,6 +38,7 @@ fn tell(verdict: &Json, output: &mut Output) {
     let rules = verdict["rules"].as_u64().unwrap_or(0);
     match verdict["trouble"]["message"].as_str() {
         None => output.talk(&format!("{rules} rules loaded")),
+        Some(message) if verdict["trouble"]["kind"] == "braked" => output.talk(&format!("error: {message}")),
         Some(message) => output.talk(&format!("error: {message}\n{rules} rules of the last good version go on")),
     }
 }

@@ -104,7 +104,7 @@ pub fn load(
 
 fn syntax(error: &toml::de::Error, file: &Arc<SourceFile>) -> Finding {
     let finding = Finding::error("config.syntax", one_line(error.message()));
-    place(finding, error.span(), file)
+    place(finding.help("texts stand in quotes: `level = \"info\"`; sections in brackets: `[log]`"), error.span(), file)
 }
 
 /// An unknown key, a wrong type, a missing or senseless value.
@@ -115,6 +115,10 @@ fn shape(error: &toml::de::Error, file: &Arc<SourceFile>, end: usize, overrides:
     let mut finding = Finding::error(code, message.clone());
     if let Some(near) = nearest_of(&message) {
         finding = finding.help(format!("did you mean `{near}`?"));
+    } else if message.ends_with("expected a string") {
+        finding = finding.help("write it in quotes");
+    } else if code == "config.value" {
+        finding = finding.help("`nudged schema config --reference` shows every key with its kind and default");
     }
     match error.span() {
         Some(span) if span.start > end => {

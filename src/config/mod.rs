@@ -87,11 +87,13 @@ pub struct StateOptions {
     /// `sqlite:/path`, or `postgres://…` where several nodes share the work.
     #[schemars(with = "String")]
     pub url: SecretString,
+    /// Nothing stands between nudged and PostgreSQL: no pooler that hands each transaction another session.
+    pub direct: bool,
 }
 
 impl Default for StateOptions {
     fn default() -> Self {
-        Self { url: SecretString::from("sqlite:/var/lib/nudged/state.db") }
+        Self { url: SecretString::from("sqlite:/var/lib/nudged/state.db"), direct: false }
     }
 }
 

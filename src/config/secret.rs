@@ -52,7 +52,11 @@ pub fn is_reference(value: &str) -> bool {
 pub fn is_sensitive(value: &str) -> bool {
     match value.split_once("://") {
         Some((_, rest)) => {
-            rest.split('/').next().and_then(|host| host.rsplit_once('@')).is_some_and(|(user, _)| user.contains(':'))
+            let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+            let before_host = rest.split('/').next().and_then(|host| host.rsplit_once('@'));
+            let asked = query.split('&').filter_map(|part| part.split_once('=')).map(|(name, _)| name);
+            before_host.is_some_and(|(user, _)| user.contains(':'))
+                || asked.map(str::to_ascii_lowercase).any(|name| name.contains("password"))
         }
         None => !value.is_empty() && !value.starts_with("sqlite:"),
     }
@@ -115,7 +119,9 @@ mod tests {
     #[test]
     fn only_urls_without_a_password_are_harmless() {
         assert!(is_sensitive("postgres://crm:pw@db/crm"));
+        assert!(is_sensitive("postgres://crm@db/crm?sslmode=require&password=pw"));
         assert!(!is_sensitive("postgres://crm@db/crm"));
+        assert!(!is_sensitive("postgres://crm@db/crm?sslmode=require"));
         assert!(!is_sensitive("sqlite:crm.db"));
         assert!(is_sensitive("hunter2"));
     }

@@ -49,6 +49,15 @@ pub struct Engine {
 /// Enough for a feed that looks away for a moment.
 const EVENTS_KEPT: usize = 16_384;
 
+/// How a stop went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drained {
+    /// Everything under way was finished or given back.
+    Yes,
+    /// Something hung beyond the deadline; the next start rescues it.
+    No,
+}
+
 impl Engine {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
@@ -88,22 +97,21 @@ impl Engine {
 
     /// Sweeps, sends and rescues until `shutdown` turns true (or its sender is gone), then drains what is
     /// under way within the deadline of the settings and gives the rest back.
-    pub async fn run(&self, shutdown: watch::Receiver<bool>) {
+    pub async fn run(&self, shutdown: watch::Receiver<bool>) -> Drained {
         if let Err(error) = self.rescue().await {
             self.context.announce(|| Event::StateFailed { reason: error.to_string() });
         }
         let scheduler = Scheduler::new(Arc::clone(&self.context), Arc::clone(&self.sweeper));
         let mut stop = shutdown.clone();
-        let serving = async {
-            tokio::join!(scheduler.run(shutdown.clone()), self.dispatcher.run(shutdown.clone()));
-        };
+        let serving = async { tokio::join!(self.dispatcher.run(shutdown.clone()), scheduler.run(shutdown.clone())) };
         let rescuing = async {
             tokio::select! {
                 () = rescuer::run(&self.context) => {}
                 () = told(&mut stop) => {}
             }
         };
-        tokio::join!(serving, rescuing);
+        let ((drained, ()), ()) = tokio::join!(serving, rescuing);
+        drained
     }
 
     /// Brings the state in line with the running generation, unless that was done.

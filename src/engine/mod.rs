@@ -38,7 +38,7 @@ pub mod port;
 pub mod rehearse;
 pub mod sweep;
 
-pub use self::core::{Engine, Parts, Senders};
+pub use self::core::{Drained, Engine, Parts, Senders};
 pub use dispatch::Dispatched;
 pub use error::EngineError;
 pub use event::{Decided, Event};

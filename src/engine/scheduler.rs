@@ -37,7 +37,11 @@ pub(super) fn timetable(generation: &Generation, states: &[RuleState]) -> Vec<(A
         let plan = Plan::of(&rule.rule, &generation.catalog.time_zone);
         for tenant in &tenants {
             let due = known.get(&(&rule.rule.id, lane, tenant)).map_or(Timestamp::MIN, |state| {
-                let Progress { swept_at, watermark, .. } = state.progress;
+                let Progress { swept_at, watermark, seeded, .. } = state.progress;
+                // It is to look back, so it looks at once.
+                if !seeded && state.baseline < swept_at {
+                    return swept_at;
+                }
                 // A watermark that never moved from the baseline waits for nothing.
                 let waits_at = (state.baseline < watermark && watermark < swept_at).then_some(watermark);
                 if rule.rule.trigger.leaves_out_its_first_look() && watermark == state.baseline {

@@ -7,7 +7,7 @@ use crate::diagnostic::SourceFile;
 use crate::engine::port::{Message, Sender, Sent, Source, SourceError, Store, StoreError};
 use crate::model::{Clock, Outcome, Period};
 use crate::source::{self, SourceOptions};
-use crate::store::postgres::PostgresStore;
+use crate::store::postgres::{PostgresStore, Reached};
 use crate::store::sqlite::SqliteStore;
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -21,7 +21,8 @@ use std::time::Duration;
 pub async fn open_state(options: &StateOptions, now: Timestamp, create: bool) -> Result<Arc<dyn Store>, StoreError> {
     let url = options.url.expose_secret();
     if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-        return Ok(Arc::new(PostgresStore::open(url, now).await?));
+        let reached = if options.direct { Reached::Directly } else { Reached::PerhapsPooled };
+        return Ok(Arc::new(PostgresStore::open_as(url, reached, now).await?));
     }
     let Some(path) = sqlite_path(url) else {
         return Err(StoreError::Broken("state.url must begin with `sqlite:` or `postgres://`".to_owned()));

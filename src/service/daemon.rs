@@ -4,7 +4,7 @@
 
 use super::examine::RuleExaminer;
 use crate::engine::port::{Owner, Sender, Source, Store};
-use crate::engine::{Engine, Parts, Senders, Settings, TaskWriter};
+use crate::engine::{Drained, Engine, Parts, Senders, Settings, TaskWriter};
 use crate::model::Clock;
 use crate::rulebook::{Handle, Outside, Renew, Rulebook, RulebookError, RulebookOptions};
 use std::sync::Arc;
@@ -31,17 +31,8 @@ pub struct Daemon {
     engine: Arc<Engine>,
     rulebook: Handle,
     stop: watch::Sender<bool>,
-    serving: JoinHandle<()>,
+    serving: JoinHandle<Drained>,
     watching: JoinHandle<()>,
-}
-
-/// How a stop went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Drained {
-    /// Everything under way was finished or given back.
-    Yes,
-    /// Something hung beyond the deadline; the next start rescues it.
-    No,
 }
 
 impl Daemon {
@@ -98,7 +89,7 @@ impl Daemon {
             return Drained::No;
         }
         match tokio::time::timeout(deadline, &mut self.serving).await {
-            Ok(Ok(())) => Drained::Yes,
+            Ok(Ok(drained)) => drained,
             Ok(Err(_)) | Err(_) => Drained::No,
         }
     }

@@ -91,7 +91,9 @@ fn log(event: &Event) {
         }
         Event::SweepFailed { rule, reason, .. } => tracing::error!(%rule, reason, "sweep failed; it is tried again"),
         Event::Matched { rule, lane, record, occasion, .. } => {
-            tracing::info!(%rule, %record, lane = lane.as_str(), %occasion, "matched");
+            tracing::info!(%rule, %record, lane = lane.as_str(), "matched");
+            // A column's value, perhaps a personal one.
+            tracing::debug!(%rule, %record, %occasion, "its occasion");
         }
         Event::Missed { rule, record, reason, .. } => tracing::debug!(%rule, %record, reason, "crossed, but no match"),
         Event::StepDecided { rule, record, step, decided, .. } => log_step(rule, record, step, decided),

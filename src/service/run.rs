@@ -7,7 +7,7 @@
 //! state. The source may be away at the start; sweeps wait for it.
 
 use super::connect::{open_source, open_state};
-use super::daemon::{Daemon, Drained, Outfit};
+use super::daemon::{Daemon, Outfit};
 use super::observe::observe;
 use super::secrets::{Reread, Secrets};
 use super::signals::{Signal, Signals};
@@ -15,8 +15,8 @@ use super::systemd;
 use super::vitals::ProcessVitals;
 use crate::action::SetupError;
 use crate::config::Config;
-use crate::engine::Event;
-use crate::engine::port::{Inbox, SourceError, Store, StoreError};
+use crate::engine::port::{Inbox, Source, SourceError, Store, StoreError};
+use crate::engine::{Drained, Event};
 use crate::model::{Clock, SystemClock};
 use crate::rulebook::{Handle, Outside, RulebookError, Standing};
 use crate::web::{self, Admin, BadSecret, Listeners, Public, PublicListener, ServeError, Vitals};
@@ -70,11 +70,13 @@ const RECHECK: Duration = Duration::from_mins(1);
 pub async fn run(config: Config, reread: Reread) -> Result<Ended, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let mut signals = Signals::listen().map_err(StartError::Signals)?;
+    // It connects to nothing yet, and a configuration without a source is said before anything is made.
+    let source = open_source(&config)?;
     let metrics = install_metrics()?;
     let listeners = Listeners::bind(&config.web).await?;
     let public = PublicListener::bind(&config.web).await?;
     let store = open_state(&config.state, clock.now(), true).await?;
-    let mut daemon = start(&config, reread, Arc::clone(&store), Arc::clone(&clock)).await?;
+    let mut daemon = start(&config, reread, source, Arc::clone(&store), Arc::clone(&clock)).await?;
 
     let vitals = Arc::new(ProcessVitals::new(config.service.stalled(), Arc::clone(daemon.engine())));
     let events = events(&config, &daemon, &store, &clock)?;
@@ -109,10 +111,10 @@ pub async fn run(config: Config, reread: Reread) -> Result<Ended, StartError> {
 async fn start(
     config: &Config,
     reread: Reread,
+    source: Arc<dyn Source>,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
 ) -> Result<Daemon, StartError> {
-    let source = open_source(config)?;
     let (secrets, [email, webhook]) = Secrets::new(config.clone(), reread, Arc::clone(&clock))?;
     let outfit = Outfit {
         clock,

@@ -9,7 +9,11 @@ pub(super) fn classify(error: sqlx::Error, server: impl Fn(&dyn DatabaseError) -
     match error {
         sqlx::Error::Database(error) => server(error.as_ref()),
         sqlx::Error::Configuration(problem) => SourceError::Refused(format!("the URL is not valid: {problem}")),
-        sqlx::Error::PoolTimedOut => SourceError::Unavailable("no connection became free in time".to_owned()),
+        sqlx::Error::PoolTimedOut => SourceError::Unavailable(
+            "no connection in time; does it run where `source.url` says, and let us in? Or are all of \
+             `source.connections` taken?"
+                .to_owned(),
+        ),
         sqlx::Error::Encode(_) | sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => {
             SourceError::Refused("a value could not be carried to or from the database".to_owned())
         }

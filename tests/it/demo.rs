@@ -1,9 +1,12 @@
 //! The demo, run as people run it: the real program, from a directory of its own.
 
+use crate::support::PATIENCE;
 use sqlx::{Connection, SqliteConnection};
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 
 /// Runs `nudged demo` to its summary, with embedded rules since the directory is no checkout.
 fn demo(directory: &Path, arguments: &[&str]) -> String {
@@ -167,4 +170,64 @@ fn a_crash_loses_nothing_and_repeats_no_match() {
         assert_eq!((found, lost, repeated), (expected, 0, 0), "{what}\n{report}");
     }
     assert_eq!(report.matches("  kill ").count(), 5, "{report}");
+}
+
+/// A demo that goes on, killed when the test fails.
+struct Running {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Running {
+    fn start(directory: &Path) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_nudged"))
+            .args(["demo", "--directory", "demo", "--color", "never", "--days-per-second", "8"])
+            .current_dir(directory)
+            .env("COLUMNS", "80")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let (sender, lines) = channel();
+        let feed = BufReader::new(child.stdout.take().unwrap());
+        std::thread::spawn(move || feed.lines().map_while(Result::ok).all(|line| sender.send(line).is_ok()));
+        Self { child, lines }
+    }
+
+    /// The next line with all of this in it.
+    fn until(&self, wanted: &[&str]) -> String {
+        loop {
+            let line = self.lines.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("never told {wanted:?}"));
+            assert!(line.chars().count() <= 80, "{line}");
+            if wanted.iter().all(|part| line.contains(part)) {
+                return line;
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn the_edit_that_it_proposes_counts_at_once_and_a_typo_changes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let demo = Running::start(directory.path());
+    let hint = demo.until(&["Try  "]);
+    let quoted: Vec<&str> = hint.split('`').collect();
+    let [_, first, _, second, ..] = quoted[..] else { panic!("two edits: {hint}") };
+    demo.until(&["From now on time is real"]);
+    let file = directory.path().join("demo/rules/win-back.yaml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let edited = text.replacen("for: 90 days", first, 1).replacen("backfill: none", second, 1);
+    std::fs::write(&file, &edited).unwrap();
+    demo.until(&["rules", "win-back-90"]);
+    demo.until(&["match", "win-back-90: silent since"]);
+    std::fs::write(&file, edited.replace("inactivity:", "inactivty:")).unwrap();
+    demo.until(&["failed", "the change was rejected"]);
 }

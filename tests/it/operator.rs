@@ -10,7 +10,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Stdio;
 
-const SILENCE: &str = "version: 1
+pub const SILENCE: &str = "version: 1
 id: silence
 description: Silent for 90 days.
 mode: live
@@ -28,7 +28,7 @@ steps:
 ";
 
 /// Customers 1, 2, … were silent for 91 days.
-fn with_silent(customers: usize, rule: &str) -> Site {
+pub fn with_silent(customers: usize, rule: &str) -> Site {
     let site = Site::new();
     site.rules(&[("silence.yaml", rule)]);
     let template = "---\nsubject: \"We miss {{ record.name }}\"\n---\nHello {{ to.first_name }}!\n";

@@ -96,8 +96,10 @@ impl Home {
         self.save(file, &text.replace(from, to));
     }
 
+    /// Nothing but the file system tells of a change: the next look of its own accord is an hour away.
     fn options(&self) -> RulebookOptions {
-        RulebookOptions { directory: self.rules(), settle: Duration::from_millis(30), ..RulebookOptions::default() }
+        let (settle, rescan) = (Duration::from_millis(30), Duration::from_hours(1));
+        RulebookOptions { directory: self.rules(), settle, rescan, ..RulebookOptions::default() }
     }
 
     async fn try_open(&self, options: RulebookOptions, source: Arc<dyn Source>) -> Result<Book, RulebookError> {

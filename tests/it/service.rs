@@ -1,7 +1,8 @@
 //! The daemon as a process: ready, reloaded, drained, as systemd sees it.
 
+use super::operator::{SILENCE, ready, with_silent};
 use super::site::Site;
-use super::support::{PATIENCE, poll_until};
+use super::support::{PATIENCE, Reply, http_receiver, poll_until};
 use serde_json::Value as Json;
 use std::fs;
 use std::path::Path;
@@ -16,10 +17,12 @@ fn systemd_hears_of_ready_watchdog_reloading_and_stopping() {
     site.told("WATCHDOG=1");
     site.told("WATCHDOG=1");
 
+    fs::remove_file(site.path("rules/vip-monday.yaml")).unwrap();
     daemon.signal("HUP");
     let reloading = site.told("RELOADING=1");
     assert!(reloading.iter().any(|line| line.starts_with("MONOTONIC_USEC=")), "{reloading:?}");
-    site.told("READY=1");
+    let ready = site.told("READY=1");
+    assert!(ready.contains(&"STATUS=3 rules".to_owned()), "loaded before it says that it is ready: {ready:?}");
 
     daemon.signal("TERM");
     site.told("STOPPING=1");
@@ -130,18 +133,50 @@ fn an_operators_pause_survives_a_reload() {
 }
 
 #[test]
-fn logs_are_json_with_a_rule_field_and_no_address() {
-    let site = Site::new();
-    let mut daemon = site.start();
-    site.told("READY=1");
-    poll_until(PATIENCE, || site.log().contains("\"rule\":\"renewal\""));
+fn logs_are_json_with_fields_and_name_nobody() {
+    let site = with_silent(2, SILENCE);
+    let mut daemon = ready(&site);
+    poll_until(PATIENCE, || site.log().matches("\"outcome\":\"sent\"").count() == 2);
     daemon.signal("TERM");
     daemon.ends();
-    for line in site.log().lines() {
-        let entry: Json = serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}"));
-        assert!(entry["level"].is_string() && entry["message"].is_string(), "{line}");
-        assert!(!line.contains('@'), "{line}");
+    let log = site.log();
+    let entries = log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}")));
+    let entries: Vec<Json> = entries.collect();
+    assert!(entries.iter().all(|entry| entry["level"].is_string() && entry["message"].is_string()), "{log}");
+    let sent = entries.iter().find(|entry| entry["outcome"] == "sent").unwrap();
+    assert_eq!((&sent["rule"], sent["delivery"].as_str().map(str::len)), (&Json::from("silence"), Some(32)), "{sent}");
+    assert!(sent["record"].as_str().unwrap().starts_with("customer:"), "{sent}");
+    let matched = entries.iter().find(|entry| entry["message"] == "matched").unwrap();
+    assert!(matched["occasion"].is_null(), "a column's value: {matched}");
+    for personal in ["@", "Anna", "Gruber", "Cafe 1"] {
+        assert!(!log.contains(personal), "{personal} is in the log:\n{log}");
     }
+}
+
+#[test]
+fn a_stop_waits_for_what_is_being_sent_and_says_when_that_hangs() {
+    let receiver = http_receiver();
+    receiver.reply_always(Reply::ok().held());
+    let rule = SILENCE.replace("email: {template: hello}", "webhook: {to: team-chat}");
+    let stopping = |drain: &str| {
+        let site = with_silent(1, &rule);
+        site.configure("http://127.0.0.1:9/", &receiver.url);
+        site.configure("[log]", &format!("[service]\ndrain = \"{drain}\"\n[log]"));
+        let before = receiver.count();
+        let daemon = ready(&site);
+        poll_until(PATIENCE, || receiver.count() == before + 1);
+        daemon.signal("TERM");
+        site.told("STOPPING=1");
+        (site, daemon)
+    };
+    let (hung, mut daemon) = stopping("1 second");
+    assert_eq!(daemon.ends().code(), Some(10), "{}", hung.log());
+    assert_eq!(hung.status()["state"]["counts"]["outbox"]["sending"], 1, "in doubt until the next start");
+
+    let (site, mut daemon) = stopping("1 minute");
+    receiver.release();
+    assert_eq!(daemon.ends().code(), Some(0), "{}", site.log());
+    assert_eq!(site.json(&["deliveries", "list"])[0]["state"], "sent");
 }
 
 #[test]

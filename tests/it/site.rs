@@ -1,6 +1,7 @@
 //! A folder with everything that a daemon and its commands need, and the daemon as a process.
 
 use super::support::{PATIENCE, poll_until};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value as Json;
 use sqlx::AssertSqlSafe;
 use std::fs;
@@ -28,8 +29,7 @@ impl Drop for Process {
 
 impl Process {
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([&format!("-{name}"), &self.0.id().to_string()]).status().unwrap();
-        assert!(sent.success());
+        send_signal(self.0.id(), name);
     }
 
     pub fn ends(&mut self) -> ExitStatus {
@@ -40,6 +40,16 @@ impl Process {
         });
         status.unwrap()
     }
+}
+
+/// `TERM` or `HUP`, by the system call: a bare system has no program for it.
+pub fn send_signal(process: u32, name: &str) {
+    let signal = match name {
+        "TERM" => Signal::TERM,
+        "HUP" => Signal::HUP,
+        other => panic!("no test sends {other}"),
+    };
+    kill_process(Pid::from_raw(process.cast_signed()).unwrap(), signal).unwrap();
 }
 
 impl Site {

@@ -16,7 +16,7 @@ use nudged::model::{Clock, ManualClock, Outcome, Tenant, at_local};
 use nudged::rule::generation::{Generation, Surroundings, Tree};
 use nudged::rule::statement::{Dialect, Row, Statement};
 use nudged::source::{SourceOptions, connect};
-use nudged::store::postgres::PostgresStore;
+use nudged::store::postgres::{PostgresStore, Reached};
 use nudged::store::sqlite::SqliteStore;
 use sqlx::{AssertSqlSafe, Executor, MySqlPool, PgPool, SqlitePool};
 use std::collections::VecDeque;
@@ -349,11 +349,10 @@ impl World {
         let state = if shared { Some(tokio::task::spawn_blocking(postgres).await.unwrap()) } else { None };
         let store: Arc<dyn Store> = match &state {
             None => Arc::new(SqliteStore::open(dir.path().join("state.db"), at).await.unwrap()),
-            Some(database) => Arc::new(PostgresStore::open(&database.url, at).await.unwrap()),
+            Some(database) => Arc::new(PostgresStore::open_as(&database.url, Reached::Directly, at).await.unwrap()),
         };
         let (mail, webhooks) = (Arc::new(Recorder::default()), Arc::new(Recorder::default()));
         let generations = watch::Sender::new(None);
-        let settings = Settings { max_skew: None, ..settings };
         let task = TaskWriter::new(clock.clone(), source.clone(), store.clone(), generations.subscribe());
         let engine = Engine::new(Parts {
             clock: clock.clone(),
@@ -404,7 +403,7 @@ impl World {
         Engine::new(Parts {
             clock: self.clock.clone(),
             source: self.source.clone(),
-            store: Arc::new(PostgresStore::open(url, self.now()).await.unwrap()),
+            store: Arc::new(PostgresStore::open_as(url, Reached::Directly, self.now()).await.unwrap()),
             senders: Senders { email: sender.clone(), webhook: sender.clone(), task: sender },
             generation: self.generations.subscribe(),
             owner: Owner(owner.into()),
@@ -443,7 +442,7 @@ impl World {
             senders: Senders { email: self.mail.clone(), webhook: self.webhooks.clone(), task: Arc::new(task) },
             generation,
             owner: Owner("another".into()),
-            settings: Settings { max_skew: None, ..settings },
+            settings,
         })
     }
 

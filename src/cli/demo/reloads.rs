@@ -60,15 +60,19 @@ impl Reloads {
 impl Verdict {
     pub fn tell(self, now: Timestamp, feed: &mut Feed, output: &mut Output) {
         match self {
-            Self::Same => output.line(&feed.layout().line(&notice(now, Label::Rules, back_to_good()))),
+            Self::Same => feed
+                .layout()
+                .lines(&notice(now, Label::Rules, back_to_good()))
+                .iter()
+                .for_each(|line| output.line(line)),
             Self::TakenUp(changes) => {
                 for change in changes {
-                    output.line(&feed.layout().line(&notice(now, Label::Rules, change)));
+                    feed.layout().lines(&notice(now, Label::Rules, change)).iter().for_each(|line| output.line(line));
                 }
             }
             Self::Rejected { why, findings } => {
                 let what = format!("the change was {why}; the rules from before run on");
-                output.line(&feed.layout().line(&notice(now, Label::Failed, what)));
+                feed.layout().lines(&notice(now, Label::Failed, what)).iter().for_each(|line| output.line(line));
                 output.findings(&findings);
             }
         }

@@ -74,10 +74,16 @@ pub fn hints(home: &Home, rules: &Path) -> Vec<String> {
         String::new(),
         format!("Look at  {}, with any mail program", mailbox.join("*.eml").display()),
         format!("         sqlite3 {} 'SELECT * FROM tasks'", crm.display()),
-        format!("Try      `for: 60 days` and `backfill: 30 days` in {}", rules.display()),
+        "Try      `for: 85 days` and `backfill: 10 days`, saved at once, in".to_owned(),
+        format!("         {}", rules.display()),
         "         a typo there, such as `inactivty:`; the old rules run on".to_owned(),
-        "         nudged demo --crash".to_owned(),
+        format!("         {} --crash", command()),
     ]
+}
+
+/// How this program was started, to be typed again.
+fn command() -> &'static str {
+    if std::env::var_os("CARGO").is_some() { "cargo run -- demo" } else { "nudged demo" }
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod settler;
 mod walk;
 mod work;
 
+use super::Drained;
 use super::context::{Context, told};
 use super::error::EngineError;
 use super::event::Event;
@@ -66,13 +67,13 @@ impl Dispatcher {
     }
 
     /// Until `shutdown` turns true: everything as it becomes due.
-    pub(super) async fn run(&self, shutdown: watch::Receiver<bool>) {
+    pub(super) async fn run(&self, shutdown: watch::Receiver<bool>) -> Drained {
         let pipeline = Pipeline::start(&self.context);
         tokio::select! {
             () = self.serve(&pipeline, shutdown) => {}
             () = self.keep_alive() => {}
         }
-        pipeline.stop(self.context.settings.drain).await;
+        pipeline.stop(self.context.settings.drain).await
     }
 
     /// A pass is never cut off in the middle, so every claimed row is either on its way or given back.

@@ -3,6 +3,7 @@
 use super::channel::Channel;
 use super::settler::Settler;
 use super::work::{Finished, Parcel};
+use crate::engine::Drained;
 use crate::engine::context::Context;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,7 +58,7 @@ impl Pipeline {
     }
 
     /// Gives back what isn't being sent, waits for what is, at most `deadline`, and stops.
-    pub async fn stop(self, deadline: Duration) {
+    pub async fn stop(self, deadline: Duration) -> Drained {
         let Self { settler, settling, email, webhook, task, mut tasks, closing, .. } = self;
         closing.send_replace(true);
         drop((email, webhook, task, settler));
@@ -68,6 +69,9 @@ impl Pipeline {
         };
         // Past the deadline the sessions are dropped with their set; what they were sending is in doubt, and
         // the next start treats it so.
-        let _ = tokio::time::timeout(deadline, drained).await;
+        match tokio::time::timeout(deadline, drained).await {
+            Ok(()) => Drained::Yes,
+            Err(_) => Drained::No,
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! The state in PostgreSQL, shared by several nodes.
 //!
 //! It works behind a pooler that gives each transaction another session: no advisory locks, no NOTIFY, no
-//! named statements, no session settings. Rows are locked in key order; what still meets a deadlock or a
-//! serialization failure runs again.
+//! session settings, and no named statements unless somebody says that there is none. Rows are locked in key
+//! order; what still meets a deadlock or a serialization failure runs again.
 
 use super::database::Database;
 use super::migration::{self, Steps};
@@ -29,6 +29,19 @@ const CONNECTIONS: u32 = 8;
 const BEGIN: &str = "BEGIN; SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; \
     SET LOCAL enable_mergejoin = off; SET LOCAL jit = off";
 
+/// Statements that a connection keeps prepared: more than the store has, since a batch is one whatever its size.
+const STATEMENTS: usize = 200;
+
+/// What stands between us and the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reached {
+    /// Perhaps a pooler, which may give each transaction another session: a statement prepared by name could be
+    /// gone there, or be somebody else's.
+    PerhapsPooled,
+    /// Nothing: statements are prepared once a connection, which saves planning and half of the round trips.
+    Directly,
+}
+
 /// How often a transaction that met a conflict runs before it is given up.
 const TRIES: u32 = 6;
 
@@ -42,13 +55,22 @@ pub struct Postgres {
 }
 
 impl PostgresStore {
-    /// Connects and brings the schema up to date.
+    /// Connects, perhaps through a pooler, and brings the schema up to date.
     pub async fn open(url: &str, now: Timestamp) -> Result<Self, StoreError> {
+        Self::open_as(url, Reached::PerhapsPooled, now).await
+    }
+
+    /// The same for who knows how the server is reached.
+    pub async fn open_as(url: &str, reached: Reached, now: Timestamp) -> Result<Self, StoreError> {
         let options: PgConnectOptions = url
             .parse()
             .map_err(|error: sqlx::Error| StoreError::Broken(format!("the state's address can't be read: {error}")))?;
         // Poolers refuse the start-up parameter that sqlx sends for floats, and we keep none.
-        let options = options.extra_float_digits(None).statement_cache_capacity(0).application_name("nudged");
+        let options = options.extra_float_digits(None).application_name("nudged");
+        let options = options.statement_cache_capacity(match reached {
+            Reached::PerhapsPooled => 0,
+            Reached::Directly => STATEMENTS,
+        });
         let pool = PgPoolOptions::new()
             .max_connections(CONNECTIONS)
             .acquire_timeout(Duration::from_secs(10))

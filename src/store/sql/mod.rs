@@ -10,8 +10,8 @@
 //! | `{shared}` | false: one owner | true: several nodes share the state |
 //!
 //! Every statement runs inside a transaction. On SQLite it runs here and now, on the thread that owns the
-//! connection, so that a transaction of ten statements isn't handed to and fro ten times. On PostgreSQL none is
-//! prepared by name: a pooler between us and it may then give each transaction another session.
+//! connection, so that a transaction of ten statements isn't handed to and fro ten times. On PostgreSQL it is prepared
+//! by name only where nothing stands between us and the server.
 
 mod batch;
 pub mod postgres;

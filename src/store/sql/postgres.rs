@@ -1,4 +1,4 @@
-//! Statements on PostgreSQL, through sqlx.
+//! Statements on PostgreSQL, through sqlx. Whether they are prepared by name is the connection's affair.
 
 use super::batch::Cells;
 use super::{Batch, Cell, Param, Row};
@@ -13,7 +13,7 @@ pub(super) async fn execute(
     params: &[Param],
     batch: Option<&Batch>,
 ) -> Result<u64, sqlx::Error> {
-    let query = sqlx::query_with(AssertSqlSafe(sql), arguments(params, batch)).persistent(false);
+    let query = sqlx::query_with(AssertSqlSafe(sql), arguments(params, batch));
     Ok(query.execute(connection).await?.rows_affected())
 }
 
@@ -23,7 +23,7 @@ pub(super) async fn fetch(
     params: &[Param],
     batch: Option<&Batch>,
 ) -> Result<Vec<Row>, sqlx::Error> {
-    let query = sqlx::query_with(AssertSqlSafe(sql), arguments(params, batch)).persistent(false);
+    let query = sqlx::query_with(AssertSqlSafe(sql), arguments(params, batch));
     query.fetch(connection).and_then(|found| async move { row(&found) }).try_collect().await
 }
 

@@ -149,8 +149,8 @@ impl Running {
 
     /// SIGTERM, and a clean end.
     pub fn terminate(mut self, daemon: &Daemon) {
-        let told = Command::new("kill").args(["-s", "TERM", &self.child.id().to_string()]).status();
-        assert!(told.is_ok_and(|status| status.success()), "the daemon ended by itself\n{}", daemon.said());
+        assert!(self.child.try_wait().unwrap().is_none(), "the daemon ended by itself\n{}", daemon.said());
+        crate::site::send_signal(self.child.id(), "TERM");
         let status = self.child.wait().expect("it is our child");
         assert!(status.success(), "{status}\n{}", daemon.said());
     }

@@ -1,12 +1,13 @@
 //! Rows that are counted: each once, whatever joins lead to it, on days and at instants.
 
 use super::world::{World, window};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use nudged::model::Key;
 use nudged::rule::CompiledRule;
 use nudged::rule::compiled::Reach;
-use nudged::rule::statement::Statement;
+use nudged::rule::statement::{Dialect, Statement};
 use nudged::rule::tide::When;
+use std::fmt::Write;
 
 const CATALOG: &str = "
 version: 1
@@ -101,5 +102,41 @@ async fn a_decline_compares_with_the_window_before_or_with_last_year() {
         let crossed = window("2027-01-04T09:45:00Z", "2027-01-04T10:00:00Z");
         let [statement] = last_year.crossings(Reach::Crossed(crossed)).try_into().unwrap();
         assert_eq!(keys(&world, &last_year, statement).await, ["a-1", "Ä 2"]);
+    }
+}
+
+/// The cost follows what is new: a day of three years, and the orders of three customers of a thousand.
+#[tokio::test]
+async fn candidates_and_their_rows_are_read_by_indexes() {
+    for world in World::all() {
+        world.execute(TABLES).await;
+        let mut accounts = String::from("INSERT INTO accounts VALUES ");
+        let mut orders = String::from("INSERT INTO orders VALUES ");
+        let start: Timestamp = "2023-01-01T00:00:00Z".parse().unwrap();
+        for number in 0..10_000_i64 {
+            let comma = if number == 0 { "" } else { ", " };
+            if number < 1_000 {
+                write!(accounts, "{comma}('c{number}')").unwrap();
+            }
+            let at = (start + SignedDuration::from_hours(number * 2)).strftime("%F %T");
+            write!(orders, "{comma}({}, 'c{}', '{at}')", number + 100, number % 1_000).unwrap();
+        }
+        let indexes = "CREATE INDEX orders_placed ON orders (placed_at);\nCREATE INDEX orders_of ON orders (account_id, placed_at);\n";
+        world.execute(&format!("{accounts};\n{orders};\n{indexes}")).await;
+        let analyze = if world.dialect() == Dialect::MySql { "ANALYZE TABLE accounts, orders" } else { "ANALYZE" };
+        world.execute(&format!("{analyze};\n")).await;
+        for trigger in [
+            "count: {of: orders, at_least: 3, within: 14 days}",
+            "decline: {of: orders, by: 50, from_at_least: 4, window: 14 days}",
+        ] {
+            let (rule, _) = world.rule(CATALOG, &rule(trigger)).await;
+            let day = window("2025-01-01T00:00:00Z", "2025-01-02T00:00:00Z");
+            let plan = world.plan(rule.crossings(Reach::Crossed(day)).remove(0)).await;
+            assert!(plan.contains("orders_placed"), "{:?}\n{plan}", world.dialect());
+            let three = ["c1", "c2", "c3"].map(Key::new);
+            let plan = world.plan(rule.course(&three, day).unwrap()).await;
+            // By customer or by time, whichever is less.
+            assert!(plan.contains("orders_"), "{:?}\n{plan}", world.dialect());
+        }
     }
 }

@@ -21,21 +21,22 @@ enum Watched {
 }
 
 impl Watched {
-    const fn trigger(self) -> &'static str {
+    /// From that many orders on: 3 of a count and 4 of a decline, before an edit.
+    fn trigger(self, from: usize) -> String {
         match self {
-            Self::Count => "count: {of: orders, at_least: 3, within: 2 days}",
-            Self::Decline => "decline: {of: orders, by: 50, from_at_least: 4, window: 2 days}",
+            Self::Count => format!("count: {{of: orders, at_least: {from}, within: 2 days}}"),
+            Self::Decline => format!("decline: {{of: orders, by: 50, from_at_least: {from}, window: 2 days}}"),
         }
     }
 
-    fn inside(self, placed: &[Timestamp], at: Timestamp) -> bool {
-        let between = |from: SignedDuration, to: SignedDuration| {
-            placed.iter().filter(|order| **order > at - from && **order <= at - to).count()
+    fn inside(self, from: usize, placed: &[Timestamp], at: Timestamp) -> bool {
+        let between = |since: SignedDuration, to: SignedDuration| {
+            placed.iter().filter(|order| **order > at - since && **order <= at - to).count()
         };
         let (now, before) = (between(days(2), minutes(0)), between(days(4), days(2)));
         match self {
-            Self::Count => now >= 3,
-            Self::Decline => before >= 4 && now * 2 <= before,
+            Self::Count => now >= from,
+            Self::Decline => before >= from && now * 2 <= before,
         }
     }
 
@@ -73,6 +74,10 @@ enum Change {
     Sweep {
         after: i64,
     },
+    /// The file is edited: from another number of orders on.
+    Edit {
+        from: usize,
+    },
 }
 
 fn change() -> impl Strategy<Value = Change> {
@@ -85,6 +90,7 @@ fn change() -> impl Strategy<Value = Change> {
         1 => (0..40_usize).prop_map(|order| Change::Delete { order }),
         2 => (customer, any::<bool>()).prop_map(|(customer, country)| Change::Move { customer, country }),
         10 => prop_oneof![1..20_i64, 10..300_i64, 200..900_i64].prop_map(|after| Change::Sweep { after }),
+        1 => (2..5_usize).prop_map(|from| Change::Edit { from }),
     ]
 }
 
@@ -98,6 +104,9 @@ struct Episode {
 
 struct Oracle {
     watched: Watched,
+    from: usize,
+    /// Those who were inside at the baseline have been noted.
+    seeded: bool,
     /// Customer, the reading of when it was placed, the later one where there are two, paid.
     orders: Vec<Option<(usize, Timestamp, Timestamp, bool)>>,
     countries: BTreeMap<usize, bool>,
@@ -118,10 +127,12 @@ impl Oracle {
         for customer in self.countries.keys().copied().collect::<Vec<_>>() {
             let open = known.get(&customer).filter(|episode| episode.closed.is_none());
             let due = open.is_some_and(|episode| episode.due <= now || (recheck && episode.opened > asked));
-            if due || self.has_edge(customer, floor, now) {
+            let seed = !self.seeded && self.watched.inside(self.from, &self.placed(customer, now), self.baseline);
+            if due || seed || self.has_edge(customer, floor, now) {
                 self.look(customer, floor, asked, None, now);
             }
         }
+        self.seeded = true;
         self.watermark = now;
         if recheck {
             self.rechecked = now;
@@ -139,6 +150,21 @@ impl Oracle {
         }
     }
 
+    fn placed(&self, customer: usize, now: Timestamp) -> Vec<Timestamp> {
+        let of = |order: &&(usize, Timestamp, Timestamp, bool)| order.0 == customer && order.3 && order.1 <= now;
+        self.orders.iter().flatten().filter(of).map(|order| order.1).collect()
+    }
+
+    /// What an older definition opened has ended long ago; its count goes on.
+    fn edit(&mut self, from: usize, now: Timestamp) {
+        self.from = from;
+        self.seeded = false;
+        (self.baseline, self.watermark, self.rechecked, self.reconciled) = (now, now, now, now);
+        for episode in self.episodes.values_mut() {
+            episode.closed = Some(Timestamp::UNIX_EPOCH);
+        }
+    }
+
     fn has_edge(&self, customer: usize, after: Timestamp, until: Timestamp) -> bool {
         let of = |order: &&(usize, Timestamp, Timestamp, bool)| order.0 == customer && order.3;
         self.orders.iter().flatten().filter(of).any(|(_, first, second, _)| {
@@ -147,10 +173,15 @@ impl Oracle {
     }
 
     fn look(&mut self, customer: usize, since: Timestamp, asked: Timestamp, anew: Option<Timestamp>, now: Timestamp) {
-        let watched = self.watched;
-        let of = |order: &&(usize, Timestamp, Timestamp, bool)| order.0 == customer && order.3 && order.1 <= now;
-        let placed: Vec<Timestamp> = self.orders.iter().flatten().filter(of).map(|order| order.1).collect();
+        let (watched, from) = (self.watched, self.from);
+        let placed = self.placed(customer, now);
         let mut episode = self.episodes.get(&customer).cloned();
+        let is_open = episode.as_ref().is_some_and(|episode| episode.closed.is_none());
+        if !self.seeded && !is_open && watched.inside(from, &placed, self.baseline) {
+            let ordinal = episode.as_ref().map_or(1, |episode| episode.ordinal + 1);
+            let due = self.baseline;
+            episode = Some(Episode { ordinal, opened: self.baseline, closed: None, due });
+        }
         let mut at = match &episode {
             Some(open) if open.closed.is_none() => {
                 anew.map_or(open.due, |anew| anew.min(open.due)).max(open.opened + watched.least())
@@ -160,7 +191,7 @@ impl Oracle {
         };
         let mut crossed = Vec::new();
         loop {
-            let inside = watched.inside(&placed, at);
+            let inside = watched.inside(from, &placed, at);
             let open = episode.as_ref().filter(|episode| episode.closed.is_none());
             let over = open.is_some_and(|open| !inside && at >= open.opened + watched.least());
             if over || open.is_none() && at > now {
@@ -219,9 +250,12 @@ async fn history(watched: Watched, kind: Kind, batch: usize, changes: Vec<Change
     for customer in 1..4 {
         world.crm.run(&format!("INSERT INTO accounts VALUES ({customer}, 'C{customer}', 'AT', {kept})")).await;
     }
-    world.load(&[("watched.yaml", &rule(watched.trigger(), "where: [{country: AT}]\n"))]).await;
+    let from = if watched == Watched::Count { 3 } else { 4 };
+    world.load(&[("watched.yaml", &rule(&watched.trigger(from), "where: [{country: AT}]\n"))]).await;
     let mut oracle = Oracle {
         watched,
+        from,
+        seeded: false,
         orders: Vec::new(),
         countries: (1..4).map(|customer| (customer, true)).collect(),
         episodes: BTreeMap::new(),
@@ -231,8 +265,6 @@ async fn history(watched: Watched, kind: Kind, batch: usize, changes: Vec<Change
         reconciled: start,
         entered: BTreeMap::new(),
     };
-    // Nobody is inside at first, so the first sweep has nobody to leave out.
-    apply(&world, &mut oracle, &Change::Sweep { after: 1 }).await;
     for change in &changes {
         apply(&world, &mut oracle, change).await;
     }
@@ -271,6 +303,12 @@ async fn apply(world: &World, oracle: &mut Oracle, change: &Change) {
             let code = if *country { "'AT'" } else { "NULL" };
             crm.run(&format!("UPDATE accounts SET country_code = {code} WHERE id = {customer}")).await;
         }
+        Change::Edit { from } if *from != oracle.from => {
+            let edited = rule(&oracle.watched.trigger(*from), "where: [{country: AT}]\n");
+            world.load(&[("watched.yaml", &edited)]).await;
+            oracle.edit(*from, now);
+        }
+        Change::Edit { .. } => {}
         Change::Sweep { after } => {
             world.clock.advance(minutes(after * STEP));
             let swept = world.engine.sweep_rule(&"watched".into()).await.unwrap();

@@ -1,8 +1,8 @@
 //! Dates: a local date, moved by an offset, at a local time of the recipient.
 
 use super::history::on_three_dialects;
-use super::trigger::{Promise, Standing, Trigger};
-use crate::world::{Crm, World, hours, vienna};
+use super::trigger::{Promise, Standing, Trigger, wall};
+use crate::world::{World, hours, vienna};
 use jiff::{SignedDuration, Span, Timestamp, civil, tz::TimeZone};
 use proptest::prelude::*;
 
@@ -121,7 +121,8 @@ offsets:
         Self(vec![Subscription { status: "active", ..Subscription::default() }; ZONES.len()])
     }
 
-    async fn apply(&mut self, change: &Change, crm: &Crm, now: Timestamp) {
+    async fn apply(&mut self, change: &Change, world: &World, now: Timestamp) {
+        let crm = &world.crm;
         let today = now.to_zoned(vienna()).date();
         let (n, date) = match *change {
             Change::Renew { subscription, days } => (subscription, Some(today.saturating_add(Span::new().days(days)))),
@@ -146,8 +147,7 @@ offsets:
             let zone = TimeZone::get(ZONES[n]).unwrap_or_else(|_| vienna());
             let reached = |offset: i64| {
                 let day = date.saturating_add(Span::new().days(offset));
-                // What comes twice counts the first time; no clock goes forward in these months.
-                day.to_datetime(civil::time(rule.hour, 30, 0, 0)).to_zoned(zone.clone()).unwrap().timestamp()
+                wall(day.to_datetime(civil::time(rule.hour, 30, 0, 0)), &zone)
             };
             let offsets = &OFFSETS[..rule.offsets];
             for (offset, _, name) in offsets {

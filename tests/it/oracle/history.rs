@@ -14,8 +14,8 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Clocks change in the middle of what follows.
-const START: &str = "2026-10-10T07:00:00Z";
+/// Clocks change in the middle of what follows: back, or forward.
+const STARTS: [&str; 2] = ["2026-10-10T07:00:00Z", "2027-03-10T07:00:00Z"];
 const RULE: &str = "watch";
 
 #[derive(Debug, Clone)]
@@ -39,8 +39,13 @@ fn steps<T: Trigger>() -> impl Strategy<Value = Vec<Step<T::Change, T::Rule>>> {
     prop::collection::vec(step, 10..60)
 }
 
-async fn run<T: Trigger>(kind: Kind, batch: usize, first: T::Rule, steps: Vec<Step<T::Change, T::Rule>>) {
-    let world = World::new(kind, instant(START), Settings { batch, ..Settings::default() }).await;
+async fn run<T: Trigger>(
+    kind: Kind,
+    (start, batch): (&str, usize),
+    first: T::Rule,
+    steps: Vec<Step<T::Change, T::Rule>>,
+) {
+    let world = World::new(kind, instant(start), Settings { batch, ..Settings::default() }).await;
     let mut trigger = T::begin(&world).await;
     let (mut rule, mut judge) = (first, Judge::default());
     load::<T>(&world, &rule).await;
@@ -50,7 +55,7 @@ async fn run<T: Trigger>(kind: Kind, batch: usize, first: T::Rule, steps: Vec<St
     let last = Step::Sweep { after: 2 * 1_440 };
     for step in steps.iter().chain([&last]) {
         match step {
-            Step::Change(change) => trigger.apply(change, &world.crm, world.now()).await,
+            Step::Change(change) => trigger.apply(change, &world, world.now()).await,
             Step::Edit(edited) => {
                 load::<T>(&world, edited).await;
                 if !T::same_definition(&rule, edited) {
@@ -94,9 +99,10 @@ pub fn property<T: Trigger + Debug>(kind: Kind, cases: u32) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let config = Config { cases, max_shrink_iters: 200, failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
-    let histories = (prop::sample::select(vec![1_usize, 2, 2_000]), T::rules(), steps::<T>());
-    let result = runner.run(&histories, |(batch, first, steps)| {
-        let history = AssertUnwindSafe(|| runtime.block_on(run::<T>(kind, batch, first, steps)));
+    let setting = (prop::sample::select(STARTS.to_vec()), prop::sample::select(vec![1_usize, 2, 2_000]));
+    let histories = (setting, T::rules(), steps::<T>());
+    let result = runner.run(&histories, |(setting, first, steps)| {
+        let history = AssertUnwindSafe(|| runtime.block_on(run::<T>(kind, setting, first, steps)));
         catch_unwind(history).map_err(|panic| {
             let text = panic.downcast_ref::<String>().cloned();
             TestCaseError::fail(text.unwrap_or_else(|| "it panicked without words".to_owned()))

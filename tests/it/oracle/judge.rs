@@ -21,6 +21,7 @@ pub struct Judge {
     /// Since when each occasion has stood there without a break, and since when it could have matched.
     standing: BTreeMap<Entry, Timestamp>,
     ready: BTreeMap<Entry, Timestamp>,
+    crosses: BTreeMap<Entry, Timestamp>,
     /// Occasions that a sweep met while `where` was false; true for those that it was bound to meet.
     refused: BTreeMap<Entry, bool>,
     ledger: BTreeMap<Entry, Timestamp>,
@@ -38,12 +39,17 @@ impl Judge {
 
     /// Notes what stands there now: after every change, and whenever time has passed.
     pub fn observe(&mut self, standing: &[Standing], now: Timestamp) {
+        // An occasion whose time is edited stands there anew.
+        let same = |one: &Standing| self.crosses.get(&entry(one)) == Some(&one.crosses);
         let keep = |since: &BTreeMap<Entry, Timestamp>, holds: &dyn Fn(&Standing) -> bool| {
-            let those = standing.iter().filter(|one| holds(one)).map(entry);
-            those.map(|entry| (entry.clone(), since.get(&entry).copied().unwrap_or(now))).collect()
+            let those = standing.iter().filter(|one| holds(one));
+            let kept = |one: &Standing| since.get(&entry(one)).copied().filter(|_| same(one)).unwrap_or(now);
+            those.map(|one| (entry(one), kept(one))).collect()
         };
-        self.standing = keep(&self.standing, &|_| true);
-        self.ready = keep(&self.ready, &|one| one.holds && !one.overtaken);
+        let standing_since = keep(&self.standing, &|_| true);
+        let ready = keep(&self.ready, &|one| one.holds && !one.overtaken);
+        (self.standing, self.ready) = (standing_since, ready);
+        self.crosses = standing.iter().map(|one| (entry(one), one.crosses)).collect();
     }
 
     /// Holds the ledger after a sweep at `now` against the history.

@@ -9,10 +9,15 @@
 //!
 //! `NUDGED_ORACLE_CASES=200 cargo test --test it oracle` tries so many histories of each.
 
+mod abandoned;
+mod created;
 mod date;
+mod event;
 mod history;
 mod inactivity;
 mod judge;
+mod query;
 mod schedule;
 mod survey;
 mod trigger;
+mod yearly;

@@ -1,8 +1,8 @@
 //! Planned instants: each matches every record that `where` holds for, and missed ones are made up for once.
 
 use super::history::on_three_dialects;
-use super::trigger::{Promise, Standing, Trigger};
-use crate::world::{Crm, World, vienna};
+use super::trigger::{Promise, Standing, Trigger, wall};
+use crate::world::{World, vienna};
 use jiff::{SignedDuration, Timestamp, civil};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -100,12 +100,13 @@ steps:
     async fn begin(world: &World) -> Self {
         let mut planned = Self { customers: BTreeMap::new(), next: 0 };
         for country in ["AT", "DE", "AT"] {
-            planned.apply(&Change::Appear { country }, &world.crm, world.now()).await;
+            planned.apply(&Change::Appear { country }, world, world.now()).await;
         }
         planned
     }
 
-    async fn apply(&mut self, change: &Change, crm: &Crm, now: Timestamp) {
+    async fn apply(&mut self, change: &Change, world: &World, now: Timestamp) {
+        let crm = &world.crm;
         match *change {
             Change::Appear { country } => {
                 let (id, created) = (self.next, crm.time(now));
@@ -145,8 +146,7 @@ impl Plan {
     fn latest(self, now: Timestamp) -> Timestamp {
         let mut day = now.to_zoned(vienna()).date();
         loop {
-            // What comes twice counts the first time; no clock goes forward in these months.
-            let planned = day.to_datetime(self.at).to_zoned(vienna()).unwrap().timestamp();
+            let planned = wall(day.to_datetime(self.at), &vienna());
             if planned <= now && self.only.is_none_or(|only| only == day.weekday()) {
                 return planned;
             }

@@ -2,7 +2,7 @@
 
 use super::history::on_three_dialects;
 use super::trigger::{Promise, Standing, Trigger};
-use crate::world::{Crm, World, minutes};
+use crate::world::{World, minutes};
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -149,7 +149,8 @@ steps:
         Self { countries, answers: Vec::new() }
     }
 
-    async fn apply(&mut self, change: &Change, crm: &Crm, now: Timestamp) {
+    async fn apply(&mut self, change: &Change, world: &World, now: Timestamp) {
+        let crm = &world.crm;
         let at = |ago: Option<i64>| ago.map(|ago| now - minutes(ago));
         let text = |at: Option<Timestamp>| at.map_or("NULL".to_owned(), |at| crm.time(at));
         match *change {

@@ -1,7 +1,8 @@
 //! What the oracle needs to know of a trigger.
 
-use crate::world::{Crm, World};
-use jiff::{SignedDuration, Timestamp};
+use crate::world::World;
+use jiff::tz::{AmbiguousOffset, TimeZone};
+use jiff::{SignedDuration, Span, Timestamp, civil};
 use proptest::strategy::BoxedStrategy;
 use std::fmt::Debug;
 
@@ -23,8 +24,8 @@ pub trait Trigger: Sized {
 
     /// Fills the empty CRM, before the rule is first loaded.
     async fn begin(world: &World) -> Self;
-    /// Does it, in the CRM and in memory.
-    async fn apply(&mut self, change: &Self::Change, crm: &Crm, now: Timestamp);
+    /// Does it, in the world and in memory.
+    async fn apply(&mut self, change: &Self::Change, world: &World, now: Timestamp);
     /// Every occasion that stands in the CRM at `now`, crossed or not.
     fn occasions(&self, rule: &Self::Rule, now: Timestamp) -> Vec<Standing>;
 }
@@ -55,4 +56,15 @@ pub struct Promise {
     pub nightly: bool,
     /// It is read at the first sweep after it crossed and never again.
     pub once: bool,
+}
+
+/// The instant of a wall time: what comes twice counts the first time, what is left out is the next minute there is.
+pub fn wall(mut wall: civil::DateTime, zone: &TimeZone) -> Timestamp {
+    loop {
+        let read = zone.to_ambiguous_zoned(wall);
+        if !matches!(read.offset(), AmbiguousOffset::Gap { .. }) {
+            return read.earlier().unwrap().timestamp();
+        }
+        wall = wall.checked_add(Span::new().minutes(1)).unwrap();
+    }
 }

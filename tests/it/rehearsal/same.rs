@@ -89,6 +89,58 @@ guard: {floor: 1000}
 steps:
   - webhook: {to: sink}
 ";
+const NEW: &str = "version: 1
+id: new
+description: There since a while.
+mode: live
+purpose: service
+for_each: customer
+to: main_contact
+trigger:
+  created: {at: created_at, settle: 2 hours}
+where:
+  - country: {in: [AT, CH]}
+guard: {floor: 1000}
+check_every: 6 hours
+steps:
+  - webhook: {to: sink}
+";
+const LEFT: &str = "version: 1
+id: left
+description: Put together and left alone.
+mode: live
+purpose: service
+for_each: customer
+to: main_contact
+trigger:
+  abandoned: {of: orders, open: {status: paid}, idle: 8 hours, unless: responses}
+where:
+  - country: {in: [AT, DE]}
+keep_trying: none
+on_rematch: parallel
+late: within 2 days
+guard: {floor: 1000}
+check_every: 6 hours
+steps:
+  - webhook: {to: sink}
+";
+const AGAIN: &str = "version: 1
+id: again
+description: A year goes by.
+mode: live
+purpose: service
+for_each: subscription
+to: signatory
+trigger:
+  yearly: {field: renews_on, at: \"10:00\"}
+where:
+  - status: active
+guard: {floor: 1000}
+check_every: 6 hours
+steps:
+  - webhook: {to: sink}
+";
+const RULES: [&str; 7] = ["silent", "scored", "renews", "mondays", "new", "left", "again"];
 const HELLO: (&str, &str) =
     ("templates/hello.md", "---\nsubject: Hello {{ to.first_name }}\n---\nGrüße, {{ record.name }}\n");
 const LAYOUT: (&str, &str) = ("templates/layout.html", "<html><body>{{ body }}</body></html>");
@@ -121,8 +173,27 @@ async fn world(kind: Kind) -> World {
         let status = if id % 6 == 0 { "ended" } else { "active" };
         sql.push(format!("INSERT INTO subscriptions VALUES ({id}, {id}, {id}, '{status}', '{renews}');"));
     }
+    // Some come later; they order at once.
+    for id in PEOPLE + 1..=PEOPLE + 6 {
+        let (country, created) = (["'AT'", "'DE'", "'CH'"][(id % 3) as usize], at((id - PEOPLE) * 30));
+        sql.push(format!(
+            "INSERT INTO accounts VALUES ({id}, 'Neu {id}', {country}, {created});
+             INSERT INTO contacts VALUES ({id}, {id}, 'c{id}@x.example', 'N {id}', NULL, true);
+             INSERT INTO orders VALUES ({id}, {id}, {created}, 'paid');"
+        ));
+        let years_ago = (world.now() + hours(24 * (id - PEOPLE))).strftime("%m-%d");
+        sql.push(format!("INSERT INTO subscriptions VALUES ({id}, {id}, {id}, 'active', '2021-{years_ago}');"));
+    }
     world.crm.run(&sql.concat()).await;
-    let rules = [("silent.yaml", SILENT), ("scored.yaml", SCORED), ("renews.yaml", RENEWS), ("mondays.yaml", MONDAYS)];
+    let rules = [
+        ("silent.yaml", SILENT),
+        ("scored.yaml", SCORED),
+        ("renews.yaml", RENEWS),
+        ("mondays.yaml", MONDAYS),
+        ("new.yaml", NEW),
+        ("left.yaml", LEFT),
+        ("again.yaml", AGAIN),
+    ];
     world.load(&[&rules[..], &[HELLO, LAYOUT]].concat()).await;
     world
 }
@@ -154,7 +225,7 @@ async fn simulated(world: &World) -> BTreeSet<String> {
 /// Explained one by one: it says `matches` of exactly those who are about to, by the newest of their occasions.
 async fn everybody_explained(look: &Previewer<'_>, rule: &RuleId, fresh: BTreeSet<String>) {
     let mut explained = BTreeSet::new();
-    for id in 1..=PEOPLE {
+    for id in 1..=PEOPLE + 6 {
         let entity = look.generation.rules[rule].rule.for_each.clone();
         let record = RecordId { tenant: "".into(), entity, key: id.to_string().as_str().into() };
         let told_of = explain(look, rule, &record).await.unwrap();
@@ -174,9 +245,9 @@ async fn the_same_everywhere(kind: Kind) {
     let generation = world.generation();
     let sender = nothing();
     let composer = Composer::new(&EmailOptions { from: "hi@acme.example".into(), ..EmailOptions::default() }).unwrap();
-    let mut previewed: [BTreeSet<String>; 4] = Default::default();
+    let mut previewed: [BTreeSet<String>; RULES.len()] = Default::default();
     let (mut promised, mut mailed) = (Vec::new(), Vec::new());
-    let rules = ["silent", "scored", "renews", "mondays"].map(RuleId::from);
+    let rules = RULES.map(RuleId::from);
     let begin = world.now();
     let simulated = simulated(&world).await;
 
@@ -207,7 +278,7 @@ async fn the_same_everywhere(kind: Kind) {
         }
     }
 
-    let mut live: [BTreeSet<String>; 4] = Default::default();
+    let mut live: [BTreeSet<String>; RULES.len()] = Default::default();
     for enrollment in world.enrollments().await {
         let place = rules.iter().position(|rule| *rule == enrollment.rule).unwrap();
         live[place].insert(told(&enrollment.record.unwrap(), &enrollment.occasion.unwrap()));

@@ -62,7 +62,7 @@ impl Child {
     pub async fn stop(self) -> Result<(), Failure> {
         let mut process = self.process.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(id) = process.id() {
-            Command::new("kill").arg("-TERM").arg(id.to_string()).status().await?;
+            terminate(id)?;
         }
         process.wait().await?;
         Ok(())
@@ -80,4 +80,12 @@ impl Child {
         }
         Ok(())
     }
+}
+
+/// By the system call: a bare system has no program for it.
+fn terminate(id: u32) -> Result<(), Failure> {
+    let process = i32::try_from(id).ok().and_then(rustix::process::Pid::from_raw);
+    let process = process.ok_or_else(|| Failure::other(Exit::Failure, "the daemon has no process id"))?;
+    rustix::process::kill_process(process, rustix::process::Signal::TERM).map_err(io::Error::from)?;
+    Ok(())
 }

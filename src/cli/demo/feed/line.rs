@@ -85,6 +85,8 @@ pub struct Layout {
 
 const DATE: usize = 12;
 const LABEL: usize = 7;
+/// What doesn't fit into so many lines is cut.
+const LINES: usize = 3;
 
 impl Layout {
     /// The name's column takes what a wide terminal offers, so that the rest keeps most of it.
@@ -92,20 +94,19 @@ impl Layout {
         (self.width / 4).clamp(16, 24)
     }
 
-    /// The line, cut to the width.
+    /// The line, and below it what the width has no place for.
     #[must_use]
-    pub fn line(&self, line: &Line) -> String {
+    pub fn lines(&self, line: &Line) -> Vec<String> {
         let date = line.at.to_zoned(self.zone.clone()).strftime("%e %b %H:%M").to_string();
         let label = format!("{:<LABEL$}", line.label.name());
-        let who_width = self.who_width();
-        let rest = self.width.saturating_sub(DATE + LABEL + who_width + 6).max(10);
-        let facts = if line.who.is_empty() {
-            cut(&line.what, rest + who_width + 2)
-        } else {
-            format!("{}  {}", padded(&line.who, who_width), cut(&line.what, rest))
-        };
-        let text = format!("{}  {}  {facts}", self.paint("2", &date), self.paint(line.label.color(), &label));
-        text.trim_end().to_owned()
+        let who =
+            if line.who.is_empty() { String::new() } else { format!("{}  ", padded(&line.who, self.who_width())) };
+        let before = DATE + LABEL + 4 + who.width();
+        let mut facts = wrapped(&line.what, self.width.saturating_sub(before).max(10)).into_iter();
+        let first = facts.next().unwrap_or_default();
+        let head = format!("{}  {}  {who}{first}", self.paint("2", &date), self.paint(line.label.color(), &label));
+        let more = facts.map(|rest| format!("{}{rest}", " ".repeat(before)));
+        std::iter::once(head.trim_end().to_owned()).chain(more).collect()
     }
 
     /// A rule across the page with a title.
@@ -120,6 +121,23 @@ impl Layout {
     pub fn paint(&self, sgr: &str, text: &str) -> String {
         if self.color { format!("\x1b[{sgr}m{text}\x1b[0m") } else { text.to_owned() }
     }
+}
+
+/// Broken at spaces into at most [`LINES`] lines; the last one is cut where there is more.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let text = text.replace(char::is_control, " ");
+    let mut lines = Vec::new();
+    let mut rest = text.trim();
+    while rest.width() > width && lines.len() + 1 < LINES {
+        let fits = rest.char_indices().take_while(|(at, c)| rest[..at + c.len_utf8()].width() <= width).last();
+        let most = fits.map_or(0, |(at, c)| at + c.len_utf8());
+        // A word that fills more than half a line is broken.
+        let end = rest[..most].rfind(' ').filter(|space| rest[..*space].width() * 2 >= width).unwrap_or(most);
+        lines.push(rest[..end].trim_end().to_owned());
+        rest = rest[end..].trim_start();
+    }
+    lines.push(cut(rest, width));
+    lines
 }
 
 /// Cut to a width in terminal cells, with an ellipsis where something is missing.
@@ -164,20 +182,21 @@ mod tests {
         let long = "win-back-90: no order since 25 July, which is more than ninety days ago, and all conditions hold";
         for width in [60, 80, 120, 200] {
             let names = ["Café Lindner", "Bäckerei Hofer und Söhne am Rathausplatz", "日本の喫茶店"];
-            let lines: Vec<String> = names.iter().map(|name| layout(width).line(&line(name, long))).collect();
-            let starts = lines.iter().map(|line| line[..line.find("win-back").unwrap()].width());
+            let lines: Vec<Vec<String>> = names.iter().map(|name| layout(width).lines(&line(name, long))).collect();
+            let starts = lines.iter().map(|lines| lines[0][..lines[0].find("win-back").unwrap()].width());
             assert!(starts.collect::<Vec<_>>().windows(2).all(|pair| pair[0] == pair[1]), "{lines:?}");
-            assert!(lines.iter().all(|line| line.width() <= width), "{lines:?}");
+            assert!(lines.iter().flatten().all(|line| line.width() <= width), "{lines:?}");
         }
         assert_eq!(
-            layout(80).line(&line("Café Lindner", "win-back-90: no order since 25 Jul")),
-            " 3 Nov 08:05  match    Café Lindner          win-back-90: no order since 25 Jul"
+            layout(80).lines(&line("Café Lindner", "win-back-90: no order since 25 Jul")),
+            [" 3 Nov 08:05  match    Café Lindner          win-back-90: no order since 25 Jul"]
         );
+        insta::assert_snapshot!(layout(80).lines(&line("Café Lindner", long)).join("\n"), @"");
     }
 
     #[test]
     fn control_characters_of_records_never_reach_the_terminal() {
-        let text = layout(80).line(&line("Evil\x1b[2J", "a\nb"));
+        let text = layout(80).lines(&line("Evil\x1b[2J", "a\nb")).concat();
         assert!(!text.contains('\x1b') && !text.contains('\n'), "{text:?}");
     }
 

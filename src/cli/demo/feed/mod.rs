@@ -42,7 +42,7 @@ impl Feed {
         let mut printed = Vec::new();
         for line in fold(&lines) {
             printed.extend(self.heading_before(line.at));
-            printed.push(self.layout.line(&line));
+            printed.extend(self.layout.lines(&line));
         }
         printed
     }

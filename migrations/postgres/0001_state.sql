@@ -38,6 +38,7 @@ CREATE TABLE rule_state (
     paused        SMALLINT NOT NULL DEFAULT 0,
     removed       SMALLINT NOT NULL DEFAULT 0,
     held          TEXT,
+    tripped       TEXT,
     left_out      BIGINT,
     populated     SMALLINT NOT NULL DEFAULT 0,
     seeded        SMALLINT NOT NULL DEFAULT 0,

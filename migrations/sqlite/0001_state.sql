@@ -38,6 +38,7 @@ CREATE TABLE rule_state (
     paused        INTEGER NOT NULL DEFAULT 0,
     removed       INTEGER NOT NULL DEFAULT 0,
     held          TEXT,
+    tripped       TEXT,
     left_out      INTEGER,
     populated     INTEGER NOT NULL DEFAULT 0,
     seeded        INTEGER NOT NULL DEFAULT 0,

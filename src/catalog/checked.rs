@@ -64,6 +64,14 @@ pub struct Entity {
     pub consent: Vec<Consent>,
 }
 
+impl Entity {
+    /// Whether conditions mean a field by `score`: one of that name, or the one that the catalog names so.
+    #[must_use]
+    pub fn has_score_field(&self) -> bool {
+        self.score.is_some() || self.fields.contains_key("score")
+    }
+}
+
 /// Where an entity's rows come from.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Origin {

@@ -115,6 +115,13 @@ pub enum Event {
         tenant: Tenant,
         reason: String,
     },
+    /// A rule's script failed for too many records; it rests until it is edited or an operator resumes it.
+    RuleTripped {
+        rule: RuleId,
+        lane: Lane,
+        tenant: Tenant,
+        reason: String,
+    },
     /// A rule went quiet or wild, by its own `expect`, or is as usual again.
     Expectation {
         rule: RuleId,

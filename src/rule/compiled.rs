@@ -11,9 +11,12 @@ use super::checked::{CheckedRule, Event};
 use super::definition;
 use super::inbound::Told;
 use super::message::Regional;
+use super::score::Score;
 use super::script::Script;
 use super::sql::read::Cells;
-use super::sql::{CoursePlan, CrossingPlan, FactsPlan, Fill, Fragment, Hole, Parts, RenderError, Renderer, key_value};
+use super::sql::{
+    CoursePlan, CrossingPlan, FactsPlan, Fill, Fragment, Hole, Open, Parts, RenderError, Renderer, key_value,
+};
 use super::statement::{Dialect, Row, Statement};
 use super::tide::When;
 use crate::catalog::{Catalog, Entity};
@@ -177,8 +180,29 @@ impl CompiledRule {
         self.queries.facts.statement(subjects, now)
     }
 
-    pub fn read_facts(&self, row: &Row) -> Result<Facts, ReadError> {
-        self.queries.facts.read(row)
+    /// Reads a record's facts and lets the script's score decide what SQL has left open. A record that can't match
+    /// any more by what SQL said is not worth a call before it has entered.
+    pub fn read_facts(&self, row: &Row, now: Timestamp, calls: Calls) -> Result<Facts, ReadError> {
+        let plan = &self.queries.facts;
+        let (mut facts, open) = plan.read(row)?;
+        let needless = calls == Calls::WhereItCounts && plan.has_failed(&facts, &open);
+        if !open.is_empty() && !needless {
+            self.settle(&mut facts, &open, now);
+        }
+        Ok(facts)
+    }
+
+    fn settle(&self, facts: &mut Facts, open: &Open, now: Timestamp) {
+        let script = self.script.as_ref().filter(|script| script.has_score());
+        match script.map(|script| script.score(facts, now)) {
+            Some(Ok(score)) => {
+                facts.score = Score::Is(score);
+                self.queries.facts.settle(facts, open, score);
+            }
+            Some(Err(error)) => facts.score = Score::Failed(error.to_string()),
+            // The build lets no such rule through.
+            None => facts.score = Score::Failed("the rule has no `score`".to_owned()),
+        }
     }
 
     /// All rows are records; how many there are, for the guard's percentage.
@@ -252,6 +276,15 @@ pub struct Subject {
     pub entered: Option<Timestamp>,
 }
 
+/// When the script's score is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Calls {
+    /// Where it can still make a match.
+    WhereItCounts,
+    /// Wherever a condition waits for it: those who have entered, and people who want to know.
+    Always,
+}
+
 /// What is true of one record now.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Facts {
@@ -263,6 +296,8 @@ pub struct Facts {
     pub exit_when: Vec<Option<bool>>,
     /// By node index and case index.
     pub cases: BTreeMap<(usize, usize), Option<bool>>,
+    /// Of the script; asked only where a condition waits for it.
+    pub score: Score,
     /// Own fields by catalog name.
     pub record: BTreeMap<String, Value>,
     /// For date rules: the date as it stands now, to notice that it moved.

@@ -158,6 +158,7 @@ impl Needs<'_> {
                     self.relation(entity, &aggregate.relation);
                 }
             }
+            Condition::Score(_) => {}
             Condition::Related(related) => {
                 self.relation(entity, &related.relation);
                 let inner =

@@ -18,6 +18,7 @@ pub mod index;
 pub mod message;
 pub mod operands;
 pub mod schema;
+mod score;
 pub mod script;
 mod sql;
 pub mod statement;
@@ -27,3 +28,4 @@ pub mod written;
 
 pub use checked::CheckedRule;
 pub use compiled::CompiledRule;
+pub use score::Score;

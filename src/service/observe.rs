@@ -36,6 +36,10 @@ fn count(event: &Event) {
             counter!("nudged_sweeps_total", "rule" => rule.clone(), "result" => result).increment(1);
             counter!("nudged_matches_total", "rule" => rule, "lane" => report.lane.as_str()).increment(report.entered);
             histogram!("nudged_sweep_seconds").record(report.took.as_secs_f64());
+            if report.script_failed > 0 {
+                counter!("nudged_script_failures_total", "rule" => report.rule.to_string())
+                    .increment(report.script_failed);
+            }
         }
         Event::SweepPostponed { rule, .. } => {
             counter!("nudged_sweeps_total", "rule" => rule.to_string(), "result" => "postponed").increment(1);
@@ -116,6 +120,9 @@ fn log(event: &Event) {
             tracing::error!(%rule, %record, reason = &*without_addresses(reason), "enrollment held until a reload or an operator frees it");
         }
         Event::RuleHeld { rule, reason, .. } => tracing::error!(%rule, reason, "rule held; see `nudged hold list`"),
+        Event::RuleTripped { rule, reason, .. } => {
+            tracing::error!(%rule, reason, "rule held until its script is repaired or an operator resumes it");
+        }
         Event::Expectation { rule, mood: Mood::Usual, matched, expected, .. } => {
             tracing::info!(%rule, matched, expected, "the rule matches as many as expected again");
         }

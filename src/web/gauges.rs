@@ -23,6 +23,7 @@ pub fn describe() {
     describe_counter!("nudged_reloads_total", "Verdicts on the rules directory, by result");
     describe_counter!("nudged_sweeps_total", "Sweeps, by rule and result");
     describe_histogram!("nudged_sweep_seconds", Unit::Seconds, "How long sweeps took");
+    describe_counter!("nudged_script_failures_total", "Records that a rule's script failed for, by rule");
     describe_counter!("nudged_matches_total", "Matches entered, by rule and lane");
     describe_counter!("nudged_inbound_total", "Events of other systems, by name and outcome");
     describe_counter!("nudged_inbound_refused_total", "Requests of other systems that were refused, by status");

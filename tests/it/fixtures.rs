@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Codes without a bad file of their own, each with the test that has it instead, or why no file reaches it.
-const ELSEWHERE: [(&str, &str); 10] = [
+const ELSEWHERE: [(&str, &str); 11] = [
     ("catalog.query", "needs a database: tests/it/drift.rs"),
     ("catalog.no-rows", "needs a database: tests/it/permissions.rs"),
     ("catalog.missing", "a_directory_without_a_catalog_says_so"),
@@ -26,6 +26,7 @@ const ELSEWHERE: [(&str, &str); 10] = [
     ("rules.panic", "means that a check has a defect"),
     ("config.secrets", "needs a running daemon: tests/it/service.rs"),
     ("rule.no-event", "needs a configuration: tests/it/events.rs"),
+    ("script.hidden-score", "needs an entity with a score: tests/it/scores.rs"),
     ("rule.no-index", "needs a database: tests/it/examples.rs"),
     ("test.broken", "means that an example can't be set up: tests/it/testbench.rs"),
     ("test.failed", "needs a rule whose test fails: tests/it/reload.rs"),

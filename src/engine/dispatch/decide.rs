@@ -6,13 +6,14 @@
 
 use super::waiting;
 use super::walk::{Walked, Way};
-use crate::engine::evaluate::first_failing;
+use crate::engine::evaluate::{Failing, first_failing};
 use crate::engine::lateness;
 use crate::engine::port::{Claimed, Noted, Then};
 use crate::model::{EndReason, Outcome, RuleId, SkipReason, StepId, SuppressionReason};
-use crate::rule::CheckedRule;
 use crate::rule::checked::{Action, Email, Node, Purpose, Step, Task, Trigger};
 use crate::rule::compiled::{Facts, PersonFacts};
+use crate::rule::condition::Condition;
+use crate::rule::{CheckedRule, Score};
 use jiff::Timestamp;
 
 /// Everything a decision depends on.
@@ -58,6 +59,9 @@ pub fn decide<'a>(situation: &Situation<'a, '_>) -> Decision<'a> {
         }
         Step::Wait(wait) => waiting::decide(situation, node, wait, facts),
         Step::Branch { cases, otherwise } => {
+            if let Some(error) = script_failed(facts, cases.iter().map(|case| &case.when)) {
+                return Decision::Broken(error);
+            }
             let holds = |case: &usize| facts.cases.get(&(situation.node, *case)).copied().flatten() == Some(true);
             let taken = (0..cases.len()).find(holds);
             let (name, first) = match taken {
@@ -68,7 +72,8 @@ pub fn decide<'a>(situation: &Situation<'a, '_>) -> Decision<'a> {
             Decision::from(walked).after(node, Noted::Branch(name))
         }
         Step::Enroll(rule) => match situation.over(facts) {
-            Some((reason, detail)) => situation.end(reason, &detail),
+            Some(Over::Ended(reason, detail)) => situation.end(reason, &detail),
+            Some(Over::Unknown(error)) => Decision::Broken(error),
             None => Decision::Enroll { rule, walked: situation.way(facts).walk(node.next, situation.now) },
         },
         Step::Act(action) => situation.act(action, facts),
@@ -101,13 +106,28 @@ pub fn address(person: &PersonFacts) -> Option<&str> {
     person.email.as_deref().map(str::trim).filter(|address| !address.is_empty())
 }
 
+/// What ends an enrollment before a message.
+enum Over {
+    Ended(EndReason, String),
+    /// A script failed, with its error.
+    Unknown(String),
+}
+
+/// The script's error, where it failed and one of these conditions tests its score.
+fn script_failed<'c>(facts: &Facts, mut conditions: impl Iterator<Item = &'c Condition>) -> Option<String> {
+    let Score::Failed(error) = &facts.score else { return None };
+    conditions.any(Condition::asks_score).then(|| error.clone())
+}
+
 impl<'a> Situation<'a, '_> {
     fn act(&self, action: &'a Action, facts: &'a Facts) -> Decision<'a> {
         if self.claimed.discarded {
             return self.skip(SkipReason::Discarded, "an operator discarded it", facts);
         }
-        if let Some((reason, detail)) = self.over(facts) {
-            return self.end(reason, &detail);
+        match self.over(facts) {
+            Some(Over::Ended(reason, detail)) => return self.end(reason, &detail),
+            Some(Over::Unknown(error)) => return Decision::Broken(error),
+            None => {}
         }
         if let Some(refusal) = self.too_late(action, facts) {
             return refusal;
@@ -125,20 +145,27 @@ impl<'a> Situation<'a, '_> {
         facts.recipients.get(self.rule.to.as_ref()?)
     }
 
-    /// Why the enrollment is over.
-    fn over(&self, facts: &Facts) -> Option<(EndReason, String)> {
+    /// Why the enrollment is over, or why that can't be told. A script that fails says nothing, so nobody is written
+    /// to; once it is repaired the enrollment goes on.
+    fn over(&self, facts: &Facts) -> Option<Over> {
         let rule = self.rule;
         if let Some(goal) = rule.goal.as_ref().filter(|_| facts.goal == Some(true)) {
-            return Some((EndReason::Goal, goal.name.clone()));
+            return Some(Over::Ended(EndReason::Goal, goal.name.clone()));
         }
         let exit = rule.exit_when.iter().zip(&facts.exit_when).find(|(_, holds)| **holds == Some(true));
         if let Some((term, _)) = exit {
-            return Some((EndReason::Exit, term.text.clone()));
+            return Some(Over::Ended(EndReason::Exit, term.text.clone()));
         }
-        if let Some(term) = first_failing(&rule.conditions, &facts.conditions) {
-            return Some((EndReason::WhereFalse, term.to_owned()));
+        match first_failing(&rule.conditions, &facts.conditions, &facts.score) {
+            Some(Failing::Term(term)) => return Some(Over::Ended(EndReason::WhereFalse, term)),
+            Some(Failing::Script(error)) => return Some(Over::Unknown(error)),
+            None => {}
         }
-        self.date_moved(facts).then(|| (EndReason::OccasionGone, "the date it was about has changed".to_owned()))
+        if self.date_moved(facts) {
+            return Some(Over::Ended(EndReason::OccasionGone, "the date it was about has changed".to_owned()));
+        }
+        let ends = rule.goal.iter().map(|goal| &goal.when).chain(rule.exit_when.iter().map(|term| &term.condition));
+        script_failed(facts, ends).map(Over::Unknown)
     }
 
     fn date_moved(&self, facts: &Facts) -> bool {

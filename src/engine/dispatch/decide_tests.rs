@@ -100,6 +100,7 @@ fn facts() -> Facts {
         goal: Some(false),
         exit_when: vec![Some(false)],
         cases: BTreeMap::new(),
+        score: crate::rule::Score::NotAsked,
         record: BTreeMap::new(),
         date: None,
         recipients: BTreeMap::from([("main_contact".into(), person())]),

@@ -7,7 +7,7 @@ use crate::rule::checked::{Step, Until, Wait};
 use crate::rule::compiled::{Facts, Subject};
 use crate::rule::condition::Condition;
 use crate::rule::generation::Generation;
-use crate::rule::operands::{Basis, Operand, OperandsPlan, Section, basis};
+use crate::rule::operands::{Basis, Operand, OperandsPlan, Section, basis, of_score};
 use futures::TryStreamExt;
 use jiff::Timestamp;
 
@@ -59,6 +59,7 @@ pub fn answers(
             .iter()
             .filter(|operand| operand.section == section && operand.term == number)
             .cloned()
+            .chain(facts.into_iter().flat_map(|facts| of_score(section, number, condition, &facts.score)))
             .collect(),
     };
     let at = |answers: Option<&Vec<Option<bool>>>, number: usize| answers.and_then(|all| all.get(number)).copied()?;

@@ -154,6 +154,16 @@ fn last_key(node: &yaml::Node, name: &str) -> Option<Range<usize>> {
     }
 }
 
+/// Whether the script's score can be tested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scores {
+    /// In a trigger, which SQL answers alone.
+    InTrigger,
+    Tested,
+    /// Over related rows, which no script sees.
+    OfRelated,
+}
+
 struct Checker<'a> {
     report: Report,
     known: Known<'a>,
@@ -161,6 +171,8 @@ struct Checker<'a> {
     /// Names that `saved.NAME` can have in templates.
     saved: BTreeSet<String>,
     has_script: bool,
+    /// What `score` means where conditions are read now.
+    scores: Scores,
     /// The rule names a `to`, known or not.
     has_role: bool,
     /// What `where` says, which holds for every message.
@@ -178,6 +190,7 @@ impl<'a> Checker<'a> {
             assumed: BTreeSet::new(),
             saved: BTreeSet::new(),
             has_script: false,
+            scores: Scores::InTrigger,
             has_role: false,
             outer: Vec::new(),
             id: None,
@@ -220,6 +233,7 @@ impl<'a> Checker<'a> {
     fn body(&mut self, written: &RuleFile, entity: &'a Entity, head: &Head, settings: &Settings) -> Option<Body> {
         let to = written.to.as_ref().and_then(|to| self.recipient(entity, to));
         let trigger = self.trigger(written, entity);
+        self.scores = Scores::Tested;
         let conditions = self.terms(entity, written.conditions.as_ref());
         let only_at_entry = self.terms(entity, written.only_at_entry.as_ref());
         self.possible(written, &conditions, &only_at_entry);

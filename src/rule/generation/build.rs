@@ -5,7 +5,7 @@ use super::enroll::enrolls;
 use super::layout::Layout;
 use super::overlap::overlaps;
 use super::{Generation, Surroundings, Tree, hash, sample};
-use crate::catalog::{self, Catalog, Column, Expression, Field};
+use crate::catalog::{self, Catalog, Column, Entity, Expression, Field};
 use crate::diagnostic::yaml;
 use crate::diagnostic::{Finding, Place, Severity, SourceFile};
 use crate::model::{EntityName, FieldName, RuleId};
@@ -14,7 +14,8 @@ use crate::rule::checked::{Action, CheckedRule, Step};
 use crate::rule::compiled::CompiledRule;
 use crate::rule::definition;
 use crate::rule::message::Templates;
-use crate::rule::script::Script;
+use crate::rule::operands::sections;
+use crate::rule::script::{self, Library, Script};
 use crate::rule::written::RuleFile;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -167,15 +168,22 @@ pub(super) fn build(
             findings.extend(templates.warnings().iter().cloned());
             findings.extend(placeholders(&rules, catalog, templates, surroundings));
         }
-        let ready = Compiler { layout: &layout, catalog, surroundings, templates: templates.as_deref() };
+        let library = Library::of(&layout.scripts);
+        let templates = templates.as_deref();
+        let ready = Compiler { layout: &layout, library: &library, catalog, surroundings, templates };
         for (rule, file) in &rules {
             // Where columns are gone, what a rule reads depends on its templates too.
-            let known = earlier.compiled(file, catalog, ready.script_of(rule)).filter(|_| !ready.has_lost());
+            let known = earlier.compiled(file, catalog, &layout, ready.script_of(rule)).filter(|_| !ready.has_lost());
             match known.map_or_else(|| ready.compile(rule, file).map(Arc::new), Ok) {
                 Ok(done) => {
                     compiled.insert(rule.id.clone(), done);
                 }
-                Err(wrong) => findings.extend(wrong),
+                // Rules share scripts, and scripts share modules: each mistake is told once.
+                Err(wrong) => wrong.into_iter().for_each(|finding| {
+                    if !findings.contains(&finding) {
+                        findings.push(finding);
+                    }
+                }),
             }
         }
     }
@@ -225,6 +233,7 @@ pub(super) fn compile_pinned(
         rule.conditions.clone_from(&current.conditions);
         rule.goal.clone_from(&current.goal);
         rule.exit_when.clone_from(&current.exit_when);
+        rule.script.clone_from(&current.script);
     }
     let catalog = if outcome.assumed.is_empty() {
         Arc::clone(&generation.catalog)
@@ -232,14 +241,18 @@ pub(super) fn compile_pinned(
         Arc::new(with_assumed(Catalog::clone(&generation.catalog), outcome.assumed))
     };
     let templates = Some(generation.templates.as_ref());
-    Compiler { layout: &layout, catalog: &catalog, surroundings, templates }.compile(&Arc::new(rule), &file)
+    let library = Library::of(&layout.scripts);
+    Compiler { layout: &layout, library: &library, catalog: &catalog, surroundings, templates }
+        .compile(&Arc::new(rule), &file)
 }
 
 pub(super) fn over(generation: Generation, catalog: Catalog) -> Result<Generation, Vec<Finding>> {
     let layout = Layout::of(&generation.tree);
     let catalog = Arc::new(catalog);
     let templates = Some(generation.templates.as_ref());
-    let compiler = Compiler { layout: &layout, catalog: &catalog, surroundings: &generation.surroundings, templates };
+    let library = Library::of(&layout.scripts);
+    let surroundings = &generation.surroundings;
+    let compiler = Compiler { layout: &layout, library: &library, catalog: &catalog, surroundings, templates };
     let mut rules = BTreeMap::new();
     for (id, rule) in &generation.rules {
         let Some(file) = layout.rules.iter().find(|file| file.path == rule.rule.file) else { continue };
@@ -251,6 +264,7 @@ pub(super) fn over(generation: Generation, catalog: Catalog) -> Result<Generatio
 /// Compiles checked rules against one catalog.
 struct Compiler<'a> {
     layout: &'a Layout,
+    library: &'a Library,
     catalog: &'a Arc<Catalog>,
     surroundings: &'a Surroundings,
     /// `None` while one of them is broken.
@@ -265,6 +279,9 @@ impl<'a> Compiler<'a> {
     fn compile(&self, rule: &Arc<CheckedRule>, file: &Arc<SourceFile>) -> Result<CompiledRule, Vec<Finding>> {
         let script_file = self.script_of(rule);
         let script = script_file.map(|file| self.script(rule, file)).transpose()?;
+        if asks_score(rule) && !script.as_ref().is_some_and(Script::has_score) {
+            return Err(vec![no_score(file, script_file)]);
+        }
         let text: Arc<str> = Arc::from(file.text.as_str());
         let read = self.without_gone(rule, file, script_file);
         let catalog = read.as_ref().unwrap_or(self.catalog);
@@ -276,7 +293,7 @@ impl<'a> Compiler<'a> {
             compiled.definition.clone()
         };
         let definition = match script_file {
-            Some(script) => definition::with_script(&definition, &script.text),
+            Some(script) => definition::with_script(&definition, self.with_imports(script)),
             None => definition,
         };
         Ok(CompiledRule { definition, script, ..compiled })
@@ -299,7 +316,7 @@ impl<'a> Compiler<'a> {
             return None;
         }
         let mut texts = vec![file.text.as_str()];
-        texts.extend(script.map(|script| script.text.as_str()));
+        texts.extend(script.into_iter().flat_map(|script| self.with_imports(script)).map(|file| file.text.as_str()));
         let templates = rule.nodes.iter().filter_map(|node| match &node.step {
             Step::Act(Action::Email(email)) => Some(self.templates?.files(&email.template)),
             _ => None,
@@ -315,8 +332,34 @@ impl<'a> Compiler<'a> {
 
     fn script(&self, rule: &CheckedRule, file: &Arc<SourceFile>) -> Result<Script, Vec<Finding>> {
         let Some(entity) = self.catalog.entity(&rule.for_each) else { return Err(Vec::new()) };
-        Script::compile(file, &sample::facts(self.catalog, entity, rule))
+        let script = Script::compile_with(file, self.library, &sample::facts(self.catalog, entity, rule))?;
+        if script.has_score() && entity.has_score_field() {
+            return Err(vec![hidden_score(file, entity)]);
+        }
+        Ok(script)
     }
+
+    fn with_imports(&self, file: &'a Arc<SourceFile>) -> impl Iterator<Item = &'a SourceFile> {
+        script::with_imports(&self.layout.scripts, file).into_iter().map(Arc::as_ref)
+    }
+}
+
+fn asks_score(rule: &CheckedRule) -> bool {
+    sections(rule).iter().any(|(.., condition)| condition.asks_score())
+}
+
+fn no_score(file: &Arc<SourceFile>, script: Option<&Arc<SourceFile>>) -> Finding {
+    let name = script.map_or("its script", |script| script.path.as_str());
+    let finding = Finding::error("rule.no-score", format!("a condition tests `score`, which {name} doesn't have"));
+    let finding = finding.at(Place { file: Arc::clone(file), range: place_of(&file.text, "score:") });
+    finding.help("add `fn score(record, now)` to it, or declare the field `score` in the catalog")
+}
+
+fn hidden_score(file: &Arc<SourceFile>, entity: &Entity) -> Finding {
+    let message = format!("`{}` has a field `score`, which conditions mean: nobody calls this function", entity.name);
+    let finding = Finding::error("script.hidden-score", message);
+    let finding = finding.at(Place { file: Arc::clone(file), range: place_of(&file.text, "fn score") });
+    finding.help("give the field another name in the catalog, or remove the function")
 }
 
 /// Placeholders in template files that the records of the rules using them don't have.

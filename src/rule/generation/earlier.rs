@@ -11,6 +11,7 @@ use crate::diagnostic::SourceFile;
 use crate::rule::check::Outcome;
 use crate::rule::compiled::CompiledRule;
 use crate::rule::message::Templates;
+use crate::rule::script;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -48,12 +49,18 @@ impl<'a> Earlier<'a> {
         &self,
         file: &SourceFile,
         catalog: &Arc<Catalog>,
+        layout: &Layout,
         script: Option<&Arc<SourceFile>>,
     ) -> Option<Arc<CompiledRule>> {
         let rule = self.outcome(file)?.rule.as_ref()?;
         let generation = self.generation.filter(|earlier| Arc::ptr_eq(&earlier.catalog, catalog))?;
         let its_script = rule.script.as_deref().and_then(|name| self.layout.script(name));
-        (its_script == script).then(|| generation.rules.get(&rule.id).map(Arc::clone))?
+        let with_imports = |layout: &'_ Layout, script: Option<&Arc<SourceFile>>| -> Vec<Arc<SourceFile>> {
+            let scripts = script.map(|script| script::with_imports(&layout.scripts, script));
+            scripts.into_iter().flatten().cloned().collect()
+        };
+        (with_imports(&self.layout, its_script) == with_imports(layout, script))
+            .then(|| generation.rules.get(&rule.id).map(Arc::clone))?
     }
 
     /// The same catalog under the same address, so that comparing them costs nothing.

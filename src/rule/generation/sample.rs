@@ -2,6 +2,7 @@
 
 use crate::catalog::{Catalog, ColumnType, Entity};
 use crate::model::{Key, Value};
+use crate::rule::Score;
 use crate::rule::checked::CheckedRule;
 use crate::rule::compiled::{Facts, PersonFacts};
 use jiff::{Timestamp, civil};
@@ -32,6 +33,7 @@ pub(super) fn facts(catalog: &Catalog, entity: &Entity, rule: &CheckedRule) -> F
         goal: rule.goal.as_ref().map(|_| false),
         exit_when: vec![Some(false); rule.exit_when.len()],
         cases: cases.collect(),
+        score: Score::NotAsked,
         record,
         date: None,
         recipients: entity.recipients.keys().map(|role| (role.clone(), somebody.clone())).collect(),

@@ -15,6 +15,7 @@ fn facts(fields: &[(&str, Cell)]) -> Facts {
         goal: None,
         exit_when: vec![],
         cases: BTreeMap::new(),
+        score: crate::rule::Score::NotAsked,
         record: fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
         date: None,
         recipients: BTreeMap::new(),

@@ -82,6 +82,15 @@ impl<D: Database> Ledger for State<D> {
         noted.await
     }
 
+    async fn trip(&self, lease: &Lease, reason: &str) -> Result<(), StoreError> {
+        let of = Arc::new((lease.clone(), reason.to_owned()));
+        let tripped = self.database.write(move |mut session| {
+            let of = Arc::clone(&of);
+            Box::pin(async move { rule_state::trip(&mut session, &of.0, &of.1).await })
+        });
+        tripped.await
+    }
+
     async fn standings(&self, lease: &Lease, candidates: &[Candidate]) -> Result<Vec<Standing>, StoreError> {
         let of = Arc::new((lease.clone(), candidates.to_vec()));
         let standings = self.database.read(move |mut session| {

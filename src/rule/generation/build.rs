@@ -402,3 +402,8 @@ fn names(text: &str, name: &str) -> bool {
     text.match_indices(name)
         .any(|(start, _)| !text[..start].ends_with(part) && !text[start + name.len()..].starts_with(part))
 }
+
+/// Where a file first says this.
+fn place_of(text: &str, words: &str) -> Range<usize> {
+    text.find(words).map_or(0..0, |start| start..start + words.len())
+}

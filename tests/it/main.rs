@@ -26,6 +26,7 @@ mod examples;
 mod feeds;
 mod fixtures;
 mod init;
+mod mail_links;
 mod nodes;
 mod operator;
 mod oracle;

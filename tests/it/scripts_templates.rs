@@ -119,8 +119,15 @@ fn render(body: &str, record: BTreeMap<String, Value>) -> Result<nudged::rule::m
         .map_err(|findings| findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
     let facts = Facts { record, ..facts() };
     let null = json!({});
-    let context =
-        MessageContext { facts: &facts, to: None, occasion: &null, saved: &null, sender: &null, enriched: None };
+    let context = MessageContext {
+        facts: &facts,
+        to: None,
+        occasion: &null,
+        saved: &null,
+        sender: &null,
+        enriched: None,
+        links: None,
+    };
     templates.email(&"mail".into(), &context).map_err(|error| error.to_string())
 }
 

@@ -85,8 +85,10 @@ mod tests {
             subject: "one".into(),
             html: "<p>one</p>".into(),
             text: "one".into(),
+            sender: None,
             from: None,
             reply_to: None,
+            return_tag: None,
             headers: vec![],
         };
         sender.send(Message::Email(email.clone())).await;

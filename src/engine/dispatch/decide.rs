@@ -2,13 +2,13 @@
 //! send can be tested by itself.
 //!
 //! The order is that of the design: record gone, goal, exit, `where`, a moved date end the enrollment; then
-//! lateness, recipient, consent and suppression leave out this message and let the sequence go on.
+//! lateness, recipient, what the person said, consent and suppression leave out this message and let the sequence go on.
 
 use super::walk::walk;
 use crate::engine::evaluate::first_failing;
 use crate::engine::lateness;
 use crate::engine::port::{Claimed, Then};
-use crate::model::{EndReason, Outcome, SkipReason, StepId, SuppressionReason};
+use crate::model::{EndReason, Outcome, Preference, SkipReason, StepId, SuppressionReason};
 use crate::rule::CheckedRule;
 use crate::rule::checked::{Action, Email, Purpose, Step, Task, Trigger};
 use crate::rule::compiled::{Facts, PersonFacts};
@@ -25,6 +25,8 @@ pub struct Situation<'a, 'c> {
     pub now: Timestamp,
     /// The state's suppression list, asked for this step's address.
     pub suppressed: Option<SuppressionReason>,
+    /// What the person said about the rule's topic, by a link in a mail.
+    pub said: Option<&'a Preference>,
     /// `unless_open` found one.
     pub task_open: bool,
 }
@@ -161,9 +163,15 @@ impl<'a> Situation<'a, '_> {
         let staff = person.staff || self.rule.purpose == Purpose::Staff;
         if let Purpose::Topic(topic) = &self.rule.purpose
             && !staff
-            && person.email_consent != Some(true)
         {
-            return self.skip(SkipReason::NoConsent, &format!("no consent to {topic} by email"), &facts.zone);
+            // A no said here holds, whatever the CRM says. A yes said here counts where the CRM says nothing.
+            if let Some(no) = self.said.filter(|said| !said.allowed) {
+                let detail = format!("unsubscribed from {topic} on {}", no.since.strftime("%F"));
+                return self.skip(SkipReason::Unsubscribed, &detail, &facts.zone);
+            }
+            if !person.email_consent.unwrap_or(self.said.is_some()) {
+                return self.skip(SkipReason::NoConsent, &format!("no consent to {topic} by email"), &facts.zone);
+            }
         }
         if let Some(reason) = self.suppression(person, staff) {
             return self.skip(SkipReason::Suppressed, &reason, &facts.zone);

@@ -4,7 +4,7 @@ use crate::engine::context::Context;
 use crate::engine::event::{Decided, Event};
 use crate::engine::flight::Ticket;
 use crate::engine::port::{Attempt, Claimed, Completion, Message, RuleVersion, Then};
-use crate::model::{DeliveryId, Outcome, StepId};
+use crate::model::{DeliveryId, Outcome, StepId, Suppression};
 use crate::rule::CompiledRule;
 use jiff::{Timestamp, tz::TimeZone};
 use std::sync::Arc;
@@ -53,6 +53,8 @@ pub struct Finished {
     pub ticket: Ticket,
     /// Of a send under way: free again once the outcome is committed.
     pub permit: Option<OwnedSemaphorePermit>,
+    /// The address is gone: nobody writes to it again.
+    pub gone: Option<Suppression>,
 }
 
 /// What became of a row, before it is put into words for the log and the feed.
@@ -74,7 +76,7 @@ pub fn settle_unread(context: &Context, boarded: Boarded, then: &Then, detail: &
     }
     let then = then.clone();
     let completion = Completion { token: claimed.token, attempt: None, then, saved: None, migrated: None };
-    Finished { completion, events, ticket, permit: None }
+    Finished { completion, events, ticket, permit: None, gone: None }
 }
 
 fn note_end(claimed: &Claimed, then: &Then, detail: String, events: &mut Vec<Event>) {
@@ -129,7 +131,7 @@ impl Work {
             outcome: verdict.outcome,
         });
         let completion = Completion { token: claimed.token, attempt, then, saved: None, migrated };
-        Finished { completion, events, ticket, permit: None }
+        Finished { completion, events, ticket, permit: None, gone: None }
     }
 
     fn events(

@@ -1,6 +1,6 @@
-//! What templates see: `record`, `to`, `occasion`, `saved`, `sender`.
+//! What templates see: `record`, `to`, `occasion`, `saved`, `sender`, and the mail's own links.
 
-use super::{MessageContext, filters};
+use super::{MessageContext, MessageLinks, filters};
 use crate::model;
 use crate::rule::compiled::PersonFacts;
 use minijinja::Value;
@@ -52,6 +52,8 @@ fn record(context: &MessageContext<'_>) -> Value {
 }
 
 pub(super) fn roots(context: &MessageContext<'_>) -> Vec<(&'static str, Value)> {
+    let link =
+        |link: fn(&MessageLinks) -> &Option<String>| text(context.links.and_then(|links| link(links).as_deref()));
     let zone = context.facts.zone.iana_name().unwrap_or("UTC");
     vec![
         ("record", record(context)),
@@ -59,6 +61,9 @@ pub(super) fn roots(context: &MessageContext<'_>) -> Vec<(&'static str, Value)> 
         ("occasion", json(context.occasion)),
         ("saved", json(context.saved)),
         ("sender", json(context.sender)),
+        ("unsubscribe_url", link(|links| &links.unsubscribe)),
+        ("preferences_url", link(|links| &links.preferences)),
+        ("confirm_url", link(|links| &links.confirm)),
         (filters::ZONE, Value::from(zone)),
     ]
 }

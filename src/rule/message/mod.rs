@@ -47,7 +47,7 @@ pub struct RenderedEmail {
     pub reply_to: Option<String>,
 }
 
-/// The fixed roots that templates see: `record`, `to`, `occasion`, `saved`, `sender`.
+/// The fixed roots that templates see: `record`, `to`, `occasion`, `saved`, `sender`, and the mail's own links.
 #[derive(Debug, Clone)]
 pub struct MessageContext<'a> {
     pub facts: &'a Facts,
@@ -57,6 +57,16 @@ pub struct MessageContext<'a> {
     pub sender: &'a Json,
     /// Added to `record` by the rule's `enrich`.
     pub enriched: Option<&'a Json>,
+    pub links: Option<&'a MessageLinks>,
+}
+
+/// Links that are this mail's own; `None` where it has none. Templates see `unsubscribe_url`, `preferences_url` and
+/// `confirm_url`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MessageLinks {
+    pub unsubscribe: Option<String>,
+    pub preferences: Option<String>,
+    pub confirm: Option<String>,
 }
 
 /// File, line and the missing name, but never a value: values are personal data.

@@ -26,8 +26,15 @@ fn render(templates: &Templates, facts: &Facts) -> Result<RenderedEmail, Templat
     let to = PersonFacts { first_name: Some("Ada".into()), email: Some("ada@x.example".into()), ..Default::default() };
     let (occasion, saved, sender) =
         (json!({"value": "2026-12-01"}), json!({}), json!({"name": "Acme", "email": "hi@acme.example"}));
-    let context =
-        MessageContext { facts, to: Some(&to), occasion: &occasion, saved: &saved, sender: &sender, enriched: None };
+    let context = MessageContext {
+        facts,
+        to: Some(&to),
+        occasion: &occasion,
+        saved: &saved,
+        sender: &sender,
+        enriched: None,
+        links: None,
+    };
     templates.email(&"mail".into(), &context)
 }
 
@@ -56,13 +63,16 @@ fn a_template_becomes_subject_html_and_text() {
         uses,
         [
             "occasion.value",
+            "preferences_url",
             "record.key",
             "record.name",
             "record.total",
             "sender.email",
             "sender.name",
+            "sender.postal_address",
             "to.first_name",
-            "to.locale"
+            "to.locale",
+            "unsubscribe_url"
         ]
     );
 }
@@ -121,8 +131,15 @@ fn lines_in_rules_print_values_as_they_are() {
     let templates = Templates::default();
     let facts = facts(&[("name", Cell::Text("<A> & *B*".into()))]);
     let null = json!({});
-    let context =
-        MessageContext { facts: &facts, to: None, occasion: &null, saved: &null, sender: &null, enriched: None };
+    let context = MessageContext {
+        facts: &facts,
+        to: None,
+        occasion: &null,
+        saved: &null,
+        sender: &null,
+        enriched: None,
+        links: None,
+    };
     assert_eq!(templates.line("Call {{ record.name }}", &context).unwrap(), "Call <A> & *B*");
     let error = templates.line("Call {{ record.nmae }}", &context).unwrap_err();
     assert_eq!(error.to_string(), "inline template:1: `record.nmae` is not known");

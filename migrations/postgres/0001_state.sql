@@ -194,6 +194,18 @@ CREATE TABLE suppression (
 );
 CREATE INDEX suppression_since ON suppression (since);
 
+-- What people said about topics; the topic '' stands for all of them.
+CREATE TABLE preference (
+    hash    BYTEA   NOT NULL,
+    topic   TEXT    NOT NULL,
+    channel TEXT    NOT NULL,
+    allowed BIGINT  NOT NULL,
+    since   BIGINT  NOT NULL,
+    source  TEXT    NOT NULL,
+    PRIMARY KEY (hash, topic)
+);
+CREATE INDEX preference_since ON preference (since);
+
 CREATE TABLE task (
     reference      BYTEA   PRIMARY KEY,
     tenant         TEXT    NOT NULL,

@@ -193,6 +193,18 @@ CREATE TABLE suppression (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX suppression_since ON suppression (since);
 
+-- What people said about topics; the topic '' stands for all of them.
+CREATE TABLE preference (
+    hash    BLOB    NOT NULL,
+    topic   TEXT    NOT NULL,
+    channel TEXT    NOT NULL,
+    allowed INTEGER NOT NULL,
+    since   INTEGER NOT NULL,
+    source  TEXT    NOT NULL,
+    PRIMARY KEY (hash, topic)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX preference_since ON preference (since);
+
 CREATE TABLE task (
     reference      BLOB    PRIMARY KEY,
     tenant         TEXT    NOT NULL,

@@ -21,7 +21,7 @@ use crate::action::email::EmailOptions;
 use crate::action::webhook::DestinationOptions;
 use crate::model::{Period, Topic, Unit};
 use crate::rulebook::RulebookOptions;
-use crate::web::{EventOptions, WebOptions};
+use crate::web::{BounceOptions, EventOptions, PageOptions, WebOptions};
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -45,8 +45,12 @@ pub struct Config {
     pub webhooks: BTreeMap<String, DestinationOptions>,
     /// The systems that may send events, by the name that rules use.
     pub events: BTreeMap<String, EventOptions>,
+    /// The services that report bounces, by the name in their URL.
+    pub bounces: BTreeMap<String, BounceOptions>,
     pub engine: EngineOptions,
     pub web: WebOptions,
+    /// The pages behind the links of mails.
+    pub pages: PageOptions,
     pub service: ServiceOptions,
     pub log: LogOptions,
 }

@@ -2,17 +2,18 @@
 //! templates as live, and nothing is written.
 
 use super::context::tenants_of;
-use super::dispatch::{Decision, Draft, Situation, Way, address, addressee, decide, kind, open_tasks};
+use super::dispatch::{Decision, Draft, Situation, Way, address, addressee, decide, kind, open_tasks, said};
 use super::episode::{NEVER, Watch};
 use super::error::EngineError;
 use super::evaluate::{self, Answer, Eligibility};
 use super::inbound;
+use super::links::Links;
 use super::port::{
     Claimed, EpisodePage, Lease, Message, OutboxToken, Progress, RuleState, RuleStatus, Source, Standing, Store, Then,
 };
 use super::rehearse::horizon;
 use super::sweep::{Namer, had_its_chance, occasion_data};
-use crate::model::{Channel, Key, Lane, Occasion, Outcome, RecordId, RuleId, StepId, Tenant, Value};
+use crate::model::{AddressHash, Channel, Key, Lane, Occasion, Outcome, RecordId, RuleId, StepId, Tenant, Value};
 use crate::rule::CompiledRule;
 use crate::rule::checked::{Action, Cadence, Step, Trigger, UnlessOpen};
 use crate::rule::compiled::{Crossing, Facts, Reach, Subject, Window};
@@ -345,13 +346,16 @@ impl Previewer<'_> {
                 _ => break,
             };
             claimed = Claimed { node, due_at, planned_at, since, ..claimed };
+            let hash = self.address_hash(rule, node, facts);
+            let said = said(self.store, &rule.rule, hash.as_slice()).await?;
             let situation = Situation {
                 rule: &rule.rule,
                 claimed: &claimed,
                 node,
                 facts: Some(facts),
                 now: due_at,
-                suppressed: self.suppressed(rule, node, facts).await?,
+                suppressed: self.suppressed(hash).await?,
+                said: hash.and_then(|hash| said.get(&hash)),
                 task_open: self.task_open(rule, node, record, facts).await?,
             };
             let Some(place) = rule.rule.nodes.get(node) else { break };
@@ -403,23 +407,27 @@ impl Previewer<'_> {
             to,
             templates: &self.generation.templates,
             sender: self.sender,
+            written_by: rule.rule.sender.as_deref(),
+            links: &Links::Rehearsed,
+            secret: self.store.secret(),
             enriched: enriched.as_ref(),
             now: claimed.due_at,
         };
         draft.render(action).map_err(|error| error.to_string())
     }
 
+    /// Of who gets the mail of this step, if it is one.
+    fn address_hash(&self, rule: &CompiledRule, node: usize, facts: &Facts) -> Option<AddressHash> {
+        let Step::Act(Action::Email(email)) = &rule.rule.nodes.get(node)?.step else { return None };
+        let address = addressee(&rule.rule, email, facts).and_then(address)?;
+        Some(self.store.secret().address_hash(Channel::Email, address))
+    }
+
     async fn suppressed(
         &self,
-        rule: &CompiledRule,
-        node: usize,
-        facts: &Facts,
+        hash: Option<AddressHash>,
     ) -> Result<Option<crate::model::SuppressionReason>, EngineError> {
-        let Some(Step::Act(Action::Email(email))) = rule.rule.nodes.get(node).map(|node| &node.step) else {
-            return Ok(None);
-        };
-        let Some(address) = addressee(&rule.rule, email, facts).and_then(address) else { return Ok(None) };
-        let hash = self.store.secret().address_hash(Channel::Email, address);
+        let Some(hash) = hash else { return Ok(None) };
         Ok(self.store.suppressed(&[hash]).await?.first().map(|entry| entry.reason))
     }
 

@@ -1,5 +1,6 @@
 //! The engine's knobs. `config` composes them; nothing here is read from a file.
 
+use super::links::Links;
 use crate::model::AttemptNumber;
 use jiff::{SignedDuration, civil};
 use serde_json::{Value as Json, json};
@@ -35,6 +36,8 @@ pub struct Settings {
     pub reconcile_reach: SignedDuration,
     /// `sender.*` in templates: name, address, postal address.
     pub sender: Json,
+    /// Where the links of mails lead.
+    pub links: Links,
 }
 
 impl Default for Settings {
@@ -53,6 +56,7 @@ impl Default for Settings {
             reconcile_at: civil::time(3, 0, 0, 0),
             reconcile_reach: SignedDuration::from_hours(7 * 24),
             sender: json!({}),
+            links: Links::Rehearsed,
         }
     }
 }

@@ -3,17 +3,21 @@
 //! Nothing here does I/O, reads an ambient clock, or knows SQL, HTTP or a file. Every other module may
 //! import this one; it imports none of them.
 
+mod bounce;
 mod clock;
 mod delivery;
 mod enrollment;
 mod holidays;
 mod identity;
+mod link;
 mod locale;
 mod period;
+mod preference;
 mod suppression;
 mod value;
 mod zone;
 
+pub use bounce::{is_gone, reply_says_gone};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use delivery::{DeliveryState, Outcome, SkipReason, backoff};
 pub use enrollment::{EndReason, EnrollmentState};
@@ -22,8 +26,10 @@ pub use identity::{
     AttemptNumber, DeliveryId, EntityName, FieldName, InstanceSecret, Key, Lane, MatchId, MatchIdentity, Occasion,
     RecordId, RelationName, RoleName, RuleId, StepId, TemplateName, Tenant, Topic, VersionHash,
 };
+pub use link::{BadLink, Link, LinkPurpose};
 pub use locale::{Locale, locale_or_default};
 pub use period::{Period, PeriodError, Unit};
+pub use preference::{Preference, PreferenceSource, preferences_for};
 pub use suppression::{AddressHash, Channel, Suppression, SuppressionReason};
 pub use value::Value;
 pub use zone::{at_local, earlier, later, zone_or_default};

@@ -24,6 +24,8 @@ pub struct CheckedRule {
     pub purpose: Purpose,
     pub for_each: EntityName,
     pub to: Option<RoleName>,
+    /// Who its mails are from, by a name of the configuration.
+    pub sender: Option<String>,
     pub trigger: Trigger,
     pub conditions: Vec<Term>,
     pub only_at_entry: Vec<Term>,
@@ -406,6 +408,8 @@ pub struct Email {
     pub template: TemplateName,
     /// Overrides the rule's `to`.
     pub to: Option<RoleName>,
+    /// The topic that it asks for a yes to.
+    pub confirms: Option<Topic>,
 }
 
 #[derive(Debug, Clone, PartialEq)]

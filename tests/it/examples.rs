@@ -36,6 +36,8 @@ fn outside() -> Outside {
         destinations: ["team-chat".to_owned()].into(),
         topics: ["offers".into()].into(),
         emails: true,
+        pages: true,
+        postal_address: true,
         ..Outside::default()
     }
 }

@@ -28,6 +28,7 @@ mod fixtures;
 mod hostile;
 mod init;
 mod injection;
+mod mail_links;
 mod nodes;
 mod operator;
 mod operator_enrollments;

@@ -107,6 +107,8 @@ impl Home {
             destinations: ["team-chat".to_owned()].into(),
             topics: ["offers".into(), "news".into()].into(),
             emails: true,
+            pages: true,
+            postal_address: true,
             ..Outside::default()
         };
         let register = Arc::clone(&self.store) as Arc<dyn Register>;

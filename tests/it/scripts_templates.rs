@@ -142,6 +142,7 @@ fn render(body: &str, record: BTreeMap<String, Value>) -> Result<nudged::rule::m
         sender: &null,
         enriched: None,
         regional: &Regional::default(),
+        links: None,
     };
     templates.email(&"mail".into(), &context).map_err(|error| error.to_string())
 }

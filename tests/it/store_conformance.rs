@@ -1,6 +1,7 @@
 //! What holds for every store, run on each of them.
 
 mod concurrency;
+mod consents;
 mod episodes;
 mod faces;
 mod inbox;

@@ -11,6 +11,7 @@ use nudged::diagnostic::SourceFile;
 use nudged::diagnostic::render::{Look, render as shown};
 use nudged::engine::port::{Email, Message, Sender};
 use nudged::model::{DeliveryId, Locale, Value};
+use nudged::rule::Score;
 use nudged::rule::compiled::{Facts, PersonFacts};
 use nudged::rule::generation::Generation;
 use nudged::rule::message::{MessageContext, Regional, RenderedEmail, Templates, message_name};
@@ -40,6 +41,7 @@ fn facts(record: &[(&str, Value)]) -> Facts {
         goal: None,
         exit_when: vec![],
         cases: BTreeMap::new(),
+        score: Score::NotAsked,
         record: record.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
         date: None,
         recipients: BTreeMap::new(),
@@ -65,6 +67,7 @@ fn render(templates: &Templates, name: &str, facts: &Facts, locale: &str) -> Ren
         sender: &sender,
         enriched: None,
         regional: &regional,
+        links: None,
     };
     templates.email(&name.into(), &context).unwrap_or_else(|error| panic!("{error}"))
 }
@@ -194,6 +197,8 @@ fn email(mail: &RenderedEmail, to: &str) -> Email {
         from: mail.from.clone(),
         reply_to: mail.reply_to.clone(),
         images: mail.images.clone(),
+        sender: None,
+        return_tag: None,
         headers: vec![],
     }
 }

@@ -1,13 +1,15 @@
 //! Email: a message is composed here and carried by SMTP, or written into a folder.
 
 mod compose;
+mod dkim;
 mod folder;
 mod options;
+pub mod returned;
 pub mod smtp;
 
 pub use compose::{ComposeError, Composed, Composer};
 pub use folder::FolderSender;
-pub use options::{EmailOptions, Tls, Transport};
+pub use options::{DkimOptions, EmailOptions, IdentityOptions, Tls, Transport};
 
 use super::SetupError;
 use crate::engine::port::Sender;

@@ -10,9 +10,10 @@ use super::settler::Settler;
 use super::walk::Way;
 use super::work::{Parcel, Verdict};
 use crate::engine::context::Context;
-use crate::engine::port::{Mark, Sender, Sent};
-use crate::model::Outcome;
+use crate::engine::port::{Mark, Message, Sender, Sent};
+use crate::model::{Channel as By, Outcome, Suppression, SuppressionReason, reply_says_gone};
 use futures::FutureExt;
+use jiff::Timestamp;
 use rand::RngExt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -130,6 +131,12 @@ impl Marker {
 }
 
 impl Session {
+    fn gone(&self, address: String, since: Timestamp) -> Suppression {
+        let hash = self.context.store.secret().address_hash(By::Email, &address);
+        let reason = SuppressionReason::Bounced;
+        Suppression { channel: By::Email, hash, address: Some(address), reason, since }
+    }
+
     async fn run(self) {
         loop {
             let next = self.work.lock().await.recv().await;
@@ -140,6 +147,7 @@ impl Session {
 
     async fn send(&self, parcel: Parcel, permit: OwnedSemaphorePermit) {
         let Parcel { work, delivery, kind, repeatable, message, save, zone, .. } = parcel;
+        let address = address_of(&message);
         let started_at = self.context.clock.now();
         let began = Instant::now();
         // A bug in a sender costs one message its certainty, not the channel a session.
@@ -158,10 +166,25 @@ impl Session {
             jitter: rand::rng().random(),
         };
         let walked = after(tried, &sent.outcome);
+        let gone = address.filter(|_| says_gone(&sent.outcome)).map(|address| self.gone(address, finished_at));
         let verdict = Verdict { delivery, kind, outcome: sent.outcome, started_at, finished_at, took };
         let mut finished = work.conclude(&self.context, Some(verdict), walked);
         finished.completion.saved = save.zip(sent.answer);
+        finished.gone = gone;
         finished.permit = Some(permit);
         self.settler.finish(finished).await;
     }
+}
+
+/// Whom a mail goes to.
+fn address_of(message: &Message) -> Option<String> {
+    match message {
+        Message::Email(email) => Some(email.to_address.clone()),
+        Message::Webhook(_) | Message::Task(_) => None,
+    }
+}
+
+/// The mail server said that nobody can be reached at this address any more.
+fn says_gone(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Permanent { reason } if reply_says_gone(reason))
 }

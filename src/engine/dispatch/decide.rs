@@ -2,14 +2,14 @@
 //! send can be tested by itself.
 //!
 //! The order is that of the design: record gone, goal, exit, `where`, a moved date end the enrollment; then
-//! lateness, recipient, consent and suppression leave out this message and let the sequence go on.
+//! lateness, recipient, what the person said, consent and suppression leave out this message and let the sequence go on.
 
 use super::waiting;
 use super::walk::{Walked, Way};
 use crate::engine::evaluate::{Failing, first_failing};
 use crate::engine::lateness;
 use crate::engine::port::{Claimed, Noted, Then};
-use crate::model::{EndReason, Outcome, RuleId, SkipReason, StepId, SuppressionReason};
+use crate::model::{EndReason, Outcome, Preference, RuleId, SkipReason, StepId, SuppressionReason};
 use crate::rule::checked::{Action, Email, Node, Purpose, Step, Task, Trigger};
 use crate::rule::compiled::{Facts, PersonFacts};
 use crate::rule::condition::Condition;
@@ -27,6 +27,8 @@ pub struct Situation<'a, 'c> {
     pub now: Timestamp,
     /// The state's suppression list, asked for this step's address.
     pub suppressed: Option<SuppressionReason>,
+    /// What the person said about the rule's topic, by a link in a mail.
+    pub said: Option<&'a Preference>,
     /// `unless_open` found one.
     pub task_open: bool,
 }
@@ -211,9 +213,15 @@ impl<'a> Situation<'a, '_> {
         let staff = person.staff || self.rule.purpose == Purpose::Staff;
         if let Purpose::Topic(topic) = &self.rule.purpose
             && !staff
-            && person.email_consent != Some(true)
         {
-            return self.skip(SkipReason::NoConsent, &format!("no consent to {topic} by email"), facts);
+            // A no said here holds, whatever the CRM says. A yes said here counts where the CRM says nothing.
+            if let Some(no) = self.said.filter(|said| !said.allowed) {
+                let detail = format!("unsubscribed from {topic} on {}", no.since.strftime("%F"));
+                return self.skip(SkipReason::Unsubscribed, &detail, facts);
+            }
+            if !person.email_consent.unwrap_or(self.said.is_some()) {
+                return self.skip(SkipReason::NoConsent, &format!("no consent to {topic} by email"), facts);
+            }
         }
         if let Some(reason) = self.suppression(person, staff) {
             return self.skip(SkipReason::Suppressed, &reason, facts);

@@ -2,7 +2,10 @@
 
 use super::decide::{Decision, Situation, decide};
 use crate::engine::port::{Claimed, Noted, OutboxToken, Then};
-use crate::model::{Lane, MatchId, Outcome, Period, RecordId, SkipReason, SuppressionReason, Topic, Value};
+use crate::model::{
+    AddressHash, Channel, Lane, MatchId, Outcome, Period, Preference, PreferenceSource, RecordId, SkipReason,
+    SuppressionReason, Topic, Value,
+};
 use crate::rule::CheckedRule;
 use crate::rule::checked::{
     Action, Backfill, Cadence, Case, DateTrigger, Email, Entry, Goal, Guard, Inactivity, Mode, Node, Offset, OnChange,
@@ -30,7 +33,7 @@ fn node(id: &str, step: Step, next: Option<usize>) -> Node {
 }
 
 fn email(template: &str) -> Step {
-    Step::Act(Action::Email(Email { template: template.into(), to: None }))
+    Step::Act(Action::Email(Email { template: template.into(), to: None, confirms: None }))
 }
 
 /// Mail, a week, mail, task.
@@ -48,6 +51,7 @@ pub fn rule() -> CheckedRule {
         purpose: Purpose::Topic(Topic::from("offers")),
         for_each: "customer".into(),
         to: Some("main_contact".into()),
+        sender: None,
         trigger: Trigger::Inactivity(Inactivity { of: "orders".into(), silent_for: Period::days(90), fallback: None }),
         conditions: vec![term("country is AT")],
         only_at_entry: Vec::new(),
@@ -138,12 +142,14 @@ struct Given {
     claimed: Claimed,
     facts: Option<Facts>,
     suppressed: Option<SuppressionReason>,
+    said: Option<Preference>,
     task_open: bool,
 }
 
 impl Default for Given {
     fn default() -> Self {
-        Self { rule: rule(), claimed: claimed(0), facts: Some(facts()), suppressed: None, task_open: false }
+        let (rule, claimed, facts) = (rule(), claimed(0), Some(facts()));
+        Self { rule, claimed, facts, suppressed: None, said: None, task_open: false }
     }
 }
 
@@ -163,26 +169,30 @@ impl Given {
         self
     }
 
-    fn decided(self) -> String {
-        let situation = Situation {
+    fn situation(&self) -> Situation<'_, '_> {
+        Situation {
             rule: &self.rule,
             claimed: &self.claimed,
             node: self.claimed.node,
             facts: self.facts.as_ref(),
             now: instant(NOW),
             suppressed: self.suppressed,
+            said: self.said.as_ref(),
             task_open: self.task_open,
-        };
+        }
+    }
+
+    fn decided(self) -> String {
         let line = |then: &Then| match then {
             Then::Advance { node, due_at, .. } => format!("go to {node} at {due_at}"),
             Then::Wait { node, due_at, planned_at, .. } => format!("look at {node} at {due_at}, for {planned_at}"),
             Then::End { reason, .. } => format!("end {}", reason.as_str()),
             other => format!("{other:?}"),
         };
-        match decide(&situation) {
+        match decide(&self.situation()) {
             Decision::Act { .. } => "send".into(),
             Decision::Move { then, notes } => {
-                let said: Vec<String> = notes.iter().map(|(_, noted)| said(noted)).collect();
+                let said: Vec<String> = notes.iter().map(|(_, noted)| in_words(noted)).collect();
                 format!("{} {}", said.join(", "), line(&then))
             }
             Decision::Enroll { rule, .. } => format!("enroll {rule}"),
@@ -198,7 +208,7 @@ impl Given {
     }
 }
 
-fn said(noted: &Noted) -> String {
+fn in_words(noted: &Noted) -> String {
     match noted {
         Noted::Branch(name) => name.clone(),
         other => format!("{}{}", other.as_str(), other.until().map_or_else(String::new, |until| format!(" {until}"))),
@@ -238,6 +248,44 @@ fn what_ends_an_enrollment(#[case] given: Given, #[case] expected: &str) {
 #[case::their_list(Given::person(|person| person.suppressed = Some("blocked".into())), SkipReason::Suppressed)]
 fn what_leaves_out_one_message_lets_the_sequence_go_on(#[case] given: Given, #[case] reason: SkipReason) {
     assert_eq!(given.decided(), format!("skip {}, {GO_ON}", reason.as_str()));
+}
+
+fn said(allowed: bool) -> Preference {
+    Preference {
+        hash: AddressHash([1; 16]),
+        channel: Channel::Email,
+        topic: Some("offers".into()),
+        allowed,
+        since: instant("2026-11-18T08:00:00Z"),
+        source: PreferenceSource::OneClick,
+    }
+}
+
+#[test]
+fn a_no_by_the_link_in_a_mail_outranks_the_crm_and_says_since_when() {
+    let given = || Given { said: Some(said(false)), ..Given::default() };
+    assert_eq!(given().decided(), format!("skip unsubscribed, {GO_ON}"));
+    let given = given();
+    let refused = decide(&Situation { said: given.said.as_ref(), ..given.situation() });
+    let Decision::Refuse { outcome: Outcome::Skipped { detail, .. }, .. } = refused else { panic!("{refused:?}") };
+    assert_eq!(detail, "unsubscribed from offers on 2026-11-18");
+}
+
+#[rstest]
+#[case::where_the_crm_says_nothing(None, true, "send")]
+#[case::not_where_it_says_no(Some(false), true, "skip no_consent, go to 2 at 2026-11-27T10:00:00Z")]
+#[case::the_yes_of_both(Some(true), true, "send")]
+fn a_yes_by_the_link_in_a_mail_counts(#[case] crm: Option<bool>, #[case] allowed: bool, #[case] expected: &str) {
+    let given = Given::person(|person| person.email_consent = crm);
+    assert_eq!(Given { said: Some(said(allowed)), ..given }.decided(), expected);
+}
+
+#[rstest]
+#[case::service(Purpose::Service)]
+#[case::staff(Purpose::Staff)]
+fn what_was_said_about_a_topic_is_about_marketing(#[case] purpose: Purpose) {
+    let given = Given { said: Some(said(false)), ..Given::default() };
+    assert_eq!(given.purpose(purpose).decided(), "send");
 }
 
 #[rstest]

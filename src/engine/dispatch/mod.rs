@@ -27,7 +27,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 pub(super) use decide::{Decision, Situation, address, addressee, decide};
-pub(super) use prepare::open_tasks;
+pub(super) use prepare::{open_tasks, said};
 pub(super) use render::{Draft, kind};
 pub(super) use walk::Way;
 

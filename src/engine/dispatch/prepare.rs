@@ -13,13 +13,14 @@ use crate::engine::event::Event;
 use crate::engine::port::{Claimed, OutboxToken, Source, SourceError, Store, Then};
 use crate::engine::versions::Standing;
 use crate::model::{
-    AddressHash, Channel, EndReason, EntityName, Key, Lane, Outcome, RuleId, SuppressionReason, Tenant, VersionHash,
+    AddressHash, Channel, EndReason, EntityName, Key, Lane, Outcome, Preference, RuleId, SuppressionReason, Tenant,
+    VersionHash, preferences_for,
 };
-use crate::rule::CompiledRule;
-use crate::rule::checked::{Action, Step, Task, UnlessOpen};
+use crate::rule::checked::{Action, Purpose, Step, Task, UnlessOpen};
 use crate::rule::compiled::{Facts, Subject};
 use crate::rule::generation::Generation;
 use crate::rule::task;
+use crate::rule::{CheckedRule, CompiledRule};
 use futures::TryStreamExt;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{HashMap, HashSet};
@@ -95,6 +96,8 @@ struct Asked {
     now: Timestamp,
     answers: Vec<Answer>,
     suppressed: HashMap<AddressHash, SuppressionReason>,
+    /// What the addressees said about the rule's topic.
+    said: HashMap<AddressHash, Preference>,
     open: HashSet<Key>,
 }
 
@@ -166,22 +169,24 @@ impl Batch<'_> {
             let entity = &rule.rule.for_each;
             return Err(SourceError::Unavailable(format!("there are no {entity} records any more")).into());
         }
-        let suppressed = self.suppressed(works, &answers).await?;
+        let hashes = self.address_hashes(works, &answers);
+        let suppressed = self.suppressed(&hashes).await?;
+        let said = said(self.context.store.as_ref(), &rule.rule, &hashes).await?;
         let open = self.open_tasks(rule, tenant, works, &answers).await?;
-        Ok(Asked { at, now, answers, suppressed, open })
+        Ok(Asked { at, now, answers, suppressed, said, open })
     }
 
-    async fn suppressed(
-        &self,
-        works: &[Work],
-        answers: &[Answer],
-    ) -> Result<HashMap<AddressHash, SuppressionReason>, EngineError> {
+    /// Of everybody who is to get a mail.
+    fn address_hashes(&self, works: &[Work], answers: &[Answer]) -> Vec<AddressHash> {
         let hashes = works.iter().zip(answers).filter_map(|(work, answer)| self.address_hash(work, answer));
-        let hashes: Vec<AddressHash> = hashes.collect::<HashSet<_>>().into_iter().collect();
+        hashes.collect::<HashSet<_>>().into_iter().collect()
+    }
+
+    async fn suppressed(&self, hashes: &[AddressHash]) -> Result<HashMap<AddressHash, SuppressionReason>, EngineError> {
         if hashes.is_empty() {
             return Ok(HashMap::new());
         }
-        let found = self.context.store.suppressed(&hashes).await?;
+        let found = self.context.store.suppressed(hashes).await?;
         Ok(found.into_iter().map(|entry| (entry.hash, entry.reason)).collect())
     }
 
@@ -238,6 +243,7 @@ impl Batch<'_> {
                 facts,
                 now: asked.now,
                 suppressed: hash.and_then(|hash| asked.suppressed.get(&hash).copied()),
+                said: hash.and_then(|hash| asked.said.get(&hash)),
                 task_open: asked.open.contains(&work.claimed.record.key),
             };
             match decide(&situation) {
@@ -265,10 +271,16 @@ impl Batch<'_> {
         asked: &Asked,
     ) {
         let delivery = self.delivery(&work);
+        if work.claimed.lane == Lane::Live && needs_links(&work, action) && !self.context.settings.links.work() {
+            let reason = "its mail needs a link to unsubscribe or confirm, and `web.public_url` is not set";
+            return self.broken(work, reason.to_owned()).await;
+        }
         let enriched = match work.rule.script.as_ref().map(|script| script.enrich(facts, asked.now)).transpose() {
             Ok(enriched) => enriched.flatten(),
             Err(error) => return self.broken(work, error.to_string()).await,
         };
+        // Who writes is not pinned: a sender that changed is the one of every mail from now on.
+        let current = self.generation.rules.get(&work.claimed.rule).unwrap_or(&work.rule);
         let draft = Draft {
             rule: &work.rule,
             node: work.node,
@@ -278,6 +290,9 @@ impl Batch<'_> {
             to,
             templates: &self.generation.templates,
             sender: &self.context.settings.sender,
+            written_by: current.rule.sender.as_deref(),
+            links: &self.context.settings.links,
+            secret: self.context.store.secret(),
             enriched: enriched.as_ref(),
             now: asked.now,
         };
@@ -396,6 +411,24 @@ impl Batch<'_> {
     fn later(&self, by: SignedDuration) -> Timestamp {
         self.context.clock.now().saturating_add(by).unwrap_or(Timestamp::MAX)
     }
+}
+
+/// What people said about the rule's topic; only marketing has one.
+pub(in crate::engine) async fn said(
+    store: &dyn Store,
+    rule: &CheckedRule,
+    hashes: &[AddressHash],
+) -> Result<HashMap<AddressHash, Preference>, EngineError> {
+    match &rule.purpose {
+        Purpose::Topic(topic) if !hashes.is_empty() => Ok(preferences_for(topic, store.preferences(hashes).await?)),
+        _ => Ok(HashMap::new()),
+    }
+}
+
+/// Whether a mail can't go without a page behind it.
+fn needs_links(work: &Work, action: &Action) -> bool {
+    let Action::Email(email) = action else { return false };
+    email.confirms.is_some() || matches!(work.rule.rule.purpose, Purpose::Topic(_))
 }
 
 fn step_of(work: &Work) -> Option<&Step> {

@@ -9,6 +9,7 @@ use crate::engine::context::Context;
 use crate::engine::event::Event;
 use crate::engine::flight::Ticket;
 use crate::engine::port::{Mark, OutboxToken, Settlement, StoreError, Then};
+use crate::model::Suppression;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,6 +65,7 @@ struct Group {
     settlement: Settlement,
     askers: Vec<(Vec<OutboxToken>, oneshot::Sender<Marked>)>,
     events: Vec<Event>,
+    gone: Vec<Suppression>,
     held: Vec<(Ticket, Option<OwnedSemaphorePermit>)>,
 }
 
@@ -85,11 +87,13 @@ impl Group {
     fn complete(mut self, finished: Box<Finished>) -> Self {
         self.settlement.completions.push(finished.completion);
         self.events.extend(finished.events);
+        self.gone.extend(finished.gone);
         self.held.push((finished.ticket, finished.permit));
         self
     }
 
     async fn commit(self, context: &Context) {
+        suppress(context, &self.gone).await;
         let settled = settle(context, &self.settlement).await;
         if settled.is_ok() {
             let now = context.clock.now();
@@ -124,6 +128,20 @@ fn due_by(then: &Then, now: jiff::Timestamp) -> bool {
         // A queued match may start where another enrollment ended.
         Then::End { .. } => true,
         Then::Park { .. } | Then::Hold { .. } => false,
+    }
+}
+
+/// Before the outcomes that tell of them: after a crash in between, the address is known to be gone all the same.
+async fn suppress(context: &Context, gone: &[Suppression]) {
+    let mut pause = Duration::from_millis(50);
+    for _ in 0..REFUSALS {
+        if gone.is_empty() {
+            return;
+        }
+        let Err(error) = context.store.suppress(gone).await else { return };
+        context.announce(|| Event::StateFailed { reason: error.to_string() });
+        tokio::time::sleep(pause).await;
+        pause *= 2;
     }
 }
 

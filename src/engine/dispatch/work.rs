@@ -5,7 +5,7 @@ use crate::engine::context::Context;
 use crate::engine::event::Event;
 use crate::engine::flight::Ticket;
 use crate::engine::port::{Attempt, Claimed, Completion, Message, Note, Noted, RuleVersion, Then};
-use crate::model::{DeliveryId, Outcome, StepId};
+use crate::model::{DeliveryId, Outcome, StepId, Suppression};
 use crate::rule::CompiledRule;
 use jiff::{Timestamp, tz::TimeZone};
 use std::sync::Arc;
@@ -54,6 +54,8 @@ pub struct Finished {
     pub ticket: Ticket,
     /// Of a send under way: free again once the outcome is committed.
     pub permit: Option<OwnedSemaphorePermit>,
+    /// The address is gone: nobody writes to it again.
+    pub gone: Option<Suppression>,
 }
 
 /// What became of a row, before it is put into words for the log and the feed.
@@ -80,7 +82,7 @@ pub fn settle_unread(context: &Context, boarded: Boarded, then: &Then, detail: &
     };
     let notes = what.map(|what| Note { at: context.clock.now(), step: None, what }).into_iter().collect();
     let completion = Completion { notes, ..Completion::of(claimed.token, then.clone()) };
-    Finished { completion, events, ticket, permit: None }
+    Finished { completion, events, ticket, permit: None, gone: None }
 }
 
 fn note_end(claimed: &Claimed, then: &Then, detail: String, events: &mut Vec<Event>) {
@@ -138,7 +140,7 @@ impl Work {
             outcome: verdict.outcome,
         });
         let completion = Completion { attempt, migrated, notes, ..Completion::of(claimed.token, then) };
-        Finished { completion, events, ticket, permit: None }
+        Finished { completion, events, ticket, permit: None, gone: None }
     }
 
     fn events(

@@ -1,5 +1,6 @@
 //! What the engine needs of the world, as traits. The adapters implement them; tests may too.
 
+mod consents;
 mod inbox;
 mod outbox;
 mod register;
@@ -8,6 +9,7 @@ mod source;
 mod sweeps;
 mod view;
 
+pub use consents::Consents;
 pub use inbox::{Inbound, Inbox};
 pub use outbox::{
     Attempt, Claimed, Completion, Enrolling, Mark, Note, Noted, Outbox, OutboxToken, Owner, Rescued, RuleVersion,
@@ -26,8 +28,8 @@ pub use view::{
 };
 
 /// Everything the engine keeps. One conformance suite holds for every implementation.
-pub trait Store: Register + Ledger + Outbox + Inbox + View {}
-impl<T: Register + Ledger + Outbox + Inbox + View> Store for T {}
+pub trait Store: Register + Ledger + Outbox + Consents + Inbox + View {}
+impl<T: Register + Ledger + Outbox + Consents + Inbox + View> Store for T {}
 
 /// Why the state database could not do it.
 #[derive(Debug, thiserror::Error)]

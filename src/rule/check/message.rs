@@ -9,7 +9,10 @@ use minijinja::Environment;
 use std::ops::Range;
 
 /// Names at the top of every template.
-const ROOTS: [&str; 6] = ["record", "to", "occasion", "saved", "sender", "unsubscribe_url"];
+/// The mail's own links.
+const LINKS: [&str; 3] = ["unsubscribe_url", "preferences_url", "confirm_url"];
+const ROOTS: [&str; 8] =
+    ["record", "to", "occasion", "saved", "sender", "unsubscribe_url", "preferences_url", "confirm_url"];
 const PERSON: [&str; 8] = ["key", "email", "phone", "first_name", "last_name", "name", "zone", "locale"];
 const OCCASION: [&str; 4] = ["at", "value", "offset", "row"];
 
@@ -95,7 +98,8 @@ impl Scope<'_> {
             "to" => PERSON.to_vec(),
             "occasion" => OCCASION.to_vec(),
             "saved" => self.saved.clone(),
-            "sender" | "unsubscribe_url" => return None,
+            "sender" => return None,
+            root if LINKS.contains(&root) => return None,
             _ => {
                 let help = suggest::help(root, ROOTS);
                 return Some((format!("templates don't know `{root}`"), help));

@@ -119,6 +119,7 @@ fn assemble(
         purpose: head.purpose?,
         for_each: body.for_each,
         to: body.to,
+        sender: written.sender.as_ref().map(|name| name.value.clone()),
         trigger: body.trigger,
         conditions: body.conditions,
         only_at_entry: body.only_at_entry,
@@ -360,6 +361,16 @@ impl<'a> Checker<'a> {
                 None
             }
         }
+    }
+
+    /// A topic of the configuration.
+    fn topic(&mut self, topic: &At<String>) -> Option<Topic> {
+        if self.known.topics.contains(topic.as_str()) {
+            return Some(Topic::new(topic.as_str()));
+        }
+        let known = self.known.topics.iter().map(Topic::as_str);
+        self.unknown("rule.unknown-topic", "topic", topic, known);
+        None
     }
 
     fn owner(&mut self, owner: &At<String>) -> String {

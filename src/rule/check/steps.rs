@@ -187,7 +187,9 @@ impl<'a> Checker<'a> {
                 self.wrong(&written.template.range, "rule.no-recipient", "this email goes to nobody", help);
             }
         }
-        Some(Step::Act(Action::Email(Email { template: TemplateName::new(written.template.as_str()), to: own })))
+        let confirms = written.confirms.as_ref().and_then(|topic| self.topic(topic));
+        let template = TemplateName::new(written.template.as_str());
+        Some(Step::Act(Action::Email(Email { template, to: own, confirms })))
     }
 
     fn webhook(&mut self, entity: &'a Entity, written: &WebhookEntry) -> Step {

@@ -1,7 +1,7 @@
-//! What templates see: `record`, `to`, `occasion`, `saved`, `sender`.
+//! What templates see: `record`, `to`, `occasion`, `saved`, `sender`, and the mail's own links.
 
-use super::MessageContext;
 use super::reader::Reader;
+use super::{MessageContext, MessageLinks};
 use crate::model;
 use crate::rule::compiled::PersonFacts;
 use minijinja::Value;
@@ -94,12 +94,17 @@ fn record(context: &MessageContext<'_>) -> Value {
 }
 
 pub(super) fn roots(context: &MessageContext<'_>, reader: Reader) -> Vec<(&'static str, Value)> {
+    let link =
+        |link: fn(&MessageLinks) -> &Option<String>| text(context.links.and_then(|links| link(links).as_deref()));
     vec![
         ("record", record(context)),
         ("to", context.to.map_or_else(|| json(&serde_json::json!({})), person)),
         ("occasion", json(context.occasion)),
         ("saved", json(context.saved)),
         ("sender", json(context.sender)),
+        ("unsubscribe_url", link(|links| &links.unsubscribe)),
+        ("preferences_url", link(|links| &links.preferences)),
+        ("confirm_url", link(|links| &links.confirm)),
         (READER, Value::from_object(reader)),
     ]
 }

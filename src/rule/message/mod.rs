@@ -61,7 +61,7 @@ pub struct RenderedEmail {
     pub images: Vec<InlineImage>,
 }
 
-/// The fixed roots that templates see: `record`, `to`, `occasion`, `saved`, `sender`.
+/// The fixed roots that templates see: `record`, `to`, `occasion`, `saved`, `sender`, and the mail's own links.
 #[derive(Debug, Clone)]
 pub struct MessageContext<'a> {
     pub facts: &'a Facts,
@@ -72,6 +72,16 @@ pub struct MessageContext<'a> {
     /// Added to `record` by the rule's `enrich`.
     pub enriched: Option<&'a Json>,
     pub regional: &'a Regional,
+    pub links: Option<&'a MessageLinks>,
+}
+
+/// Links that are this mail's own; `None` where it has none. Templates see `unsubscribe_url`, `preferences_url` and
+/// `confirm_url`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MessageLinks {
+    pub unsubscribe: Option<String>,
+    pub preferences: Option<String>,
+    pub confirm: Option<String>,
 }
 
 /// A path that a template reads, and where.

@@ -37,6 +37,7 @@ fn render(templates: &Templates, facts: &Facts) -> Result<RenderedEmail, Templat
         sender: &sender,
         enriched: None,
         regional: &regional,
+        links: None,
     };
     templates.email(&"mail".into(), &context)
 }
@@ -67,7 +68,19 @@ fn a_template_becomes_subject_html_and_text() {
     uses.sort_unstable();
     assert_eq!(
         uses,
-        ["occasion.value", "record.key", "record.name", "record.total", "sender.email", "sender.name", "to.first_name"]
+        [
+            "occasion.value",
+            "preferences_url",
+            "record.key",
+            "record.name",
+            "record.total",
+            "sender.email",
+            "sender.name",
+            "sender.postal_address",
+            "to.first_name",
+            "to.locale",
+            "unsubscribe_url"
+        ]
     );
 }
 
@@ -131,6 +144,7 @@ fn lines_in_rules_print_values_as_they_are() {
         sender: &null,
         enriched: None,
         regional: &Regional::default(),
+        links: None,
     };
     assert_eq!(templates.line("Call {{ record.name }}", &context).unwrap(), "Call <A> & *B*");
     let error = templates.line("Call {{ record.nmae }}", &context).unwrap_err();

@@ -57,6 +57,8 @@ pub struct RuleFile {
     pub for_each: Option<At<String>>,
     /// The recipient role that messages go to.
     pub to: Option<At<String>>,
+    /// Who its mails are from: a name of `[email.senders]` in the configuration. A template's own `from` outranks it.
+    pub sender: Option<At<String>>,
     /// What makes a record match.
     #[schemars(required)]
     pub trigger: Option<At<TriggerEntry>>,

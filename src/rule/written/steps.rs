@@ -32,6 +32,8 @@ pub struct EmailEntry {
     pub template: At<String>,
     /// A recipient role, in place of the rule's `to`.
     pub to: Option<At<String>>,
+    /// Asks for a yes to this topic: the template's `confirm_url` gives it (double opt-in).
+    pub confirms: Option<At<String>>,
     /// The step's name; kind and template if left out. Give one before you move a step to another template.
     pub id: Option<At<String>>,
 }

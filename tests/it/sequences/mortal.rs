@@ -4,13 +4,13 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 use nudged::engine::port::{
-    Adopted, Adoption, AttemptView, Candidate, Claimed, DeliveryFilter, DeliveryView, EnrollmentFilter, EnrollmentView,
+    Adopted, Adoption, AttemptView, Candidate, Claimed, Consents, DeliveryFilter, DeliveryView, EnrollmentFilter, EnrollmentView,
     Episode, EpisodePage, Found, Happening, HeldMatch, Inbound, Inbox, Lease, Ledger, MissView, OpenEpisode, Outbox,
     OutboxToken, Overview, Owner, Progress, Register, Rescued, RuleState, RuleVersion, Settled, Settlement, Standing,
     Store, StoreError, StoredGeneration, SweepCommit, SweepCount, SweepId, SweepView, TaskDraft, Verdict, View,
 };
 use nudged::model::{
-    AddressHash, DeliveryId, EntityName, InstanceSecret, Key, Lane, RecordId, RuleId, Suppression, Tenant, VersionHash,
+    AddressHash, DeliveryId, EntityName, InstanceSecret, Key, Lane, Preference, RecordId, RuleId, Suppression, Tenant, VersionHash,
 };
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -86,6 +86,9 @@ impl Ledger for Mortal {
     async fn commit_sweep(&self, lease: &Lease, commit: &SweepCommit) -> Result<SweepCount, StoreError> {
         self.alive().await.commit_sweep(lease, commit).await
     }
+    async fn trip(&self, lease: &Lease, reason: &str) -> Result<(), StoreError> {
+        self.alive().await.trip(lease, reason).await
+    }
     async fn stage(&self, lease: &Lease, sweep: &SweepId, found: &Found) -> Result<SweepCount, StoreError> {
         self.alive().await.stage(lease, sweep, found).await
     }
@@ -118,6 +121,22 @@ impl Ledger for Mortal {
         since: Timestamp,
     ) -> Result<u64, StoreError> {
         self.alive().await.matched_since(rule, lane, tenant, since).await
+    }
+}
+
+#[async_trait]
+impl Consents for Mortal {
+    async fn preferences(&self, hashes: &[AddressHash]) -> Result<Vec<Preference>, StoreError> {
+        self.alive().await.preferences(hashes).await
+    }
+    async fn prefer(&self, entries: &[Preference]) -> Result<u64, StoreError> {
+        self.alive().await.prefer(entries).await
+    }
+    async fn confirm(&self, entry: &Preference, issued: Timestamp) -> Result<bool, StoreError> {
+        self.alive().await.confirm(entry, issued).await
+    }
+    async fn newest_preferences(&self, limit: usize) -> Result<Vec<Preference>, StoreError> {
+        self.alive().await.newest_preferences(limit).await
     }
 }
 

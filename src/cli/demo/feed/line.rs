@@ -191,7 +191,8 @@ mod tests {
             layout(80).lines(&line("Café Lindner", "win-back-90: no order since 25 Jul")),
             [" 3 Nov 08:05  match    Café Lindner          win-back-90: no order since 25 Jul"]
         );
-        insta::assert_snapshot!(layout(80).lines(&line("Café Lindner", long)).join("\n"), @"");
+        insta::assert_snapshot!(layout(80).lines(&line("Café Lindner", long)).join("\n"), @r"
+        ");
     }
 
     #[test]

@@ -44,3 +44,25 @@ fn in_words(error: &CronError) -> String {
     let text = text.strip_prefix("Invalid pattern: ").unwrap_or(&text);
     text.trim_end_matches('.').to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_comes_when_any_of_its_days_does() {
+        let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
+        for (line, expected) in [
+            ("0 9 30 2 *", false),
+            ("0 9 31 4,6,9,11 *", false),
+            ("0 9 29 2 *", true),
+            ("0 9 31 * *", true),
+            ("30 2 * * *", true),
+            ("0 9 L 2 *", true),
+            ("0 9 * * MON#5", true),
+            ("@daily", true),
+        ] {
+            assert_eq!(comes(parser, line), expected, "{line}");
+        }
+    }
+}

@@ -52,8 +52,8 @@ pub(super) fn findings(outside: &Outside, rule: &CompiledRule, generation: &Gene
         let without = templates.into_iter().filter(|name| !uses(generation, name, path));
         findings.extend(without.map(|name| {
             let message = format!("neither the template `{name}` nor its layout prints `{{{{ {path} }}}}`: {why}");
-            let finding = Finding::error(code, message)
-                .help(format!("add `{{{{ {path} }}}}` to the template or to its layout"));
+            let finding =
+                Finding::error(code, message).help(format!("add `{{{{ {path} }}}}` to the template or to its layout"));
             at_template(finding, name, generation)
         }));
     }

@@ -4,13 +4,15 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 use nudged::engine::port::{
-    Adopted, Adoption, AttemptView, Candidate, Claimed, Consents, DeliveryFilter, DeliveryView, EnrollmentFilter, EnrollmentView,
-    Episode, EpisodePage, Found, Happening, HeldMatch, Inbound, Inbox, Lease, Ledger, MissView, OpenEpisode, Outbox,
-    OutboxToken, Overview, Owner, Progress, Register, Rescued, RuleState, RuleVersion, Settled, Settlement, Standing,
-    Store, StoreError, StoredGeneration, SweepCommit, SweepCount, SweepId, SweepView, TaskDraft, Verdict, View,
+    Adopted, Adoption, AttemptView, Candidate, Claimed, Consents, DeliveryFilter, DeliveryView, EnrollmentFilter,
+    EnrollmentView, Episode, EpisodePage, Found, Happening, HeldMatch, Inbound, Inbox, Lease, Ledger, MissView,
+    OpenEpisode, Outbox, OutboxToken, Overview, Owner, Progress, Register, Rescued, RuleState, RuleVersion, Settled,
+    Settlement, Standing, Store, StoreError, StoredGeneration, SweepCommit, SweepCount, SweepId, SweepView, TaskDraft,
+    Verdict, View,
 };
 use nudged::model::{
-    AddressHash, DeliveryId, EntityName, InstanceSecret, Key, Lane, Preference, RecordId, RuleId, Suppression, Tenant, VersionHash,
+    AddressHash, DeliveryId, EntityName, InstanceSecret, Key, Lane, Preference, RecordId, RuleId, Suppression, Tenant,
+    VersionHash,
 };
 use std::collections::HashSet;
 use std::sync::Arc;

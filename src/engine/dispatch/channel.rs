@@ -180,7 +180,7 @@ impl Session {
 fn address_of(message: &Message) -> Option<String> {
     match message {
         Message::Email(email) => Some(email.to_address.clone()),
-        Message::Webhook(_) | Message::Task(_) => None,
+        Message::Webhook(_) | Message::Chat(_) | Message::Task(_) => None,
     }
 }
 

@@ -308,7 +308,7 @@ impl Batch<'_> {
         }
         let save = match action {
             Action::Webhook(webhook) => webhook.save.clone(),
-            Action::Email(_) | Action::Task(_) => None,
+            Action::Email(_) | Action::Chat(_) | Action::Task(_) => None,
         };
         let (kind, repeatable, zone) = (kind(action), repeatable(action), facts.zone.clone());
         self.queue(Parcel { work, delivery, kind, repeatable, message, save, zone, asked: asked.at }).await;

@@ -17,7 +17,6 @@ const PLANNED: &[&str] = &[
     "seeds",
     "percent",
     "priority",
-    "cooldown",
     "combine",
     "isolate",
 ];

@@ -55,7 +55,7 @@ impl Default for Settings {
             rescue_every: Duration::from_secs(20),
             reconcile_at: civil::time(3, 0, 0, 0),
             reconcile_reach: SignedDuration::from_hours(7 * 24),
-            sender: json!({}),
+            sender: json!({"name": "", "postal_address": "", "website": ""}),
             links: Links::Rehearsed,
         }
     }

@@ -319,7 +319,7 @@ async fn dispatch(store: Arc<dyn Store>, n: usize) -> usize {
 
 fn mark(store: &dyn Store, claimed: &Claimed) -> Mark {
     let delivery = store.secret().delivery_id(claimed.match_id, &"webhook".into(), 0);
-    Mark { token: claimed.token, delivery, step: "webhook".into(), kind: "webhook", repeatable: true }
+    Mark { token: claimed.token, delivery, step: "webhook".into(), kind: "webhook", repeatable: true, place: None }
 }
 
 fn completion(store: &dyn Store, claimed: &Claimed) -> Completion {
@@ -337,7 +337,7 @@ fn completion(store: &dyn Store, claimed: &Claimed) -> Completion {
         outcome: Outcome::Sent { reply: "200 OK".to_owned() },
     };
     let then = Then::End { reason: EndReason::Completed, at: now() };
-    Completion { token: claimed.token, attempt: Some(attempt), then, saved: None, migrated: None }
+    Completion { token: claimed.token, attempt: Some(attempt), then, saved: None, migrated: None, contender: None }
 }
 
 fn hex(bytes: [u8; 16], quote: &str) -> String {

@@ -2,17 +2,19 @@
 //! templates as live, and nothing is written.
 
 use super::context::tenants_of;
-use super::dispatch::{Decision, Draft, Situation, address, addressee, decide, kind, open_tasks, walk};
+use super::dispatch::{Decision, Draft, Moment, Situation, address, addressee, decide, kind, open_tasks, since, walk};
 use super::episode::{NEVER, Watch};
 use super::error::EngineError;
 use super::evaluate::{self, Answer, Eligibility};
 use super::inbound;
 use super::port::{
-    Claimed, EpisodePage, Lease, Message, OutboxToken, Progress, RuleState, RuleStatus, Source, Standing, Store, Then,
+    Claimed, ContactStanding, EpisodePage, Lease, Message, OutboxToken, Progress, RuleState, RuleStatus, Source,
+    Standing, Store, Then,
 };
 use super::rehearse::horizon;
+use super::settings::Sending;
 use super::sweep::{Namer, had_its_chance, occasion_data};
-use crate::model::{Channel, Key, Lane, Occasion, Outcome, RecordId, RuleId, StepId, Tenant, Value};
+use crate::model::{Channel, DeliveryId, Key, Lane, Occasion, Outcome, RecordId, RuleId, StepId, Tenant, Value};
 use crate::rule::CompiledRule;
 use crate::rule::checked::{Action, Cadence, Step, Trigger, UnlessOpen};
 use crate::rule::compiled::{Crossing, Facts, Reach, Subject, Window};
@@ -21,6 +23,9 @@ use futures::TryStreamExt;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value as Json, json};
 use std::collections::{HashMap, HashSet};
+
+/// How often a message is looked at again that the window or a cap puts off.
+const PUT_OFF: usize = 4;
 
 /// Which crossings a preview looks at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +73,8 @@ pub struct Previewer<'a> {
     pub store: &'a dyn Store,
     /// `sender.*` in templates.
     pub sender: &'a Json,
+    /// When messages may leave; `None`: at any time.
+    pub sending: Option<&'a Sending>,
     pub now: Timestamp,
     /// Crossers looked at, at most.
     pub limit: usize,
@@ -334,10 +341,15 @@ impl Previewer<'_> {
         let mut messages = Vec::new();
         let first = rule.rule.entries.get(crossing.entry).and_then(|entry| entry.first);
         let mut then = walk(&rule.rule, first, self.now, &facts.zone).then;
-        // Rules have no way back, so this many steps are all there can be.
-        for _ in 0..=rule.rule.nodes.len() {
+        let neutral = Sending::default();
+        let sending = self.sending.unwrap_or(&neutral);
+        let unhurried = |_: &str| None;
+        // Rules have no way back, so this many steps are all there can be; each may be put off by the window, and
+        // again by the caps.
+        for _ in 0..=rule.rule.nodes.len() * PUT_OFF {
             let Then::Advance { node, due_at, planned_at } = then else { break };
             claimed = Claimed { node, due_at, planned_at, ..claimed };
+            let contact = self.contact(rule, node, record, facts, sending, due_at).await?;
             let situation = Situation {
                 rule: &rule.rule,
                 claimed: &claimed,
@@ -346,6 +358,12 @@ impl Previewer<'_> {
                 now: due_at,
                 suppressed: self.suppressed(rule, node, facts).await?,
                 task_open: self.task_open(rule, node, record, facts).await?,
+                moment: Moment {
+                    sending,
+                    delivery: self.delivery(rule, &claimed),
+                    contact: contact.as_ref(),
+                    pace: &unhurried,
+                },
             };
             let Some(place) = rule.rule.nodes.get(node) else { break };
             let after = |at| walk(&rule.rule, place.next, at, &facts.zone).then;
@@ -353,6 +371,10 @@ impl Previewer<'_> {
                 Decision::Move { then: next, .. } => {
                     then = next;
                     continue;
+                }
+                Decision::Refuse { outcome: outcome @ Outcome::Postponed { until, .. }, .. } => {
+                    then = Then::Advance { node, due_at: until.max(due_at), planned_at };
+                    (kind_of(&place.step), Err(refusal(&outcome)))
                 }
                 Decision::Refuse { outcome, then: next, .. } => {
                     then = next;
@@ -382,12 +404,11 @@ impl Previewer<'_> {
     ) -> Result<Message, String> {
         let enriched = rule.script.as_ref().map(|script| script.enrich(facts, claimed.due_at)).transpose();
         let enriched = enriched.map_err(|error| error.to_string())?.flatten();
-        let step = rule.rule.nodes.get(claimed.node).map_or_else(|| StepId::from("?"), |node| node.id.clone());
         let draft = Draft {
             rule,
             node: claimed.node,
             claimed,
-            delivery: self.store.secret().delivery_id(claimed.match_id, &step, claimed.iteration),
+            delivery: self.delivery(rule, claimed),
             facts,
             to,
             templates: &self.generation.templates,
@@ -396,6 +417,34 @@ impl Previewer<'_> {
             now: claimed.due_at,
         };
         draft.render(action).map_err(|error| error.to_string())
+    }
+
+    fn delivery(&self, rule: &CompiledRule, claimed: &Claimed) -> DeliveryId {
+        let step = rule.rule.nodes.get(claimed.node).map_or_else(|| StepId::from("?"), |node| node.id.clone());
+        self.store.secret().delivery_id(claimed.match_id, &step, claimed.iteration)
+    }
+
+    /// What the caps count for the person an email goes to.
+    async fn contact(
+        &self,
+        rule: &CompiledRule,
+        node: usize,
+        record: &RecordId,
+        facts: &Facts,
+        sending: &Sending,
+        now: Timestamp,
+    ) -> Result<Option<ContactStanding>, EngineError> {
+        let Some(Step::Act(Action::Email(email))) = rule.rule.nodes.get(node).map(|node| &node.step) else {
+            return Ok(None);
+        };
+        let address = addressee(&rule.rule, email, facts).and_then(address);
+        let Some(address) = address.filter(|_| !sending.limits.caps.is_empty()) else { return Ok(None) };
+        let secret = self.store.secret();
+        let contact = secret.contact(&record.tenant, secret.address_hash(Channel::Email, address));
+        let mut found = self.store.standings_of(&[contact], since(sending, now), now).await?.pop();
+        // Nobody goes first in what is only looked at.
+        found.iter_mut().for_each(|standing| standing.waiting.clear());
+        Ok(found)
     }
 
     async fn suppressed(
@@ -465,6 +514,7 @@ fn refusal(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Skipped { reason, detail } => format!("skipped ({}): {detail}", reason.as_str()),
         Outcome::Ended { reason, detail } => format!("ended ({}): {detail}", reason.as_str()),
+        Outcome::Postponed { until, reason } => format!("postponed until {}: {reason}", until.strftime("%F %H:%MZ")),
         other => other.as_str().to_owned(),
     }
 }

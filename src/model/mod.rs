@@ -3,23 +3,28 @@
 //! Nothing here does I/O, reads an ambient clock, or knows SQL, HTTP or a file. Every other module may
 //! import this one; it imports none of them.
 
+pub mod blank;
 mod clock;
 mod delivery;
 mod enrollment;
+mod frequency;
 mod identity;
 mod period;
 mod suppression;
 mod value;
+mod window;
 mod zone;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use delivery::{DeliveryState, Outcome, SkipReason, backoff};
 pub use enrollment::{EndReason, EnrollmentState};
+pub use frequency::{Budget, Cap, FrequencyError, Limits, Rate, WarmUp};
 pub use identity::{
     AttemptNumber, DeliveryId, EntityName, FieldName, InstanceSecret, Key, Lane, MatchId, MatchIdentity, Occasion,
     RecordId, RelationName, RoleName, RuleId, StepId, TemplateName, Tenant, Topic, VersionHash,
 };
 pub use period::{Period, PeriodError, Unit};
-pub use suppression::{AddressHash, Channel, Suppression, SuppressionReason};
+pub use suppression::{AddressHash, Channel, ContactId, Suppression, SuppressionReason};
 pub use value::Value;
+pub use window::{SendWindow, WindowError};
 pub use zone::{at_local, earlier, later, zone_or_default};

@@ -1,7 +1,9 @@
 //! A rule whose every name has been resolved against the catalog and whose every value has its type.
 
 use super::condition::{Condition, Term};
-use crate::model::{EntityName, FieldName, Period, RelationName, RoleName, RuleId, StepId, TemplateName, Topic, Value};
+use crate::model::{
+    EntityName, FieldName, Period, RelationName, RoleName, RuleId, SendWindow, StepId, TemplateName, Topic, Value,
+};
 use jiff::civil::{Date, Time};
 use std::fmt;
 
@@ -36,6 +38,12 @@ pub struct CheckedRule {
     /// How many matches a week are usual.
     pub expect: Option<Expect>,
     pub spread: Option<Period>,
+    /// Within that of the configuration.
+    pub window: Option<SendWindow>,
+    /// Of 0 to 100; the greater goes first.
+    pub priority: u8,
+    /// The entity's fields whose latest says when the record was last heard of; none: nobody knows.
+    pub last_activity: Vec<FieldName>,
     pub on_change: OnChange,
     pub on_delete: OnDelete,
     /// Entry points into `nodes`: one, or one per offset of a date rule.

@@ -15,8 +15,8 @@ use super::systemd;
 use super::vitals::ProcessVitals;
 use crate::action::SetupError;
 use crate::config::Config;
-use crate::engine::{Drained, Event};
 use crate::engine::port::{Inbox, Source, SourceError, Store, StoreError};
+use crate::engine::{Drained, Event};
 use crate::model::{Clock, SystemClock};
 use crate::rulebook::{Handle, Outside, RulebookError, Standing};
 use crate::web::{self, Admin, BadSecret, Listeners, Public, PublicListener, ServeError, Vitals};
@@ -80,7 +80,8 @@ pub async fn run(config: Config, reread: Reread) -> Result<Ended, StartError> {
 
     let vitals = Arc::new(ProcessVitals::new(config.service.stalled(), Arc::clone(daemon.engine())));
     let events = events(&config, &daemon, &store, &clock)?;
-    let admin = admin(&daemon, store, clock, Arc::clone(&vitals), metrics.clone());
+    let redirected = Some(config.email.redirect_all_to.clone()).filter(|to| !to.is_empty());
+    let admin = admin(redirected, &daemon, store, clock, Arc::clone(&vitals), metrics.clone());
     let (stop_web, web_stopped) = watch::channel(false);
     let serving = tokio::spawn(serve_web(listeners, web::router(admin), public, events, web_stopped));
     let beside = [
@@ -115,6 +116,9 @@ async fn start(
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
 ) -> Result<Daemon, StartError> {
+    if !config.email.redirect_all_to.is_empty() {
+        tracing::warn!("email.redirect_all_to is set: every mail goes there, and nobody else is written to");
+    }
     let (secrets, [email, webhook]) = Secrets::new(config.clone(), reread, Arc::clone(&clock))?;
     let outfit = Outfit {
         clock,
@@ -124,7 +128,7 @@ async fn start(
         webhook,
         rules: config.rules.clone(),
         outside: outside(config),
-        settings: config.engine.settings(&config.sender, config.service.drain()),
+        settings: config.settings(),
         renew: Some(Arc::new(move || secrets.renew())),
     };
     Ok(Daemon::start(outfit).await?)
@@ -141,6 +145,7 @@ pub fn outside(config: &Config) -> Outside {
 }
 
 fn admin(
+    redirected: Option<String>,
     daemon: &Daemon,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
@@ -150,7 +155,8 @@ fn admin(
     let engine = Arc::clone(daemon.engine());
     let started_at = clock.now();
     let nudge = Arc::new(move || engine.wake());
-    Admin { store, rulebook: daemon.rulebook().clone(), vitals, metrics, clock, started_at, nudge }
+    let rulebook = daemon.rulebook().clone();
+    Admin { store, rulebook, vitals, metrics, clock, started_at, redirected, nudge }
 }
 
 /// What answers the systems that send events.

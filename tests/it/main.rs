@@ -34,6 +34,7 @@ mod permissions;
 mod rehearsal;
 mod reload;
 mod scripts_templates;
+mod sending;
 mod service;
 mod site;
 mod smtp;

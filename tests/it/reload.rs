@@ -241,7 +241,9 @@ async fn hold_one(store: &SqliteStore) {
     store.commit_sweep(&lease, &commit).await.unwrap();
     let claimed = store.claim(&owner, now, 10).await.unwrap().remove(0);
     let then = Then::Hold { reason: "a column is missing".into() };
-    let completions = vec![Completion { token: claimed.token, attempt: None, then, saved: None, migrated: None }];
+    let completion =
+        Completion { token: claimed.token, attempt: None, then, saved: None, migrated: None, contender: None };
+    let completions = vec![completion];
     store.settle(&Settlement { marks: Vec::new(), completions }).await.unwrap();
 }
 

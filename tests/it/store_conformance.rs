@@ -5,6 +5,7 @@ mod episodes;
 mod faces;
 mod inbox;
 mod outbox;
+mod places;
 mod register;
 mod sweeps;
 
@@ -194,7 +195,7 @@ fn step() -> StepId {
 
 fn mark_of(store: &dyn Store, claimed: &Claimed, repeatable: bool) -> Mark {
     let delivery = store.secret().delivery_id(claimed.match_id, &step(), claimed.iteration);
-    Mark { token: claimed.token, delivery, step: step(), kind: "email", repeatable }
+    Mark { token: claimed.token, delivery, step: step(), kind: "email", repeatable, place: None }
 }
 
 async fn mark(store: &dyn Store, claimed: &Claimed, repeatable: bool) -> Settled {
@@ -223,7 +224,7 @@ fn sent() -> Outcome {
 }
 
 fn completion(claimed: &Claimed, attempt: Option<Attempt>, then: Then) -> Completion {
-    Completion { token: claimed.token, attempt, then, saved: None, migrated: None }
+    Completion { token: claimed.token, attempt, then, saved: None, migrated: None, contender: None }
 }
 
 async fn complete(store: &dyn Store, completion: Completion) -> Settled {

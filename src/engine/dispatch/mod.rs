@@ -4,10 +4,13 @@ mod channel;
 mod decide;
 #[cfg(test)]
 pub(super) mod decide_tests;
+mod moment;
 mod outcome;
 mod pipeline;
+mod places;
 mod prepare;
 mod render;
+mod seeds;
 mod settler;
 mod walk;
 mod work;
@@ -25,6 +28,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 pub(super) use decide::{Decision, Situation, address, addressee, decide};
+pub(super) use moment::Moment;
+pub(super) use places::since;
 pub(super) use prepare::open_tasks;
 pub(super) use render::{Draft, kind};
 pub(super) use walk::walk;

@@ -3,8 +3,8 @@
 use crate::engine::context::Context;
 use crate::engine::event::{Decided, Event};
 use crate::engine::flight::Ticket;
-use crate::engine::port::{Attempt, Claimed, Completion, Message, RuleVersion, Then};
-use crate::model::{DeliveryId, Outcome, StepId};
+use crate::engine::port::{Attempt, Claimed, Completion, Contender, Message, Place, RuleVersion, Then};
+use crate::model::{DeliveryId, Outcome, StepId, TemplateName};
 use crate::rule::CompiledRule;
 use jiff::{Timestamp, tz::TimeZone};
 use std::sync::Arc;
@@ -27,6 +27,8 @@ pub struct Work {
     pub node: usize,
     /// `rule` took over from the version that the enrollment pinned.
     pub migrates: bool,
+    /// Whom its message is for, once that is known and somebody counts it.
+    pub contender: Option<Contender>,
     pub ticket: Ticket,
 }
 
@@ -37,7 +39,11 @@ pub struct Parcel {
     pub delivery: DeliveryId,
     pub kind: &'static str,
     pub repeatable: bool,
+    /// What it needs before it may leave; its instant is that of the mark.
+    pub place: Option<Place>,
     pub message: Message,
+    /// The version of its template, where copies go to seed addresses.
+    pub template: Option<(TemplateName, Arc<str>)>,
     /// Keep the answer under this name.
     pub save: Option<String>,
     /// Of the person, for waits that follow.
@@ -73,7 +79,8 @@ pub fn settle_unread(context: &Context, boarded: Boarded, then: &Then, detail: &
         note_end(&claimed, then, detail.to_owned(), &mut events);
     }
     let then = then.clone();
-    let completion = Completion { token: claimed.token, attempt: None, then, saved: None, migrated: None };
+    let completion =
+        Completion { token: claimed.token, attempt: None, then, saved: None, migrated: None, contender: None };
     Finished { completion, events, ticket, permit: None }
 }
 
@@ -109,7 +116,7 @@ impl Work {
             Vec::new()
         };
         let step = self.step();
-        let Self { claimed, ticket, rule, migrates, .. } = self;
+        let Self { claimed, ticket, rule, migrates, contender, .. } = self;
         let migrated = migrates.then(|| RuleVersion {
             rule: claimed.rule.clone(),
             hash: rule.version.clone(),
@@ -128,7 +135,8 @@ impl Work {
             finished_at: verdict.finished_at,
             outcome: verdict.outcome,
         });
-        let completion = Completion { token: claimed.token, attempt, then, saved: None, migrated };
+        let contender = contender.filter(|_| matches!(then, Then::Again { .. }));
+        let completion = Completion { token: claimed.token, attempt, then, saved: None, migrated, contender };
         Finished { completion, events, ticket, permit: None }
     }
 

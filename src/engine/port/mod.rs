@@ -10,7 +10,8 @@ mod view;
 
 pub use inbox::{Inbound, Inbox};
 pub use outbox::{
-    Attempt, Claimed, Completion, Mark, Outbox, OutboxToken, Owner, Rescued, RuleVersion, Settled, Settlement, Then,
+    Attempt, BudgetDay, Claimed, Completion, ContactStanding, Contender, Mark, Outbox, OutboxToken, Owner, Place,
+    Refusal, Rescued, RuleVersion, Settled, Settlement, Spent, Then, Waiting,
 };
 pub use register::{Adopted, Adoption, Register, RuleState, RuleStatus, StoredGeneration};
 pub use sender::{Email, Message, Sender, Sent, TaskDraft, WebhookCall};

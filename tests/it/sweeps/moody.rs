@@ -28,7 +28,12 @@ pub enum Mood {
 
 impl Moody {
     pub fn new(inner: &Arc<dyn Source>) -> Arc<Self> {
-        Arc::new(Self { inner: Arc::clone(inner), moods: Mutex::default(), hanging: watch::Sender::new(false), skew: Mutex::default() })
+        Arc::new(Self {
+            inner: Arc::clone(inner),
+            moods: Mutex::default(),
+            hanging: watch::Sender::new(false),
+            skew: Mutex::default(),
+        })
     }
 
     pub fn next(&self, mood: Mood) {

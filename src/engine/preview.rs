@@ -443,7 +443,9 @@ impl Previewer<'_> {
         let contact = secret.contact(&record.tenant, secret.address_hash(Channel::Email, address));
         let mut found = self.store.standings_of(&[contact], since(sending, now), now).await?.pop();
         // Nobody goes first in what is only looked at.
-        found.iter_mut().for_each(|standing| standing.waiting.clear());
+        if let Some(standing) = &mut found {
+            standing.waiting.clear();
+        }
         Ok(found)
     }
 

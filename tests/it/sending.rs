@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use nudged::engine::port::{DeliveryFilter, Message, Sender, Sent};
 use nudged::engine::rehearse::why;
-use nudged::engine::{Previewer, PreviewScope, Sending, Settings, preview};
+use nudged::engine::{PreviewScope, Previewer, Sending, Settings, preview};
 use nudged::model::{Budget, Clock, EndReason, Lane, Limits, ManualClock, Outcome, RecordId};
 use rstest::rstest;
 use serde_json::json;
@@ -265,8 +265,11 @@ async fn a_rate_puts_off_and_nobody_sleeps() {
     assert_eq!(to(&world).len(), 5);
     world.pass(minutes(1)).await;
     assert_eq!(to(&world).len(), 2);
-    let put_off = outcomes(&world).await.into_iter().filter(|line| line.starts_with("postponed")).count();
-    assert_eq!(put_off, 7, "each once");
+    let attempts = world.store.attempts(0, 100).await.unwrap();
+    let put_off: Vec<&str> =
+        attempts.iter().filter(|found| found.outcome == "postponed").map(|found| found.detail.as_str()).collect();
+    assert_eq!(put_off.len(), 7, "each once: {put_off:?}");
+    assert!(put_off.iter().all(|detail| detail.ends_with("the rate of 5/minute is reached")), "{put_off:?}");
 }
 
 #[tokio::test]
@@ -387,7 +390,9 @@ async fn two_nodes_with_eight_workers_never_exceed_a_cap() {
         ))
         .await;
     let rules: Vec<(String, String)> = (0..RULES)
-        .map(|n| (format!("r{n}.yaml"), rule(&format!("r{n}"), &format!("late: within 5 days\npriority: {}\n", n * 10))))
+        .map(|n| {
+            (format!("r{n}.yaml"), rule(&format!("r{n}"), &format!("late: within 5 days\npriority: {}\n", n * 10)))
+        })
         .collect();
     let mut files: Vec<(&str, &str)> = rules.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
     files.extend([MAIL, LAYOUT]);

@@ -186,7 +186,9 @@ impl<'a> Situation<'a, '_> {
     /// Until when it has to wait, and what for. The window and the caps protect readers of topics, the rate our name
     /// with mail servers; for our own people neither matters.
     fn not_yet(&self, person: &PersonFacts, facts: &Facts, staff: bool, counted: bool) -> Option<(Timestamp, String)> {
-        let closed = || counted.then(|| self.moment.closed(self.rule, self.zone_of(person, facts), self.now)).flatten();
+        // The reader's own zone, else that of the record's main recipient or the catalog.
+        let zone = || zone_or_default(person.zone.as_deref(), &facts.zone).0;
+        let closed = || counted.then(|| self.moment.closed(self.rule, &zone(), self.now)).flatten();
         let paced = || {
             let domain = address(person).map(address_domain)?;
             (!staff).then(|| (self.moment.pace)(domain)).flatten()
@@ -196,11 +198,6 @@ impl<'a> Situation<'a, '_> {
             counted.then(|| self.moment.capped(self.rule.priority, own, self.now)).flatten()
         };
         closed().or_else(paced).or_else(capped)
-    }
-
-    /// The reader's own zone, else that of the record's main recipient or the catalog.
-    fn zone_of(&self, person: &PersonFacts, facts: &Facts) -> TimeZone {
-        zone_or_default(person.zone.as_deref(), &facts.zone).0
     }
 
     /// Staff only minds bounces: an address that doesn't work helps nobody.

@@ -49,10 +49,10 @@ impl Moment<'_> {
     }
 
     /// When the configuration's window and the rule's are both open, if they aren't now.
-    pub fn closed(&self, rule: &CheckedRule, zone: TimeZone, now: Timestamp) -> Option<(Timestamp, String)> {
+    pub fn closed(&self, rule: &CheckedRule, zone: &TimeZone, now: Timestamp) -> Option<(Timestamp, String)> {
         let windows: Vec<&SendWindow> = self.sending.window.iter().chain(&rule.window).collect();
         let written = || windows.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
-        match SendWindow::all_open(&windows, now, &zone) {
+        match SendWindow::all_open(&windows, now, zone) {
             Some(open) if open <= now => None,
             Some(open) => {
                 let name = zone.iana_name().map_or_else(String::new, |name| format!(" in {name}"));

@@ -11,7 +11,7 @@ use crate::engine::settings::Sending;
 use crate::model::{Channel, ContactId, Lane, at_local};
 use crate::rule::checked::{Action, Purpose, Step};
 use jiff::civil::{Date, Time};
-use jiff::{Span, Timestamp, tz::TimeZone};
+use jiff::{Timestamp, tz::TimeZone};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -96,7 +96,7 @@ pub fn place(
 /// The day of the budget that an instant lies in.
 pub fn day_of(at: Timestamp, zone: &TimeZone) -> BudgetDay {
     let today = at.to_zoned(zone.clone()).date();
-    let since = today.since(Date::constant(1970, 1, 1)).unwrap_or(Span::new());
+    let since = today.since(Date::constant(1970, 1, 1)).unwrap_or_default();
     let next = today.tomorrow().map_or(Timestamp::MAX, |day| at_local(day.to_datetime(Time::midnight()), zone));
     BudgetDay { number: since.get_days().into(), next }
 }

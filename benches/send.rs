@@ -105,8 +105,11 @@ fn mail(delivery: DeliveryId) -> Message {
             "<p>Some hundred words of a decent mail.</p>\n".repeat(30)
         ),
         text: "Some hundred words of a decent mail.\n".repeat(30),
+        sender: None,
         from: None,
         reply_to: None,
+        images: Vec::new(),
+        return_tag: None,
         headers: vec![("List-Unsubscribe".into(), "<https://acme.example/u/1>".into())],
     })
 }

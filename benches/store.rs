@@ -337,7 +337,7 @@ fn completion(store: &dyn Store, claimed: &Claimed) -> Completion {
         outcome: Outcome::Sent { reply: "200 OK".to_owned() },
     };
     let then = Then::End { reason: EndReason::Completed, at: now() };
-    Completion { token: claimed.token, attempt: Some(attempt), then, saved: None, migrated: None, contender: None }
+    Completion { attempt: Some(attempt), ..Completion::of(claimed.token, then) }
 }
 
 fn hex(bytes: [u8; 16], quote: &str) -> String {

@@ -3,7 +3,7 @@
 
 use super::engine::{Running, build};
 use super::nudged::State;
-use super::{Bench, bare, report};
+use super::{Bench, bare, memory, report};
 use jiff::{SignedDuration, Timestamp};
 use nudged::engine::{Event, Settings, SweepReport, Swept};
 use nudged::model::ManualClock;
@@ -40,7 +40,35 @@ pub fn measure(bench: &Bench) {
     for state in State::BOTH {
         runtime.block_on(quiet(bench, state));
         runtime.block_on(catch_up(bench, state));
+        runtime.block_on(thousand(bench, state));
     }
+}
+
+/// A thousand rules that are due at once, each with what is new in a quarter of an hour; the bare selection a
+/// thousand times in one session.
+async fn thousand(bench: &Bench, state: State) {
+    let quarter = SignedDuration::from_mins(15);
+    let mut now = bench.source.made_at;
+    let clock = Arc::new(ManualClock::new(now));
+    let rules = (0..1_000).map(|number| memory::rule(number, "Swept")).collect();
+    let running = build(bench, state, clock.clone(), Settings::default(), rules).await;
+    running.engine.adopt().await.expect("the state answers");
+    let mut samples = Vec::new();
+    // The first round prepares statements and connections.
+    for round in 0..4 {
+        now += quarter;
+        clock.set(now);
+        let began = Instant::now();
+        let swept = running.engine.sweep_due().await.expect("source and state answer");
+        assert_eq!(swept.len(), 1_000);
+        if round > 0 {
+            samples.push(began.elapsed());
+        }
+    }
+    let window = (now - quarter - SILENCE, now - SILENCE);
+    let bare: Duration = bare::psql_session(&bench.source, &vec![window; 1_000]).iter().sum();
+    report::spread(&format!("{}: one sweep of each of 1,000 rules", state.name()), samples);
+    report::figure("  the bare selection 1,000 times in a session of psql", report::shown(bare));
 }
 
 async fn quiet(bench: &Bench, state: State) {

@@ -38,6 +38,7 @@ CREATE TABLE rule_state (
     paused        SMALLINT NOT NULL DEFAULT 0,
     removed       SMALLINT NOT NULL DEFAULT 0,
     held          TEXT,
+    tripped       TEXT,
     left_out      BIGINT,
     populated     SMALLINT NOT NULL DEFAULT 0,
     seeded        SMALLINT NOT NULL DEFAULT 0,
@@ -195,6 +196,18 @@ CREATE TABLE suppression (
     since   BIGINT NOT NULL
 );
 CREATE INDEX suppression_since ON suppression (since);
+
+-- What people said about topics; the topic '' stands for all of them.
+CREATE TABLE preference (
+    hash    BYTEA   NOT NULL,
+    topic   TEXT    NOT NULL,
+    channel TEXT    NOT NULL,
+    allowed BIGINT  NOT NULL,
+    since   BIGINT  NOT NULL,
+    source  TEXT    NOT NULL,
+    PRIMARY KEY (hash, topic)
+);
+CREATE INDEX preference_since ON preference (since);
 
 -- Whom we write to, as a keyed hash of tenant, channel and address. Its row is locked while a place under the caps
 -- is taken, so that no two of a person's messages take the same one.

@@ -38,6 +38,7 @@ CREATE TABLE rule_state (
     paused        INTEGER NOT NULL DEFAULT 0,
     removed       INTEGER NOT NULL DEFAULT 0,
     held          TEXT,
+    tripped       TEXT,
     left_out      INTEGER,
     populated     INTEGER NOT NULL DEFAULT 0,
     seeded        INTEGER NOT NULL DEFAULT 0,
@@ -194,6 +195,18 @@ CREATE TABLE suppression (
     since   INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX suppression_since ON suppression (since);
+
+-- What people said about topics; the topic '' stands for all of them.
+CREATE TABLE preference (
+    hash    BLOB    NOT NULL,
+    topic   TEXT    NOT NULL,
+    channel TEXT    NOT NULL,
+    allowed INTEGER NOT NULL,
+    since   INTEGER NOT NULL,
+    source  TEXT    NOT NULL,
+    PRIMARY KEY (hash, topic)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX preference_since ON preference (since);
 
 -- Whom we write to, as a keyed hash of tenant, channel and address. Its row is locked while a place under the caps
 -- is taken, so that no two of a person's messages take the same one.

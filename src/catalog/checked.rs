@@ -1,6 +1,6 @@
 //! The checked catalog: every name resolved, every type known or explicitly unknown.
 
-use crate::model::{EntityName, FieldName, RelationName, RoleName, Tenant, Topic, Value};
+use crate::model::{BusinessCalendar, EntityName, FieldName, Locale, RelationName, RoleName, Tenant, Topic, Value};
 use jiff::tz::TimeZone;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,14 +9,26 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Catalog {
     /// Of naive timestamps and of records without a zone.
     pub time_zone: TimeZone,
+    /// Of people whose locale isn't known: how messages write dates and numbers.
+    pub locale: Locale,
     pub entities: BTreeMap<EntityName, Entity>,
     pub suppressions: Vec<SuppressionTable>,
     /// `None`: tasks go to the built-in list in the state.
     pub tasks: Option<Tasks>,
     pub tenants: Option<Tenants>,
+    /// Which days are worked, by name.
+    pub calendars: BTreeMap<String, BusinessCalendar>,
+    /// Of rules that name none.
+    pub usual_calendar: BusinessCalendar,
 }
 
 impl Catalog {
+    /// A calendar of the catalog, or the bundled one of a country: `AT`.
+    #[must_use]
+    pub fn calendar(&self, name: &str) -> Option<BusinessCalendar> {
+        self.calendars.get(name).cloned().or_else(|| BusinessCalendar::bundled(name))
+    }
+
     #[must_use]
     pub fn entity(&self, name: &EntityName) -> Option<&Entity> {
         self.entities.get(name)
@@ -52,6 +64,14 @@ pub struct Entity {
     /// Set where rows of this entity are people that can be written to.
     pub person: Option<Person>,
     pub consent: Vec<Consent>,
+}
+
+impl Entity {
+    /// Whether conditions mean a field by `score`: one of that name, or the one that the catalog names so.
+    #[must_use]
+    pub fn has_score_field(&self) -> bool {
+        self.score.is_some() || self.fields.contains_key("score")
+    }
 }
 
 /// Where an entity's rows come from.

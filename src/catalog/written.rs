@@ -19,6 +19,8 @@ pub struct CatalogFile {
     /// The IANA zone of timestamps that carry none, and of people whose zone is not known: `Europe/Vienna`.
     #[schemars(required)]
     pub time_zone: Option<At<String>>,
+    /// The language of people whose locale is not known: `de-AT`. If left out: `en`.
+    pub locale: Option<At<String>>,
     /// The kinds of records, by the name that rules use.
     #[serde(default)]
     pub entities: Named<At<EntityEntry>>,
@@ -29,6 +31,36 @@ pub struct CatalogFile {
     pub tasks: Option<TasksEntry>,
     /// Several customers' data in one database.
     pub tenants: Option<TenantsEntry>,
+    /// Which days are worked, by a name that rules use.
+    #[serde(default)]
+    pub calendars: Named<At<CalendarEntry>>,
+    /// The calendar of rules that name none: one of `calendars`, or a country. Monday to Friday if left out.
+    pub calendar: Option<At<String>>,
+}
+
+/// Which days are worked.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CalendarEntry {
+    /// Countries and regions whose public holidays are free: `[AT]`, `[DE-BY]`.
+    pub holidays: Vec<At<String>>,
+    /// A file of `calendars/` with more free days, one date a line.
+    pub file: Option<At<String>>,
+    /// The days that are worked; Monday to Friday if left out.
+    pub workdays: Vec<At<WorkdayWord>>,
+}
+
+/// A day of the week.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum WorkdayWord {
+    Mon,
+    Tue,
+    Wed,
+    Thu,
+    Fri,
+    Sat,
+    Sun,
 }
 
 /// One kind of record.

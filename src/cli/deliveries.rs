@@ -45,7 +45,17 @@ struct List {
 
 /// Where a delivery stands, and what may have come of it.
 const STATES: [&str; 11] = [
-    "due", "sending", "unknown", "dead", "sent", "recorded", "skipped", "transient", "permanent", "postponed", "ended",
+    "due",
+    "sending",
+    "unknown",
+    "dead",
+    "sent",
+    "recorded",
+    "skipped",
+    "transient",
+    "permanent",
+    "postponed",
+    "ended",
 ];
 
 /// So much of an id is shown, and fewer digits of one are too few to choose by.

@@ -58,13 +58,20 @@ fn show(told: &Explanation, output: &mut Output) {
         let ended = enrollment.ended.map_or_else(|| "under way".to_owned(), |why| format!("ended: {}", why.as_str()));
         output.line(&format!("sequence   entered {}  {ended}", text::at(enrollment.entered_at)));
     }
-    if !told.terms.is_empty() || told.script.is_some() {
+    if !told.terms.is_empty() || told.script.is_some() || told.score.is_some() {
         output.line("");
         let mut rows: Vec<Vec<String>> = told.terms.iter().map(term_row).collect();
         rows.extend(told.script.as_ref().map(|said| {
             let found = said.as_ref().err().map_or_else(String::new, |problem| format!("failed: {problem}"));
             let holds = said.as_ref().ok().copied();
             vec![holds_word(holds).to_owned(), "script".to_owned(), "eligible".to_owned(), found]
+        }));
+        rows.extend(told.score.as_ref().map(|said| {
+            let found = match said {
+                Ok(score) => score.to_string(),
+                Err(problem) => format!("failed: {problem}"),
+            };
+            vec![String::new(), "script".to_owned(), "score".to_owned(), found]
         }));
         output.table(&["holds", "section", "term", "found"], rows, "");
     }
@@ -197,6 +204,10 @@ pub(super) fn as_json(told: &Explanation) -> Json {
         "terms": told.terms.iter().map(term_json).collect::<Vec<_>>(),
         "script": told.script.as_ref().map(|said| match said {
             Ok(eligible) => json!({"eligible": eligible}),
+            Err(problem) => json!({"failed": problem}),
+        }),
+        "score": told.score.as_ref().map(|said| match said {
+            Ok(score) => json!({"is": score}),
             Err(problem) => json!({"failed": problem}),
         }),
         "recipients": told.recipients.iter().map(|reached| json!({

@@ -34,6 +34,9 @@ pub fn as_json(message: &PreviewMessage) -> Json {
             shown["subject"] = json!(email.subject);
             shown["text"] = json!(email.text);
             shown["html"] = json!(email.html);
+            shown["from"] = json!(email.from);
+            shown["reply_to"] = json!(email.reply_to);
+            shown["images"] = email.images.iter().map(|image| json!(image.file_name)).collect();
         }
         Ok(Message::Webhook(call)) => {
             shown["destination"] = json!(call.destination);

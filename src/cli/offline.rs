@@ -25,6 +25,9 @@ impl Offline {
     pub fn build(tree: Arc<Tree>, config: &Config, has_config: bool) -> Self {
         let mut outside = outside(config);
         outside.emails |= !has_config;
+        outside.pages |= !has_config;
+        outside.postal_address |= !has_config;
+        outside.senders = outside.senders.filter(|_| has_config);
         let mut surroundings = Surroundings {
             dialect: dialect(config.source.url.expose_secret()),
             schema: None,

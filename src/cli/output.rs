@@ -45,6 +45,7 @@ pub enum ColorChoice {
 }
 
 /// Data for stdout, talk for stderr. A reader that went away (`| head`) ends the data quietly.
+#[expect(clippy::struct_excessive_bools, reason = "each says another thing of where the text goes")]
 pub struct Output {
     data: Box<dyn Write + Send>,
     talk: Box<dyn Write + Send>,

@@ -1,7 +1,7 @@
 //! `nudged suppress`: addresses that must not be written to, whatever a rule says.
 
 use super::{Context, Exit, Failure, Format, Output, text};
-use crate::model::{Channel, Suppression, SuppressionReason};
+use crate::model::{Channel, Preference, Suppression, SuppressionReason};
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 use std::io::Read;
@@ -16,7 +16,13 @@ pub struct Args {
 enum Command {
     /// Add addresses. They hold from the next message on.
     Add(Add),
-    /// List the newest entries.
+    /// Show what holds for one address.
+    Show {
+        address: String,
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// List the newest entries, and who unsubscribed from what.
     List {
         /// At most this many.
         #[arg(long, default_value_t = 100)]
@@ -56,6 +62,7 @@ enum Why {
 pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, Failure> {
     match &args.command {
         Command::Add(args) => add(args, context, output),
+        Command::Show { address, format } => show_address(address, *format, context, output),
         Command::List { limit, format } => list(*limit, *format, context, output),
     }
 }
@@ -110,15 +117,65 @@ fn addresses(given: &[String]) -> Result<Vec<String>, Failure> {
 }
 
 fn list(limit: usize, format: Format, context: &Context, output: &mut Output) -> Result<Exit, Failure> {
-    let found = context.block_on(async { Ok(context.state().await?.suppressions(limit).await?) })?;
+    let (listed, said) = context.block_on(async {
+        let store = context.state().await?;
+        Ok((store.suppressions(limit).await?, store.newest_preferences(limit).await?))
+    })?;
+    let listed = listed.iter().map(|entry| (entry.since, as_row(entry), as_json(entry)));
+    let refused = said.iter().filter(|said| !said.allowed);
+    let refused = refused.map(|said| (said.since, said_row(NOT_KEPT, said), said_json(None, said)));
+    let mut found: Vec<_> = listed.chain(refused).collect();
+    found.sort_by_key(|(since, ..)| std::cmp::Reverse(*since));
+    found.truncate(limit);
+    show(found, format, "nobody is suppressed", output);
+    Ok(Exit::Success)
+}
+
+/// All that holds for one address: an entry of the list, and what the person said about topics.
+fn show_address(address: &str, format: Format, context: &Context, output: &mut Output) -> Result<Exit, Failure> {
+    let (listed, said) = context.block_on(async {
+        let store = context.state().await?;
+        let hash = store.secret().address_hash(Channel::Email, address);
+        Ok((store.suppressed(&[hash]).await?, store.preferences(&[hash]).await?))
+    })?;
+    let listed = listed.iter().map(|entry| (entry.since, as_row(entry), as_json(entry)));
+    let said = said.iter().map(|said| (said.since, said_row(address, said), said_json(Some(address), said)));
+    show(listed.chain(said).collect(), format, "nothing stands against this address", output);
+    Ok(Exit::Success)
+}
+
+fn show(found: Vec<(Timestamp, Vec<String>, Json)>, format: Format, nothing: &str, output: &mut Output) {
     match format {
-        Format::Json => output.json(&found.iter().map(as_json).collect::<Vec<_>>()),
+        Format::Json => output.json(&found.into_iter().map(|(.., json)| json).collect::<Vec<_>>()),
         Format::Table => {
             let header = ["address", "channel", "reason", "since"];
-            output.table(&header, found.iter().map(as_row).collect(), "nobody is suppressed");
+            output.table(&header, found.into_iter().map(|(_, row, _)| row).collect(), nothing);
         }
     }
-    Ok(Exit::Success)
+}
+
+/// Links of mails carry no address, so what was said by them is kept without.
+const NOT_KEPT: &str = "(by its link)";
+
+fn in_words(said: &Preference) -> String {
+    let topic = said.topic.as_ref().map_or("all topics", |topic| topic.as_str());
+    if said.allowed { format!("wants {topic}") } else { format!("unsubscribed from {topic}") }
+}
+
+fn said_row(address: &str, said: &Preference) -> Vec<String> {
+    vec![address.to_owned(), said.channel.as_str().to_owned(), in_words(said), text::at(said.since)]
+}
+
+fn said_json(address: Option<&str>, said: &Preference) -> Json {
+    json!({
+        "address": address,
+        "channel": said.channel,
+        "reason": in_words(said),
+        "topic": said.topic,
+        "allowed": said.allowed,
+        "by": said.source,
+        "since": said.since,
+    })
 }
 
 fn as_row(entry: &Suppression) -> Vec<String> {

@@ -4,6 +4,7 @@ use super::{Config, ConfigError, REFERENCE, mask, overlay, secret};
 use crate::diagnostic::{Finding, Place, SourceFile};
 use serde::Deserialize;
 use std::borrow::Cow;
+use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -47,7 +48,7 @@ pub enum Secrecy {
 pub fn read(path: Option<&Path>, environment: &Environment, secrecy: Secrecy) -> Result<Config, ConfigError> {
     let Some(path) = path else { return load("(built-in config.toml)", REFERENCE, false, environment, secrecy) };
     let unreadable = |error| ConfigError::Unreadable { path: path.to_owned(), error };
-    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    let text = read_bounded(path).map_err(unreadable)?;
     let shared = readable_by_others(path).map_err(unreadable)?;
     let mut config = load(&path.to_string_lossy(), &text, shared, environment, secrecy)?;
     // What a file says is meant from where the file is.
@@ -55,6 +56,19 @@ pub fn read(path: Option<&Path>, environment: &Environment, secrecy: Secrecy) ->
         config.rules.directory = folder.join(&config.rules.directory);
     }
     Ok(config)
+}
+
+/// A configuration is never that large.
+const MAX_BYTES: u64 = 1024 * 1024;
+
+fn read_bounded(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    // One byte more than allowed tells "too large" from "just fits".
+    std::fs::File::open(path)?.take(MAX_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_BYTES {
+        return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, "it has more than 1 MiB"));
+    }
+    Ok(text)
 }
 
 #[cfg(unix)]

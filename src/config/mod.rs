@@ -22,7 +22,7 @@ use crate::action::webhook::DestinationOptions;
 use crate::engine::{Sending, Settings};
 use crate::model::{Budget, Cap, Limits, Period, SendWindow, Topic, Unit, blank};
 use crate::rulebook::RulebookOptions;
-use crate::web::{EventOptions, WebOptions};
+use crate::web::{BounceOptions, EventOptions, PageOptions, WebOptions};
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -47,8 +47,12 @@ pub struct Config {
     pub webhooks: BTreeMap<String, DestinationOptions>,
     /// The systems that may send events, by the name that rules use.
     pub events: BTreeMap<String, EventOptions>,
+    /// The services that report bounces, by the name in their URL.
+    pub bounces: BTreeMap<String, BounceOptions>,
     pub engine: EngineOptions,
     pub web: WebOptions,
+    /// The pages behind the links of mails.
+    pub pages: PageOptions,
     pub service: ServiceOptions,
     pub log: LogOptions,
 }

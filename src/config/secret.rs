@@ -8,10 +8,12 @@ use super::Environment;
 use std::path::{Path, PathBuf};
 
 /// The keys that hold a secret; `*` is any name. A URL is one because it may carry a password.
-const KEYS: [&[&str]; 8] = [
+const KEYS: [&[&str]; 10] = [
     &["source", "url"],
     &["state", "url"],
     &["email", "password"],
+    &["email", "dkim", "*", "key"],
+    &["bounces", "*", "secret"],
     &["webhooks", "*", "secret"],
     &["webhooks", "*", "token"],
     &["events", "*", "secret"],

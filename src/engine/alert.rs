@@ -17,8 +17,11 @@ pub(super) async fn tell_owner(context: &Context, rule: &CheckedRule, subject: &
         subject: format!("[nudged] {subject}"),
         html: format!("<pre style=\"white-space: pre-wrap\">{}</pre>\n", escaped(text)),
         text: text.to_owned(),
+        sender: None,
         from: None,
         reply_to: None,
+        images: Vec::new(),
+        return_tag: None,
         headers: vec![("Auto-Submitted".to_owned(), "auto-generated".to_owned())],
     };
     let outcome = context.senders.email.send(Message::Email(email)).await.outcome;

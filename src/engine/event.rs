@@ -4,7 +4,7 @@
 //! known for certain is in the state.
 
 use super::expectation::Mood;
-use super::port::Rescued;
+use super::port::{Noted, Rescued};
 use super::sweep::SweepReport;
 use crate::model::{
     AttemptNumber, DeliveryId, EndReason, Lane, MatchId, Occasion, Outcome, RecordId, RuleId, StepId, Tenant,
@@ -67,12 +67,13 @@ pub enum Event {
         occasion: Occasion,
         reason: String,
     },
+    /// What became of a step that sends nothing.
     StepDecided {
         rule: RuleId,
         lane: Lane,
         record: RecordId,
         step: StepId,
-        decided: Decided,
+        decided: Noted,
     },
     AttemptFinished {
         delivery: DeliveryId,
@@ -114,6 +115,13 @@ pub enum Event {
         tenant: Tenant,
         reason: String,
     },
+    /// A rule's script failed for too many records; it rests until it is edited or an operator resumes it.
+    RuleTripped {
+        rule: RuleId,
+        lane: Lane,
+        tenant: Tenant,
+        reason: String,
+    },
     /// A rule went quiet or wild, by its own `expect`, or is as usual again.
     Expectation {
         rule: RuleId,
@@ -140,12 +148,4 @@ pub enum Event {
         reason: String,
     },
     Rescued(Rescued),
-}
-
-/// What became of a step that sends nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Decided {
-    WaitsUntil(Timestamp),
-    /// The case's name; `otherwise` when none held.
-    Branch(String),
 }

@@ -57,13 +57,9 @@ pub(super) fn reaches_task(rule: &CheckedRule, entry: usize) -> bool {
     while let Some(index) = open.pop() {
         let Some(node) = rule.nodes.get(index).filter(|_| seen.insert(index)) else { continue };
         open.extend(node.next);
-        match &node.step {
-            Step::Act(Action::Task(_)) => return true,
-            Step::Branch { cases, otherwise } => {
-                open.extend(cases.iter().filter_map(|case| case.first));
-                open.extend(*otherwise);
-            }
-            Step::Act(_) | Step::Wait(_) | Step::Stop => {}
+        open.extend(node.step.inner());
+        if let Step::Act(Action::Task(_)) = &node.step {
+            return true;
         }
     }
     false

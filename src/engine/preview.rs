@@ -2,11 +2,14 @@
 //! templates as live, and nothing is written.
 
 use super::context::tenants_of;
-use super::dispatch::{Decision, Draft, Moment, Situation, address, addressee, decide, kind, open_tasks, since, walk};
+use super::dispatch::{
+    Decision, Draft, Moment, Situation, Way, address, addressee, decide, kind, open_tasks, said, since,
+};
 use super::episode::{NEVER, Watch};
 use super::error::EngineError;
 use super::evaluate::{self, Answer, Eligibility};
 use super::inbound;
+use super::links::Links;
 use super::port::{
     Claimed, ContactStanding, EpisodePage, Lease, Message, OutboxToken, Progress, RuleState, RuleStatus, Source,
     Standing, Store, Then,
@@ -14,7 +17,9 @@ use super::port::{
 use super::rehearse::horizon;
 use super::settings::Sending;
 use super::sweep::{Namer, had_its_chance, occasion_data};
-use crate::model::{Channel, DeliveryId, Key, Lane, Occasion, Outcome, RecordId, RuleId, StepId, Tenant, Value};
+use crate::model::{
+    AddressHash, Channel, DeliveryId, Key, Lane, Occasion, Outcome, RecordId, RuleId, StepId, Tenant, Value,
+};
 use crate::rule::CompiledRule;
 use crate::rule::checked::{Action, Cadence, Step, Trigger, UnlessOpen};
 use crate::rule::compiled::{Crossing, Facts, Reach, Subject, Window};
@@ -340,23 +345,33 @@ impl Previewer<'_> {
         let mut claimed = self.claimed(rule, record, crossing, 0);
         let mut messages = Vec::new();
         let first = rule.rule.entries.get(crossing.entry).and_then(|entry| entry.first);
-        let mut then = walk(&rule.rule, first, self.now, &facts.zone).then;
+        let (entered_at, of) = (claimed.entered_at, record);
+        let way = Way { rule: &rule.rule, zone: &facts.zone, entered_at, record: of };
+        let mut then = way.walk(first, self.now).then;
         let neutral = Sending::default();
         let sending = self.sending.unwrap_or(&neutral);
         let unhurried = |_: &str| None;
-        // Rules have no way back, so this many steps are all there can be; each may be put off by the window, and
-        // again by the caps.
-        for _ in 0..=rule.rule.nodes.len() * PUT_OFF {
-            let Then::Advance { node, due_at, planned_at } = then else { break };
-            claimed = Claimed { node, due_at, planned_at, ..claimed };
-            let contact = self.contact(rule, node, record, facts, sending, due_at).await?;
+        // Rules have no way back, so this many steps are all there can be; a wait is looked at up to three times, and
+        // a message may be put off by the window, and again by the caps.
+        for _ in 0..=PUT_OFF * rule.rule.nodes.len() {
+            let (node, due_at, planned_at, since) = match then {
+                Then::Advance { node, due_at, planned_at } => (node, due_at, planned_at, None),
+                // What is true now stays so, as far as anybody can tell: on to its end.
+                Then::Wait { node, planned_at, since, .. } => (node, planned_at, planned_at, Some(since)),
+                _ => break,
+            };
+            claimed = Claimed { node, due_at, planned_at, since, ..claimed };
+            let hash = self.address_hash(rule, node, facts);
+            let said = said(self.store, &rule.rule, hash.as_slice()).await?;
+            let contact = self.contact(record, hash, sending, due_at).await?;
             let situation = Situation {
                 rule: &rule.rule,
                 claimed: &claimed,
                 node,
                 facts: Some(facts),
                 now: due_at,
-                suppressed: self.suppressed(rule, node, facts).await?,
+                suppressed: self.suppressed(hash).await?,
+                said: hash.and_then(|hash| said.get(&hash)),
                 task_open: self.task_open(rule, node, record, facts).await?,
                 moment: Moment {
                     sending,
@@ -366,7 +381,7 @@ impl Previewer<'_> {
                 },
             };
             let Some(place) = rule.rule.nodes.get(node) else { break };
-            let after = |at| walk(&rule.rule, place.next, at, &facts.zone).then;
+            let after = |at| way.walk(place.next, at).then;
             let (kind, content) = match decide(&situation) {
                 Decision::Move { then: next, .. } => {
                     then = next;
@@ -379,6 +394,10 @@ impl Previewer<'_> {
                 Decision::Refuse { outcome, then: next, .. } => {
                     then = next;
                     (kind_of(&place.step), Err(refusal(&outcome)))
+                }
+                Decision::Enroll { walked, .. } => {
+                    then = walked.then;
+                    continue;
                 }
                 Decision::Broken(reason) => {
                     then = after(due_at);
@@ -413,6 +432,9 @@ impl Previewer<'_> {
             to,
             templates: &self.generation.templates,
             sender: self.sender,
+            written_by: rule.rule.sender.as_deref(),
+            links: &Links::Rehearsed,
+            secret: self.store.secret(),
             enriched: enriched.as_ref(),
             now: claimed.due_at,
         };
@@ -424,23 +446,16 @@ impl Previewer<'_> {
         self.store.secret().delivery_id(claimed.match_id, &step, claimed.iteration)
     }
 
-    /// What the caps count for the person an email goes to.
+    /// What the caps count for the person of that address.
     async fn contact(
         &self,
-        rule: &CompiledRule,
-        node: usize,
         record: &RecordId,
-        facts: &Facts,
+        address: Option<AddressHash>,
         sending: &Sending,
         now: Timestamp,
     ) -> Result<Option<ContactStanding>, EngineError> {
-        let Some(Step::Act(Action::Email(email))) = rule.rule.nodes.get(node).map(|node| &node.step) else {
-            return Ok(None);
-        };
-        let address = addressee(&rule.rule, email, facts).and_then(address);
         let Some(address) = address.filter(|_| !sending.limits.caps.is_empty()) else { return Ok(None) };
-        let secret = self.store.secret();
-        let contact = secret.contact(&record.tenant, secret.address_hash(Channel::Email, address));
+        let contact = self.store.secret().contact(&record.tenant, address);
         let mut found = self.store.standings_of(&[contact], since(sending, now), now).await?.pop();
         // Nobody goes first in what is only looked at.
         if let Some(standing) = &mut found {
@@ -449,17 +464,18 @@ impl Previewer<'_> {
         Ok(found)
     }
 
+    /// Of who gets the mail of this step, if it is one.
+    fn address_hash(&self, rule: &CompiledRule, node: usize, facts: &Facts) -> Option<AddressHash> {
+        let Step::Act(Action::Email(email)) = &rule.rule.nodes.get(node)?.step else { return None };
+        let address = addressee(&rule.rule, email, facts).and_then(address)?;
+        Some(self.store.secret().address_hash(Channel::Email, address))
+    }
+
     async fn suppressed(
         &self,
-        rule: &CompiledRule,
-        node: usize,
-        facts: &Facts,
+        hash: Option<AddressHash>,
     ) -> Result<Option<crate::model::SuppressionReason>, EngineError> {
-        let Some(Step::Act(Action::Email(email))) = rule.rule.nodes.get(node).map(|node| &node.step) else {
-            return Ok(None);
-        };
-        let Some(address) = addressee(&rule.rule, email, facts).and_then(address) else { return Ok(None) };
-        let hash = self.store.secret().address_hash(Channel::Email, address);
+        let Some(hash) = hash else { return Ok(None) };
         Ok(self.store.suppressed(&[hash]).await?.first().map(|entry| entry.reason))
     }
 
@@ -499,6 +515,7 @@ impl Previewer<'_> {
             attempts: 0,
             due_at: self.now,
             planned_at: self.now,
+            since: None,
             saved: json!({}),
             discarded: false,
         }
@@ -508,7 +525,7 @@ impl Previewer<'_> {
 fn kind_of(step: &Step) -> &'static str {
     match step {
         Step::Act(action) => kind(action),
-        Step::Wait(_) | Step::Branch { .. } | Step::Stop => "step",
+        Step::Wait(_) | Step::Branch { .. } | Step::Split(_) | Step::Enroll(_) | Step::Stop => "step",
     }
 }
 

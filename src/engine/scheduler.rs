@@ -32,7 +32,9 @@ pub(super) fn timetable(generation: &Generation, states: &[RuleState]) -> Vec<(A
     let tenants = tenants_of(&generation.catalog);
     let known: HashMap<_, _> = states.iter().map(|state| ((&state.rule, state.lane, &state.tenant), state)).collect();
     let mut table = Vec::new();
-    for rule in generation.rules.values() {
+    // Nothing in the source makes a rule match that is there for the steps of others.
+    let looks = |rule: &&Arc<CompiledRule>| !matches!(rule.rule.trigger, Trigger::Enrolled);
+    for rule in generation.rules.values().filter(looks) {
         let Some(lane) = lane_of(rule).filter(|_| !generation.resting.contains(&rule.rule.id)) else { continue };
         let plan = Plan::of(&rule.rule, &generation.catalog.time_zone);
         for tenant in &tenants {

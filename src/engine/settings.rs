@@ -1,5 +1,6 @@
 //! The engine's knobs. `config` composes them; nothing here is read from a file.
 
+use super::links::Links;
 use crate::model::{AttemptNumber, Limits, Period, Rate, SendWindow};
 use jiff::{SignedDuration, civil};
 use serde_json::{Value as Json, json};
@@ -36,6 +37,8 @@ pub struct Settings {
     pub reconcile_reach: SignedDuration,
     /// `sender.*` in templates: name, address, postal address.
     pub sender: Json,
+    /// Where the links of mails lead.
+    pub links: Links,
     /// What protects people from too much, too late at night or too fast.
     pub sending: Sending,
 }
@@ -74,6 +77,7 @@ impl Default for Settings {
             reconcile_reach: SignedDuration::from_hours(7 * 24),
             sender: json!({}),
             sending: Sending::default(),
+            links: Links::Rehearsed,
         }
     }
 }

@@ -103,6 +103,8 @@ impl Outcome {
 pub enum SkipReason {
     /// Consent is missing, null or withdrawn.
     NoConsent,
+    /// The person said no to the topic, by a link in a mail.
+    Unsubscribed,
     /// The address is on the suppression list.
     Suppressed,
     /// The recipient role led to nobody, or to somebody without an address.
@@ -124,6 +126,7 @@ impl SkipReason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::NoConsent => "no_consent",
+            Self::Unsubscribed => "unsubscribed",
             Self::Suppressed => "suppressed",
             Self::NoAddress => "no_address",
             Self::Sunset => "sunset",

@@ -45,6 +45,8 @@ pub enum EndReason {
     Cancelled,
     /// It was there when the rule looked for the first time.
     LeftOut,
+    /// A split kept it out, to compare with those who went on.
+    Holdout,
 }
 
 impl EndReason {
@@ -61,6 +63,7 @@ impl EndReason {
             Self::Late => "late",
             Self::Cancelled => "cancelled",
             Self::LeftOut => "left_out",
+            Self::Holdout => "holdout",
         }
     }
 }

@@ -239,16 +239,25 @@ impl InstanceSecret {
     /// HMAC-SHA256 over length-prefixed parts, cut to 16 bytes. The prefix keeps `("ab","c")` and
     /// `("a","bc")` apart.
     pub(super) fn keyed(&self, parts: &[&[u8]]) -> [u8; 16] {
+        let full = self.mac(parts).finalize().into_bytes();
+        let mut short = [0; 16];
+        short.copy_from_slice(&full[..16]);
+        short
+    }
+
+    /// Whether these are the first bytes of the parts' HMAC. Takes the same time wherever the two differ.
+    pub(super) fn is_keyed(&self, parts: &[&[u8]], given: &[u8]) -> bool {
+        !given.is_empty() && self.mac(parts).verify_truncated_left(given).is_ok()
+    }
+
+    fn mac(&self, parts: &[&[u8]]) -> Hmac<Sha256> {
         // HMAC takes keys of any length, so this constructor can't fail.
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else { unreachable!("HMAC accepts any key length") };
         for part in parts {
             mac.update(&(part.len() as u64).to_be_bytes());
             mac.update(part);
         }
-        let full = mac.finalize().into_bytes();
-        let mut short = [0; 16];
-        short.copy_from_slice(&full[..16]);
-        short
+        mac
     }
 }
 

@@ -1,11 +1,15 @@
 //! A rule whose every name has been resolved against the catalog and whose every value has its type.
 
+pub use super::flow::{Arm, Case, Node, Split, Step, Until, UntilDate, UntilWhen, Wait};
+
 use super::condition::{Condition, Term};
 use crate::model::{
-    EntityName, FieldName, Period, RelationName, RoleName, RuleId, SendWindow, StepId, TemplateName, Topic, Value,
+    BusinessCalendar, EntityName, FieldName, Period, RelationName, RoleName, RuleId, SendWindow, TemplateName, Topic,
+    Value,
 };
 use jiff::civil::{Date, Time};
 use std::fmt;
+use std::sync::Arc;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct CheckedRule {
@@ -21,6 +25,8 @@ pub struct CheckedRule {
     pub purpose: Purpose,
     pub for_each: EntityName,
     pub to: Option<RoleName>,
+    /// Who its mails are from, by a name of the configuration.
+    pub sender: Option<String>,
     pub trigger: Trigger,
     pub conditions: Vec<Term>,
     pub only_at_entry: Vec<Term>,
@@ -37,6 +43,8 @@ pub struct CheckedRule {
     pub guard: Guard,
     /// How many matches a week are usual.
     pub expect: Option<Expect>,
+    /// Whose business days count.
+    pub calendar: Arc<BusinessCalendar>,
     pub spread: Option<Period>,
     /// Within that of the configuration.
     pub window: Option<SendWindow>,
@@ -85,6 +93,8 @@ pub enum Trigger {
     Segment(Segment),
     Decline(Decline),
     Changed(Changed),
+    /// Only `enroll` steps of other rules start it.
+    Enrolled,
 }
 
 impl Trigger {
@@ -112,6 +122,8 @@ pub struct Survey {
     /// Inclusive.
     pub score: Option<(Value, Value)>,
     pub settle: Period,
+    /// Answers within this time of one that matched are not asked about again.
+    pub cooldown: Option<Period>,
 }
 
 /// Fires when local date + offset is reached at a local time.
@@ -308,6 +320,12 @@ impl Offset {
     pub fn moves(self, date: Date) -> Date {
         if self.before { self.period.before_date(date) } else { self.period.after_date(date) }
     }
+
+    /// As [`Offset::moves`], business days by this calendar.
+    #[must_use]
+    pub fn moves_in(self, date: Date, calendar: &BusinessCalendar) -> Date {
+        if self.before { calendar.before_date(self.period, date) } else { calendar.after_date(self.period, date) }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -386,42 +404,6 @@ impl fmt::Display for Expect {
     }
 }
 
-/// One step. `next` is the index of the following node, `None` the end.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Node {
-    pub id: StepId,
-    pub step: Step,
-    pub next: Option<usize>,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub enum Step {
-    Wait(Wait),
-    /// The first case that holds; otherwise `otherwise`; otherwise `next`.
-    Branch {
-        cases: Vec<Case>,
-        otherwise: Option<usize>,
-    },
-    Stop,
-    Act(Action),
-}
-
-/// `for_` in days or longer, with `at`: that many days on, at that local time, whatever the hour it began.
-/// Shorter or none, with `at`: the first such time once `for_` has passed. Never before it began.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Wait {
-    pub for_: Option<Period>,
-    pub at: Option<Time>,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct Case {
-    pub name: String,
-    pub when: Condition,
-    pub text: String,
-    pub first: Option<usize>,
-}
-
 /// An effect on the world outside.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
@@ -435,6 +417,8 @@ pub struct Email {
     pub template: TemplateName,
     /// Overrides the rule's `to`.
     pub to: Option<RoleName>,
+    /// The topic that it asks for a yes to.
+    pub confirms: Option<Topic>,
 }
 
 #[derive(Debug, Clone, PartialEq)]

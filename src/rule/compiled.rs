@@ -10,9 +10,13 @@
 use super::checked::{CheckedRule, Event};
 use super::definition;
 use super::inbound::Told;
+use super::message::Regional;
+use super::score::Score;
 use super::script::Script;
 use super::sql::read::Cells;
-use super::sql::{CoursePlan, CrossingPlan, FactsPlan, Fill, Fragment, Hole, Parts, RenderError, Renderer, key_value};
+use super::sql::{
+    CoursePlan, CrossingPlan, FactsPlan, Fill, Fragment, Hole, Open, Parts, RenderError, Renderer, key_value,
+};
 use super::statement::{Dialect, Row, Statement};
 use super::tide::When;
 use crate::catalog::{Catalog, Entity};
@@ -33,6 +37,8 @@ pub struct CompiledRule {
     /// Of trigger, `where`, script and entity mapping: a change sets the baseline anew.
     pub definition: VersionHash,
     pub script: Option<Script>,
+    /// How its messages write dates and amounts.
+    pub regional: Arc<Regional>,
     /// The SQL of both questions.
     pub queries: Queries,
 }
@@ -83,7 +89,8 @@ impl CompiledRule {
             .map_err(|problem| vec![Finding::error("rule.sql", format!("rule `{}`: {problem}", rule.id))])?;
         let version = definition::version(&rule, &text);
         let definition = definition::definition(&rule, &text, catalog);
-        Ok(Self { rule, text, version, definition, script: None, queries })
+        let regional = Arc::new(Regional::of(catalog, &rule.for_each));
+        Ok(Self { rule, text, version, definition, script: None, regional, queries })
     }
 
     /// The statements that answer `reach`; their rows go to [`CompiledRule::read_crossing`] with the
@@ -173,8 +180,29 @@ impl CompiledRule {
         self.queries.facts.statement(subjects, now)
     }
 
-    pub fn read_facts(&self, row: &Row) -> Result<Facts, ReadError> {
-        self.queries.facts.read(row)
+    /// Reads a record's facts and lets the script's score decide what SQL has left open. A record that can't match
+    /// any more by what SQL said is not worth a call before it has entered.
+    pub fn read_facts(&self, row: &Row, now: Timestamp, calls: Calls) -> Result<Facts, ReadError> {
+        let plan = &self.queries.facts;
+        let (mut facts, open) = plan.read(row)?;
+        let needless = calls == Calls::WhereItCounts && plan.has_failed(&facts, &open);
+        if !open.is_empty() && !needless {
+            self.settle(&mut facts, &open, now);
+        }
+        Ok(facts)
+    }
+
+    fn settle(&self, facts: &mut Facts, open: &Open, now: Timestamp) {
+        let script = self.script.as_ref().filter(|script| script.has_score());
+        match script.map(|script| script.score(facts, now)) {
+            Some(Ok(score)) => {
+                facts.score = Score::Is(score);
+                self.queries.facts.settle(facts, open, score);
+            }
+            Some(Err(error)) => facts.score = Score::Failed(error.to_string()),
+            // The build lets no such rule through.
+            None => facts.score = Score::Failed("the rule has no `score`".to_owned()),
+        }
     }
 
     /// All rows are records; how many there are, for the guard's percentage.
@@ -248,6 +276,15 @@ pub struct Subject {
     pub entered: Option<Timestamp>,
 }
 
+/// When the script's score is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Calls {
+    /// Where it can still make a match.
+    WhereItCounts,
+    /// Wherever a condition waits for it: those who have entered, and people who want to know.
+    Always,
+}
+
 /// What is true of one record now.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Facts {
@@ -259,6 +296,8 @@ pub struct Facts {
     pub exit_when: Vec<Option<bool>>,
     /// By node index and case index.
     pub cases: BTreeMap<(usize, usize), Option<bool>>,
+    /// Of the script; asked only where a condition waits for it.
+    pub score: Score,
     /// Own fields by catalog name.
     pub record: BTreeMap<String, Value>,
     /// For date rules: the date as it stands now, to notice that it moved.

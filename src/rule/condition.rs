@@ -19,16 +19,29 @@ pub enum Condition {
     },
     /// Rows reached over a relation.
     Related(Related),
+    /// The number that the rule's script gives the record.
+    Score(Test),
 }
 
 impl Condition {
+    /// Whether the script's score has a part in it.
+    #[must_use]
+    pub fn asks_score(&self) -> bool {
+        match self {
+            Self::All(parts) | Self::Any(parts) => parts.iter().any(Self::asks_score),
+            Self::Not(inner) => inner.asks_score(),
+            Self::Score(_) => true,
+            Self::Field { .. } | Self::Related(_) => false,
+        }
+    }
+
     /// Whether it counts rows `since: entry`.
     #[must_use]
     pub fn counts_since_entry(&self) -> bool {
         match self {
             Self::All(parts) | Self::Any(parts) => parts.iter().any(Self::counts_since_entry),
             Self::Not(inner) => inner.counts_since_entry(),
-            Self::Field { .. } => false,
+            Self::Field { .. } | Self::Score(_) => false,
             Self::Related(related) => related.since_entry || related.filter.iter().any(Self::counts_since_entry),
         }
     }

@@ -22,6 +22,7 @@ struct Together<'a> {
     fields: BTreeMap<&'a str, Vec<&'a Test>>,
     related: Vec<&'a Related>,
     any: Vec<&'a [Condition]>,
+    scores: Option<Vec<&'a Test>>,
 }
 
 impl<'a> Together<'a> {
@@ -31,6 +32,7 @@ impl<'a> Together<'a> {
             Condition::Any(inner) => self.any.push(inner),
             Condition::Field { field, test } => flatten(test, self.fields.entry(field.as_str()).or_default()),
             Condition::Related(related) => self.related.push(related),
+            Condition::Score(test) => flatten(test, self.scores.get_or_insert_default()),
             // The opposite of a condition is true of many things.
             Condition::Not(_) => {}
         }
@@ -38,7 +40,9 @@ impl<'a> Together<'a> {
 
     fn clash(&self) -> Option<String> {
         let field = self.fields.iter().find(|(_, tests)| excluded(tests)).map(|(name, _)| (*name).to_owned());
+        let score = self.scores.as_deref().filter(|tests| excluded(tests)).map(|_| "score".to_owned());
         field
+            .or(score)
             .or_else(|| self.related_clash())
             .or_else(|| self.any.iter().find_map(|alternatives| self.none_of(alternatives)))
     }

@@ -15,7 +15,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 /// Keys of a rule file that running enrollments keep.
-const PINNED: [&str; 6] = ["for_each", "to", "purpose", "steps", "offsets", "spread"];
+const PINNED: [&str; 7] = ["for_each", "to", "purpose", "steps", "offsets", "spread", "calendar"];
 /// Keys that decide who matches, and when.
 const DEFINING: [&str; 5] = ["for_each", "trigger", "where", "only_at_entry", "script"];
 
@@ -53,7 +53,12 @@ pub(super) fn definition(rule: &CheckedRule, text: &Arc<str>, catalog: &Catalog)
             Trigger::Yearly(yearly) => written.fields(entity, Some(&yearly.field)),
             Trigger::Changed(changed) => written.fields(entity, Some(&changed.field)),
             Trigger::Segment(segment) => written.condition(entity, &segment.when),
-            Trigger::Schedule(_) | Trigger::Query(_) | Trigger::Event(_) | Trigger::Count(_) | Trigger::Decline(_) => {}
+            Trigger::Schedule(_)
+            | Trigger::Query(_)
+            | Trigger::Event(_)
+            | Trigger::Count(_)
+            | Trigger::Decline(_)
+            | Trigger::Enrolled => {}
         }
         if let Some(tide) = rule.trigger.tide() {
             written.relation(entity, tide.of);
@@ -69,9 +74,17 @@ pub(super) fn definition(rule: &CheckedRule, text: &Arc<str>, catalog: &Catalog)
     hash(&written.text)
 }
 
-/// A script decides who matches as much as `where` does.
-pub(super) fn with_script(definition: &VersionHash, script: &str) -> VersionHash {
-    hash(&format!("{definition}\n{script}"))
+/// A script decides who matches as much as `where` does, and so do the modules it imports. The two parts stay apart:
+/// whoever repairs a script that the rule was held for must not lose those it was held with.
+pub(super) fn with_script<'a>(
+    definition: &VersionHash,
+    scripts: impl IntoIterator<Item = &'a SourceFile>,
+) -> VersionHash {
+    let mut text = String::new();
+    for script in scripts {
+        let _ = writeln!(text, "{} {}\n{}", script.path, script.text.len(), script.text);
+    }
+    VersionHash::new(format!("{definition}.{}", hash(&text)))
 }
 
 /// The parts of a rule file on one line each, so that comments, quotes and layout make no difference. `None`
@@ -247,6 +260,8 @@ impl<'a> Written<'a> {
             }
             Condition::Not(inner) => self.condition(entity, inner),
             Condition::Field { field, .. } => self.fields(entity, Some(field)),
+            // The script's text is added by [`with_script`].
+            Condition::Score(_) => {}
             Condition::Related(related) => {
                 self.relation(entity, &related.relation);
                 let found = entity.relations.get(&related.relation);

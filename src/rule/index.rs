@@ -96,8 +96,8 @@ impl Needs<'_> {
         }
         let mut roles: Vec<&RoleName> = rule.to.iter().collect();
         for node in &rule.nodes {
+            node.step.conditions().into_iter().for_each(|condition| self.condition(entity, condition));
             match &node.step {
-                Step::Branch { cases, .. } => cases.iter().for_each(|case| self.condition(entity, &case.when)),
                 Step::Act(Action::Email(email)) => roles.extend(&email.to),
                 Step::Act(Action::Task(task)) => roles.extend(&task.assign_to),
                 _ => {}
@@ -158,6 +158,7 @@ impl Needs<'_> {
                     self.relation(entity, &aggregate.relation);
                 }
             }
+            Condition::Score(_) => {}
             Condition::Related(related) => {
                 self.relation(entity, &related.relation);
                 let inner =

@@ -5,9 +5,9 @@
 //! rendered when somebody asks, since no sweep needs it.
 
 use super::CheckedRule;
-use super::checked::Step;
 use super::compiled::{ReadError, Subject};
-use super::condition::{Condition, Quantity, Related};
+use super::condition::{Condition, Quantity, Related, Test};
+use super::score::Score;
 use super::sql::batch::{Batch, ascii};
 use super::sql::read::{Cells, Meaning};
 use super::sql::{Fill, Fragment, Parts, Renderer};
@@ -78,9 +78,8 @@ pub fn sections(rule: &CheckedRule) -> Vec<(Section, usize, &Condition)> {
     found.extend(rule.goal.iter().map(|goal| (Section::Goal, 0, &goal.when)));
     found.extend(rule.exit_when.iter().enumerate().map(|(n, term)| (Section::ExitWhen, n, &term.condition)));
     for (node, place) in rule.nodes.iter().enumerate() {
-        if let Step::Branch { cases, .. } = &place.step {
-            found.extend(cases.iter().enumerate().map(|(case, c)| (Section::Case(node, case), 0, &c.when)));
-        }
+        let conditions = place.step.conditions().into_iter().enumerate();
+        found.extend(conditions.map(|(case, condition)| (Section::Case(node, case), 0, condition)));
     }
     found
 }
@@ -101,7 +100,7 @@ impl OperandsPlan {
                 let operand = match leaf {
                     Condition::Field { field, .. } => renderer.operand(entity, "r", field),
                     Condition::Related(related) => renderer.measured(entity, "r", related, deadline),
-                    Condition::All(_) | Condition::Any(_) | Condition::Not(_) => continue,
+                    Condition::All(_) | Condition::Any(_) | Condition::Not(_) | Condition::Score(_) => continue,
                 };
                 let (cell, meaning) = renderer.selected(&operand.ok()?);
                 cells.push(cell);
@@ -148,12 +147,37 @@ impl OperandsPlan {
     }
 }
 
+/// The comparisons of the script's score within a condition, for a score that is known.
+pub fn of_score(section: Section, term: usize, condition: &Condition, score: &Score) -> Vec<Operand> {
+    fn tests<'a>(condition: &'a Condition, found: &mut Vec<&'a Test>) {
+        match condition {
+            Condition::All(parts) | Condition::Any(parts) => parts.iter().for_each(|part| tests(part, found)),
+            Condition::Not(inner) => tests(inner, found),
+            Condition::Score(test) => found.push(test),
+            Condition::Field { .. } | Condition::Related(_) => {}
+        }
+    }
+    let Some(number) = score.number() else { return Vec::new() };
+    let mut found = Vec::new();
+    tests(condition, &mut found);
+    let operand = |test: &Test| Operand {
+        section,
+        term,
+        name: "score".to_owned(),
+        value: Value::Decimal(number),
+        holds: Some(super::score::holds(test, number)),
+    };
+    found.into_iter().map(operand).collect()
+}
+
 /// The comparisons within a condition, in the order they are written.
 fn comparisons<'a>(condition: &'a Condition, found: &mut Vec<&'a Condition>) {
     match condition {
         Condition::All(parts) | Condition::Any(parts) => parts.iter().for_each(|part| comparisons(part, found)),
         Condition::Not(inner) => comparisons(inner, found),
         Condition::Field { .. } | Condition::Related(_) => found.push(condition),
+        // No question to the source.
+        Condition::Score(_) => {}
     }
 }
 
@@ -166,7 +190,7 @@ fn name_of(leaf: &Condition) -> String {
             Quantity::Min { field, .. } => format!("min of {relation}.{field}"),
             Quantity::Max { field, .. } => format!("max of {relation}.{field}"),
         },
-        Condition::All(_) | Condition::Any(_) | Condition::Not(_) => String::new(),
+        Condition::All(_) | Condition::Any(_) | Condition::Not(_) | Condition::Score(_) => String::new(),
     }
 }
 
@@ -180,6 +204,8 @@ pub fn basis(catalog: &Catalog, entity: &Entity, condition: &Condition) -> Basis
         }
         Condition::Not(inner) => basis(catalog, entity, inner),
         Condition::Field { field, .. } => of_field(catalog, entity, field),
+        // It sees the fields as they stand today.
+        Condition::Score(_) => Basis::Current,
         Condition::Related(related) => {
             if dated(catalog, entity, &related.relation) && related.filter.is_empty() {
                 Basis::AsOf

@@ -1,5 +1,6 @@
 //! Checks a tree aside: types from the live schema, the rules themselves, their SQL in the database.
 
+use super::wayout;
 use crate::catalog::{self, Schema};
 use crate::diagnostic::{Finding, Place, Severity, SourceFile};
 use crate::engine::port::{Source, SourceError, live_schema};
@@ -24,26 +25,49 @@ pub struct Outside {
     pub emails: bool,
     /// Names of the events that other systems may send.
     pub events: BTreeSet<String>,
+    /// Who rules may write as. `None`: nobody can say, so any name will do.
+    pub senders: Option<BTreeSet<String>>,
+    /// Whether the pages behind the links of mails can be reached.
+    pub pages: bool,
+    /// Whether the sender has a postal address.
+    pub postal_address: bool,
 }
 
 impl Outside {
-    /// Errors for live rules that the configuration leaves without a sender of emails, or without the events they
-    /// wait for: said now, not by failures, or by silence, once it matters.
+    /// Errors for live rules that the configuration leaves without a sender of emails, without a way for readers to say
+    /// no, or without the events they wait for: said now, not by failures, or by silence, once it matters.
     pub fn unserved(&self, generation: &Generation) -> Vec<Finding> {
         let rules = generation.rules.values().filter(|rule| rule.rule.mode == Mode::Live);
         rules
-            .flat_map(|rule| self.unsendable(rule, generation).into_iter().chain(self.unheard(rule, generation)))
+            .flat_map(|rule| {
+                let alone = self.unsendable(rule, generation).into_iter().chain(self.unheard(rule, generation));
+                alone.chain(wayout::findings(self, rule, generation))
+            })
             .collect()
     }
 
     fn unsendable(&self, rule: &CompiledRule, generation: &Generation) -> Option<Finding> {
-        if self.emails || !writes_email(rule) {
+        if !writes_email(rule) {
+            return None;
+        }
+        if let Some(name) = rule.rule.sender.as_ref().filter(|name| self.is_unknown(name)) {
+            let message =
+                format!("the rule `{}` writes as `{name}`, whom the configuration doesn't have", rule.rule.id);
+            let help = format!("add `[email.senders.{name}]` with its `from` to the configuration, or remove the key");
+            let finding = Finding::error("rule.unknown-sender", message).help(help);
+            return Some(placed(finding, rule, generation, "sender:"));
+        }
+        if self.emails {
             return None;
         }
         let message = format!("the rule `{}` sends emails, and the configuration names no sender", rule.rule.id);
         let finding = Finding::error("rule.no-sender", message);
         let help = "set `from` and `host` in `[email]` of the configuration, or `mode: shadow` here";
         Some(placed(finding.help(help), rule, generation, "email:"))
+    }
+
+    fn is_unknown(&self, sender: &str) -> bool {
+        self.senders.as_ref().is_some_and(|known| !known.contains(sender))
     }
 
     fn unheard(&self, rule: &CompiledRule, generation: &Generation) -> Option<Finding> {
@@ -60,7 +84,7 @@ impl Outside {
     }
 }
 
-fn placed(finding: Finding, rule: &CompiledRule, generation: &Generation, at: &str) -> Finding {
+pub(super) fn placed(finding: Finding, rule: &CompiledRule, generation: &Generation, at: &str) -> Finding {
     match generation.tree.files.iter().find(|file| file.path == rule.rule.file) {
         Some(file) => {
             let start = file.text.find(at).unwrap_or(0);

@@ -19,6 +19,7 @@ mod read;
 mod standing;
 mod start;
 mod watch;
+mod wayout;
 
 pub use book::{Handle, Renew, Request, Rulebook};
 pub use examine::{Examiner, touched};

@@ -5,6 +5,8 @@
 
 use crate::diagnostic::SourceFile;
 use crate::rule::generation::Tree;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
@@ -15,6 +17,8 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     pub file_bytes: u64,
+    /// Of one picture in `templates/images/`.
+    pub image_bytes: u64,
     pub tree_bytes: u64,
     pub files: usize,
     pub depth: usize,
@@ -22,7 +26,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { file_bytes: 1 << 20, tree_bytes: 64 << 20, files: 20_000, depth: 16 }
+        Self { file_bytes: 1 << 20, image_bytes: 512 << 10, tree_bytes: 64 << 20, files: 20_000, depth: 16 }
     }
 }
 
@@ -33,7 +37,7 @@ pub enum ReadTreeError {
     Unreadable { path: PathBuf, error: std::io::Error },
     #[error("{0} is not UTF-8; save it as UTF-8")]
     NotUtf8(PathBuf),
-    #[error("{path} has more than {most} bytes; a rule, template or script is never that large")]
+    #[error("{path} has more than {most} bytes; a rule, template, script or picture is never that large")]
     FileTooLarge { path: PathBuf, most: u64 },
     #[error("{root} holds more than {most} bytes of rules; is it the right directory?")]
     TreeTooLarge { root: PathBuf, most: u64 },
@@ -122,7 +126,7 @@ impl Reader<'_> {
             return self.directory(path, &relative, depth + 1);
         }
         if kind.is_file() && belongs(&relative) {
-            let text = self.text(path)?;
+            let text = if is_image(&relative) { self.image(path)? } else { self.text(path)? };
             let file = match self.known.get(relative.as_str()) {
                 Some(known) if known.text == text => Arc::clone(known),
                 _ => Arc::new(SourceFile { path: relative.clone(), text }),
@@ -136,9 +140,18 @@ impl Reader<'_> {
     }
 
     fn text(&mut self, path: &Path) -> Result<String, ReadTreeError> {
+        let bytes = self.bytes(path, self.limits.file_bytes)?;
+        String::from_utf8(bytes).map_err(|_| ReadTreeError::NotUtf8(path.to_owned()))
+    }
+
+    /// A tree holds text alone, so that it can be hashed, kept and compared as one: pictures as base64.
+    fn image(&mut self, path: &Path) -> Result<String, ReadTreeError> {
+        Ok(STANDARD.encode(self.bytes(path, self.limits.image_bytes)?))
+    }
+
+    fn bytes(&mut self, path: &Path, most: u64) -> Result<Vec<u8>, ReadTreeError> {
         let unreadable = |error| ReadTreeError::Unreadable { path: path.to_owned(), error };
         let mut bytes = Vec::new();
-        let most = self.limits.file_bytes;
         // One byte more than allowed tells "too large" from "just fits", however the file grows meanwhile.
         let file = std::fs::File::open(path).map_err(unreadable)?;
         file.take(most + 1).read_to_end(&mut bytes).map_err(unreadable)?;
@@ -149,8 +162,13 @@ impl Reader<'_> {
         if self.bytes > self.limits.tree_bytes {
             return Err(ReadTreeError::TreeTooLarge { root: self.root.to_owned(), most: self.limits.tree_bytes });
         }
-        String::from_utf8(bytes).map_err(|_| ReadTreeError::NotUtf8(path.to_owned()))
+        Ok(bytes)
     }
+}
+
+/// What templates show by `cid:`.
+fn is_image(path: &str) -> bool {
+    path.starts_with("templates/images/")
 }
 
 /// Hidden files (`.git`, `..data`, `.#lock`) and what editors leave beside the file they save.
@@ -162,7 +180,7 @@ fn is_ignored(name: &str) -> bool {
         || LEFT_BY_EDITORS.iter().any(|ending| name.ends_with(ending))
 }
 
-/// YAML anywhere, everything below `templates/`, Rhai below `scripts/`.
+/// YAML anywhere, everything below `templates/`, Rhai below `scripts/`, lists of days below `calendars/`.
 fn belongs(path: &str) -> bool {
     let ending = path.rsplit_once('.').map_or("", |(_, ending)| ending);
     if path.starts_with("templates/") {
@@ -170,6 +188,9 @@ fn belongs(path: &str) -> bool {
     }
     if path.starts_with("scripts/") {
         return ending == "rhai";
+    }
+    if path.starts_with("calendars/") {
+        return ending == "txt";
     }
     matches!(ending, "yaml" | "yml")
 }
@@ -187,7 +208,7 @@ mod tests {
     fn takes_what_belongs_and_leaves_what_editors_leave() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
-        for directory in ["templates", "scripts", "team/eu", ".git"] {
+        for directory in ["templates/layouts", "scripts", "calendars", "team/eu", ".git"] {
             fs::create_dir_all(root.join(directory)).unwrap();
         }
         for file in [
@@ -199,9 +220,11 @@ mod tests {
             "README.md",
             ".git/config.yaml",
             "templates/win-back-1.md",
-            "templates/layout.html",
+            "templates/layouts/default.html",
             "scripts/x.rhai",
             "scripts/x.yaml",
+            "calendars/company.txt",
+            "calendars/company.ods",
             "4913",
         ] {
             fs::write(root.join(file), file).unwrap();
@@ -209,7 +232,14 @@ mod tests {
         let tree = read_tree(root, &Limits::default(), None).unwrap();
         assert_eq!(
             paths(&tree),
-            ["catalog.yaml", "scripts/x.rhai", "team/eu/a.yml", "templates/layout.html", "templates/win-back-1.md"]
+            [
+                "calendars/company.txt",
+                "catalog.yaml",
+                "scripts/x.rhai",
+                "team/eu/a.yml",
+                "templates/layouts/default.html",
+                "templates/win-back-1.md"
+            ]
         );
     }
 
@@ -226,6 +256,17 @@ mod tests {
         assert_ne!(digest(&before), digest(&after));
         fs::write(folder.path().join("b.yaml"), "b").unwrap();
         assert_eq!(digest(&before), digest(&read_tree(folder.path(), &Limits::default(), None).unwrap()));
+    }
+
+    #[test]
+    fn pictures_are_held_as_text_up_to_their_own_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("templates/images")).unwrap();
+        fs::write(folder.path().join("templates/images/logo.png"), [0x89, b'P', 0xff]).unwrap();
+        let tree = read_tree(folder.path(), &Limits::default(), None).unwrap();
+        assert_eq!(tree.files[0].text, "iVD/");
+        let tight = Limits { image_bytes: 2, ..Limits::default() };
+        assert!(matches!(read_tree(folder.path(), &tight, None), Err(ReadTreeError::FileTooLarge { .. })));
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod connect;
 mod daemon;
 mod examine;
 mod logging;
+mod maildir;
 mod observe;
 mod run;
 mod secrets;

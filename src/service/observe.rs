@@ -3,7 +3,8 @@
 //! Lines carry `rule`, `record` and `delivery` as fields, which journald shows as RULE, RECORD and
 //! DELIVERY. A record is named by its key; what other machines answered is logged without addresses.
 
-use crate::engine::{Decided, Event, Mood, SweepReport};
+use crate::engine::port::Noted;
+use crate::engine::{Event, Mood, SweepReport};
 use crate::model::Outcome;
 use metrics::{counter, gauge, histogram};
 use std::borrow::Cow;
@@ -35,6 +36,10 @@ fn count(event: &Event) {
             counter!("nudged_sweeps_total", "rule" => rule.clone(), "result" => result).increment(1);
             counter!("nudged_matches_total", "rule" => rule, "lane" => report.lane.as_str()).increment(report.entered);
             histogram!("nudged_sweep_seconds").record(report.took.as_secs_f64());
+            if report.script_failed > 0 {
+                counter!("nudged_script_failures_total", "rule" => report.rule.to_string())
+                    .increment(report.script_failed);
+            }
         }
         Event::SweepPostponed { rule, .. } => {
             counter!("nudged_sweeps_total", "rule" => rule.to_string(), "result" => "postponed").increment(1);
@@ -115,6 +120,9 @@ fn log(event: &Event) {
             tracing::error!(%rule, %record, reason = &*without_addresses(reason), "enrollment held until a reload or an operator frees it");
         }
         Event::RuleHeld { rule, reason, .. } => tracing::error!(%rule, reason, "rule held; see `nudged hold list`"),
+        Event::RuleTripped { rule, reason, .. } => {
+            tracing::error!(%rule, reason, "rule held until its script is repaired or an operator resumes it");
+        }
         Event::Expectation { rule, mood: Mood::Usual, matched, expected, .. } => {
             tracing::info!(%rule, matched, expected, "the rule matches as many as expected again");
         }
@@ -156,6 +164,10 @@ fn log_sweep(report: &SweepReport) {
         let records = report.zone_unknown;
         tracing::warn!(%rule, records, %record, "unknown time zone: the catalog's is used; this record is one of them");
     }
+    if let Some(record) = &report.locale_unknown_of {
+        let records = report.locale_unknown;
+        tracing::warn!(%rule, records, %record, "unknown locale: the catalog's is used; this record is one of them");
+    }
     if report.script_failed > 0 || report.unreadable > 0 {
         let (script_failed, unreadable) = (report.script_failed, report.unreadable);
         tracing::warn!(%rule, script_failed, unreadable, "records could not be judged and are tried again");
@@ -166,11 +178,13 @@ fn log_step(
     rule: &crate::model::RuleId,
     record: &crate::model::RecordId,
     step: &crate::model::StepId,
-    decided: &Decided,
+    decided: &Noted,
 ) {
-    match decided {
-        Decided::WaitsUntil(until) => tracing::debug!(%rule, %record, %step, %until, "waits"),
-        Decided::Branch(case) => tracing::debug!(%rule, %record, %step, case, "branch"),
+    let (what, detail) = (decided.as_str(), decided.detail());
+    if let Some(until) = decided.until() {
+        tracing::debug!(%rule, %record, %step, %until, what, "step");
+    } else {
+        tracing::debug!(%rule, %record, %step, detail, what, "step");
     }
 }
 

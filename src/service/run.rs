@@ -8,6 +8,7 @@
 
 use super::connect::{open_source, open_state};
 use super::daemon::{Daemon, Outfit};
+use super::maildir;
 use super::observe::observe;
 use super::secrets::{Reread, Secrets};
 use super::signals::{Signal, Signals};
@@ -16,10 +17,12 @@ use super::vitals::ProcessVitals;
 use crate::action::SetupError;
 use crate::config::Config;
 use crate::engine::port::{Inbox, Source, SourceError, Store, StoreError};
-use crate::engine::{Drained, Event};
+use crate::engine::{Drained, Event, Links, Settings};
 use crate::model::{Clock, SystemClock};
 use crate::rulebook::{Handle, Outside, RulebookError, Standing};
-use crate::web::{self, Admin, BadSecret, Listeners, Public, PublicListener, ServeError, Vitals};
+use crate::web::{
+    self, Admin, BadSecret, Bounces, Consent, Intake, Listeners, Public, PublicListener, ServeError, Vitals,
+};
 use futures::future::{BoxFuture, FutureExt, OptionFuture};
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::sync::Arc;
@@ -79,18 +82,21 @@ pub async fn run(config: Config, reread: Reread) -> Result<Ended, StartError> {
     let mut daemon = start(&config, reread, source, Arc::clone(&store), Arc::clone(&clock)).await?;
 
     let vitals = Arc::new(ProcessVitals::new(config.service.stalled(), Arc::clone(daemon.engine())));
-    let events = events(&config, &daemon, &store, &clock)?;
+    let public_routes = public_routes(&config, &daemon, &store, &clock)?;
+    let intake = Intake::new(Arc::clone(&store), Arc::clone(&clock));
+    let bounced = config.email.bounce_maildir.clone().map(|maildir| maildir::watch(maildir, intake));
     let redirected = Some(config.email.redirect_all_to.clone()).filter(|to| !to.is_empty());
     let admin = admin(redirected, &daemon, store, clock, Arc::clone(&vitals), metrics.clone());
     let (stop_web, web_stopped) = watch::channel(false);
-    let serving = tokio::spawn(serve_web(listeners, web::router(admin), public, events, web_stopped));
-    let beside = [
+    let serving = tokio::spawn(serve_web(listeners, web::router(admin), public, public_routes, web_stopped));
+    let mut beside = vec![
         tokio::spawn(observe(daemon.engine().events())),
         tokio::spawn(recheck(daemon.engine().events(), daemon.rulebook().clone())),
         tokio::spawn(upkeep(metrics)),
         tokio::spawn(feed_watchdog(Arc::clone(&vitals))),
         tokio::spawn(tell_status(daemon.rulebook().standings())),
     ];
+    beside.extend(bounced.map(tokio::spawn));
     vitals.set_ready(true);
     systemd::ready(&summary(&daemon.rulebook().standing()));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
@@ -128,7 +134,7 @@ async fn start(
         webhook,
         rules: config.rules.clone(),
         outside: outside(config),
-        settings: config.settings(),
+        settings: Settings { links: Links::Served(config.web.pages_url()), ..config.settings() },
         renew: Some(Arc::new(move || secrets.renew())),
     };
     Ok(Daemon::start(outfit).await?)
@@ -141,6 +147,9 @@ pub fn outside(config: &Config) -> Outside {
         topics: config.marketing.topics.clone(),
         emails: !config.email.from.is_empty(),
         events: config.events.keys().cloned().collect(),
+        senders: Some(config.email.senders.keys().cloned().collect()),
+        pages: config.web.pages_url().is_some() && !config.web.public_listen.is_empty(),
+        postal_address: !config.sender.postal_address.trim().is_empty(),
     }
 }
 
@@ -159,26 +168,31 @@ fn admin(
     Admin { store, rulebook, vitals, metrics, clock, started_at, redirected, nudge }
 }
 
-/// What answers the systems that send events.
-fn events(
+/// What answers the internet: systems that send events, and people who follow the links of mails.
+fn public_routes(
     config: &Config,
     daemon: &Daemon,
     store: &Arc<dyn Store>,
     clock: &Arc<dyn Clock>,
-) -> Result<Public, BadSecret> {
+) -> Result<axum::Router, BadSecret> {
     let engine = Arc::clone(daemon.engine());
     let inbox: Arc<dyn Inbox> = Arc::clone(store) as Arc<dyn Inbox>;
-    Public::new(&config.events, inbox, Arc::clone(clock), Arc::new(move || engine.arrived()))
+    let events = Public::new(&config.events, inbox, Arc::clone(clock), Arc::new(move || engine.arrived()))?;
+    let (topics, pages, sender) = (config.marketing.topics.clone(), config.pages.clone(), config.sender.name.clone());
+    let consent = Consent::new(Arc::clone(store), Arc::clone(clock), topics, pages, sender);
+    let intake = Intake::new(Arc::clone(store), Arc::clone(clock));
+    let bounces = Bounces::new(config.bounces.clone(), intake);
+    Ok(web::public_router([events.router(), consent.router(), bounces.router()]))
 }
 
 async fn serve_web(
     listeners: Listeners,
     admin: axum::Router,
     public: Option<PublicListener>,
-    events: Public,
+    routes: axum::Router,
     stop: watch::Receiver<bool>,
 ) {
-    let public = OptionFuture::from(public.map(|listener| listener.serve(events.router(), stop.clone())));
+    let public = OptionFuture::from(public.map(|listener| listener.serve(routes, stop.clone())));
     tokio::join!(listeners.serve(admin, stop), public);
 }
 

@@ -48,6 +48,11 @@ impl Secrets {
 fn with_secrets_of(config: &Config, newer: &Config) -> Config {
     let mut config = config.clone();
     config.email.password.clone_from(&newer.email.password);
+    for (selector, options) in &mut config.email.dkim {
+        if let Some(newer) = newer.email.dkim.get(selector) {
+            options.key.clone_from(&newer.key);
+        }
+    }
     for (name, options) in &mut config.webhooks {
         if let Some(newer) = newer.webhooks.get(name) {
             options.secret.clone_from(&newer.secret);

@@ -79,6 +79,7 @@ mod tests {
     fn names_of_roles_stay_inside_their_quotes() {
         let catalog = Catalog {
             time_zone: jiff::tz::TimeZone::UTC,
+            locale: crate::model::Locale::default(),
             entities: std::collections::BTreeMap::new(),
             suppressions: vec![crate::catalog::SuppressionTable {
                 table: Table { schema: Some("crm".into()), name: "odd\"`name".into() },
@@ -88,6 +89,8 @@ mod tests {
             }],
             tasks: None,
             tenants: None,
+            calendars: std::collections::BTreeMap::new(),
+            usual_calendar: crate::model::BusinessCalendar::default(),
         };
         let to = Grantee { role: "o'hara\"".into(), host: "%".into() };
         assert_eq!(

@@ -92,9 +92,21 @@ impl SourceOptions {
     /// The statement that tells the database whose data the transaction may see.
     fn tenant_sql(&self, tenant: &Tenant) -> Option<String> {
         let sql = self.per_transaction.as_ref()?;
-        // A name is text in the catalog, and some databases take no parameters in SET.
-        let name: String = tenant.as_str().chars().filter(|c| !c.is_control() && *c != '\\').collect();
-        Some(sql.replace("$tenant", &format!("'{}'", name.replace('\'', "''"))))
+        Some(sql.replace("$tenant", &self.quoted(tenant.as_str())))
+    }
+
+    /// A name is text in the catalog, and some databases take no parameters in SET. What a backslash means in a quoted
+    /// text is a setting of the server, so those are written in ways that mean the same whatever it is.
+    fn quoted(&self, name: &str) -> String {
+        let plain = name.replace('\'', "''");
+        match self.dialect() {
+            Ok(Dialect::Postgres) if name.contains('\\') => format!("E'{}'", plain.replace('\\', "\\\\")),
+            Ok(Dialect::MySql) if name.contains('\\') => {
+                let hex = name.bytes().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
+                format!("_utf8mb4 x'{hex}'")
+            }
+            _ => format!("'{plain}'"),
+        }
     }
 }
 
@@ -122,6 +134,13 @@ mod tests {
             options.tenant_sql(&Tenant::new("a'; DROP TABLE x; --")).as_deref(),
             Some("SET app.tenant = 'a''; DROP TABLE x; --'")
         );
+        let of = |url: &str| {
+            let sql = Some("SET app.tenant = $tenant".to_owned());
+            SourceOptions { per_transaction: sql, ..SourceOptions::new(url) }.tenant_sql(&Tenant::new("a\\'b"))
+        };
+        assert_eq!(of("postgres://x/y").as_deref(), Some("SET app.tenant = E'a\\\\''b'"));
+        assert_eq!(of("mysql://x/y").as_deref(), Some("SET app.tenant = _utf8mb4 x'615c2762'"));
+        assert_eq!(of("sqlite:x").as_deref(), Some("SET app.tenant = 'a\\''b'"));
         assert!(SourceOptions::new("oracle://x").dialect().is_err());
     }
 }

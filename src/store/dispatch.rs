@@ -1,16 +1,17 @@
 //! The outbox: leases, marks and completions.
 
 use super::database::Database;
+use super::ledger::enroll;
 use super::places;
 use super::sql::Session;
 use super::state::State;
 use super::table::attempt::{self, Line};
 use super::table::{
-    contact, delivery_code, enrollment, outbox, outbox_state as state, rule_version, suppression, task,
+    contact, delivery_code, enrollment, outbox, outbox_state as state, rule_version, suppression, task, timeline,
 };
 use crate::engine::port::{
-    Claimed, Completion, ContactStanding, Mark, Outbox, OutboxToken, Owner, Rescued, RuleVersion, Settled, Settlement,
-    Spent, StoreError, TaskDraft, Then, Waiting,
+    Claimed, Completion, ContactStanding, Enrolling, Mark, Note, Noted, Outbox, OutboxToken, Owner, Rescued,
+    RuleVersion, Settled, Settlement, Spent, StoreError, TaskDraft, Then, Waiting,
 };
 use crate::model::{
     AddressHash, ContactId, DeliveryId, DeliveryState, EndReason, EntityName, Key, RuleId, Suppression, TemplateName,
@@ -205,6 +206,31 @@ impl<D: Database> Outbox for State<D> {
         Ok(found.await?.into_iter().collect())
     }
 
+    async fn cancel_enrollments(&self, ids: &[i64], why: &str, now: Timestamp) -> Result<u64, StoreError> {
+        let of: Arc<(Vec<i64>, String)> = Arc::new((ids.to_vec(), why.to_owned()));
+        let cancelled = self.database.write(move |mut session| {
+            let of = Arc::clone(&of);
+            Box::pin(async move { cancel(&mut session, &of.0, &of.1, now).await })
+        });
+        let count = cancelled.await?;
+        self.floor.reset();
+        Ok(count)
+    }
+
+    async fn move_enrollments(
+        &self,
+        to: &RuleVersion,
+        moves: &[(i64, usize)],
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let of = Arc::new((to.clone(), moves.iter().map(|(id, node)| (*id, *node as i64)).collect::<Vec<_>>()));
+        let done = self.database.write(move |mut session| {
+            let of = Arc::clone(&of);
+            Box::pin(async move { put(&mut session, &of.0, &of.1, now).await })
+        });
+        done.await
+    }
+
     async fn pinned_versions(
         &self,
         known: &HashSet<VersionHash>,
@@ -220,7 +246,15 @@ impl<D: Database> State<D> {
         let ids: Arc<[[u8; 16]]> = ids.iter().map(|id| id.0).collect();
         let decided = self.database.write(move |mut session| {
             let ids = Arc::clone(&ids);
-            Box::pin(async move { outbox::decide(&mut session, &ids, now.as_microsecond(), discarded).await })
+            Box::pin(async move {
+                let decided = outbox::decide(&mut session, &ids, now.as_microsecond(), discarded).await?;
+                let what = if discarded { Noted::Discarded } else { Noted::Retried };
+                let line = |(id, step): &(i64, Option<String>)| {
+                    (*id, Note { at: now, step: step.as_deref().map(Into::into), what: what.clone() })
+                };
+                note(&mut session, &decided.iter().map(line).collect::<Vec<_>>()).await?;
+                Ok(decided.len() as u64)
+            })
         });
         let count = decided.await?;
         self.floor.reset();
@@ -257,11 +291,56 @@ fn sorted(tokens: &[OutboxToken]) -> Arc<[OutboxToken]> {
     tokens.into()
 }
 
+async fn note(session: &mut Session<'_>, notes: &[(i64, Note)]) -> Result<(), StoreError> {
+    let lines: Vec<_> = notes.iter().map(|(id, note)| timeline::Line::of(*id, note)).collect();
+    timeline::append(session, &lines).await
+}
+
+/// Ends what is under way; whatever waited for it to end begins.
+async fn cancel(session: &mut Session<'_>, ids: &[i64], why: &str, now: Timestamp) -> Result<u64, StoreError> {
+    let rows = outbox::under_way(session, ids).await?;
+    let at = now.as_microsecond();
+    let ids: Vec<i64> = rows.iter().map(|row| row.0).collect();
+    outbox::cancel(session, &ids).await?;
+    let ends: Vec<_> = ids.iter().map(|id| (*id, EndReason::Cancelled, at)).collect();
+    enrollment::end(session, &ends).await?;
+    let what = Noted::Cancelled(why.to_owned());
+    let notes: Vec<_> = ids.iter().map(|id| (*id, Note { at: now, step: None, what: what.clone() })).collect();
+    note(session, &notes).await?;
+    let freed: Vec<_> = rows.iter().map(|row| (row.1, at)).collect();
+    if !freed.is_empty() {
+        outbox::start_queued(session, &freed).await?;
+    }
+    Ok(ids.len() as u64)
+}
+
+/// Puts enrollments to another version, where they stand.
+async fn put(
+    session: &mut Session<'_>,
+    to: &RuleVersion,
+    moves: &[(i64, i64)],
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    rule_version::keep(session, std::iter::once(to)).await?;
+    let numbers = rule_version::numbers(session, &to.rule).await?;
+    let missing = || StoreError::Broken(format!("version {} of rule {} was not kept", to.hash, to.rule));
+    let version = *numbers.get(to.hash.as_str()).ok_or_else(missing)?;
+    let ids = outbox::put(session, version, moves).await?;
+    enrollment::put(session, version, &ids).await?;
+    let what = Noted::Migrated(to.hash.clone());
+    let notes: Vec<_> = ids.iter().map(|id| (*id, Note { at: now, step: None, what: what.clone() })).collect();
+    note(session, &notes).await?;
+    Ok(ids.len() as u64)
+}
+
 /// What a settlement does to rows, by kind, so that each kind is one statement.
 #[derive(Default)]
 struct Writes<'a> {
     lines: Vec<Line>,
+    notes: Vec<(i64, Note)>,
     moves: Vec<(i64, i64, i64, i64)>,
+    waits: Vec<(i64, i64, i64, i64, i64)>,
+    enrolls: Vec<&'a Enrolling>,
     leaves: Vec<outbox::Leave>,
     done: Vec<&'a Completion>,
     gone: Vec<i64>,
@@ -287,6 +366,7 @@ async fn settle(
     places::give_back(session, &writes.done).await?;
     enrollment::save(session, &writes.saved).await?;
     outbox::advance(session, &writes.moves).await?;
+    outbox::wait(session, &writes.waits).await?;
     if !writes.migrated.is_empty() {
         rule_version::keep(session, writes.migrated.iter().map(|(_, version)| *version)).await?;
         outbox::migrate(session, &writes.migrated).await?;
@@ -296,7 +376,13 @@ async fn settle(
     outbox::delete(session, &writes.gone).await?;
     enrollment::end(session, &writes.ends).await?;
     enrollment::hold(session, &writes.holds).await?;
-    let mut earliest = writes.moves.iter().map(|m| m.2).chain(writes.leaves.iter().filter_map(|l| l.due_at)).min();
+    note(session, &writes.notes).await?;
+    let dues = writes.moves.iter().map(|m| m.2).chain(writes.waits.iter().map(|w| w.2));
+    let mut earliest = dues.chain(writes.leaves.iter().filter_map(|l| l.due_at)).min();
+    if !writes.enrolls.is_empty() {
+        enroll(session, &writes.enrolls).await?;
+        earliest = Some(i64::MIN);
+    }
     if !writes.freed.is_empty() && outbox::start_queued(session, &writes.freed).await? {
         earliest = Some(i64::MIN);
     }
@@ -346,11 +432,18 @@ impl<'a> Writes<'a> {
             self.gone.push(id);
             return Ok(());
         }
+        self.notes.extend(completion.notes.iter().map(|note| (id, note.clone())));
+        self.enrolls.extend(completion.enrolls.as_deref());
         let tried = completion.attempt.is_some();
         match &completion.then {
             Then::Advance { node, due_at, planned_at } => {
                 self.moves.push((id, *node as i64, due_at.as_microsecond(), planned_at.as_microsecond()));
-                self.migrated.extend(completion.migrated.as_ref().map(|version| (id, version)));
+                self.migrate(id, completion);
+            }
+            Then::Wait { node, due_at, planned_at, since } => {
+                let [due, planned, since] = [due_at, planned_at, since].map(|at| at.as_microsecond());
+                self.waits.push((id, *node as i64, due, planned, since));
+                self.migrate(id, completion);
             }
             Then::End { reason, at } => {
                 self.gone.push(id);
@@ -368,6 +461,10 @@ impl<'a> Writes<'a> {
             }
         }
         Ok(())
+    }
+
+    fn migrate(&mut self, id: i64, completion: &'a Completion) {
+        self.migrated.extend(completion.migrated.as_ref().map(|version| (id, version)));
     }
 }
 

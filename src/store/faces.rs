@@ -4,11 +4,11 @@ use super::database::Database;
 use super::sql::{Param, Row, Session, params};
 use super::state::State;
 use super::table::{
-    attempt, delivery_name, end_reason, enrollment_code, enrollment_named, lane, miss, suppression, sweep,
+    attempt, delivery_name, end_reason, enrollment_code, enrollment_named, lane, miss, suppression, sweep, timeline,
 };
 use crate::engine::port::{
-    AttemptView, DeliveryFilter, DeliveryView, EnrollmentFilter, EnrollmentView, HeldMatch, MissView, Overview,
-    StoreError, SweepId, SweepView, View,
+    AttemptView, DeliveryFilter, DeliveryView, EnrollmentFilter, EnrollmentView, Happening, HeldMatch, MissView,
+    Overview, StoreError, SweepId, SweepView, View,
 };
 use crate::model::{DeliveryId, InstanceSecret, Lane, MatchId, MatchIdentity, RecordId, RuleId};
 use async_trait::async_trait;
@@ -38,6 +38,15 @@ impl<D: Database> View for State<D> {
         let found = self.database.read(move |mut session| {
             let of = Arc::clone(&of);
             Box::pin(async move { enrollments(&mut session, &of.0, &of.1).await })
+        });
+        found.await
+    }
+
+    async fn timelines(&self, ids: &[i64]) -> Result<Vec<Happening>, StoreError> {
+        let ids: Arc<[i64]> = ids.into();
+        let found = self.database.read(move |mut session| {
+            let ids = Arc::clone(&ids);
+            Box::pin(async move { timeline::of(&mut session, &ids).await })
         });
         found.await
     }
@@ -168,7 +177,7 @@ async fn enrollments(
 ) -> Result<Vec<EnrollmentView>, StoreError> {
     let mut conditions = Conditions::new(
         "SELECT e.match_id, r.rule, r.lane, r.tenant, e.entity, e.key, e.occasion, e.state, e.ended, e.entered_at,
-                e.ended_at, o.node, o.due_at, v.hash
+                e.ended_at, o.node, o.due_at, v.hash, e.id, o.state, e.hold
          FROM enrollment e JOIN rule_state r ON r.id = e.rule_state JOIN rule_version v ON v.id = e.version
          LEFT JOIN outbox o ON o.id = e.id AND e.state <> 2
          WHERE e.state <> 3",
@@ -183,9 +192,13 @@ async fn enrollments(
     if let Some(state) = filter.state {
         conditions.and("e.state = ?", enrollment_code(state));
     }
+    if let Some(id) = filter.id {
+        conditions.and("e.id = ?", id);
+    }
     let (sql, params) = conditions.finish("ORDER BY e.id DESC", filter.limit);
     let read = |mut row: Row| {
         Ok(EnrollmentView {
+            id: row.int(14)?,
             match_id: MatchId(row.id(0)?),
             rule: row.text(1)?.as_str().into(),
             lane: lane(&row.text(2)?)?,
@@ -197,6 +210,8 @@ async fn enrollments(
             ended_at: row.opt_instant(10)?,
             next: row.opt_int(11)?.map(|node| node as usize).zip(row.opt_instant(12)?),
             version: row.text(13)?,
+            standing: row.opt_int(15)?.map(|state| delivery_name(state).to_owned()),
+            hold: row.opt_text(16)?,
         })
     };
     session.rows(&sql, &params).await?.into_iter().map(read).collect()

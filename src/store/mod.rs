@@ -8,6 +8,7 @@
 //!
 //! It decides nothing about rules, and it never logs what it stores.
 
+mod consents;
 mod database;
 mod dispatch;
 mod faces;

@@ -6,7 +6,7 @@ use super::state::State;
 use super::table::rule_state::{self, Change};
 use super::table::{enrollment, episode, generation, inbox, miss, outbox, rule_version, sweep};
 use crate::engine::port::{Adopted, Adoption, Register, RuleState, RuleStatus, StoreError, StoredGeneration};
-use crate::model::{InstanceSecret, Lane, RuleId, Tenant};
+use crate::model::{InstanceSecret, Lane, RuleId, Tenant, VersionHash};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -207,10 +207,18 @@ fn plan(existing: &[(i64, RuleState)], rules: &[Adoption]) -> Plan {
     plan
 }
 
-/// `None` where nothing changed. The baseline is set for new rules, new definitions and returning ids.
+fn only_script_differs(state: &RuleState, rule: &Adoption) -> bool {
+    let without = |definition: &VersionHash| definition.as_str().split('.').next().map(str::to_owned);
+    state.definition != rule.definition && without(&state.definition) == without(&rule.definition)
+}
+
+/// `None` where nothing changed. The baseline is set for new rules, new definitions and returning ids; not where only
+/// the script changed of a rule that rested because of it.
 fn change(rule: &Adoption, found: Option<(i64, &RuleState)>) -> Option<Change> {
     let returns = found.is_some_and(|(_, state)| state.status == RuleStatus::Removed);
     let same_definition = found.is_some_and(|(_, state)| state.definition == rule.definition);
+    // Whoever repairs a script must not lose those that it failed for.
+    let repaired = found.is_some_and(|(_, state)| state.tripped && only_script_differs(state, rule));
     let same = found.is_some_and(|(_, state)| state.rule == rule.rule && state.version == rule.version);
     if same && same_definition && !returns {
         return None;
@@ -222,7 +230,7 @@ fn change(rule: &Adoption, found: Option<(i64, &RuleState)>) -> Option<Change> {
         tenant: rule.tenant.clone(),
         version: rule.version.as_str().to_owned(),
         definition: rule.definition.as_str().to_owned(),
-        baseline: (returns || !same_definition).then_some(rule.baseline),
+        baseline: (returns || !(same_definition || repaired)).then_some(rule.baseline),
     })
 }
 
@@ -258,6 +266,7 @@ mod tests {
             looking_since: epoch,
             progress,
             status,
+            tripped: false,
             left_out: None,
             matches: 0,
         };
@@ -289,6 +298,21 @@ mod tests {
         let returned = plan(&[known(1, "a", RuleStatus::Removed)], &[adoption("a", &[], "d1")]);
         assert!(returned.changes[0].baseline.is_some());
         assert_eq!(returned.adopted.baselined.len(), 1);
+    }
+
+    #[test]
+    fn a_repaired_script_keeps_the_baseline_of_a_rule_that_rested_because_of_it() {
+        let mut held = known(1, "a", RuleStatus::Held("its script failed".into()));
+        held.1.definition = "d1.s1".into();
+        let repaired = |held: &(i64, RuleState), definition| {
+            let plan = plan(std::slice::from_ref(held), &[adoption("a", &[], definition)]);
+            plan.changes[0].baseline.is_none()
+        };
+        assert!(!repaired(&held, "d1.s2"), "a guard's hold is no reason");
+        held.1.tripped = true;
+        assert!(repaired(&held, "d1.s2"));
+        assert!(!repaired(&held, "d2.s2"), "the trigger changed as well");
+        assert!(repaired(&held, "d1"), "without a script none fails");
     }
 
     #[test]

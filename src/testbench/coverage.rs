@@ -82,7 +82,11 @@ pub(super) fn ways(rule: &CheckedRule) -> Taken {
             Step::Act(Action::Email(email)) => {
                 ways.templates.insert(email.template.clone());
             }
-            Step::Act(Action::Webhook(_) | Action::Task(_)) | Step::Wait(_) | Step::Stop => {}
+            Step::Split(split) => {
+                let names = split.arms.iter().filter(|arm| arm.weight > 0).map(|arm| arm.name.clone());
+                ways.branches.extend(names.map(|name| (node.id.clone(), name)));
+            }
+            Step::Act(Action::Webhook(_) | Action::Task(_)) | Step::Wait(_) | Step::Enroll(_) | Step::Stop => {}
         }
     }
     ways

@@ -6,12 +6,12 @@ use super::witness::{Log, Witness};
 use super::world::{Folder, World};
 use super::{Failure, Taken};
 use crate::diagnostic::{Finding, Report};
-use crate::engine::port::{EnrollmentFilter, EnrollmentView, Owner, Sender, Store};
+use crate::engine::port::{EnrollmentFilter, EnrollmentView, Noted, Owner, Sender, Store};
 use crate::engine::{
-    Decided, Engine, EngineError, Event, Horizon, Parts, PreviewScope, Previewer, Senders, TaskWriter, preview,
+    Engine, EngineError, Event, Horizon, Parts, PreviewScope, Previewer, Senders, TaskWriter, preview,
 };
-use crate::model::{Clock, ManualClock, Outcome, Period, RecordId};
-use crate::rule::checked::{Action, Cadence, CheckedRule, Step, Trigger};
+use crate::model::{Clock, ManualClock, Outcome, Period, RecordId, StepId};
+use crate::rule::checked::{Cadence, CheckedRule, Trigger};
 use crate::rule::example::{Example, Line};
 use crate::rule::generation::Generation;
 use crate::store::sqlite::SqliteStore;
@@ -184,10 +184,10 @@ impl<'a> Player<'a> {
     fn note(&mut self, event: Event) {
         let about = |record: &RecordId| format!("{}:{}", record.entity, record.key);
         match event {
-            Event::AttemptFinished { delivery, record, step, kind, outcome, .. } => match outcome {
+            Event::AttemptFinished { delivery, rule, record, step, kind, outcome, .. } => match outcome {
                 Outcome::Sent { .. } => {
                     let Some(message) = self.log.message(delivery) else { return };
-                    let template = template_of(&self.stage.rule.rule, step.as_str());
+                    let template = self.stage.template_of(&rule, &step);
                     self.taken.templates.extend(template.clone());
                     self.got.push(Got { step, kind, record, template, message, at: self.clock.now() });
                 }
@@ -217,16 +217,12 @@ impl<'a> Player<'a> {
             Event::Missed { record, reason, .. } => {
                 self.reasons.push(format!("{}: crossed, but this did not hold: {reason}", about(&record)));
             }
-            Event::StepDecided { record, step, decided, .. } => match decided {
-                Decided::Branch(case) => {
-                    self.reasons.push(format!("{}: took the case `{case}`", about(&record)));
-                    self.taken.branches.insert((step, case));
+            Event::StepDecided { rule, record, step, decided, .. } => {
+                self.reasons.push(format!("{}: {}", about(&record), self.decided(&step, &decided)));
+                if let (Noted::Branch(way) | Noted::Arm(way), true) = (decided, rule == self.stage.rule.rule.id) {
+                    self.taken.branches.insert((step, way));
                 }
-                Decided::WaitsUntil(until) => {
-                    let local = until.to_zoned(self.example.zone.clone()).strftime("%F %H:%M");
-                    self.reasons.push(format!("{}: waits at `{step}` until {local}", about(&record)));
-                }
-            },
+            }
             Event::EnrollmentEnded { record, reason, detail, .. } if detail.is_empty() => {
                 self.reasons.push(format!("{}: ended ({})", about(&record), reason.as_str()));
             }
@@ -246,6 +242,21 @@ impl<'a> Player<'a> {
             _ => {}
         }
         self.reasons.dedup();
+    }
+
+    fn decided(&self, step: &StepId, decided: &Noted) -> String {
+        let local = |until: &Timestamp| until.to_zoned(self.example.zone.clone()).strftime("%F %H:%M").to_string();
+        match decided {
+            Noted::Branch(case) => format!("took the case `{case}`"),
+            Noted::Arm(arm) => format!("drew the arm `{arm}`"),
+            Noted::Waits(until) => format!("waits at `{step}` until {}", local(until)),
+            Noted::Asks(until) => format!("waits at `{step}` for its condition, at most until {}", local(until)),
+            Noted::CameTrue => format!("what `{step}` waited for holds"),
+            Noted::TimeUp => format!("the time of `{step}` is up"),
+            Noted::NoDate => format!("there is no date for `{step}` to wait for"),
+            Noted::Enrolled(rule) | Noted::WouldEnroll(rule) => format!("enrolled into `{rule}`"),
+            other => format!("`{step}`: {} {}", other.as_str(), other.detail()),
+        }
     }
 
     async fn compare(&mut self, line: &Line) -> Result<(), Finding> {
@@ -320,7 +331,7 @@ impl<'a> Player<'a> {
     fn standing(&self, enrollment: &EnrollmentView) -> String {
         let record =
             enrollment.record.as_ref().map_or_else(String::new, |record| format!("{}:{}", record.entity, record.key));
-        let step = enrollment.next.and_then(|(node, due)| Some((&self.stage.rule.rule.nodes.get(node)?.id, due)));
+        let step = enrollment.next.and_then(|(node, due)| Some((self.stage.step_id(&enrollment.rule, node)?, due)));
         match (step, enrollment.ended) {
             (Some((step, due)), _) => {
                 let due = due.to_zoned(self.example.zone.clone()).strftime("%F %H:%M");
@@ -349,12 +360,4 @@ fn before(rule: &CheckedRule, at: Timestamp, zone: &TimeZone) -> Timestamp {
         cron.find_previous_occurrence(&at.to_zoned(zone.clone()), false).ok().map(|zoned| zoned.timestamp())
     });
     previous.unwrap_or_else(|| Period::days(1).before(at, zone))
-}
-
-fn template_of(rule: &CheckedRule, step: &str) -> Option<crate::model::TemplateName> {
-    let node = rule.nodes.iter().find(|node| node.id.as_str() == step)?;
-    match &node.step {
-        Step::Act(Action::Email(email)) => Some(email.template.clone()),
-        _ => None,
-    }
 }

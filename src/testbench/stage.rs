@@ -5,8 +5,9 @@ use super::shape::{Clues, shape, table_of};
 use crate::catalog::{self, Catalog, Origin, Schema};
 use crate::diagnostic::{Finding, Severity, SourceFile};
 use crate::engine::{Sending, Settings};
+use crate::model::{RuleId, StepId, TemplateName};
 use crate::rule::check::{self, Known};
-use crate::rule::checked::{CheckedRule, Mode};
+use crate::rule::checked::{Action, CheckedRule, Mode, Step, Trigger};
 use crate::rule::compiled::CompiledRule;
 use crate::rule::example::Example;
 use crate::rule::generation::{Checked, Generation, Surroundings, Tree};
@@ -35,16 +36,46 @@ impl Stage {
         let catalog = own_tables(&generation.catalog);
         let mut generation = generation.over(catalog)?;
         let examples = examples(&tree, file, &generation.catalog, &surroundings);
-        let Some((id, rule)) = generation.rules.pop_first() else {
+        let catalog = Arc::clone(&generation.catalog);
+        let mut own = None;
+        for rule in generation.rules.values_mut() {
+            if rule.rule.file == file.path {
+                *rule = Arc::new(CompiledRule { rule: Arc::new(live(&rule.rule)), ..CompiledRule::clone(rule) });
+                own = Some(Arc::clone(rule));
+            } else {
+                let (other, text) = (Arc::new(for_enrolling(&rule.rule)), Arc::clone(&rule.text));
+                let compiled = CompiledRule::compile(other, text, &catalog, Dialect::Sqlite)?;
+                *rule = Arc::new(CompiledRule { script: rule.script.clone(), ..compiled });
+            }
+        }
+        let Some(rule) = own else {
             return Err(vec![Finding::error("test.broken", format!("there is no rule in {}", file.path))]);
         };
-        let rule = Arc::new(CompiledRule { rule: Arc::new(live(&rule.rule)), ..CompiledRule::clone(&rule) });
-        generation.rules.insert(id, Arc::clone(&rule));
         // A handful of messages has no speed, and copies of them would be taken for more.
         let sending = Sending { rate: None, per_domain: None, seeds: Vec::new(), ..bench.settings.sending.clone() };
         let settings = Settings { max_skew: None, sending, ..bench.settings.clone() };
         Ok(Self { generation: Arc::new(generation), rule, file: Arc::clone(file), examples, tables, settings })
     }
+}
+
+impl Stage {
+    /// The template that a step of one of the rules sends.
+    pub fn template_of(&self, rule: &RuleId, step: &StepId) -> Option<TemplateName> {
+        let nodes = &self.generation.rules.get(rule)?.rule.nodes;
+        match &nodes.iter().find(|node| node.id == *step)?.step {
+            Step::Act(Action::Email(email)) => Some(email.template.clone()),
+            _ => None,
+        }
+    }
+
+    pub fn step_id(&self, rule: &RuleId, node: usize) -> Option<&StepId> {
+        self.generation.rules.get(rule)?.rule.nodes.get(node).map(|node| &node.id)
+    }
+}
+
+/// A rule that the tested one enrolls into: what else would start it is for its own tests.
+fn for_enrolling(rule: &CheckedRule) -> CheckedRule {
+    CheckedRule { trigger: Trigger::Enrolled, ..live(rule) }
 }
 
 /// As if it were live and for few: a test is about what a rule does, whatever its mode, and a handful of records
@@ -74,7 +105,7 @@ fn tables(bench: &Bench, tree: &Arc<Tree>, file: &Arc<SourceFile>) -> Schema {
         catalog: &catalog,
         uses: &reading.uses,
         live: bench.surroundings.schema.as_ref(),
-        rule: checked.rules.first().map(|(rule, _)| rule.as_ref()),
+        rule: checked.rules.iter().find(|(rule, _)| rule.file == file.path).map(|(rule, _)| rule.as_ref()),
         examples: &examples,
         source: &file.text,
         named: &named,

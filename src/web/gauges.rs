@@ -23,9 +23,14 @@ pub fn describe() {
     describe_counter!("nudged_reloads_total", "Verdicts on the rules directory, by result");
     describe_counter!("nudged_sweeps_total", "Sweeps, by rule and result");
     describe_histogram!("nudged_sweep_seconds", Unit::Seconds, "How long sweeps took");
+    describe_counter!("nudged_script_failures_total", "Records that a rule's script failed for, by rule");
     describe_counter!("nudged_matches_total", "Matches entered, by rule and lane");
     describe_counter!("nudged_inbound_total", "Events of other systems, by name and outcome");
     describe_counter!("nudged_inbound_refused_total", "Requests of other systems that were refused, by status");
+    describe_counter!("nudged_bounces_total", "Addresses that were reported, by verdict and way");
+    describe_counter!("nudged_bounces_unread_total", "Mails among the bounces that said nothing, by why");
+    describe_counter!("nudged_preferences_total", "What readers decided, by what they said, topic and way");
+    describe_counter!("nudged_links_refused_total", "Links of mails that were not followed, by why");
     describe_counter!("nudged_attempts_total", "Tries at deliveries, by kind and outcome");
     describe_histogram!("nudged_attempt_seconds", Unit::Seconds, "How long tries took, by kind");
     describe_counter!("nudged_enrollments_ended_total", "Enrollments that ended, by rule and reason");

@@ -49,7 +49,7 @@ fn has_token(request: &Request, token: &SecretString) -> bool {
 }
 
 /// Compares MACs, so that the time it takes says nothing about where the two differ.
-fn same(given: &str, wanted: &str) -> bool {
+pub(super) fn same(given: &str, wanted: &str) -> bool {
     let key: [u8; 32] = rand::random();
     let mac = |text: &str| {
         let mut mac = Hmac::<Sha256>::new_from_slice(&key).ok()?;

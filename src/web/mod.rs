@@ -1,9 +1,12 @@
 //! The admin API: health, metrics, status, reload, pause. On a unix socket and on loopback.
 //!
 //! It shows and asks; what happens is decided by the rulebook, the engine and the state. Nothing of that is meant
-//! for the internet; what is, the events of other systems, has a listener of its own.
+//! for the internet; what is, has a listener of its own: events of other systems, the pages behind the links of mails, and
+//! bounces by webhook.
 
 mod admin;
+mod bounces;
+mod consent;
 mod gauges;
 mod guard;
 mod options;
@@ -13,8 +16,10 @@ mod server;
 mod signed;
 
 pub use admin::{Admin, Vitals, router};
+pub use bounces::{BounceFormat, BounceOptions, Bounces, Intake, Report};
+pub use consent::{Consent, PageOptions, Texts};
 pub use gauges::{describe, recorder};
 pub use options::{EventOptions, WebOptions};
-pub use public::{BadSecret, Public};
+pub use public::{BadSecret, Public, public_router};
 pub use report::{rulebook_report, state_report};
 pub use server::{Listeners, PublicListener, ServeError};

@@ -1,4 +1,5 @@
-//! What the internet may reach: events of other systems. On a listener of its own, with nothing else behind it.
+//! What the internet may reach: events of other systems, the pages behind the links of mails, bounces by webhook. On
+//! a listener of its own, with nothing else behind it.
 
 use super::EventOptions;
 use super::signed::{Keys, Refused};
@@ -49,15 +50,20 @@ impl Public {
         Ok(Self { keys: Arc::new(keys.collect::<Result<_, _>>()?), inbox, clock, arrived })
     }
 
-    /// All public routes, with limits on body and time.
+    /// The routes, for the public listener.
     pub fn router(self) -> Router {
-        Router::new()
-            .route("/events/{name}", post(event))
-            .route("/-/healthy", get(|| async { "healthy\n" }))
-            .layer(DefaultBodyLimit::max(LARGEST))
-            .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, DEADLINE))
-            .with_state(self)
+        Router::new().route("/events/{name}", post(event)).with_state(self)
     }
+}
+
+/// All public routes, with limits on body and time.
+pub fn public_router(parts: impl IntoIterator<Item = Router>) -> Router {
+    parts
+        .into_iter()
+        .fold(Router::new(), Router::merge)
+        .route("/-/healthy", get(|| async { "healthy\n" }))
+        .layer(DefaultBodyLimit::max(LARGEST))
+        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, DEADLINE))
 }
 
 /// 202 once the event is kept for good; the same id again is the same event, and as welcome.

@@ -77,7 +77,7 @@ impl Listeners {
     }
 }
 
-/// The listener for the events of other systems.
+/// The listener for what the internet may reach.
 #[derive(Debug)]
 pub struct PublicListener(TcpListener);
 
@@ -95,7 +95,7 @@ impl PublicListener {
     /// Serves until `stop` turns true; requests under way are finished.
     pub async fn serve(self, router: Router, stop: watch::Receiver<bool>) {
         if let Ok(address) = self.0.local_addr() {
-            tracing::info!(%address, "listening for events");
+            tracing::info!(%address, "listening to the internet");
         }
         if let Err(error) = axum::serve(self.0, router).with_graceful_shutdown(stopped(stop)).await {
             tracing::error!(%error, "the public listener stopped");

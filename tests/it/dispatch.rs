@@ -12,7 +12,7 @@ const START: &str = "2026-06-01T08:00:00Z";
 const MAIL_1: (&str, &str) =
     ("templates/mail-1.md", "---\nsubject: We miss you, {{ to.first_name }}\n---\nHello {{ record.name }}\n");
 const MAIL_2: (&str, &str) = ("templates/mail-2.md", "---\nsubject: Still here\n---\nHello again\n");
-const LAYOUT: (&str, &str) = ("templates/layout.html", "<html><body>{{ body }}</body></html>");
+const LAYOUT: (&str, &str) = ("templates/layouts/default.html", "<html><body>{{ content }}</body></html>");
 
 fn win_back(steps: &str) -> String {
     format!(

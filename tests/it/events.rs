@@ -44,7 +44,7 @@ impl Shop {
         let receiver = http_receiver();
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         site.configure("http://127.0.0.1:9/", &receiver.url);
-        site.configure("listen = \"\"", &format!("listen = \"\"\npublic_listen = \"{free}\""));
+        site.configure("127.0.0.1:0", &free.to_string());
         site.configure("[log]", &format!("[events.signed-up]\nsecret = \"{SECRET}\"\n[log]"));
         fs::set_permissions(site.path("config.toml"), fs::Permissions::from_mode(0o600)).unwrap();
         site.rules(&[("signed-up.yaml", RULE)]);

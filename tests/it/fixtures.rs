@@ -1,8 +1,8 @@
 //! What people see when a file is wrong: one bad file per diagnostic code, each with its snapshot.
 //!
 //! `base/` is a directory without a mistake. Each file of `bad/` is put into it by its name
-//! (`catalog.CODE.yaml` in place of the catalog, `template.CODE.md` and `script.CODE.rhai` with a rule that uses
-//! them, everything else as a rule), and its snapshot is what `nudged check` prints. Files of `outside/` need
+//! (`catalog.CODE.yaml` in place of the catalog, `template.CODE.md` (or `.mjml`, `.html`) and `script.CODE.rhai` with a
+//! rule that uses them, everything else as a rule), and its snapshot is what `nudged check` prints. Files of `outside/` need
 //! more than a directory of rules.
 
 mod outside;
@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Codes without a bad file of their own, each with the test that has it instead, or why no file reaches it.
-const ELSEWHERE: [(&str, &str); 10] = [
+const ELSEWHERE: [(&str, &str); 11] = [
     ("catalog.query", "needs a database: tests/it/drift.rs"),
     ("catalog.no-rows", "needs a database: tests/it/permissions.rs"),
     ("catalog.missing", "a_directory_without_a_catalog_says_so"),
@@ -26,6 +26,7 @@ const ELSEWHERE: [(&str, &str); 10] = [
     ("rules.panic", "means that a check has a defect"),
     ("config.secrets", "needs a running daemon: tests/it/service.rs"),
     ("rule.no-event", "needs a configuration: tests/it/events.rs"),
+    ("script.hidden-score", "needs an entity with a score: tests/it/scores.rs"),
     ("rule.no-index", "needs a database: tests/it/examples.rs"),
     ("test.broken", "means that an example can't be set up: tests/it/testbench.rs"),
     ("test.failed", "needs a rule whose test fails: tests/it/reload.rs"),
@@ -52,7 +53,7 @@ fn read_tree(root: &Path) -> Vec<SourceFile> {
     files
 }
 
-fn tree(mut files: Vec<SourceFile>) -> Arc<Tree> {
+pub fn tree(mut files: Vec<SourceFile>) -> Arc<Tree> {
     files.sort_by(|a, b| a.path.cmp(&b.path));
     Arc::new(Tree { files: files.into_iter().map(Arc::new).collect() })
 }
@@ -64,7 +65,7 @@ fn base_with(path: &str, text: &str) -> Vec<SourceFile> {
     files
 }
 
-fn surroundings(schema: Option<Schema>) -> Surroundings {
+pub fn surroundings(schema: Option<Schema>) -> Surroundings {
     Surroundings {
         dialect: Dialect::Postgres,
         schema,
@@ -162,9 +163,19 @@ fn directory(name: &str, text: &str) -> Vec<SourceFile> {
         files.retain(|file| file.path != "good.yaml");
         files
     } else if name == "template.layout.html" {
-        with_user("templates/layout.html", "steps: [email: {template: hello}]\n")
+        with_user("templates/layouts/default.html", "steps: [email: {template: hello}]\n")
     } else if name.starts_with("template.") {
-        with_user("templates/bad.md", "steps: [email: {template: bad}]\n")
+        let ending = name.rsplit('.').next().unwrap();
+        match code_of(name).as_str() {
+            "template.duplicate" => {
+                with_user(&format!("templates/hello.{ending}"), "steps: [email: {template: hello}]\n")
+            }
+            "template.text" => with_user("templates/bad.txt", "steps: [email: {template: hello}]\n"),
+            "template.circle" => {
+                with_user(&format!("templates/partials/bad.{ending}"), "steps: [email: {template: hello}]\n")
+            }
+            _ => with_user(&format!("templates/bad.{ending}"), "steps: [email: {template: bad}]\n"),
+        }
     } else if name.starts_with("script.") {
         with_user("scripts/bad.rhai", "script: bad.rhai\nsteps: [email: {template: hello}]\n")
     } else {
@@ -316,12 +327,50 @@ fn the_rules_of_this_repository_have_no_errors() {
     assert!(checked.rules.len() >= 3);
 }
 
+#[test]
+fn the_calendars_of_the_reference_are_right() {
+    let calendars = examples("docs/sequences.md", "calendars");
+    let [calendars] = calendars.as_slice() else { panic!("one example is expected") };
+    let text = format!("version: 1\ntime_zone: UTC\nentities: {{customer: {{table: accounts, key: id}}}}\n{calendars}");
+    let page = std::fs::read_to_string("docs/sequences.md").unwrap();
+    let days = page.split("```text\n").nth(1).and_then(|block| block.split("```").next()).unwrap();
+    let file = |path: &str, text: &str| SourceFile { path: path.to_owned(), text: text.to_owned() };
+    let files = vec![file("catalog.yaml", &text), file("calendars/company.txt", days)];
+    let checked = Checked::of(&tree(files), &surroundings(None));
+    assert!(checked.findings.is_empty(), "{}", render(&checked.findings, Look::Plain));
+    let catalog = checked.catalog.unwrap();
+    let is_worked = |name: &str, day: &str| catalog.calendar(name).unwrap().is_worked(day.parse().unwrap());
+    assert!(!is_worked("office", "2026-12-24") && is_worked("AT", "2026-12-24"));
+    assert!(is_worked("shop", "2026-11-28") && !is_worked("shop", "2026-01-06"));
+    assert!(!catalog.usual_calendar.is_worked("2026-12-31".parse().unwrap()));
+}
+
+#[test]
+fn a_line_that_is_no_date_is_reported_in_its_own_file() {
+    let catalog = "version: 1\ntime_zone: UTC\nentities: {customer: {table: accounts, key: id}}\n\
+                   calendars: {office: {file: company.txt}}\n";
+    let file = |path: &str, text: &str| SourceFile { path: path.to_owned(), text: text.to_owned() };
+    let days = "# closed\n2026-12-24\n24.12.2027 Christmas Eve\n";
+    let files = vec![file("catalog.yaml", catalog), file("calendars/company.txt", days)];
+    let found = Checked::of(&tree(files), &surroundings(None)).findings;
+    let shown = render(&found, Look::Plain);
+    assert!(shown.contains("calendars/company.txt:3:1"), "{shown}");
+    assert!(shown.contains("does not begin with a date"), "{shown}");
+}
+
 /// The fenced examples of a page that begin with `# what`.
 fn examples(page: &str, what: &str) -> Vec<String> {
     let text = std::fs::read_to_string(page).unwrap();
     let marker = format!("# {what}\n");
     let blocks = text.split("```yaml\n").skip(1).filter_map(|block| block.split("```").next());
     blocks.filter_map(|block| block.strip_prefix(&marker)).map(str::to_owned).collect()
+}
+
+/// The one whole catalog of docs/catalog.md.
+pub fn catalog_of_the_reference() -> String {
+    let catalogs = examples("docs/catalog.md", "catalog");
+    let [catalog] = catalogs.as_slice() else { panic!("one catalog is expected") };
+    catalog.clone()
 }
 
 fn indented(text: &str) -> String {
@@ -342,8 +391,7 @@ fn the_entities_of_the_reference_are_right() {
 
 #[test]
 fn the_examples_of_the_reference_are_right() {
-    let catalogs = examples("docs/catalog.md", "catalog");
-    let [catalog] = catalogs.as_slice() else { panic!("one catalog is expected") };
+    let catalog = catalog_of_the_reference();
     let head = "version: 1\nid: example\nmode: live\npurpose: offers\nfor_each: customer\nto: main_contact\n";
     let inactivity = "trigger: {inactivity: {of: orders, for: 90 days}}\n";
     let steps = "steps: [email: {template: renewal}]\n";
@@ -364,7 +412,9 @@ fn the_examples_of_the_reference_are_right() {
             .iter()
             .map(|where_| format!("{head}{inactivity}where:\n{where_}{steps}")),
     );
-    rules.extend(examples("docs/rules.md", "steps").iter().map(|own| format!("{head}{inactivity}steps:\n{own}")));
+    for page in ["docs/rules.md", "docs/sequences.md"] {
+        rules.extend(examples(page, "steps").iter().map(|own| format!("{head}{inactivity}steps:\n{own}")));
+    }
     assert!(rules.len() >= 8, "{} examples", rules.len());
     for rule in rules {
         let mut files = vec![SourceFile { path: "catalog.yaml".to_owned(), text: catalog.clone() }];
@@ -373,10 +423,12 @@ fn the_examples_of_the_reference_are_right() {
             files.push(SourceFile { path: format!("templates/{name}.md"), text });
         }
         files.push(SourceFile { path: "rule.yaml".to_owned(), text: rule.clone() });
+        let other = format!("{head}trigger: {{enrolled: {{}}}}\n{steps}").replace("id: example", "id: onboarding");
+        files.push(SourceFile { path: "other.yaml".to_owned(), text: other });
         let checked = Checked::of(&tree(files), &surroundings(None));
         let wrong: Vec<_> =
             checked.findings.iter().filter(|finding| finding.severity == Severity::Error).cloned().collect();
         assert!(wrong.is_empty(), "{rule}\n{}", render(&wrong, Look::Plain));
-        assert_eq!(checked.rules.len(), 1, "{rule}");
+        assert_eq!(checked.rules.len(), 2, "{rule}");
     }
 }

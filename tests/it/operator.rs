@@ -120,7 +120,7 @@ fn a_held_sweep_is_looked_at_and_released() {
     let one = site.json(&["enrollments", "list", "--record", "customer:2"]);
     assert_eq!((texts(&one, "rule"), texts(&one, "ended")), (vec!["silence".to_owned()], vec!["completed".to_owned()]));
     let (_, table, _) = site.run(&["enrollments", "list"]);
-    assert!(table.starts_with("RECORD") && table.contains("ended: completed"), "{table}");
+    assert!(table.starts_with("ID") && table.contains("ended: completed"), "{table}");
     let status = site.status();
     assert_eq!(status["state"]["counts"]["matches"], 3);
     assert_eq!(status["state"]["counts"]["attempts_of_24_hours"]["sent"], 3);

@@ -194,7 +194,7 @@ async fn row_security_shows_every_tenant_its_own_and_silence_is_a_warning() {
     assert_eq!(seen("other").await, Vec::<String>::new());
 
     let tree = world.generation().tree.clone();
-    let outside = Outside { emails: true, ..Outside::default() };
+    let outside = Outside { emails: true, pages: true, postal_address: true, ..Outside::default() };
     let inspected = inspect(tree, &*world.source, &outside, None).await.unwrap();
     let warnings: Vec<String> = inspected
         .generation

@@ -107,6 +107,8 @@ impl Home {
             destinations: ["team-chat".to_owned()].into(),
             topics: ["offers".into(), "news".into()].into(),
             emails: true,
+            pages: true,
+            postal_address: true,
             ..Outside::default()
         };
         let register = Arc::clone(&self.store) as Arc<dyn Register>;
@@ -241,9 +243,7 @@ async fn hold_one(store: &SqliteStore) {
     store.commit_sweep(&lease, &commit).await.unwrap();
     let claimed = store.claim(&owner, now, 10).await.unwrap().remove(0);
     let then = Then::Hold { reason: "a column is missing".into() };
-    let completion =
-        Completion { token: claimed.token, attempt: None, then, saved: None, migrated: None, contender: None };
-    let completions = vec![completion];
+    let completions = vec![Completion::of(claimed.token, then)];
     store.settle(&Settlement { marks: Vec::new(), completions }).await.unwrap();
 }
 

@@ -83,6 +83,11 @@ impl Site {
             [web]
             socket = "{socket}"
             listen = ""
+            public_listen = "127.0.0.1:0"
+            public_url = "https://mail.linden.example"
+            [sender]
+            name = "Linden"
+            postal_address = "Rosengasse 4, 1010 Vienna"
             [log]
             format = "json"
             "#,

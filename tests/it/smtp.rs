@@ -42,8 +42,11 @@ fn email(to: &str) -> Message {
         subject: "Grüße & mehr, ein ziemlich langer Betreff, der über eine Zeile hinausgeht".into(),
         html: "<p>Schöne Grüße</p>\n.\n<p>Ende</p>".into(),
         text: ".\nSchöne Grüße\n.\nEnde".into(),
+        sender: None,
         from: None,
         reply_to: Some("Help <help@acme.example>".into()),
+        images: Vec::new(),
+        return_tag: None,
         headers: vec![("List-Unsubscribe".into(), "<https://acme.example/u>".into())],
     })
 }

@@ -1,6 +1,7 @@
 //! What holds for every store, run on each of them.
 
 mod concurrency;
+mod consents;
 mod episodes;
 mod faces;
 mod inbox;
@@ -8,6 +9,7 @@ mod outbox;
 mod places;
 mod register;
 mod sweeps;
+mod timeline;
 
 use crate::support::{Database, instant, postgres};
 use jiff::{SignedDuration, Timestamp};
@@ -224,7 +226,7 @@ fn sent() -> Outcome {
 }
 
 fn completion(claimed: &Claimed, attempt: Option<Attempt>, then: Then) -> Completion {
-    Completion { token: claimed.token, attempt, then, saved: None, migrated: None, contender: None }
+    Completion { attempt, ..Completion::of(claimed.token, then) }
 }
 
 async fn complete(store: &dyn Store, completion: Completion) -> Settled {

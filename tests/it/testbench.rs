@@ -474,6 +474,35 @@ async fn the_tests_of_the_reference_pass() {
     assert!(reports.iter().all(|report| report.tests.len() == 1));
 }
 
+/// The rules of the page on sequences, together: one enrolls into the other.
+#[tokio::test]
+async fn the_tests_of_the_sequences_pass() {
+    let page = |path: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    let blocks = |text: &str, what: &str| -> Vec<String> {
+        let marker = format!("```yaml\n# {what}\n");
+        text.split(&marker).skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
+    };
+    let mut files: Vec<(String, String)> = blocks(&page("docs/sequences.md"), "rule")
+        .into_iter()
+        .enumerate()
+        .map(|(number, rule)| (format!("rule-{number}.yaml"), rule))
+        .collect();
+    assert_eq!(files.len(), 2);
+    files.push(("catalog.yaml".to_owned(), blocks(&page("docs/catalog.md"), "catalog").remove(0)));
+    for name in ["renewal-1", "renewal-2", "renewal-discount", "renewal-last", "advice"] {
+        files.push((format!("templates/{name}.md"), "---\nsubject: Hello\n---\nHello\n".to_owned()));
+    }
+    let files = files.into_iter().map(|(path, text)| Arc::new(SourceFile { path, text })).collect();
+    let bench = Bench { tree: Arc::new(Tree { files }), ..bench("") };
+    let reports = bench.play(&bench.rule_files(), 2, |_| {}).await;
+    let reports = reports.unwrap_or_else(|findings| panic!("{}", render(&findings, Look::Plain)));
+    let failed: Vec<_> = reports.iter().flat_map(RuleReport::failures).cloned().collect();
+    assert!(failed.is_empty(), "{}", said(&failed));
+    assert_eq!(reports[0].tests.len(), 2);
+    let [_, (reached, all), _] = coverage(&reports).counts();
+    assert_eq!((reached, all), (1, 3), "one of three arms: keys 1 draw the first");
+}
+
 #[test]
 fn results_are_a_table_json_and_junit_and_a_failure_ends_with_code_4() {
     let folder = tempfile::tempdir().unwrap();

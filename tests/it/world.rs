@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use futures::stream::{self, BoxStream, StreamExt};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use nudged::catalog::{ColumnSchema, Schema, Table};
-use nudged::diagnostic::SourceFile;
+use nudged::diagnostic::{Finding, SourceFile};
 use nudged::engine::port::{
     DeliveryFilter, EnrollmentFilter, EnrollmentView, Message, Owner, Sender, Sent, Source, SourceError, Store,
     live_schema,
@@ -147,9 +147,16 @@ pub struct Recorder {
     pub messages: Mutex<Vec<Message>>,
     answers: Mutex<VecDeque<Outcome>>,
     panics: AtomicBool,
+    /// The key of a webhook's body whose value is answered.
+    echoes: Mutex<Option<&'static str>>,
 }
 
 impl Recorder {
+    /// Answers webhooks with what stands under this key of theirs.
+    pub fn echo(&self, key: &'static str) {
+        *self.echoes.lock().unwrap() = Some(key);
+    }
+
     /// The next answers, before it goes back to success.
     pub fn answer(&self, outcomes: impl IntoIterator<Item = Outcome>) {
         self.answers.lock().unwrap().extend(outcomes);
@@ -181,10 +188,14 @@ impl Sender for Recorder {
     }
 
     async fn send(&self, message: Message) -> Sent {
+        let echoed = self.echoes.lock().unwrap().and_then(|key| match &message {
+            Message::Webhook(call) => Some(serde_json::json!({"text": call.body["data"][key]})),
+            Message::Email(_) | Message::Task(_) => None,
+        });
         self.messages.lock().unwrap().push(message);
         assert!(!self.panics.swap(false, Ordering::SeqCst), "a bug in a sender, as the test asked for");
         let told = self.answers.lock().unwrap().pop_front();
-        Sent { outcome: told.unwrap_or_else(|| Outcome::Sent { reply: "ok".into() }), answer: None }
+        Sent { outcome: told.unwrap_or_else(|| Outcome::Sent { reply: "ok".into() }), answer: echoed }
     }
 }
 
@@ -337,7 +348,8 @@ impl World {
         let source: Arc<dyn Source> = wire.clone();
         let state = if shared { Some(tokio::task::spawn_blocking(postgres).await.unwrap()) } else { None };
         let store: Arc<dyn Store> = match &state {
-            None => Arc::new(SqliteStore::open(dir.path().join("state.db"), at).await.unwrap()),
+            // No test pulls the plug, so nothing need be synced.
+            None => Arc::new(SqliteStore::scratch(dir.path().join("state.db"), at).await.unwrap()),
             Some(database) => Arc::new(PostgresStore::open_as(&database.url, Reached::Directly, at).await.unwrap()),
         };
         let (mail, webhooks) = (Arc::new(Recorder::default()), Arc::new(Recorder::default()));
@@ -402,13 +414,22 @@ impl World {
 
     /// These files, checked against the source; nothing runs them.
     pub fn build(&self, files: &[(&str, &str)]) -> Generation {
+        self.try_build(files).unwrap_or_else(|findings| {
+            panic!("{}", findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+        })
+    }
+
+    /// What is wrong with these files.
+    pub fn findings(&self, files: &[(&str, &str)]) -> Vec<Finding> {
+        self.try_build(files).map_or_else(|findings| findings, |generation| generation.warnings)
+    }
+
+    fn try_build(&self, files: &[(&str, &str)]) -> Result<Generation, Vec<Finding>> {
         let file = |path: &str, text: &str| Arc::new(SourceFile { path: path.into(), text: text.into() });
         let mut files: Vec<_> = files.iter().map(|(path, text)| file(path, text)).collect();
         files.push(file("catalog.yaml", &self.catalog));
         files.sort_by(|a, b| a.path.cmp(&b.path));
-        Generation::build(Arc::new(Tree { files }), &self.surroundings.lock().unwrap()).unwrap_or_else(|findings| {
-            panic!("{}", findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
-        })
+        Generation::build(Arc::new(Tree { files }), &self.surroundings.lock().unwrap())
     }
 
     /// Another engine with the same rules and senders, as a restart or another node has it.
@@ -424,6 +445,29 @@ impl World {
             owner: Owner("another".into()),
             settings,
         })
+    }
+
+    /// Another life of the daemon, on this state: an owner of its own, and what it can remember is in `store`.
+    pub fn life(&self, owner: &str, store: Arc<dyn Store>) -> Engine {
+        let generation = self.generations.subscribe();
+        let (clock, source) = (self.clock.clone(), self.source.clone());
+        let task = TaskWriter::new(clock.clone(), source.clone(), store.clone(), generation.clone());
+        Engine::new(Parts {
+            clock,
+            source,
+            store,
+            senders: Senders { email: self.mail.clone(), webhook: self.webhooks.clone(), task: Arc::new(task) },
+            generation,
+            owner: Owner(owner.into()),
+            settings: self.settings.clone(),
+        })
+    }
+
+    /// A shared state, opened again, whose leases end at once when nobody renews them.
+    pub async fn short_leased(&self) -> Arc<dyn Store> {
+        let url = &self.state.as_ref().expect("a shared state").url;
+        let lease = std::time::Duration::from_millis(200);
+        Arc::new(PostgresStore::open_as(url, Reached::Directly, self.now()).await.unwrap().with_lease(lease))
     }
 
     /// Runs these rule files, templates and scripts from now on.

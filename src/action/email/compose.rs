@@ -5,16 +5,21 @@
 //! that a repeated mail is recognised as the same one.
 
 use super::EmailOptions;
+use super::dkim::Signer;
 use crate::action::SetupError;
 use crate::engine::port::Email;
 use jiff::Timestamp;
-use lettre::message::header::{HeaderName, HeaderValue};
-use lettre::message::{Mailbox, MultiPart, SinglePart};
+use lettre::message::header::{ContentType, HeaderName, HeaderValue};
+use lettre::message::{Attachment, Mailbox, MultiPart, SinglePart};
 use lettre::{Address, Message};
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
+/// The tag of the return path, for reports that come back another way.
+pub(super) const RETURN_TAG: &str = "X-Return-Tag";
+
 /// Headers that are ours alone; a message may bring others, such as List-Unsubscribe.
-const RESERVED: [&str; 13] = [
+const RESERVED: [&str; 15] = [
     "from",
     "to",
     "cc",
@@ -28,6 +33,8 @@ const RESERVED: [&str; 13] = [
     "return-path",
     "received",
     "x-delivery-id",
+    "x-return-tag",
+    "dkim-signature",
 ];
 
 /// A message ready for any transport.
@@ -46,6 +53,8 @@ pub enum ComposeError {
     Recipient,
     #[error("`{part}` of the template is not an address: write `Name <name@domain>`")]
     Template { part: &'static str },
+    #[error("the configuration has no `[email.senders.{0}]`")]
+    Sender(String),
     #[error("the header `{0}` can't be set by a message")]
     Header(String),
     #[error("no MIME message could be made of it: {0}")]
@@ -58,6 +67,10 @@ pub struct Composer {
     from: Mailbox,
     reply_to: Option<Mailbox>,
     return_path: Option<Address>,
+    /// Whose bounce it would be stands in the return path.
+    tagged: bool,
+    signers: Vec<Signer>,
+    senders: BTreeMap<String, (Mailbox, Option<Mailbox>)>,
 }
 
 impl Composer {
@@ -65,12 +78,21 @@ impl Composer {
         let wrong = |key: &str| {
             SetupError::option(format!("email.{key}"), "not an address: write `name@domain` or `Name <name@domain>`")
         };
+        let senders = options.senders.iter().map(|(name, sender)| {
+            let read = |key: &str, text: &str| mailbox(text).ok_or_else(|| wrong(&format!("senders.{name}.{key}")));
+            let reply_to = sender.reply_to.as_deref().map(|text| read("reply_to", text)).transpose()?;
+            Ok((name.clone(), (read("from", &sender.from)?, reply_to)))
+        });
+        let senders = senders.collect::<Result<_, SetupError>>()?;
         let reply_to = options.reply_to.as_deref().map(|text| mailbox(text).ok_or_else(|| wrong("reply_to")));
         let return_path = options.return_path.as_deref().map(|text| text.trim().parse());
         Ok(Self {
             from: mailbox(&options.from).ok_or_else(|| wrong("from"))?,
             reply_to: reply_to.transpose()?,
             return_path: return_path.transpose().map_err(|_| wrong("return_path"))?,
+            tagged: options.return_tags,
+            senders,
+            signers: options.dkim.iter().map(|(name, key)| Signer::new(name, key)).collect::<Result<_, _>>()?,
         })
     }
 
@@ -79,8 +101,15 @@ impl Composer {
             Some(text) => mailbox(text).map(Some).ok_or(ComposeError::Template { part }),
             None => Ok(None),
         };
-        let from = template("from", &email.from)?.unwrap_or_else(|| self.from.clone());
-        let reply_to = template("reply_to", &email.reply_to)?.or_else(|| self.reply_to.clone());
+        let (usual, usual_reply_to) = match &email.sender {
+            None => (&self.from, &self.reply_to),
+            Some(name) => {
+                let (from, reply_to) = self.senders.get(name).ok_or_else(|| ComposeError::Sender(name.clone()))?;
+                (from, reply_to)
+            }
+        };
+        let from = template("from", &email.from)?.unwrap_or_else(|| usual.clone());
+        let reply_to = template("reply_to", &email.reply_to)?.or_else(|| usual_reply_to.clone());
         let to: Address = email.to_address.trim().parse().map_err(|_| ComposeError::Recipient)?;
         let name = email.to_name.as_deref().map(clean).filter(|name| !name.is_empty());
         let mut builder = Message::builder()
@@ -93,19 +122,58 @@ impl Composer {
         if let Some(reply_to) = reply_to {
             builder = builder.reply_to(reply_to);
         }
+        if let Some(tag) = &email.return_tag {
+            builder = builder.raw_header(header(RETURN_TAG, tag)?);
+        }
         for (name, value) in &email.headers {
             builder = builder.raw_header(foreign_header(name, value)?);
         }
-        // A boundary of the delivery and not of chance: the same mail has the same bytes wherever it is composed.
-        let parts = MultiPart::alternative()
-            .boundary(format!("nudged-{}", email.delivery))
-            .singlepart(SinglePart::plain(email.text.clone()))
-            .singlepart(SinglePart::html(email.html.clone()));
-        let message = builder.multipart(parts);
+        let message = builder.multipart(parts(email)?);
         let message = message.map_err(|error| ComposeError::Mime(error.to_string()))?;
-        let from = self.return_path.clone().unwrap_or(from.email);
-        Ok(Composed { from, to, bytes: message.formatted() })
+        let from = self.return_path(email)?.unwrap_or(from.email);
+        Ok(Composed { from, to, bytes: self.signed(message.formatted(), now)? })
     }
+}
+
+impl Composer {
+    /// With a signature of each key before it.
+    fn signed(&self, message: Vec<u8>, now: Timestamp) -> Result<Vec<u8>, ComposeError> {
+        let mut signed = Vec::new();
+        for signer in &self.signers {
+            let header = signer.sign(&message, now).map_err(|problem| ComposeError::Mime(problem.to_owned()))?;
+            signed.extend(header.into_bytes());
+        }
+        signed.extend(message);
+        Ok(signed)
+    }
+
+    /// `bounces+TAG@domain` (VERP): most bounces quote too little of a mail to say whose it was.
+    fn return_path(&self, email: &Email) -> Result<Option<Address>, ComposeError> {
+        let Some(path) = &self.return_path else { return Ok(None) };
+        let tag = email.return_tag.as_ref().filter(|_| self.tagged);
+        let tagged = tag.map(|tag| Address::new(format!("{}+{tag}", path.user()), path.domain()));
+        let tagged = tagged.transpose().map_err(|error| ComposeError::Mime(error.to_string()))?;
+        Ok(Some(tagged.unwrap_or_else(|| path.clone())))
+    }
+}
+
+/// Text and HTML, the HTML with the pictures it shows. Boundaries are of the delivery and not of chance: the same mail
+/// has the same bytes wherever it is composed.
+fn parts(email: &Email) -> Result<MultiPart, ComposeError> {
+    let alternative = MultiPart::alternative()
+        .boundary(format!("nudged-{}", email.delivery))
+        .singlepart(SinglePart::plain(email.text.clone()));
+    let html = SinglePart::html(email.html.clone());
+    if email.images.is_empty() {
+        return Ok(alternative.singlepart(html));
+    }
+    let mut related = MultiPart::related().boundary(format!("nudged-{}-related", email.delivery)).singlepart(html);
+    for image in &email.images {
+        let kind = ContentType::parse(image.media_type).map_err(|error| ComposeError::Mime(error.to_string()))?;
+        let attachment = Attachment::new_inline_with_name(clean(&image.name), clean(&image.file_name));
+        related = related.singlepart(attachment.body(image.bytes.to_vec(), kind));
+    }
+    Ok(alternative.multipart(related))
 }
 
 fn header(name: &str, value: &str) -> Result<HeaderValue, ComposeError> {
@@ -143,7 +211,10 @@ fn clean(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::action::email::IdentityOptions;
     use crate::model::DeliveryId;
+    use crate::rule::message::InlineImage;
+    use mail_parser::MimeHeaders;
 
     fn composer() -> Composer {
         let options = EmailOptions { from: "Acme <hi@acme.example>".into(), ..EmailOptions::default() };
@@ -158,8 +229,11 @@ mod tests {
             subject: "Grüße".into(),
             html: "<p>Hallo Ada, schön</p>".into(),
             text: "Hallo Ada, schön".into(),
+            sender: None,
             from: None,
             reply_to: None,
+            images: Vec::new(),
+            return_tag: None,
             headers: vec![("List-Unsubscribe".into(), "<https://a.example/u?x=1>".into())],
         }
     }
@@ -179,6 +253,74 @@ mod tests {
         assert_eq!(mail.body_html(0).as_deref(), Some("<p>Hallo Ada, schön</p>"));
         assert_eq!(mail.header_raw("List-Unsubscribe").map(str::trim), Some("<https://a.example/u?x=1>"));
         assert_eq!(mail.header_raw("X-Delivery-ID").map(str::trim), Some("07".repeat(16).as_str()));
+    }
+
+    fn sent_by(options: &EmailOptions, email: &Email) -> (Composed, Vec<Option<String>>) {
+        let composed = Composer::new(options).unwrap().compose(email, now()).unwrap();
+        let mail = mail_parser::MessageParser::default().parse(&composed.bytes).unwrap();
+        let address = |of: Option<&mail_parser::Address<'_>>| Some(of?.first()?.address()?.to_owned());
+        let addresses = vec![address(mail.from()), address(mail.reply_to())];
+        (composed, addresses)
+    }
+
+    #[test]
+    fn a_rules_sender_outranks_the_usual_one_and_a_template_both() {
+        let support = IdentityOptions { from: "Help <help@acme.example>".into(), reply_to: None };
+        let options = EmailOptions {
+            from: "Acme <hi@acme.example>".into(),
+            reply_to: Some("team@acme.example".into()),
+            senders: [("support".to_owned(), support)].into(),
+            ..EmailOptions::default()
+        };
+        let from = |email: Email| sent_by(&options, &email).1[0].clone().unwrap();
+        let by_rule = || Email { sender: Some("support".into()), ..email() };
+        assert_eq!(from(email()), "hi@acme.example");
+        assert_eq!(from(by_rule()), "help@acme.example");
+        assert_eq!(from(Email { from: Some("ceo@acme.example".into()), ..by_rule() }), "ceo@acme.example");
+        let reply_to = |email: Email| sent_by(&options, &email).1[1].clone();
+        assert_eq!(reply_to(email()).as_deref(), Some("team@acme.example"));
+        assert_eq!(reply_to(by_rule()), None, "who answers support reaches support");
+        let unknown = Email { sender: Some("nobody".into()), ..email() };
+        let refused = Composer::new(&options).unwrap().compose(&unknown, now()).unwrap_err();
+        assert_eq!(refused, ComposeError::Sender("nobody".into()));
+    }
+
+    #[test]
+    fn a_return_path_names_the_address_by_its_tag() {
+        let path = |return_tags, tag: Option<&str>| {
+            let options = EmailOptions {
+                from: "hi@acme.example".into(),
+                return_path: Some("bounces@mail.acme.example".into()),
+                return_tags,
+                ..EmailOptions::default()
+            };
+            sent_by(&options, &Email { return_tag: tag.map(str::to_owned), ..email() }).0.from.to_string()
+        };
+        assert_eq!(path(true, Some("abc")), "bounces+abc@mail.acme.example");
+        assert_eq!(path(false, Some("abc")), "bounces@mail.acme.example");
+        assert_eq!(path(true, None), "bounces@mail.acme.example");
+    }
+
+    #[test]
+    fn pictures_travel_with_the_html_that_shows_them() {
+        let image = InlineImage {
+            name: "logo".into(),
+            file_name: "logo.png".into(),
+            media_type: "image/png",
+            bytes: b"\x89PNG\r\n\x1a\n\0\xff".as_slice().into(),
+        };
+        let email = Email { images: vec![image], html: "<img src=\"cid:logo\">".into(), ..email() };
+        let composed = composer().compose(&email, now()).unwrap();
+        assert_eq!(composed.bytes, composer().compose(&email, now()).unwrap().bytes);
+        let mail = mail_parser::MessageParser::default().parse(&composed.bytes).unwrap();
+        assert!(mail.content_type().is_some_and(|kind| kind.subtype() == Some("alternative")));
+        let related = mail.part(2).unwrap();
+        assert_eq!(related.content_type().unwrap().subtype(), Some("related"));
+        let picture = mail.parts.iter().find(|part| part.content_id() == Some("logo")).unwrap();
+        assert_eq!(picture.contents(), b"\x89PNG\r\n\x1a\n\0\xff");
+        assert_eq!(picture.content_type().unwrap().subtype(), Some("png"));
+        assert_eq!(mail.body_html(0).as_deref(), Some("<img src=\"cid:logo\">"));
+        assert_eq!(mail.body_text(0).as_deref(), Some("Hallo Ada, schön"));
     }
 
     #[test]

@@ -85,8 +85,11 @@ mod tests {
             subject: "one".into(),
             html: "<p>one</p>".into(),
             text: "one".into(),
+            sender: None,
             from: None,
             reply_to: None,
+            images: Vec::new(),
+            return_tag: None,
             headers: vec![],
         };
         sender.send(Message::Email(email.clone())).await;

@@ -1,14 +1,16 @@
 //! Email: a message is composed here and carried by SMTP, or written into a folder.
 
 mod compose;
+mod dkim;
 mod folder;
 mod options;
 mod redirect;
+pub mod returned;
 pub mod smtp;
 
 pub use compose::{ComposeError, Composed, Composer};
 pub use folder::FolderSender;
-pub use options::{EmailOptions, Tls, Transport};
+pub use options::{DkimOptions, EmailOptions, IdentityOptions, Tls, Transport};
 pub use redirect::Redirect;
 
 use super::SetupError;

@@ -4,6 +4,7 @@ use crate::model::{Period, Rate, Unit, WarmUp, blank};
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// How emails leave the house, and from whom.
@@ -19,6 +20,8 @@ pub struct EmailOptions {
     pub reply_to: Option<String>,
     /// Where bounces go; the address of `from` if not given.
     pub return_path: Option<String>,
+    /// The return path names the address: `bounces+TAG@acme.example` (VERP).
+    pub return_tags: bool,
     pub host: String,
     /// 587, or 465 with `tls = "implicit"`, or 25 with `tls = "none"`, if not given.
     pub port: Option<u16>,
@@ -56,6 +59,32 @@ pub struct EmailOptions {
     pub seeds: Vec<String>,
     /// Every mail goes to this address and to nobody else. For trying things out.
     pub redirect_all_to: String,
+    /// Who rules may write as, by the name they use.
+    pub senders: BTreeMap<String, IdentityOptions>,
+    /// Keys that sign each mail, by their selector.
+    pub dkim: BTreeMap<String, DkimOptions>,
+    /// A Maildir that bounces and complaints are delivered to; it is read, and what was read is marked as seen.
+    pub bounce_maildir: Option<PathBuf>,
+}
+
+/// Somebody that a rule may write as.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IdentityOptions {
+    /// `Acme Support <support@acme.example>`
+    pub from: String,
+    pub reply_to: Option<String>,
+}
+
+/// One DKIM key. Its other half is in the DNS, at `SELECTOR._domainkey.DOMAIN`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DkimOptions {
+    /// The domain of the sender's address, or one above it.
+    pub domain: String,
+    /// A private key in PEM: RSA, or Ed25519.
+    #[schemars(with = "String")]
+    pub key: SecretString,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
@@ -89,6 +118,7 @@ impl Default for EmailOptions {
             from: String::new(),
             reply_to: None,
             return_path: None,
+            return_tags: true,
             host: "localhost".to_owned(),
             port: None,
             tls: Tls::Required,
@@ -105,6 +135,9 @@ impl Default for EmailOptions {
             per_day: None,
             seeds: Vec::new(),
             redirect_all_to: String::new(),
+            senders: BTreeMap::new(),
+            dkim: BTreeMap::new(),
+            bounce_maildir: None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! For trying things out: every mail goes to one address, whoever it was meant for.
 
 use crate::engine::port::{Message, Sender, Sent};
+use crate::model::Outcome;
 use async_trait::async_trait;
 use std::sync::Arc;
 
@@ -38,7 +39,12 @@ impl Sender for Redirect {
             }
             other => other,
         };
-        self.behind.send(message).await
+        let mut sent = self.behind.send(message).await;
+        if let Outcome::Permanent { reason } = &mut sent.outcome {
+            // The server speaks of our address; the real one isn't to be taken for gone.
+            "email.redirect_all_to was refused".clone_into(reason);
+        }
+        sent
     }
 }
 
@@ -46,7 +52,7 @@ impl Sender for Redirect {
 mod tests {
     use super::*;
     use crate::engine::port::Email;
-    use crate::model::{DeliveryId, Outcome};
+    use crate::model::DeliveryId;
     use std::sync::Mutex;
 
     #[derive(Default)]
@@ -60,7 +66,7 @@ mod tests {
 
         async fn send(&self, message: Message) -> Sent {
             self.0.lock().unwrap().push(message);
-            Sent { outcome: Outcome::Sent { reply: "250 ok".into() }, answer: None }
+            Sent { outcome: Outcome::Permanent { reason: "550 5.1.1 no such user".into() }, answer: None }
         }
     }
 
@@ -78,9 +84,13 @@ mod tests {
             text: String::new(),
             from: None,
             reply_to: None,
+            sender: None,
+            images: Vec::new(),
+            return_tag: None,
             headers: vec![("List-Unsubscribe".into(), "<https://acme.example/u/1>".into())],
         };
-        redirect.send(Message::Email(email)).await;
+        let told = redirect.send(Message::Email(email)).await.outcome;
+        assert_eq!(told, Outcome::Permanent { reason: "email.redirect_all_to was refused".into() });
         let Message::Email(sent) = kept.0.lock().unwrap().remove(0) else { panic!() };
         assert_eq!((sent.to_address.as_str(), sent.to_name), ("staging@acme.example", None));
         assert_eq!(sent.subject, "[to ada@example.org] We miss you");

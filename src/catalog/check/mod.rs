@@ -1,5 +1,6 @@
 //! From the written catalog to the checked one. Goes on after every mistake, so that all are reported.
 
+mod calendar;
 mod entity;
 mod field;
 mod filter;
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::diagnostic::yaml::{self, At};
 use crate::diagnostic::{Finding, Report, SourceFile, suggest};
-use crate::model::{EntityName, FieldName, Tenant, Topic};
+use crate::model::{EntityName, FieldName, Locale, Tenant, Topic};
 use jiff::tz::TimeZone;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -53,12 +54,21 @@ pub struct ColumnUse {
     pub range: Range<usize>,
 }
 
-/// Reads and checks `catalog.yaml`.
+/// Reads and checks `catalog.yaml` alone: without the files that its calendars name.
 #[must_use]
 pub fn read(file: &Arc<SourceFile>) -> Reading {
+    read_with(file, None)
+}
+
+/// As [`read`], with the files of `calendars/`.
+#[must_use]
+pub fn read_with(file: &Arc<SourceFile>, calendars: Option<&[Arc<SourceFile>]>) -> Reading {
     match yaml::read::<CatalogFile>(file) {
         Err(finding) => Reading { findings: vec![*finding], ..Reading::default() },
-        Ok(written) => Checker::new(file).catalog(&written),
+        Ok(written) => {
+            let calendar_files = calendars.map(<[_]>::to_vec);
+            Checker { calendar_files, ..Checker::new(file) }.catalog(&written)
+        }
     }
 }
 
@@ -67,6 +77,10 @@ pub(super) type Fields = BTreeMap<FieldName, Field>;
 /// What the checks of one catalog share.
 struct Checker {
     report: Report,
+    /// `None`: they are not at hand.
+    calendar_files: Option<Vec<Arc<SourceFile>>>,
+    /// Findings in other files.
+    elsewhere: Vec<Finding>,
     zone: TimeZone,
     uses: Vec<ColumnUse>,
     topics: Vec<(Topic, Range<usize>)>,
@@ -88,6 +102,8 @@ impl Checker {
     fn new(file: &Arc<SourceFile>) -> Self {
         Self {
             report: Report::new(file),
+            calendar_files: None,
+            elsewhere: Vec::new(),
             zone: TimeZone::UTC,
             uses: Vec::new(),
             topics: Vec::new(),
@@ -130,7 +146,12 @@ impl Checker {
             names: tenants.names.iter().map(|name| Tenant::new(name.as_str())).collect(),
             per_transaction: tenants.per_transaction.as_ref().map(|sql| sql.value.clone()),
         });
-        let catalog = Catalog { time_zone: self.zone.clone(), entities, suppressions, tasks, tenants };
+        let locale = self.locale(written.locale.as_ref());
+        let (calendars, usual_calendar) = self.calendars(written);
+        let time_zone = self.zone.clone();
+        let catalog = Catalog { time_zone, locale, entities, suppressions, tasks, tenants, calendars, usual_calendar };
+        let mut findings = self.report.into_findings();
+        findings.extend(self.elsewhere);
         Reading {
             catalog: Some(catalog),
             uses: self.uses,
@@ -139,7 +160,7 @@ impl Checker {
             expressions: self.expressions,
             unions: self.unions,
             queries: self.queries,
-            findings: self.report.into_findings(),
+            findings,
         }
     }
 
@@ -176,6 +197,15 @@ impl Checker {
             return TimeZone::UTC;
         };
         self.zone_named(name).unwrap_or(TimeZone::UTC)
+    }
+
+    fn locale(&mut self, written: Option<&At<String>>) -> Locale {
+        let Some(written) = written else { return Locale::default() };
+        Locale::parse(written).unwrap_or_else(|| {
+            let finding = Finding::error("catalog.locale", format!("unknown locale `{}`", written.value));
+            self.report.add(&written.range, finding.help("write a language, with a region if you like: `de`, `de-AT`"));
+            Locale::default()
+        })
     }
 
     fn zone_named(&mut self, name: &At<String>) -> Option<TimeZone> {

@@ -11,7 +11,7 @@ const RULES: [(&str, &str); 14] = [
     ("vip-monday.yaml", include_str!("../../../rules/vip-monday.yaml")),
     ("win-back.yaml", include_str!("../../../rules/win-back.yaml")),
     ("scripts/win-back.rhai", include_str!("../../../rules/scripts/win-back.rhai")),
-    ("templates/layout.html", include_str!("../../../rules/templates/layout.html")),
+    ("templates/layouts/default.html", include_str!("../../../rules/templates/layouts/default.html")),
     ("templates/nps-angry.md", include_str!("../../../rules/templates/nps-angry.md")),
     ("templates/nps-unhappy.md", include_str!("../../../rules/templates/nps-unhappy.md")),
     ("templates/renewal-30.md", include_str!("../../../rules/templates/renewal-30.md")),

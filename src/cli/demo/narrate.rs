@@ -147,6 +147,7 @@ impl Narrator {
             Some(Trigger::Changed(changed)) => format!("{} has changed", changed.field),
             Some(Trigger::Segment(segment)) if segment.leaves => "has left the segment".to_owned(),
             Some(Trigger::Segment(_)) => "has entered the segment".to_owned(),
+            Some(Trigger::Enrolled) => "enrolled by another rule".to_owned(),
             None => occasion.to_owned(),
         })
     }

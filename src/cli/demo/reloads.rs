@@ -60,7 +60,11 @@ impl Reloads {
 impl Verdict {
     pub fn tell(self, now: Timestamp, feed: &mut Feed, output: &mut Output) {
         match self {
-            Self::Same => feed.layout().lines(&notice(now, Label::Rules, back_to_good())).iter().for_each(|line| output.line(line)),
+            Self::Same => feed
+                .layout()
+                .lines(&notice(now, Label::Rules, back_to_good()))
+                .iter()
+                .for_each(|line| output.line(line)),
             Self::TakenUp(changes) => {
                 for change in changes {
                     feed.layout().lines(&notice(now, Label::Rules, change)).iter().for_each(|line| output.line(line));

@@ -8,7 +8,7 @@ use crate::action::webhook::{DestinationOptions, WebhookSender};
 use crate::cli::{Exit, Failure};
 use crate::config::MarketingOptions;
 use crate::engine::port::Store;
-use crate::engine::{Sending, Settings};
+use crate::engine::{Links, Sending, Settings};
 use crate::model::{Clock, Limits};
 use crate::rulebook::{Outside, RulebookOptions};
 use crate::service::{Daemon, Outfit, StartError};
@@ -54,6 +54,8 @@ pub async fn start(
             destinations: [DESTINATION.to_owned()].into(),
             topics: ["offers".into()].into(),
             emails: true,
+            pages: true,
+            postal_address: true,
             ..Outside::default()
         },
         settings: settings(),
@@ -74,7 +76,8 @@ fn settings() -> Settings {
         max_skew: None,
         // An hour passes in 40 ms: look at the state more often than the default of a second.
         poll: Duration::from_millis(20),
-        sender: json!({"name": "Linden & Finch", "address": "hello@lindenfinch.example"}),
+        sender: json!({"name": "Linden & Finch Coffee Roasters", "postal_address": "Rosengasse 4 · 1010 Vienna"}),
+        links: Links::Served(Some("https://mail.lindenfinch.example".to_owned())),
         ..Settings::default()
     }
 }

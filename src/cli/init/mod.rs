@@ -196,7 +196,9 @@ fn configuration(url: &str, state: &Path, from: Option<&str>) -> String {
         "# Every setting and its default: `nudged schema config --reference`. This file may hold a password, so\n\
          # only its owner may read it.\n\
          \n\
-         [source]\nurl = {}\n\n[state]\nurl = {}\n\n[rules]\ndirectory = \"rules\"\n\n[email]\n{from}",
+         [source]\nurl = {}\n\n[state]\nurl = {}\n\n[rules]\ndirectory = \"rules\"\n\n[email]\n{from}\n\
+         # Needed before a rule about a topic goes live: see docs/email.md.\n\
+         [sender]\nname = \"\"\npostal_address = \"\"\n\n[web]\npublic_listen = \"\"\npublic_url = \"\"\n",
         quoted(url),
         quoted(&format!("sqlite:{}", state.display())),
     )

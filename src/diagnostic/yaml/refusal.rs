@@ -8,20 +8,17 @@ use std::sync::Arc;
 
 /// Words the design has and this version doesn't: saying so is kinder than "unknown".
 const PLANNED: &[&str] = &[
-    "split",
     "update",
     "chat",
     "sms",
     "assign",
     "claim",
     "digest",
-    "until",
-    "at_most",
     "settle_at",
     "seeds",
     "percent",
     "priority",
-    "cooldown",
+    "combine",
     "isolate",
 ];
 

@@ -8,11 +8,13 @@ use super::outcome::{Try, after};
 use super::prepare::give_back;
 use super::seeds;
 use super::settler::Settler;
+use super::walk::{Walked, Way};
 use super::work::{Parcel, Verdict};
 use crate::engine::context::Context;
 use crate::engine::port::{Mark, Message, Place, Refusal, Sender, Sent, Then};
-use crate::model::Outcome;
+use crate::model::{Channel as By, Outcome, Suppression, SuppressionReason, reply_says_gone};
 use futures::FutureExt;
+use jiff::Timestamp;
 use rand::RngExt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -134,7 +136,7 @@ impl Marker {
         let outcome = Outcome::Postponed { until, reason };
         let verdict = Verdict { delivery, kind, outcome, started_at: at, finished_at: at, took: Duration::ZERO };
         let then = Then::Again { due_at: until, counts: false };
-        self.settler.finish(work.conclude(&self.context, Some(verdict), then, None)).await;
+        self.settler.finish(work.conclude(&self.context, Some(verdict), Walked { then, notes: Vec::new() })).await;
     }
 
     /// Stale rows are claimed again at once, with fresh facts.
@@ -146,6 +148,12 @@ impl Marker {
 }
 
 impl Session {
+    fn gone(&self, address: String, since: Timestamp) -> Suppression {
+        let hash = self.context.store.secret().address_hash(By::Email, &address);
+        let reason = SuppressionReason::Bounced;
+        Suppression { channel: By::Email, hash, address: Some(address), reason, since }
+    }
+
     async fn run(self) {
         loop {
             let next = self.work.lock().await.recv().await;
@@ -160,6 +168,7 @@ impl Session {
             Message::Email(email) => Some((email.clone(), template)),
             Message::Webhook(_) | Message::Task(_) => None,
         });
+        let address = address_of(&message);
         let started_at = self.context.clock.now();
         let began = Instant::now();
         // A bug in a sender costs one message its certainty, not the channel a session.
@@ -170,23 +179,37 @@ impl Session {
         let (took, finished_at) = (began.elapsed(), self.context.clock.now());
         let copied = copied.filter(|_| matches!(sent.outcome, Outcome::Sent { .. }));
         let tried = Try {
-            rule: &work.rule.rule,
+            way: Way::of(&work.rule.rule, &work.claimed, &zone),
             node: work.node,
             number: work.claimed.attempts + 1,
             max_attempts: self.context.settings.max_attempts,
             repeatable,
             at: finished_at,
-            zone: &zone,
             jitter: rand::rng().random(),
         };
         let walked = after(tried, &sent.outcome);
+        let gone = address.filter(|_| says_gone(&sent.outcome)).map(|address| self.gone(address, finished_at));
         let verdict = Verdict { delivery, kind, outcome: sent.outcome, started_at, finished_at, took };
-        let mut finished = work.conclude(&self.context, Some(verdict), walked.then, walked.waits);
+        let mut finished = work.conclude(&self.context, Some(verdict), walked);
         finished.completion.saved = save.zip(sent.answer);
+        finished.gone = gone;
         finished.permit = Some(permit);
         self.settler.finish(finished).await;
         if let Some((email, template)) = copied {
             seeds::copy(&self.context, &*self.sender, &email, &template).await;
         }
     }
+}
+
+/// Whom a mail goes to.
+fn address_of(message: &Message) -> Option<String> {
+    match message {
+        Message::Email(email) => Some(email.to_address.clone()),
+        Message::Webhook(_) | Message::Task(_) => None,
+    }
+}
+
+/// The mail server said that nobody can be reached at this address any more.
+fn says_gone(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Permanent { reason } if reply_says_gone(reason))
 }

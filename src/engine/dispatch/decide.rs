@@ -2,19 +2,21 @@
 //! send can be tested by itself.
 //!
 //! The order is that of the design: record gone, goal, exit, `where`, a moved date end the enrollment; then
-//! lateness, recipient, consent, suppression and sunset leave out this message and let the sequence go on; then
-//! window, rate and caps put it off. `docs/sending.md` has it as a table.
+//! lateness, recipient, what the person said, consent, suppression and sunset leave out this message and let the
+//! sequence go on; then window, rate and caps put it off. `docs/sending.md` has it as a table.
 
 use super::moment::{Moment, address_domain};
-use super::walk::walk;
-use crate::engine::evaluate::first_failing;
+use super::waiting;
+use super::walk::{Walked, Way};
+use crate::engine::evaluate::{Failing, first_failing};
 use crate::engine::lateness;
-use crate::engine::port::{Claimed, Then};
-use crate::model::{EndReason, Outcome, SkipReason, StepId, SuppressionReason, zone_or_default};
-use crate::rule::CheckedRule;
-use crate::rule::checked::{Action, Email, Purpose, Step, Task, Trigger};
+use crate::engine::port::{Claimed, Noted, Then};
+use crate::model::{EndReason, Outcome, Preference, RuleId, SkipReason, StepId, SuppressionReason, zone_or_default};
+use crate::rule::checked::{Action, Email, Node, Purpose, Step, Task, Trigger};
 use crate::rule::compiled::{Facts, PersonFacts};
-use jiff::{Timestamp, tz::TimeZone};
+use crate::rule::condition::Condition;
+use crate::rule::{CheckedRule, Score};
+use jiff::Timestamp;
 
 /// Everything a decision depends on.
 pub struct Situation<'a, 'c> {
@@ -27,6 +29,8 @@ pub struct Situation<'a, 'c> {
     pub now: Timestamp,
     /// The state's suppression list, asked for this step's address.
     pub suppressed: Option<SuppressionReason>,
+    /// What the person said about the rule's topic, by a link in a mail.
+    pub said: Option<&'a Preference>,
     /// `unless_open` found one.
     pub task_open: bool,
     /// When it may leave.
@@ -36,9 +40,11 @@ pub struct Situation<'a, 'c> {
 #[derive(Debug, PartialEq)]
 pub enum Decision<'a> {
     /// A step that sends nothing.
-    Move { then: Then, branch: Option<String>, waits: Option<(StepId, Timestamp)> },
+    Move { then: Then, notes: Vec<(StepId, Noted)> },
     /// A message that is not sent, and why; recorded as an attempt.
-    Refuse { outcome: Outcome, then: Then, waits: Option<(StepId, Timestamp)> },
+    Refuse { outcome: Outcome, then: Then, notes: Vec<(StepId, Noted)> },
+    /// Start it in another rule's steps, and go on.
+    Enroll { rule: &'a RuleId, walked: Walked },
     /// Send it.
     Act { action: &'a Action, to: Option<&'a PersonFacts> },
     /// It can't run until somebody repairs it.
@@ -54,21 +60,45 @@ pub fn decide<'a>(situation: &Situation<'a, '_>) -> Decision<'a> {
         return situation.end(EndReason::RecordGone, "the record is no longer there");
     };
     match &node.step {
-        Step::Wait(_) | Step::Stop => {
-            let walked = walk(rule, Some(situation.node), situation.claimed.due_at, &facts.zone);
-            Decision::Move { then: walked.then, branch: None, waits: walked.waits }
+        Step::Stop | Step::Split(_) => {
+            Decision::from(situation.way(facts).walk(Some(situation.node), situation.claimed.due_at))
         }
+        Step::Wait(wait) => waiting::decide(situation, node, wait, facts),
         Step::Branch { cases, otherwise } => {
+            if let Some(error) = script_failed(facts, cases.iter().map(|case| &case.when)) {
+                return Decision::Broken(error);
+            }
             let holds = |case: &usize| facts.cases.get(&(situation.node, *case)).copied().flatten() == Some(true);
             let taken = (0..cases.len()).find(holds);
             let (name, first) = match taken {
                 Some(case) => (cases[case].name.clone(), cases[case].first),
                 None => ("otherwise".to_owned(), *otherwise),
             };
-            let walked = walk(rule, first.or(node.next), situation.now, &facts.zone);
-            Decision::Move { then: walked.then, branch: Some(name), waits: walked.waits }
+            let walked = situation.way(facts).walk(first.or(node.next), situation.now);
+            Decision::from(walked).after(node, Noted::Branch(name))
         }
+        Step::Enroll(rule) => match situation.over(facts) {
+            Some(Over::Ended(reason, detail)) => situation.end(reason, &detail),
+            Some(Over::Unknown(error)) => Decision::Broken(error),
+            None => Decision::Enroll { rule, walked: situation.way(facts).walk(node.next, situation.now) },
+        },
         Step::Act(action) => situation.act(action, facts),
+    }
+}
+
+impl From<Walked> for Decision<'_> {
+    fn from(Walked { then, notes }: Walked) -> Self {
+        Self::Move { then, notes }
+    }
+}
+
+impl Decision<'_> {
+    /// With a note before those of the walk.
+    pub(super) fn after(mut self, node: &Node, noted: Noted) -> Self {
+        if let Self::Move { notes, .. } = &mut self {
+            notes.insert(0, (node.id.clone(), noted));
+        }
+        self
     }
 }
 
@@ -82,13 +112,28 @@ pub fn address(person: &PersonFacts) -> Option<&str> {
     person.email.as_deref().map(str::trim).filter(|address| !address.is_empty())
 }
 
+/// What ends an enrollment before a message.
+enum Over {
+    Ended(EndReason, String),
+    /// A script failed, with its error.
+    Unknown(String),
+}
+
+/// The script's error, where it failed and one of these conditions tests its score.
+fn script_failed<'c>(facts: &Facts, mut conditions: impl Iterator<Item = &'c Condition>) -> Option<String> {
+    let Score::Failed(error) = &facts.score else { return None };
+    conditions.any(Condition::asks_score).then(|| error.clone())
+}
+
 impl<'a> Situation<'a, '_> {
     fn act(&self, action: &'a Action, facts: &'a Facts) -> Decision<'a> {
         if self.claimed.discarded {
-            return self.skip(SkipReason::Discarded, "an operator discarded it", &facts.zone);
+            return self.skip(SkipReason::Discarded, "an operator discarded it", facts);
         }
-        if let Some((reason, detail)) = self.over(facts) {
-            return self.end(reason, &detail);
+        match self.over(facts) {
+            Some(Over::Ended(reason, detail)) => return self.end(reason, &detail),
+            Some(Over::Unknown(error)) => return Decision::Broken(error),
+            None => {}
         }
         if let Some(refusal) = self.too_late(action, facts) {
             return refusal;
@@ -96,7 +141,7 @@ impl<'a> Situation<'a, '_> {
         match action {
             Action::Email(email) => self.email(action, email, facts),
             Action::Task(Task { unless_open: Some(_), .. }) if self.task_open => {
-                self.skip(SkipReason::TaskOpen, "an open task is there already", &facts.zone)
+                self.skip(SkipReason::TaskOpen, "an open task is there already", facts)
             }
             Action::Webhook(_) | Action::Task(_) => Decision::Act { action, to: self.main_recipient(facts) },
         }
@@ -106,20 +151,27 @@ impl<'a> Situation<'a, '_> {
         facts.recipients.get(self.rule.to.as_ref()?)
     }
 
-    /// Why the enrollment is over.
-    fn over(&self, facts: &Facts) -> Option<(EndReason, String)> {
+    /// Why the enrollment is over, or why that can't be told. A script that fails says nothing, so nobody is written
+    /// to; once it is repaired the enrollment goes on.
+    fn over(&self, facts: &Facts) -> Option<Over> {
         let rule = self.rule;
         if let Some(goal) = rule.goal.as_ref().filter(|_| facts.goal == Some(true)) {
-            return Some((EndReason::Goal, goal.name.clone()));
+            return Some(Over::Ended(EndReason::Goal, goal.name.clone()));
         }
         let exit = rule.exit_when.iter().zip(&facts.exit_when).find(|(_, holds)| **holds == Some(true));
         if let Some((term, _)) = exit {
-            return Some((EndReason::Exit, term.text.clone()));
+            return Some(Over::Ended(EndReason::Exit, term.text.clone()));
         }
-        if let Some(term) = first_failing(&rule.conditions, &facts.conditions) {
-            return Some((EndReason::WhereFalse, term.to_owned()));
+        match first_failing(&rule.conditions, &facts.conditions, &facts.score) {
+            Some(Failing::Term(term)) => return Some(Over::Ended(EndReason::WhereFalse, term)),
+            Some(Failing::Script(error)) => return Some(Over::Unknown(error)),
+            None => {}
         }
-        self.date_moved(facts).then(|| (EndReason::OccasionGone, "the date it was about has changed".to_owned()))
+        if self.date_moved(facts) {
+            return Some(Over::Ended(EndReason::OccasionGone, "the date it was about has changed".to_owned()));
+        }
+        let ends = rule.goal.iter().map(|goal| &goal.when).chain(rule.exit_when.iter().map(|term| &term.condition));
+        script_failed(facts, ends).map(Over::Unknown)
     }
 
     fn date_moved(&self, facts: &Facts) -> bool {
@@ -153,32 +205,38 @@ impl<'a> Situation<'a, '_> {
         Some(if first == Some(self.node) && !lateness::reaches_task(rule, self.claimed.entry) {
             self.end(EndReason::Late, &detail)
         } else {
-            self.skip(SkipReason::Late, &detail, &facts.zone)
+            self.skip(SkipReason::Late, &detail, facts)
         })
     }
 
     fn email(&self, action: &'a Action, email: &Email, facts: &'a Facts) -> Decision<'a> {
         let Some((person, _)) = addressee(self.rule, email, facts).and_then(|person| Some((person, address(person)?)))
         else {
-            return self.skip(SkipReason::NoAddress, "the recipient has no address", &facts.zone);
+            return self.skip(SkipReason::NoAddress, "the recipient has no address", facts);
         };
         let staff = person.staff || self.rule.purpose == Purpose::Staff;
         if let Purpose::Topic(topic) = &self.rule.purpose
             && !staff
-            && person.email_consent != Some(true)
         {
-            return self.skip(SkipReason::NoConsent, &format!("no consent to {topic} by email"), &facts.zone);
+            // A no said here holds, whatever the CRM says. A yes said here counts where the CRM says nothing.
+            if let Some(no) = self.said.filter(|said| !said.allowed) {
+                let detail = format!("unsubscribed from {topic} on {}", no.since.strftime("%F"));
+                return self.skip(SkipReason::Unsubscribed, &detail, facts);
+            }
+            if !person.email_consent.unwrap_or(self.said.is_some()) {
+                return self.skip(SkipReason::NoConsent, &format!("no consent to {topic} by email"), facts);
+            }
         }
         if let Some(reason) = self.suppression(person, staff) {
-            return self.skip(SkipReason::Suppressed, &reason, &facts.zone);
+            return self.skip(SkipReason::Suppressed, &reason, facts);
         }
         let counted = !staff && matches!(self.rule.purpose, Purpose::Topic(_));
         if let Some(detail) = self.moment.sunset(self.rule, facts, self.now).filter(|_| counted) {
-            return self.skip(SkipReason::Sunset, &detail, &facts.zone);
+            return self.skip(SkipReason::Sunset, &detail, facts);
         }
         if let Some((until, reason)) = self.not_yet(person, facts, staff, counted) {
             let then = Then::Again { due_at: until, counts: false };
-            return Decision::Refuse { outcome: Outcome::Postponed { until, reason }, then, waits: None };
+            return Decision::Refuse { outcome: Outcome::Postponed { until, reason }, then, notes: Vec::new() };
         }
         Decision::Act { action, to: Some(person) }
     }
@@ -212,14 +270,17 @@ impl<'a> Situation<'a, '_> {
 
     fn end(&self, reason: EndReason, detail: &str) -> Decision<'a> {
         let outcome = Outcome::Ended { reason, detail: detail.to_owned() };
-        Decision::Refuse { outcome, then: Then::End { reason, at: self.now }, waits: None }
+        Decision::Refuse { outcome, then: Then::End { reason, at: self.now }, notes: Vec::new() }
     }
 
-    fn skip(&self, reason: SkipReason, detail: &str, zone: &TimeZone) -> Decision<'a> {
-        let rule = self.rule;
-        let next = rule.nodes.get(self.node).and_then(|node| node.next);
-        let walked = walk(rule, next, self.now, zone);
+    fn skip(&self, reason: SkipReason, detail: &str, facts: &Facts) -> Decision<'a> {
+        let next = self.rule.nodes.get(self.node).and_then(|node| node.next);
+        let Walked { then, notes } = self.way(facts).walk(next, self.now);
         let outcome = Outcome::Skipped { reason, detail: detail.to_owned() };
-        Decision::Refuse { outcome, then: walked.then, waits: walked.waits }
+        Decision::Refuse { outcome, then, notes }
+    }
+
+    pub(super) fn way<'w>(&'w self, facts: &'w Facts) -> Way<'w> {
+        Way::of(self.rule, self.claimed, &facts.zone)
     }
 }

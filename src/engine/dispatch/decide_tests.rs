@@ -1,17 +1,17 @@
 //! Eligibility at send, one reason at a time.
 
 use super::decide::{Decision, Situation, decide};
-use super::moment::Moment;
-use crate::engine::port::{Claimed, ContactStanding, OutboxToken, Then, Waiting};
+use super::moment::{Moment, Pacing};
+use crate::engine::port::{Claimed, ContactStanding, Noted, OutboxToken, Then, Waiting};
 use crate::engine::settings::Sending;
 use crate::model::{
-    ContactId, DeliveryId, Lane, Limits, MatchId, Outcome, Period, RecordId, SkipReason, SuppressionReason, Topic,
-    Value,
+    AddressHash, Channel, ContactId, DeliveryId, Lane, Limits, MatchId, Outcome, Period, Preference, PreferenceSource,
+    RecordId, SkipReason, SuppressionReason, Topic, Value,
 };
 use crate::rule::CheckedRule;
 use crate::rule::checked::{
     Action, Backfill, Cadence, Case, DateTrigger, Email, Entry, Goal, Guard, Inactivity, Mode, Node, Offset, OnChange,
-    OnDelete, OnRematch, Purpose, Step, Task, Trigger, UnlessOpen, Wait,
+    OnDelete, OnRematch, Purpose, Step, Task, Trigger, UnlessOpen, Until, Wait,
 };
 use crate::rule::compiled::{Facts, PersonFacts};
 use crate::rule::condition::{Condition, Term};
@@ -35,13 +35,14 @@ fn node(id: &str, step: Step, next: Option<usize>) -> Node {
 }
 
 fn email(template: &str) -> Step {
-    Step::Act(Action::Email(Email { template: template.into(), to: None }))
+    Step::Act(Action::Email(Email { template: template.into(), to: None, confirms: None }))
 }
 
 /// Mail, a week, mail, task.
 pub fn rule() -> CheckedRule {
     let task =
         Task { title: "Call".into(), body: None, assign_to: None, due: None, unless_open: Some(UnlessOpen::Any) };
+    let week = Wait { until: Until::For(Some(Period::days(7))), at: None, days: Vec::new() };
     CheckedRule {
         id: "win-back".into(),
         was: Vec::new(),
@@ -52,6 +53,7 @@ pub fn rule() -> CheckedRule {
         purpose: Purpose::Topic(Topic::from("offers")),
         for_each: "customer".into(),
         to: Some("main_contact".into()),
+        sender: None,
         trigger: Trigger::Inactivity(Inactivity { of: "orders".into(), silent_for: Period::days(90), fallback: None }),
         conditions: vec![term("country is AT")],
         only_at_entry: Vec::new(),
@@ -71,6 +73,7 @@ pub fn rule() -> CheckedRule {
         recheck: Period::days(1),
         guard: Guard { per_day: None, percent_per_day: None, growth: None, floor: 50 },
         expect: None,
+        calendar: std::sync::Arc::default(),
         spread: None,
         window: None,
         priority: 50,
@@ -80,7 +83,7 @@ pub fn rule() -> CheckedRule {
         entries: vec![Entry { offset: None, first: Some(0) }],
         nodes: vec![
             node("win-back-1", email("win-back-1"), Some(1)),
-            node("wait", Step::Wait(Wait { for_: Some(Period::days(7)), at: None }), Some(2)),
+            node("wait", Step::Wait(week), Some(2)),
             node("win-back-2", email("win-back-2"), None),
         ],
     }
@@ -106,6 +109,7 @@ fn facts() -> Facts {
         goal: Some(false),
         exit_when: vec![Some(false)],
         cases: BTreeMap::new(),
+        score: crate::rule::Score::NotAsked,
         record: BTreeMap::new(),
         date: None,
         recipients: BTreeMap::from([("main_contact".into(), person())]),
@@ -131,6 +135,7 @@ fn claimed(node: usize) -> Claimed {
         attempts: 0,
         due_at: instant(NOW),
         planned_at: instant(NOW),
+        since: None,
         saved: json!({}),
         discarded: false,
     }
@@ -142,11 +147,15 @@ struct Given {
     claimed: Claimed,
     facts: Option<Facts>,
     suppressed: Option<SuppressionReason>,
+    said: Option<Preference>,
     task_open: bool,
     sending: Sending,
     standing: Option<ContactStanding>,
-    /// Until when the rate puts it off.
-    paced: Option<Timestamp>,
+    pace: Box<Pacing<'static>>,
+}
+
+fn unhurried() -> Box<Pacing<'static>> {
+    Box::new(|_| None)
 }
 
 impl Default for Given {
@@ -156,10 +165,11 @@ impl Default for Given {
             claimed: claimed(0),
             facts: Some(facts()),
             suppressed: None,
+            said: None,
             task_open: false,
             sending: Sending::default(),
             standing: None,
-            paced: None,
+            pace: unhurried(),
         }
     }
 }
@@ -195,38 +205,44 @@ impl Given {
                 ..Sending::default()
             },
             standing: Some(standing),
-            paced: Some(instant("2026-11-20T12:00:00Z")),
+            pace: Box::new(|_| Some((instant("2026-11-20T12:00:00Z"), "the rate of 5/s is reached".to_owned()))),
             ..Self::default()
         }
     }
 
-    fn decided(self) -> String {
-        let paced = self.paced;
-        let pace = move |_: &str| paced.map(|until| (until, "the rate of 5/s is reached".to_owned()));
-        let moment = Moment {
-            sending: &self.sending,
-            delivery: DeliveryId([1; 16]),
-            contact: self.standing.as_ref(),
-            pace: &pace,
-        };
-        let situation = Situation {
+    fn situation(&self) -> Situation<'_, '_> {
+        Situation {
             rule: &self.rule,
             claimed: &self.claimed,
             node: self.claimed.node,
             facts: self.facts.as_ref(),
             now: instant(NOW),
             suppressed: self.suppressed,
+            said: self.said.as_ref(),
             task_open: self.task_open,
-            moment,
-        };
+            moment: Moment {
+                sending: &self.sending,
+                delivery: DeliveryId([1; 16]),
+                contact: self.standing.as_ref(),
+                pace: &*self.pace,
+            },
+        }
+    }
+
+    fn decided(self) -> String {
         let line = |then: &Then| match then {
             Then::Advance { node, due_at, .. } => format!("go to {node} at {due_at}"),
+            Then::Wait { node, due_at, planned_at, .. } => format!("look at {node} at {due_at}, for {planned_at}"),
             Then::End { reason, .. } => format!("end {}", reason.as_str()),
             other => format!("{other:?}"),
         };
-        match decide(&situation) {
+        match decide(&self.situation()) {
             Decision::Act { .. } => "send".into(),
-            Decision::Move { then, branch, .. } => format!("{} {}", branch.unwrap_or_default(), line(&then)),
+            Decision::Move { then, notes } => {
+                let said: Vec<String> = notes.iter().map(|(_, noted)| in_words(noted)).collect();
+                format!("{} {}", said.join(", "), line(&then))
+            }
+            Decision::Enroll { rule, .. } => format!("enroll {rule}"),
             Decision::Broken(reason) => format!("broken: {reason}"),
             Decision::Refuse { outcome: Outcome::Skipped { reason, .. }, then, .. } => {
                 format!("skip {}, {}", reason.as_str(), line(&then))
@@ -240,6 +256,13 @@ impl Given {
             }
             Decision::Refuse { outcome, .. } => format!("{outcome:?}"),
         }
+    }
+}
+
+fn in_words(noted: &Noted) -> String {
+    match noted {
+        Noted::Branch(name) => name.clone(),
+        other => format!("{}{}", other.as_str(), other.until().map_or_else(String::new, |until| format!(" {until}"))),
     }
 }
 
@@ -276,6 +299,44 @@ fn what_ends_an_enrollment(#[case] given: Given, #[case] expected: &str) {
 #[case::their_list(Given::person(|person| person.suppressed = Some("blocked".into())), SkipReason::Suppressed)]
 fn what_leaves_out_one_message_lets_the_sequence_go_on(#[case] given: Given, #[case] reason: SkipReason) {
     assert_eq!(given.decided(), format!("skip {}, {GO_ON}", reason.as_str()));
+}
+
+fn said(allowed: bool) -> Preference {
+    Preference {
+        hash: AddressHash([1; 16]),
+        channel: Channel::Email,
+        topic: Some("offers".into()),
+        allowed,
+        since: instant("2026-11-18T08:00:00Z"),
+        source: PreferenceSource::OneClick,
+    }
+}
+
+#[test]
+fn a_no_by_the_link_in_a_mail_outranks_the_crm_and_says_since_when() {
+    let given = || Given { said: Some(said(false)), ..Given::default() };
+    assert_eq!(given().decided(), format!("skip unsubscribed, {GO_ON}"));
+    let given = given();
+    let refused = decide(&Situation { said: given.said.as_ref(), ..given.situation() });
+    let Decision::Refuse { outcome: Outcome::Skipped { detail, .. }, .. } = refused else { panic!("{refused:?}") };
+    assert_eq!(detail, "unsubscribed from offers on 2026-11-18");
+}
+
+#[rstest]
+#[case::where_the_crm_says_nothing(None, true, "send")]
+#[case::not_where_it_says_no(Some(false), true, "skip no_consent, go to 2 at 2026-11-27T10:00:00Z")]
+#[case::the_yes_of_both(Some(true), true, "send")]
+fn a_yes_by_the_link_in_a_mail_counts(#[case] crm: Option<bool>, #[case] allowed: bool, #[case] expected: &str) {
+    let given = Given::person(|person| person.email_consent = crm);
+    assert_eq!(Given { said: Some(said(allowed)), ..given }.decided(), expected);
+}
+
+#[rstest]
+#[case::service(Purpose::Service)]
+#[case::staff(Purpose::Staff)]
+fn what_was_said_about_a_topic_is_about_marketing(#[case] purpose: Purpose) {
+    let given = Given { said: Some(said(false)), ..Given::default() };
+    assert_eq!(given.purpose(purpose).decided(), "send");
 }
 
 #[rstest]
@@ -389,10 +450,10 @@ fn window_then_rate_then_cap_put_a_message_off() {
     let mut given = Given::not_now();
     given.sending.window = None;
     assert_eq!(given.decided(), RATE);
-    let mut given = Given { paced: None, ..Given::not_now() };
+    let mut given = Given { pace: unhurried(), ..Given::not_now() };
     given.sending.window = None;
     assert_eq!(given.decided(), CAP);
-    let mut given = Given { paced: None, standing: None, ..Given::not_now() };
+    let mut given = Given { pace: unhurried(), standing: None, ..Given::not_now() };
     given.sending.window = None;
     assert_eq!(given.decided(), "send");
 }
@@ -412,24 +473,24 @@ fn whoever_agreed_to_nothing_is_left_out_and_not_put_off() {
 #[test]
 fn service_leaves_at_any_hour_but_not_faster_and_staff_at_once() {
     assert_eq!(Given::not_now().purpose(Purpose::Service).decided(), RATE);
-    let calm = Given { paced: None, ..Given::not_now() };
+    let calm = Given { pace: unhurried(), ..Given::not_now() };
     assert_eq!(calm.purpose(Purpose::Service).decided(), "send");
     assert_eq!(Given::not_now().purpose(Purpose::Staff).decided(), "send");
 }
 
 #[test]
 fn the_window_is_by_the_readers_clock_and_a_rule_narrows_it() {
-    let mut given = Given { paced: None, standing: None, ..Given::not_now() };
+    let mut given = Given { pace: unhurried(), standing: None, ..Given::not_now() };
     let zone = |given: &mut Given, zone: &str| {
         given.facts.as_mut().unwrap().recipients.get_mut("main_contact").unwrap().zone = Some(zone.into());
     };
     zone(&mut given, "Europe/Vienna");
     assert_eq!(given.decided(), "send", "it is eleven in Vienna");
-    let mut given = Given { paced: None, standing: None, ..Given::not_now() };
+    let mut given = Given { pace: unhurried(), standing: None, ..Given::not_now() };
     zone(&mut given, "Europe/Vienna");
     given.rule.window = Some("14:00-15:00 FRI".parse().unwrap());
     assert_eq!(given.decided(), "13:00: outside the send window 11:00-20:00 and 14:00-15:00 FRI in Europe/Vienna");
-    let mut given = Given { paced: None, standing: None, ..Given::not_now() };
+    let mut given = Given { pace: unhurried(), standing: None, ..Given::not_now() };
     given.rule.window = Some("21:00-22:00".parse().unwrap());
     assert_eq!(given.decided(), "10:00: the send windows 11:00-20:00 and 21:00-22:00 are never open together");
 }
@@ -440,7 +501,7 @@ fn the_window_is_by_the_readers_clock_and_a_rule_narrows_it() {
 #[case::too_far_off(51, "2026-11-20T11:01:00Z", "send")]
 #[case::no_more_important(50, "2026-11-20T10:59:00Z", "send")]
 fn the_more_important_of_two_goes_first(#[case] priority: u8, #[case] due_at: &str, #[case] expected: &str) {
-    let mut given = Given { paced: None, ..Given::not_now() };
+    let mut given = Given { pace: unhurried(), ..Given::not_now() };
     given.sending.window = None;
     let standing = given.standing.as_mut().unwrap();
     standing.sends.clear();
@@ -452,7 +513,7 @@ fn the_more_important_of_two_goes_first(#[case] priority: u8, #[case] due_at: &s
 fn nobody_waits_where_there_is_a_place_for_both_or_for_itself() {
     let waiting = |id| vec![Waiting { id, priority: 99, due_at: instant(NOW) }];
     let given = |caps: &str, id| {
-        let mut given = Given { paced: None, ..Given::not_now() };
+        let mut given = Given { pace: unhurried(), ..Given::not_now() };
         let limits = Limits { caps: vec![caps.parse().unwrap()], ..Limits::default() };
         given.sending = Sending { limits: limits.into(), ..Sending::default() };
         given.standing.as_mut().unwrap().sends.clear();

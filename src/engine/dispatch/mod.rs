@@ -4,6 +4,7 @@ mod channel;
 mod decide;
 #[cfg(test)]
 pub(super) mod decide_tests;
+mod enrolling;
 mod moment;
 mod outcome;
 mod pipeline;
@@ -12,6 +13,7 @@ mod prepare;
 mod render;
 mod seeds;
 mod settler;
+mod waiting;
 mod walk;
 mod work;
 
@@ -30,9 +32,9 @@ use tokio::sync::watch;
 pub(super) use decide::{Decision, Situation, address, addressee, decide};
 pub(super) use moment::Moment;
 pub(super) use places::since;
-pub(super) use prepare::open_tasks;
+pub(super) use prepare::{open_tasks, said};
 pub(super) use render::{Draft, kind};
-pub(super) use walk::walk;
+pub(super) use walk::Way;
 
 /// How long a full channel is waited for before its messages are put off.
 const PATIENCE: Duration = Duration::from_millis(250);

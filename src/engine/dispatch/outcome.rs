@@ -5,34 +5,31 @@
 //! outcome is unknown, since sending it again could send it twice. A webhook or a task is repeated under the
 //! same key, which the other side knows to be the same.
 
-use super::walk::{Walked, walk};
+use super::walk::{Walked, Way};
 use crate::engine::port::Then;
 use crate::model::{AttemptNumber, DeliveryState, Outcome, backoff};
-use crate::rule::CheckedRule;
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 
 /// The try that came to an end.
 #[derive(Debug, Clone, Copy)]
 pub struct Try<'a> {
-    pub rule: &'a CheckedRule,
+    pub way: Way<'a>,
     pub node: usize,
     pub number: AttemptNumber,
     pub max_attempts: AttemptNumber,
     /// Safe to repeat with the same key.
     pub repeatable: bool,
     pub at: Timestamp,
-    pub zone: &'a TimeZone,
     /// In 0..1.
     pub jitter: f64,
 }
 
 pub fn after(tried: Try<'_>, outcome: &Outcome) -> Walked {
-    let plain = |then| Walked { then, waits: None };
+    let plain = |then| Walked { then, notes: Vec::new() };
     match outcome {
         Outcome::Sent { .. } | Outcome::Recorded { .. } | Outcome::Skipped { .. } => {
-            let next = tried.rule.nodes.get(tried.node).and_then(|node| node.next);
-            walk(tried.rule, next, tried.at, tried.zone)
+            let next = tried.way.rule.nodes.get(tried.node).and_then(|node| node.next);
+            tried.way.walk(next, tried.at)
         }
         Outcome::Transient { retry_after, .. } => plain(again(tried, *retry_after, DeliveryState::Dead)),
         Outcome::Unknown { .. } if tried.repeatable => plain(again(tried, None, DeliveryState::Unknown)),
@@ -55,12 +52,19 @@ fn again(tried: Try<'_>, asked: Option<Timestamp>, last: DeliveryState) -> Then 
 mod tests {
     use super::*;
     use crate::engine::dispatch::decide_tests::rule;
+    use crate::model::RecordId;
+    use crate::rule::CheckedRule;
+    use jiff::tz::TimeZone;
+    use std::sync::LazyLock;
 
     static UTC: TimeZone = TimeZone::UTC;
+    static RECORD: LazyLock<RecordId> =
+        LazyLock::new(|| RecordId { tenant: "".into(), entity: "customer".into(), key: "1".into() });
 
     fn tried(rule: &CheckedRule, number: AttemptNumber, repeatable: bool) -> Try<'_> {
         let at = "2026-11-20T10:00:00Z".parse().unwrap();
-        Try { rule, node: 0, number, max_attempts: 3, repeatable, at, zone: &UTC, jitter: 0.0 }
+        let way = Way { rule, zone: &UTC, entered_at: at, record: &RECORD };
+        Try { way, node: 0, number, max_attempts: 3, repeatable, at, jitter: 0.0 }
     }
 
     fn transient(retry_after: Option<&str>) -> Outcome {

@@ -6,23 +6,24 @@ use super::pipeline::Pipeline;
 use super::places::{self, Places};
 use super::render::{Draft, kind, repeatable};
 use super::seeds;
+use super::walk::{Walked, Way};
 use super::work::{Boarded, Parcel, Verdict, Work, settle_unread};
-use super::{Dispatcher, walk::walk};
+use super::{Dispatcher, enrolling};
 use crate::engine::context::{Context, lane_of};
 use crate::engine::error::EngineError;
 use crate::engine::evaluate::{self, Answer};
-use crate::engine::event::{Decided, Event};
+use crate::engine::event::Event;
 use crate::engine::port::{Claimed, OutboxToken, Source, SourceError, Store, Then};
 use crate::engine::versions::Standing;
 use crate::model::{
-    AddressHash, Channel, ContactId, EndReason, EntityName, Key, Lane, Outcome, RuleId, StepId, SuppressionReason,
-    TemplateName, Tenant, VersionHash,
+    AddressHash, Channel, ContactId, EndReason, EntityName, Key, Lane, Outcome, Preference, RuleId, SuppressionReason,
+    TemplateName, Tenant, VersionHash, preferences_for,
 };
-use crate::rule::CompiledRule;
 use crate::rule::checked::{Action, Purpose, Step, Task, UnlessOpen};
 use crate::rule::compiled::{Facts, PersonFacts, Subject};
 use crate::rule::generation::Generation;
 use crate::rule::task;
+use crate::rule::{CheckedRule, CompiledRule};
 use futures::TryStreamExt;
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use std::collections::{HashMap, HashSet};
@@ -110,6 +111,8 @@ struct Asked {
     now: Timestamp,
     answers: Vec<Answer>,
     suppressed: HashMap<AddressHash, SuppressionReason>,
+    /// What the addressees said about the rule's topic.
+    said: HashMap<AddressHash, Preference>,
     open: HashSet<Key>,
     places: Places,
 }
@@ -163,7 +166,7 @@ impl Batch<'_> {
                 continue;
             }
             let then = Then::End { reason: EndReason::Completed, at: self.context.clock.now() };
-            self.pipeline.finish(work.conclude(self.context, None, then, None)).await;
+            self.finish(work, None, then).await;
         }
         works
     }
@@ -182,10 +185,12 @@ impl Batch<'_> {
             let entity = &rule.rule.for_each;
             return Err(SourceError::Unavailable(format!("there are no {entity} records any more")).into());
         }
-        let suppressed = self.suppressed(works, &answers).await?;
+        let hashes = self.address_hashes(works, &answers);
+        let suppressed = self.suppressed(&hashes).await?;
+        let said = said(self.context.store.as_ref(), &rule.rule, &hashes).await?;
         let open = self.open_tasks(rule, tenant, works, &answers).await?;
         let places = Places::ask(self.context, self.zone(), works, &answers, now).await?;
-        Ok(Asked { at, now, answers, suppressed, open, places })
+        Ok(Asked { at, now, answers, suppressed, said, open, places })
     }
 
     /// The catalog's.
@@ -193,17 +198,17 @@ impl Batch<'_> {
         &self.generation.catalog.time_zone
     }
 
-    async fn suppressed(
-        &self,
-        works: &[Work],
-        answers: &[Answer],
-    ) -> Result<HashMap<AddressHash, SuppressionReason>, EngineError> {
+    /// Of everybody who is to get a mail.
+    fn address_hashes(&self, works: &[Work], answers: &[Answer]) -> Vec<AddressHash> {
         let hashes = works.iter().zip(answers).filter_map(|(work, answer)| self.address_hash(work, answer));
-        let hashes: Vec<AddressHash> = hashes.collect::<HashSet<_>>().into_iter().collect();
+        hashes.collect::<HashSet<_>>().into_iter().collect()
+    }
+
+    async fn suppressed(&self, hashes: &[AddressHash]) -> Result<HashMap<AddressHash, SuppressionReason>, EngineError> {
         if hashes.is_empty() {
             return Ok(HashMap::new());
         }
-        let found = self.context.store.suppressed(&hashes).await?;
+        let found = self.context.store.suppressed(hashes).await?;
         Ok(found.into_iter().map(|entry| (entry.hash, entry.reason)).collect())
     }
 
@@ -248,7 +253,7 @@ impl Batch<'_> {
                 Answer::Gone => None,
                 Answer::Unreadable(error) => {
                     let reason = format!("unreadable: {}.{}: {}", error.entity, error.field, error.problem);
-                    self.finish(work, None, Then::Hold { reason }, None).await;
+                    self.finish(work, None, Then::Hold { reason }).await;
                     continue;
                 }
             };
@@ -273,19 +278,18 @@ impl Batch<'_> {
                 facts,
                 now: asked.now,
                 suppressed: hash.and_then(|hash| asked.suppressed.get(&hash).copied()),
+                said: hash.and_then(|hash| asked.said.get(&hash)),
                 task_open: asked.open.contains(&work.claimed.record.key),
                 moment: Moment { sending, delivery, contact: standing, pace: &pace },
             };
             match decide(&situation) {
-                Decision::Move { then, branch, waits } => {
-                    self.note_branch(&work, branch);
-                    self.finish(work, None, then, waits).await;
-                }
-                Decision::Refuse { outcome, then, waits } => {
+                Decision::Move { then, notes } => self.go_on(work, None, Walked { then, notes }).await,
+                Decision::Refuse { outcome, then, notes } => {
                     let verdict = self.verdict(&work, outcome);
-                    self.finish(work, Some(verdict), then, waits).await;
+                    self.go_on(work, Some(verdict), Walked { then, notes }).await;
                 }
-                Decision::Broken(reason) => self.finish(work, None, Then::Hold { reason }, None).await,
+                Decision::Enroll { rule, walked } => self.enroll(work, rule, walked).await,
+                Decision::Broken(reason) => self.finish(work, None, Then::Hold { reason }).await,
                 Decision::Act { action, to } => {
                     let Some(facts) = facts else { continue };
                     self.deliver(work, (action, to, contact), facts, asked).await;
@@ -302,10 +306,16 @@ impl Batch<'_> {
         asked: &Asked,
     ) {
         let delivery = self.delivery(&work);
+        if work.claimed.lane == Lane::Live && needs_links(&work, action) && !self.context.settings.links.work() {
+            let reason = "its mail needs a link to unsubscribe or confirm, and `web.public_url` is not set";
+            return self.broken(work, reason.to_owned()).await;
+        }
         let enriched = match work.rule.script.as_ref().map(|script| script.enrich(facts, asked.now)).transpose() {
             Ok(enriched) => enriched.flatten(),
             Err(error) => return self.broken(work, error.to_string()).await,
         };
+        // Who writes is not pinned: a sender that changed is the one of every mail from now on.
+        let current = self.generation.rules.get(&work.claimed.rule).unwrap_or(&work.rule);
         let draft = Draft {
             rule: &work.rule,
             node: work.node,
@@ -315,6 +325,9 @@ impl Batch<'_> {
             to,
             templates: &self.generation.templates,
             sender: &self.context.settings.sender,
+            written_by: current.rule.sender.as_deref(),
+            links: &self.context.settings.links,
+            secret: self.context.store.secret(),
             enriched: enriched.as_ref(),
             now: asked.now,
         };
@@ -325,8 +338,8 @@ impl Batch<'_> {
         if work.claimed.lane == Lane::Shadow {
             let verdict = self.verdict(&work, Outcome::Recorded { what: message.summary() });
             let next = work.rule.rule.nodes.get(work.node).and_then(|node| node.next);
-            let walked = walk(&work.rule.rule, next, asked.now, &facts.zone);
-            return self.finish(work, Some(verdict), walked.then, walked.waits).await;
+            let walked = Way::of(&work.rule.rule, &work.claimed, &facts.zone).walk(next, asked.now);
+            return self.go_on(work, Some(verdict), walked).await;
         }
         let save = match action {
             Action::Webhook(webhook) => webhook.save.clone(),
@@ -364,26 +377,29 @@ impl Batch<'_> {
                 self.clogged.push(kind);
             }
             let due_at = self.later(FULL);
-            self.finish(parcel.work, None, Then::Again { due_at, counts: false }, None).await;
+            self.finish(parcel.work, None, Then::Again { due_at, counts: false }).await;
         }
     }
 
     /// A template or script that fails can be repaired by a reload, which frees the enrollment.
     async fn broken(&self, work: Work, reason: String) {
         let verdict = self.verdict(&work, Outcome::Permanent { reason: reason.clone() });
-        self.finish(work, Some(verdict), Then::Hold { reason }, None).await;
+        self.finish(work, Some(verdict), Then::Hold { reason }).await;
     }
 
-    fn note_branch(&self, work: &Work, branch: Option<String>) {
-        let Some(name) = branch else { return };
-        let Claimed { rule, lane, record, .. } = &work.claimed;
-        self.context.announce(|| Event::StepDecided {
-            rule: rule.clone(),
-            lane: *lane,
-            record: record.clone(),
-            step: work.step(),
-            decided: Decided::Branch(name),
-        });
+    /// Starts the record in the other rule's steps, in the transaction that completes this step.
+    async fn enroll(&self, work: Work, rule: &RuleId, mut walked: Walked) {
+        let (now, secret) = (self.context.clock.now(), self.context.store.secret());
+        let target = self.generation.rules.get(rule).filter(|_| !self.generation.resting.contains(rule));
+        let Some(target) = target else {
+            let reason = format!("it enrolls into `{rule}`, which is not among the running rules");
+            return self.finish(work, None, Then::Hold { reason }).await;
+        };
+        let (noted, enrolls) = enrolling::enrolling(&work, target, secret, now);
+        walked.notes.insert(0, (work.step(), noted));
+        let mut finished = work.conclude(self.context, None, walked);
+        finished.completion.enrolls = enrolls;
+        self.pipeline.finish(finished).await;
     }
 
     async fn source_away(&self, works: Vec<Work>, error: SourceError) {
@@ -393,7 +409,7 @@ impl Batch<'_> {
         let pause = SignedDuration::try_from(self.context.health.pause()).unwrap_or(EMPTIED);
         let due_at = self.later(pause);
         for work in works {
-            self.finish(work, None, Then::Again { due_at, counts: false }, None).await;
+            self.finish(work, None, Then::Again { due_at, counts: false }).await;
         }
     }
 
@@ -404,7 +420,7 @@ impl Batch<'_> {
         self.context.announce(|| Event::StepsPostponed { rule: rule.clone(), tenant: tenant.clone(), steps, reason });
         let due_at = self.later(REFUSED);
         for work in works {
-            self.finish(work, None, Then::Again { due_at, counts: false }, None).await;
+            self.finish(work, None, Then::Again { due_at, counts: false }).await;
         }
     }
 
@@ -425,8 +441,12 @@ impl Batch<'_> {
         }
     }
 
-    async fn finish(&self, work: Work, verdict: Option<Verdict>, then: Then, waits: Option<(StepId, Timestamp)>) {
-        self.pipeline.finish(work.conclude(self.context, verdict, then, waits)).await;
+    async fn finish(&self, work: Work, verdict: Option<Verdict>, then: Then) {
+        self.go_on(work, verdict, Walked { then, notes: Vec::new() }).await;
+    }
+
+    async fn go_on(&self, work: Work, verdict: Option<Verdict>, walked: Walked) {
+        self.pipeline.finish(work.conclude(self.context, verdict, walked)).await;
     }
 
     fn verdict(&self, work: &Work, outcome: Outcome) -> Verdict {
@@ -445,6 +465,24 @@ impl Batch<'_> {
     fn later(&self, by: SignedDuration) -> Timestamp {
         self.context.clock.now().saturating_add(by).unwrap_or(Timestamp::MAX)
     }
+}
+
+/// What people said about the rule's topic; only marketing has one.
+pub(in crate::engine) async fn said(
+    store: &dyn Store,
+    rule: &CheckedRule,
+    hashes: &[AddressHash],
+) -> Result<HashMap<AddressHash, Preference>, EngineError> {
+    match &rule.purpose {
+        Purpose::Topic(topic) if !hashes.is_empty() => Ok(preferences_for(topic, store.preferences(hashes).await?)),
+        _ => Ok(HashMap::new()),
+    }
+}
+
+/// Whether a mail can't go without a page behind it.
+fn needs_links(work: &Work, action: &Action) -> bool {
+    let Action::Email(email) = action else { return false };
+    email.confirms.is_some() || matches!(work.rule.rule.purpose, Purpose::Topic(_))
 }
 
 fn step_of(work: &Work) -> Option<&Step> {

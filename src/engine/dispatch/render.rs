@@ -1,12 +1,13 @@
 //! From a decision to send to the finished message.
 
 use super::decide::address;
+use crate::engine::links::{LinkedMail, Links};
 use crate::engine::port::{Claimed, Email, Message, TaskDraft, WebhookCall};
-use crate::model::DeliveryId;
+use crate::model::{Channel, DeliveryId, InstanceSecret, Topic};
 use crate::rule::CompiledRule;
-use crate::rule::checked::{Action, Task, Webhook};
+use crate::rule::checked::{self, Action, Purpose, Task, Webhook};
 use crate::rule::compiled::{Facts, PersonFacts};
-use crate::rule::message::{MessageContext, TemplateError, Templates};
+use crate::rule::message::{MessageContext, MessageLinks, TemplateError, Templates};
 use jiff::Timestamp;
 use serde_json::{Map, Value as Json, json};
 
@@ -20,8 +21,38 @@ pub struct Draft<'a> {
     pub to: Option<&'a PersonFacts>,
     pub templates: &'a Templates,
     pub sender: &'a Json,
+    /// Who the mails of the rule are from, as its file says now.
+    pub written_by: Option<&'a str>,
+    pub links: &'a Links,
+    pub secret: &'a InstanceSecret,
     pub enriched: Option<&'a Json>,
     pub now: Timestamp,
+}
+
+/// A way out by one click of the mail program (RFC 8058), without opening the mail.
+fn list_unsubscribe(links: &MessageLinks) -> Vec<(String, String)> {
+    let Some(url) = &links.unsubscribe else { return Vec::new() };
+    let header = |name: &str, value: String| (name.to_owned(), value);
+    vec![
+        header("List-Unsubscribe", format!("<{url}>")),
+        header("List-Unsubscribe-Post", "List-Unsubscribe=One-Click".to_owned()),
+    ]
+}
+
+/// The text part is made of the body alone; who reads it must find the way out and the sender there as well.
+fn with_way_out(mut text: String, links: &MessageLinks, sender: &Json) -> String {
+    let Some(url) = links.unsubscribe.as_deref().filter(|url| !text.contains(*url)) else { return text };
+    text.truncate(text.trim_end().len());
+    text.push_str("\n\n-- \n");
+    for part in ["name", "postal_address"] {
+        if let Some(line) = sender[part].as_str().filter(|line| !line.is_empty() && !text.contains(*line)) {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    text.push_str(url);
+    text.push('\n');
+    text
 }
 
 /// The name of an action's kind in the attempt log.
@@ -41,7 +72,7 @@ pub const fn repeatable(action: &Action) -> bool {
 impl Draft<'_> {
     pub fn render(&self, action: &Action) -> Result<Message, TemplateError> {
         match action {
-            Action::Email(email) => self.email(&email.template).map(Message::Email),
+            Action::Email(email) => self.email(email).map(Message::Email),
             Action::Webhook(webhook) => self.webhook(webhook).map(Message::Webhook),
             Action::Task(task) => self.task(task).map(Message::Task),
         }
@@ -55,11 +86,26 @@ impl Draft<'_> {
             saved: &self.claimed.saved,
             sender: self.sender,
             enriched: self.enriched,
+            regional: &self.rule.regional,
+            links: None,
         }
     }
 
-    fn email(&self, template: &crate::model::TemplateName) -> Result<Email, TemplateError> {
-        let rendered = self.templates.email(template, &self.context())?;
+    fn email(&self, email: &checked::Email) -> Result<Email, TemplateError> {
+        let to_address = self.to.and_then(address).unwrap_or_default().to_owned();
+        let hash = self.secret.address_hash(Channel::Email, &to_address);
+        let links = self.links.of(
+            self.secret,
+            LinkedMail {
+                address: hash,
+                delivery: self.delivery,
+                topic: self.topic(),
+                confirms: email.confirms.as_ref(),
+                now: self.now,
+            },
+        );
+        let context = MessageContext { links: Some(&links), ..self.context() };
+        let rendered = self.templates.email(&email.template, &context)?;
         let names = |person: &PersonFacts| {
             let parts = [person.first_name.as_deref(), person.last_name.as_deref()];
             let full = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
@@ -67,15 +113,26 @@ impl Draft<'_> {
         };
         Ok(Email {
             delivery: self.delivery,
-            to_address: self.to.and_then(address).unwrap_or_default().to_owned(),
+            to_address,
             to_name: self.to.and_then(names),
             subject: rendered.subject,
             html: rendered.html,
-            text: rendered.text,
+            text: with_way_out(rendered.text, &links, self.sender),
+            sender: self.written_by.map(str::to_owned),
             from: rendered.from,
             reply_to: rendered.reply_to,
-            headers: Vec::new(),
+            images: rendered.images,
+            return_tag: Some(self.secret.return_tag(hash)),
+            headers: list_unsubscribe(&links),
         })
+    }
+
+    /// What its reader may say no to: only marketing, and not to colleagues.
+    fn topic(&self) -> Option<&Topic> {
+        match &self.rule.rule.purpose {
+            Purpose::Topic(topic) if !self.to.is_some_and(|person| person.staff) => Some(topic),
+            _ => None,
+        }
     }
 
     /// `type`, `timestamp` and `data`, as Standard Webhooks asks; the same bytes at every retry, since the
@@ -131,7 +188,7 @@ impl Draft<'_> {
             fields: self.facts.record.clone(),
             title: self.templates.line(&task.title, &context)?,
             body: task.body.as_ref().map(|body| self.templates.line(body, &context)).transpose()?,
-            due: task.due.map(|due| due.after_date(today)),
+            due: task.due.map(|due| self.rule.rule.calendar.after_date(due, today)),
             assignee_key: assignee.and_then(|person| person.key.clone()),
             assignee_email: assignee.and_then(|person| person.email.clone()),
         })

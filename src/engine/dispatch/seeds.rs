@@ -46,10 +46,16 @@ pub async fn copy(context: &Context, sender: &dyn Sender, email: &Email, templat
             to_address: seed.clone(),
             to_name: None,
             subject: format!("[seed] {}", email.subject),
+            headers: email.headers.iter().filter(|(name, _)| !is_unsubscribing(name)).cloned().collect(),
             ..email.clone()
         };
         sender.send(Message::Email(copy)).await;
     }
+}
+
+/// One click on it would take the real reader off the list.
+fn is_unsubscribing(header: &str) -> bool {
+    header.to_ascii_lowercase().starts_with("list-unsubscribe")
 }
 
 /// An id of its own, so that no mailbox takes the copy for the original.

@@ -9,6 +9,7 @@ use crate::engine::context::Context;
 use crate::engine::event::Event;
 use crate::engine::flight::Ticket;
 use crate::engine::port::{Mark, OutboxToken, Refusal, Settled, Settlement, StoreError, Then};
+use crate::model::Suppression;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,6 +73,7 @@ struct Group {
     settlement: Settlement,
     askers: Vec<(Vec<OutboxToken>, oneshot::Sender<Answer>)>,
     events: Vec<Event>,
+    gone: Vec<Suppression>,
     held: Vec<(Ticket, Option<OwnedSemaphorePermit>)>,
 }
 
@@ -93,15 +95,18 @@ impl Group {
     fn complete(mut self, finished: Box<Finished>) -> Self {
         self.settlement.completions.push(finished.completion);
         self.events.extend(finished.events);
+        self.gone.extend(finished.gone);
         self.held.push((finished.ticket, finished.permit));
         self
     }
 
     async fn commit(self, context: &Context) {
+        suppress(context, &self.gone).await;
         let settled = settle(context, &self.settlement).await;
         if settled.is_ok() {
             let now = context.clock.now();
-            if self.settlement.completions.iter().any(|completion| due_by(&completion.then, now)) {
+            let completions = &self.settlement.completions;
+            if completions.iter().any(|done| done.enrolls.is_some() || due_by(&done.then, now)) {
                 context.due.notify_one();
             }
             for event in self.events {
@@ -134,10 +139,24 @@ impl Group {
 
 fn due_by(then: &Then, now: jiff::Timestamp) -> bool {
     match then {
-        Then::Advance { due_at, .. } | Then::Again { due_at, .. } => *due_at <= now,
+        Then::Advance { due_at, .. } | Then::Wait { due_at, .. } | Then::Again { due_at, .. } => *due_at <= now,
         // A queued match may start where another enrollment ended.
         Then::End { .. } => true,
         Then::Park { .. } | Then::Hold { .. } => false,
+    }
+}
+
+/// Before the outcomes that tell of them: after a crash in between, the address is known to be gone all the same.
+async fn suppress(context: &Context, gone: &[Suppression]) {
+    let mut pause = Duration::from_millis(50);
+    for _ in 0..REFUSALS {
+        if gone.is_empty() {
+            return;
+        }
+        let Err(error) = context.store.suppress(gone).await else { return };
+        context.announce(|| Event::StateFailed { reason: error.to_string() });
+        tokio::time::sleep(pause).await;
+        pause *= 2;
     }
 }
 

@@ -1,10 +1,11 @@
 //! A claimed row on its way through the dispatcher, counted until it is settled.
 
+use super::walk::Walked;
 use crate::engine::context::Context;
-use crate::engine::event::{Decided, Event};
+use crate::engine::event::Event;
 use crate::engine::flight::Ticket;
-use crate::engine::port::{Attempt, Claimed, Completion, Contender, Message, Place, RuleVersion, Then};
-use crate::model::{DeliveryId, Outcome, StepId, TemplateName};
+use crate::engine::port::{Attempt, Claimed, Completion, Contender, Message, Note, Noted, Place, RuleVersion, Then};
+use crate::model::{DeliveryId, Outcome, StepId, Suppression, TemplateName};
 use crate::rule::CompiledRule;
 use jiff::{Timestamp, tz::TimeZone};
 use std::sync::Arc;
@@ -59,6 +60,8 @@ pub struct Finished {
     pub ticket: Ticket,
     /// Of a send under way: free again once the outcome is committed.
     pub permit: Option<OwnedSemaphorePermit>,
+    /// The address is gone: nobody writes to it again.
+    pub gone: Option<Suppression>,
 }
 
 /// What became of a row, before it is put into words for the log and the feed.
@@ -78,10 +81,14 @@ pub fn settle_unread(context: &Context, boarded: Boarded, then: &Then, detail: &
     if context.events.receiver_count() > 0 {
         note_end(&claimed, then, detail.to_owned(), &mut events);
     }
-    let then = then.clone();
-    let completion =
-        Completion { token: claimed.token, attempt: None, then, saved: None, migrated: None, contender: None };
-    Finished { completion, events, ticket, permit: None }
+    let what = match then {
+        Then::End { .. } => Some(Noted::Cancelled(detail.to_owned())),
+        Then::Hold { reason } => Some(Noted::Held(reason.clone())),
+        _ => None,
+    };
+    let notes = what.map(|what| Note { at: context.clock.now(), step: None, what }).into_iter().collect();
+    let completion = Completion { notes, ..Completion::of(claimed.token, then.clone()) };
+    Finished { completion, events, ticket, permit: None, gone: None }
 }
 
 fn note_end(claimed: &Claimed, then: &Then, detail: String, events: &mut Vec<Event>) {
@@ -93,7 +100,7 @@ fn note_end(claimed: &Claimed, then: &Then, detail: String, events: &mut Vec<Eve
         Then::Hold { reason } => {
             events.push(Event::EnrollmentHeld { rule, lane, record, reason: reason.clone() });
         }
-        Then::Advance { .. } | Then::Again { .. } | Then::Park { .. } => {}
+        Then::Advance { .. } | Then::Wait { .. } | Then::Again { .. } | Then::Park { .. } => {}
     }
 }
 
@@ -103,18 +110,21 @@ impl Work {
     }
 
     /// Concludes the row, with a line for the attempt log where there is a verdict.
-    pub fn conclude(
-        self,
-        context: &Context,
-        verdict: Option<Verdict>,
-        then: Then,
-        waits: Option<(StepId, Timestamp)>,
-    ) -> Finished {
+    pub fn conclude(self, context: &Context, verdict: Option<Verdict>, Walked { then, notes }: Walked) -> Finished {
         let events = if context.events.receiver_count() > 0 {
-            self.events(context, verdict.as_ref(), &then, waits)
+            self.events(context, verdict.as_ref(), &then, &notes)
         } else {
             Vec::new()
         };
+        let at = context.clock.now();
+        let line = |(step, what)| Note { at, step: Some(step), what };
+        let mut notes: Vec<Note> = notes.into_iter().map(line).collect();
+        if let Then::Hold { reason } = &then {
+            notes.push(line((self.step(), Noted::Held(reason.clone()))));
+        }
+        if self.migrates && matches!(then, Then::Advance { .. } | Then::Wait { .. }) {
+            notes.insert(0, line((self.step(), Noted::Migrated(self.rule.version.clone()))));
+        }
         let step = self.step();
         let Self { claimed, ticket, rule, migrates, contender, .. } = self;
         let migrated = migrates.then(|| RuleVersion {
@@ -136,8 +146,8 @@ impl Work {
             outcome: verdict.outcome,
         });
         let contender = contender.filter(|_| matches!(then, Then::Again { .. }));
-        let completion = Completion { token: claimed.token, attempt, then, saved: None, migrated, contender };
-        Finished { completion, events, ticket, permit: None }
+        let completion = Completion { attempt, migrated, notes, contender, ..Completion::of(claimed.token, then) };
+        Finished { completion, events, ticket, permit: None, gone: None }
     }
 
     fn events(
@@ -145,7 +155,7 @@ impl Work {
         context: &Context,
         verdict: Option<&Verdict>,
         then: &Then,
-        waits: Option<(StepId, Timestamp)>,
+        notes: &[(StepId, Noted)],
     ) -> Vec<Event> {
         let Claimed { rule, lane, record, .. } = &self.claimed;
         let mut events = Vec::with_capacity(2);
@@ -163,9 +173,15 @@ impl Work {
                 took: verdict.took,
             });
         }
-        if let Some((step, until)) = waits.filter(|(_, until)| *until > context.clock.now()) {
-            let decided = Decided::WaitsUntil(until);
-            events.push(Event::StepDecided { rule: rule.clone(), lane: *lane, record: record.clone(), step, decided });
+        let now = context.clock.now();
+        for (step, decided) in notes.iter().filter(|(_, noted)| noted.until().is_none_or(|until| until > now)) {
+            events.push(Event::StepDecided {
+                rule: rule.clone(),
+                lane: *lane,
+                record: record.clone(),
+                step: step.clone(),
+                decided: decided.clone(),
+            });
         }
         let detail = verdict.map_or_else(String::new, |verdict| match &verdict.outcome {
             Outcome::Ended { detail, .. } | Outcome::Skipped { detail, .. } => detail.clone(),

@@ -1,5 +1,6 @@
 //! What the engine needs of the world, as traits. The adapters implement them; tests may too.
 
+mod consents;
 mod inbox;
 mod outbox;
 mod register;
@@ -8,10 +9,11 @@ mod source;
 mod sweeps;
 mod view;
 
+pub use consents::Consents;
 pub use inbox::{Inbound, Inbox};
 pub use outbox::{
-    Attempt, BudgetDay, Claimed, Completion, ContactStanding, Contender, Mark, Outbox, OutboxToken, Owner, Place,
-    Refusal, Rescued, RuleVersion, Settled, Settlement, Spent, Then, Waiting,
+    Attempt, BudgetDay, Claimed, Completion, ContactStanding, Contender, Enrolling, Mark, Note, Noted, Outbox,
+    OutboxToken, Owner, Place, Refusal, Rescued, RuleVersion, Settled, Settlement, Spent, Then, Waiting,
 };
 pub use register::{Adopted, Adoption, Register, RuleState, RuleStatus, StoredGeneration};
 pub use sender::{Email, Message, Sender, Sent, TaskDraft, WebhookCall};
@@ -21,13 +23,13 @@ pub use sweeps::{
     Progress, Rematch, Standing, SweepCommit, SweepCount, SweepId, Verdict,
 };
 pub use view::{
-    AttemptView, DeliveryFilter, DeliveryView, EnrollmentFilter, EnrollmentView, HeldMatch, MissView, Overview,
-    SweepView, View,
+    AttemptView, DeliveryFilter, DeliveryView, EnrollmentFilter, EnrollmentView, Happening, HeldMatch, MissView,
+    Overview, SweepView, View,
 };
 
 /// Everything the engine keeps. One conformance suite holds for every implementation.
-pub trait Store: Register + Ledger + Outbox + Inbox + View {}
-impl<T: Register + Ledger + Outbox + Inbox + View> Store for T {}
+pub trait Store: Register + Ledger + Outbox + Consents + Inbox + View {}
+impl<T: Register + Ledger + Outbox + Consents + Inbox + View> Store for T {}
 
 /// Why the state database could not do it.
 #[derive(Debug, thiserror::Error)]

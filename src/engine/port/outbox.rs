@@ -84,6 +84,19 @@ pub trait Outbox: Send + Sync {
     /// Which of these deliveries are the rule's: for `unless_open: same`.
     async fn deliveries_of(&self, rule: &RuleId, ids: &[DeliveryId]) -> Result<HashSet<DeliveryId>, StoreError>;
 
+    /// Ends enrollments that are under way, on an operator's word; those that had ended are left alone. A message that
+    /// is being sent is not called back. Returns how many were ended.
+    async fn cancel_enrollments(&self, ids: &[i64], why: &str, now: Timestamp) -> Result<u64, StoreError>;
+
+    /// Puts enrollments that wait at one step to the same step of another version: id and node. Those that are being
+    /// worked on at the moment, or have ended, are left alone. Returns how many were moved.
+    async fn move_enrollments(
+        &self,
+        to: &RuleVersion,
+        moves: &[(i64, usize)],
+        now: Timestamp,
+    ) -> Result<u64, StoreError>;
+
     /// Versions that active enrollments pin, with their rule file's text.
     async fn pinned_versions(
         &self,
@@ -124,6 +137,8 @@ pub struct Claimed {
     pub due_at: Timestamp,
     /// Where lateness counts from.
     pub planned_at: Timestamp,
+    /// When the wait it stands at began; `None` where it has just come there, or doesn't stand at one.
+    pub since: Option<Timestamp>,
     /// Answers kept by earlier steps.
     pub saved: serde_json::Value,
     /// An operator gave this delivery up: skip it ([`crate::model::SkipReason::Discarded`]) and go on after it.
@@ -216,8 +231,124 @@ pub struct Completion {
     pub saved: Option<(String, serde_json::Value)>,
     /// The rule version whose nodes [`Then::Advance`] counts in, where it isn't the one that was pinned.
     pub migrated: Option<RuleVersion>,
+    /// What else happened on the way, for the timeline.
+    pub notes: Vec<Note>,
+    /// Starts the record in another rule's steps, in the same transaction.
+    pub enrolls: Option<Box<Enrolling>>,
     /// Noted on a row that comes again, so that others for the same person can see it coming.
     pub contender: Option<Contender>,
+}
+
+impl Completion {
+    /// A completion that leaves nothing but `then` behind.
+    #[must_use]
+    pub const fn of(token: OutboxToken, then: Then) -> Self {
+        Self {
+            token,
+            attempt: None,
+            then,
+            saved: None,
+            migrated: None,
+            notes: Vec::new(),
+            enrolls: None,
+            contender: None,
+        }
+    }
+}
+
+/// A match that a step of another rule makes.
+#[derive(Debug, Clone)]
+pub struct Enrolling {
+    pub of: super::NewMatch,
+    /// What it pins; the text comes along, as with a migration.
+    pub version: RuleVersion,
+}
+
+/// A line of an enrollment's timeline that is no attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    pub at: Timestamp,
+    pub step: Option<StepId>,
+    pub what: Noted,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Noted {
+    /// Waits until then, if nothing changes.
+    Waits(Timestamp),
+    /// Waits for a condition, at most until then.
+    Asks(Timestamp),
+    /// The condition that was waited for holds.
+    CameTrue,
+    /// It didn't come true in time.
+    TimeUp,
+    /// There is no date to wait for.
+    NoDate,
+    /// The case that was taken.
+    Branch(String),
+    /// The arm that was drawn.
+    Arm(String),
+    /// Started in another rule's steps.
+    Enrolled(RuleId),
+    /// Would have been started there, in the shadow lane.
+    WouldEnroll(RuleId),
+    Held(String),
+    /// Another version of the rule took over.
+    Migrated(VersionHash),
+    Cancelled(String),
+    /// An operator made a delivery due again.
+    Retried,
+    /// An operator gave a delivery up.
+    Discarded,
+}
+
+impl Noted {
+    /// The name in the timeline.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Waits(_) => "waits",
+            Self::Asks(_) => "asks",
+            Self::CameTrue => "came_true",
+            Self::TimeUp => "time_up",
+            Self::NoDate => "no_date",
+            Self::Branch(_) => "branch",
+            Self::Arm(_) => "arm",
+            Self::Enrolled(_) => "enrolled",
+            Self::WouldEnroll(_) => "would_enroll",
+            Self::Held(_) => "held",
+            Self::Migrated(_) => "migrated",
+            Self::Cancelled(_) => "cancelled",
+            Self::Retried => "retried",
+            Self::Discarded => "discarded",
+        }
+    }
+
+    /// What people read beside it.
+    #[must_use]
+    pub fn detail(&self) -> &str {
+        match self {
+            Self::Branch(text) | Self::Arm(text) | Self::Held(text) | Self::Cancelled(text) => text,
+            Self::Enrolled(rule) | Self::WouldEnroll(rule) => rule.as_str(),
+            Self::Migrated(version) => version.as_str(),
+            Self::Waits(_)
+            | Self::Asks(_)
+            | Self::CameTrue
+            | Self::TimeUp
+            | Self::NoDate
+            | Self::Retried
+            | Self::Discarded => "",
+        }
+    }
+
+    #[must_use]
+    pub const fn until(&self) -> Option<Timestamp> {
+        match self {
+            Self::Waits(until) | Self::Asks(until) => Some(*until),
+            _ => None,
+        }
+    }
 }
 
 /// A version that an enrollment pins from now on. The text comes along, since a reload may have dropped it
@@ -251,6 +382,8 @@ pub struct Attempt {
 pub enum Then {
     /// Replaced by a row for this node.
     Advance { node: usize, due_at: Timestamp, planned_at: Timestamp },
+    /// Stands at a wait that began at `since`, and is looked at again when it is due.
+    Wait { node: usize, due_at: Timestamp, planned_at: Timestamp, since: Timestamp },
     /// Deleted; the enrollment ends.
     End { reason: EndReason, at: Timestamp },
     /// Due again. `counts`: the try is counted towards the last one (a postponement isn't).

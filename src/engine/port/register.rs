@@ -20,7 +20,8 @@ pub trait Register: Send + Sync {
 
     async fn rule_states(&self) -> Result<Vec<RuleState>, StoreError>;
 
-    /// An operator's pause outranks files and survives reloads.
+    /// An operator's pause outranks files and survives reloads. Resuming frees a rule as well whose script failed
+    /// too often.
     async fn set_paused(&self, rule: &RuleId, paused: bool) -> Result<bool, StoreError>;
 
     /// How many an activation left out before its baseline.
@@ -39,6 +40,7 @@ pub struct Adoption {
     pub lane: Lane,
     pub tenant: Tenant,
     pub version: VersionHash,
+    /// What its script adds stands behind a point.
     pub definition: VersionHash,
     /// The rule file's text, stored under `version`.
     pub text: String,
@@ -67,6 +69,8 @@ pub struct RuleState {
     pub looking_since: Timestamp,
     pub progress: Progress,
     pub status: RuleStatus,
+    /// Its script failed too often; `status` has the reason.
+    pub tripped: bool,
     pub left_out: Option<u64>,
     pub matches: u64,
 }
@@ -75,7 +79,7 @@ pub struct RuleState {
 pub enum RuleStatus {
     Running,
     Paused,
-    /// The guard, the brake or an error stopped it; the text says which.
+    /// The guard, the brake, an error or its script stopped it; the text says which.
     Held(String),
     /// Not in the running generation.
     Removed,

@@ -1,4 +1,5 @@
 use crate::model::{AttemptNumber, DeliveryId, Key, Outcome, RecordId, Tenant, Value};
+use crate::rule::message::InlineImage;
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 
@@ -41,9 +42,15 @@ pub struct Email {
     pub subject: String,
     pub html: String,
     pub text: String,
+    /// The rule's own sender, by a name of the configuration.
+    pub sender: Option<String>,
     /// From the template's front matter; `None`: the configured sender.
     pub from: Option<String>,
     pub reply_to: Option<String>,
+    /// Pictures that the HTML shows by `cid:NAME`.
+    pub images: Vec<InlineImage>,
+    /// Names the address in the return path, so that a bounce is known to be one of ours.
+    pub return_tag: Option<String>,
     /// Rendered headers such as List-Unsubscribe.
     pub headers: Vec<(String, String)>,
 }

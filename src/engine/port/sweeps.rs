@@ -34,6 +34,9 @@ pub trait Ledger: Send + Sync {
     /// transaction. Matches that are in the ledger already are counted and left alone.
     async fn commit_sweep(&self, lease: &Lease, commit: &SweepCommit) -> Result<SweepCount, StoreError>;
 
+    /// Holds the rule until it is edited or an operator resumes it. The sweep under way goes on.
+    async fn trip(&self, lease: &Lease, reason: &str) -> Result<(), StoreError>;
+
     /// One batch of a larger sweep, kept as `staged`: nobody sees it before [`Ledger::close_sweep`].
     /// A sweep that crashed before closing is staged again from the start.
     async fn stage(&self, lease: &Lease, sweep: &SweepId, found: &Found) -> Result<SweepCount, StoreError>;

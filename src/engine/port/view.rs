@@ -10,6 +10,8 @@ use jiff::Timestamp;
 pub trait View: Send + Sync {
     async fn overview(&self, now: Timestamp) -> Result<Overview, StoreError>;
     async fn enrollments(&self, filter: &EnrollmentFilter) -> Result<Vec<EnrollmentView>, StoreError>;
+    /// Everything that happened to each of these enrollments, oldest first.
+    async fn timelines(&self, ids: &[i64]) -> Result<Vec<Happening>, StoreError>;
     async fn deliveries(&self, filter: &DeliveryFilter) -> Result<Vec<DeliveryView>, StoreError>;
     /// Oldest first; only those after `after_id`, so that a feed can follow the log.
     async fn attempts(&self, after_id: i64, limit: usize) -> Result<Vec<AttemptView>, StoreError>;
@@ -42,11 +44,15 @@ pub struct EnrollmentFilter {
     pub lane: Option<Lane>,
     pub record: Option<RecordId>,
     pub state: Option<EnrollmentState>,
+    /// The one with this number.
+    pub id: Option<i64>,
     pub limit: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EnrollmentView {
+    /// A number for people to name it by.
+    pub id: i64,
     pub match_id: MatchId,
     pub rule: RuleId,
     pub lane: Lane,
@@ -59,7 +65,25 @@ pub struct EnrollmentView {
     pub ended_at: Option<Timestamp>,
     /// The node it waits at and until when.
     pub next: Option<(usize, Timestamp)>,
+    /// How that node stands: `due`, `queued`, `held`, `sending` …
+    pub standing: Option<String>,
     pub version: String,
+    /// Why it is held.
+    pub hold: Option<String>,
+}
+
+/// A line of an enrollment's timeline: an attempt, or what happened in between.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Happening {
+    pub enrollment: i64,
+    pub at: Timestamp,
+    pub step: Option<String>,
+    /// The name of an [`super::Noted`], or of an attempt's outcome.
+    pub what: String,
+    pub detail: String,
+    pub until: Option<Timestamp>,
+    /// Kind, number and id, where it is an attempt.
+    pub attempt: Option<(String, AttemptNumber, DeliveryId)>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -354,7 +354,7 @@ impl Comparer<'_> {
         let answers = evaluate::ask(self.previewer.source, rule, tenant, &subjects, now).await?;
         for ((record, _), answer) in entered.iter().zip(answers) {
             let Answer::Facts(facts) = answer else { continue };
-            if evaluate::first_failing(&rule.rule.conditions, &facts.conditions).is_some() {
+            if evaluate::first_failing(&rule.rule.conditions, &facts.conditions, &facts.score).is_some() {
                 ending.add(record.clone(), self.names);
             }
         }

@@ -13,11 +13,12 @@ use crate::engine::port::{EnrollmentFilter, EnrollmentView, RuleState, Standing,
 use crate::engine::preview::{Preview, PreviewMessage, PreviewScope, Previewer};
 use crate::engine::sweep::{had_its_chance, occasion_data};
 use crate::model::{Channel, Lane, Occasion, RecordId, RoleName, RuleId, SuppressionReason};
-use crate::rule::CompiledRule;
 use crate::rule::checked::{Action, Backfill, Mode, Purpose, Step};
 use crate::rule::compiled::{Crossing, Facts, PersonFacts, Reach, Subject, Window};
+use crate::rule::{CompiledRule, Score};
 use futures::TryStreamExt;
 use jiff::Timestamp;
+use rust_decimal::Decimal;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -44,6 +45,8 @@ pub struct Explanation {
     pub terms: Vec<TermAnswer>,
     /// What the script's `eligible` says.
     pub script: Option<Result<bool, String>>,
+    /// What the script's `score` says.
+    pub score: Option<Result<Decimal, String>>,
     pub recipients: Vec<Reached>,
     /// The steps from here, were it to match; with what would be sent or why not.
     pub steps: Vec<PreviewMessage>,
@@ -133,8 +136,14 @@ impl<'a> Explainer<'a> {
         let (source, generation) = (previewer.source, previewer.generation);
         let operands = term::operands(source, generation, rule, &self.record.tenant, &seen.subject, now).await?;
         let terms = term::answers(generation, rule, facts.as_deref(), &operands);
-        let script = facts.as_deref().zip(rule.script.as_ref());
+        let script = facts.as_deref().zip(rule.script.as_ref().filter(|script| script.has_eligible()));
         let script = script.map(|(facts, script)| script.eligible(facts, now).map_err(|error| error.to_string()));
+        let scored = facts.as_deref().zip(rule.script.as_ref().filter(|script| script.has_score()));
+        let score = scored.map(|(facts, script)| match &facts.score {
+            Score::Is(number) => Ok(*number),
+            Score::Failed(error) => Err(error.clone()),
+            Score::NotAsked => script.score(facts, now).map_err(|error| error.to_string()),
+        });
         let mut recipients = Vec::new();
         let mut steps = Vec::new();
         if let Some(facts) = facts.as_deref() {
@@ -162,6 +171,7 @@ impl<'a> Explainer<'a> {
             ahead,
             terms,
             script,
+            score,
             recipients,
             steps,
             enrollments,
@@ -193,7 +203,7 @@ impl<'a> Explainer<'a> {
             |crossing| evaluate::subject(rule, crossing, now),
         );
         let asked = std::slice::from_ref(&subject);
-        let answers = evaluate::ask(previewer.source, rule, &self.record.tenant, asked, now).await?;
+        let answers = evaluate::ask_all(previewer.source, rule, &self.record.tenant, asked, now).await?;
         let answer = answers.into_iter().next().unwrap_or(Answer::Gone);
         Ok(Seen { behind, ahead, answer, subject })
     }

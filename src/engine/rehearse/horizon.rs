@@ -30,7 +30,8 @@ pub fn behind(rule: &CheckedRule, zone: &TimeZone, after: Timestamp, now: Timest
         | Trigger::Count(_)
         | Trigger::Segment(_)
         | Trigger::Decline(_)
-        | Trigger::Changed(_) => now,
+        | Trigger::Changed(_)
+        | Trigger::Enrolled => now,
     };
     Window { after, until, now }
 }
@@ -56,7 +57,8 @@ pub fn ahead(rule: &CheckedRule, zone: &TimeZone, now: Timestamp) -> Option<Wind
         | Trigger::Count(_)
         | Trigger::Segment(_)
         | Trigger::Decline(_)
-        | Trigger::Changed(_) => None,
+        | Trigger::Changed(_)
+        | Trigger::Enrolled => None,
         Trigger::Schedule(_) => {
             let next = Plan::of(rule, zone).next(now);
             Some(Window { after: now, until: next, now: next })
@@ -80,14 +82,15 @@ pub fn planned(rule: &CheckedRule, zone: &TimeZone, now: Timestamp) -> Option<Ti
         | Trigger::Count(_)
         | Trigger::Segment(_)
         | Trigger::Decline(_)
-        | Trigger::Changed(_) => None,
+        | Trigger::Changed(_)
+        | Trigger::Enrolled => None,
     }
 }
 
 /// How far back sweeps and the nightly reconcile look for what they have not entered.
 pub fn reach(rule: &CheckedRule) -> SignedDuration {
     match &rule.trigger {
-        Trigger::Schedule(_) => SignedDuration::ZERO,
+        Trigger::Schedule(_) | Trigger::Enrolled => SignedDuration::ZERO,
         Trigger::Inactivity(_)
         | Trigger::Survey(_)
         | Trigger::Date(_)
@@ -108,9 +111,12 @@ pub fn has_history(rule: &CheckedRule) -> bool {
     match &rule.trigger {
         Trigger::Query(query) => query.at.is_some(),
         // The state keeps them; the source doesn't know when the last one ended, or what other systems said.
-        Trigger::Event(_) | Trigger::Count(_) | Trigger::Segment(_) | Trigger::Decline(_) | Trigger::Changed(_) => {
-            false
-        }
+        Trigger::Event(_)
+        | Trigger::Count(_)
+        | Trigger::Segment(_)
+        | Trigger::Decline(_)
+        | Trigger::Changed(_)
+        | Trigger::Enrolled => false,
         Trigger::Inactivity(_)
         | Trigger::Survey(_)
         | Trigger::Date(_)

@@ -3,10 +3,11 @@
 use crate::engine::port::{Source, SourceError};
 use crate::model::Tenant;
 use crate::rule::CompiledRule;
-use crate::rule::checked::Step;
+use crate::rule::checked::{Step, Until, Wait};
 use crate::rule::compiled::{Facts, Subject};
+use crate::rule::condition::Condition;
 use crate::rule::generation::Generation;
-use crate::rule::operands::{Basis, Operand, OperandsPlan, Section, basis};
+use crate::rule::operands::{Basis, Operand, OperandsPlan, Section, basis, of_score};
 use futures::TryStreamExt;
 use jiff::Timestamp;
 
@@ -58,6 +59,7 @@ pub fn answers(
             .iter()
             .filter(|operand| operand.section == section && operand.term == number)
             .cloned()
+            .chain(facts.into_iter().flat_map(|facts| of_score(section, number, condition, &facts.score)))
             .collect(),
     };
     let at = |answers: Option<&Vec<Option<bool>>>, number: usize| answers.and_then(|all| all.get(number)).copied()?;
@@ -78,12 +80,21 @@ pub fn answers(
         found.push(answer(Section::ExitWhen, number, &term.text, &term.condition, holds));
     }
     for (node, place) in checked.nodes.iter().enumerate() {
-        let Step::Branch { cases, .. } = &place.step else { continue };
-        for (number, case) in cases.iter().enumerate() {
+        for (number, (text, condition)) in texts(&place.step).into_iter().enumerate() {
             let holds = facts.and_then(|facts| facts.cases.get(&(node, number)).copied().flatten());
-            let text = format!("{}: {}", case.name, case.text);
-            found.push(answer(Section::Case(node, number), 0, &text, &case.when, holds));
+            found.push(answer(Section::Case(node, number), 0, &text, condition, holds));
         }
     }
     found
+}
+
+/// The conditions of a step as people read them.
+fn texts(step: &Step) -> Vec<(String, &Condition)> {
+    match step {
+        Step::Branch { cases, .. } => {
+            cases.iter().map(|case| (format!("{}: {}", case.name, case.text), &case.when)).collect()
+        }
+        Step::Wait(Wait { until: Until::When(when), .. }) => vec![(format!("waits for: {}", when.text), &when.when)],
+        _ => Vec::new(),
+    }
 }

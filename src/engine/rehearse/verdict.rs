@@ -1,5 +1,6 @@
 //! What it comes to for one record under one rule, in one sentence.
 
+use crate::engine::evaluate::term_and_score;
 use jiff::Timestamp;
 use std::fmt;
 
@@ -91,13 +92,15 @@ impl fmt::Display for Verdict {
             }
             Self::Held { reason } => write!(f, "matched, and held for review: {reason}"),
             Self::Fails { crossed_at, term } => {
-                write!(f, "no match: crossed {}, but `{term}` is not true", Day(*crossed_at))
+                let (term, score) = term_and_score(term);
+                write!(f, "no match: crossed {}, but `{term}` is not true{score}", Day(*crossed_at))
             }
-            Self::GaveUp { crossed_at, term } => write!(
-                f,
-                "no match: when it crossed, {}, `{term}` was not true; it holds now, but `keep_trying` is over",
-                Day(*crossed_at)
-            ),
+            Self::GaveUp { crossed_at, term } => {
+                let (term, score) = term_and_score(term);
+                let crossed = Day(*crossed_at);
+                write!(f, "no match: when it crossed, {crossed}, `{term}` was not true{score}; ")?;
+                write!(f, "it holds now, but `keep_trying` is over")
+            }
             Self::BeforeActivation { crossed_at, baseline } => write!(
                 f,
                 "no match: crossed {}; the rule looks at what crosses after {} (`backfill` would take it in)",
@@ -110,11 +113,14 @@ impl fmt::Display for Verdict {
             Self::NotYet { crosses_at } => {
                 write!(f, "not yet: only time is missing; it crosses {} if nothing changes", Day(*crosses_at))
             }
-            Self::NotYetAndFails { crosses_at, term } => write!(
-                f,
-                "not yet: it crosses {} if nothing changes, and as it stands `{term}` fails then",
-                Day(*crosses_at)
-            ),
+            Self::NotYetAndFails { crosses_at, term } => {
+                let (term, score) = term_and_score(term);
+                let crosses = Day(*crosses_at);
+                write!(
+                    f,
+                    "not yet: it crosses {crosses} if nothing changes, and as it stands `{term}` fails then{score}"
+                )
+            }
             Self::NeverCrossed => write!(f, "never crossed: nothing in the source sets the trigger off"),
             Self::NoRecord => write!(f, "no such record: it isn't there, or its entity's `only` leaves it out"),
             Self::Unreadable { problem } => write!(f, "can't be judged: {problem}"),

@@ -4,6 +4,7 @@
 use super::explain::{Explanation, explain};
 use super::verdict::Verdict;
 use crate::engine::EngineError;
+use crate::engine::evaluate::term_and_score;
 use crate::engine::port::{DeliveryFilter, DeliveryView, EnrollmentFilter, EnrollmentView, MissView, RuleStatus};
 use crate::engine::preview::Previewer;
 use crate::model::{EnrollmentState, Lane, RecordId, RuleId};
@@ -161,12 +162,9 @@ impl RuleStory {
         if matches!(told.verdict, Verdict::NeverCrossed | Verdict::NotYet { .. } | Verdict::NotYetAndFails { .. })
             && let Some(miss) = self.misses.first()
         {
-            let text = format!(
-                "crossed {}, but `{}` was not true{}",
-                at(miss.crossed_at),
-                miss.reason,
-                found(told, &miss.reason)
-            );
+            let (term, score) = term_and_score(&miss.reason);
+            let (crossed, now) = (at(miss.crossed_at), found(told, term));
+            let text = format!("crossed {crossed}, but `{term}` was not true{score}{now}");
             return StoryOutcome { code: "fails", text };
         }
         let code = told.verdict.code();
@@ -196,6 +194,7 @@ impl RuleStory {
 
 /// `; it is now: tickets = 1`.
 fn found(told: &Explanation, term: &str) -> String {
+    let (term, _) = term_and_score(term);
     let found = told.terms.iter().find(|answer| answer.text == term);
     let values: Vec<String> = found.map_or_else(Vec::new, |answer| answer.operands.iter().map(value).collect());
     if values.is_empty() { String::new() } else { format!(" (now {})", values.join(", ")) }

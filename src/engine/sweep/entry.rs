@@ -3,7 +3,7 @@
 use crate::engine::cadence::Plan;
 use crate::engine::lateness;
 use crate::engine::port::{Candidate, NewMatch, Rematch};
-use crate::model::{InstanceSecret, Lane, MatchIdentity, Period, RecordId, RuleId, SkipReason, Tenant};
+use crate::model::{InstanceSecret, Lane, MatchIdentity, RecordId, RuleId, SkipReason, Tenant, Value};
 use crate::rule::CompiledRule;
 use crate::rule::checked::{CheckedRule, OnRematch, Trigger};
 use crate::rule::compiled::{Crossing, Facts};
@@ -54,10 +54,16 @@ impl Namer<'_> {
 }
 
 /// A touched timestamp isn't a second silence: the new last activity must exceed the old by this much.
+/// And an answer within a survey's cooldown is one too many.
 fn tolerance(rule: &CheckedRule) -> Option<SignedDuration> {
-    let Trigger::Inactivity(inactivity) = &rule.trigger else { return None };
-    let quarter = SignedDuration::from_secs(inactivity.silent_for.max_seconds() / 4);
-    Some(quarter.min(SignedDuration::from_hours(24)))
+    match &rule.trigger {
+        Trigger::Inactivity(inactivity) => {
+            let quarter = SignedDuration::from_secs(inactivity.silent_for.max_seconds() / 4);
+            Some(quarter.min(SignedDuration::from_hours(24)))
+        }
+        Trigger::Survey(survey) => survey.cooldown.map(|cooldown| SignedDuration::from_secs(cooldown.max_seconds())),
+        _ => None,
+    }
 }
 
 /// When things happen to a match.
@@ -78,7 +84,7 @@ pub fn new_match(
 ) -> NewMatch {
     let checked = &namer.rule.rule;
     let planned = planned(checked, crossing, timing);
-    let delay = spread(checked.spread, &candidate.id.0);
+    let delay = spread(checked, crossing, &candidate.id.0);
     let due = timing.now.saturating_add(delay).unwrap_or(Timestamp::MAX);
     let first = checked.entries.get(crossing.entry).and_then(|entry| entry.first);
     NewMatch {
@@ -133,7 +139,7 @@ fn too_late(rule: &CheckedRule, crossing: &Crossing, facts: &Facts, planned: Tim
 }
 
 /// Offsets of a date rule are sequences of their own, so one never waits for another.
-fn rematch(rule: &CheckedRule) -> Rematch {
+pub fn rematch(rule: &CheckedRule) -> Rematch {
     match (rule.on_rematch, &rule.trigger) {
         (OnRematch::Ignore, Trigger::Date(_)) if rule.entries.len() > 1 => Rematch::Parallel,
         (OnRematch::Ignore, _) => Rematch::Ignore,
@@ -143,13 +149,19 @@ fn rematch(rule: &CheckedRule) -> Rematch {
     }
 }
 
-/// A stable share of the rule's `spread`: the same match always gets the same delay.
-fn spread(over: Option<Period>, id: &[u8; 16]) -> SignedDuration {
-    let Some(over) = over else { return SignedDuration::ZERO };
+/// A stable share of the rule's `spread`: the same match always gets the same delay. Spreading is no reason to be
+/// late, so it never takes longer than lateness allows.
+fn spread(rule: &CheckedRule, crossing: &Crossing, id: &[u8; 16]) -> SignedDuration {
+    let Some(over) = rule.spread else { return SignedDuration::ZERO };
+    let date = match (&rule.trigger, &crossing.value) {
+        (Trigger::Date(_), Value::Date(date)) => Some(*date),
+        _ => None,
+    };
+    let over = SignedDuration::from_secs(over.max_seconds()).min(lateness::limit(rule, crossing.entry, date));
     let mut bytes = [0; 8];
     bytes.copy_from_slice(&id[8..]);
     let share = u64::from_be_bytes(bytes) as f64 / u64::MAX as f64;
-    SignedDuration::from_millis((over.max_seconds() as f64 * 1_000.0 * share) as i64)
+    SignedDuration::from_millis((over.as_secs_f64() * 1_000.0 * share) as i64)
 }
 
 /// `occasion.*` of templates.

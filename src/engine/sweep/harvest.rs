@@ -30,6 +30,8 @@ pub struct Harvest<'a> {
     asked_again: HashSet<Key>,
     /// The earliest crossing that could not be judged: the watermark waits for it.
     pub unsettled: Option<Timestamp>,
+    /// The first thing that a script failed with.
+    pub script_error: Option<String>,
 }
 
 impl<'a> Harvest<'a> {
@@ -42,7 +44,8 @@ impl<'a> Harvest<'a> {
         report: SweepReport,
     ) -> Self {
         let (found, asked_again) = (Found::default(), HashSet::new());
-        Self { context, namer, lease, timing, id, report, found, staged: false, asked_again, unsettled: None }
+        let (staged, unsettled, script_error) = (false, None, None);
+        Self { context, namer, lease, timing, id, report, found, staged, asked_again, unsettled, script_error }
     }
 
     /// Matches that will act.
@@ -155,7 +158,13 @@ impl<'a> Harvest<'a> {
             self.report.zone_unknown += 1;
             self.report.zone_unknown_of.get_or_insert_with(|| self.namer.record(crossing));
         }
-        match evaluate::eligibility(self.namer.rule, &facts, self.timing.now) {
+        if evaluate::locale_unknown(self.namer.rule, &facts) {
+            self.report.locale_unknown += 1;
+            self.report.locale_unknown_of.get_or_insert_with(|| self.namer.record(crossing));
+        }
+        let eligibility = evaluate::eligibility(self.namer.rule, &facts, self.timing.now);
+        self.report.scripted += u64::from(eligibility.is_scripted(self.namer.rule, &facts));
+        match eligibility {
             Eligibility::Match => {
                 let skip = late(&self.namer.rule.rule, crossing, &facts, self.timing);
                 self.report.matched += 1;
@@ -168,6 +177,7 @@ impl<'a> Harvest<'a> {
             }
             Eligibility::ScriptFailed(reason) => {
                 self.report.script_failed += 1;
+                self.script_error.get_or_insert_with(|| reason.clone());
                 self.unjudged(crossing, reason);
             }
         }

@@ -4,6 +4,7 @@
 //! them. Nothing here sends. The idea of a watermark that moves in the same transaction as its rows is that
 //! of stream processors; bounding the query by it keeps a quiet sweep independent of the table's size.
 
+mod budget;
 mod entry;
 mod feed;
 mod guard;
@@ -33,7 +34,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-pub(super) use entry::{Namer, occasion_data};
+pub(super) use entry::{Namer, occasion_data, rematch};
 pub(super) use window::{had_its_chance, keep_trying};
 
 /// How long records that can't be judged hold the watermark back; the nightly reconcile takes over from there.
@@ -58,11 +59,17 @@ pub struct SweepReport {
     /// In the ledger before.
     pub known: u64,
     pub missed: u64,
+    /// The script had a say in them,
+    pub scripted: u64,
+    /// and failed for these.
     pub script_failed: u64,
     pub unreadable: u64,
     /// Records whose person has a zone nobody knows, so that the catalog's stands in; and one of them.
     pub zone_unknown: u64,
     pub zone_unknown_of: Option<RecordId>,
+    /// The same of locales.
+    pub locale_unknown: u64,
+    pub locale_unknown_of: Option<RecordId>,
     /// Where the watermark waits for records that could not be judged.
     pub waits_at: Option<Timestamp>,
     /// Entered, but skipped as too late or overtaken.
@@ -71,6 +78,8 @@ pub struct SweepReport {
     pub left_out: u64,
     /// Why the guard holds it.
     pub held: Option<String>,
+    /// Why the rule is held: its script fails for too many. What matched is entered.
+    pub tripped: Option<String>,
     pub took: Duration,
 }
 
@@ -163,6 +172,9 @@ impl Sweeper {
         let plan = &Plan::of(&rule.rule, zone);
         let sweep = Sweep { rule, lane, tenant, lease: &lease, plan, now };
         let swept = self.regular(&sweep).await?;
+        if matches!(&swept, Swept::Done(report) if report.tripped.is_some()) {
+            return Ok(swept);
+        }
         let night = nightly(lease.progress.reconciled_at, self.context.settings.reconcile_at, zone);
         if matches!(swept, Swept::Done(_)) && night <= now {
             self.reconcile(&sweep).await?;
@@ -242,14 +254,18 @@ impl Sweeper {
             entered: 0,
             known: 0,
             missed: 0,
+            scripted: 0,
             script_failed: 0,
             unreadable: 0,
             zone_unknown: 0,
             zone_unknown_of: None,
+            locale_unknown: 0,
+            locale_unknown_of: None,
             waits_at: None,
             late: 0,
             left_out: 0,
             held: None,
+            tripped: None,
             took: Duration::ZERO,
         };
         Harvest::new(&self.context, namer, sweep.lease, timing, id, report)
@@ -329,8 +345,10 @@ impl Sweeper {
             self.note_populated(sweep).await?;
         }
         let held = self.breach(sweep, harvest.new_matches()).await?;
+        let tripped = self.trip(sweep, &harvest).await?;
         let (mut report, commit) = harvest.finish(progress, held).await?;
         report.took += started.elapsed();
+        report.tripped = tripped;
         self.announce(sweep, &report, commit);
         if let Some(reason) = &report.held {
             let rule = &sweep.rule.rule;
@@ -341,7 +359,27 @@ impl Sweeper {
             );
             alert::tell_owner(&self.context, rule, &format!("The rule {} is held", rule.id), &text).await;
         }
+        if let Some(reason) = &report.tripped {
+            let rule = &sweep.rule.rule;
+            let text = format!(
+                "The rule {id} is held: {reason}.\n\n\
+                 Those it failed for are asked again once the rule runs. Repair the script or the rule and the reload \
+                 frees it; `nudged resume {id}` frees it as it is.\n",
+                id = rule.id
+            );
+            alert::tell_owner(&self.context, rule, &format!("The rule {} is held", rule.id), &text).await;
+        }
         Ok(report)
+    }
+
+    /// Holds a rule whose script fails too often. Before the commit, while the lease is ours: if that fails, nothing
+    /// was moved and the rule rests with everything still to do.
+    async fn trip(&self, sweep: &Sweep<'_>, harvest: &Harvest<'_>) -> Result<Option<String>, EngineError> {
+        let report = &harvest.report;
+        let Some(error) = harvest.script_error.as_deref().filter(|_| budget::is_spent(report)) else { return Ok(None) };
+        let reason = budget::reason(report, error);
+        self.context.store.trip(sweep.lease, &reason).await?;
+        Ok(Some(reason))
     }
 
     /// The shadow lane reaches nobody, so it needs no guard.
@@ -428,6 +466,10 @@ impl Sweeper {
         if let Some(reason) = &report.held {
             let (rule, lane, tenant) = (report.rule.clone(), report.lane, report.tenant.clone());
             self.context.announce(|| Event::RuleHeld { rule, lane, tenant, reason: reason.clone() });
+        }
+        if let Some(reason) = &report.tripped {
+            let (rule, lane, tenant) = (report.rule.clone(), report.lane, report.tenant.clone());
+            self.context.announce(|| Event::RuleTripped { rule, lane, tenant, reason: reason.clone() });
         }
         self.context.announce(|| Event::SweepFinished(report.clone()));
     }

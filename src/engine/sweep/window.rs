@@ -38,7 +38,8 @@ pub fn keep_trying(rule: &CheckedRule) -> SignedDuration {
         | Trigger::Query(_)
         | Trigger::Segment(_)
         | Trigger::Changed(_)
-        | Trigger::Event(_) => SignedDuration::ZERO,
+        | Trigger::Event(_)
+        | Trigger::Enrolled => SignedDuration::ZERO,
     };
     rule.keep_trying.map_or(default, |period| SignedDuration::from_secs(period.max_seconds()))
 }
@@ -61,7 +62,7 @@ const fn overlap(rule: &CheckedRule) -> SignedDuration {
         | Trigger::Changed(_)
         | Trigger::Event(_) => EVENT_OVERLAP,
         Trigger::Date(_) | Trigger::Yearly(_) => ZONE_OVERLAP,
-        Trigger::Schedule(_) => SignedDuration::ZERO,
+        Trigger::Schedule(_) | Trigger::Enrolled => SignedDuration::ZERO,
     }
 }
 

@@ -1,5 +1,5 @@
-use super::Checker;
 use super::values::Subject;
+use super::{Checker, Scores};
 use crate::catalog::{ColumnType, Entity};
 use crate::diagnostic::Finding;
 use crate::diagnostic::yaml::{At, Content, Node};
@@ -83,6 +83,7 @@ impl<'a> Checker<'a> {
             "any" => self.several(entity, key, node).map(Condition::Any),
             "all" => self.several(entity, key, node).map(Condition::All),
             "not" => self.all_of(entity, node).map(|inner| Condition::Not(Box::new(inner))),
+            "score" if self.is_script_score(entity) => self.script_score(key, node),
             name if entity.relations.contains_key(name) => self.related(entity, key, node),
             _ => {
                 let (field, subject) = self.field(entity, key)?;
@@ -90,6 +91,29 @@ impl<'a> Checker<'a> {
                 Some(Condition::Field { field, test })
             }
         }
+    }
+
+    /// A field of that name wins, and the build refuses a script that would be hidden by it. Columns that the catalog
+    /// doesn't declare don't count: what a rule means must not change with the tables.
+    fn is_script_score(&self, entity: &Entity) -> bool {
+        self.has_script && self.scores != Scores::OfRelated && !entity.has_score_field()
+    }
+
+    /// `score: {at_least: 0.7}`
+    fn script_score(&mut self, key: &At<String>, node: &Node) -> Option<Condition> {
+        if self.scores == Scores::InTrigger {
+            let help = "a trigger is found by SQL alone; test the score under `where`";
+            self.wrong(&key.range, "rule.score-place", "a trigger can't ask the script's score", help);
+            return None;
+        }
+        let subject = Subject { name: "score".to_owned(), ty: ColumnType::Decimal, words: None, currency: None };
+        let test = self.test(&subject, node)?;
+        if is_about_presence(&test) {
+            let help = "compare it: `score: {at_least: 0.7}`";
+            self.wrong(&node.range, "rule.operator-type", "a script's score is never missing", help);
+            return None;
+        }
+        Some(Condition::Score(test))
     }
 
     fn several(&mut self, entity: &'a Entity, key: &At<String>, node: &Node) -> Option<Vec<Condition>> {
@@ -266,6 +290,14 @@ impl<'a> Checker<'a> {
             &format!("add `at:` with its time column to the entity `{}`", entity.name),
         );
         None
+    }
+}
+
+fn is_about_presence(test: &Test) -> bool {
+    match test {
+        Test::Missing | Test::Present => true,
+        Test::Both(tests) => tests.iter().any(is_about_presence),
+        _ => false,
     }
 }
 

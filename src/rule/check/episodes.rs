@@ -1,7 +1,7 @@
 //! Triggers whose occasions are episodes: `count`, `segment`, `decline`, `changed`.
 
-use super::Checker;
 use super::values::Subject;
+use super::{Checker, Scores};
 use crate::catalog::{ColumnType, Entity, Expression};
 use crate::diagnostic::yaml::{At, Node};
 use crate::model::{Period, RelationName, Unit, Value};
@@ -67,7 +67,9 @@ impl<'a> Checker<'a> {
             self.countable(period, over, related)?;
         }
         let (of, related) = related?;
+        let outside = std::mem::replace(&mut self.scores, Scores::OfRelated);
         let conditions: Vec<Condition> = self.terms(related, only).into_iter().map(|term| term.condition).collect();
+        self.scores = outside;
         for condition in &conditions {
             self.before_entry(condition, only)?;
         }

@@ -9,8 +9,11 @@ use minijinja::Environment;
 use std::ops::Range;
 
 /// Names at the top of every template.
-const ROOTS: [&str; 6] = ["record", "to", "occasion", "saved", "sender", "unsubscribe_url"];
-const PERSON: [&str; 7] = ["key", "email", "phone", "first_name", "last_name", "zone", "locale"];
+/// The mail's own links.
+const LINKS: [&str; 3] = ["unsubscribe_url", "preferences_url", "confirm_url"];
+const ROOTS: [&str; 8] =
+    ["record", "to", "occasion", "saved", "sender", "unsubscribe_url", "preferences_url", "confirm_url"];
+const PERSON: [&str; 8] = ["key", "email", "phone", "first_name", "last_name", "name", "zone", "locale"];
 const OCCASION: [&str; 4] = ["at", "value", "offset", "row"];
 
 impl<'a> Checker<'a> {
@@ -64,24 +67,18 @@ impl<'a> Checker<'a> {
     }
 }
 
-/// A path of a template file that a rule can't fill.
+/// Why a rule can't fill a path of a template file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TemplateProblem {
-    pub path: String,
     pub message: String,
     pub help: Option<String>,
 }
 
-/// The paths of a template file that a rule over `entity` can't fill. `open`: records may have more fields.
+/// Whether a rule over `entity` can't fill a path of a template file. `open`: records may have more fields.
 #[must_use]
-pub fn template_problems(paths: &[String], entity: &Entity, open: bool, saved: &[&str]) -> Vec<TemplateProblem> {
+pub fn template_problem(path: &str, entity: &Entity, open: bool, saved: &[&str]) -> Option<TemplateProblem> {
     let scope = Scope { entity, open, saved: saved.to_vec() };
-    paths
-        .iter()
-        .filter_map(|path| {
-            scope.problem(path).map(|(message, help)| TemplateProblem { path: path.clone(), message, help })
-        })
-        .collect()
+    scope.problem(path).map(|(message, help)| TemplateProblem { message, help })
 }
 
 struct Scope<'a> {
@@ -101,7 +98,8 @@ impl Scope<'_> {
             "to" => PERSON.to_vec(),
             "occasion" => OCCASION.to_vec(),
             "saved" => self.saved.clone(),
-            "sender" | "unsubscribe_url" => return None,
+            "sender" => return None,
+            root if LINKS.contains(&root) => return None,
             _ => {
                 let help = suggest::help(root, ROOTS);
                 return Some((format!("templates don't know `{root}`"), help));
@@ -112,6 +110,10 @@ impl Scope<'_> {
             return None;
         }
         let help = suggest::help(name, known.iter().copied());
-        Some((format!("`{root}` has no `{name}`"), help))
+        let message = match root {
+            "record" => format!("`record.{name}` is not a field of `{}`", self.entity.name),
+            _ => format!("`{root}` has no `{name}`"),
+        };
+        Some((message, help))
     }
 }

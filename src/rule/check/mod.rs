@@ -15,13 +15,15 @@ mod query;
 mod related;
 mod select;
 mod settings;
+mod split;
 mod steps;
 mod tests;
 mod trigger;
 mod values;
+mod wait;
 mod yearly;
 
-pub use message::{TemplateProblem, template_problems};
+pub use message::{TemplateProblem, template_problem};
 pub use tests::examples;
 pub(crate) use values::moment;
 
@@ -33,7 +35,7 @@ use super::written::{Conditions, GoalEntry, ModeWord, RuleFile};
 use crate::catalog::{Catalog, Entity, Schema};
 use crate::diagnostic::yaml::{self, At, Content};
 use crate::diagnostic::{Finding, Report, Severity, SourceFile, suggest};
-use crate::model::{EntityName, FieldName, RoleName, RuleId, Topic};
+use crate::model::{EntityName, FieldName, RoleName, RuleId, StepId, Topic};
 use settings::Settings;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -59,6 +61,8 @@ pub struct Outcome {
     pub id: Option<(RuleId, Range<usize>)>,
     /// Its former ids.
     pub was: Vec<(RuleId, Range<usize>)>,
+    /// Rules that its steps enroll into, each with the step.
+    pub enrolls: Vec<(RuleId, StepId, Range<usize>)>,
     /// `None` with any error.
     pub rule: Option<Arc<CheckedRule>>,
     /// Names that are taken for columns, since no live schema says otherwise.
@@ -116,6 +120,7 @@ fn assemble(
         purpose: head.purpose?,
         for_each: body.for_each,
         to: body.to,
+        sender: written.sender.as_ref().map(|name| name.value.clone()),
         trigger: body.trigger,
         conditions: body.conditions,
         only_at_entry: body.only_at_entry,
@@ -130,6 +135,7 @@ fn assemble(
         recheck: settings.recheck,
         guard: settings.guard,
         expect: settings.expect,
+        calendar: Arc::new(settings.calendar.clone()),
         spread: settings.spread,
         window: settings.window.clone(),
         priority: settings.priority,
@@ -153,6 +159,16 @@ fn last_key(node: &yaml::Node, name: &str) -> Option<Range<usize>> {
     }
 }
 
+/// Whether the script's score can be tested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scores {
+    /// In a trigger, which SQL answers alone.
+    InTrigger,
+    Tested,
+    /// Over related rows, which no script sees.
+    OfRelated,
+}
+
 struct Checker<'a> {
     report: Report,
     known: Known<'a>,
@@ -160,10 +176,15 @@ struct Checker<'a> {
     /// Names that `saved.NAME` can have in templates.
     saved: BTreeSet<String>,
     has_script: bool,
+    /// What `score` means where conditions are read now.
+    scores: Scores,
     /// The rule names a `to`, known or not.
     has_role: bool,
     /// What `where` says, which holds for every message.
     outer: Vec<Condition>,
+    /// As written.
+    id: Option<String>,
+    enrolls: Vec<(RuleId, StepId, Range<usize>)>,
 }
 
 impl<'a> Checker<'a> {
@@ -174,8 +195,11 @@ impl<'a> Checker<'a> {
             assumed: BTreeSet::new(),
             saved: BTreeSet::new(),
             has_script: false,
+            scores: Scores::InTrigger,
             has_role: false,
             outer: Vec::new(),
+            id: None,
+            enrolls: Vec::new(),
         }
     }
 
@@ -183,6 +207,7 @@ impl<'a> Checker<'a> {
         self.empty_keys();
         self.version(written.version.as_ref());
         let id = self.id(written);
+        self.id = id.as_ref().map(|(id, _)| id.as_str().to_owned());
         let head = self.head(written);
         let settings = self.settings(written);
         let body =
@@ -194,7 +219,7 @@ impl<'a> Checker<'a> {
         let failed = findings.iter().any(|finding| finding.severity == Severity::Error);
         let was = written.was.iter().map(|id| (RuleId::new(id.as_str()), id.range.clone())).collect();
         let rule = rule.filter(|_| !failed).map(Arc::new);
-        Outcome { id, was, rule, assumed: self.assumed, findings }
+        Outcome { id, was, enrolls: self.enrolls, rule, assumed: self.assumed, findings }
     }
 
     /// What stands on its own.
@@ -213,6 +238,7 @@ impl<'a> Checker<'a> {
     fn body(&mut self, written: &RuleFile, entity: &'a Entity, head: &Head, settings: &Settings) -> Option<Body> {
         let to = written.to.as_ref().and_then(|to| self.recipient(entity, to));
         let trigger = self.trigger(written, entity);
+        self.scores = Scores::Tested;
         let conditions = self.terms(entity, written.conditions.as_ref());
         let only_at_entry = self.terms(entity, written.only_at_entry.as_ref());
         self.possible(written, &conditions, &only_at_entry);
@@ -351,6 +377,16 @@ impl<'a> Checker<'a> {
                 None
             }
         }
+    }
+
+    /// A topic of the configuration.
+    fn topic(&mut self, topic: &At<String>) -> Option<Topic> {
+        if self.known.topics.contains(topic.as_str()) {
+            return Some(Topic::new(topic.as_str()));
+        }
+        let known = self.known.topics.iter().map(Topic::as_str);
+        self.unknown("rule.unknown-topic", "topic", topic, known);
+        None
     }
 
     fn owner(&mut self, owner: &At<String>) -> String {

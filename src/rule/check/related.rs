@@ -1,8 +1,8 @@
-use super::Checker;
 use super::values::Subject;
+use super::{Checker, Scores};
 use crate::catalog::{ColumnType, Entity};
 use crate::diagnostic::yaml::{At, Content, Node};
-use crate::model::FieldName;
+use crate::model::{FieldName, RelationName};
 use crate::rule::condition::{Condition, Quantity, Related, Test};
 use std::borrow::Cow;
 
@@ -26,6 +26,19 @@ impl<'a> Checker<'a> {
     /// `tickets: {none: {status: open}, within_last: 30 days}`
     pub(super) fn related(&mut self, entity: &'a Entity, name: &At<String>, node: &Node) -> Option<Condition> {
         let (relation, related) = self.related_entity(entity, name)?;
+        let outside = std::mem::replace(&mut self.scores, Scores::OfRelated);
+        let found = self.relation_test(relation, related, name, node);
+        self.scores = outside;
+        found.map(Condition::Related)
+    }
+
+    fn relation_test(
+        &mut self,
+        relation: RelationName,
+        related: &'a Entity,
+        name: &At<String>,
+        node: &Node,
+    ) -> Option<Related> {
         let mut found =
             Related { relation, filter: Vec::new(), at: None, since_entry: false, quantity: Quantity::Some };
         let source = self.report.source().to_owned();
@@ -43,10 +56,10 @@ impl<'a> Checker<'a> {
             }
             _ => return self.not_a_quantity(name, node),
         }
-        Some(Condition::Related(found))
+        Some(found)
     }
 
-    fn not_a_quantity(&mut self, name: &At<String>, node: &Node) -> Option<Condition> {
+    fn not_a_quantity(&mut self, name: &At<String>, node: &Node) -> Option<Related> {
         let message = format!("`{}` leads to many rows and can't be compared with {}", name.value, node.kind());
         let help = format!("write `{0}: some`, `{0}: none`, or `{0}: {{count: {{at_least: 3}}}}`", name.value);
         self.wrong(&node.range, "rule.relation", message, &help);

@@ -1,7 +1,7 @@
 use super::Checker;
 use crate::diagnostic::Finding;
 use crate::diagnostic::yaml::{self, At, Content, Node};
-use crate::model::{Period, SendWindow, WindowError};
+use crate::model::{BusinessCalendar, Period, SendWindow, WindowError};
 use crate::rule::checked::{Backfill, Cadence, Expect, Guard, OnChange, OnDelete, OnRematch, Trigger};
 use crate::rule::written::{
     ExpectEntry, GuardEntry, OnChangeWord, OnDeleteWord, OnRematchWord, RuleFile, TriggerEntry,
@@ -28,6 +28,7 @@ pub(super) struct Settings {
     pub recheck: Period,
     pub guard: Guard,
     pub expect: Option<Expect>,
+    pub calendar: BusinessCalendar,
     pub spread: Option<Period>,
     pub window: Option<SendWindow>,
     pub priority: u8,
@@ -48,7 +49,8 @@ impl Checker<'_> {
             recheck: self.period_of(written.recheck.as_ref()).unwrap_or(Period::days(1)),
             guard: self.guard(written.guard.as_ref()),
             expect: self.expect(written.expect.as_ref()),
-            spread: self.clock_period(written.spread.as_ref()),
+            calendar: self.calendar(written.calendar.as_ref()),
+            spread: self.spread(written),
             window: self.window(written),
             priority: self.priority(written.priority.as_ref()),
             on_change: written.on_change.as_ref().map_or(OnChange::Pin, |word| on_change(word.value)),
@@ -74,6 +76,32 @@ impl Checker<'_> {
         // The listener calls for a sweep; this one is for what came in on another node.
         let usual = if matches!(trigger, Some(Trigger::Event(_))) { OFTEN } else { EVERY };
         Cadence::Every(self.clock_period(written.check_every.as_ref()).unwrap_or(usual))
+    }
+
+    fn calendar(&mut self, written: Option<&At<String>>) -> BusinessCalendar {
+        let catalog = self.known.catalog;
+        let Some(name) = written else { return catalog.usual_calendar.clone() };
+        catalog.calendar(name).unwrap_or_else(|| {
+            let mut known: Vec<&str> = catalog.calendars.keys().map(String::as_str).collect();
+            for bundled in BusinessCalendar::names() {
+                known.push(bundled);
+            }
+            self.unknown("rule.unknown-calendar", "calendar", name, known.iter().copied());
+            BusinessCalendar::default()
+        })
+    }
+
+    /// Spreading doesn't count as late, so it must not take longer than that.
+    fn spread(&mut self, written: &RuleFile) -> Option<Period> {
+        let spread = self.clock_period(written.spread.as_ref())?;
+        let late = written.late.as_ref().and_then(|late| late.strip_prefix("within ").unwrap_or(late).parse().ok());
+        if let (Some(range), Some(late)) = (written.spread.as_ref().map(|spread| &spread.range), late)
+            && spread.max_seconds() > Period::max_seconds(late)
+        {
+            let help = "let `late` be at least as long as `spread`";
+            self.wrong(range, "rule.spread", format!("spread over {spread}, but late after {late}"), help);
+        }
+        Some(spread)
     }
 
     fn backfill(&mut self, written: Option<&At<String>>) -> Backfill {
@@ -105,6 +133,9 @@ impl Checker<'_> {
             Some(Trigger::Schedule(_)) => {
                 ("a schedule", "a schedule matches whoever fits at each planned instant: remove this key")
             }
+            Some(Trigger::Enrolled) => {
+                ("a rule that others enroll into", "nothing makes it match but their steps: remove this key")
+            }
             Some(trigger) if trigger.leaves_out_its_first_look() => {
                 ("a query without `at`", "name the column that says when it happened, or remove this key")
             }
@@ -112,11 +143,15 @@ impl Checker<'_> {
         };
         let backfill = written.backfill.as_ref();
         // All that is there, or nothing of it: this much can be said without times.
-        let whole = |text: &&At<String>| subject == "a schedule" || !matches!(text.as_str(), "none" | "all");
+        let whole = |text: &&At<String>| subject != "a query without `at`" || !matches!(text.as_str(), "none" | "all");
+        let never_looks = matches!(trigger, Some(Trigger::Enrolled));
         let keys = [
             ("backfill", backfill.filter(whole)),
             ("keep_trying", written.keep_trying.as_ref()),
             ("recheck", written.recheck.as_ref()),
+            ("check_every", written.check_every.as_ref().filter(|_| never_looks)),
+            ("cron", written.cron.as_ref().filter(|_| never_looks)),
+            ("spread", written.spread.as_ref().filter(|_| never_looks)),
         ];
         for (key, value) in keys {
             if let Some(value) = value {

@@ -4,20 +4,20 @@ use super::Checker;
 use crate::catalog::Entity;
 use crate::diagnostic::Finding;
 use crate::diagnostic::yaml::At;
-use crate::model::{RoleName, StepId, TemplateName};
-use crate::rule::checked::{Action, Case, Email, Entry, Node, Offset, Step, Task, UnlessOpen, Wait, Webhook};
+use crate::model::{RoleName, RuleId, StepId, TemplateName};
+use crate::rule::checked::{Action, Case, Email, Entry, Node, Offset, Step, Task, UnlessOpen, Webhook};
 use crate::rule::contradiction::clash;
 use crate::rule::written::{
-    BranchEntry, EmailEntry, RuleFile, StepEntry, TaskEntry, TriggerEntry, UnlessOpenWord, WaitEntry, WebhookEntry,
+    BranchEntry, EmailEntry, RuleFile, StepEntry, TaskEntry, TriggerEntry, UnlessOpenWord, WebhookEntry,
 };
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-type Steps = [At<StepEntry>];
+pub(super) type Steps = [At<StepEntry>];
 
 /// The nodes so far, and the ids they have.
 #[derive(Default)]
-struct Flow {
+pub(super) struct Flow {
     nodes: Vec<Option<Node>>,
     /// How often a name was needed; explicit ids only once.
     ids: BTreeMap<String, usize>,
@@ -95,7 +95,7 @@ impl<'a> Checker<'a> {
     }
 
     /// Lays out a list of steps; the last one goes on at `after`. Returns the index of the first.
-    fn sequence(
+    pub(super) fn sequence(
         &mut self,
         flow: &mut Flow,
         entity: &'a Entity,
@@ -109,7 +109,7 @@ impl<'a> Checker<'a> {
         for (index, step) in (start..).zip(steps) {
             let next = if index + 1 < end { Some(index + 1) } else { after };
             let id = self.step_id(flow, step);
-            if let Some(checked) = self.step(flow, entity, to, step, next) {
+            if let Some(checked) = self.step(flow, entity, to, step, (&id, next)) {
                 flow.nodes[index] = Some(Node { id, step: checked, next });
             }
         }
@@ -122,14 +122,20 @@ impl<'a> Checker<'a> {
         entity: &'a Entity,
         to: Option<&RoleName>,
         step: &At<StepEntry>,
-        next: Option<usize>,
+        (id, next): (&StepId, Option<usize>),
     ) -> Option<Step> {
         match &step.value {
             StepEntry::Email(email) => self.email(entity, to, email),
             StepEntry::Webhook(webhook) => Some(self.webhook(entity, webhook)),
             StepEntry::Task(task) => self.task(entity, task),
-            StepEntry::Wait(wait) => self.wait(wait, &step.range),
+            StepEntry::Wait(wait) => self.wait(flow, entity, to, (&**wait, &step.range), next),
             StepEntry::Branch(branch) => self.branch(flow, entity, to, branch, next),
+            StepEntry::Split(split) => Some(self.split(flow, entity, to, (split, &step.range), (id, next))),
+            StepEntry::Enroll(enroll) => {
+                let rule = RuleId::new(enroll.rule.as_str());
+                self.enrolls.push((rule.clone(), id.clone(), enroll.rule.range.clone()));
+                Some(Step::Enroll(rule))
+            }
             StepEntry::Stop(_) => Some(Step::Stop),
         }
     }
@@ -142,6 +148,8 @@ impl<'a> Checker<'a> {
             StepEntry::Task(task) => (&task.id, "task".to_owned()),
             StepEntry::Wait(wait) => (&wait.id, "wait".to_owned()),
             StepEntry::Branch(branch) => (&branch.id, "branch".to_owned()),
+            StepEntry::Split(split) => (&split.id, "split".to_owned()),
+            StepEntry::Enroll(enroll) => (&enroll.id, format!("enroll-{}", enroll.rule.value)),
             StepEntry::Stop(end) => (&end.id, "stop".to_owned()),
         };
         let name = own.as_ref().map_or(default, |id| id.value.clone());
@@ -179,7 +187,9 @@ impl<'a> Checker<'a> {
                 self.wrong(&written.template.range, "rule.no-recipient", "this email goes to nobody", help);
             }
         }
-        Some(Step::Act(Action::Email(Email { template: TemplateName::new(written.template.as_str()), to: own })))
+        let confirms = written.confirms.as_ref().and_then(|topic| self.topic(topic));
+        let template = TemplateName::new(written.template.as_str());
+        Some(Step::Act(Action::Email(Email { template, to: own, confirms })))
     }
 
     fn webhook(&mut self, entity: &'a Entity, written: &WebhookEntry) -> Step {
@@ -215,27 +225,6 @@ impl<'a> Checker<'a> {
         });
         let body = written.body.as_ref().map(|body| body.value.clone());
         Some(Step::Act(Action::Task(Task { title: written.title.value.clone(), body, assign_to, due, unless_open })))
-    }
-
-    fn wait(&mut self, written: &WaitEntry, range: &Range<usize>) -> Option<Step> {
-        if written.for_.is_none() && written.at.is_none() {
-            self.wrong(
-                range,
-                "rule.wait",
-                "this wait says neither how long nor until when",
-                "write `wait: {for: 7 days}`",
-            );
-            return None;
-        }
-        let for_ = match &written.for_ {
-            Some(period) => Some(self.period(period, &period.range)?),
-            None => None,
-        };
-        let at = match &written.at {
-            Some(at) => Some(self.local_time(at)?),
-            None => None,
-        };
-        Some(Step::Wait(Wait { for_, at }))
     }
 
     fn branch(

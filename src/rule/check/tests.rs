@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 const ACTIONS: [&str; 3] = ["email", "webhook", "task"];
-const ENDS: [&str; 11] = [
+const ENDS: [&str; 12] = [
     "completed",
     "goal",
     "exit",
@@ -26,6 +26,7 @@ const ENDS: [&str; 11] = [
     "late",
     "cancelled",
     "left_out",
+    "holdout",
     "running",
 ];
 /// Where an example whose own time can't be read is looked at, so that the rest of it is.

@@ -1,10 +1,11 @@
 //! Building a generation: read and check everything, compile what is right, report all that is wrong.
 
 use super::earlier::Earlier;
+use super::enroll::enrolls;
 use super::layout::Layout;
 use super::overlap::overlaps;
 use super::{Generation, Surroundings, Tree, hash, sample};
-use crate::catalog::{self, Catalog, Column, Expression, Field};
+use crate::catalog::{self, Catalog, Column, Entity, Expression, Field};
 use crate::diagnostic::yaml;
 use crate::diagnostic::{Finding, Place, Severity, SourceFile};
 use crate::model::{EntityName, FieldName, RuleId};
@@ -13,7 +14,8 @@ use crate::rule::checked::{Action, CheckedRule, Step};
 use crate::rule::compiled::CompiledRule;
 use crate::rule::definition;
 use crate::rule::message::Templates;
-use crate::rule::script::Script;
+use crate::rule::operands::sections;
+use crate::rule::script::{self, Library, Script};
 use crate::rule::written::RuleFile;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -62,6 +64,7 @@ impl Checked {
             |file: &Arc<SourceFile>| earlier.outcome(file).cloned().unwrap_or_else(|| check::check(file, known));
         let outcomes: Vec<_> = layout.rules.iter().map(|file| (file, outcome(file))).collect();
         checked.findings.extend(identities(&outcomes));
+        checked.findings.extend(enrolls(&outcomes));
         let ids: BTreeMap<_, _> = outcomes.iter().filter_map(|(_, outcome)| outcome.id.clone()).collect();
         let mut assumed = BTreeSet::new();
         for (file, outcome) in outcomes {
@@ -81,7 +84,7 @@ impl Checked {
             self.findings.push(finding.help("it says which tables hold what; docs/catalog.md shows one"));
             return None;
         };
-        let reading = catalog::read(file);
+        let reading = catalog::read_with(file, Some(&layout.calendars));
         self.findings.extend(reading.findings.iter().cloned());
         for (topic, range) in &reading.topics {
             if !surroundings.topics.contains(topic) {
@@ -162,17 +165,25 @@ pub(super) fn build(
     let mut compiled = BTreeMap::new();
     if let Some(catalog) = &catalog {
         if let Some(templates) = &templates {
-            findings.extend(placeholders(&rules, catalog, templates, &layout, surroundings));
+            findings.extend(templates.warnings().iter().cloned());
+            findings.extend(placeholders(&rules, catalog, templates, surroundings));
         }
-        let ready = Compiler { layout: &layout, catalog, surroundings };
+        let library = Library::of(&layout.scripts);
+        let templates = templates.as_deref();
+        let ready = Compiler { layout: &layout, library: &library, catalog, surroundings, templates };
         for (rule, file) in &rules {
             // Where columns are gone, what a rule reads depends on its templates too.
-            let known = earlier.compiled(file, catalog, ready.script_of(rule)).filter(|_| !ready.has_lost());
+            let known = earlier.compiled(file, catalog, &layout, ready.script_of(rule)).filter(|_| !ready.has_lost());
             match known.map_or_else(|| ready.compile(rule, file).map(Arc::new), Ok) {
                 Ok(done) => {
                     compiled.insert(rule.id.clone(), done);
                 }
-                Err(wrong) => findings.extend(wrong),
+                // Rules share scripts, and scripts share modules: each mistake is told once.
+                Err(wrong) => wrong.into_iter().for_each(|finding| {
+                    if !findings.contains(&finding) {
+                        findings.push(finding);
+                    }
+                }),
             }
         }
     }
@@ -222,6 +233,7 @@ pub(super) fn compile_pinned(
         rule.conditions.clone_from(&current.conditions);
         rule.goal.clone_from(&current.goal);
         rule.exit_when.clone_from(&current.exit_when);
+        rule.script.clone_from(&current.script);
         // When and how soon to write is as current as whom to.
         rule.window.clone_from(&current.window);
         rule.priority = current.priority;
@@ -231,13 +243,19 @@ pub(super) fn compile_pinned(
     } else {
         Arc::new(with_assumed(Catalog::clone(&generation.catalog), outcome.assumed))
     };
-    Compiler { layout: &layout, catalog: &catalog, surroundings }.compile(&Arc::new(rule), &file)
+    let templates = Some(generation.templates.as_ref());
+    let library = Library::of(&layout.scripts);
+    Compiler { layout: &layout, library: &library, catalog: &catalog, surroundings, templates }
+        .compile(&Arc::new(rule), &file)
 }
 
 pub(super) fn over(generation: Generation, catalog: Catalog) -> Result<Generation, Vec<Finding>> {
     let layout = Layout::of(&generation.tree);
     let catalog = Arc::new(catalog);
-    let compiler = Compiler { layout: &layout, catalog: &catalog, surroundings: &generation.surroundings };
+    let templates = Some(generation.templates.as_ref());
+    let library = Library::of(&layout.scripts);
+    let surroundings = &generation.surroundings;
+    let compiler = Compiler { layout: &layout, library: &library, catalog: &catalog, surroundings, templates };
     let mut rules = BTreeMap::new();
     for (id, rule) in &generation.rules {
         let Some(file) = layout.rules.iter().find(|file| file.path == rule.rule.file) else { continue };
@@ -249,8 +267,11 @@ pub(super) fn over(generation: Generation, catalog: Catalog) -> Result<Generatio
 /// Compiles checked rules against one catalog.
 struct Compiler<'a> {
     layout: &'a Layout,
+    library: &'a Library,
     catalog: &'a Arc<Catalog>,
     surroundings: &'a Surroundings,
+    /// `None` while one of them is broken.
+    templates: Option<&'a Templates>,
 }
 
 impl<'a> Compiler<'a> {
@@ -261,6 +282,9 @@ impl<'a> Compiler<'a> {
     fn compile(&self, rule: &Arc<CheckedRule>, file: &Arc<SourceFile>) -> Result<CompiledRule, Vec<Finding>> {
         let script_file = self.script_of(rule);
         let script = script_file.map(|file| self.script(rule, file)).transpose()?;
+        if asks_score(rule) && !script.as_ref().is_some_and(Script::has_score) {
+            return Err(vec![no_score(file, script_file)]);
+        }
         let text: Arc<str> = Arc::from(file.text.as_str());
         let read = self.without_gone(rule, file, script_file);
         let catalog = read.as_ref().unwrap_or(self.catalog);
@@ -272,7 +296,7 @@ impl<'a> Compiler<'a> {
             compiled.definition.clone()
         };
         let definition = match script_file {
-            Some(script) => definition::with_script(&definition, &script.text),
+            Some(script) => definition::with_script(&definition, self.with_imports(script)),
             None => definition,
         };
         Ok(CompiledRule { definition, script, ..compiled })
@@ -295,12 +319,12 @@ impl<'a> Compiler<'a> {
             return None;
         }
         let mut texts = vec![file.text.as_str()];
-        texts.extend(script.map(|script| script.text.as_str()));
+        texts.extend(script.into_iter().flat_map(|script| self.with_imports(script)).map(|file| file.text.as_str()));
         let templates = rule.nodes.iter().filter_map(|node| match &node.step {
-            Step::Act(Action::Email(email)) => self.layout.template(email.template.as_str()),
+            Step::Act(Action::Email(email)) => Some(self.templates?.files(&email.template)),
             _ => None,
         });
-        texts.extend(templates.map(|template| template.text.as_str()));
+        texts.extend(templates.flatten().map(|template| template.text.as_str()));
         let mut catalog = Catalog::clone(self.catalog);
         for entity in catalog.entities.values_mut() {
             let (fields, gone) = (&mut entity.fields, &entity.gone);
@@ -311,8 +335,34 @@ impl<'a> Compiler<'a> {
 
     fn script(&self, rule: &CheckedRule, file: &Arc<SourceFile>) -> Result<Script, Vec<Finding>> {
         let Some(entity) = self.catalog.entity(&rule.for_each) else { return Err(Vec::new()) };
-        Script::compile(file, &sample::facts(self.catalog, entity, rule))
+        let script = Script::compile_with(file, self.library, &sample::facts(self.catalog, entity, rule))?;
+        if script.has_score() && entity.has_score_field() {
+            return Err(vec![hidden_score(file, entity)]);
+        }
+        Ok(script)
     }
+
+    fn with_imports(&self, file: &'a Arc<SourceFile>) -> impl Iterator<Item = &'a SourceFile> {
+        script::with_imports(&self.layout.scripts, file).into_iter().map(Arc::as_ref)
+    }
+}
+
+fn asks_score(rule: &CheckedRule) -> bool {
+    sections(rule).iter().any(|(.., condition)| condition.asks_score())
+}
+
+fn no_score(file: &Arc<SourceFile>, script: Option<&Arc<SourceFile>>) -> Finding {
+    let name = script.map_or("its script", |script| script.path.as_str());
+    let finding = Finding::error("rule.no-score", format!("a condition tests `score`, which {name} doesn't have"));
+    let finding = finding.at(Place { file: Arc::clone(file), range: place_of(&file.text, "score:") });
+    finding.help("add `fn score(record, now)` to it, or declare the field `score` in the catalog")
+}
+
+fn hidden_score(file: &Arc<SourceFile>, entity: &Entity) -> Finding {
+    let message = format!("`{}` has a field `score`, which conditions mean: nobody calls this function", entity.name);
+    let finding = Finding::error("script.hidden-score", message);
+    let finding = finding.at(Place { file: Arc::clone(file), range: place_of(&file.text, "fn score") });
+    finding.help("give the field another name in the catalog, or remove the function")
 }
 
 /// Placeholders in template files that the records of the rules using them don't have.
@@ -320,7 +370,6 @@ fn placeholders(
     rules: &[(Arc<CheckedRule>, Arc<SourceFile>)],
     catalog: &Catalog,
     templates: &Templates,
-    layout: &Layout,
     surroundings: &Surroundings,
 ) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
@@ -335,13 +384,12 @@ fn placeholders(
             .collect();
         for action in actions() {
             let Action::Email(email) = action else { continue };
-            let Some(file) = layout.template(email.template.as_str()) else { continue };
-            let uses = templates.uses(&email.template);
-            for problem in check::template_problems(&uses, entity, open, &saved) {
+            for used in templates.uses(&email.template) {
+                let Some(problem) = check::template_problem(&used.path, entity, open, &saved) else { continue };
                 let message = format!("{}, needed by the rule `{}`", problem.message, rule.id);
                 let finding = Finding::error("template.unknown-placeholder", message);
                 let finding = if let Some(help) = problem.help { finding.help(help) } else { finding };
-                let finding = finding.at(Place { file: Arc::clone(file), range: place_of(&file.text, &problem.path) });
+                let finding = finding.at(used.place.clone());
                 if !findings.contains(&finding) {
                     findings.push(finding);
                 }
@@ -358,7 +406,7 @@ fn names(text: &str, name: &str) -> bool {
         .any(|(start, _)| !text[..start].ends_with(part) && !text[start + name.len()..].starts_with(part))
 }
 
-/// Where a template first names a path.
-fn place_of(text: &str, path: &str) -> Range<usize> {
-    text.find(path).map_or(0..0, |start| start..start + path.len())
+/// Where a file first says this.
+fn place_of(text: &str, words: &str) -> Range<usize> {
+    text.find(words).map_or(0..0, |start| start..start + words.len())
 }

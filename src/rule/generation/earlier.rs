@@ -1,6 +1,6 @@
 //! What an earlier generation found out and still holds, so that a reload costs what changed.
 //!
-//! A rule's check depends on its own text, the catalog, the live schema, the configuration's names and which
+//! A rule's check depends on its own text, the catalog with its calendars, the live schema, the configuration's names and which
 //! templates and scripts there are, and on nothing else; its SQL on the checked rule, the catalog and its
 //! script. Whatever of these is the same is taken over as it is.
 
@@ -11,6 +11,7 @@ use crate::diagnostic::SourceFile;
 use crate::rule::check::Outcome;
 use crate::rule::compiled::CompiledRule;
 use crate::rule::message::Templates;
+use crate::rule::script;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -29,6 +30,7 @@ impl<'a> Earlier<'a> {
         let its = Layout::of(&earlier.tree);
         let same_names = *earlier.surroundings == *surroundings
             && its.catalog == layout.catalog
+            && its.calendars == layout.calendars
             && its.template_names() == layout.template_names()
             && its.script_names() == layout.script_names();
         let files = earlier.tree.files.iter().filter(|_| same_names);
@@ -47,12 +49,18 @@ impl<'a> Earlier<'a> {
         &self,
         file: &SourceFile,
         catalog: &Arc<Catalog>,
+        layout: &Layout,
         script: Option<&Arc<SourceFile>>,
     ) -> Option<Arc<CompiledRule>> {
         let rule = self.outcome(file)?.rule.as_ref()?;
         let generation = self.generation.filter(|earlier| Arc::ptr_eq(&earlier.catalog, catalog))?;
         let its_script = rule.script.as_deref().and_then(|name| self.layout.script(name));
-        (its_script == script).then(|| generation.rules.get(&rule.id).map(Arc::clone))?
+        let with_imports = |layout: &'_ Layout, script: Option<&Arc<SourceFile>>| -> Vec<Arc<SourceFile>> {
+            let scripts = script.map(|script| script::with_imports(&layout.scripts, script));
+            scripts.into_iter().flatten().cloned().collect()
+        };
+        (with_imports(&self.layout, its_script) == with_imports(layout, script))
+            .then(|| generation.rules.get(&rule.id).map(Arc::clone))?
     }
 
     /// The same catalog under the same address, so that comparing them costs nothing.

@@ -2,6 +2,7 @@
 
 use super::Tree;
 use crate::diagnostic::SourceFile;
+use crate::rule::message::message_name;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ pub(super) struct Layout {
     pub rules: Vec<Arc<SourceFile>>,
     pub templates: Vec<Arc<SourceFile>>,
     pub scripts: Vec<Arc<SourceFile>>,
+    pub calendars: Vec<Arc<SourceFile>>,
 }
 
 impl Layout {
@@ -23,6 +25,8 @@ impl Layout {
                 layout.templates.push(Arc::clone(file));
             } else if path.starts_with("scripts/") {
                 layout.scripts.push(Arc::clone(file));
+            } else if path.starts_with("calendars/") {
+                layout.calendars.push(Arc::clone(file));
             } else if matches!(path, "catalog.yaml" | "catalog.yml") {
                 layout.catalog = Some(Arc::clone(file));
             } else if path.rsplit_once('.').is_some_and(|(_, extension)| matches!(extension, "yaml" | "yml")) {
@@ -34,11 +38,7 @@ impl Layout {
 
     /// Names that `template:` can have.
     pub fn template_names(&self) -> BTreeSet<String> {
-        self.templates
-            .iter()
-            .filter_map(|file| file.path.strip_prefix("templates/")?.strip_suffix(".md"))
-            .map(str::to_owned)
-            .collect()
+        self.templates.iter().filter_map(|file| message_name(&file.path)).map(str::to_owned).collect()
     }
 
     /// Names that `script:` can have.
@@ -48,11 +48,5 @@ impl Layout {
 
     pub fn script(&self, name: &str) -> Option<&Arc<SourceFile>> {
         self.scripts.iter().find(|file| file.path.strip_prefix("scripts/") == Some(name))
-    }
-
-    pub fn template(&self, name: &str) -> Option<&Arc<SourceFile>> {
-        self.templates
-            .iter()
-            .find(|file| file.path.strip_prefix("templates/").and_then(|path| path.strip_suffix(".md")) == Some(name))
     }
 }

@@ -2,6 +2,7 @@
 
 mod build;
 mod earlier;
+mod enroll;
 mod fits;
 mod hash;
 mod layout;
@@ -35,11 +36,13 @@ impl Tree {
         layout::Layout::of(self).rules
     }
 
-    /// The tree as one rule file sees it: itself, the catalog, templates and scripts.
+    /// The tree as one rule file sees it: itself, the rules it enrolls into, the catalog, templates and scripts.
     #[must_use]
     pub fn around(&self, rule: &SourceFile) -> Self {
         let others = layout::Layout::of(self).rules;
-        let is_other = |file: &SourceFile| file.path != rule.path && others.iter().any(|other| other.path == file.path);
+        let near = enroll::reached(&others, rule);
+        let is_other =
+            |file: &SourceFile| !near.contains(&file.path) && others.iter().any(|other| other.path == file.path);
         Self { files: self.files.iter().filter(|file| !is_other(file)).cloned().collect() }
     }
 

@@ -51,15 +51,9 @@ fn mails(rule: &CheckedRule) -> Vec<Mail> {
         while let Some(place) = ahead.pop() {
             let Some(node) = rule.nodes.get(place).filter(|_| seen.insert(place)) else { continue };
             ahead.extend(node.next);
-            match &node.step {
-                Step::Branch { cases, otherwise } => {
-                    ahead.extend(cases.iter().filter_map(|case| case.first));
-                    ahead.extend(*otherwise);
-                }
-                Step::Act(Action::Email(email)) => {
-                    mails.extend(email.to.clone().or_else(|| rule.to.clone()).map(|role| (role, entry.offset)));
-                }
-                _ => {}
+            ahead.extend(node.step.inner());
+            if let Step::Act(Action::Email(email)) = &node.step {
+                mails.extend(email.to.clone().or_else(|| rule.to.clone()).map(|role| (role, entry.offset)));
             }
         }
     }

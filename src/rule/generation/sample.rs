@@ -2,7 +2,8 @@
 
 use crate::catalog::{Catalog, ColumnType, Entity};
 use crate::model::{Key, Value};
-use crate::rule::checked::{CheckedRule, Step};
+use crate::rule::Score;
+use crate::rule::checked::CheckedRule;
 use crate::rule::compiled::{Facts, PersonFacts};
 use jiff::{Timestamp, civil};
 use rust_decimal::Decimal;
@@ -14,9 +15,9 @@ pub(super) fn facts(catalog: &Catalog, entity: &Entity, rule: &CheckedRule) -> F
         .values()
         .map(|field| (field.name.as_str().to_owned(), value(&catalog.field_type(entity, field))))
         .collect();
-    let cases = rule.nodes.iter().enumerate().flat_map(|(node, step)| match &step.step {
-        Step::Branch { cases, .. } => (0..cases.len()).map(|case| ((node, case), Some(true))).collect(),
-        _ => Vec::new(),
+    let cases = rule.nodes.iter().enumerate().flat_map(|(node, place)| {
+        let count = place.step.conditions().len();
+        (0..count).map(move |case| ((node, case), Some(true)))
     });
     let somebody = PersonFacts {
         key: Some(Key::new("1")),
@@ -32,6 +33,7 @@ pub(super) fn facts(catalog: &Catalog, entity: &Entity, rule: &CheckedRule) -> F
         goal: rule.goal.as_ref().map(|_| false),
         exit_when: vec![Some(false); rule.exit_when.len()],
         cases: cases.collect(),
+        score: Score::NotAsked,
         record,
         date: None,
         recipients: entity.recipients.keys().map(|role| (role.clone(), somebody.clone())).collect(),

@@ -1,21 +1,29 @@
 //! From files to compiled templates, with every finding of every file.
 
-use super::scan::{Named, references};
-use super::{TemplateError, Templates, environment, front};
-use crate::diagnostic::{Finding, Place, Severity, SourceFile};
-use crate::model::TemplateName;
+use super::files::{Files, Format, IMAGES, LAYOUTS, PARTIALS, Role};
+use super::images::{self, InlineImage};
+use super::scan::{Call, Link, Tag};
+use super::source::Source;
+use super::{TemplateError, TemplateUse, Templates, environment, filters, front, mjml};
+use crate::diagnostic::{Finding, Place, Severity, SourceFile, suggest};
+use crate::model::{Locale, TemplateName};
 use minijinja::{Environment, Error, ErrorKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-pub(super) const LAYOUT: &str = "layout.html";
-const DEFAULT_LAYOUT: &str = include_str!("layout.html");
-/// Variables that only the layout sees.
-const LAYOUT_OWN: [&str; 3] = ["body", "subject", "preheader"];
-const FILTERS: [&str; 20] = [
+const DEFAULT_LAYOUT: &str = "layouts/default.html";
+const BUILT_IN_LAYOUT: &str = include_str!("layout.html");
+/// Variables that bodies and layouts see beside those of every template.
+const PAGE_OWN: [&str; 3] = ["content", "subject", "lang"];
+const FILTERS: [&str; 25] = [
     "date",
+    "time",
+    "datetime",
     "money",
+    "number",
+    "percent",
+    "plural",
     "default",
     "upper",
     "lower",
@@ -36,148 +44,253 @@ const FILTERS: [&str; 20] = [
     "urlencode",
 ];
 
-/// One sendable template: which parts its head has, and what it uses.
+/// One sendable template: which parts it has, and what it uses.
 #[derive(Debug)]
 pub(super) struct Entry {
+    pub format: Format,
     /// The name of its body in the environment.
     pub body: String,
+    /// The name of its text part, where it brings one.
+    pub text: Option<String>,
+    /// What is put around its HTML.
+    pub layout: Option<String>,
+    /// The language it is written in, if its head says so.
+    pub locale: Option<Locale>,
+    /// The parts of its head.
     pub has: BTreeSet<&'static str>,
-    pub uses: Vec<String>,
+    pub images: Vec<InlineImage>,
+    pub uses: Vec<TemplateUse>,
+    /// Every file that it is made of.
+    pub files: Vec<Arc<SourceFile>>,
 }
 
 struct Compiler {
+    files: Files,
     environment: Environment<'static>,
     findings: Vec<Finding>,
-    /// Names in the environment with the file and the range they stand for.
-    sources: BTreeMap<String, (Arc<SourceFile>, Range<usize>)>,
+    /// By their names in the environment.
+    sources: BTreeMap<String, Source>,
+    /// The pictures that each file's head lists.
+    images: BTreeMap<String, Vec<InlineImage>>,
+}
+
+/// A message whose head has been read.
+struct Draft {
+    format: Format,
+    body: String,
+    has: BTreeSet<&'static str>,
+    layout: Option<String>,
+    locale: Option<Locale>,
 }
 
 pub(super) fn compile(files: &[Arc<SourceFile>]) -> Result<Templates, Vec<Finding>> {
-    let mut compiler = Compiler { environment: environment::new(), findings: Vec::new(), sources: BTreeMap::new() };
-    let mut heads = BTreeMap::new();
-    for file in files {
-        let Some(name) = file.path.strip_prefix("templates/") else { continue };
-        match name.rsplit_once('.') {
-            Some((_, "md")) => {
-                if let Some(has) = compiler.markdown(file, name) {
-                    heads.insert(name.to_owned(), has);
-                }
-            }
-            Some((_, "html")) => compiler.add(name.to_owned(), file, 0..file.text.len()),
-            _ => {}
-        }
+    let files = Files::of(files);
+    let mut compiler = Compiler {
+        environment: environment::new(),
+        findings: files.findings(),
+        files,
+        sources: BTreeMap::new(),
+        images: BTreeMap::new(),
+    };
+    let drafts = compiler.read();
+    compiler.add_all();
+    compiler.circles();
+    for name in compiler.sources.keys() {
+        compiler.findings.extend(compiler.names(name));
     }
-    if compiler.environment.get_template(LAYOUT).is_err() && !compiler.sources.contains_key(LAYOUT) {
-        compiler.default_layout();
-    }
-    compiler.check_references();
+    let entries = drafts.into_iter().map(|draft| compiler.entry(draft)).collect();
     if compiler.findings.iter().any(|finding| finding.severity == Severity::Error) {
         return Err(compiler.findings);
     }
-    let entries = heads.into_iter().map(|(body, has)| {
-        let uses = uses(&compiler.environment, &body, &has);
-        let name = body.strip_suffix(".md").unwrap_or(&body).to_owned();
-        (TemplateName::new(name), Entry { body, has, uses })
-    });
-    let entries = entries.collect();
-    Ok(Templates { environment: compiler.environment, entries })
+    Ok(Templates { environment: compiler.environment, entries, warnings: compiler.findings })
 }
 
 impl Compiler {
-    /// Adds body and head of a Markdown file; a partial (its name begins with `_`, or it lies in a folder)
-    /// has no head and is only included by others.
-    fn markdown(&mut self, file: &Arc<SourceFile>, name: &str) -> Option<BTreeSet<&'static str>> {
-        let split = front::split(&file.text);
-        let body = split.as_ref().map_or(0, |split| split.body);
-        self.add(name.to_owned(), file, body..file.text.len());
-        let Some(split) = split else {
-            if !name.starts_with('_') && !name.contains('/') {
-                let place = Place { file: Arc::clone(file), range: 0..front::line_range(&file.text, 1).end };
-                let finding = Finding::error("template.head", "the file does not begin with a head").at(place);
-                let help =
-                    "begin with `---`, `subject: \"…\"`, `---`; a file that is only included by others is named `_…md`";
-                self.findings.push(finding.help(help));
+    fn read(&mut self) -> Vec<Draft> {
+        let mut drafts = Vec::new();
+        let files: Vec<_> =
+            self.files.iter().map(|(path, role, file)| (path.to_owned(), role, Arc::clone(file))).collect();
+        for (path, role, file) in files {
+            let body = front::split(&file.text).body;
+            match role {
+                Role::Image => continue,
+                Role::Message(format) => drafts.extend(self.message(&path, format, &file)),
+                Role::TextPart => {
+                    self.sources.insert(path, Source::of(&file, 0..file.text.len()));
+                    continue;
+                }
+                Role::Partial | Role::Layout => match front::part(&file) {
+                    Err(finding) => self.findings.push(finding),
+                    Ok((head, findings)) => {
+                        self.findings.extend(findings);
+                        self.pictures(&path, &file, &head.images);
+                    }
+                },
             }
-            return None;
-        };
-        self.findings.extend(front::cut_by_comment(file, &split.yaml));
-        let head = match front::read(file, &split.yaml) {
-            Ok(head) => head,
+            self.sources.insert(path, Source::of(&file, body..file.text.len()));
+        }
+        if !self.files.contains(DEFAULT_LAYOUT) {
+            let path = format!("templates/{DEFAULT_LAYOUT} (built in)");
+            let file = Arc::new(SourceFile { path, text: BUILT_IN_LAYOUT.into() });
+            self.sources.insert(DEFAULT_LAYOUT.to_owned(), Source::of(&file, 0..file.text.len()));
+        }
+        drafts
+    }
+
+    fn message(&mut self, path: &str, format: Format, file: &Arc<SourceFile>) -> Option<Draft> {
+        let (head, findings) = match front::message(file, format) {
+            Ok(read) => read,
             Err(finding) => {
                 self.findings.push(finding);
                 return None;
             }
         };
+        self.findings.extend(findings);
         let mut has = BTreeSet::new();
         for (part, text) in head.parts() {
-            let line = usize::try_from(text.defined.line()).unwrap_or(1) + 1;
-            let padded = format!("{}{}", "\n".repeat(line.saturating_sub(1)), text.value);
-            let range = front::line_range(&file.text, line);
+            let range = front::line_range(&file.text, front::line_of(text));
             has.insert(part);
-            self.add_source(part_name(name, part), padded, file, &range);
+            self.sources.insert(part_name(path, part), Source::decoded(file, range, text.value.clone()));
         }
-        if head.subject.value.trim().is_empty() {
-            let place = Place { file: Arc::clone(file), range: split.yaml.clone() };
-            self.findings.push(Finding::error("template.head", "the `subject` is empty").at(place));
-        }
-        Some(has)
+        self.pictures(path, file, &head.images);
+        let layout = match head.layout.as_ref().filter(|_| format == Format::Markdown) {
+            None => (format == Format::Markdown).then(|| DEFAULT_LAYOUT.to_owned()),
+            Some(named) => {
+                let range = front::value_range(file, front::line_of(named), &named.value);
+                let found = self.files.layout(&named.value, format);
+                if found.is_none() {
+                    let place = Place { file: Arc::clone(file), range };
+                    self.findings.push(self.unknown(Tag::Extends, &named.value, format).at(place));
+                }
+                found
+            }
+        };
+        let locale = head.locale.as_ref().and_then(|locale| Locale::parse(&locale.value));
+        Some(Draft { format, body: path.to_owned(), has, layout, locale })
     }
 
-    /// Adds a part of a file under its own lines: what stands before it becomes empty lines.
-    fn add(&mut self, name: String, file: &Arc<SourceFile>, range: Range<usize>) {
-        let lines = file.text[..range.start].matches('\n').count();
-        let padded = format!("{}{}", "\n".repeat(lines), &file.text[range.clone()]);
-        self.add_source(name, padded, file, &range);
+    fn pictures(&mut self, path: &str, file: &Arc<SourceFile>, listed: &BTreeMap<String, serde_yaml::Spanned<String>>) {
+        let (images, findings) = images::read(file, listed, &self.files);
+        self.findings.extend(findings);
+        self.images.insert(path.to_owned(), images);
     }
 
-    fn add_source(&mut self, name: String, source: String, file: &Arc<SourceFile>, range: &Range<usize>) {
-        let added = self.environment.add_template_owned(name.clone(), source);
-        if let Err(error) = added {
-            let explained = environment::explain(&self.environment, &error, &name);
-            let place = Place { file: Arc::clone(file), range: range_of(file, range, &explained) };
-            self.findings.push(Finding::error("template.syntax", explained.problem).at(place));
-        }
-        self.sources.insert(name, (Arc::clone(file), range.clone()));
-    }
-
-    fn default_layout(&mut self) {
-        let file = Arc::new(SourceFile { path: "templates/layout.html".into(), text: DEFAULT_LAYOUT.into() });
-        self.add(LAYOUT.to_owned(), &file, 0..file.text.len());
-    }
-
-    fn check_references(&mut self) {
-        let mut findings = Vec::new();
-        for (name, (file, range)) in &self.sources {
-            let found = references(&file.text[range.clone()]);
-            let at = |named: &Named| Place {
-                file: Arc::clone(file),
-                range: range.start + named.range.start..range.start + named.range.end,
-            };
-            for include in &found.includes {
-                if !self.sources.contains_key(&include.name) {
-                    let message = format!("`{}` is not in templates/", include.name);
-                    let known = self.sources.keys().filter(|known| !known.contains(environment::UNESCAPED));
-                    findings.push(
-                        suggest(Finding::error("template.unknown-include", message), &include.name, known)
-                            .at(at(include)),
-                    );
+    /// Parses every source, finds what it names, and takes it into the environment.
+    fn add_all(&mut self) {
+        let names: Vec<String> = self.sources.keys().cloned().collect();
+        for name in names {
+            let Some(mut source) = self.sources.remove(&name) else { continue };
+            if self.add(&name, &source) {
+                source.scan();
+                self.resolve(&name, &mut source);
+                if !source.links.is_empty() {
+                    self.add(&name, &source);
                 }
             }
-            for filter in found.filters.iter().filter(|filter| self.is_unknown("filter", &filter.name)) {
+            self.sources.insert(name, source);
+        }
+    }
+
+    fn add(&mut self, name: &str, source: &Source) -> bool {
+        let added = self.environment.add_template_owned(name.to_owned(), source.prepared());
+        let Err(error) = added else { return true };
+        let explained = environment::explain(&self.environment, &error, name);
+        let place = Place { file: Arc::clone(&source.file), range: range_of(source, &explained) };
+        self.findings.push(Finding::error("template.syntax", explained.problem).at(place));
+        false
+    }
+
+    fn resolve(&mut self, name: &str, source: &mut Source) {
+        let within = Format::of_name(name).unwrap_or(Format::Text);
+        let mut links = Vec::new();
+        for link in &source.found.links {
+            let place = source.place(&link.range);
+            if link.name.is_empty() {
                 let finding =
-                    Finding::error("template.unknown-filter", format!("there is no filter `{}`", filter.name));
-                findings.push(suggest(finding, &filter.name, FILTERS).at(at(filter)));
+                    Finding::error("template.unknown-include", "which template this is can't be told").at(place);
+                self.findings.push(finding.help("write its name: `{% include \"footer\" %}`"));
+                continue;
             }
-            for test in found.tests.iter().filter(|test| self.is_unknown("test", &test.name)) {
-                let finding = Finding::error("template.unknown-test", format!("there is no test `is {}`", test.name));
-                findings.push(finding.at(at(test)));
-            }
-            if name == LAYOUT && !file.text.contains("body") {
-                let finding = Finding::error("template.layout", "the layout never prints `{{ body }}`");
-                findings.push(finding.at(Place { file: Arc::clone(file), range: 0..0 }));
+            let found = match link.tag {
+                Tag::Extends if matches!(within, Format::Markdown | Format::Text) => {
+                    let finding = Finding::error("template.unknown-layout", "this can't extend a layout").at(place);
+                    self.findings.push(finding.help("a Markdown message names its layout in the head: `layout: NAME`"));
+                    continue;
+                }
+                Tag::Extends => self.files.layout(&link.name, within),
+                Tag::Include | Tag::Import => self.files.partial(&link.name, within),
+            };
+            match found {
+                Some(name) => links.push(Link { name, ..link.clone() }),
+                None => self.findings.push(self.unknown(link.tag, &link.name, within).at(place)),
             }
         }
-        self.findings.append(&mut findings);
+        source.links = links;
+    }
+
+    fn unknown(&self, tag: Tag, name: &str, within: Format) -> Finding {
+        let (code, folder) = match tag {
+            Tag::Extends => ("template.unknown-layout", LAYOUTS),
+            Tag::Include | Tag::Import => ("template.unknown-include", PARTIALS),
+        };
+        let finding = Finding::error(code, format!("`{name}` is not in templates/{folder}"));
+        match self.files.suggest(folder, name, within) {
+            Some(help) => finding.help(help),
+            None => finding,
+        }
+    }
+
+    /// Templates that include or extend themselves.
+    fn circles(&mut self) {
+        let mut found = Vec::new();
+        for (name, source) in &self.sources {
+            for link in &source.links {
+                let way = self.closure([link.name.as_str()]);
+                if !way.contains(name.as_str()) {
+                    continue;
+                }
+                let through =
+                    if link.name == *name { String::new() } else { format!(" by way of templates/{}", link.name) };
+                let finding = Finding::error("template.circle", format!("templates/{name} includes itself{through}"));
+                found.push(finding.at(source.place(&link.range)));
+            }
+        }
+        self.findings.append(&mut found);
+    }
+
+    /// These templates and all that they name.
+    fn closure<'a>(&'a self, from: impl IntoIterator<Item = &'a str>) -> BTreeSet<&'a str> {
+        let mut waiting: Vec<&str> = from.into_iter().collect();
+        let mut seen = BTreeSet::new();
+        while let Some(name) = waiting.pop() {
+            let Some((name, source)) = self.sources.get_key_value(name) else { continue };
+            if seen.insert(name.as_str()) {
+                waiting.extend(source.links.iter().map(|link| link.name.as_str()));
+            }
+        }
+        seen
+    }
+
+    /// Filters and tests that don't exist, and arguments that can't be meant.
+    fn names(&self, name: &str) -> Vec<Finding> {
+        let Some(source) = self.sources.get(name) else { return Vec::new() };
+        let mut findings = Vec::new();
+        for call in &source.found.filters {
+            if self.is_unknown("filter", &call.name) {
+                let finding = Finding::error("template.unknown-filter", format!("there is no filter `{}`", call.name));
+                let finding = match suggest::nearest(&call.name, FILTERS) {
+                    Some(near) => finding.help(format!("did you mean `{near}`?")),
+                    None => finding,
+                };
+                findings.push(finding.at(source.place(&call.range)));
+            }
+            findings.extend(argument(call).map(|(finding, range)| finding.at(source.place(&range))));
+        }
+        for test in source.found.tests.iter().filter(|test| self.is_unknown("test", &test.name)) {
+            let finding = Finding::error("template.unknown-test", format!("there is no test `is {}`", test.name));
+            findings.push(finding.at(source.place(&test.range)));
+        }
+        findings
     }
 
     /// Asks the engine itself, so that this list can't differ from what rendering knows.
@@ -189,40 +302,164 @@ impl Compiler {
         let evaluated = self.environment.compile_expression(&source).and_then(|expression| expression.eval(()));
         evaluated.is_err_and(|error: Error| error.kind() == unknown)
     }
-}
 
-fn range_of(file: &SourceFile, within: &Range<usize>, error: &TemplateError) -> Range<usize> {
-    let line = front::line_range(&file.text, error.line);
-    if line.is_empty() { within.clone() } else { line }
-}
-
-fn suggest<S: AsRef<str>>(finding: Finding, wrong: &str, known: impl IntoIterator<Item = S>) -> Finding {
-    let scored = known.into_iter().map(|name| (strsim::jaro_winkler(wrong, name.as_ref()), name));
-    match scored.max_by(|a, b| a.0.total_cmp(&b.0)) {
-        Some((score, name)) if score > 0.75 => finding.help(format!("did you mean `{}`?", name.as_ref())),
-        _ => finding,
+    fn entry(&mut self, draft: Draft) -> (TemplateName, Entry) {
+        let Draft { format, body, has, layout, locale } = draft;
+        let name = body.rsplit_once('.').map_or(body.as_str(), |(name, _)| name).to_owned();
+        let text = Some(format!("{name}.txt")).filter(|path| self.files.contains(path));
+        let mut roots: Vec<String> = has.iter().map(|part| part_name(&body, part)).collect();
+        roots.push(body.clone());
+        roots.extend(text.iter().chain(&layout).cloned());
+        let closure: Vec<String> =
+            self.closure(roots.iter().map(String::as_str)).into_iter().map(str::to_owned).collect();
+        let mut findings = Vec::new();
+        if let Some(layout) = &layout {
+            findings.extend(self.prints_content(layout));
+        }
+        if format == Format::Mjml && self.is_whole(&closure) {
+            findings.extend(mjml::check(&body, &self.sources));
+        }
+        let images = self.images_of(&body, &closure, &mut findings);
+        for finding in findings {
+            if !self.findings.contains(&finding) {
+                self.findings.push(finding);
+            }
+        }
+        let mut files: Vec<Arc<SourceFile>> = Vec::new();
+        for file in closure.iter().filter_map(|name| self.sources.get(name)).map(|source| &source.file) {
+            if !files.contains(file) {
+                files.push(Arc::clone(file));
+            }
+        }
+        let uses = self.uses(&closure);
+        (TemplateName::new(name), Entry { format, body, text, layout, locale, has, images, uses, files })
     }
+
+    /// Whether everything in it could be read: what is missing is reported, and what follows from it need not be.
+    fn is_whole(&self, closure: &[String]) -> bool {
+        let sources = closure.iter().filter_map(|name| self.sources.get(name));
+        let lost = |source: &Source| source.found.links.len() != source.links.len();
+        closure.iter().all(|name| self.environment.get_template(name).is_ok()) && !sources.into_iter().any(lost)
+    }
+
+    fn prints_content(&self, layout: &str) -> Option<Finding> {
+        let closure = self.closure([layout]);
+        let mut paths =
+            closure.iter().filter_map(|name| self.sources.get(*name)).flat_map(|source| &source.found.paths);
+        let source = self.sources.get(layout)?;
+        if paths.any(|path| path.name == "content") || self.environment.get_template(layout).is_err() {
+            return None;
+        }
+        Some(Finding::error("template.layout", "the layout never prints `{{ content }}`").at(source.whole()))
+    }
+
+    /// The pictures that a message shows. What its own head lists outranks what layouts and partials list.
+    fn images_of(&self, body: &str, closure: &[String], findings: &mut Vec<Finding>) -> Vec<InlineImage> {
+        let others = closure.iter().filter(|name| *name != body);
+        let mut listed: BTreeMap<&str, &InlineImage> = BTreeMap::new();
+        for name in others.map(String::as_str).chain([body]) {
+            listed.extend(self.images.get(name).into_iter().flatten().map(|image| (image.name.as_str(), image)));
+        }
+        let mut used = BTreeSet::new();
+        for source in closure.iter().filter_map(|name| self.sources.get(name)) {
+            for (name, range) in images::shown(&source.text) {
+                if listed.contains_key(name) {
+                    used.insert(name);
+                    continue;
+                }
+                // A picture that is listed and broken is reported there.
+                if self.names_picture(closure, name) {
+                    continue;
+                }
+                let finding = Finding::error("template.unknown-image", format!("no head lists a picture `{name}`"));
+                let help = suggest::nearest(name, listed.keys().copied()).map_or_else(
+                    || format!("add to the head: `images: {{{name}: {IMAGES}FILE}}`"),
+                    |near| format!("did you mean `{near}`?"),
+                );
+                findings.push(finding.at(source.place(&range)).help(help));
+            }
+        }
+        used.into_iter().filter_map(|name| listed.get(name)).map(|image| (*image).clone()).collect()
+    }
+
+    fn names_picture(&self, closure: &[String], name: &str) -> bool {
+        let heads = closure.iter().filter_map(|name| self.sources.get(name)).filter_map(|source| {
+            let yaml = front::split(&source.file.text).yaml?;
+            source.file.text.get(yaml)
+        });
+        heads.into_iter().any(|head| head.contains(&format!("{name}:")))
+    }
+
+    /// Every path that a message reads, by all that it is made of.
+    fn uses(&self, closure: &[String]) -> Vec<TemplateUse> {
+        let sources = || closure.iter().filter_map(|name| self.sources.get(name).map(|source| (name, source)));
+        let assigned: BTreeSet<&str> =
+            sources().flat_map(|(_, source)| &source.found.assigned).map(String::as_str).collect();
+        let mut uses: Vec<TemplateUse> = Vec::new();
+        for (name, source) in sources() {
+            let Ok(template) = self.environment.get_template(name) else { continue };
+            let page = !name.contains(environment::UNESCAPED);
+            let mut paths = variables(&self.environment, &template);
+            paths.sort();
+            for path in paths {
+                let root = path.split('.').next().unwrap_or(&path);
+                if assigned.contains(root) || page && PAGE_OWN.contains(&root) {
+                    continue;
+                }
+                let place = source.place_of_path(&path);
+                uses.push(TemplateUse { path, place });
+            }
+        }
+        uses
+    }
+}
+
+/// What is wrong with a filter's arguments, as far as that can be told before there are values.
+fn argument(call: &Call) -> Option<(Finding, Range<usize>)> {
+    let wrong = |message: String, range: &Range<usize>| (Finding::error("template.argument", message), range.clone());
+    match (call.name.as_str(), &call.first) {
+        ("date" | "datetime", Some(style)) if !style.name.contains('%') => {
+            if filters::DATE_STYLES.contains(&style.name.as_str()) {
+                return None;
+            }
+            let (finding, range) = wrong(format!("there is no date style `{}`", style.name), &style.range);
+            let help = suggest::nearest(&style.name, filters::DATE_STYLES).map_or_else(
+                || format!("use one of {}, or a pattern such as `%d.%m.%Y`", filters::DATE_STYLES.join(", ")),
+                |near| format!("did you mean `{near}`?"),
+            );
+            Some((finding.help(help), range))
+        }
+        ("date" | "datetime", Some(pattern)) if !filters::is_pattern(&pattern.name) => {
+            Some(wrong("this is not a pattern of a date".to_owned(), &pattern.range))
+        }
+        ("money", Some(currency)) if !filters::is_code(&currency.name) => {
+            let (finding, range) = wrong(format!("`{}` is not a currency code", currency.name), &currency.range);
+            Some((finding.help("write its three letters: `EUR`"), range))
+        }
+        ("plural", _) => {
+            let strange = call.keywords.iter().find(|named| !filters::CATEGORIES.contains(&named.name.as_str()));
+            if let Some(strange) = strange {
+                let (finding, range) = wrong(format!("there is no plural `{}`", strange.name), &strange.range);
+                return Some((finding.help(format!("languages have {}", filters::CATEGORIES.join(", "))), range));
+            }
+            let complete = call.keywords.iter().any(|named| named.name == "other");
+            let missing = || {
+                let (finding, range) = wrong("`plural` needs `other`".to_owned(), &call.range);
+                (finding.help("`plural(one=\"1 order\", other=\"{} orders\")`"), range)
+            };
+            (!complete).then(missing)
+        }
+        _ => None,
+    }
+}
+
+fn range_of(source: &Source, error: &TemplateError) -> Range<usize> {
+    let line = front::line_range(&source.file.text, error.line);
+    if line.is_empty() { source.at.clone() } else { line }
 }
 
 pub(super) fn part_name(body: &str, part: &str) -> String {
     format!("{body}{}{part}", environment::UNESCAPED)
-}
-
-/// Every path that a template reads, its head, its includes and the layout counted in.
-fn uses(environment: &Environment<'_>, body: &str, has: &BTreeSet<&'static str>) -> Vec<String> {
-    let mut waiting: Vec<String> = has.iter().map(|part| part_name(body, part)).collect();
-    waiting.extend([body.to_owned(), LAYOUT.to_owned()]);
-    let mut seen = BTreeSet::new();
-    let mut paths = BTreeSet::new();
-    while let Some(name) = waiting.pop() {
-        if !seen.insert(name.clone()) {
-            continue;
-        }
-        let Ok(template) = environment.get_template(&name) else { continue };
-        paths.extend(variables(environment, &template));
-        waiting.extend(references(template.source()).includes.into_iter().map(|include| include.name));
-    }
-    paths.into_iter().filter(|path| !LAYOUT_OWN.contains(&path.as_str())).collect()
 }
 
 /// The variables of one template, without the engine's own functions.

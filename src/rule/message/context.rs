@@ -1,10 +1,51 @@
-//! What templates see: `record`, `to`, `occasion`, `saved`, `sender`.
+//! What templates see: `record`, `to`, `occasion`, `saved`, `sender`, and the mail's own links.
 
-use super::{MessageContext, filters};
+use super::reader::Reader;
+use super::{MessageContext, MessageLinks};
 use crate::model;
 use crate::rule::compiled::PersonFacts;
 use minijinja::Value;
-use minijinja::value::Serde;
+use minijinja::value::{Object, ObjectRepr, Serde};
+use rust_decimal::Decimal;
+use serde_json::Value as Json;
+use std::fmt;
+use std::sync::Arc;
+
+/// Under this name the context holds the [`Reader`]. No template can write it.
+pub(super) const READER: &str = "@reader";
+
+/// An amount whose currency the catalog knows. Printed it is the number alone; `money` writes both.
+#[derive(Debug)]
+pub(super) struct Amount {
+    pub text: String,
+    pub currency: String,
+}
+
+impl Object for Amount {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Plain
+    }
+
+    fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// A field as templates see it: amounts know their currency.
+fn field(value: &model::Value, currency: Option<&String>) -> Value {
+    let Some(currency) = currency else { return cell(value) };
+    match value {
+        model::Value::Int(whole) => amount(whole.to_string(), currency),
+        model::Value::Decimal(exact) => amount(exact.to_string(), currency),
+        model::Value::Float(float) => amount(float.to_string(), currency),
+        model::Value::Text(text) if text.trim().parse::<Decimal>().is_ok() => amount(text.clone(), currency),
+        other => cell(other),
+    }
+}
+
+fn amount(text: String, currency: &str) -> Value {
+    Value::from_object(Amount { text, currency: currency.to_owned() })
+}
 
 /// Missing becomes none, which `if`, `or` and `default` understand and printing refuses.
 fn cell(value: &model::Value) -> Value {
@@ -19,7 +60,7 @@ fn cell(value: &model::Value) -> Value {
     }
 }
 
-fn json(value: &serde_json::Value) -> Value {
+fn json(value: &Json) -> Value {
     Value::from(Serde(value))
 }
 
@@ -43,22 +84,27 @@ fn person(person: &PersonFacts) -> Value {
 
 fn record(context: &MessageContext<'_>) -> Value {
     let facts = context.facts;
-    let own = facts.record.iter().map(|(name, value)| (name.as_str(), cell(value)));
+    let currency = |name: &str| context.regional.currencies.get(name);
+    let own = facts.record.iter().map(|(name, value)| (name.as_str(), field(value, currency(name))));
     let key = std::iter::once(("key", Value::from(facts.key.as_str())));
     // `enrich` comes last: what a script computes outranks the column of the same name.
-    let enriched = context.enriched.and_then(serde_json::Value::as_object).into_iter().flatten();
+    let enriched = context.enriched.and_then(Json::as_object).into_iter().flatten();
     let enriched = enriched.map(|(name, value)| (name.as_str(), json(value)));
     Value::from_pairs(key.chain(own).chain(enriched))
 }
 
-pub(super) fn roots(context: &MessageContext<'_>) -> Vec<(&'static str, Value)> {
-    let zone = context.facts.zone.iana_name().unwrap_or("UTC");
+pub(super) fn roots(context: &MessageContext<'_>, reader: Reader) -> Vec<(&'static str, Value)> {
+    let link =
+        |link: fn(&MessageLinks) -> &Option<String>| text(context.links.and_then(|links| link(links).as_deref()));
     vec![
         ("record", record(context)),
         ("to", context.to.map_or_else(|| json(&serde_json::json!({})), person)),
         ("occasion", json(context.occasion)),
         ("saved", json(context.saved)),
         ("sender", json(context.sender)),
-        (filters::ZONE, Value::from(zone)),
+        ("unsubscribe_url", link(|links| &links.unsubscribe)),
+        ("preferences_url", link(|links| &links.preferences)),
+        ("confirm_url", link(|links| &links.confirm)),
+        (READER, Value::from_object(reader)),
     ]
 }

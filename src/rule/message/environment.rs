@@ -72,9 +72,7 @@ pub(super) fn explain(environment: &Environment<'_>, error: &Error, fallback: &s
         ErrorKind::UnknownFilter | ErrorKind::UnknownTest | ErrorKind::UnknownFunction => detail.to_owned(),
         ErrorKind::TemplateNotFound | ErrorKind::BadInclude => format!("{what} names a file that is not in templates/"),
         ErrorKind::OutOfFuel => "it runs too long; is there a loop that multiplies itself?".to_owned(),
-        ErrorKind::InvalidOperation if detail.starts_with('`') || detail.starts_with("the format") => {
-            format!("{what}: {detail}")
-        }
+        ErrorKind::InvalidOperation if detail.starts_with('`') => format!("{what}: {detail}"),
         kind => format!("{what}: {kind}"),
     };
     TemplateError { template: display_name(name), line: inner.line().unwrap_or(1), problem }

@@ -1,14 +1,17 @@
 //! The head of a template file: YAML between two lines of `---`.
 
-use crate::diagnostic::{Finding, Place, SourceFile};
+use super::files::Format;
+use crate::diagnostic::{Finding, Place, SourceFile, suggest};
+use crate::model::Locale;
 use serde::Deserialize;
 use serde_yaml::Spanned;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-const KEYS: [&str; 4] = ["subject", "preheader", "from", "reply_to"];
+const KEYS: [&str; 7] = ["subject", "preheader", "from", "reply_to", "locale", "layout", "images"];
 
-/// What the head says, as written: each is itself a template.
+/// What the head says, as written: the texts of [`FrontMatter::parts`] are templates themselves.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct FrontMatter {
@@ -16,6 +19,21 @@ pub(super) struct FrontMatter {
     pub preheader: Option<Spanned<String>>,
     pub from: Option<Spanned<String>>,
     pub reply_to: Option<Spanned<String>>,
+    /// The language it is written in, whatever the recipient's is.
+    pub locale: Option<Spanned<String>>,
+    /// What is put around a Markdown message.
+    pub layout: Option<Spanned<String>>,
+    /// Pictures by the name that `cid:` uses.
+    #[serde(default)]
+    pub images: BTreeMap<String, Spanned<String>>,
+}
+
+/// The head of what is no message of its own.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PartMatter {
+    #[serde(default)]
+    pub images: BTreeMap<String, Spanned<String>>,
 }
 
 impl FrontMatter {
@@ -27,33 +45,82 @@ impl FrontMatter {
     }
 }
 
-/// Where the YAML stands in the file, and where the body begins.
+/// A file's head, if it has one, and where its body begins.
 pub(super) struct Split {
-    pub yaml: Range<usize>,
+    pub yaml: Option<Range<usize>>,
     pub body: usize,
 }
 
-/// `None`: the file has no head.
-pub(super) fn split(text: &str) -> Option<Split> {
+pub(super) fn split(text: &str) -> Split {
+    let none = Split { yaml: None, body: 0 };
     let mut lines = text.split_inclusive('\n');
-    let first = lines.next().filter(|line| line.trim_end() == "---")?;
+    let Some(first) = lines.next().filter(|line| line.trim_end() == "---") else { return none };
     let mut at = first.len();
     for line in lines {
         if line.trim_end() == "---" {
-            return Some(Split { yaml: first.len()..at, body: at + line.len() });
+            return Split { yaml: Some(first.len()..at), body: at + line.len() };
         }
         at += line.len();
     }
-    None
+    none
 }
 
-/// Reads the head, or says what is wrong with it and where.
-pub(super) fn read(file: &Arc<SourceFile>, head: &Range<usize>) -> Result<FrontMatter, Finding> {
-    let yaml = &file.text[head.clone()];
-    serde_yaml::from_str::<FrontMatter>(yaml).map_err(|error| shape_finding(file, head, &error))
+/// A head and what is wrong in it besides.
+pub(super) type Read<T> = Result<(T, Vec<Finding>), Finding>;
+
+/// Reads the head of a message, or says what is wrong with it and where.
+pub(super) fn message(file: &Arc<SourceFile>, format: Format) -> Read<FrontMatter> {
+    let Some(yaml) = split(&file.text).yaml else {
+        let place = Place { file: Arc::clone(file), range: line_range(&file.text, 1) };
+        let finding = Finding::error("template.head", "the file does not begin with a head").at(place);
+        return Err(finding.help(
+            "begin with `---`, `subject: \"…\"`, `---`; what others include lies in templates/partials/, what is put \
+             around them in templates/layouts/",
+        ));
+    };
+    let mut findings = cut_by_comment(file, &yaml);
+    let head: FrontMatter =
+        serde_yaml::from_str(&file.text[yaml.clone()]).map_err(|error| shape_finding(file, &yaml, &error, &KEYS))?;
+    if head.subject.value.trim().is_empty() {
+        let place = Place { file: Arc::clone(file), range: yaml.clone() };
+        findings.push(Finding::error("template.head", "the `subject` is empty").at(place));
+    }
+    if let Some(locale) = head.locale.as_ref().filter(|locale| Locale::parse(&locale.value).is_none()) {
+        let range = value_range(file, line_of(locale), &locale.value);
+        let finding = Finding::error("template.locale", format!("unknown locale `{}`", locale.value));
+        let finding = finding.at(Place { file: Arc::clone(file), range });
+        findings.push(finding.help("write a language, with a region if you like: `de`, `de-AT`"));
+    }
+    if let Some(layout) = head.layout.as_ref().filter(|_| format != Format::Markdown) {
+        let range = value_range(file, line_of(layout), &layout.value);
+        let finding = Finding::error("template.head", "`layout` is for Markdown");
+        let finding = finding.at(Place { file: Arc::clone(file), range });
+        findings.push(finding.help(format!("begin the body with `{{% extends \"{}\" %}}`", layout.value)));
+    }
+    Ok((head, findings))
 }
 
-fn shape_finding(file: &Arc<SourceFile>, head: &Range<usize>, error: &serde_yaml::Error) -> Finding {
+/// Reads the head of a partial or layout. It need not have one.
+pub(super) fn part(file: &Arc<SourceFile>) -> Read<PartMatter> {
+    let Some(yaml) = split(&file.text).yaml else { return Ok((PartMatter::default(), Vec::new())) };
+    let head = serde_yaml::from_str(&file.text[yaml.clone()]);
+    let head: PartMatter = head.map_err(|error| shape_finding(file, &yaml, &error, &KEYS[6..]))?;
+    Ok((head, cut_by_comment(file, &yaml)))
+}
+
+/// The line of the file in which something of its head stands.
+pub(super) fn line_of<T>(spanned: &Spanned<T>) -> usize {
+    usize::try_from(spanned.defined.line()).unwrap_or(1) + 1
+}
+
+/// Where a text of the head stands.
+pub(super) fn value_range(file: &SourceFile, line: usize, value: &str) -> Range<usize> {
+    let range = line_range(&file.text, line);
+    let found = file.text[range.clone()].rfind(value).filter(|_| !value.is_empty());
+    found.map_or(range.clone(), |at| range.start + at..range.start + at + value.len())
+}
+
+fn shape_finding(file: &Arc<SourceFile>, head: &Range<usize>, error: &serde_yaml::Error, keys: &[&str]) -> Finding {
     let yaml = &file.text[head.clone()];
     let line = error.location().map_or(1, |location| location.line()) as usize;
     let range = line_range(yaml, line);
@@ -63,12 +130,11 @@ fn shape_finding(file: &Arc<SourceFile>, head: &Range<usize>, error: &serde_yaml
     let message = error.without_snippet().to_string();
     let message = message.lines().next().unwrap_or_default().trim_start_matches("error: ");
     if message.contains("unknown field") {
-        let finding = Finding::error("template.unknown-key", format!("`{key}` is not a key of a template's head"));
-        let near = KEYS.into_iter().max_by(|a, b| closeness(key, a).total_cmp(&closeness(key, b)));
-        let near = near.filter(|near| closeness(key, near) > 0.7);
-        let help =
-            near.map_or_else(|| format!("known keys: {}", KEYS.join(", ")), |near| format!("did you mean `{near}`?"));
-        return finding.at(place).help(help);
+        let finding = Finding::error("template.unknown-key", format!("`{key}` is not a key of this head")).at(place);
+        return match suggest::help(key, keys.iter().copied()) {
+            Some(help) => finding.help(help),
+            None => finding,
+        };
     }
     if message.contains("missing field") {
         return Finding::error("template.head", "a template's head needs a `subject`")
@@ -83,12 +149,12 @@ fn shape_finding(file: &Arc<SourceFile>, head: &Range<usize>, error: &serde_yaml
 }
 
 /// A blank and `#` begin a comment in unquoted YAML and would cut the subject short.
-pub(super) fn cut_by_comment(file: &Arc<SourceFile>, head: &Range<usize>) -> Vec<Finding> {
+fn cut_by_comment(file: &Arc<SourceFile>, head: &Range<usize>) -> Vec<Finding> {
     let mut at = head.start;
     let mut findings = Vec::new();
     for line in file.text[head.clone()].split_inclusive('\n') {
         let value = line.split_once(':').map_or("", |(_, value)| value.trim_start());
-        if let Some(hash) = line.find(" #").filter(|_| !value.starts_with(['"', '\'', '#']) && !value.is_empty()) {
+        if let Some(hash) = line.find(" #").filter(|_| !value.starts_with(['"', '\'', '#', '{']) && !value.is_empty()) {
             let place = Place { file: Arc::clone(file), range: at + hash + 1..at + line.trim_end().len() };
             let finding = Finding::error("template.comment-in-text", "everything after ` #` is a comment and is lost");
             findings.push(finding.at(place).help("put the text into double quotes"));
@@ -96,10 +162,6 @@ pub(super) fn cut_by_comment(file: &Arc<SourceFile>, head: &Range<usize>) -> Vec
         at += line.len();
     }
     findings
-}
-
-fn closeness(a: &str, b: &str) -> f64 {
-    strsim::jaro_winkler(a, b)
 }
 
 /// The byte range of a line (from 1) without its line break.

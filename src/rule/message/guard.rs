@@ -38,7 +38,8 @@ pub(super) fn write_guarded(out: &mut dyn Write, text: &str) -> std::fmt::Result
     Ok(())
 }
 
-fn has_guards(text: &str) -> bool {
+/// Whether values are hidden in it.
+pub(super) fn has_guards(text: &str) -> bool {
     // All of them begin with this byte in UTF-8; nothing else in use does.
     text.as_bytes().contains(&0xF3)
 }
@@ -51,8 +52,8 @@ pub(super) fn plain(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.chars().map(|c| original(c).unwrap_or(c)).collect())
 }
 
-/// Moves the characters back as character references, which are safe in text and in every attribute,
-/// quoted or not.
+/// Moves the characters back, as character references where they mean something in text or in an attribute. Every
+/// attribute has to be in quotes by now: parsers that write HTML again see to that.
 pub(super) fn references(text: &str) -> Cow<'_, str> {
     if !has_guards(text) {
         return Cow::Borrowed(text);
@@ -60,12 +61,10 @@ pub(super) fn references(text: &str) -> Cow<'_, str> {
     let mut out = String::with_capacity(text.len() + 64);
     for c in text.chars() {
         match original(c) {
-            Some(c @ ('.' | ',' | '-' | '_' | '!' | '?' | ':' | ';' | '/' | '@' | '+' | '(' | ')' | '%')) => {
-                out.push(c);
-            }
-            Some(c) => {
+            Some(c @ ('<' | '>' | '&' | '"' | '\'' | '`')) => {
                 let _ = write!(out, "&#{};", u32::from(c));
             }
+            Some(plain) => out.push(plain),
             None => out.push(c),
         }
     }
@@ -88,7 +87,7 @@ mod tests {
         let guarded = guard(hostile);
         assert!(guarded.chars().all(|c| !c.is_ascii() || c.is_ascii_alphanumeric()), "{guarded}");
         assert_eq!(plain(&guarded), hostile);
-        assert_eq!(references(&guard("<a b=\"c\">")), "&#60;a&#32;b&#61;&#34;c&#34;&#62;");
+        assert_eq!(references(&guard("<a b=\"c\">")), "&#60;a b=&#34;c&#34;&#62;");
     }
 
     #[test]

@@ -1,64 +1,55 @@
 //! Rendered Markdown to HTML and to readable plain text.
 
 use super::guard;
-use pulldown_cmark::{CodeBlockKind, CowStr, Event, Options, Parser, Tag};
+use pulldown_cmark::{CowStr, Event, Options, Parser, Tag};
 use std::borrow::Cow;
 
 /// How wide the text part is: what RFC 5322 recommends, less room for a quoting mark or two.
-const TEXT_WIDTH: usize = 72;
-
-fn restored(text: CowStr<'_>) -> CowStr<'_> {
-    match guard::plain(&text) {
-        Cow::Borrowed(_) => text,
-        Cow::Owned(plain) => plain.into(),
-    }
-}
+pub(super) const TEXT_WIDTH: usize = 72;
 
 /// A link that a mail program may follow: a relative one or one of the schemes that people write to
 /// people. A value such as `javascript:…` leads nowhere.
-fn destination(url: CowStr<'_>) -> CowStr<'_> {
-    let url = restored(url);
+pub(super) fn leads_somewhere(url: &str) -> bool {
     let head: String = url.chars().filter(|c| !c.is_whitespace() && !c.is_control()).take(64).collect();
     let scheme = head.split(['/', '?', '#']).next().and_then(|start| start.split_once(':')).map(|(scheme, _)| scheme);
-    match scheme.map(str::to_ascii_lowercase).as_deref() {
-        None | Some("http" | "https" | "mailto" | "tel" | "cid") => url,
-        Some(_) => CowStr::Borrowed("#"),
-    }
+    let scheme = scheme.map(str::to_ascii_lowercase);
+    scheme.is_none_or(|scheme| matches!(scheme.as_str(), "http" | "https" | "mailto" | "tel" | "sms" | "cid"))
 }
 
-fn restore(event: Event<'_>) -> Event<'_> {
+fn destination(url: CowStr<'_>) -> CowStr<'_> {
+    // Its characters are escaped for an address when it is written, which hidden ones would not survive.
+    let url = match guard::plain(&url) {
+        Cow::Borrowed(_) => url,
+        Cow::Owned(plain) => plain.into(),
+    };
+    if leads_somewhere(&url) { url } else { CowStr::Borrowed("#") }
+}
+
+fn with_destination(event: Event<'_>) -> Event<'_> {
     match event {
-        Event::Text(text) => Event::Text(restored(text)),
-        Event::Code(text) => Event::Code(restored(text)),
         Event::Start(Tag::Link { link_type, dest_url, title, id }) => {
-            Event::Start(Tag::Link { link_type, dest_url: destination(dest_url), title: restored(title), id })
+            Event::Start(Tag::Link { link_type, dest_url: destination(dest_url), title, id })
         }
         Event::Start(Tag::Image { link_type, dest_url, title, id }) => {
-            Event::Start(Tag::Image { link_type, dest_url: destination(dest_url), title: restored(title), id })
-        }
-        Event::Start(Tag::CodeBlock(CodeBlockKind::Fenced(info))) => {
-            Event::Start(Tag::CodeBlock(CodeBlockKind::Fenced(restored(info))))
+            Event::Start(Tag::Image { link_type, dest_url: destination(dest_url), title, id })
         }
         other => other,
     }
 }
 
-/// The HTML of a guarded Markdown text. Raw HTML that the author wrote passes through; what values left in
-/// it becomes character references.
+/// The HTML of a guarded Markdown text, still guarded but for the addresses of links. Raw HTML that the author wrote
+/// passes through.
 pub(super) fn html(markdown: &str) -> String {
     let options = Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH;
     let mut out = String::with_capacity(markdown.len() * 3 / 2);
-    pulldown_cmark::html::push_html(&mut out, Parser::new_ext(markdown, options).map(restore));
-    match guard::references(&out) {
-        Cow::Borrowed(_) => out,
-        Cow::Owned(safe) => safe,
-    }
+    pulldown_cmark::html::push_html(&mut out, Parser::new_ext(markdown, options).map(with_destination));
+    out
 }
 
 /// The same as plain text, links as numbered notes at the end.
 pub(super) fn text(html: &str) -> Result<String, html2text::Error> {
     let config = html2text::config::plain().no_link_wrapping().allow_width_overflow();
-    let text = config.string_from_read(html.as_bytes(), TEXT_WIDTH)?;
+    let text = config.string_from_read(guard::references(html).as_bytes(), TEXT_WIDTH)?;
     Ok(text.trim_end().to_owned())
 }
 
@@ -84,6 +75,7 @@ mod tests {
         }
         let attribute = html(&format!("<img alt={evil} src=\"x\">"));
         assert!(!attribute.contains("onload="), "{attribute}");
+        assert!(text(&html("*V*".replace('V', &evil).as_str())).unwrap().contains("<script>alert(1)</script> [x]"));
     }
 
     #[test]

@@ -1,25 +1,36 @@
-//! Templates of messages: Markdown with front matter, strict variables, escaped by kind.
+//! Templates of messages: Markdown, MJML and HTML with front matter, strict variables, values that stay values.
 //!
-//! A template is rendered in this order: values are printed into the Markdown with their meaningful
-//! characters hidden (`guard`), the Markdown becomes HTML, `layout.html` is put around it, and the text
-//! part is made from the same HTML. So the text part can't say something else than the HTML, and no
-//! record's text can become markup in either.
+//! A template is rendered in this order: values are printed with their meaningful characters hidden (`guard`),
+//! Markdown or MJML becomes HTML, a layout is put around Markdown, styles go into the tags (`page`), and only then
+//! do the hidden characters come back, escaped. So no record's text can become markup in any of the formats. The
+//! text part is made from the same HTML unless a file of its own is there.
 
 mod compile;
 mod context;
 mod environment;
+mod files;
 mod filters;
 mod front;
 mod guard;
+mod images;
 mod markdown;
+mod mjml;
+mod page;
+mod reader;
 mod scan;
+mod source;
+
+pub use files::message_name;
+pub use images::InlineImage;
+pub use reader::Regional;
 
 use super::compiled::{Facts, PersonFacts};
-use crate::diagnostic::{Finding, SourceFile};
+use crate::diagnostic::{Finding, Place, SourceFile};
 use crate::model::TemplateName;
+use files::Format;
 use minijinja::{Environment, Value};
+use reader::Reader;
 use serde_json::Value as Json;
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -28,12 +39,13 @@ use std::sync::Arc;
 pub struct Templates {
     environment: Environment<'static>,
     entries: BTreeMap<TemplateName, compile::Entry>,
+    warnings: Vec<Finding>,
 }
 
 impl Default for Templates {
     /// No templates; [`Templates::line`] works.
     fn default() -> Self {
-        Self { environment: environment::new(), entries: BTreeMap::new() }
+        Self { environment: environment::new(), entries: BTreeMap::new(), warnings: Vec::new() }
     }
 }
 
@@ -45,9 +57,11 @@ pub struct RenderedEmail {
     pub text: String,
     pub from: Option<String>,
     pub reply_to: Option<String>,
+    /// The pictures that the HTML shows.
+    pub images: Vec<InlineImage>,
 }
 
-/// The fixed roots that templates see: `record`, `to`, `occasion`, `saved`, `sender`.
+/// The fixed roots that templates see: `record`, `to`, `occasion`, `saved`, `sender`, and the mail's own links.
 #[derive(Debug, Clone)]
 pub struct MessageContext<'a> {
     pub facts: &'a Facts,
@@ -57,6 +71,24 @@ pub struct MessageContext<'a> {
     pub sender: &'a Json,
     /// Added to `record` by the rule's `enrich`.
     pub enriched: Option<&'a Json>,
+    pub regional: &'a Regional,
+    pub links: Option<&'a MessageLinks>,
+}
+
+/// Links that are this mail's own; `None` where it has none. Templates see `unsubscribe_url`, `preferences_url` and
+/// `confirm_url`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MessageLinks {
+    pub unsubscribe: Option<String>,
+    pub preferences: Option<String>,
+    pub confirm: Option<String>,
+}
+
+/// A path that a template reads, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TemplateUse {
+    pub path: String,
+    pub place: Place,
 }
 
 /// File, line and the missing name, but never a value: values are personal data.
@@ -84,13 +116,23 @@ impl Templates {
         self.entries.keys().cloned().collect()
     }
 
-    /// The `root.field` paths a template uses, for checking them against the catalog. What its head, the
-    /// files it includes and the layout use is counted in.
-    pub fn uses(&self, name: &TemplateName) -> Vec<String> {
-        self.entries.get(name).map(|entry| entry.uses.clone()).unwrap_or_default()
+    /// What is doubtful in the files, though they work.
+    pub fn warnings(&self) -> &[Finding] {
+        &self.warnings
     }
 
-    /// The same for a short template written in a rule, or what is wrong with it.
+    /// The `root.field` paths a template uses, for checking them against the catalog. What its head, its partials
+    /// and its layout use is counted in.
+    pub fn uses(&self, name: &TemplateName) -> &[TemplateUse] {
+        self.entries.get(name).map_or(&[], |entry| &entry.uses)
+    }
+
+    /// Every file that a template is made of.
+    pub fn files(&self, name: &TemplateName) -> &[Arc<SourceFile>] {
+        self.entries.get(name).map_or(&[], |entry| &entry.files)
+    }
+
+    /// The paths of a short template written in a rule, or what is wrong with it.
     pub fn line_uses(&self, source: &str) -> Result<Vec<String>, TemplateError> {
         let template = self.line_template(source)?;
         Ok(compile::variables(&self.environment, &template))
@@ -98,11 +140,13 @@ impl Templates {
 
     pub fn email(&self, name: &TemplateName, context: &MessageContext<'_>) -> Result<RenderedEmail, TemplateError> {
         let entry = self.entries.get(name).ok_or_else(|| TemplateError {
-            template: format!("templates/{name}.md"),
+            template: format!("templates/{name}"),
             line: 1,
             problem: "there is no such template".to_owned(),
         })?;
-        let mut roots = context::roots(context);
+        let reader = Reader::of(context, entry.locale.as_ref());
+        let lang = reader.locale.as_str().to_owned();
+        let mut roots = context::roots(context, reader);
         let head = |part: &'static str| -> Result<Option<String>, TemplateError> {
             if !entry.has.contains(part) {
                 return Ok(None);
@@ -112,21 +156,47 @@ impl Templates {
         };
         let subject = head("subject")?.unwrap_or_default();
         let (preheader, from, reply_to) = (head("preheader")?, head("from")?, head("reply_to")?);
-        let body = markdown::html(&self.render(&entry.body, &roots)?);
-        let text = markdown::text(&body).map_err(|error| TemplateError {
-            template: format!("templates/{}", entry.body),
-            line: 1,
-            problem: format!("no text part could be made of it: {error}"),
-        })?;
         roots.push(("subject", Value::from(subject.as_str())));
-        roots.push(("preheader", preheader.map_or_else(|| Value::from(()), Value::from)));
-        roots.push(("body", Value::from_safe_string(body)));
-        let page = self.render(compile::LAYOUT, &roots)?;
-        let html = match guard::references(&page) {
-            Cow::Borrowed(_) => page,
-            Cow::Owned(safe) => safe,
+        roots.push(("lang", Value::from(lang.as_str())));
+        let own_text = entry.text.as_ref().map(|name| self.render(name, &roots)).transpose()?;
+        let own_text = own_text.map(|text| guard::plain(&text).trim().to_owned());
+        let (html, text) = self.page(entry, roots, lang.as_str(), own_text)?;
+        let html = match preheader {
+            Some(preheader) => page::with_preheader(html, &preheader),
+            None => html,
         };
-        Ok(RenderedEmail { subject, html, text, from, reply_to })
+        let shown = |image: &&InlineImage| images::shown(&html).iter().any(|(name, _)| *name == image.name);
+        let images = entry.images.iter().filter(shown).cloned().collect();
+        Ok(RenderedEmail { subject, html, text, from, reply_to, images })
+    }
+
+    /// The finished HTML and the text part.
+    fn page(
+        &self,
+        entry: &compile::Entry,
+        mut roots: Vec<(&'static str, Value)>,
+        lang: &str,
+        text: Option<String>,
+    ) -> Result<(String, String), TemplateError> {
+        let broken =
+            |problem: String| TemplateError { template: format!("templates/{}", entry.body), line: 1, problem };
+        let textless = |error| broken(format!("no text part could be made of it: {error}"));
+        let unstyled = || broken("the styles can't be read".to_owned());
+        let body = self.render(&entry.body, &roots)?;
+        let page = match (entry.format, &entry.layout) {
+            (Format::Markdown, Some(layout)) => {
+                let content = markdown::html(&body);
+                let text = text.map_or_else(|| markdown::text(&content), Ok).map_err(textless)?;
+                roots.push(("content", Value::from_safe_string(content)));
+                let page = page::inlined(&self.render(layout, &roots)?).ok_or_else(unstyled)?;
+                return Ok((page::finished(&page), text));
+            }
+            (Format::Mjml, _) => mjml::html(&body, lang).map_err(|problem| broken(format!("filled in, {problem}")))?,
+            _ => page::inlined(&body).ok_or_else(unstyled)?,
+        };
+        let page = page::finished(&page);
+        let text = text.map_or_else(|| page::text(&page), Ok).map_err(textless)?;
+        Ok((page, text))
     }
 
     /// A short template written in a rule: a task's title, a string of a webhook body. Not escaped.
@@ -135,7 +205,7 @@ impl Templates {
             return Ok(source.to_owned());
         }
         let template = self.line_template(source)?;
-        let text = template.render(roots_value(&context::roots(context)));
+        let text = template.render(roots_value(&context::roots(context, Reader::of(context, None))));
         text.map_err(|error| environment::explain(&self.environment, &error, LINE))
     }
 

@@ -1,4 +1,4 @@
-//! What a template's source names besides variables: included files, filters and tests.
+//! What a template's source names besides variables: other templates, filters and tests; and where it names what.
 //!
 //! The template engine resolves these only while rendering, which is too late: a mail must not fail at
 //! night over a filter misspelt in the afternoon.
@@ -12,51 +12,155 @@ pub(super) struct Named {
     pub range: Range<usize>,
 }
 
+/// Which tag names another template.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tag {
+    Include,
+    Extends,
+    Import,
+}
+
+/// A template that another names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Link {
+    pub tag: Tag,
+    /// Empty when the name is computed, which can't be checked.
+    pub name: String,
+    pub range: Range<usize>,
+}
+
+/// A filter with what can be told of its arguments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Call {
+    pub name: String,
+    pub range: Range<usize>,
+    /// The first argument, where it is a text.
+    pub first: Option<Named>,
+    /// The names of its named arguments.
+    pub keywords: Vec<Named>,
+}
+
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct References {
-    pub includes: Vec<Named>,
-    pub filters: Vec<Named>,
+    pub links: Vec<Link>,
+    pub filters: Vec<Call>,
     pub tests: Vec<Named>,
+    /// Everything that looks like a variable: `record.name`.
+    pub paths: Vec<Named>,
+    /// Names that the template gives values to: by `set`, `for`, `with`, `macro` and `import`.
+    pub assigned: Vec<String>,
 }
 
-/// Reads the `{{ … }}` and `{% … %}` of a source that has already been parsed without error.
-pub(super) fn references(source: &str) -> References {
-    let mut found = References::default();
-    let mut at = 0;
-    while let Some(start) = source[at..].find('{').map(|offset| at + offset) {
-        let end = match source.as_bytes().get(start + 1) {
-            Some(b'#') => source[start..].find("#}").map(|offset| start + offset + 2),
-            Some(b'{' | b'%') => Some(block(source, start + 2, &mut found)),
-            _ => Some(start + 1),
-        };
-        let Some(end) = end else { break };
-        at = end;
+/// What a piece of a source is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    Text,
+    Output,
+    Statement,
+    Comment,
+}
+
+/// A piece of a source; pieces follow each other without gaps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Piece {
+    pub part: Part,
+    pub range: Range<usize>,
+    /// Without the braces.
+    inner: Range<usize>,
+}
+
+impl Piece {
+    /// The words of a statement: `block`, `content`.
+    pub fn words<'a>(&self, source: &'a str) -> Vec<&'a str> {
+        let words = tokens(source, &self.inner).into_iter();
+        words.filter_map(|token| if let Token::Word(range) = token { Some(&source[range]) } else { None }).collect()
     }
-    found
+
+    fn leading<'a>(&self, source: &'a str) -> &'a str {
+        if self.part == Part::Statement { self.words(source).first().copied().unwrap_or("") } else { "" }
+    }
 }
 
-#[derive(PartialEq)]
+/// Takes a source apart that has already been parsed without error.
+pub(super) fn pieces(source: &str) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    let mut at = 0;
+    let mut text_from = 0;
+    let mut raw = false;
+    while let Some(start) = source[at..].find('{').map(|offset| at + offset) {
+        let part = match source.as_bytes().get(start + 1) {
+            Some(b'#') => Part::Comment,
+            Some(b'{') => Part::Output,
+            Some(b'%') => Part::Statement,
+            _ => {
+                at = start + 1;
+                continue;
+            }
+        };
+        let inner_end = if part == Part::Comment {
+            source[start..].find("#}").map_or(source.len(), |offset| start + offset)
+        } else {
+            block_end(source, start + 2, part)
+        };
+        let end = (inner_end + 2).min(source.len());
+        let piece = Piece { part, range: start..end, inner: start + 2..inner_end };
+        let word = piece.leading(source);
+        if raw && word != "endraw" {
+            at = start + 2;
+            continue;
+        }
+        raw = word == "raw";
+        if text_from < start {
+            pieces.push(Piece { part: Part::Text, range: text_from..start, inner: text_from..start });
+        }
+        pieces.push(piece);
+        (at, text_from) = (end, end);
+    }
+    if text_from < source.len() {
+        let rest = text_from..source.len();
+        pieces.push(Piece { part: Part::Text, range: rest.clone(), inner: rest });
+    }
+    pieces
+}
+
+/// Where the block that begins before `at` closes; texts in it may hold braces.
+fn block_end(source: &str, mut at: usize, part: Part) -> usize {
+    let close = if part == Part::Output { "}}" } else { "%}" };
+    let bytes = source.as_bytes();
+    while at < bytes.len() && !bytes[at..].starts_with(close.as_bytes()) {
+        at = match bytes[at] {
+            quote @ (b'"' | b'\'') => text_end(bytes, at + 1, quote) + 1,
+            _ => at + 1,
+        };
+    }
+    at.min(bytes.len())
+}
+
+fn text_end(bytes: &[u8], mut at: usize, quote: u8) -> usize {
+    while at < bytes.len() && bytes[at] != quote {
+        at += if bytes[at] == b'\\' { 2 } else { 1 };
+    }
+    at.min(bytes.len())
+}
+
+#[derive(Debug, PartialEq)]
 enum Token {
     Word(Range<usize>),
     Text(Range<usize>),
     Sign(u8),
 }
 
-/// Reads one block from `start`; returns where it ends.
-fn block(source: &str, start: usize, found: &mut References) -> usize {
-    let bytes = source.as_bytes();
+fn tokens(source: &str, inner: &Range<usize>) -> Vec<Token> {
+    let bytes = &source.as_bytes()[..inner.end];
     let mut tokens = Vec::new();
-    let mut at = start;
-    while at < bytes.len() && !source[at..].starts_with("}}") && !source[at..].starts_with("%}") {
+    let mut at = inner.start;
+    while at < bytes.len() {
         let from = at;
         match bytes[at] {
             quote @ (b'"' | b'\'') => {
-                at += 1;
-                while at < bytes.len() && bytes[at] != quote {
-                    at += if bytes[at] == b'\\' { 2 } else { 1 };
-                }
-                tokens.push(Token::Text(from + 1..at.min(bytes.len())));
-                at += 1;
+                let end = text_end(bytes, at + 1, quote);
+                tokens.push(Token::Text(from + 1..end));
+                at = end + 1;
             }
             byte if byte.is_ascii_alphabetic() || byte == b'_' => {
                 while at < bytes.len() && (bytes[at].is_ascii_alphanumeric() || bytes[at] == b'_') {
@@ -65,47 +169,155 @@ fn block(source: &str, start: usize, found: &mut References) -> usize {
                 tokens.push(Token::Word(from..at));
             }
             byte => {
-                at += source[at..].chars().next().map_or(1, char::len_utf8);
                 if !byte.is_ascii_whitespace() {
                     tokens.push(Token::Sign(byte));
                 }
+                at += 1;
             }
         }
-        at = at.min(bytes.len());
-        while !source.is_char_boundary(at) {
-            at += 1;
-        }
     }
-    sort_out(source, &tokens, found);
-    (at + 2).min(bytes.len())
+    tokens
 }
 
-fn sort_out(source: &str, tokens: &[Token], found: &mut References) {
-    let named = |range: &Range<usize>| Named { name: source[range.clone()].to_owned(), range: range.clone() };
-    let word =
-        |token: Option<&Token>, wanted: &str| matches!(token, Some(Token::Word(r)) if source[r.clone()] == *wanted);
-    let leading = tokens.iter().position(|token| matches!(token, Token::Word(_))).unwrap_or(0);
-    if ["include", "import", "from", "extends"].iter().any(|tag| word(tokens.get(leading), tag)) {
-        found.includes.extend(tokens.iter().filter_map(|t| if let Token::Text(r) = t { Some(named(r)) } else { None }));
-    }
-    for (index, token) in tokens.iter().enumerate() {
-        let mut next = index + 1;
-        if *token == Token::Sign(b'|')
-            && let Some(Token::Word(range)) = tokens.get(next)
-        {
-            found.filters.push(named(range));
+/// Reads the `{{ … }}` and `{% … %}` of a source that has already been parsed without error.
+pub(super) fn references(source: &str) -> References {
+    let mut found = References::default();
+    for piece in pieces(source).iter().filter(|piece| matches!(piece.part, Part::Output | Part::Statement)) {
+        let block = Block { source, tokens: tokens(source, &piece.inner) };
+        if piece.part == Part::Statement {
+            block.links(piece, &mut found);
+            block.assigned(&mut found);
         }
-        if word(Some(token), "is") {
-            next += usize::from(word(tokens.get(next), "not"));
-            if let Some(Token::Word(range)) = tokens.get(next) {
-                found.tests.push(named(range));
+        block.names(&mut found);
+    }
+    found
+}
+
+struct Block<'a> {
+    source: &'a str,
+    tokens: Vec<Token>,
+}
+
+impl Block<'_> {
+    fn word(&self, index: usize) -> Option<&str> {
+        match self.tokens.get(index)? {
+            Token::Word(range) => Some(&self.source[range.clone()]),
+            _ => None,
+        }
+    }
+
+    fn named(&self, range: &Range<usize>) -> Named {
+        Named { name: self.source[range.clone()].to_owned(), range: range.clone() }
+    }
+
+    fn sign(&self, index: usize, wanted: u8) -> bool {
+        self.tokens.get(index) == Some(&Token::Sign(wanted))
+    }
+
+    /// The place of the statement's first word: `-` may stand before it.
+    fn lead(&self) -> usize {
+        self.tokens.iter().position(|token| matches!(token, Token::Word(_))).unwrap_or(0)
+    }
+
+    fn links(&self, piece: &Piece, found: &mut References) {
+        let lead = self.lead();
+        let tag = match self.word(lead) {
+            Some("include") => Tag::Include,
+            Some("extends") => Tag::Extends,
+            Some("import" | "from") => Tag::Import,
+            _ => return,
+        };
+        let texts = self.tokens[lead + 1..].iter();
+        let before = |token: &&Token| !matches!(token, Token::Word(_));
+        let mut any = false;
+        for token in texts.take_while(before) {
+            if let Token::Text(range) = token {
+                let Named { name, range } = self.named(range);
+                found.links.push(Link { tag, name, range });
+                any = true;
+            }
+        }
+        if !any || self.tokens.contains(&Token::Sign(b'~')) {
+            found.links.push(Link { tag, name: String::new(), range: piece.range.clone() });
+        }
+    }
+
+    fn assigned(&self, found: &mut References) {
+        let lead = self.lead();
+        let rest = lead + 1..self.tokens.len();
+        let words = |range: Range<usize>| range.filter_map(|index| self.word(index)).map(str::to_owned);
+        let place = |wanted: &str| rest.clone().find(|index| self.word(*index) == Some(wanted));
+        match self.word(lead) {
+            Some("for") => found.assigned.extend(words(lead + 1..place("in").unwrap_or(rest.end))),
+            Some("set") => {
+                let equals = rest.clone().find(|index| self.sign(*index, b'=')).unwrap_or(rest.end);
+                found.assigned.extend(words(lead + 1..equals));
+            }
+            Some("with") => {
+                let given = rest.filter(|index| self.sign(index + 1, b'=') && !self.sign(index + 2, b'='));
+                found.assigned.extend(given.filter_map(|index| self.word(index)).map(str::to_owned));
+            }
+            Some("macro") => found.assigned.extend(words(rest)),
+            Some("import" | "from") => {
+                let from = place("import").or_else(|| place("as")).unwrap_or(lead);
+                found.assigned.extend(words(from + 1..rest.end));
+            }
+            _ => {}
+        }
+    }
+
+    fn names(&self, found: &mut References) {
+        if self.word(self.lead()) == Some("filter") {
+            found.filters.extend(self.call(self.lead() + 1));
+        }
+        for (index, token) in self.tokens.iter().enumerate() {
+            match token {
+                Token::Sign(b'|') => found.filters.extend(self.call(index + 1)),
+                Token::Word(range) if &self.source[range.clone()] == "is" => {
+                    let next = index + 1 + usize::from(self.word(index + 1) == Some("not"));
+                    if let Some(Token::Word(range)) = self.tokens.get(next) {
+                        found.tests.push(self.named(range));
+                    }
+                }
+                Token::Word(range) if index == 0 || !self.sign(index - 1, b'.') => {
+                    let mut end = range.end;
+                    let mut next = index + 1;
+                    while let (true, Some(Token::Word(part))) = (self.sign(next, b'.'), self.tokens.get(next + 1)) {
+                        end = part.end;
+                        next += 2;
+                    }
+                    let name: String = self.source[range.start..end].split_whitespace().collect();
+                    found.paths.push(Named { name, range: range.start..end });
+                }
+                _ => {}
             }
         }
     }
-    if word(tokens.get(leading), "filter")
-        && let Some(Token::Word(range)) = tokens.get(leading + 1)
-    {
-        found.filters.push(named(range));
+
+    /// The filter whose name stands there.
+    fn call(&self, at: usize) -> Option<Call> {
+        let Some(Token::Word(range)) = self.tokens.get(at) else { return None };
+        let Named { name, range } = self.named(range);
+        let mut call = Call { name, range, first: None, keywords: Vec::new() };
+        if !self.sign(at + 1, b'(') {
+            return Some(call);
+        }
+        if let Some(Token::Text(text)) = self.tokens.get(at + 2) {
+            call.first = Some(self.named(text));
+        }
+        let mut depth = 0_usize;
+        for index in at + 1..self.tokens.len() {
+            match &self.tokens[index] {
+                Token::Sign(b'(' | b'[' | b'{') => depth += 1,
+                Token::Sign(b')' | b']' | b'}') if depth == 1 => break,
+                Token::Sign(b')' | b']' | b'}') => depth -= 1,
+                Token::Word(word) if depth == 1 && self.sign(index + 1, b'=') && !self.sign(index + 2, b'=') => {
+                    call.keywords.push(self.named(word));
+                }
+                _ => {}
+            }
+        }
+        Some(call)
     }
 }
 
@@ -119,10 +331,36 @@ mod tests {
 
     #[test]
     fn finds_what_blocks_name_and_nothing_in_texts_or_comments() {
-        let source = "{# x|no #}{{ a | upper | default('b | c') }}{% include \"foot.md\" %}{% if a is not defined %}ö{% endif %}{{ \"}} | no\" }}";
+        let source = "{# x|no #}{{ a.b | upper | default('b | c') }}{% include \"foot\" %}{% if a is not defined %}ö{% endif %}{{ \"}} | no\" }}{% raw %}{{ a | no }}{% endraw %}{{ c }}";
         let found = references(source);
-        assert_eq!(names(&found.includes), ["foot.md"]);
-        assert_eq!(names(&found.filters), ["upper", "default"]);
+        let filters: Vec<_> = found.filters.iter().map(|call| call.name.as_str()).collect();
+        assert_eq!(found.links.iter().map(|link| link.name.as_str()).collect::<Vec<_>>(), ["foot"]);
+        assert_eq!(filters, ["upper", "default"]);
+        assert_eq!(found.filters[1].first.as_ref().map(|text| text.name.as_str()), Some("b | c"));
         assert_eq!(names(&found.tests), ["defined"]);
+        assert!(names(&found.paths).contains(&"a.b") && names(&found.paths).contains(&"c"), "{:?}", found.paths);
+        assert!(!names(&found.paths).contains(&"no"));
+    }
+
+    #[test]
+    fn finds_arguments_and_what_a_template_assigns() {
+        let found = references(
+            "{{ n | plural(one=\"a\", other=f(x=1)) }}{% for a, b in record.rows %}{% set c = a == b %}{% endfor %}\
+             {%- from 'buttons' import button as knob %}{% extends name %}{% with d = 1, e = 2 %}{% endwith %}",
+        );
+        assert_eq!(names(&found.filters[0].keywords), ["one", "other"]);
+        assert_eq!(found.assigned, ["a", "b", "c", "button", "as", "knob", "d", "e"]);
+        assert_eq!((found.links[0].tag, found.links[0].name.as_str()), (Tag::Import, "buttons"));
+        assert_eq!((found.links[1].tag, found.links[1].name.as_str()), (Tag::Extends, ""));
+    }
+
+    #[test]
+    fn pieces_cover_the_whole_source() {
+        let source = "a{{ b }}{% block c %}d{# e #}{% endblock %}{% raw %}{% f %}{% endraw %}g{";
+        let pieces = pieces(source);
+        assert_eq!(pieces.iter().map(|piece| &source[piece.range.clone()]).collect::<String>(), source);
+        let parts: Vec<_> = pieces.iter().map(|piece| (piece.part, &source[piece.range.clone()])).collect();
+        assert_eq!(parts[2], (Part::Statement, "{% block c %}"));
+        assert!(parts.contains(&(Part::Text, "{% f %}")), "{parts:?}");
     }
 }

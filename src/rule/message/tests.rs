@@ -15,6 +15,7 @@ fn facts(fields: &[(&str, Cell)]) -> Facts {
         goal: None,
         exit_when: vec![],
         cases: BTreeMap::new(),
+        score: crate::rule::Score::NotAsked,
         record: fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
         date: None,
         recipients: BTreeMap::new(),
@@ -24,10 +25,20 @@ fn facts(fields: &[(&str, Cell)]) -> Facts {
 
 fn render(templates: &Templates, facts: &Facts) -> Result<RenderedEmail, TemplateError> {
     let to = PersonFacts { first_name: Some("Ada".into()), email: Some("ada@x.example".into()), ..Default::default() };
+    let currencies = BTreeMap::from([("total".to_owned(), "EUR".to_owned())]);
+    let regional = Regional { currencies, ..Regional::default() };
     let (occasion, saved, sender) =
         (json!({"value": "2026-12-01"}), json!({}), json!({"name": "Acme", "email": "hi@acme.example"}));
-    let context =
-        MessageContext { facts, to: Some(&to), occasion: &occasion, saved: &saved, sender: &sender, enriched: None };
+    let context = MessageContext {
+        facts,
+        to: Some(&to),
+        occasion: &occasion,
+        saved: &saved,
+        sender: &sender,
+        enriched: None,
+        regional: &regional,
+        links: None,
+    };
     templates.email(&"mail".into(), &context)
 }
 
@@ -38,31 +49,37 @@ fn findings(text: &str) -> Vec<String> {
 #[test]
 fn a_template_becomes_subject_html_and_text() {
     let templates = Templates::compile(&[
-        file("templates/mail.md", "---\nsubject: \"{{ record.name }}, we miss you\"\nfrom: \"{{ sender.name }} <{{ sender.email }}>\"\n---\n# Hi {{ to.first_name }}\n\nUntil **{{ occasion.value | date }}**: {{ record.total | money('EUR') }}.\n\n{% include \"_foot.md\" %}\n"),
-        file("templates/_foot.md", "[Our shop](https://acme.example/?c={{ record.key }})\n"),
+        file("templates/mail.md", "---\nsubject: \"{{ record.name }}, we miss you\"\nfrom: \"{{ sender.name }} <{{ sender.email }}>\"\n---\n# Hi {{ to.first_name }}\n\nUntil **{{ occasion.value | date }}**: {{ record.total | money }}.\n\n{% include \"foot\" %}\n"),
+        file("templates/partials/foot.md", "[Our shop](https://acme.example/?c={{ record.key }})\n"),
     ]).unwrap();
-    let facts = facts(&[("name", Cell::Text("Babbage\r\nBcc: x & Co".into())), ("total", Cell::Text("1234.5".into()))]);
+    let facts = facts(&[
+        ("name", Cell::Text("Babbage\r\nBcc: x & Co".into())),
+        ("total", Cell::Decimal("1234.5".parse().unwrap())),
+    ]);
     let mail = render(&templates, &facts).unwrap();
     assert_eq!(mail.subject, "Babbage Bcc: x & Co, we miss you");
     assert_eq!(mail.from.as_deref(), Some("Acme <hi@acme.example>"));
-    assert!(mail.html.contains("<h1>Hi Ada</h1>"), "{}", mail.html);
-    assert!(mail.html.contains("<title>Babbage&#32;Bcc:&#32;x&#32;&#38;&#32;Co,&#32;we"), "{}", mail.html);
-    assert!(mail.html.contains("<strong>1 December 2026</strong>: €1,234.50."), "{}", mail.html);
+    assert!(mail.html.contains("margin: 0 0 16px;\">Hi Ada</h1>"), "{}", mail.html);
+    assert!(mail.html.contains("<title>Babbage Bcc: x &#38; Co, we"), "{}", mail.html);
+    assert!(mail.html.contains("<strong>December 1, 2026</strong>: €1,234.50."), "{}", mail.html);
     assert!(mail.html.contains("href=\"https://acme.example/?c=4711\""), "{}", mail.html);
-    assert!(mail.text.starts_with("# Hi Ada\n\nUntil **1 December 2026**: €1,234.50."), "{}", mail.text);
-    let mut uses = templates.uses(&"mail".into());
-    uses.sort();
+    assert!(mail.text.starts_with("# Hi Ada\n\nUntil **December 1, 2026**: €1,234.50."), "{}", mail.text);
+    let mut uses: Vec<_> = templates.uses(&"mail".into()).iter().map(|used| used.path.as_str()).collect();
+    uses.sort_unstable();
     assert_eq!(
         uses,
         [
             "occasion.value",
+            "preferences_url",
             "record.key",
             "record.name",
             "record.total",
             "sender.email",
             "sender.name",
+            "sender.postal_address",
             "to.first_name",
-            "to.locale"
+            "to.locale",
+            "unsubscribe_url"
         ]
     );
 }
@@ -111,8 +128,6 @@ fn hostile_templates_end_in_an_error() {
     };
     let endless = compile("{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}");
     assert!(render(&endless, &facts(&[])).unwrap_err().problem.contains("runs too long"));
-    let circle = compile("{% include \"mail.md\" %}");
-    assert!(render(&circle, &facts(&[])).is_err());
     assert!(findings("---\nsubject: a\n---\n{{ record.name | safe }}\n")[0].contains("unknown-filter"));
 }
 
@@ -121,11 +136,177 @@ fn lines_in_rules_print_values_as_they_are() {
     let templates = Templates::default();
     let facts = facts(&[("name", Cell::Text("<A> & *B*".into()))]);
     let null = json!({});
-    let context =
-        MessageContext { facts: &facts, to: None, occasion: &null, saved: &null, sender: &null, enriched: None };
+    let context = MessageContext {
+        facts: &facts,
+        to: None,
+        occasion: &null,
+        saved: &null,
+        sender: &null,
+        enriched: None,
+        regional: &Regional::default(),
+        links: None,
+    };
     assert_eq!(templates.line("Call {{ record.name }}", &context).unwrap(), "Call <A> & *B*");
     let error = templates.line("Call {{ record.nmae }}", &context).unwrap_err();
     assert_eq!(error.to_string(), "inline template:1: `record.nmae` is not known");
     assert_eq!(templates.line_uses("{{ record.a }} {{ to.b }}").map(|uses| uses.len()), Ok(2));
     assert!(templates.line_uses("{{ record.a ").is_err());
+}
+
+fn compiled(files: &[(&str, &str)]) -> Result<Templates, Vec<String>> {
+    let files: Vec<_> = files.iter().map(|(path, text)| file(&format!("templates/{path}"), text)).collect();
+    Templates::compile(&files).map_err(|findings| findings.iter().map(ToString::to_string).collect())
+}
+
+const MJML: &str = "---\nsubject: \"Hi {{ to.first_name }}\"\npreheader: \"For {{ record.name }}\"\n---\n<mjml>\n  <mj-body>\n    \
+    <mj-section>\n      <mj-column>\n        <mj-text>Hello {{ record.name }}</mj-text>\n        \
+    {% if record.link %}<mj-button href=\"{{ record.link }}\">Go</mj-button>{% endif %}\n      </mj-column>\n    \
+    </mj-section>\n  </mj-body>\n</mjml>\n";
+
+#[test]
+fn mjml_becomes_html_and_text() {
+    let templates = compiled(&[("mail.mjml", MJML)]).unwrap();
+    assert!(templates.warnings().is_empty(), "{:?}", templates.warnings());
+    let facts =
+        facts(&[("name", Cell::Text("A & <b>B</b>".into())), ("link", Cell::Text("https://a.example/?x".into()))]);
+    let mail = render(&templates, &facts).unwrap();
+    assert!(mail.html.starts_with("<!doctype html>") && mail.html.contains("<table"), "{}", mail.html);
+    assert!(mail.html.contains("A &#38; &#60;b&#62;B"), "{}", mail.html);
+    assert!(mail.html.contains("href=\"https://a.example/?x\""), "{}", mail.html);
+    assert!(mail.html.contains(">For A &amp; &lt;b&gt;B&lt;/b&gt;&#847;"), "{}", mail.html);
+    assert!(!mail.html.contains("fonts.googleapis.com"), "{}", mail.html);
+    assert!(mail.text.starts_with("Hello A & <b>B</b>") && mail.text.contains("https://a.example/?x"), "{}", mail.text);
+    assert!(!mail.text.contains("For A"), "{}", mail.text);
+}
+
+#[test]
+fn html_extends_layouts_and_takes_partials_and_a_text_part() {
+    let templates = compiled(&[
+        ("mail.html", "---\nsubject: Hi\n---\n{% extends \"base\" %}\n{% block content %}<p class=\"a\">{{ record.name }}</p>{% include \"foot\" %}{% endblock %}\n"),
+        ("mail.txt", "Dear {{ record.name }},\n\n- {{ record.total | money }}\n{% include \"foot\" %}\n"),
+        ("layouts/base.html", "<html lang=\"{{ lang }}\"><head><title>{{ subject }}</title><style>.a { color: red }</style></head><body>{% block content %}{% endblock %}</body></html>"),
+        ("partials/foot.html", "<hr>{{ sender.name }}"),
+        ("partials/foot.txt", "-- {{ sender.name }}"),
+    ])
+    .unwrap();
+    let facts = facts(&[("name", Cell::Text("x\n- <i>y</i>".into())), ("total", Cell::Decimal("5".parse().unwrap()))]);
+    let mail = render(&templates, &facts).unwrap();
+    assert!(mail.html.contains("style=\"color: red;\">x - &#60;i&#62;y"), "{}", mail.html);
+    assert!(mail.html.contains("<html lang=\"en\">") && mail.html.contains("<hr>Acme"), "{}", mail.html);
+    assert_eq!(mail.text, "Dear x - <i>y</i>,\n\n- €5.00\n-- Acme");
+    let paths: Vec<_> = templates.files(&"mail".into()).iter().map(|file| file.path.clone()).collect();
+    assert!(paths.contains(&"templates/partials/foot.txt".to_owned()) && paths.len() == 5, "{paths:?}");
+}
+
+#[test]
+fn markdown_takes_the_layout_it_names() {
+    let templates = compiled(&[
+        ("mail.md", "---\nsubject: Hi\nlayout: plain\nimages: {logo: images/logo.png}\n---\n**Hi** ![us](cid:logo)\n"),
+        ("layouts/plain.html", "<html><body><main>{{ content }}</main></body></html>"),
+        ("images/logo.png", "iVBORw0KGgo="),
+    ])
+    .unwrap();
+    let mail = render(&templates, &facts(&[])).unwrap();
+    assert!(mail.html.contains("<main><p><strong>Hi</strong> <img src=\"cid:logo\""), "{}", mail.html);
+    assert_eq!(mail.images.len(), 1);
+    assert_eq!((mail.images[0].media_type, mail.images[0].bytes.len()), ("image/png", 8));
+}
+
+#[test]
+fn what_templates_name_has_to_be_there() {
+    let head = "---\nsubject: Hi\n---\n";
+    let wrong = |files: &[(&str, &str)]| compiled(files).unwrap_err().join("\n");
+    let html = |body: &str| format!("{head}{body}");
+    let partial = ("partials/footer.html", "x");
+    let shown = wrong(&[("mail.html", &html("{% include \"foter\" %}")), partial]);
+    assert!(shown.starts_with("templates/mail.html:4:13: error[template.unknown-include]"), "{shown}");
+    assert!(shown.contains("did you mean `footer`?"), "{shown}");
+    let shown = wrong(&[("mail.html", &html("{% extends \"base\" %}")), ("layouts/bsae.html", "")]);
+    assert!(shown.contains("4:13: error[template.unknown-layout]") && shown.contains("`bsae`"), "{shown}");
+    let shown = wrong(&[("mail.md", "---\nsubject: Hi\nlayout: base\n---\n")]);
+    assert!(shown.contains("mail.md:3:9: error[template.unknown-layout]"), "{shown}");
+    let shown = wrong(&[("mail.html", &html("{% include record.name %}"))]);
+    assert!(shown.contains("can't be told"), "{shown}");
+    let shown = wrong(&[
+        ("mail.html", &html("{% include \"a\" %}")),
+        ("partials/a.html", "{% include \"b\" %}"),
+        ("partials/b.html", "\n{% include \"a\" %}"),
+    ]);
+    assert!(shown.contains("templates/partials/b.html:2:13: error[template.circle]"), "{shown}");
+    let shown = wrong(&[("mail.md", head), ("mail.html", head)]);
+    assert!(shown.contains("error[template.duplicate]"), "{shown}");
+    let shown = wrong(&[("mail.md", head), ("mial.txt", "x")]);
+    assert!(shown.contains("error[template.text]") && shown.contains("`mail.txt`"), "{shown}");
+    let shown = wrong(&[("mail.html", &html("<img src=\"cid:logo\">"))]);
+    assert!(shown.contains("mail.html:4:15: error[template.unknown-image]"), "{shown}");
+    let shown = wrong(&[("mail.html", "---\nsubject: Hi\nimages: {logo: images/a.svg}\n---\n"), ("images/a.svg", "")]);
+    assert!(shown.contains("3:16: error[template.image]"), "{shown}");
+    for (argument, what) in [("date('lnog')", "`long`"), ("money('EURO')", "currency"), ("plural(one='a')", "other")] {
+        let shown = wrong(&[("mail.html", &html(&format!("{{{{ record.a | {argument} }}}}")))]);
+        assert!(shown.contains("error[template.argument]") && shown.contains(what), "{shown}");
+    }
+}
+
+#[test]
+fn broken_mjml_is_found_at_its_place_in_whatever_file_it_is() {
+    let wrong = |files: &[(&str, &str)]| compiled(files).unwrap_err().join("\n");
+    let broken = MJML.replace("<mj-text>Hello", "<mj-txt>Hello").replace("</mj-text>", "</mj-txt>");
+    let shown = wrong(&[("mail.mjml", &broken)]);
+    assert!(shown.starts_with("templates/mail.mjml:9:10: error[template.mjml]"), "{shown}");
+    let shown = wrong(&[("mail.mjml", &MJML.replace("</mj-column>", ""))]);
+    assert!(shown.contains("error[template.mjml]"), "{shown}");
+    let shown =
+        wrong(&[("mail.mjml", &MJML.replace("<mj-text>Hello", "<mj-include path=\"/etc/passwd\" /><mj-text>"))]);
+    assert!(shown.contains("mail.mjml:9:") && shown.contains("reads no files"), "{shown}");
+    let message =
+        "---\nsubject: Hi\n---\n{% extends \"base\" %}\n{% block main %}{% include \"part\" %}{% endblock %}\n";
+    let base = "<mjml><mj-body><mj-section><mj-column>{% block main %}{% endblock %}</mj-column></mj-section></mj-body></mjml>";
+    let shown =
+        wrong(&[("mail.mjml", message), ("layouts/base.mjml", base), ("partials/part.mjml", "\n<mj-colunm />")]);
+    assert!(shown.starts_with("templates/partials/part.mjml:2:2: error[template.mjml]"), "{shown}");
+    let fine =
+        [("mail.mjml", message), ("layouts/base.mjml", base), ("partials/part.mjml", "<mj-text>{{ lang }}</mj-text>")];
+    assert!(render(&compiled(&fine).unwrap(), &facts(&[])).unwrap().html.contains(">en</div>"));
+    let odd = MJML.replace("<mjml>", "<mjml colour=\"red\">");
+    let told = compiled(&[("mail.mjml", &odd)]).unwrap();
+    let told: Vec<_> = told.warnings().iter().map(ToString::to_string).collect();
+    assert!(told[0].starts_with("templates/mail.mjml:5:7: warning[template.mjml-attribute]"), "{told:?}");
+}
+
+#[test]
+fn errors_in_partials_name_the_partial() {
+    let files =
+        [("mail.html", "---\nsubject: Hi\n---\n{% include \"foot\" %}"), ("partials/foot.html", "\n{{ record.nmae }}")];
+    let templates = compiled(&files).unwrap();
+    let error = render(&templates, &facts(&[])).unwrap_err();
+    assert_eq!(error.to_string(), "templates/partials/foot.html:2: `record.nmae` is not known");
+    let used = &templates.uses(&"mail".into())[0];
+    assert_eq!((used.path.as_str(), used.place.line_column()), ("record.nmae", (2, 4)));
+}
+
+#[test]
+fn names_that_a_loop_gives_are_known_to_its_partials() {
+    let templates = compiled(&[
+        ("mail.html", "---\nsubject: Hi\n---\n{% for line in occasion.row.lines %}{% include \"line\" %}{% endfor %}"),
+        ("partials/line.html", "{{ line.name }}"),
+    ])
+    .unwrap();
+    let paths: Vec<_> = templates.uses(&"mail".into()).iter().map(|used| used.path.as_str()).collect();
+    assert_eq!(paths, ["occasion.row.lines"]);
+}
+
+#[test]
+fn a_missing_value_needs_a_default_even_behind_a_filter() {
+    for filter in ["", "| upper", "| date", "| money('EUR')", "| number"] {
+        let text = format!("---\nsubject: Hi\n---\n{{{{ record.name {filter} }}}}");
+        let templates = compiled(&[("mail.md", &text)]).unwrap();
+        let error = render(&templates, &facts(&[("name", Cell::Null)])).unwrap_err();
+        assert!(
+            error.to_string().starts_with("templates/mail.md:4: ") && error.problem.contains("is empty"),
+            "{error}"
+        );
+        let text = format!("---\nsubject: Hi\n---\n{{{{ record.name {filter} | default('there') }}}}");
+        let templates = compiled(&[("mail.md", &text)]).unwrap();
+        assert_eq!(render(&templates, &facts(&[("name", Cell::Null)])).unwrap().text, "there", "{filter}");
+    }
 }

@@ -1,20 +1,24 @@
 //! The sandbox: what a script may call, and the limits it runs under.
 //!
-//! Built from single packages, so that what is missing can't be reached: no files, no modules, no
-//! printing, no clock, no randomness. Operations, depth and sizes are counted by the engine; a deadline
+//! Built from single packages, so that what is missing can't be reached: no files, no printing, no clock, no
+//! randomness. What a script imports comes from the shelf that its rules directory filled, never from disk. Operations, depth and sizes are counted by the engine; a deadline
 //! in real time stands behind them. The engine's size limits don't see a map that grows by `m[k] = v`
 //! (its own entries are checked, the map is not), so every use of a variable checks it.
 
-use super::time;
+use super::amount::{self, exact, overflow};
+use super::{sentiment, text, time};
 use rhai::packages::{
     ArithmeticPackage, BasicArrayPackage, BasicFnPackage, BasicIteratorPackage, BasicMapPackage, BasicMathPackage,
     BasicStringPackage, LanguageCorePackage, LogicPackage, MoreStringPackage, Package,
 };
-use rhai::{Dynamic, Engine, EvalAltResult, FLOAT, INT, ImmutableString, OptimizationLevel, Position};
+use rhai::{
+    Dynamic, Engine, EvalAltResult, FLOAT, INT, ImmutableString, Module, ModuleResolver, OptimizationLevel, Position,
+    Shared,
+};
 use rust_decimal::Decimal;
-use rust_decimal::prelude::FromPrimitive;
-use std::cell::Cell;
-use std::sync::LazyLock;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 /// A call that takes longer is stopped.
@@ -22,35 +26,62 @@ const DEADLINE: Duration = Duration::from_millis(250);
 const OPERATIONS: u64 = 200_000;
 const DEPTH: usize = 24;
 /// Of all text in one value together, in bytes.
-const TEXT: usize = 256 * 1024;
-const ENTRIES: usize = 1_000;
+pub(super) const TEXT: usize = 256 * 1024;
+pub(super) const ENTRIES: usize = 1_000;
+/// Imports of one call, those of modules included.
+const MODULES: usize = 16;
 
 /// What the deadline's error carries.
 pub(super) const TOO_LONG: &str = "deadline";
 
+/// Compiled modules by the name that imports them.
+pub(super) type Modules = BTreeMap<String, Shared<Module>>;
+
 thread_local! {
     /// When the call that runs on this thread must be done. A call never leaves its thread.
     static UNTIL: Cell<Option<Instant>> = const { Cell::new(None) };
+    /// What the call that runs on this thread may import.
+    static SHELF: RefCell<Option<Arc<Modules>>> = const { RefCell::new(None) };
 }
 
-/// Runs `call` under the deadline.
-pub(super) fn timed<T>(call: impl FnOnce() -> T) -> T {
+/// Runs `call` under the deadline, with these modules to import.
+pub(super) fn timed<T>(modules: &Arc<Modules>, call: impl FnOnce() -> T) -> T {
+    SHELF.set((!modules.is_empty()).then(|| Arc::clone(modules)));
     UNTIL.set(Instant::now().checked_add(DEADLINE));
     let result = call();
     UNTIL.set(None);
+    SHELF.set(None);
     result
+}
+
+/// For functions that read a whole text: the engine looks at the clock between operations only.
+pub(super) fn in_time() -> Fallible<()> {
+    if UNTIL.get().is_some_and(|until| Instant::now() >= until) {
+        return Err(EvalAltResult::ErrorTerminated(Dynamic::from(TOO_LONG), Position::NONE).into());
+    }
+    Ok(())
+}
+
+/// Finds modules on the shelf and nowhere else.
+struct FromShelf;
+
+impl ModuleResolver for FromShelf {
+    fn resolve(&self, _: &Engine, _: Option<&str>, path: &str, position: Position) -> Fallible<Shared<Module>> {
+        let found = SHELF.with_borrow(|shelf| shelf.as_ref().and_then(|modules| modules.get(path).cloned()));
+        found.ok_or_else(|| EvalAltResult::ErrorModuleNotFound(path.into(), position).into())
+    }
 }
 
 /// All scripts share one engine: it holds no state of any of them.
 pub(super) static ENGINE: LazyLock<Engine> = LazyLock::new(build);
 
-type Fallible<T> = Result<T, Box<EvalAltResult>>;
+pub(super) type Fallible<T> = Result<T, Box<EvalAltResult>>;
 
 fn build() -> Engine {
     let mut engine = Engine::new_raw();
     register_packages(&mut engine);
     engine.set_optimization_level(OptimizationLevel::Simple);
-    for word in ["eval", "import", "export", "this", "print", "debug", "timestamp", "sleep"] {
+    for word in ["eval", "export", "this", "print", "debug", "timestamp", "sleep"] {
         engine.disable_symbol(word);
     }
     // A function name is not a symbol in every position, so `sleep` is taken away twice.
@@ -58,7 +89,8 @@ fn build() -> Engine {
     engine.register_fn("sleep", |_: FLOAT| forbidden::<()>("sleep"));
     engine.set_max_operations(OPERATIONS).set_max_call_levels(DEPTH).set_max_expr_depths(48, 32);
     engine.set_max_string_size(TEXT).set_max_array_size(ENTRIES).set_max_map_size(ENTRIES);
-    engine.set_max_modules(0).set_max_functions(64).set_max_variables(64);
+    engine.set_module_resolver(FromShelf);
+    engine.set_max_modules(MODULES).set_max_functions(64).set_max_variables(64);
     engine.set_fail_on_invalid_map_property(true).set_strict_variables(true);
     engine.on_progress(|operations| {
         let late = operations % 64 == 0 && UNTIL.get().is_some_and(|until| Instant::now() >= until);
@@ -68,6 +100,9 @@ fn build() -> Engine {
     bound_replacements(&mut engine);
     mix_decimals_and_floats(&mut engine);
     time::register(&mut engine);
+    text::register(&mut engine);
+    amount::register(&mut engine);
+    sentiment::register(&mut engine);
     engine
 }
 
@@ -125,11 +160,6 @@ fn bound_replacements(engine: &mut Engine) {
     });
 }
 
-fn exact(float: FLOAT) -> Fallible<Decimal> {
-    let message = "a number is too large or too small to calculate with exactly";
-    Decimal::from_f64(float).ok_or_else(|| EvalAltResult::ErrorArithmetic(message.into(), Position::NONE).into())
-}
-
 /// Amounts are exact decimals and `0.5` in a script is a float. Without these, comparing the two would be
 /// false without a word.
 fn mix_decimals_and_floats(engine: &mut Engine) {
@@ -147,8 +177,4 @@ fn mix_decimals_and_floats(engine: &mut Engine) {
         )*};
     }
     calculate!("+" checked_add, "-" checked_sub, "*" checked_mul, "/" checked_div);
-}
-
-fn overflow() -> EvalAltResult {
-    EvalAltResult::ErrorArithmetic("overflow".into(), Position::NONE)
 }

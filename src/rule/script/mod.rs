@@ -1,20 +1,28 @@
 //! Rhai scripts: pure functions over a record, in a sandbox without I/O, clock or randomness.
 //!
-//! A script sees only what SQL has left over. Its typos are found at load: every `record.field` is held
+//! `eligible` decides who matches, `score` is a number that conditions test, `enrich` adds to what templates see.
+//! `docs/scripts.md` has all functions. A script sees only what SQL has left over. Its typos are found at load: every `record.field` is held
 //! against the entity's fields, and one dry call runs it on a made-up record.
 
+mod amount;
 mod convert;
 mod engine;
+mod library;
 mod problem;
 mod scan;
+mod sentiment;
+mod text;
 mod time;
+
+pub use library::{Library, with_imports};
 
 use super::compiled::Facts;
 use crate::diagnostic::{Finding, Place, SourceFile};
-use engine::ENGINE;
+use engine::{ENGINE, Modules};
 use jiff::Timestamp;
 use problem::Problem;
 use rhai::{AST, CallFnOptions, Dynamic, Scope};
+use rust_decimal::Decimal;
 use serde_json::Value as Json;
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,14 +30,18 @@ use std::sync::Arc;
 
 const ELIGIBLE: &str = "eligible";
 const ENRICH: &str = "enrich";
+const SCORE: &str = "score";
+const FUNCTIONS: [&str; 3] = [ELIGIBLE, ENRICH, SCORE];
 
-/// A checked script with `eligible(record, now)`, `enrich(record, now)`, or both.
+/// A checked script with at least one of `eligible(record, now)`, `enrich(record, now)` and `score(record, now)`.
 #[derive(Debug, Clone)]
 pub struct Script {
     name: Arc<str>,
     ast: Arc<AST>,
+    modules: Arc<Modules>,
     has_eligible: bool,
     has_enrich: bool,
+    has_score: bool,
 }
 
 /// A script that failed: it doesn't match, is counted, and is tried again at the next sweep.
@@ -49,21 +61,29 @@ pub fn fields_named(text: &str) -> BTreeSet<String> {
 }
 
 impl Script {
+    /// Compiles a script that imports nothing.
+    pub fn compile(file: &Arc<SourceFile>, sample: &Facts) -> Result<Self, Vec<Finding>> {
+        Self::compile_with(file, &Library::default(), sample)
+    }
+
     /// Compiles it and calls it once on `sample`, a synthetic record typed by the catalog. `sample.record`
     /// holds every field that scripts may read; a field outside it is a finding.
-    pub fn compile(file: &Arc<SourceFile>, sample: &Facts) -> Result<Self, Vec<Finding>> {
+    pub fn compile_with(file: &Arc<SourceFile>, library: &Library, sample: &Facts) -> Result<Self, Vec<Finding>> {
+        let modules = library.imported(file)?.modules;
         let ast = ENGINE.compile(&file.text).map_err(|error| {
             let (line, column) = problem::place(error.position());
             vec![finding(file, line, column, "script.syntax", error.err_type().to_string())]
         })?;
         let takes_two = |name: &str| ast.iter_functions().any(|f| f.name == name && f.params.len() == 2);
-        let (has_eligible, has_enrich) = (takes_two(ELIGIBLE), takes_two(ENRICH));
+        let [has_eligible, has_enrich, has_score] = FUNCTIONS.map(takes_two);
         let mut findings = misnamed(file, &ast);
-        if !has_eligible && !has_enrich && findings.is_empty() {
-            let message = "the script has neither `eligible(record, now)` nor `enrich(record, now)`";
+        if !has_eligible && !has_enrich && !has_score && findings.is_empty() {
+            let message =
+                "the script has none of `eligible(record, now)`, `enrich(record, now)` and `score(record, now)`";
             findings.push(finding(file, 1, 1, "script.no-function", message.into()));
         }
-        let script = Self { name: file.path.as_str().into(), ast: Arc::new(ast), has_eligible, has_enrich };
+        let (name, ast) = (file.path.as_str().into(), Arc::new(ast));
+        let script = Self { name, ast, modules, has_eligible, has_enrich, has_score };
         findings.extend(script.unknown_fields(file, sample));
         if findings.is_empty() {
             findings.extend(script.dry_call(file, sample));
@@ -90,6 +110,22 @@ impl Script {
         object.map(Some).ok_or_else(|| self.error(wrong_type(ENRICH, "a map of values, such as `#{ discount: 10 }`")))
     }
 
+    #[must_use]
+    pub const fn has_eligible(&self) -> bool {
+        self.has_eligible
+    }
+
+    #[must_use]
+    pub const fn has_score(&self) -> bool {
+        self.has_score
+    }
+
+    /// The number that conditions test. Whoever asks has made sure that there is a `score`.
+    pub fn score(&self, facts: &Facts, now: Timestamp) -> Result<Decimal, ScriptError> {
+        let answer = self.call(SCORE, facts, now).map_err(|problem| self.error(problem))?;
+        amount::number(&answer).ok_or_else(|| self.error(wrong_type(SCORE, "a number")))
+    }
+
     fn call(&self, function: &str, facts: &Facts, now: Timestamp) -> Result<Dynamic, Problem> {
         let zone = Arc::new(facts.zone.clone());
         let record = convert::record(facts, &zone);
@@ -97,13 +133,14 @@ impl Script {
         let options = CallFnOptions::new();
         // The engine is not ours: should it panic over a script, that script has failed, not the sweep.
         let result = catch_unwind(AssertUnwindSafe(|| {
-            engine::timed(|| {
+            engine::timed(&self.modules, || {
                 let mut scope = Scope::new();
                 ENGINE.call_fn_with_options::<Dynamic>(options, &mut scope, &self.ast, function, (record, now))
             })
         }));
         let Ok(result) = result else {
-            return Err(Problem { line: 1, column: 1, text: "the script engine failed".into(), structural: true });
+            let text = "the script engine failed".into();
+            return Err(Problem { file: None, line: 1, column: 1, text, structural: true });
         };
         result.map_err(|error| {
             let fields: Vec<&str> = facts.record.keys().map(String::as_str).collect();
@@ -112,12 +149,13 @@ impl Script {
     }
 
     fn error(&self, problem: Problem) -> ScriptError {
-        ScriptError { script: self.name.to_string(), line: problem.line, problem: problem.text }
+        let script = problem.file.unwrap_or_else(|| self.name.to_string());
+        ScriptError { script, line: problem.line, problem: problem.text }
     }
 
     /// Holds every `record.field` against the sample, in branches too that the dry call doesn't take.
     fn unknown_fields(&self, file: &Arc<SourceFile>, sample: &Facts) -> Vec<Finding> {
-        let main = self.ast.iter_functions().filter(|f| f.name == ELIGIBLE || f.name == ENRICH);
+        let main = self.ast.iter_functions().filter(|f| FUNCTIONS.contains(&f.name));
         let roots: BTreeSet<&str> = main.filter_map(|function| function.params.first().copied()).collect();
         let mut known: Vec<&str> = sample.record.keys().map(String::as_str).collect();
         known.push("key");
@@ -141,7 +179,16 @@ impl Script {
         let mut findings = Vec::new();
         let mut note = |problem: &Problem| {
             if problem.structural {
-                findings.push(finding(file, problem.line, problem.column, "script.dry-call", problem.text.clone()));
+                // A module's place is told in words: the finding points at the script that called it.
+                let elsewhere = problem.file.as_deref().filter(|path| *path != file.path);
+                let found = match elsewhere {
+                    Some(path) => {
+                        let message = format!("{path}:{}: {}", problem.line, problem.text);
+                        finding(file, 1, 1, "script.dry-call", message)
+                    }
+                    None => finding(file, problem.line, problem.column, "script.dry-call", problem.text.clone()),
+                };
+                findings.push(found);
             }
         };
         if self.has_eligible {
@@ -158,20 +205,30 @@ impl Script {
                 Err(problem) => note(&problem),
             }
         }
+        if self.has_score {
+            match self.call(SCORE, sample, now) {
+                Ok(answer) if amount::number(&answer).is_some() => {}
+                Ok(_) => note(&wrong_type(SCORE, "a number")),
+                Err(problem) => note(&problem),
+            }
+        }
         findings
     }
 }
 
 fn wrong_type(function: &str, wanted: &str) -> Problem {
-    Problem { line: 1, column: 1, text: format!("`{function}` must return {wanted}"), structural: true }
+    let text = format!("`{function}` must return {wanted}");
+    Problem { file: None, line: 1, column: 1, text, structural: true }
 }
 
 /// A function whose name or number of parameters is nearly right would never be called.
 fn misnamed(file: &Arc<SourceFile>, ast: &AST) -> Vec<Finding> {
     let wrong = ast.iter_functions().filter_map(|function| {
-        let near = problem::nearest(function.name, &[ELIGIBLE, ENRICH])
+        let near = problem::nearest(function.name, &FUNCTIONS)
             .filter(|near| function.name == *near || strsim::levenshtein(function.name, near) <= 2)?;
-        if function.name == near && function.params.len() == 2 {
+        // A helper may well be called `core` or `store`.
+        let nearly = function.name != near && near == SCORE;
+        if nearly || (function.name == near && function.params.len() == 2) {
             return None;
         }
         let at = file.text.find(&format!("fn {}", function.name)).unwrap_or(0);

@@ -4,9 +4,14 @@
 use super::engine::TOO_LONG;
 use rhai::{EvalAltResult, Position};
 
+/// Marks errors of our own functions, whose words name no value.
+pub(super) const OURS: &str = "nudged";
+
 /// What is wrong and in which line (0: unknown).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Problem {
+    /// The module it lies in; `None`: the script itself.
+    pub file: Option<String>,
     pub line: usize,
     pub column: usize,
     pub text: String,
@@ -17,7 +22,13 @@ pub(super) struct Problem {
 pub(super) fn of(error: &EvalAltResult, fields: &[&str]) -> Problem {
     let mut inner = error;
     let mut position = error.position();
+    let mut file = None;
     while let EvalAltResult::ErrorInFunctionCall(_, _, cause, _) | EvalAltResult::ErrorInModule(_, cause, _) = inner {
+        if let EvalAltResult::ErrorInFunctionCall(_, source, ..) = inner
+            && !source.is_empty()
+        {
+            file = Some(source.clone());
+        }
         inner = cause;
         if !inner.position().is_none() {
             position = inner.position();
@@ -25,7 +36,7 @@ pub(super) fn of(error: &EvalAltResult, fields: &[&str]) -> Problem {
     }
     let (structural, text) = describe(inner, fields);
     let (line, column) = place(position);
-    Problem { line, column, text, structural }
+    Problem { file, line, column, text, structural }
 }
 
 pub(super) fn place(position: Position) -> (usize, usize) {
@@ -58,8 +69,10 @@ fn describe(error: &EvalAltResult, fields: &[&str]) -> (bool, String) {
             (false, "an index is out of range".into())
         }
         E::ErrorIndexingType(types, _) => (false, format!("this can't be indexed: {types}")),
-        E::ErrorSystem(topic, message) if topic == "dates" => (false, message.to_string()),
+        E::ErrorSystem(topic, message) if topic == OURS => (false, message.to_string()),
         E::ErrorRuntime(..) => (false, "it threw an error".into()),
+        E::ErrorModuleNotFound(name, _) => (true, format!("there is no module `{name}`")),
+        E::ErrorTooManyModules(_) => (true, "it imports too many modules".into()),
         E::ErrorForbiddenVariable(name, _) => (true, format!("`{name}` is not allowed")),
         E::ErrorAssignmentToConstant(name, _) => (true, format!("`{name}` is a constant")),
         _ => (false, "it failed".into()),

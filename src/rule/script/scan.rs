@@ -31,7 +31,7 @@ pub(super) fn properties(source: &str) -> Vec<Property> {
                 dotted = false;
             }
             Token::Dot => dotted = true,
-            Token::Other => {
+            Token::Text(_) | Token::Other => {
                 owner = None;
                 dotted = false;
             }
@@ -40,8 +40,50 @@ pub(super) fn properties(source: &str) -> Vec<Property> {
     found
 }
 
+/// `import "lib/name" as n;`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Import {
+    /// `None`: not a plain text, so that only running it would tell.
+    pub name: Option<String>,
+    /// Of the name; where there is none, of the word `import`.
+    pub range: Range<usize>,
+}
+
+/// What a script imports, in order.
+pub(super) fn imports(source: &str) -> Vec<Import> {
+    let mut found = Vec::new();
+    let mut tokens = Tokens { source, at: 0 };
+    let mut dotted = false;
+    while let Some(token) = tokens.next() {
+        let Token::Word(word) = token else {
+            dotted = matches!(token, Token::Dot);
+            continue;
+        };
+        if dotted || &source[word.clone()] != "import" {
+            dotted = false;
+            continue;
+        }
+        let Some(Token::Text(text)) = tokens.next() else {
+            found.push(Import { name: None, range: word });
+            continue;
+        };
+        let name = source[text.clone()].strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+        let name = name.filter(|name| !name.contains('\\'));
+        let ends = match tokens.next() {
+            Some(Token::Word(next)) => &source[next] == "as",
+            Some(Token::Other) => source[..tokens.at].ends_with(';'),
+            Some(Token::Dot | Token::Text(_)) => false,
+            None => true,
+        };
+        found.push(Import { name: name.filter(|_| ends).map(str::to_owned), range: text });
+    }
+    found
+}
+
 enum Token {
     Word(Range<usize>),
+    /// With its quotes.
+    Text(Range<usize>),
     /// `.` or `?.`
     Dot,
     Other,
@@ -91,8 +133,9 @@ impl Iterator for Tokens<'_> {
             } else if rest.starts_with("/*") {
                 self.skip_to("*/", self.at + 2);
             } else if c == '"' || c == '\'' || c == '`' {
+                let start = self.at;
                 self.skip_text(c);
-                return Some(Token::Other);
+                return Some(Token::Text(start..self.at));
             } else if c.is_alphabetic() || c == '_' {
                 let length = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
                 let start = self.at;
@@ -117,5 +160,12 @@ mod tests {
         let source = "// record.no\nfn eligible(record, now) { /* record.no */ let x = \"record.no\"; record.tier == 'a' && record?.total.floor() > 1.5 && record.keys().len > 2 && other.ok }";
         let found: Vec<_> = properties(source).into_iter().map(|p| format!("{}.{}", p.variable, p.name)).collect();
         assert_eq!(found, ["record.tier", "record.total", "other.ok"]);
+    }
+
+    #[test]
+    fn finds_imports_and_tells_plain_names_from_calculated_ones() {
+        let source = "import \"lib/a\" as a; // import \"no\" as no;\nlet t = \"import\"; import \"lib/\" + t as b;\nimport t as c; import `x` as d; import \"lib/e\";";
+        let found: Vec<_> = imports(source).into_iter().map(|import| import.name).collect();
+        assert_eq!(found, [Some("lib/a".to_owned()), None, None, None, Some("lib/e".to_owned())]);
     }
 }

@@ -20,6 +20,7 @@ fn facts() -> Facts {
         goal: None,
         exit_when: vec![],
         cases: BTreeMap::new(),
+        score: crate::rule::Score::NotAsked,
         record: record.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         date: None,
         recipients: BTreeMap::new(),

@@ -26,6 +26,7 @@ impl<'a> Renderer<'a> {
             Condition::Not(inner) => self.condition(entity, alias, inner, deadline)?.negated(),
             Condition::Field { field, test } => self.test(&self.operand(entity, alias, field)?, test)?,
             Condition::Related(related) => self.quantified(entity, alias, related, deadline)?,
+            Condition::Score(_) => return Err(RenderError::Score),
         })
     }
 

@@ -9,15 +9,17 @@ use super::read::{Cells, Meaning};
 use super::{Anchor, RenderError, Renderer};
 use crate::catalog::{Catalog, ColumnType, Entity};
 use crate::model::{FieldName, RoleName, Value, zone_or_default};
-use crate::rule::checked::{Action, CheckedRule, Goal, Step, Trigger};
+use crate::rule::checked::{Action, CheckedRule, Goal, Step, Trigger, Until, Wait};
 use crate::rule::compiled::{Facts, ReadError, Subject};
-use crate::rule::condition::{Condition, Term};
+use crate::rule::condition::Condition;
+use crate::rule::score::{Cut, Score};
 use crate::rule::statement::{Dialect, Row, Statement};
 use jiff::Timestamp;
+use rust_decimal::Decimal;
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Debug, Clone)]
-pub(crate) struct FactsPlan {
+pub(in crate::rule) struct FactsPlan {
     parts: Parts,
     /// With a splice point where the batch and the records stand.
     text: Fragment,
@@ -30,15 +32,32 @@ pub(crate) struct FactsPlan {
 /// What the cells of a row are, in order.
 #[derive(Debug, Clone)]
 struct Shape {
-    conditions: usize,
-    only_at_entry: usize,
-    goal: bool,
-    exit_when: usize,
-    cases: Vec<(usize, usize)>,
+    /// Every condition of the rule, each with as many cells as SQL has parts of it.
+    tested: Vec<(Slot, Cut<()>)>,
     fields: Vec<(String, Meaning)>,
     date: Option<Meaning>,
     people: People,
     to: Option<RoleName>,
+}
+
+/// Which of a rule's conditions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Slot {
+    Where(usize),
+    OnlyAtEntry(usize),
+    Goal,
+    ExitWhen(usize),
+    Case(usize, usize),
+}
+
+/// What SQL said of the conditions that the script's score decides.
+#[derive(Debug, Default)]
+pub(in crate::rule) struct Open(Vec<(usize, Vec<Option<bool>>)>);
+
+impl Open {
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 impl FactsPlan {
@@ -47,11 +66,7 @@ impl FactsPlan {
         let entity = renderer.entity(&rule.for_each)?;
         let mut cells = vec![renderer.key_of(entity, "r")];
         let mut shape = Shape {
-            conditions: rule.conditions.len(),
-            only_at_entry: rule.only_at_entry.len(),
-            goal: rule.goal.is_some(),
-            exit_when: rule.exit_when.len(),
-            cases: Vec::new(),
+            tested: Vec::new(),
             fields: Vec::new(),
             date: None,
             people: People::plan(&renderer, entity, &roles(rule))?,
@@ -118,17 +133,20 @@ impl FactsPlan {
         self.text.splice(&from).fill(self.parts.dialect, &fill)
     }
 
-    pub fn read(&self, row: &Row) -> Result<Facts, ReadError> {
+    /// What the score decides is unknown as yet, unless SQL has decided it anyway.
+    pub fn read(&self, row: &Row) -> Result<(Facts, Open), ReadError> {
         let shape = &self.shape;
         let mut cells = Cells::new(row, self.parts.entity.as_str());
         let key = cells.key(&self.parts.key)?;
-        let conditions = booleans(&mut cells, shape.conditions)?;
-        let only_at_entry = booleans(&mut cells, shape.only_at_entry)?;
-        let goal = if shape.goal { cells.boolean()? } else { None };
-        let exit_when = booleans(&mut cells, shape.exit_when)?;
-        let mut cases = BTreeMap::new();
-        for case in &shape.cases {
-            cases.insert(*case, cells.boolean()?);
+        let mut answers = Vec::with_capacity(shape.tested.len());
+        let mut open = Open::default();
+        for (number, (slot, cut)) in shape.tested.iter().enumerate() {
+            let parts = booleans(&mut cells, cut.parts())?;
+            let answer = cut.judge(&mut parts.iter().copied(), None);
+            answers.push((*slot, answer));
+            if cut.is_cut() && answer.is_none() {
+                open.0.push((number, parts));
+            }
         }
         let mut record = BTreeMap::new();
         for (name, meaning) in &shape.fields {
@@ -139,7 +157,60 @@ impl FactsPlan {
         let main = shape.to.as_ref().and_then(|role| recipients.get(role));
         let (zone, _) = zone_or_default(main.and_then(|person| person.zone.as_deref()), &self.parts.zone);
         let date = date.map(|(meaning, cell)| meaning.day(cell, &zone).map_or(Value::Null, Value::Date));
-        Ok(Facts { key, conditions, only_at_entry, goal, exit_when, cases, record, date, recipients, zone })
+        let mut facts = Facts {
+            key,
+            conditions: Vec::new(),
+            only_at_entry: Vec::new(),
+            goal: None,
+            exit_when: Vec::new(),
+            cases: BTreeMap::new(),
+            score: Score::NotAsked,
+            record,
+            date,
+            recipients,
+            zone,
+        };
+        for (slot, answer) in answers {
+            slot.put(&mut facts, answer);
+        }
+        Ok((facts, open))
+    }
+
+    /// Decides by the score what SQL has left open.
+    pub fn settle(&self, facts: &mut Facts, open: &Open, score: Decimal) {
+        for (number, parts) in &open.0 {
+            if let Some((slot, cut)) = self.shape.tested.get(*number) {
+                slot.put(facts, cut.judge(&mut parts.iter().copied(), Some(score)));
+            }
+        }
+    }
+
+    /// Whether `where` or `only_at_entry` has failed already, so that no score can make a match of it.
+    pub fn has_failed(&self, facts: &Facts, open: &Open) -> bool {
+        let waits = |slot| open.0.iter().any(|(number, _)| self.shape.tested.get(*number).is_some_and(|t| t.0 == slot));
+        let fails = |answers: &[Option<bool>], slot: fn(usize) -> Slot| {
+            answers.iter().enumerate().any(|(number, answer)| *answer != Some(true) && !waits(slot(number)))
+        };
+        fails(&facts.conditions, Slot::Where) || fails(&facts.only_at_entry, Slot::OnlyAtEntry)
+    }
+}
+
+impl Slot {
+    /// Answers come in the order of their numbers first, and again when they are settled.
+    fn put(self, facts: &mut Facts, answer: Option<bool>) {
+        let numbered = |answers: &mut Vec<Option<bool>>, number: usize| {
+            if number >= answers.len() {
+                answers.resize(number + 1, None);
+            }
+            answers[number] = answer;
+        };
+        match self {
+            Self::Where(number) => numbered(&mut facts.conditions, number),
+            Self::OnlyAtEntry(number) => numbered(&mut facts.only_at_entry, number),
+            Self::Goal => facts.goal = answer,
+            Self::ExitWhen(number) => numbered(&mut facts.exit_when, number),
+            Self::Case(node, case) => drop(facts.cases.insert((node, case), answer)),
+        }
     }
 }
 
@@ -147,7 +218,7 @@ fn booleans(cells: &mut Cells<'_>, count: usize) -> Result<Vec<Option<bool>>, Re
     (0..count).map(|_| cells.boolean()).collect()
 }
 
-/// Every condition of the rule as one cell.
+/// Every condition of the rule as one cell, or as one for each part that SQL can answer.
 fn tested(
     renderer: &Renderer<'_>,
     entity: &Entity,
@@ -155,37 +226,64 @@ fn tested(
     shape: &mut Shape,
     cells: &mut Vec<Fragment>,
 ) -> Result<(), RenderError> {
-    let entity = renderer.entity(&entity.name)?;
-    let one = |condition: &Condition| renderer.condition(entity, "r", condition, false);
-    let all = |terms: &[Term]| terms.iter().map(|term| one(&term.condition)).collect::<Result<Vec<_>, _>>();
-    cells.extend(all(&rule.conditions)?);
-    cells.extend(all(&rule.only_at_entry)?);
-    if let Some(goal) = &rule.goal {
-        cells.push(reached(renderer, entity, goal)?);
+    let tested = &mut shape.tested;
+    for (number, term) in rule.conditions.iter().enumerate() {
+        tested.push((Slot::Where(number), cut(renderer, entity, &term.condition, false, cells)?));
     }
-    cells.extend(all(&rule.exit_when)?);
+    for (number, term) in rule.only_at_entry.iter().enumerate() {
+        tested.push((Slot::OnlyAtEntry(number), cut(renderer, entity, &term.condition, false, cells)?));
+    }
+    if let Some(goal) = &rule.goal {
+        tested.push((Slot::Goal, reached(renderer, entity, goal, cells)?));
+    }
+    for (number, term) in rule.exit_when.iter().enumerate() {
+        tested.push((Slot::ExitWhen(number), cut(renderer, entity, &term.condition, false, cells)?));
+    }
     for (number, node) in rule.nodes.iter().enumerate() {
-        let Step::Branch { cases, .. } = &node.step else { continue };
-        for (case_number, case) in cases.iter().enumerate() {
-            cells.push(one(&case.when)?);
-            shape.cases.push((number, case_number));
+        for (case, condition) in node.step.conditions().into_iter().enumerate() {
+            tested.push((Slot::Case(number, case), cut(renderer, entity, condition, false, cells)?));
         }
     }
     Ok(())
 }
 
+/// A condition with a cell for each part that SQL can answer.
+fn cut(
+    renderer: &Renderer<'_>,
+    entity: &Entity,
+    condition: &Condition,
+    deadline: bool,
+    cells: &mut Vec<Fragment>,
+) -> Result<Cut<()>, RenderError> {
+    let entity = renderer.entity(&entity.name)?;
+    Cut::of(condition).try_map(&mut |part: &Condition| {
+        cells.push(renderer.condition(entity, "r", part, deadline)?);
+        Ok(())
+    })
+}
+
 /// The goal, within its time: rows that count `since: entry` must lie before its end; a goal without such
 /// rows can only be seen while the time runs.
-fn reached(renderer: &Renderer<'_>, entity: &Entity, goal: &Goal) -> Result<Fragment, RenderError> {
-    let entity = renderer.entity(&entity.name)?;
-    let when = renderer.condition(entity, "r", &goal.when, goal.within.is_some())?;
+fn reached(
+    renderer: &Renderer<'_>,
+    entity: &Entity,
+    goal: &Goal,
+    cells: &mut Vec<Fragment>,
+) -> Result<Cut<()>, RenderError> {
+    let when = cut(renderer, entity, &goal.when, goal.within.is_some(), cells)?;
     if goal.within.is_none() || goal.when.counts_since_entry() {
         return Ok(when);
     }
     let form = super::wire::Form::Seconds;
     let now = Fragment::hole(super::Hole::Time(Point::new(PointBase::Now), form.clone()));
     let running = Fragment::of("{} >= {}", &[&renderer.anchor(Anchor::Deadline, &form), &now]);
-    Ok(Fragment::all(&[when, running]))
+    if when.is_cut() {
+        cells.push(running);
+        return Ok(Cut::All(vec![when, Cut::Sql(())]));
+    }
+    let whole = cells.pop().map(|when| Fragment::all(&[when, running]));
+    cells.extend(whole);
+    Ok(when)
 }
 
 /// The roles that the rule writes to or assigns.
@@ -198,12 +296,17 @@ fn roles(rule: &CheckedRule) -> BTreeSet<RoleName> {
     rule.to.iter().cloned().chain(named).collect()
 }
 
-/// All declared fields, and undeclared columns that the rule's conditions use.
+/// All declared fields, and undeclared columns that the rule's conditions and waits use.
 fn fields(entity: &Entity, rule: &CheckedRule) -> BTreeSet<FieldName> {
     let mut names: BTreeSet<FieldName> = entity.fields.keys().cloned().collect();
     let terms = [&rule.conditions, &rule.only_at_entry, &rule.exit_when];
     for term in terms.into_iter().flatten() {
         own_fields(&term.condition, &mut names);
+    }
+    for node in &rule.nodes {
+        if let Step::Wait(Wait { until: Until::Date(date), .. }) = &node.step {
+            names.insert(date.field.clone());
+        }
     }
     names
 }
@@ -215,6 +318,6 @@ fn own_fields(condition: &Condition, names: &mut BTreeSet<FieldName>) {
         Condition::Field { field, .. } => {
             names.insert(field.clone());
         }
-        Condition::Related(_) => {}
+        Condition::Related(_) | Condition::Score(_) => {}
     }
 }

@@ -39,7 +39,7 @@ mod yearly;
 use dialect::join_of;
 pub(super) use dialect::key_value;
 pub(super) use episodes::CoursePlan;
-pub(super) use facts::FactsPlan;
+pub(super) use facts::{FactsPlan, Open};
 pub(super) use fragment::Fragment;
 pub(super) use hole::{Fill, Hole};
 pub(super) use plan::{CrossingPlan, Parts};
@@ -63,6 +63,8 @@ pub(super) enum RenderError {
     NoTime(String),
     #[error("entity `{0}` names no score: add `score:` to it in the catalog")]
     NoScore(String),
+    #[error("a script's score is no question to the database")]
+    Score,
     #[error("`{field}` of entity `{entity}` is computed; this place needs a column")]
     NotAColumn { entity: String, field: String },
     #[error("`{0}` counts `since: entry`, but at this place nobody has entered yet")]

@@ -102,8 +102,8 @@ impl CrossingPlan {
                 let (query, count) = super::abandoned::render(renderer, entity, abandoned)?;
                 (vec![query], abandoned.of.as_ref(), count)
             }
-            // What the listener kept is in the state.
-            Trigger::Event(_) => (Vec::new(), None, nobody()),
+            // What the listener kept is in the state, and who is enrolled is for other rules to say.
+            Trigger::Event(_) | Trigger::Enrolled => (Vec::new(), None, nobody()),
             Trigger::Query(query) => {
                 let (query, count) = super::query::render(renderer, entity, query)?;
                 (vec![query], None, count)

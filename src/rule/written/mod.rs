@@ -12,13 +12,14 @@ mod trigger;
 
 pub use condition::Conditions;
 pub use steps::{
-    BranchEntry, CaseEntry, EmailEntry, StepEntry, StopEntry, TaskEntry, UnlessOpenWord, WaitEntry, WebhookEntry,
+    ArmEntry, BranchEntry, CaseEntry, DayWord, EmailEntry, EnrollEntry, SplitEntry, StepEntry, StopEntry, TaskEntry,
+    UnlessOpenWord, UntilEntry, WaitEntry, WebhookEntry,
 };
 pub use tests::{TestEntry, ThenEntry};
 pub use trigger::{
-    AbandonedEntry, ChangedEntry, ComparedWord, CountEntry, CreatedEntry, DateEntry, DeclineEntry, EventEntry,
-    Feb29Word, InactivityEntry, QueryEntry, QuerySql, ScheduleEntry, SegmentEntry, SurveyEntry, TriggerEntry,
-    YearlyEntry,
+    AbandonedEntry, ChangedEntry, ComparedWord, CountEntry, CreatedEntry, DateEntry, DeclineEntry, EnrolledEntry,
+    EventEntry, Feb29Word, InactivityEntry, QueryEntry, QuerySql, ScheduleEntry, SegmentEntry, SurveyEntry,
+    TriggerEntry, YearlyEntry,
 };
 
 use crate::diagnostic::yaml::{At, Named};
@@ -56,6 +57,8 @@ pub struct RuleFile {
     pub for_each: Option<At<String>>,
     /// The recipient role that messages go to.
     pub to: Option<At<String>>,
+    /// Who its mails are from: a name of `[email.senders]` in the configuration. A template's own `from` outranks it.
+    pub sender: Option<At<String>>,
     /// What makes a record match.
     #[schemars(required)]
     pub trigger: Option<At<TriggerEntry>>,
@@ -88,6 +91,8 @@ pub struct RuleFile {
     pub guard: Option<GuardEntry>,
     /// How many matches are usual; fewer or more raise an alert to the owner.
     pub expect: Option<ExpectEntry>,
+    /// Whose business days count: a calendar of the catalog, or a country: `AT`, `DE-BY`. The catalog's if left out.
+    pub calendar: Option<At<String>>,
     /// Spreads a large audience over this time: `4 hours`.
     pub spread: Option<At<String>>,
     /// When its messages may leave, in the reader's zone, within the configuration's own window:

@@ -14,9 +14,13 @@ pub enum StepEntry {
     /// `task: {title: "Call {{ record.name }}", assign_to: owner}`
     Task(TaskEntry),
     /// `wait: {for: 7 days, at: "10:00"}`
-    Wait(WaitEntry),
+    Wait(Box<WaitEntry>),
     /// The first case that holds is taken.
     Branch(BranchEntry),
+    /// Each record takes one of the arms, and always the same one.
+    Split(SplitEntry),
+    /// The record starts the steps of another rule as well: `enroll: {rule: onboarding}`.
+    Enroll(EnrollEntry),
     /// The sequence ends here: `stop: {}`.
     Stop(StopEntry),
 }
@@ -28,6 +32,8 @@ pub struct EmailEntry {
     pub template: At<String>,
     /// A recipient role, in place of the rule's `to`.
     pub to: Option<At<String>>,
+    /// Asks for a yes to this topic: the template's `confirm_url` gives it (double opt-in).
+    pub confirms: Option<At<String>>,
     /// The step's name; kind and template if left out. Give one before you move a step to another template.
     pub id: Option<At<String>>,
 }
@@ -74,12 +80,83 @@ pub enum UnlessOpenWord {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WaitEntry {
-    /// How long: `7 days`.
+    /// How long: `7 days`, `3 business days`.
     #[serde(rename = "for")]
     pub for_: Option<At<String>>,
+    /// Until when, in place of how long.
+    pub until: Option<At<UntilEntry>>,
     /// And then until this local time of the recipient: `"10:00"`.
     pub at: Option<At<String>>,
+    /// And then until one of these days: `[MON, TUE]`.
+    #[serde(default)]
+    pub days: Vec<At<DayWord>>,
     /// The step's name; its kind if left out.
+    pub id: Option<At<String>>,
+}
+
+/// One of `after_entry`, `date` and `when`, with what belongs to it.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct UntilEntry {
+    /// So long after the match, however long the steps before took: `10 days`.
+    pub after_entry: Option<At<String>>,
+    /// A date of the record. When it moves, the wait follows.
+    pub date: Option<At<String>>,
+    /// With `date`: `3 days before`, `on the day` (the default) or `1 week after`.
+    pub offset: Option<At<String>>,
+    /// Until this holds.
+    pub when: Option<Conditions>,
+    /// With `when`, and required there: the longest that is waited.
+    pub at_most: Option<At<String>>,
+    /// With `when`: how often it is asked; `1 hour` if left out.
+    pub check_every: Option<At<String>>,
+    /// With `when`: taken when the time is up; with `date`: taken when there is no date. Then on with what follows.
+    pub otherwise: Option<Vec<At<StepEntry>>>,
+}
+
+/// A day of the week.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum DayWord {
+    Mon,
+    Tue,
+    Wed,
+    Thu,
+    Fri,
+    Sat,
+    Sun,
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SplitEntry {
+    /// What the draw depends on, beside the record: splits with the same salt draw the same. Rule and step if left out.
+    pub salt: Option<At<String>>,
+    pub arms: Vec<At<ArmEntry>>,
+    /// The step's name; its kind if left out.
+    pub id: Option<At<String>>,
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ArmEntry {
+    /// For people and reports: `a`.
+    pub name: At<String>,
+    /// Its share of all weights; 1 if left out.
+    pub weight: Option<At<u32>>,
+    /// What those who take it get. Then on with the steps after the split.
+    pub steps: Option<Vec<At<StepEntry>>>,
+    /// `true`, in place of `steps`: their sequence ends here, for comparison.
+    #[serde(default)]
+    pub holdout: bool,
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EnrollEntry {
+    /// The id of another rule for the same entity.
+    pub rule: At<String>,
+    /// The step's name; kind and rule if left out.
     pub id: Option<At<String>>,
 }
 

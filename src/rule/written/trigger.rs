@@ -34,7 +34,13 @@ pub enum TriggerEntry {
     Changed(ChangedEntry),
     /// Activity fell: `decline: {of: orders, by: 50, from_at_least: 4, window: 90 days}`.
     Decline(DeclineEntry),
+    /// Only the `enroll` steps of other rules start it: `enrolled: {}`.
+    Enrolled(EnrolledEntry),
 }
+
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct EnrolledEntry {}
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -59,6 +65,8 @@ pub struct SurveyEntry {
     pub score: Option<Node>,
     /// How long to wait for corrections before acting: `5 minutes`, which is also the default.
     pub settle: Option<At<String>>,
+    /// Leaves out answers of the record this soon after one that matched: `180 days`.
+    pub cooldown: Option<At<String>>,
 }
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]

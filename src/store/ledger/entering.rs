@@ -6,7 +6,7 @@ use crate::engine::port::{Lease, Miss, MissKind, NewMatch, Rematch, StoreError, 
 use crate::model::{EndReason, SkipReason};
 use crate::store::sql::Session;
 use crate::store::table::sweep::Tally;
-use crate::store::table::{enrollment, enrollment_state, ledger, miss, outbox, outbox_state, rule_version};
+use crate::store::table::{enrollment, enrollment_state, ledger, miss, outbox, outbox_state, rule_version, timeline};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The new ones of a batch.
@@ -146,6 +146,15 @@ pub async fn settle_places(session: &mut Session<'_>, arrivals: &[Arrival]) -> R
 pub async fn cancel(session: &mut Session<'_>, replaced: impl Iterator<Item = (i64, i64)>) -> Result<(), StoreError> {
     let ends: Vec<_> = replaced.map(|(id, at)| (id, EndReason::Cancelled, at)).collect();
     outbox::cancel(session, &ends.iter().map(|end| end.0).collect::<Vec<_>>()).await?;
+    let replaced = |(enrollment, _, at): &(i64, EndReason, i64)| timeline::Line {
+        enrollment: *enrollment,
+        at: *at,
+        step: None,
+        what: "cancelled",
+        detail: "a newer match took its place (on_rematch: restart)",
+        until: None,
+    };
+    timeline::append(session, &ends.iter().map(replaced).collect::<Vec<_>>()).await?;
     enrollment::end(session, &ends).await
 }
 

@@ -1,5 +1,6 @@
 //! Sweeps: whose turn it is, what they enter, and how far they have looked.
 
+mod enrolling;
 mod entering;
 mod expanding;
 mod novelty;
@@ -15,6 +16,7 @@ use crate::engine::port::{
 };
 use crate::model::{Lane, RuleId, Tenant};
 use async_trait::async_trait;
+pub(super) use enrolling::enroll;
 use entering::fresh;
 use jiff::Timestamp;
 use novelty::{Probe, new_ones};
@@ -78,6 +80,15 @@ impl<D: Database> Ledger for State<D> {
             Box::pin(async move { rule_state::note_populated(&mut session, &lease).await })
         });
         noted.await
+    }
+
+    async fn trip(&self, lease: &Lease, reason: &str) -> Result<(), StoreError> {
+        let of = Arc::new((lease.clone(), reason.to_owned()));
+        let tripped = self.database.write(move |mut session| {
+            let of = Arc::clone(&of);
+            Box::pin(async move { rule_state::trip(&mut session, &of.0, &of.1).await })
+        });
+        tripped.await
     }
 
     async fn standings(&self, lease: &Lease, candidates: &[Candidate]) -> Result<Vec<Standing>, StoreError> {

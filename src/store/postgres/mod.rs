@@ -18,7 +18,10 @@ use sqlx::{PgConnection, Row};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-const STEPS: Steps = &[include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/postgres/0001_state.sql"))];
+const STEPS: Steps = &[
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/postgres/0001_state.sql")),
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/postgres/0002_timeline.sql")),
+];
 
 const CONNECTIONS: u32 = 8;
 

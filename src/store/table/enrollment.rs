@@ -184,6 +184,15 @@ pub async fn save(session: &mut Session<'_>, saved: &[(i64, String)]) -> Result<
     Ok(())
 }
 
+/// Pins enrollments to another version of their rule; one that was held runs again.
+pub async fn put(session: &mut Session<'_>, version: i64, ids: &[i64]) -> Result<(), StoreError> {
+    let batch = Batch::new().ints("id", ids.iter().copied());
+    let sql = "UPDATE enrollment SET version = $1, hold = NULL, state = CASE WHEN state = 1 THEN 0 ELSE state END
+               FROM {batch} WHERE enrollment.id = b.id";
+    session.run_batch(sql, params![version], &batch).await?;
+    Ok(())
+}
+
 /// Pins enrollments to another version of their rule; see [`super::outbox::migrate`].
 pub async fn migrate(session: &mut Session<'_>, migrated: &[(i64, &RuleVersion)]) -> Result<(), StoreError> {
     let sql = "UPDATE enrollment SET version = v.id FROM {batch} CROSS JOIN rule_version v

@@ -10,11 +10,13 @@ pub mod inbox;
 pub mod ledger;
 pub mod miss;
 pub mod outbox;
+pub mod preference;
 pub mod rule_state;
 pub mod rule_version;
 pub mod suppression;
 pub mod sweep;
 pub mod task;
+pub mod timeline;
 
 use crate::engine::port::StoreError;
 use crate::model::{DeliveryState, EndReason, EnrollmentState, Lane};

@@ -37,9 +37,9 @@ pub async fn due(session: &mut Session<'_>, now: i64, floor: i64, limit: usize) 
         .rows(
             "SELECT o.id, o.epoch, e.match_id, r.rule, r.lane, v.hash, r.tenant, e.entity, e.key, e.occasion,
                     e.occasion_at, e.occasion_data, e.entered_at, e.entry, o.node, o.iteration, o.attempts, o.due_at,
-                    o.planned_at, e.saved, o.discarded
+                    o.planned_at, e.saved, o.discarded, o.since
              FROM (SELECT q.id, q.epoch, q.rule_state, q.version, q.node, q.iteration, q.attempts, q.due_at,
-                          q.planned_at, q.discarded
+                          q.planned_at, q.discarded, q.since
                    FROM outbox q
                    WHERE q.state = 0 AND q.due_at <= $1 AND q.due_at >= $2
                      AND q.rule_state NOT IN (SELECT id FROM rule_state WHERE paused = 1)
@@ -75,6 +75,7 @@ fn claimed(mut row: Row) -> Result<Claimed, StoreError> {
         attempts: row.count(16)? as u32,
         due_at: row.instant(17)?,
         planned_at: row.instant(18)?,
+        since: row.opt_instant(21)?,
         saved: row.json(19)?,
         discarded: row.int(20)? != 0,
     })
@@ -162,12 +163,55 @@ pub async fn advance(session: &mut Session<'_>, moves: &[(i64, i64, i64, i64)]) 
     // Going back to an earlier node starts another round, whose deliveries are new ones.
     let sql = "UPDATE outbox SET node = b.node,
                       iteration = iteration + CASE WHEN b.node <= outbox.node THEN 1 ELSE 0 END,
-                      due_at = b.due_at, planned_at = b.planned_at, state = 0, attempts = 0, owner = NULL,
-                      lease_until = 0, delivery = NULL, step = NULL, kind = NULL, repeatable = 0, discarded = 0,
-                      contact = NULL, priority = 0
+                      due_at = b.due_at, planned_at = b.planned_at, since = NULL, state = 0, attempts = 0,
+                      owner = NULL, lease_until = 0, delivery = NULL, step = NULL, kind = NULL, repeatable = 0,
+                      discarded = 0, contact = NULL, priority = 0
                FROM {batch} WHERE outbox.id = b.id";
     session.run_batch(sql, &[], &batch).await?;
     Ok(())
+}
+
+/// Puts rows to a wait: (id, node, due, planned, since). Looking at the same one again starts no other round.
+pub async fn wait(session: &mut Session<'_>, waits: &[(i64, i64, i64, i64, i64)]) -> Result<(), StoreError> {
+    let batch = Batch::new()
+        .ints("id", waits.iter().map(|w| w.0))
+        .ints("node", waits.iter().map(|w| w.1))
+        .ints("due_at", waits.iter().map(|w| w.2))
+        .ints("planned_at", waits.iter().map(|w| w.3))
+        .ints("since", waits.iter().map(|w| w.4));
+    let sql = "UPDATE outbox SET node = b.node,
+                      iteration = iteration + CASE WHEN b.node < outbox.node THEN 1 ELSE 0 END,
+                      due_at = b.due_at, planned_at = b.planned_at, since = b.since, state = 0, attempts = 0,
+                      owner = NULL, lease_until = 0, delivery = NULL, step = NULL, kind = NULL, repeatable = 0,
+                      discarded = 0, contact = NULL, priority = 0
+               FROM {batch} WHERE outbox.id = b.id";
+    session.run_batch(sql, &[], &batch).await?;
+    Ok(())
+}
+
+/// Puts rows that nobody works on to other nodes of another version: (id, node). What was held is due. Returns those
+/// that were.
+pub async fn put(session: &mut Session<'_>, version: i64, moves: &[(i64, i64)]) -> Result<Vec<i64>, StoreError> {
+    let batch = Batch::new().ints("id", moves.iter().map(|m| m.0)).ints("node", moves.iter().map(|m| m.1));
+    let sql = "UPDATE outbox SET version = $1, node = b.node,
+                      state = CASE WHEN outbox.state = 5 THEN 0 ELSE outbox.state END
+               FROM {batch}
+               WHERE outbox.id = b.id AND outbox.state IN (0, 5, 6) RETURNING outbox.id";
+    session.rows_batch(sql, params![version], &batch).await?.iter().map(|row| row.int(0)).collect()
+}
+
+/// The tracks of those of these enrollments that are under way, locked: (id, track).
+pub async fn under_way(session: &mut Session<'_>, ids: &[i64]) -> Result<Vec<(i64, [u8; 16])>, StoreError> {
+    let batch = Batch::new().ints("id", ids.iter().copied());
+    let rows = session
+        .rows_batch(
+            "SELECT o.id, e.track FROM {batch} CROSS JOIN outbox o CROSS JOIN enrollment e
+             WHERE o.id = b.id AND e.id = o.id AND e.state IN (0, 1) ORDER BY o.id {lock o}",
+            &[],
+            &batch,
+        )
+        .await?;
+    rows.iter().map(|row| Ok((row.int(0)?, row.id(1)?))).collect()
 }
 
 /// A row that is taken off its owner.
@@ -319,17 +363,19 @@ pub async fn next_due(session: &mut Session<'_>) -> Result<Option<i64>, StoreErr
     session.row(sql, &[]).await?.map(|row| row.int(0)).transpose()
 }
 
-/// Makes dead and unknown deliveries due, to be tried again or to be skipped.
+/// Makes dead and unknown deliveries due, to be tried again or to be skipped: the rows and their steps.
 pub async fn decide(
     session: &mut Session<'_>,
     deliveries: &[[u8; 16]],
     now: i64,
     discarded: bool,
-) -> Result<u64, StoreError> {
+) -> Result<Vec<(i64, Option<String>)>, StoreError> {
     let batch = Batch::new().ids("delivery", deliveries);
     let sql = "UPDATE outbox SET state = 0, due_at = $1, planned_at = $1, discarded = $2, owner = NULL
-               WHERE state >= 3 AND state IN (3, 4) AND delivery IN (SELECT b.delivery FROM {batch})";
-    session.run_batch(sql, params![now, i64::from(discarded)], &batch).await
+               WHERE state >= 3 AND state IN (3, 4) AND delivery IN (SELECT b.delivery FROM {batch})
+               RETURNING id, step";
+    let rows = session.rows_batch(sql, params![now, i64::from(discarded)], &batch).await?;
+    rows.into_iter().map(|mut row| Ok((row.int(0)?, row.opt_text(1)?))).collect()
 }
 
 /// Up to `limit` held rows become due again; their ids.

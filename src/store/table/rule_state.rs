@@ -16,7 +16,7 @@ pub async fn take(
     let row = session
         .row(
             "UPDATE rule_state SET epoch = epoch + 1, owner = $4, lease_until = {clock} + $5
-             WHERE rule = $1 AND lane = $2 AND tenant = $3 AND paused = 0 AND removed = 0 AND held IS NULL
+             WHERE rule = $1 AND lane = $2 AND tenant = $3 AND paused = 0 AND removed = 0 AND held IS NULL AND tripped IS NULL
                AND (owner IS NULL OR owner = $4 OR NOT {shared} OR lease_until < {clock})
              RETURNING epoch, watermark, swept_at, rechecked_at, reconciled_at, seeded, baseline, id, populated",
             params![rule.as_str(), of_lane.as_str(), tenant.as_str(), owner.0.as_str(), lease],
@@ -93,6 +93,12 @@ pub async fn note_populated(session: &mut Session<'_>, lease: &Lease) -> Result<
     Ok(())
 }
 
+pub async fn trip(session: &mut Session<'_>, lease: &Lease, reason: &str) -> Result<(), StoreError> {
+    let id = check(session, lease).await?;
+    session.run("UPDATE rule_state SET tripped = $2 WHERE id = $1", params![id, reason]).await?;
+    Ok(())
+}
+
 /// Ends a sweep: moves the watermark and lets go of the lease.
 pub async fn advance(
     session: &mut Session<'_>,
@@ -119,8 +125,15 @@ pub async fn unhold(session: &mut Session<'_>, id: i64, entered: u64) -> Result<
     Ok(())
 }
 
+/// Counts matches that no sweep has found.
+pub async fn add_matches(session: &mut Session<'_>, id: i64, entered: u64) -> Result<(), StoreError> {
+    session.run("UPDATE rule_state SET matches = matches + $2 WHERE id = $1", params![id, entered]).await?;
+    Ok(())
+}
+
 pub async fn pause(session: &mut Session<'_>, rule: &RuleId, paused: bool) -> Result<bool, StoreError> {
-    let sql = "UPDATE rule_state SET paused = $2 WHERE rule = $1";
+    let sql =
+        "UPDATE rule_state SET paused = $2, tripped = CASE WHEN $2 = 0 THEN NULL ELSE tripped END WHERE rule = $1";
     Ok(session.run(sql, params![rule.as_str(), i64::from(paused)]).await? > 0)
 }
 
@@ -139,8 +152,9 @@ pub async fn all(session: &mut Session<'_>, for_update: bool) -> Result<Vec<(i64
     let lock = if for_update { "{lock r}" } else { "" };
     let sql = format!(
         "SELECT r.id, r.rule, r.lane, r.tenant, r.version, r.definition, r.baseline, r.watermark, r.swept_at,
-                r.rechecked_at, r.reconciled_at, r.seeded, r.paused, r.removed, r.held, r.left_out, r.matches,
-                (SELECT v.stored_at FROM rule_version v WHERE v.rule = r.rule AND v.hash = r.version)
+                r.rechecked_at, r.reconciled_at, r.seeded, r.paused, r.removed, COALESCE(r.held, r.tripped), r.left_out, r.matches,
+                (SELECT v.stored_at FROM rule_version v WHERE v.rule = r.rule AND v.hash = r.version),
+                CASE WHEN r.tripped IS NULL THEN 0 ELSE 1 END
          FROM rule_state r ORDER BY r.id {lock}"
     );
     let rows = session.rows(&sql, &[]).await?;
@@ -163,6 +177,7 @@ pub async fn all(session: &mut Session<'_>, for_update: bool) -> Result<Vec<(i64
             looking_since: row.opt_instant(17)?.map_or(baseline, |stored| stored.max(baseline)),
             progress: progress(&row, 7)?,
             status,
+            tripped: row.int(18)? != 0,
             left_out: row.opt_int(15)?.and_then(|count| u64::try_from(count).ok()),
             matches: row.count(16)?,
         };
@@ -218,6 +233,7 @@ pub async fn update(session: &mut Session<'_>, changes: &[&Change], now: Timesta
                       populated = CASE WHEN b.baseline IS NULL THEN populated ELSE 0 END,
                       seeded = CASE WHEN b.baseline IS NULL THEN seeded ELSE 0 END,
                       series = CASE WHEN b.baseline IS NULL THEN series ELSE series + 1 END,
+                      tripped = NULL,
                       epoch = epoch + 1, owner = NULL, lease_until = 0
                FROM {batch} WHERE rule_state.id = b.id";
     session.run_batch(sql, params![now], &columns(changes)).await?;

@@ -37,7 +37,10 @@ impl Daemon {
         };
         write("rules/catalog.yaml", World::CATALOG);
         write("rules/templates/hello.md", World::TEMPLATE);
-        write("rules/templates/layout.html", "<html><body>{{ body }}</body></html>");
+        write(
+            "rules/templates/layouts/default.html",
+            "<html><body>{{ content }}{{ sender.postal_address }} {{ unsubscribe_url }}</body></html>",
+        );
         for (id, steps) in World::RULES {
             write(&format!("rules/{id}.yaml"), &format!("id: {id}{}{steps}", World::RULE_HEAD));
         }
@@ -52,6 +55,8 @@ impl Daemon {
             [marketing]\nwindow = \"\"\ncap = []\n\
             [webhooks.sink]\nurl = \"{http}/hook\"\nallow_private = true\nsessions = {webhook_sessions}\n\
             [web]\nsocket = \"{dir}/admin.sock\"\nlisten = \"\"\n\
+            public_listen = \"127.0.0.1:0\"\npublic_url = \"https://mail.test.example\"\n\
+            [sender]\npostal_address = \"Test Street 1\"\n\
             [engine]\nbatch = 100\n\
             [log]\nformat = \"text\"\nlevel = \"warn\"\n",
             source = world.database.url,

@@ -8,7 +8,7 @@ use nudged::diagnostic::SourceFile;
 use nudged::engine::port::Source;
 use nudged::model::{Key, Tenant};
 use nudged::rule::CompiledRule;
-use nudged::rule::compiled::{Crossing, Facts, Reach, Subject, Window};
+use nudged::rule::compiled::{Calls, Crossing, Facts, Reach, Subject, Window};
 use nudged::rule::generation::{Generation, Surroundings, Tree};
 use nudged::rule::statement::{Dialect, Row, Statement};
 use nudged::source::{SourceOptions, connect};
@@ -144,7 +144,10 @@ impl World {
 
     pub async fn facts(&self, rule: &CompiledRule, subjects: &[Subject], now: Timestamp) -> BTreeMap<String, Facts> {
         let rows = self.rows(rule.facts(subjects, now)).await;
-        rows.iter().map(|row| rule.read_facts(row).unwrap()).map(|facts| (facts.key.to_string(), facts)).collect()
+        rows.iter()
+            .map(|row| rule.read_facts(row, now, Calls::Always).unwrap())
+            .map(|facts| (facts.key.to_string(), facts))
+            .collect()
     }
 
     /// What the database says of how it would run the statement.

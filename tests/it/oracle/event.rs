@@ -131,7 +131,10 @@ steps:
             Change::Move { customer, country } => {
                 if let Some(known) = self.countries.get_mut(&customer) {
                     *known = country;
-                    world.crm.run(&format!("UPDATE accounts SET country_code = '{country}' WHERE id = {customer}")).await;
+                    world
+                        .crm
+                        .run(&format!("UPDATE accounts SET country_code = '{country}' WHERE id = {customer}"))
+                        .await;
                 }
             }
             Change::Remove { customer } => {

@@ -39,7 +39,12 @@ fn steps<T: Trigger>() -> impl Strategy<Value = Vec<Step<T::Change, T::Rule>>> {
     prop::collection::vec(step, 10..60)
 }
 
-async fn run<T: Trigger>(kind: Kind, (start, batch): (&str, usize), first: T::Rule, steps: Vec<Step<T::Change, T::Rule>>) {
+async fn run<T: Trigger>(
+    kind: Kind,
+    (start, batch): (&str, usize),
+    first: T::Rule,
+    steps: Vec<Step<T::Change, T::Rule>>,
+) {
     let world = World::new(kind, instant(start), Settings { batch, ..Settings::default() }).await;
     let mut trigger = T::begin(&world).await;
     let (mut rule, mut judge) = (first, Judge::default());

@@ -37,7 +37,7 @@ steps:
         - email: {template: hello}
 ";
 const HELLO: (&str, &str) = ("templates/hello.md", "---\nsubject: We miss you, {{ to.first_name }}\n---\nHello\n");
-const LAYOUT: (&str, &str) = ("templates/layout.html", "<html><body>{{ body }}</body></html>");
+const LAYOUT: (&str, &str) = ("templates/layouts/default.html", "<html><body>{{ content }}</body></html>");
 
 async fn world() -> World {
     let world = World::new(Kind::Sqlite, instant(START), Settings::default()).await;

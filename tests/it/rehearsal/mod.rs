@@ -4,7 +4,7 @@
 mod explained;
 mod remembered;
 mod same;
-mod shown;
+pub mod shown;
 
 use crate::world::World;
 use nudged::engine::Previewer;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 const START: &str = "2026-06-01T08:00:00Z";
 const HELLO: (&str, &str) = ("templates/hello.md", "---\nsubject: We miss you, {{ to.first_name }}\n---\nHello\n");
-const LAYOUT: (&str, &str) = ("templates/layout.html", "<html><body>{{ body }}</body></html>");
+const LAYOUT: (&str, &str) = ("templates/layouts/default.html", "<html><body>{{ content }}</body></html>");
 
 fn silent(for_days: u32, more: &str) -> String {
     format!(

@@ -143,7 +143,7 @@ steps:
 const RULES: [&str; 7] = ["silent", "scored", "renews", "mondays", "new", "left", "again"];
 const HELLO: (&str, &str) =
     ("templates/hello.md", "---\nsubject: Hello {{ to.first_name }}\n---\nGrüße, {{ record.name }}\n");
-const LAYOUT: (&str, &str) = ("templates/layout.html", "<html><body>{{ body }}</body></html>");
+const LAYOUT: (&str, &str) = ("templates/layouts/default.html", "<html><body>{{ content }}</body></html>");
 
 /// Customers whose orders, answers and contracts lie all around the ten days, some of them within.
 async fn world(kind: Kind) -> World {

@@ -1,6 +1,7 @@
 //! Real servers and shared helpers for the tests: private databases, a mail server, an HTTP receiver, and
 //! waiting without sleeping. Nothing here is a fake, and nothing here touches a server of the machine.
 
+mod browser;
 mod clock;
 mod database;
 pub mod guarded;
@@ -10,6 +11,7 @@ pub mod postgres;
 mod smtp;
 mod wait;
 
+pub use browser::Browser;
 pub use clock::{instant, test_clock};
 pub use database::Database;
 pub use http::{HttpReceiver, Reply, http_receiver};

@@ -173,6 +173,7 @@ inet_protocols = ipv4
 alias_maps =
 local_recipient_maps =
 virtual_mailbox_domains = static:all
+transport_maps = inline:{{ {{bounced.example = nobody:}} {{full.example = full:}} }}
 virtual_mailbox_maps = static:inbox/
 virtual_mailbox_base = {dir}
 virtual_uid_maps = static:{uid}
@@ -183,7 +184,7 @@ smtpd_tls_auth_only = yes
 smtpd_tls_cert_file = {dir}/etc/server.pem
 smtpd_tls_key_file = {dir}/etc/server.key
 smtpd_recipient_restrictions =
-  check_recipient_access inline:{{ {{gone.example = 550 5.1.1 no such person}} {{later.example = 451 4.7.1 come back later}} }}
+  check_recipient_access inline:{{ {{gone.example = 550 5.1.1 no such person}} {{blocked.example = 550 5.7.1 your address is on a list}} {{later.example = 451 4.7.1 come back later}} }}
 smtpd_client_connection_count_limit = 0
 smtpd_error_sleep_time = 0
 in_flow_delay = 0
@@ -191,7 +192,8 @@ in_flow_delay = 0
     )
 }
 
-/// Three doors, and the services behind them that take a mail to the maildir.
+/// Three doors, and the services behind them that take a mail to the maildir. What goes to `nobody` and
+/// `full` is accepted and then returned; what goes to `error` is refused at the door.
 fn master_cf([submission, tls, plain]: [u16; 3]) -> String {
     let login = "-o smtpd_sasl_auth_enable=yes -o smtpd_relay_restrictions=permit_sasl_authenticated,reject";
     format!(
@@ -206,6 +208,8 @@ bounce unix - - n - 0 bounce
 defer unix - - n - 0 bounce
 proxymap unix - - n - - proxymap
 error unix - - n - - error
+nobody unix - n n - - pipe user=nobody argv=/bin/sh -c {{echo 5.1.1 nobody of that name; exit 69}}
+full unix - n n - - pipe user=nobody argv=/bin/sh -c {{echo 5.2.2 mailbox full; exit 69}}
 virtual unix - n n - - virtual
 anvil unix - - n - 1 anvil
 postlog unix-dgram n - n - 1 postlogd

@@ -99,7 +99,8 @@ impl Layout {
     pub fn lines(&self, line: &Line) -> Vec<String> {
         let date = line.at.to_zoned(self.zone.clone()).strftime("%e %b %H:%M").to_string();
         let label = format!("{:<LABEL$}", line.label.name());
-        let who = if line.who.is_empty() { String::new() } else { format!("{}  ", padded(&line.who, self.who_width())) };
+        let who =
+            if line.who.is_empty() { String::new() } else { format!("{}  ", padded(&line.who, self.who_width())) };
         let before = DATE + LABEL + 4 + who.width();
         let mut facts = wrapped(&line.what, self.width.saturating_sub(before).max(10)).into_iter();
         let first = facts.next().unwrap_or_default();
@@ -190,7 +191,8 @@ mod tests {
             layout(80).lines(&line("Café Lindner", "win-back-90: no order since 25 Jul")),
             [" 3 Nov 08:05  match    Café Lindner          win-back-90: no order since 25 Jul"]
         );
-        insta::assert_snapshot!(layout(80).lines(&line("Café Lindner", long)).join("\n"), @"");
+        insta::assert_snapshot!(layout(80).lines(&line("Café Lindner", long)).join("\n"), @r"
+        ");
     }
 
     #[test]

@@ -1,0 +1,312 @@
+//! MJML to HTML, and what is wrong with an MJML template before anything is filled in.
+//!
+//! The engine's blocks are taken out of the source (values, conditions and loops leave nothing, included templates
+//! and layouts are put in), and what is left has to be MJML. So a wrong tag is found at its place when rules are
+//! loaded, not in a rendered text whose lines are nobody's. Both branches of a condition count, one after the other:
+//! each has to be whole by itself.
+
+use super::scan::{Part, Piece, Tag, pieces};
+use super::source::Source;
+use crate::diagnostic::{Finding, Place, suggest};
+use mrml::prelude::parser::{Error, ParserOptions, WarningKind};
+use mrml::prelude::render::RenderOptions;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+
+/// The HTML of filled-in MJML. Fonts are not fetched from anywhere unless the author says so by `mj-font`; nothing
+/// is included: what `mj-include` would read is not ours to read.
+pub(super) fn html(mjml: &str, lang: &str) -> Result<String, String> {
+    let parsed = mrml::parse_with_options(mjml, &ParserOptions::default()).map_err(|error| describe(&error).0)?;
+    let options = RenderOptions { fonts: HashMap::new(), ..RenderOptions::default() };
+    let html = parsed.element.render(&options).map_err(|_| "it can't be made into HTML".to_owned())?;
+    Ok(unescaped(&html).replace("lang=\"und\"", &format!("lang=\"{lang}\"")))
+}
+
+/// mrml writes attributes as Rust quotes texts: `\u{200d}` for what it can't show, which the hidden characters of
+/// values are.
+fn unescaped(html: &str) -> String {
+    let mut out = String::with_capacity(html.len());
+    let mut rest = html;
+    while let Some((before, after)) = rest.split_once("\\u{") {
+        out.push_str(before);
+        let code = after.split_once('}').filter(|(code, _)| code.len() <= 6);
+        let shown = code.and_then(|(code, tail)| {
+            let c = u32::from_str_radix(code, 16).ok().and_then(char::from_u32)?;
+            (!c.is_ascii() && !c.is_control()).then_some((c, tail))
+        });
+        if let Some((c, tail)) = shown {
+            out.push(c);
+            rest = tail;
+        } else {
+            out.push_str("\\u{");
+            rest = after;
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+/// What is wrong with a message, its layout and partials put in.
+pub(super) fn check(name: &str, sources: &BTreeMap<String, Source>) -> Vec<Finding> {
+    let mut skeleton = Skeleton { sources, text: String::new(), segments: Vec::new() };
+    skeleton.template(name, &Blocks::new(), DEPTH);
+    let place = |range: Range<usize>| skeleton.place(name, &range);
+    let mut findings: Vec<Finding> = strangers(&skeleton.text)
+        .map(|(tag, range)| {
+            let finding = Finding::error("template.mjml", format!("MJML has no tag `{tag}`"));
+            let near = suggest::nearest(tag, TAGS);
+            let finding = finding.help(near.map_or_else(
+                || "tags of HTML belong into `mj-text`, `mj-table` or `mj-raw`".to_owned(),
+                |near| format!("did you mean `{near}`?"),
+            ));
+            if let Some(place) = place(range) { finding.at(place) } else { finding }
+        })
+        .collect();
+    if !findings.is_empty() {
+        return findings;
+    }
+    findings.extend(parsed(&skeleton.text, place));
+    findings
+}
+
+/// What the parser says.
+fn parsed(text: &str, place: impl Fn(Range<usize>) -> Option<Place>) -> Vec<Finding> {
+    match mrml::parse_with_options(text, &ParserOptions::default()) {
+        Err(error) => {
+            let (problem, range) = describe(&error);
+            let range = range.unwrap_or_else(|| syntax_range(&error, text));
+            let finding = Finding::error("template.mjml", problem);
+            let finding = if let Some(place) = place(range) { finding.at(place) } else { finding };
+            vec![match error {
+                Error::IncludeLoaderError { .. } => {
+                    finding.help("write `{% include \"NAME\" %}`, the file in templates/partials/")
+                }
+                Error::NoRootNode => finding.help("a message begins with `<mjml>`, or extends a layout that does"),
+                _ => finding.help("each branch of a condition has to be whole by itself"),
+            }]
+        }
+        Ok(parsed) => {
+            let told = parsed.warnings.iter().map(|warning| {
+                let problem = match warning.kind {
+                    WarningKind::UnexpectedAttribute => "this tag has no such attribute in MJML",
+                    WarningKind::InlineStyleUnsupported => "styles are not inlined here",
+                };
+                let finding = Finding::warning("template.mjml-attribute", problem);
+                match place(warning.span.start..warning.span.end) {
+                    Some(place) => finding.at(place),
+                    None => finding,
+                }
+            });
+            told.collect()
+        }
+    }
+}
+
+/// Every tag of MJML that is made into something.
+const TAGS: [&str; 33] = [
+    "mj-accordion",
+    "mj-accordion-element",
+    "mj-accordion-text",
+    "mj-accordion-title",
+    "mj-all",
+    "mj-attributes",
+    "mj-body",
+    "mj-breakpoint",
+    "mj-button",
+    "mj-carousel",
+    "mj-carousel-image",
+    "mj-class",
+    "mj-column",
+    "mj-divider",
+    "mj-font",
+    "mj-group",
+    "mj-head",
+    "mj-hero",
+    "mj-image",
+    "mj-include",
+    "mj-navbar",
+    "mj-navbar-link",
+    "mj-preview",
+    "mj-raw",
+    "mj-section",
+    "mj-social",
+    "mj-social-element",
+    "mj-spacer",
+    "mj-style",
+    "mj-table",
+    "mj-text",
+    "mj-title",
+    "mj-wrapper",
+];
+
+/// Tags that look like MJML's and are none: the parser would pass them on as they are.
+fn strangers(text: &str) -> impl Iterator<Item = (&str, Range<usize>)> {
+    text.match_indices("<mj-").filter_map(|(at, _)| {
+        let start = at + 1;
+        let end = text[start..].find(|c: char| !c.is_ascii_alphanumeric() && c != '-').unwrap_or(text.len() - start);
+        let tag = &text[start..start + end];
+        let commented = text[..at].rfind("<!--") > text[..at].rfind("-->");
+        (!commented && !TAGS.contains(&tag)).then_some((tag, start..start + end))
+    })
+}
+
+/// How deep layouts and partials are followed. Circles are reported elsewhere.
+const DEPTH: usize = 16;
+
+/// What is wrong, and where in the text that was parsed.
+fn describe(error: &Error) -> (String, Option<Range<usize>>) {
+    let (problem, span) = match error {
+        Error::UnexpectedElement { position, .. } => ("this tag can't stand here", Some(position)),
+        Error::UnexpectedToken { position, .. } => ("this can't stand here", Some(position)),
+        Error::MissingAttribute { name, position, .. } => {
+            return (format!("the attribute `{name}` is missing"), Some(position.start..position.end));
+        }
+        Error::InvalidAttribute { position, .. } => ("this is not an attribute", Some(position)),
+        Error::InvalidFormat { position, .. } => ("this can't be read", Some(position)),
+        Error::EndOfStream { .. } => ("it ends before every tag is closed", None),
+        Error::SizeLimit { .. } => ("it is too long", None),
+        Error::ParserError { .. } => ("this is not XML: is a tag not closed, or an attribute without quotes?", None),
+        Error::NoRootNode => ("there is no `<mjml>`", None),
+        Error::IncludeLoaderError { position, .. } => ("`mj-include` reads no files here", Some(position)),
+    };
+    (problem.to_owned(), span.map(|span| span.start..span.end))
+}
+
+/// Where the XML breaks; else the end.
+fn syntax_range(error: &Error, text: &str) -> Range<usize> {
+    if let Error::ParserError { source, .. } = error {
+        let at = source.pos();
+        let line = text.split_inclusive('\n').take(at.row as usize - 1).map(str::len).sum::<usize>();
+        let column = text[line..].chars().take(at.col as usize - 1).map(char::len_utf8).sum::<usize>();
+        return line + column..line + column;
+    }
+    if matches!(error, Error::NoRootNode) { 0..0 } else { text.trim_end().len()..text.trim_end().len() }
+}
+
+/// The content of blocks, by name, that a child has for its layout.
+type Blocks<'a> = BTreeMap<&'a str, (&'a str, &'a [Piece])>;
+
+struct Skeleton<'a> {
+    sources: &'a BTreeMap<String, Source>,
+    text: String,
+    /// Where each part of the text comes from: its start here, the template, its start there.
+    segments: Vec<(usize, &'a str, usize)>,
+}
+
+impl<'a> Skeleton<'a> {
+    fn template(&mut self, name: &str, blocks: &Blocks<'_>, depth: usize) {
+        let Some((name, source)) = self.sources.get_key_value(name) else { return };
+        let pieces = pieces(&source.text);
+        if depth == 0 {
+            return;
+        }
+        let parent = source.links.iter().find(|link| link.tag == Tag::Extends);
+        let Some(parent) = parent else { return self.pieces(name, &pieces, blocks, depth) };
+        let mut all = own_blocks(name, &source.text, &pieces);
+        all.extend(blocks.iter().map(|(block, content)| (*block, *content)));
+        self.template(&parent.name, &all, depth - 1);
+    }
+
+    fn pieces(&mut self, name: &'a str, pieces: &[Piece], blocks: &Blocks<'_>, depth: usize) {
+        let Some(source) = self.sources.get(name) else { return };
+        let mut index = 0;
+        while let Some(piece) = pieces.get(index) {
+            index += 1;
+            match piece.part {
+                Part::Text => {
+                    self.segments.push((self.text.len(), name, piece.range.start));
+                    self.text.push_str(&source.text[piece.range.clone()]);
+                }
+                Part::Output | Part::Comment => {}
+                Part::Statement => match *piece.words(&source.text).as_slice() {
+                    ["block", block, ..] => {
+                        let end = block_end(&source.text, pieces, index);
+                        match blocks.get(block) {
+                            Some((child, content)) => {
+                                let child = self.sources.get_key_value(*child).filter(|_| depth > 0);
+                                if let Some((child, _)) = child {
+                                    self.pieces(child, content, blocks, depth - 1);
+                                }
+                            }
+                            None => self.pieces(name, &pieces[index..end], blocks, depth),
+                        }
+                        index = end;
+                    }
+                    ["macro", ..] => {
+                        let ends = |piece: &Piece| piece.words(&source.text).first() == Some(&"endmacro");
+                        let rest = pieces[index..].iter();
+                        index += rest.take_while(|piece| piece.part != Part::Statement || !ends(piece)).count();
+                    }
+                    ["include", ..] => {
+                        let target = source.links.iter().find(|link| piece.range.contains(&link.range.start));
+                        if let Some(target) = target {
+                            self.template(&target.name, &Blocks::new(), depth.saturating_sub(1));
+                        }
+                    }
+                    _ => {}
+                },
+            }
+        }
+    }
+
+    /// The place in a file of a range of the text.
+    fn place(&self, name: &str, range: &Range<usize>) -> Option<Place> {
+        let segment = self.segments.iter().rev().find(|(start, ..)| *start <= range.start);
+        let Some((start, name, there)) = segment else { return self.sources.get(name).map(Source::whole) };
+        let source = self.sources.get(*name)?;
+        let from = (there + range.start - start).min(source.text.len());
+        let end = (from + range.len()).min(source.text.len());
+        // A span may reach beyond the segment, over what was taken out: its first line tells enough.
+        let text = source.text.get(from..end).unwrap_or_default();
+        let end = from + text.lines().next().unwrap_or_default().len();
+        Some(source.place(&(from..end)))
+    }
+}
+
+/// The index of the `endblock` that closes the block whose content begins at `start`.
+fn block_end(source: &str, pieces: &[Piece], start: usize) -> usize {
+    let mut depth = 1_usize;
+    for (index, piece) in pieces.iter().enumerate().skip(start).filter(|(_, piece)| piece.part == Part::Statement) {
+        match piece.words(source).first() {
+            Some(&"block") => depth += 1,
+            Some(&"endblock") => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return index;
+        }
+    }
+    pieces.len()
+}
+
+/// Every block of a template, nested ones too.
+fn own_blocks<'a>(name: &'a str, source: &'a str, pieces: &'a [Piece]) -> Blocks<'a> {
+    let statements = pieces.iter().enumerate().filter(|(_, piece)| piece.part == Part::Statement);
+    let block = |(index, piece): (usize, &Piece)| match *piece.words(source).as_slice() {
+        ["block", block, ..] => Some((block, (name, &pieces[index + 1..block_end(source, pieces, index + 1)]))),
+        _ => None,
+    };
+    statements.filter_map(block).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_library_quotes_comes_back() {
+        assert_eq!(
+            unescaped("a=\"\\u{f003c}\\u{200d}\" \\u{41} \\u{x} \\u{\"}"),
+            "a=\"\u{f003c}\u{200d}\" \\u{41} \\u{x} \\u{\"}"
+        );
+        let mjml = "<mjml><mj-body><mj-section><mj-column><mj-button href=\"https\u{f003a}x\" title=\"ö\">a</mj-button></mj-column></mj-section></mj-body></mjml>";
+        let html = html(mjml, "de").unwrap();
+        assert!(html.contains("href=\"https\u{f003a}x\"") && html.contains("<html lang=\"de\""), "{html}");
+    }
+
+    #[test]
+    fn strange_tags_are_seen_outside_of_comments() {
+        let found: Vec<_> = strangers("<mj-text></mj-text><!-- <mj-no> --><mj-txt/>").map(|(tag, _)| tag).collect();
+        assert_eq!(found, ["mj-txt"]);
+    }
+}

@@ -1,0 +1,157 @@
+//! What is done to a whole page, whatever it was written in: styles go into the tags, links that lead where no mail
+//! should lead lead nowhere, hidden characters come back as references, and the preview text is put first.
+
+use super::guard;
+use super::markdown;
+use css_inline::{CSSInliner, InlineOptions};
+use std::borrow::Cow;
+
+/// `None`: the styles can't be read.
+pub(super) fn inlined(page: &str) -> Option<String> {
+    let options = InlineOptions {
+        inline_style_tags: true,
+        keep_style_tags: false,
+        keep_link_tags: true,
+        // Media queries can't be written into a tag.
+        keep_at_rules: true,
+        load_remote_stylesheets: false,
+        ..InlineOptions::default()
+    };
+    CSSInliner::new(options).inline(page).ok()
+}
+
+/// A page whose values are still hidden, with values in their place.
+pub(super) fn finished(page: &str) -> String {
+    let page = without_strange_links(page);
+    match guard::references(&page) {
+        Cow::Borrowed(_) => page.into_owned(),
+        Cow::Owned(safe) => safe,
+    }
+}
+
+/// Attributes that are followed or fetched.
+const LINKS: [&str; 6] = ["href", "src", "action", "formaction", "background", "poster"];
+
+/// Where a value begins an address, it may not say `javascript:` and the like. What the author wrote stays.
+fn without_strange_links(page: &str) -> Cow<'_, str> {
+    if !guard::has_guards(page) {
+        return Cow::Borrowed(page);
+    }
+    let mut out = String::with_capacity(page.len());
+    let mut rest = page;
+    while let Some(at) = rest.find('=') {
+        let (before, after) = rest.split_at(at + 1);
+        out.push_str(before);
+        let name = before[..at].trim_end();
+        let name = name.rsplit(|c: char| c.is_whitespace() || c == '/' || c == '<' || c == '"').next().unwrap_or("");
+        rest = after;
+        let trimmed = after.trim_start();
+        let value = match trimmed.chars().next() {
+            Some(quote @ ('"' | '\'')) => trimmed[1..].split(quote).next().unwrap_or_default(),
+            _ => trimmed.split(|c: char| c.is_whitespace() || c == '>').next().unwrap_or_default(),
+        };
+        let followed = LINKS.iter().any(|link| name.eq_ignore_ascii_case(link));
+        if followed && guard::has_guards(value) && !markdown::leads_somewhere(&guard::plain(value)) {
+            let start = after.len() - trimmed.len() + usize::from(trimmed.starts_with(['"', '\'']));
+            out.push_str(&after[..start]);
+            out.push('#');
+            rest = &after[start + value.len()..];
+        }
+    }
+    out.push_str(rest);
+    Cow::Owned(out)
+}
+
+/// Puts the preview text first in the body, where mail programs look for it and nobody sees it.
+pub(super) fn with_preheader(page: String, preheader: &str) -> String {
+    let opening = page
+        .match_indices("<body")
+        .find(|(at, tag)| page[at + tag.len()..].starts_with(|c: char| c == '>' || c.is_whitespace()));
+    let Some(end) = opening.and_then(|(at, _)| page[at..].find('>').map(|offset| at + offset + 1)) else { return page };
+    // Invisible filling keeps what follows out of the preview.
+    let filling = "&#847;&zwnj;&nbsp;".repeat(60);
+    let text = escaped(preheader);
+    let style =
+        "display:none;max-height:0;max-width:0;overflow:hidden;opacity:0;font-size:1px;line-height:1px;mso-hide:all";
+    let (before, after) = page.split_at(end);
+    format!("{before}\n<div style=\"{style}\">{text}{filling}</div>{after}")
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+/// The text of a page, tables read cell by cell.
+pub(super) fn text(page: &str) -> Result<String, html2text::Error> {
+    let config = html2text::config::plain().no_link_wrapping().allow_width_overflow().raw_mode(true);
+    let text = config.string_from_read(page.as_bytes(), markdown::TEXT_WIDTH)?;
+    // Empty cells and spacers leave heaps of empty lines.
+    let mut out = String::with_capacity(text.len());
+    let mut empty = 0;
+    for line in text.lines().map(|line| line.trim_end_matches(|c: char| c.is_whitespace() && c != '\u{a0}')) {
+        empty = if line.trim().is_empty() { empty + 1 } else { 0 };
+        if empty <= 1 {
+            out.push_str(if empty == 1 { "" } else { line });
+            out.push('\n');
+        }
+    }
+    Ok(out.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guarded(text: &str) -> String {
+        let mut out = String::new();
+        guard::write_guarded(&mut out, text).unwrap();
+        out
+    }
+
+    #[test]
+    fn styles_go_into_the_tags_and_media_queries_stay() {
+        let page = "<html><head><style>p { color: red } @media (max-width: 9px) { p { color: blue !important } }</style>\
+                    </head><body><p>a</p></body></html>";
+        let page = inlined(page).unwrap();
+        assert!(page.contains("<p style=\"color: red;\">") || page.contains("<p style=\"color: red\">"), "{page}");
+        assert!(page.contains("<style>@media (max-width: 9px)") && !page.contains("p { color: red }"), "{page}");
+    }
+
+    #[test]
+    fn nothing_is_fetched_for_styles() {
+        let page = "<html><head><link rel=\"stylesheet\" href=\"file:///etc/passwd\"><link rel=stylesheet \
+                    href=\"http://127.0.0.1:1/x.css\"></head><body><p>a</p></body></html>";
+        assert!(inlined(page).is_some_and(|page| !page.contains("root:")));
+    }
+
+    #[test]
+    fn values_in_addresses_lead_to_pages_or_nowhere() {
+        let (bad, good) = (guarded(" JavaScript:alert(1)"), guarded("https://a.example/?x=1&y=\"2\""));
+        let page =
+            format!("<a title='x=1' href=\"{bad}\">{bad}</a><a href='{good}'>b</a><img src={bad}><a href=\"x:y\">");
+        let page = finished(&page);
+        assert!(page.contains("<a title='x=1' href=\"#\">") && page.contains("<img src=#>"), "{page}");
+        assert!(page.contains("href='https://a.example/?x=1&#38;y=&#34;2&#34;'"), "{page}");
+        assert!(page.contains("<a href=\"x:y\">"), "{page}");
+    }
+
+    #[test]
+    fn the_preview_text_comes_first_and_is_text() {
+        let page = with_preheader("<html><body class=\"a\"><p>x</p></body></html>".into(), "1 < 2");
+        let body = page.split("<body class=\"a\">").nth(1).unwrap();
+        assert!(
+            body.trim_start().starts_with("<div style=\"display:none;") && body.contains(">1 &lt; 2&#847;"),
+            "{page}"
+        );
+        assert_eq!(with_preheader("<p>x</p>".into(), "a"), "<p>x</p>");
+    }
+
+    #[test]
+    fn the_text_of_tables_reads_from_top_to_bottom() {
+        let page = "<html><head><title>no</title></head><body><table><tr><td>One</td><td>Two</td></tr><tr><td>\
+                    <a href=\"https://a.example\">Go</a></td></tr></table></body></html>";
+        let text = text(page).unwrap();
+        assert!(text.starts_with("One\n") && text.contains("Two") && text.contains("[1]: https://a.example"), "{text}");
+        assert!(!text.contains("no") && !text.contains('│'), "{text}");
+    }
+}

@@ -1,0 +1,52 @@
+//! Who reads a message: the zone and the language that dates, numbers and plurals are written in.
+
+use super::MessageContext;
+use crate::catalog::{Catalog, Field};
+use crate::model::{EntityName, Locale, locale_or_default, zone_or_default};
+use jiff::tz::TimeZone;
+use minijinja::value::{Object, ObjectRepr};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What the catalog says of how records are written.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Regional {
+    /// Of people whose locale isn't known.
+    pub locale: Locale,
+    /// Of the entity's own amounts, by field.
+    pub currencies: BTreeMap<String, String>,
+}
+
+impl Regional {
+    /// Of an entity's messages.
+    #[must_use]
+    pub fn of(catalog: &Catalog, entity: &EntityName) -> Self {
+        let fields = catalog.entity(entity).map(|entity| entity.fields.values()).into_iter().flatten();
+        let currency = |field: &Field| Some((field.name.as_str().to_owned(), field.currency.clone()?));
+        Self { locale: catalog.locale.clone(), currencies: fields.filter_map(currency).collect() }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Reader {
+    pub zone: TimeZone,
+    pub locale: Locale,
+}
+
+impl Reader {
+    /// The recipient's own zone and locale; else the record's zone and the catalog's locale. Unknown names are
+    /// reported where records are judged, and never keep a message back. A message that is `written` in one
+    /// language stays in it.
+    pub(super) fn of(context: &MessageContext<'_>, written: Option<&Locale>) -> Self {
+        let (zone, _) = zone_or_default(context.to.and_then(|to| to.zone.as_deref()), &context.facts.zone);
+        let locale = || locale_or_default(context.to.and_then(|to| to.locale.as_deref()), &context.regional.locale).0;
+        Self { zone, locale: written.cloned().unwrap_or_else(locale) }
+    }
+}
+
+/// Templates can't look inside.
+impl Object for Reader {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Plain
+    }
+}

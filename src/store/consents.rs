@@ -1,0 +1,47 @@
+//! What people said about topics.
+
+use super::database::Database;
+use super::state::State;
+use super::table::preference;
+use crate::engine::port::{Consents, StoreError};
+use crate::model::{AddressHash, Preference};
+use async_trait::async_trait;
+use jiff::Timestamp;
+use std::sync::Arc;
+
+#[async_trait]
+impl<D: Database> Consents for State<D> {
+    async fn preferences(&self, hashes: &[AddressHash]) -> Result<Vec<Preference>, StoreError> {
+        let hashes: Arc<[AddressHash]> = hashes.into();
+        let found = self.database.read(move |mut session| {
+            let hashes = Arc::clone(&hashes);
+            Box::pin(async move { preference::find(&mut session, &hashes).await })
+        });
+        found.await
+    }
+
+    async fn prefer(&self, entries: &[Preference]) -> Result<u64, StoreError> {
+        let entries: Arc<[Preference]> = entries.into();
+        let changed = self.database.write(move |mut session| {
+            let entries = Arc::clone(&entries);
+            Box::pin(async move { preference::put(&mut session, &entries).await })
+        });
+        changed.await
+    }
+
+    async fn confirm(&self, entry: &Preference, issued: Timestamp) -> Result<bool, StoreError> {
+        let entry = Arc::new(entry.clone());
+        let confirmed = self.database.write(move |mut session| {
+            let entry = Arc::clone(&entry);
+            Box::pin(async move { preference::confirm(&mut session, &entry, issued).await })
+        });
+        confirmed.await
+    }
+
+    async fn newest_preferences(&self, limit: usize) -> Result<Vec<Preference>, StoreError> {
+        let newest = self
+            .database
+            .read(move |mut session| Box::pin(async move { preference::newest(&mut session, limit).await }));
+        newest.await
+    }
+}

@@ -1,0 +1,293 @@
+//! A state that its process can die on: at a chosen settlement everything stops, before or after the commit, and
+//! whatever the process still wanted of the state is never answered.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use nudged::engine::port::{
+    Adopted, Adoption, AttemptView, Candidate, Claimed, Consents, DeliveryFilter, DeliveryView, EnrollmentFilter,
+    EnrollmentView, Episode, EpisodePage, Found, Happening, HeldMatch, Inbound, Inbox, Lease, Ledger, MissView,
+    OpenEpisode, Outbox, OutboxToken, Overview, Owner, Progress, Register, Rescued, RuleState, RuleVersion, Settled,
+    Settlement, Standing, Store, StoreError, StoredGeneration, SweepCommit, SweepCount, SweepId, SweepView, TaskDraft,
+    Verdict, View,
+};
+use nudged::model::{
+    AddressHash, DeliveryId, EntityName, InstanceSecret, Key, Lane, Preference, RecordId, RuleId, Suppression, Tenant,
+    VersionHash,
+};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::sync::watch;
+
+/// When it dies: at which settlement, counted from 1, and on which side of the commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    Before(usize),
+    After(usize),
+}
+
+pub struct Mortal {
+    store: Arc<dyn Store>,
+    cut: Option<Cut>,
+    settled: AtomicUsize,
+    dead: watch::Sender<bool>,
+}
+
+impl Mortal {
+    pub fn new(store: Arc<dyn Store>, cut: Option<Cut>) -> Arc<Self> {
+        Arc::new(Self { store, cut, settled: AtomicUsize::new(0), dead: watch::Sender::new(false) })
+    }
+
+    /// How many settlements there were.
+    pub fn settled(&self) -> usize {
+        self.settled.load(Ordering::SeqCst)
+    }
+
+    /// Resolves when it has died.
+    pub async fn died(&self) {
+        let _ = self.dead.subscribe().wait_for(|dead| *dead).await;
+    }
+
+    async fn die(&self) {
+        self.dead.send_replace(true);
+        std::future::pending::<()>().await;
+    }
+
+    /// The store, for as long as the process lives.
+    async fn alive(&self) -> &dyn Store {
+        if *self.dead.borrow() {
+            std::future::pending::<()>().await;
+        }
+        &*self.store
+    }
+}
+
+#[async_trait]
+impl Ledger for Mortal {
+    async fn begin_sweep(
+        &self,
+        rule: &RuleId,
+        lane: Lane,
+        tenant: &Tenant,
+        owner: &Owner,
+    ) -> Result<Option<Lease>, StoreError> {
+        self.alive().await.begin_sweep(rule, lane, tenant, owner).await
+    }
+    async fn keep_sweep(&self, lease: &Lease) -> Result<(), StoreError> {
+        self.alive().await.keep_sweep(lease).await
+    }
+    async fn give_up_sweeps(&self, owner: &Owner) -> Result<(), StoreError> {
+        self.alive().await.give_up_sweeps(owner).await
+    }
+    async fn note_populated(&self, lease: &Lease) -> Result<(), StoreError> {
+        self.alive().await.note_populated(lease).await
+    }
+    async fn standings(&self, lease: &Lease, candidates: &[Candidate]) -> Result<Vec<Standing>, StoreError> {
+        self.alive().await.standings(lease, candidates).await
+    }
+    async fn commit_sweep(&self, lease: &Lease, commit: &SweepCommit) -> Result<SweepCount, StoreError> {
+        self.alive().await.commit_sweep(lease, commit).await
+    }
+    async fn trip(&self, lease: &Lease, reason: &str) -> Result<(), StoreError> {
+        self.alive().await.trip(lease, reason).await
+    }
+    async fn stage(&self, lease: &Lease, sweep: &SweepId, found: &Found) -> Result<SweepCount, StoreError> {
+        self.alive().await.stage(lease, sweep, found).await
+    }
+    async fn episodes(&self, lease: &Lease, records: &[[u8; 16]]) -> Result<Vec<Option<Episode>>, StoreError> {
+        self.alive().await.episodes(lease, records).await
+    }
+    async fn open_episodes(&self, lease: &Lease, page: &EpisodePage) -> Result<Vec<OpenEpisode>, StoreError> {
+        self.alive().await.open_episodes(lease, page).await
+    }
+    async fn close_sweep(
+        &self,
+        lease: &Lease,
+        sweep: &SweepId,
+        verdict: &Verdict,
+        progress: &Progress,
+    ) -> Result<(), StoreError> {
+        self.alive().await.close_sweep(lease, sweep, verdict, progress).await
+    }
+    async fn expand(&self, limit: usize) -> Result<usize, StoreError> {
+        self.alive().await.expand(limit).await
+    }
+    async fn decide_held(&self, sweep: &SweepId, release: bool, now: Timestamp) -> Result<u64, StoreError> {
+        self.alive().await.decide_held(sweep, release, now).await
+    }
+    async fn matched_since(
+        &self,
+        rule: &RuleId,
+        lane: Lane,
+        tenant: &Tenant,
+        since: Timestamp,
+    ) -> Result<u64, StoreError> {
+        self.alive().await.matched_since(rule, lane, tenant, since).await
+    }
+}
+
+#[async_trait]
+impl Consents for Mortal {
+    async fn preferences(&self, hashes: &[AddressHash]) -> Result<Vec<Preference>, StoreError> {
+        self.alive().await.preferences(hashes).await
+    }
+    async fn prefer(&self, entries: &[Preference]) -> Result<u64, StoreError> {
+        self.alive().await.prefer(entries).await
+    }
+    async fn confirm(&self, entry: &Preference, issued: Timestamp) -> Result<bool, StoreError> {
+        self.alive().await.confirm(entry, issued).await
+    }
+    async fn newest_preferences(&self, limit: usize) -> Result<Vec<Preference>, StoreError> {
+        self.alive().await.newest_preferences(limit).await
+    }
+}
+
+#[async_trait]
+impl Outbox for Mortal {
+    async fn claim(&self, owner: &Owner, now: Timestamp, limit: usize) -> Result<Vec<Claimed>, StoreError> {
+        self.alive().await.claim(owner, now, limit).await
+    }
+    async fn settle(&self, settlement: &Settlement) -> Result<Settled, StoreError> {
+        let store = self.alive().await;
+        let number = self.settled.fetch_add(1, Ordering::SeqCst) + 1;
+        if self.cut == Some(Cut::Before(number)) {
+            self.die().await;
+        }
+        let settled = store.settle(settlement).await;
+        if self.cut == Some(Cut::After(number)) {
+            self.die().await;
+        }
+        settled
+    }
+    async fn release(&self, tokens: &[OutboxToken]) -> Result<(), StoreError> {
+        self.alive().await.release(tokens).await
+    }
+    async fn heartbeat(&self, tokens: &[OutboxToken]) -> Result<(), StoreError> {
+        self.alive().await.heartbeat(tokens).await
+    }
+    async fn rescue(&self, owner: &Owner, now: Timestamp) -> Result<Rescued, StoreError> {
+        self.alive().await.rescue(owner, now).await
+    }
+    async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.alive().await.next_due().await
+    }
+    async fn suppressed(&self, hashes: &[AddressHash]) -> Result<Vec<Suppression>, StoreError> {
+        self.alive().await.suppressed(hashes).await
+    }
+    async fn suppress(&self, entries: &[Suppression]) -> Result<u64, StoreError> {
+        self.alive().await.suppress(entries).await
+    }
+    async fn suppressions(&self, limit: usize) -> Result<Vec<Suppression>, StoreError> {
+        self.alive().await.suppressions(limit).await
+    }
+    async fn retry(&self, ids: &[DeliveryId], now: Timestamp) -> Result<u64, StoreError> {
+        self.alive().await.retry(ids, now).await
+    }
+    async fn discard(&self, ids: &[DeliveryId], now: Timestamp) -> Result<u64, StoreError> {
+        self.alive().await.discard(ids, now).await
+    }
+    async fn add_task(&self, reference: DeliveryId, task: &TaskDraft, now: Timestamp) -> Result<bool, StoreError> {
+        self.alive().await.add_task(reference, task, now).await
+    }
+    async fn open_tasks(
+        &self,
+        tenant: &Tenant,
+        entity: &EntityName,
+        keys: &[Key],
+    ) -> Result<Vec<(Key, DeliveryId)>, StoreError> {
+        self.alive().await.open_tasks(tenant, entity, keys).await
+    }
+    async fn deliveries_of(&self, rule: &RuleId, ids: &[DeliveryId]) -> Result<HashSet<DeliveryId>, StoreError> {
+        self.alive().await.deliveries_of(rule, ids).await
+    }
+    async fn cancel_enrollments(&self, ids: &[i64], why: &str, now: Timestamp) -> Result<u64, StoreError> {
+        self.alive().await.cancel_enrollments(ids, why, now).await
+    }
+    async fn move_enrollments(
+        &self,
+        to: &RuleVersion,
+        moves: &[(i64, usize)],
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        self.alive().await.move_enrollments(to, moves, now).await
+    }
+    async fn pinned_versions(
+        &self,
+        known: &HashSet<VersionHash>,
+    ) -> Result<Vec<(RuleId, VersionHash, String)>, StoreError> {
+        self.alive().await.pinned_versions(known).await
+    }
+}
+
+#[async_trait]
+impl View for Mortal {
+    async fn overview(&self, now: Timestamp) -> Result<Overview, StoreError> {
+        self.alive().await.overview(now).await
+    }
+    async fn enrollments(&self, filter: &EnrollmentFilter) -> Result<Vec<EnrollmentView>, StoreError> {
+        self.alive().await.enrollments(filter).await
+    }
+    async fn timelines(&self, ids: &[i64]) -> Result<Vec<Happening>, StoreError> {
+        self.alive().await.timelines(ids).await
+    }
+    async fn deliveries(&self, filter: &DeliveryFilter) -> Result<Vec<DeliveryView>, StoreError> {
+        self.alive().await.deliveries(filter).await
+    }
+    async fn attempts(&self, after_id: i64, limit: usize) -> Result<Vec<AttemptView>, StoreError> {
+        self.alive().await.attempts(after_id, limit).await
+    }
+    async fn misses(&self, record: &RecordId) -> Result<Vec<MissView>, StoreError> {
+        self.alive().await.misses(record).await
+    }
+    async fn held_sweeps(&self) -> Result<Vec<SweepView>, StoreError> {
+        self.alive().await.held_sweeps().await
+    }
+    async fn held_matches(&self, sweep: &SweepId, after: i64, limit: usize) -> Result<Vec<HeldMatch>, StoreError> {
+        self.alive().await.held_matches(sweep, after, limit).await
+    }
+}
+
+#[async_trait]
+impl Register for Mortal {
+    fn secret(&self) -> &InstanceSecret {
+        self.store.secret()
+    }
+    async fn adopt(&self, rules: &[Adoption], now: Timestamp) -> Result<Adopted, StoreError> {
+        self.alive().await.adopt(rules, now).await
+    }
+    async fn free_held(&self) -> Result<u64, StoreError> {
+        self.alive().await.free_held().await
+    }
+    async fn rule_states(&self) -> Result<Vec<RuleState>, StoreError> {
+        self.alive().await.rule_states().await
+    }
+    async fn set_paused(&self, rule: &RuleId, paused: bool) -> Result<bool, StoreError> {
+        self.alive().await.set_paused(rule, paused).await
+    }
+    async fn set_left_out(&self, rule: &RuleId, lane: Lane, tenant: &Tenant, count: u64) -> Result<(), StoreError> {
+        self.alive().await.set_left_out(rule, lane, tenant, count).await
+    }
+    async fn save_generation(&self, generation: &StoredGeneration) -> Result<(), StoreError> {
+        self.alive().await.save_generation(generation).await
+    }
+    async fn last_generation(&self) -> Result<Option<StoredGeneration>, StoreError> {
+        self.alive().await.last_generation().await
+    }
+}
+
+#[async_trait]
+impl Inbox for Mortal {
+    async fn accept(&self, event: &Inbound) -> Result<bool, StoreError> {
+        self.alive().await.accept(event).await
+    }
+    async fn received(
+        &self,
+        name: &str,
+        after: Timestamp,
+        until: Timestamp,
+        beyond: i64,
+        limit: usize,
+    ) -> Result<Vec<(i64, Inbound)>, StoreError> {
+        self.alive().await.received(name, after, until, beyond, limit).await
+    }
+}

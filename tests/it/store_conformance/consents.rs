@@ -1,0 +1,96 @@
+use super::*;
+use nudged::model::{Channel, Preference, PreferenceSource};
+
+on_both_stores!(
+    what_was_said_last_holds,
+    a_no_is_said_once_and_keeps_its_day,
+    of_two_of_the_same_instant_the_no_holds,
+    a_confirmation_holds_once_and_never_over_something_newer,
+    two_clicks_at_once_confirm_once,
+    a_thousand_addresses_are_asked_about_at_once,
+);
+
+fn said(store: &dyn Store, address: &str, topic: Option<&str>, allowed: bool, since: Timestamp) -> Preference {
+    Preference {
+        hash: store.secret().address_hash(Channel::Email, address),
+        channel: Channel::Email,
+        topic: topic.map(Into::into),
+        allowed,
+        since,
+        source: PreferenceSource::Page,
+    }
+}
+
+async fn what_was_said_last_holds(home: Home) {
+    let store = home.open().await;
+    let of = |topic, allowed, since| said(&*store, "a@b.example", topic, allowed, since);
+    let no = [of(Some("offers"), false, now()), of(None, false, now())];
+    assert_eq!(store.prefer(&no).await.unwrap(), 2);
+    let yes = of(Some("offers"), true, now() + days(1));
+    assert_eq!(store.prefer(std::slice::from_ref(&yes)).await.unwrap(), 1);
+    let older = of(Some("offers"), false, now() + SignedDuration::from_hours(1));
+    assert_eq!(store.prefer(&[older]).await.unwrap(), 0, "what is older changes nothing");
+    let other = said(&*store, "c@b.example", Some("news"), false, now());
+    store.prefer(&[other]).await.unwrap();
+    drop(store);
+    let store = home.open().await;
+    let mut found = store.preferences(&[yes.hash, yes.hash]).await.unwrap();
+    found.sort_by_key(|said| said.topic.clone());
+    assert_eq!(found, [no[1].clone(), yes.clone()]);
+    assert_eq!(store.preferences(&[]).await.unwrap(), []);
+    let newest = store.newest_preferences(2).await.unwrap();
+    assert_eq!((newest.len(), &newest[0]), (2, &yes));
+}
+
+async fn a_no_is_said_once_and_keeps_its_day(home: Home) {
+    let store = home.open().await;
+    let no = |since| said(&*store, "a@b.example", Some("offers"), false, since);
+    assert_eq!(store.prefer(&[no(now()), no(now())]).await.unwrap(), 1);
+    assert_eq!(store.prefer(&[no(now() + days(3))]).await.unwrap(), 0);
+    assert_eq!(store.preferences(&[no(now()).hash]).await.unwrap(), [no(now())]);
+}
+
+async fn of_two_of_the_same_instant_the_no_holds(home: Home) {
+    let store = home.open().await;
+    let of = |allowed| said(&*store, "a@b.example", Some("offers"), allowed, now());
+    store.prefer(&[of(true)]).await.unwrap();
+    assert_eq!(store.prefer(&[of(false)]).await.unwrap(), 1);
+    assert_eq!(store.prefer(&[of(true)]).await.unwrap(), 0);
+    assert!(!store.preferences(&[of(true).hash]).await.unwrap()[0].allowed);
+}
+
+async fn a_confirmation_holds_once_and_never_over_something_newer(home: Home) {
+    let store = home.open().await;
+    let at = |hours| now() + SignedDuration::from_hours(hours);
+    let of = |topic, allowed, since| said(&*store, "a@b.example", topic, allowed, since);
+    let yes = |hours| Preference { source: PreferenceSource::Confirmed, ..of(Some("news"), true, at(hours)) };
+    store.prefer(&[of(Some("news"), false, at(-1))]).await.unwrap();
+    assert!(store.confirm(&yes(1), at(0)).await.unwrap(), "asked after the no, so it is a new wish");
+    assert!(!store.confirm(&yes(2), at(0)).await.unwrap(), "used");
+    assert_eq!(store.preferences(&[yes(1).hash]).await.unwrap(), [yes(1)]);
+    store.prefer(&[of(Some("news"), false, at(3))]).await.unwrap();
+    assert!(!store.confirm(&yes(4), at(0)).await.unwrap(), "an old link doesn't undo a later no");
+    assert!(store.confirm(&yes(6), at(5)).await.unwrap(), "asked again");
+    store.prefer(&[of(None, false, at(8))]).await.unwrap();
+    assert!(!store.confirm(&yes(9), at(7)).await.unwrap(), "a no to all is one to this as well");
+}
+
+async fn two_clicks_at_once_confirm_once(home: Home) {
+    let store = home.open().await;
+    let yes = |address: usize| said(&*store, &format!("{address}@b.example"), Some("news"), true, now() + days(1));
+    for round in 0..10 {
+        let (yes, again) = (yes(round), yes(round));
+        let (one, other) = tokio::join!(store.confirm(&yes, now()), store.confirm(&again, now()));
+        assert!(one.unwrap() != other.unwrap(), "round {round}");
+    }
+}
+
+async fn a_thousand_addresses_are_asked_about_at_once(home: Home) {
+    let store = home.open().await;
+    let entries: Vec<Preference> =
+        (0..1_000).map(|n| said(&*store, &format!("{n}@b.example"), Some("news"), n % 2 == 0, now())).collect();
+    assert_eq!(store.prefer(&entries).await.unwrap(), 1_000);
+    let hashes: Vec<_> = entries.iter().map(|said| said.hash).collect();
+    let found = store.preferences(&hashes).await.unwrap();
+    assert_eq!((found.len(), found.iter().filter(|said| said.allowed).count()), (1_000, 500));
+}

@@ -11,10 +11,12 @@ mod error;
 mod load;
 mod mask;
 mod overlay;
+mod retention;
 pub mod secret;
 
 pub use engine::{EngineOptions, SenderOptions};
 pub use error::ConfigError;
+pub use retention::RetentionOptions;
 pub use load::{Environment, Secrecy, load, read};
 
 use crate::action::email::EmailOptions;
@@ -48,6 +50,7 @@ pub struct Config {
     /// The services that report bounces, by the name in their URL.
     pub bounces: BTreeMap<String, BounceOptions>,
     pub engine: EngineOptions,
+    pub retention: RetentionOptions,
     pub web: WebOptions,
     /// The pages behind the links of mails.
     pub pages: PageOptions,

@@ -1,6 +1,7 @@
 //! The engine's knobs. `config` composes them; nothing here is read from a file.
 
 use super::links::Links;
+use super::pruner::Retention;
 use crate::model::AttemptNumber;
 use jiff::{SignedDuration, civil};
 use serde_json::{Value as Json, json};
@@ -38,6 +39,8 @@ pub struct Settings {
     pub sender: Json,
     /// Where the links of mails lead.
     pub links: Links,
+    /// How long things are kept.
+    pub retention: Retention,
 }
 
 impl Default for Settings {
@@ -57,6 +60,7 @@ impl Default for Settings {
             reconcile_reach: SignedDuration::from_hours(7 * 24),
             sender: json!({}),
             links: Links::Rehearsed,
+            retention: Retention::default(),
         }
     }
 }

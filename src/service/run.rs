@@ -131,6 +131,7 @@ async fn start(
         rules: config.rules.clone(),
         outside: outside(config),
         settings: Settings {
+            retention: config.retention.settings(),
             links: Links::Served(config.web.pages_url()),
             ..config.engine.settings(&config.sender, config.service.drain())
         },

@@ -64,6 +64,15 @@ impl<D: Database> Personal for State<D> {
         Ok(Forgotten { misses, episodes, tasks, ..forgotten })
     }
 
+    async fn in_flight(&self, enrollments: &[i64]) -> Result<u64, StoreError> {
+        let ids: Arc<[i64]> = enrollments.into();
+        let count = self.database.read(move |mut session| {
+            let ids = Arc::clone(&ids);
+            Box::pin(async move { table::in_flight(&mut session, &ids).await })
+        });
+        count.await
+    }
+
     async fn empty_events(&self, numbers: &[i64]) -> Result<u64, StoreError> {
         let numbers: Arc<[i64]> = numbers.into();
         let emptied = self.database.write(move |mut session| {

@@ -15,6 +15,9 @@ pub trait Personal: Send + Sync {
     /// in the ledger. Safe to repeat, which is needed where something was being sent ([`Forgotten::in_flight`]).
     async fn forget(&self, record: &RecordId, now: Timestamp) -> Result<Forgotten, StoreError>;
 
+    /// How many of these enrollments have a message on its way at this moment.
+    async fn in_flight(&self, enrollments: &[i64]) -> Result<u64, StoreError>;
+
     /// Empties events of other systems, by their numbers; they stay known by their ids. How many.
     async fn empty_events(&self, numbers: &[i64]) -> Result<u64, StoreError>;
 

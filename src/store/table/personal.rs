@@ -188,13 +188,19 @@ pub async fn aged(session: &mut Session<'_>, what: Aged, at: Timestamp, limit: u
              ORDER BY a.finished_at LIMIT $2"
         }
         Aged::Timeline => {
-            "SELECT t.id FROM timeline t WHERE t.at < $1
+            // Lines come in the order of time, so nothing is read beyond the first one that is young.
+            "SELECT t.id FROM timeline t
+             WHERE t.at < $1
+               AND t.id < COALESCE((SELECT y.id FROM timeline y WHERE y.at >= $1 ORDER BY y.id LIMIT 1),
+                                   9223372036854775807)
                AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.id = t.enrollment)
              ORDER BY t.id LIMIT $2"
         }
         Aged::Enrollments => {
             // Those that were emptied before and are the newest of their track are what is left.
             "SELECT e.id FROM enrollment e WHERE e.state = 2 AND e.ended_at < $1
+               AND e.id < COALESCE((SELECT y.id FROM enrollment y WHERE y.entered_at >= $1 ORDER BY y.id LIMIT 1),
+                                   9223372036854775807)
                AND (e.key IS NOT NULL OR e.occasion_at IS NULL
                     OR EXISTS (SELECT 1 FROM enrollment n WHERE n.track = e.track AND n.occasion_at > e.occasion_at))
                AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.id = e.id)

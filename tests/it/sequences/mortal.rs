@@ -301,6 +301,9 @@ impl Personal for Mortal {
     async fn forget(&self, record: &RecordId, now: Timestamp) -> Result<Forgotten, StoreError> {
         self.alive().await.forget(record, now).await
     }
+    async fn in_flight(&self, enrollments: &[i64]) -> Result<u64, StoreError> {
+        self.alive().await.in_flight(enrollments).await
+    }
     async fn empty_events(&self, numbers: &[i64]) -> Result<u64, StoreError> {
         self.alive().await.empty_events(numbers).await
     }

@@ -115,6 +115,8 @@ pub struct Survey {
     /// Inclusive.
     pub score: Option<(Value, Value)>,
     pub settle: Period,
+    /// Answers within this time of one that matched are not asked about again.
+    pub cooldown: Option<Period>,
 }
 
 /// Fires when local date + offset is reached at a local time.

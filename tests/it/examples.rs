@@ -178,6 +178,7 @@ async fn the_postgres_example_finds_the_right_people() {
         format!("win-back-90 {}", key("02")),
         format!("win-back-90 {}", key("06")),
         format!("low-nps-follow-up {}", key("05")),
+        format!("promoters {}", key("01")),
         format!("repeated-tickets {}", key("05")),
         format!("renewal {}", key("c1")),
         format!("renewal {}", key("c2")),

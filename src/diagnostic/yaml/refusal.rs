@@ -18,7 +18,6 @@ const PLANNED: &[&str] = &[
     "seeds",
     "percent",
     "priority",
-    "cooldown",
     "combine",
     "isolate",
 ];

@@ -54,10 +54,16 @@ impl Namer<'_> {
 }
 
 /// A touched timestamp isn't a second silence: the new last activity must exceed the old by this much.
+/// And an answer within a survey's cooldown is one too many.
 fn tolerance(rule: &CheckedRule) -> Option<SignedDuration> {
-    let Trigger::Inactivity(inactivity) = &rule.trigger else { return None };
-    let quarter = SignedDuration::from_secs(inactivity.silent_for.max_seconds() / 4);
-    Some(quarter.min(SignedDuration::from_hours(24)))
+    match &rule.trigger {
+        Trigger::Inactivity(inactivity) => {
+            let quarter = SignedDuration::from_secs(inactivity.silent_for.max_seconds() / 4);
+            Some(quarter.min(SignedDuration::from_hours(24)))
+        }
+        Trigger::Survey(survey) => survey.cooldown.map(|cooldown| SignedDuration::from_secs(cooldown.max_seconds())),
+        _ => None,
+    }
 }
 
 /// When things happen to a match.

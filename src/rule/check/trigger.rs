@@ -74,8 +74,12 @@ impl<'a> Checker<'a> {
             Some(node) => Some(self.score(related, written, node)?),
         };
         let settle = self.settle(written.settle.as_ref(), SETTLE)?;
+        let cooldown = match &written.cooldown {
+            None => None,
+            Some(_) => Some(self.clock_period(written.cooldown.as_ref())?),
+        };
         dated?;
-        Some(Survey { of, kind: written.kind.as_ref().map(|kind| kind.value.clone()), score, settle })
+        Some(Survey { of, kind: written.kind.as_ref().map(|kind| kind.value.clone()), score, settle, cooldown })
     }
 
     /// How long a fact rests before it counts.

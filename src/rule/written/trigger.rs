@@ -65,6 +65,8 @@ pub struct SurveyEntry {
     pub score: Option<Node>,
     /// How long to wait for corrections before acting: `5 minutes`, which is also the default.
     pub settle: Option<At<String>>,
+    /// Leaves out answers of the record this soon after one that matched: `180 days`.
+    pub cooldown: Option<At<String>>,
 }
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]

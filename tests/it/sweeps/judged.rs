@@ -88,3 +88,26 @@ async fn a_zone_that_nobody_knows_is_reported() {
     assert_eq!((report.matched, report.zone_unknown), (3, 1));
     assert_eq!(report.zone_unknown_of.unwrap().key.as_str(), "2");
 }
+
+#[tokio::test]
+async fn an_answer_within_the_cooldown_is_left_out() {
+    let world = World::new(Kind::Sqlite, instant(START), Settings::default()).await;
+    world.load(&[("survey.yaml", &SURVEY.replace("settle: 1 hour", "settle: 1 hour, cooldown: 30 days"))]).await;
+    let created = world.crm.time(world.now());
+    world.crm.run(&format!("INSERT INTO accounts VALUES (1, 'Ada', 'AT', {created})")).await;
+    let answer = async |id: i64| {
+        let now = world.crm.time(world.now());
+        world.crm.run(&format!("INSERT INTO surveys VALUES ({id}, 1, 'nps', 3, {now})")).await;
+        world.pass(hours(2)).await;
+        world.webhooks.take().len()
+    };
+    world.clock.advance(minutes(10));
+    assert_eq!(answer(1).await, 1);
+    world.pass(days(20)).await;
+    assert_eq!(answer(2).await, 0, "three weeks later");
+    world.pass(days(9)).await;
+    assert_eq!(answer(3).await, 0, "counted from the one that matched");
+    world.pass(days(2)).await;
+    assert_eq!(answer(4).await, 1);
+    assert_eq!(entered(&world).await.len(), 2);
+}

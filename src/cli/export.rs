@@ -30,10 +30,7 @@ pub(super) struct Known {
 
 impl Known {
     pub fn is_empty(&self) -> bool {
-        self.dossier.is_empty()
-            && self.events.is_empty()
-            && self.suppressions.is_empty()
-            && self.preferences.is_empty()
+        self.dossier.is_empty() && self.events.is_empty() && self.suppressions.is_empty() && self.preferences.is_empty()
     }
 
     pub fn hashes(&self, store: &dyn Store) -> Vec<AddressHash> {
@@ -107,9 +104,10 @@ fn as_json(record: &RecordId, known: &Known) -> Json {
         json!({"title": task.title, "body": task.body, "due": task.due, "assignee": task.assignee,
                "created_at": task.created_at, "done_at": task.done_at})
     });
-    let events = known.events.values().map(|event| {
-        json!({"name": event.name, "id": event.id, "received_at": event.received_at, "body": event.body})
-    });
+    let events = known
+        .events
+        .values()
+        .map(|event| json!({"name": event.name, "id": event.id, "received_at": event.received_at, "body": event.body}));
     json!({
         "record": record.to_string(),
         "enrollments": dossier.enrollments.iter().map(|of| enrollment(of, &dossier.happenings)).collect::<Vec<_>>(),

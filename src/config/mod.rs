@@ -16,8 +16,8 @@ pub mod secret;
 
 pub use engine::{EngineOptions, SenderOptions};
 pub use error::ConfigError;
-pub use retention::RetentionOptions;
 pub use load::{Environment, Secrecy, load, read};
+pub use retention::RetentionOptions;
 
 use crate::action::email::EmailOptions;
 use crate::action::webhook::DestinationOptions;

@@ -65,7 +65,8 @@ mod tests {
 
     #[test]
     fn addresses_are_found_in_replies() {
-        let said = "550 5.1.1 <Anna@Cafe.example>: no such user (see bob@x.example). a@b @c.d {\"to\":\"eva@e.example\"}";
+        let said =
+            "550 5.1.1 <Anna@Cafe.example>: no such user (see bob@x.example). a@b @c.d {\"to\":\"eva@e.example\"}";
         let found: Vec<String> = addresses(said).collect();
         assert_eq!(found, ["anna@cafe.example", "bob@x.example", "eva@e.example"]);
     }

@@ -235,7 +235,12 @@ async fn note(session: &mut Session<'_>, notes: &[(i64, Note)]) -> Result<(), St
 }
 
 /// Ends what is under way; whatever waited for it to end begins.
-pub(super) async fn cancel(session: &mut Session<'_>, ids: &[i64], why: &str, now: Timestamp) -> Result<u64, StoreError> {
+pub(super) async fn cancel(
+    session: &mut Session<'_>,
+    ids: &[i64],
+    why: &str,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
     let rows = outbox::under_way(session, ids).await?;
     let at = now.as_microsecond();
     let ids: Vec<i64> = rows.iter().map(|row| row.0).collect();

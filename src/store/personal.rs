@@ -94,9 +94,9 @@ impl<D: Database> Personal for State<D> {
     async fn prune(&self, what: Aged, before: Timestamp, limit: usize) -> Result<u64, StoreError> {
         if what == Aged::Misses {
             let at = before.as_microsecond();
-            let forgotten = self.database.write(move |mut session| {
-                Box::pin(async move { miss::forget_before(&mut session, at, limit).await })
-            });
+            let forgotten = self
+                .database
+                .write(move |mut session| Box::pin(async move { miss::forget_before(&mut session, at, limit).await }));
             return forgotten.await;
         }
         // Looked for beside the writer, so that this holds it only for the deletion.

@@ -78,7 +78,8 @@ pub async fn silence(session: &mut Session<'_>, ids: &[i64], kept: &str) -> Resu
 pub type Refused = (i64, String, String, String, i64);
 
 pub async fn refused(session: &mut Session<'_>, record: &RecordId) -> Result<Vec<Refused>, StoreError> {
-    let sql = "SELECT r.id, r.rule, r.lane, m.occasion, m.crossed_at FROM miss m JOIN rule_state r ON r.id = m.rule_state
+    let sql =
+        "SELECT r.id, r.rule, r.lane, m.occasion, m.crossed_at FROM miss m JOIN rule_state r ON r.id = m.rule_state
                WHERE m.key = $1 AND m.entity = $2 AND r.tenant = $3";
     let read = |mut row: Row| Ok((row.int(0)?, row.text(1)?, row.text(2)?, row.text(3)?, row.int(4)?));
     session.rows(sql, &named(record)).await?.into_iter().map(read).collect()
@@ -175,7 +176,8 @@ pub async fn empty_events(session: &mut Session<'_>, numbers: &[i64]) -> Result<
 
 pub async fn unname(session: &mut Session<'_>, hashes: &[[u8; 16]]) -> Result<u64, StoreError> {
     let batch = Batch::new().ids("hash", hashes);
-    let sql = "UPDATE suppression SET address = NULL WHERE hash IN (SELECT b.hash FROM {batch}) AND address IS NOT NULL";
+    let sql =
+        "UPDATE suppression SET address = NULL WHERE hash IN (SELECT b.hash FROM {batch}) AND address IS NOT NULL";
     session.run_batch(sql, &[], &batch).await
 }
 

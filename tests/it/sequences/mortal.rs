@@ -4,12 +4,11 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 use nudged::engine::port::{
-    Aged, Dossier, Forgotten, Personal,
-    Adopted, Adoption, AttemptView, Candidate, Claimed, Consents, DeliveryFilter, DeliveryView, EnrollmentFilter,
-    EnrollmentView, Episode, EpisodePage, Found, Happening, HeldMatch, Inbound, Inbox, Lease, Ledger, MissView,
-    OpenEpisode, Outbox, OutboxToken, Overview, Owner, Progress, Register, Rescued, RuleState, RuleVersion, Settled,
-    Settlement, Standing, Store, StoreError, StoredGeneration, SweepCommit, SweepCount, SweepId, SweepView, TaskDraft,
-    Verdict, View,
+    Adopted, Adoption, Aged, AttemptView, Candidate, Claimed, Consents, DeliveryFilter, DeliveryView, Dossier,
+    EnrollmentFilter, EnrollmentView, Episode, EpisodePage, Forgotten, Found, Happening, HeldMatch, Inbound, Inbox,
+    Lease, Ledger, MissView, OpenEpisode, Outbox, OutboxToken, Overview, Owner, Personal, Progress, Register, Rescued,
+    RuleState, RuleVersion, Settled, Settlement, Standing, Store, StoreError, StoredGeneration, SweepCommit,
+    SweepCount, SweepId, SweepView, TaskDraft, Verdict, View,
 };
 use nudged::model::{
     AddressHash, DeliveryId, EntityName, InstanceSecret, Key, Lane, Preference, RecordId, RuleId, Suppression, Tenant,

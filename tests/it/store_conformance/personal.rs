@@ -1,10 +1,8 @@
 //! Erasing a record, and forgetting what has grown old.
 
 use super::*;
-use nudged::engine::port::{
-    Aged, Candidate, EnrollmentFilter, Inbound, Miss, MissKind, Standing, SweepId, TaskDraft,
-};
-use nudged::model::{Channel, EnrollmentState, Suppression, SuppressionReason};
+use nudged::engine::port::{Aged, Candidate, EnrollmentFilter, Inbound, Miss, MissKind, Standing, SweepId, TaskDraft};
+use nudged::model::{Channel, DeliveryId, EnrollmentState, Suppression, SuppressionReason};
 use serde_json::json;
 
 super::on_both_stores![
@@ -45,8 +43,10 @@ fn candidate(of: &NewMatch) -> Candidate {
     }
 }
 
-fn task(key: &str) -> TaskDraft {
+fn task(delivery: DeliveryId, key: &str) -> TaskDraft {
     TaskDraft {
+        delivery,
+        fields: Default::default(),
         tenant: tenant(),
         record: customer(key),
         title: format!("Call Cafe {key}"),
@@ -73,7 +73,7 @@ async fn two_customers(home: &Home) -> Arc<dyn Store> {
         complete(&*store, Completion { saved, ..completion(&claimed, Some(attempt), wait) }).await;
         let key = claimed.record.key.as_str();
         let reference = store.secret().delivery_id(claimed.match_id, &"task".into(), 0);
-        store.add_task(reference, &task(key), now()).await.unwrap();
+        store.add_task(reference, &task(reference, key), now()).await.unwrap();
     }
     store
 }
@@ -107,8 +107,7 @@ async fn a_forgotten_record_leaves_hashes_and_counts(home: Home) {
     assert_eq!(store.dossier(&customer("2")).await.unwrap(), other, "nobody else is touched");
     let view = store.enrollments(&EnrollmentFilter { id: Some(id), ..Default::default() }).await.unwrap().remove(0);
     assert_eq!((view.record, view.occasion, view.ended), (None, None, Some(EndReason::Cancelled)));
-    let told: Vec<_> =
-        store.timelines(&[id]).await.unwrap().into_iter().map(|line| (line.what, line.detail)).collect();
+    let told: Vec<_> = store.timelines(&[id]).await.unwrap().into_iter().map(|line| (line.what, line.detail)).collect();
     let pair = |what: &str, detail: &str| (what.to_owned(), detail.to_owned());
     assert_eq!(told, [pair("sent", ""), pair("cancelled", "the person was erased")]);
 

@@ -115,7 +115,8 @@ async fn a_forgotten_record_leaves_hashes_and_counts(home: Home) {
     assert_eq!(store.overview(now()).await.unwrap().attempts_today, [("sent".to_owned(), 2)]);
     let again = enter(&*store, vec![a_match(&*store, "1", "x")]).await;
     assert_eq!((again.entered, again.known), (0, 1), "its occasion is in the ledger by its hash");
-    assert_eq!(store.open_tasks(&tenant(), &"customer".into(), &["1".into(), "".into()]).await.unwrap(), []);
+    let open = store.open_tasks(&tenant(), &"customer".into(), &["1".into(), "".into()]).await.unwrap();
+    assert!(open.is_empty(), "{open:?}");
 }
 
 async fn an_occasion_that_was_refused_never_matches_after_it_was_forgotten(home: Home) {
@@ -208,7 +209,7 @@ async fn old_attempts_go_and_those_under_way_stay(home: Home) {
     assert_eq!(store.prune(Aged::Attempts, now(), 100).await.unwrap(), 0, "none is older");
     assert_eq!(store.prune(Aged::Attempts, later, 100).await.unwrap(), 1);
     assert_eq!(store.prune(Aged::Timeline, later, 100).await.unwrap(), 1);
-    assert_eq!(store.timelines(&[id]).await.unwrap(), []);
+    assert!(store.timelines(&[id]).await.unwrap().is_empty());
     assert_eq!(store.attempts(0, 10).await.unwrap().len(), 1, "the other is still under way");
     assert_eq!(store.prune(Aged::Misses, later, 100).await.unwrap(), 2);
 }

@@ -116,7 +116,7 @@ pub enum Command {
     Suppress(suppress::Args),
     /// Print everything the state holds about a record, as JSON.
     Export(export::Args),
-    /// Erase a record from the state and its logs; counts, and what was matched by its hash, stay.
+    /// Erase a record from the state and its log of attempts; hashes and counts stay.
     Forget(forget::Args),
     /// Pause a rule: it neither matches nor sends.
     Pause(pause::Args),

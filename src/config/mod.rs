@@ -11,11 +11,13 @@ mod error;
 mod load;
 mod mask;
 mod overlay;
+mod retention;
 pub mod secret;
 
 pub use engine::{EngineOptions, SenderOptions};
 pub use error::ConfigError;
 pub use load::{Environment, Secrecy, load, read};
+pub use retention::RetentionOptions;
 
 use crate::action::email::EmailOptions;
 use crate::action::webhook::DestinationOptions;
@@ -50,6 +52,7 @@ pub struct Config {
     /// The services that report bounces, by the name in their URL.
     pub bounces: BTreeMap<String, BounceOptions>,
     pub engine: EngineOptions,
+    pub retention: RetentionOptions,
     pub web: WebOptions,
     /// The pages behind the links of mails.
     pub pages: PageOptions,

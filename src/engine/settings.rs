@@ -1,6 +1,7 @@
 //! The engine's knobs. `config` composes them; nothing here is read from a file.
 
 use super::links::Links;
+use super::pruner::Retention;
 use crate::model::{AttemptNumber, Limits, Period, Rate, SendWindow};
 use jiff::{SignedDuration, civil};
 use serde_json::{Value as Json, json};
@@ -41,6 +42,8 @@ pub struct Settings {
     pub links: Links,
     /// What protects people from too much, too late at night or too fast.
     pub sending: Sending,
+    /// How long things are kept.
+    pub retention: Retention,
 }
 
 /// Limits of sending. By default there are none: only a configuration sets them.
@@ -75,13 +78,10 @@ impl Default for Settings {
             rescue_every: Duration::from_secs(20),
             reconcile_at: civil::time(3, 0, 0, 0),
             reconcile_reach: SignedDuration::from_hours(7 * 24),
-<<<<<<< HEAD
             sender: json!({"name": "", "postal_address": "", "website": ""}),
-=======
-            sender: json!({}),
             sending: Sending::default(),
->>>>>>> respect
             links: Links::Rehearsed,
+            retention: Retention::default(),
         }
     }
 }

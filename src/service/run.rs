@@ -134,7 +134,11 @@ async fn start(
         webhook,
         rules: config.rules.clone(),
         outside: outside(config),
-        settings: Settings { links: Links::Served(config.web.pages_url()), ..config.settings() },
+        settings: Settings {
+            retention: config.retention.settings(),
+            links: Links::Served(config.web.pages_url()),
+            ..config.settings()
+        },
         renew: Some(Arc::new(move || secrets.renew())),
     };
     Ok(Daemon::start(outfit).await?)

@@ -297,7 +297,12 @@ async fn note(session: &mut Session<'_>, notes: &[(i64, Note)]) -> Result<(), St
 }
 
 /// Ends what is under way; whatever waited for it to end begins.
-async fn cancel(session: &mut Session<'_>, ids: &[i64], why: &str, now: Timestamp) -> Result<u64, StoreError> {
+pub(super) async fn cancel(
+    session: &mut Session<'_>,
+    ids: &[i64],
+    why: &str,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
     let rows = outbox::under_way(session, ids).await?;
     let at = now.as_microsecond();
     let ids: Vec<i64> = rows.iter().map(|row| row.0).collect();
@@ -424,7 +429,11 @@ impl<'a> Writes<'a> {
         let id = row.id;
         self.done.push(completion);
         self.lines.extend(completion.attempt.iter().map(|attempt| Line::of(id, attempt)));
-        if let Some((name, value)) = &completion.saved {
+        if row.erased {
+            if completion.attempt.is_some() {
+                self.lines.iter_mut().last().into_iter().for_each(|line| line.detail.clear());
+            }
+        } else if let Some((name, value)) = &completion.saved {
             self.saved.push((id, with(row.saved.as_deref(), name, value)?));
         }
         // A record that was cancelled while its message was on the way goes no further.

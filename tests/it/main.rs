@@ -35,6 +35,7 @@ mod operator_enrollments;
 mod oracle;
 mod outage;
 mod permissions;
+mod personal;
 mod rehearsal;
 mod reload;
 mod scores;

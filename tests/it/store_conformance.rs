@@ -6,6 +6,7 @@ mod episodes;
 mod faces;
 mod inbox;
 mod outbox;
+mod personal;
 mod places;
 mod register;
 mod sweeps;

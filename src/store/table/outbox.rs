@@ -98,6 +98,8 @@ pub struct Standing {
     pub ended: bool,
     pub track: [u8; 16],
     pub saved: Option<String>,
+    /// The person was erased while this was under way: nothing that tells of them may be written any more.
+    pub erased: bool,
 }
 
 /// Locks rows in key order.
@@ -105,7 +107,8 @@ pub async fn lock(session: &mut Session<'_>, ids: impl Iterator<Item = i64>) -> 
     let batch = Batch::new().ints("id", ids);
     let rows = session
         .rows_batch(
-            "SELECT o.id, o.epoch, o.state, e.state, e.track, e.saved
+            "SELECT o.id, o.epoch, o.state, e.state, e.track, e.saved,
+                    CASE WHEN e.key IS NULL THEN 1 ELSE 0 END
              FROM {batch} CROSS JOIN outbox o CROSS JOIN enrollment e
              WHERE o.id = b.id AND e.id = o.id ORDER BY o.id {lock o}",
             &[],
@@ -120,6 +123,7 @@ pub async fn lock(session: &mut Session<'_>, ids: impl Iterator<Item = i64>) -> 
             ended: row.int(3)? == super::enrollment_state::ENDED,
             track: row.id(4)?,
             saved: row.opt_text(5)?,
+            erased: row.int(6)? != 0,
         })
     };
     rows.into_iter().map(read).collect()

@@ -185,3 +185,11 @@ JOIN (VALUES ('00000000-0000-4000-8000-0000000000c1', 'Lindner Papier', 'Basic',
              ('00000000-0000-4000-8000-0000000000c3', 'Studio Keller',  'Comfort',  true,  '2026-12-21'),
              ('00000000-0000-4000-8000-0000000000c4', 'Pension Vogel',  'Comfort',  false, '2027-06-01')
      ) AS s (id, account, plan, auto_renew, renews_on) ON s.account = a.name;
+
+INSERT INTO crm.appointments (account_id, contact_id, user_id, subject, status, starts_at)
+SELECT c.account_id, c.id, '00000000-0000-4000-8000-0000000000a1', 'What next year brings', 'planned', '2026-12-03 10:00+01'
+FROM crm.contacts c WHERE c.email = 'reto@alpina.example';
+
+-- Nobody who filled in the form as it was is a hundred years old.
+UPDATE crm.contacts SET born = CASE email WHEN 'eva@moser.example' THEN date '1984-02-29'
+                                          WHEN 'nora@keller.example' THEN date '1991-06-17' ELSE '1900-01-01' END;

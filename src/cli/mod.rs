@@ -14,6 +14,8 @@ mod demo;
 mod enrollments;
 mod exit;
 mod explain;
+mod export;
+mod forget;
 mod hold;
 mod init;
 mod man;
@@ -112,6 +114,10 @@ pub enum Command {
     Hold(hold::Args),
     /// Addresses that must not be written to.
     Suppress(suppress::Args),
+    /// Print everything the state holds about a record, as JSON.
+    Export(export::Args),
+    /// Erase a record from the state and its log of attempts; hashes and counts stay.
+    Forget(forget::Args),
     /// Pause a rule: it neither matches nor sends.
     Pause(pause::Args),
     /// Let a paused rule run again.
@@ -169,6 +175,8 @@ fn dispatch(cli: Cli, output: &mut Output) -> Result<Exit, Failure> {
         Command::Deliveries(args) => deliveries::run(&args, &context, output),
         Command::Hold(args) => hold::run(&args, &context, output),
         Command::Suppress(args) => suppress::run(&args, &context, output),
+        Command::Export(args) => export::run(&args, &context, output),
+        Command::Forget(args) => forget::run(&args, &context, output),
         Command::Pause(args) => pause::run(&args, true, &context, output),
         Command::Resume(args) => pause::run(&args, false, &context, output),
         Command::Reload(args) => reload::run(&args, &context, output),

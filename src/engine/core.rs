@@ -6,11 +6,11 @@ use super::context::{Context, tenants_of, told};
 use super::dispatch::{Dispatched, Dispatcher};
 use super::error::EngineError;
 use super::event::Event;
-use super::port::{Owner, Rescued, RuleState, RuleStatus, Sender, Source, Store};
-use super::rescuer;
+use super::port::{Aged, Owner, Rescued, RuleState, RuleStatus, Sender, Source, Store};
 use super::scheduler::{self, Scheduler};
 use super::settings::Settings;
 use super::sweep::{Sweeper, Swept};
+use super::{pruner, rescuer};
 use crate::model::{Clock, RuleId, Tenant};
 use crate::rule::generation::Generation;
 use std::sync::Arc;
@@ -107,6 +107,7 @@ impl Engine {
         let rescuing = async {
             tokio::select! {
                 () = rescuer::run(&self.context) => {}
+                () = pruner::run(&self.context) => {}
                 () = told(&mut stop) => {}
             }
         };
@@ -160,6 +161,11 @@ impl Engine {
     /// Takes back what dead processes held.
     pub async fn rescue(&self) -> Result<Rescued, EngineError> {
         rescuer::rescue(&self.context).await
+    }
+
+    /// Forgets what has grown old: what, and how much of it.
+    pub async fn prune(&self) -> Result<Vec<(Aged, u64)>, EngineError> {
+        pruner::prune(&self.context).await
     }
 
     /// When the next step or sweep is due, for whoever moves the clock. Rules that an operator or the guard

@@ -4,7 +4,7 @@
 //! known for certain is in the state.
 
 use super::expectation::Mood;
-use super::port::{Noted, Rescued};
+use super::port::{Aged, Noted, Rescued};
 use super::sweep::SweepReport;
 use crate::model::{
     AttemptNumber, DeliveryId, EndReason, Lane, MatchId, Occasion, Outcome, RecordId, RuleId, StepId, Tenant,
@@ -148,4 +148,9 @@ pub enum Event {
         reason: String,
     },
     Rescued(Rescued),
+    /// Rows that had grown old were forgotten.
+    Pruned {
+        what: Aged,
+        count: u64,
+    },
 }

@@ -26,7 +26,9 @@ pub(super) async fn page(
     let Trigger::Event(event) = &rule.rule.trigger else { return Ok(Page { crossings: Vec::new(), beyond: None }) };
     let found = store.received(&event.name, window.after, window.until, beyond, limit).await?;
     let last = found.last().map(|(number, _)| *number).filter(|_| found.len() >= limit);
-    let ours = found.iter().filter(|(_, inbound)| event.concerns(&inbound.body, tenant));
+    // One that was emptied, because the person it was about is erased, tells nothing any more.
+    let told = found.iter().filter(|(_, inbound)| !inbound.body.is_null());
+    let ours = told.filter(|(_, inbound)| event.concerns(&inbound.body, tenant));
     let crossing = |(_, inbound): &(i64, super::port::Inbound)| {
         let told = Told { id: &inbound.id, received_at: inbound.received_at, body: &inbound.body };
         rule.read_event(event, told)

@@ -6,7 +6,7 @@
 //! - [`Sweeper`](sweep::Sweeper) finds who newly matches a rule and enters them in the ledger;
 //! - [`Dispatcher`](dispatch::Dispatcher) runs due steps: decides on fresh facts, sends, settles;
 //! - `scheduler` says when the next sweep of each rule is due;
-//! - `rescuer` takes back what a dead process held;
+//! - `rescuer` takes back what a dead process held, `pruner` forgets what has grown old;
 //! - [`preview`] answers who would match now, and [`rehearse`] what else people ask beforehand and afterwards;
 //!   neither writes anything.
 
@@ -25,7 +25,10 @@ mod health;
 mod inbound;
 mod lateness;
 mod links;
+mod pace;
+mod personal;
 mod preview;
+mod pruner;
 mod pulse;
 mod rehearsal;
 mod relocate;
@@ -46,9 +49,11 @@ pub use error::EngineError;
 pub use event::Event;
 pub use expectation::Mood;
 pub use links::Links;
+pub use personal::{addresses_in, events_about};
 pub use preview::{Preview, PreviewMatch, PreviewMessage, PreviewScope, Previewer, preview};
+pub use pruner::Retention;
 pub use rehearsal::Horizon;
 pub use relocate::{Relocated, pinned_steps, relocate};
-pub use settings::Settings;
+pub use settings::{Sending, Settings};
 pub use sweep::{SweepReport, Swept};
 pub use task_writer::TaskWriter;

@@ -145,6 +145,7 @@ fn log(event: &Event) {
                 tracing::warn!(requeued, repeated, unknown, "took back what a dead process held");
             }
         }
+        Event::Pruned { what, count } => tracing::info!(what = what.as_str(), count, "forgot what had grown old"),
     }
 }
 

@@ -15,6 +15,8 @@ mod faces;
 mod inbox;
 mod ledger;
 mod migration;
+mod personal;
+mod places;
 pub mod postgres;
 mod register;
 mod sql;

@@ -4,7 +4,7 @@ use super::database::Database;
 use super::sql::Session;
 use super::state::State;
 use super::table::rule_state::{self, Change};
-use super::table::{enrollment, episode, generation, inbox, miss, outbox, rule_version, sweep};
+use super::table::{enrollment, episode, generation, miss, outbox, rule_version, sweep};
 use crate::engine::port::{Adopted, Adoption, Register, RuleState, RuleStatus, StoreError, StoredGeneration};
 use crate::model::{InstanceSecret, Lane, RuleId, Tenant, VersionHash};
 use async_trait::async_trait;
@@ -112,7 +112,7 @@ impl<D: Database> State<D> {
         }
     }
 
-    /// Forgets versions that nothing pins, old sweeps, old misses and old events.
+    /// Forgets versions that nothing pins, and old sweeps.
     async fn tidy(&self, now: Timestamp) -> Result<(), StoreError> {
         let idle = self.database.read(|mut session| Box::pin(async move { rule_version::idle(&mut session).await }));
         let idle: Arc<[i64]> = idle.await?.into();
@@ -124,23 +124,7 @@ impl<D: Database> State<D> {
                 sweep::forget_before(&mut session, now - SWEEPS_KEPT).await
             })
         });
-        forgotten.await?;
-        loop {
-            let forgotten = self.database.write(move |mut session| {
-                Box::pin(async move { miss::forget_before(&mut session, now - miss::KEPT, CHUNK).await })
-            });
-            if forgotten.await? < CHUNK as u64 {
-                break;
-            }
-        }
-        loop {
-            let forgotten = self.database.write(move |mut session| {
-                Box::pin(async move { inbox::forget_before(&mut session, now - inbox::KEPT, CHUNK).await })
-            });
-            if forgotten.await? < CHUNK as u64 {
-                return Ok(());
-            }
-        }
+        forgotten.await
     }
 }
 

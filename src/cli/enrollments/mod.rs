@@ -105,7 +105,7 @@ fn list(list: &List, context: &Context, output: &mut Output) -> Result<Exit, Fai
 type Steps = HashMap<VersionHash, Vec<StepId>>;
 
 /// The rules that the daemon last ran, as far as they can be told without the database.
-async fn last_rules(context: &Context, store: &dyn Store) -> Result<Option<Generation>, Failure> {
+pub(super) async fn last_rules(context: &Context, store: &dyn Store) -> Result<Option<Generation>, Failure> {
     let Some(stored) = store.last_generation().await? else { return Ok(None) };
     let file = |(path, text): (String, String)| Arc::new(SourceFile { path, text });
     let tree = Arc::new(Tree { files: stored.files.into_iter().map(file).collect() });

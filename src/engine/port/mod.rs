@@ -3,6 +3,7 @@
 mod consents;
 mod inbox;
 mod outbox;
+mod personal;
 mod register;
 mod sender;
 mod source;
@@ -12,9 +13,10 @@ mod view;
 pub use consents::Consents;
 pub use inbox::{Inbound, Inbox};
 pub use outbox::{
-    Attempt, Claimed, Completion, Enrolling, Mark, Note, Noted, Outbox, OutboxToken, Owner, Rescued, RuleVersion,
-    Settled, Settlement, Then,
+    Attempt, BudgetDay, Claimed, Completion, ContactStanding, Contender, Enrolling, Mark, Note, Noted, Outbox,
+    OutboxToken, Owner, Place, Refusal, Rescued, RuleVersion, Settled, Settlement, Spent, Then, Waiting,
 };
+pub use personal::{Aged, BuiltInTask, Dossier, Enrolled, Forgotten, Personal, Stay};
 pub use register::{Adopted, Adoption, Register, RuleState, RuleStatus, StoredGeneration};
 pub use sender::{ChatMessage, Email, Message, Sender, Sent, TaskDraft, WebhookCall};
 pub use source::{Source, SourceError, live_schema};
@@ -28,8 +30,8 @@ pub use view::{
 };
 
 /// Everything the engine keeps. One conformance suite holds for every implementation.
-pub trait Store: Register + Ledger + Outbox + Consents + Inbox + View {}
-impl<T: Register + Ledger + Outbox + Consents + Inbox + View> Store for T {}
+pub trait Store: Register + Ledger + Outbox + Consents + Inbox + View + Personal {}
+impl<T: Register + Ledger + Outbox + Consents + Inbox + View + Personal> Store for T {}
 
 /// Why the state database could not do it.
 #[derive(Debug, thiserror::Error)]

@@ -4,9 +4,6 @@ use crate::engine::port::{Inbound, StoreError};
 use crate::store::sql::{Row, Session, params};
 use jiff::Timestamp;
 
-/// How long an event is kept, in microseconds: 30 days. No rule reads further back, and its id is in the ledger.
-pub const KEPT: i64 = 30 * 86_400 * 1_000_000;
-
 /// False: it is there already.
 pub async fn add(session: &mut Session<'_>, event: &Inbound) -> Result<bool, StoreError> {
     let sql = "INSERT INTO inbox (name, event, received_at, body) VALUES ($1, $2, $3, $4)
@@ -32,10 +29,4 @@ pub async fn page(
         Ok((number, Inbound { name: name.to_owned(), id, received_at, body }))
     };
     rows.into_iter().map(read).collect()
-}
-
-/// Forgets up to `limit` events received before `at`; how many it forgot.
-pub async fn forget_before(session: &mut Session<'_>, at: i64, limit: usize) -> Result<u64, StoreError> {
-    let sql = "DELETE FROM inbox WHERE id IN (SELECT id FROM inbox WHERE received_at < $1 ORDER BY id LIMIT $2)";
-    session.run(sql, params![at, limit]).await
 }

@@ -7,9 +7,6 @@ use crate::store::table::lane;
 use jiff::Timestamp;
 use std::collections::HashMap;
 
-/// How long a miss is kept, in microseconds: 90 days.
-pub const KEPT: i64 = 90 * 86_400 * 1_000_000;
-
 const fn code(kind: MissKind) -> i64 {
     match kind {
         MissKind::Refused => 0,

@@ -2,6 +2,7 @@
 //! says which.
 
 pub mod attempt;
+pub mod contact;
 pub mod enrollment;
 pub mod episode;
 pub mod generation;
@@ -9,6 +10,7 @@ pub mod inbox;
 pub mod ledger;
 pub mod miss;
 pub mod outbox;
+pub mod personal;
 pub mod preference;
 pub mod rule_state;
 pub mod rule_version;

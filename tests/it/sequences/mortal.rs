@@ -4,11 +4,11 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 use nudged::engine::port::{
-    Adopted, Adoption, AttemptView, Candidate, Claimed, Consents, DeliveryFilter, DeliveryView, EnrollmentFilter,
-    EnrollmentView, Episode, EpisodePage, Found, Happening, HeldMatch, Inbound, Inbox, Lease, Ledger, MissView,
-    OpenEpisode, Outbox, OutboxToken, Overview, Owner, Progress, Register, Rescued, RuleState, RuleVersion, Settled,
-    Settlement, Standing, Store, StoreError, StoredGeneration, SweepCommit, SweepCount, SweepId, SweepView, TaskDraft,
-    Verdict, View,
+    Adopted, Adoption, Aged, AttemptView, Candidate, Claimed, Consents, DeliveryFilter, DeliveryView, Dossier,
+    EnrollmentFilter, EnrollmentView, Episode, EpisodePage, Forgotten, Found, Happening, HeldMatch, Inbound, Inbox,
+    Lease, Ledger, MissView, OpenEpisode, Outbox, OutboxToken, Overview, Owner, Personal, Progress, Register, Rescued,
+    RuleState, RuleVersion, Settled, Settlement, Standing, Store, StoreError, StoredGeneration, SweepCommit,
+    SweepCount, SweepId, SweepView, TaskDraft, Verdict, View,
 };
 use nudged::model::{
     AddressHash, DeliveryId, EntityName, InstanceSecret, Key, Lane, Preference, RecordId, RuleId, Suppression, Tenant,
@@ -289,5 +289,27 @@ impl Inbox for Mortal {
         limit: usize,
     ) -> Result<Vec<(i64, Inbound)>, StoreError> {
         self.alive().await.received(name, after, until, beyond, limit).await
+    }
+}
+
+#[async_trait]
+impl Personal for Mortal {
+    async fn dossier(&self, record: &RecordId) -> Result<Dossier, StoreError> {
+        self.alive().await.dossier(record).await
+    }
+    async fn forget(&self, record: &RecordId, now: Timestamp) -> Result<Forgotten, StoreError> {
+        self.alive().await.forget(record, now).await
+    }
+    async fn in_flight(&self, enrollments: &[i64]) -> Result<u64, StoreError> {
+        self.alive().await.in_flight(enrollments).await
+    }
+    async fn empty_events(&self, numbers: &[i64]) -> Result<u64, StoreError> {
+        self.alive().await.empty_events(numbers).await
+    }
+    async fn unname(&self, hashes: &[AddressHash]) -> Result<u64, StoreError> {
+        self.alive().await.unname(hashes).await
+    }
+    async fn prune(&self, what: Aged, before: Timestamp, limit: usize) -> Result<u64, StoreError> {
+        self.alive().await.prune(what, before, limit).await
     }
 }

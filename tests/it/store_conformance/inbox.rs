@@ -1,11 +1,11 @@
 use super::*;
-use nudged::engine::port::Inbound;
+use nudged::engine::port::{Aged, Inbound};
 use serde_json::json;
 
 on_both_stores!(
     an_event_is_kept_once,
     events_are_read_by_name_and_time_page_by_page,
-    events_outlive_a_restart_and_go_after_thirty_days
+    events_outlive_a_restart_and_go_when_they_are_old
 );
 
 fn event(name: &str, id: &str, minute: i64) -> Inbound {
@@ -39,14 +39,14 @@ async fn events_are_read_by_name_and_time_page_by_page(home: Home) {
     assert_eq!(ids(&second), ["4"]);
 }
 
-async fn events_outlive_a_restart_and_go_after_thirty_days(home: Home) {
+async fn events_outlive_a_restart_and_go_when_they_are_old(home: Home) {
     let store = home.open().await;
     store.accept(&event("signed-up", "old", 0)).await.unwrap();
     store.accept(&event("signed-up", "new", 24 * 60 * 29)).await.unwrap();
     drop(store);
     let store = home.with_rule().await;
     assert_eq!(read(&*store, -1, 24 * 60 * 40, 0, 9).await.len(), 2);
-    store.adopt(&[adoption("win-back")], now() + days(31)).await.unwrap();
+    assert_eq!(store.prune(Aged::Events, now() + days(1), 100).await.unwrap(), 1);
     let left = read(&*store, -1, 24 * 60 * 40, 0, 9).await;
     assert_eq!(left.iter().map(|(_, event)| event.id.as_str()).collect::<Vec<_>>(), ["new"]);
 }

@@ -1,0 +1,56 @@
+use crate::engine::Retention;
+use crate::model::Period;
+use jiff::SignedDuration;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// How long things are kept in the state. The ledger of matches names nobody and stays.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetentionOptions {
+    /// Attempts and what happened between them.
+    #[schemars(with = "String")]
+    pub attempts: Period,
+    /// Who crossed without a match, and why. At least 30 days.
+    #[schemars(with = "String")]
+    pub misses: Period,
+    /// Enrollments, from their end on.
+    #[schemars(with = "String")]
+    pub enrollments: Period,
+    /// Events of other systems. At least 30 days.
+    #[schemars(with = "String")]
+    pub events: Period,
+}
+
+impl Default for RetentionOptions {
+    fn default() -> Self {
+        Self {
+            attempts: Period::days(90),
+            misses: Period::days(90),
+            enrollments: Period::days(730),
+            events: Period::days(30),
+        }
+    }
+}
+
+impl RetentionOptions {
+    pub fn settings(&self) -> Retention {
+        let length = |period: Period| SignedDuration::from_secs(period.max_seconds());
+        Retention {
+            attempts: length(self.attempts),
+            misses: length(self.misses),
+            enrollments: length(self.enrollments),
+            events: length(self.events),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_the_engines() {
+        assert_eq!(RetentionOptions::default().settings(), Retention::default());
+    }
+}

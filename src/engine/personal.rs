@@ -1,0 +1,73 @@
+//! Whose an event is, and which addresses were named: what the state alone can't tell of a record.
+
+use super::port::{Dossier, Inbound, Inbox, StoreError};
+use crate::model::RecordId;
+use crate::rule::checked::Trigger;
+use crate::rule::generation::Generation;
+use crate::rule::inbound::Told;
+use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Events read at a time.
+const PAGE: usize = 1_000;
+
+/// The kept events that name a record, as the running rules read them, by their numbers.
+pub async fn events_about<S: Inbox + ?Sized>(
+    store: &S,
+    generation: &Generation,
+    record: &RecordId,
+) -> Result<BTreeMap<i64, Inbound>, StoreError> {
+    let mut about = BTreeMap::new();
+    for rule in generation.rules.values() {
+        let Trigger::Event(event) = &rule.rule.trigger else { continue };
+        if rule.rule.for_each != record.entity {
+            continue;
+        }
+        let mut beyond = 0;
+        loop {
+            let page = store.received(&event.name, Timestamp::MIN, Timestamp::MAX, beyond, PAGE).await?;
+            let (last, full) = (page.last().map(|(number, _)| *number), page.len() >= PAGE);
+            let names = |inbound: &Inbound| {
+                let told = Told { id: &inbound.id, received_at: inbound.received_at, body: &inbound.body };
+                event.concerns(&inbound.body, &record.tenant)
+                    && rule.read_event(event, told).is_ok_and(|crossing| crossing.key == record.key)
+            };
+            about.extend(page.into_iter().filter(|(_, inbound)| names(inbound)));
+            match last {
+                Some(last) if full => beyond = last,
+                _ => break,
+            }
+        }
+    }
+    Ok(about)
+}
+
+/// Email addresses in what the state holds about a record: in replies of mail servers and in answers that were kept.
+#[must_use]
+pub fn addresses_in(dossier: &Dossier) -> BTreeSet<String> {
+    let said = dossier.happenings.iter().map(|happening| happening.detail.clone());
+    let kept = dossier.enrollments.iter().flat_map(|of| [of.occasion_data.to_string(), of.saved.to_string()]);
+    said.chain(kept).flat_map(|text| addresses(&text).collect::<Vec<_>>()).collect()
+}
+
+fn addresses(text: &str) -> impl Iterator<Item = String> {
+    let part = |c: char| c.is_alphanumeric() || "@.+-_!#$%&'*/=?^`{|}~".contains(c);
+    let words = text.split(move |c| !part(c)).map(|word| word.trim_matches(['.', '\'', '`']));
+    let whole = |word: &&str| {
+        word.split_once('@').is_some_and(|(name, host)| !name.is_empty() && host.contains('.') && !host.contains('@'))
+    };
+    words.filter(whole).map(str::to_lowercase)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_found_in_replies() {
+        let said =
+            "550 5.1.1 <Anna@Cafe.example>: no such user (see bob@x.example). a@b @c.d {\"to\":\"eva@e.example\"}";
+        let found: Vec<String> = addresses(said).collect();
+        assert_eq!(found, ["anna@cafe.example", "bob@x.example", "eva@e.example"]);
+    }
+}

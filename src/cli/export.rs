@@ -15,6 +15,15 @@ pub struct Args {
     /// Also what is kept of this email address; the state itself knows only those that replies or answers named.
     #[arg(long = "address", value_name = "ADDRESS")]
     addresses: Vec<String>,
+    /// There is one: a table can't hold all of it.
+    #[arg(long, value_enum, default_value_t)]
+    format: Only,
+}
+
+#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
+enum Only {
+    #[default]
+    Json,
 }
 
 /// All that is known.
@@ -79,7 +88,9 @@ pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, 
     if known.is_empty() {
         return Err(nothing(&record));
     }
-    output.json(&as_json(&record, &known));
+    match args.format {
+        Only::Json => output.json(&as_json(&record, &known)),
+    }
     Ok(Exit::Success)
 }
 

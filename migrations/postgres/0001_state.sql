@@ -120,11 +120,14 @@ CREATE TABLE outbox (
     step        TEXT,
     kind        TEXT,
     repeatable  SMALLINT NOT NULL DEFAULT 0,
-    discarded   SMALLINT NOT NULL DEFAULT 0
+    discarded   SMALLINT NOT NULL DEFAULT 0,
+    contact     BYTEA,
+    priority    SMALLINT NOT NULL DEFAULT 0
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX outbox_due ON outbox (due_at, id) WHERE state = 0;
 CREATE INDEX outbox_leased ON outbox (owner) WHERE state IN (1, 2);
 CREATE INDEX outbox_parked ON outbox (state) WHERE state >= 3;
+CREATE INDEX outbox_contact ON outbox (contact, due_at) WHERE contact IS NOT NULL;
 
 CREATE TABLE attempt (
     id          BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -205,6 +208,35 @@ CREATE TABLE preference (
     PRIMARY KEY (hash, topic)
 );
 CREATE INDEX preference_since ON preference (since);
+
+-- Whom we write to, as a keyed hash of tenant, channel and address. Its row is locked while a place under the caps
+-- is taken, so that no two of a person's messages take the same one.
+CREATE TABLE contact (
+    id BYTEA PRIMARY KEY
+);
+
+-- Places taken, one a delivery. Those without a contact count for the daily budget alone.
+CREATE TABLE contact_send (
+    delivery BYTEA   PRIMARY KEY,
+    contact  BYTEA,
+    at       BIGINT NOT NULL,
+    day      BIGINT
+);
+CREATE INDEX contact_send_contact ON contact_send (contact, at) WHERE contact IS NOT NULL;
+CREATE INDEX contact_send_at ON contact_send (at);
+
+CREATE TABLE send_day (
+    day  BIGINT  PRIMARY KEY,
+    used BIGINT NOT NULL
+);
+
+-- Versions of templates that were sent, for the copies to seed addresses.
+CREATE TABLE template_sent (
+    template TEXT NOT NULL,
+    version  TEXT NOT NULL,
+    at       BIGINT NOT NULL,
+    PRIMARY KEY (template, version)
+);
 
 CREATE TABLE task (
     reference      BYTEA   PRIMARY KEY,

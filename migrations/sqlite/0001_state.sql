@@ -119,11 +119,14 @@ CREATE TABLE outbox (
     step        TEXT,
     kind        TEXT,
     repeatable  INTEGER NOT NULL DEFAULT 0,
-    discarded   INTEGER NOT NULL DEFAULT 0
+    discarded   INTEGER NOT NULL DEFAULT 0,
+    contact     BLOB,
+    priority    INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX outbox_due ON outbox (due_at, id) WHERE state = 0;
 CREATE INDEX outbox_leased ON outbox (owner) WHERE state IN (1, 2);
 CREATE INDEX outbox_parked ON outbox (state) WHERE state >= 3;
+CREATE INDEX outbox_contact ON outbox (contact, due_at) WHERE contact IS NOT NULL;
 
 CREATE TABLE attempt (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -204,6 +207,35 @@ CREATE TABLE preference (
     PRIMARY KEY (hash, topic)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX preference_since ON preference (since);
+
+-- Whom we write to, as a keyed hash of tenant, channel and address. Its row is locked while a place under the caps
+-- is taken, so that no two of a person's messages take the same one.
+CREATE TABLE contact (
+    id BLOB  PRIMARY KEY
+) STRICT, WITHOUT ROWID;
+
+-- Places taken, one a delivery. Those without a contact count for the daily budget alone.
+CREATE TABLE contact_send (
+    delivery BLOB    PRIMARY KEY,
+    contact  BLOB,
+    at       INTEGER NOT NULL,
+    day      INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX contact_send_contact ON contact_send (contact, at) WHERE contact IS NOT NULL;
+CREATE INDEX contact_send_at ON contact_send (at);
+
+CREATE TABLE send_day (
+    day  INTEGER PRIMARY KEY,
+    used INTEGER NOT NULL
+) STRICT;
+
+-- Versions of templates that were sent, for the copies to seed addresses.
+CREATE TABLE template_sent (
+    template TEXT NOT NULL,
+    version  TEXT NOT NULL,
+    at       INTEGER NOT NULL,
+    PRIMARY KEY (template, version)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE task (
     reference      BLOB    PRIMARY KEY,

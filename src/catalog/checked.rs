@@ -56,6 +56,8 @@ pub struct Entity {
     pub at: Option<FieldName>,
     /// When the row last changed, if the source keeps it.
     pub updated_at: Option<FieldName>,
+    /// The latest of these says when the record was last heard of; none: nobody knows.
+    pub last_activity: Vec<FieldName>,
     pub score: Option<FieldName>,
     /// The survey kind: a constant or a column, as written.
     pub survey_kind: Option<String>,

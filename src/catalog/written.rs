@@ -97,6 +97,10 @@ pub struct EntityEntry {
     pub at: Option<At<String>>,
     /// When the row last changed. Lets late edits be seen at the next sweep.
     pub updated_at: Option<At<String>>,
+    /// Declared fields that say when the record was last heard of: the last order, login or reply. The latest of them
+    /// counts for the configuration's `sunset`.
+    #[serde(default)]
+    pub last_activity: Vec<At<String>>,
     /// The score of a survey response.
     pub score: Option<At<String>>,
     /// The kind of a survey response: a field or column, else a constant that holds for all rows, such as `nps`.

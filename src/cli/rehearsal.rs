@@ -36,7 +36,7 @@ impl Rehearsal {
             Some(scratch) => Arc::new(SqliteStore::open(scratch.state(), now).await?),
             None => context.state().await?,
         };
-        let settings = config.engine.settings(&config.sender, config.service.drain());
+        let settings = config.settings();
         Ok(Self { config, source, generation, store, settings, now, _scratch: scratch })
     }
 
@@ -47,6 +47,7 @@ impl Rehearsal {
             source: &*self.source,
             store: &*self.store,
             sender: &self.settings.sender,
+            sending: Some(&self.settings.sending),
             now: self.now,
             limit,
         }

@@ -53,7 +53,7 @@ async fn ask(
         output.talk("a state on a server can't be copied: who is under way, and whom it suppresses, is not known here");
     }
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(scratch.state(), from).await?);
-    let settings = config.engine.settings(&config.sender, config.service.drain());
+    let settings = config.settings();
     let only = args.named.iter().map(|rule| RuleId::from(rule.as_str())).collect();
     let simulator = Simulator { source, store, generation, settings, from, until, only };
     let progress = Progress::start("simulated up to", from, until);

@@ -62,6 +62,9 @@ fn tell_daemon(daemon: &Json, output: &mut Output) {
     if let Some(trouble) = rulebook["trouble"]["message"].as_str() {
         output.line(&format!("TROUBLE      {trouble}"));
     }
+    if let Some(to) = daemon["redirect_all_to"].as_str() {
+        output.line(&format!("REDIRECTED   every mail goes to {to}, and nobody else is written to"));
+    }
     if let Some(illness) = daemon["illness"].as_str() {
         output.line(&format!("TROUBLE      {illness}"));
     }

@@ -224,6 +224,22 @@ mod tests {
     }
 
     #[test]
+    fn limits_of_sending_that_say_nothing_are_explained_at_their_place() {
+        for (text, problem) in [
+            ("[marketing]\nwindow = \"9-20\"\n", "`9-20` is not a send window: `9-20` is no span of hours"),
+            ("[marketing]\ncap = [\"1 per day\", \"3 a week\"]\n", "`3 a week` is not a cap; write `1 per day`"),
+            ("[email]\nrate = \"fast\"\n", "`fast` is not a rate; write `5/s`"),
+            ("[email]\nwarm_up = \"50\"\n", "`50` is not a warm-up; write `50/day, double every 3 days`"),
+        ] {
+            let wrong = findings(text, &Environment::none());
+            assert!(wrong[0].starts_with("config.toml:2:") && wrong[0].contains(problem), "{wrong:?}");
+        }
+        let none = "[marketing]\nwindow = \"\"\ncap = []\nsunset = \"\"\n[email]\nrate = \"\"\nper_domain = \"\"\nwarm_up = \"\"\n";
+        let config = load("config.toml", none, true, &Environment::none(), Secrecy::Resolve).unwrap();
+        assert_eq!(config.settings().sending, crate::engine::Sending::default());
+    }
+
+    #[test]
     fn a_plain_secret_in_a_file_for_everybody_is_refused_and_not_quoted() {
         let text = "[web]\ntoken = \"hunter2-hunter2-hunter2\"\n";
         let Err(ConfigError::Wrong(findings)) = load("config.toml", text, true, &Environment::none(), Secrecy::Resolve)

@@ -21,13 +21,15 @@ pub use retention::RetentionOptions;
 
 use crate::action::email::EmailOptions;
 use crate::action::webhook::DestinationOptions;
-use crate::model::{Period, Topic, Unit};
+use crate::engine::{Sending, Settings};
+use crate::model::{Budget, Cap, Limits, Period, SendWindow, Topic, Unit, blank};
 use crate::rulebook::RulebookOptions;
 use crate::web::{BounceOptions, EventOptions, PageOptions, WebOptions};
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// `config.toml`: every key with its default and what it does.
@@ -111,11 +113,45 @@ pub struct MarketingOptions {
     /// The topics that a rule's `purpose` may name, besides `service` and `staff`.
     #[schemars(with = "BTreeSet<String>")]
     pub topics: BTreeSet<Topic>,
+    /// When messages on topics may leave, in the reader's zone: `09:00-20:00 MON-SAT`. Empty: at any time.
+    #[serde(deserialize_with = "blank::or_value")]
+    #[schemars(with = "String")]
+    pub window: Option<SendWindow>,
+    /// How many messages on topics one person gets, all rules together: `3 per 7 days`.
+    #[schemars(with = "Vec<String>")]
+    pub cap: Vec<Cap>,
+    /// Records not heard of for longer than this get no more messages on topics; the catalog's `last_activity` says
+    /// when they were. Empty: however long.
+    #[serde(deserialize_with = "blank::or_value")]
+    #[schemars(with = "String")]
+    pub sunset: Option<Period>,
 }
 
 impl Default for MarketingOptions {
     fn default() -> Self {
-        Self { topics: [Topic::from("offers"), Topic::from("news")].into() }
+        Self {
+            topics: [Topic::from("offers"), Topic::from("news")].into(),
+            window: "09:00-20:00 MON-SAT".parse().ok(),
+            cap: vec![Cap { count: 1, per: Period::days(1) }, Cap { count: 3, per: Period::days(7) }],
+            sunset: Some(Period::new(18, Unit::Month)),
+        }
+    }
+}
+
+impl Config {
+    /// The engine's settings, from all sections that have a say in them.
+    pub fn settings(&self) -> Settings {
+        let Self { marketing, email, .. } = self;
+        let budget = Budget { per_day: email.per_day, warm_up: email.warm_up };
+        let sending = Sending {
+            window: marketing.window.clone(),
+            limits: Arc::new(Limits { caps: marketing.cap.clone(), budget }),
+            sunset: marketing.sunset,
+            rate: email.rate,
+            per_domain: email.per_domain,
+            seeds: email.seeds.clone(),
+        };
+        Settings { sending, ..self.engine.settings(&self.sender, self.service.drain()) }
     }
 }
 

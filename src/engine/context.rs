@@ -6,6 +6,7 @@ use super::event::Event;
 use super::expectation::Expectations;
 use super::flight::Flight;
 use super::health::SourceHealth;
+use super::pace::Pace;
 use super::port::{Owner, Source, Store};
 use super::pulse::Pulse;
 use super::settings::Settings;
@@ -36,6 +37,7 @@ pub(super) struct Context {
     pub pulse: Pulse,
     pub flight: Flight,
     pub expectations: Expectations,
+    pub pace: Pace,
 }
 
 impl Context {
@@ -72,6 +74,7 @@ impl Context {
             pulse,
             flight,
             expectations,
+            pace: Pace::default(),
         }
     }
 

@@ -25,6 +25,7 @@ mod health;
 mod inbound;
 mod lateness;
 mod links;
+mod pace;
 mod personal;
 mod preview;
 mod pruner;
@@ -53,6 +54,6 @@ pub use preview::{Preview, PreviewMatch, PreviewMessage, PreviewScope, Previewer
 pub use pruner::Retention;
 pub use rehearsal::Horizon;
 pub use relocate::{Relocated, pinned_steps, relocate};
-pub use settings::Settings;
+pub use settings::{Sending, Settings};
 pub use sweep::{SweepReport, Swept};
 pub use task_writer::TaskWriter;

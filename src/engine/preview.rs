@@ -2,18 +2,24 @@
 //! templates as live, and nothing is written.
 
 use super::context::tenants_of;
-use super::dispatch::{Decision, Draft, Situation, Way, address, addressee, decide, kind, open_tasks, said};
+use super::dispatch::{
+    Decision, Draft, Moment, Situation, Way, address, addressee, decide, kind, open_tasks, said, since,
+};
 use super::episode::{NEVER, Watch};
 use super::error::EngineError;
 use super::evaluate::{self, Answer, Eligibility};
 use super::inbound;
 use super::links::Links;
 use super::port::{
-    Claimed, EpisodePage, Lease, Message, OutboxToken, Progress, RuleState, RuleStatus, Source, Standing, Store, Then,
+    Claimed, ContactStanding, EpisodePage, Lease, Message, OutboxToken, Progress, RuleState, RuleStatus, Source,
+    Standing, Store, Then,
 };
 use super::rehearse::horizon;
+use super::settings::Sending;
 use super::sweep::{Namer, had_its_chance, occasion_data};
-use crate::model::{AddressHash, Channel, Key, Lane, Occasion, Outcome, RecordId, RuleId, StepId, Tenant, Value};
+use crate::model::{
+    AddressHash, Channel, DeliveryId, Key, Lane, Occasion, Outcome, RecordId, RuleId, StepId, Tenant, Value,
+};
 use crate::rule::CompiledRule;
 use crate::rule::checked::{Action, Cadence, Step, Trigger, UnlessOpen};
 use crate::rule::compiled::{Crossing, Facts, Reach, Subject, Window};
@@ -22,6 +28,9 @@ use futures::TryStreamExt;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value as Json, json};
 use std::collections::{HashMap, HashSet};
+
+/// How often a message is looked at again that the window or a cap puts off.
+const PUT_OFF: usize = 4;
 
 /// Which crossings a preview looks at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +78,8 @@ pub struct Previewer<'a> {
     pub store: &'a dyn Store,
     /// `sender.*` in templates.
     pub sender: &'a Json,
+    /// When messages may leave; `None`: at any time.
+    pub sending: Option<&'a Sending>,
     pub now: Timestamp,
     /// Crossers looked at, at most.
     pub limit: usize,
@@ -337,8 +348,12 @@ impl Previewer<'_> {
         let (entered_at, of) = (claimed.entered_at, record);
         let way = Way { rule: &rule.rule, zone: &facts.zone, entered_at, record: of };
         let mut then = way.walk(first, self.now).then;
-        // Rules have no way back, so this many steps are all there can be; a wait is looked at up to three times.
-        for _ in 0..=3 * rule.rule.nodes.len() {
+        let neutral = Sending::default();
+        let sending = self.sending.unwrap_or(&neutral);
+        let unhurried = |_: &str| None;
+        // Rules have no way back, so this many steps are all there can be; a wait is looked at up to three times, and
+        // a message may be put off by the window, and again by the caps.
+        for _ in 0..=PUT_OFF * rule.rule.nodes.len() {
             let (node, due_at, planned_at, since) = match then {
                 Then::Advance { node, due_at, planned_at } => (node, due_at, planned_at, None),
                 // What is true now stays so, as far as anybody can tell: on to its end.
@@ -348,6 +363,7 @@ impl Previewer<'_> {
             claimed = Claimed { node, due_at, planned_at, since, ..claimed };
             let hash = self.address_hash(rule, node, facts);
             let said = said(self.store, &rule.rule, hash.as_slice()).await?;
+            let contact = self.contact(record, hash, sending, due_at).await?;
             let situation = Situation {
                 rule: &rule.rule,
                 claimed: &claimed,
@@ -357,6 +373,12 @@ impl Previewer<'_> {
                 suppressed: self.suppressed(hash).await?,
                 said: hash.and_then(|hash| said.get(&hash)),
                 task_open: self.task_open(rule, node, record, facts).await?,
+                moment: Moment {
+                    sending,
+                    delivery: self.delivery(rule, &claimed),
+                    contact: contact.as_ref(),
+                    pace: &unhurried,
+                },
             };
             let Some(place) = rule.rule.nodes.get(node) else { break };
             let after = |at| way.walk(place.next, at).then;
@@ -364,6 +386,10 @@ impl Previewer<'_> {
                 Decision::Move { then: next, .. } => {
                     then = next;
                     continue;
+                }
+                Decision::Refuse { outcome: outcome @ Outcome::Postponed { until, .. }, .. } => {
+                    then = Then::Advance { node, due_at: until.max(due_at), planned_at };
+                    (kind_of(&place.step), Err(refusal(&outcome)))
                 }
                 Decision::Refuse { outcome, then: next, .. } => {
                     then = next;
@@ -397,12 +423,11 @@ impl Previewer<'_> {
     ) -> Result<Message, String> {
         let enriched = rule.script.as_ref().map(|script| script.enrich(facts, claimed.due_at)).transpose();
         let enriched = enriched.map_err(|error| error.to_string())?.flatten();
-        let step = rule.rule.nodes.get(claimed.node).map_or_else(|| StepId::from("?"), |node| node.id.clone());
         let draft = Draft {
             rule,
             node: claimed.node,
             claimed,
-            delivery: self.store.secret().delivery_id(claimed.match_id, &step, claimed.iteration),
+            delivery: self.delivery(rule, claimed),
             facts,
             to,
             templates: &self.generation.templates,
@@ -414,6 +439,29 @@ impl Previewer<'_> {
             now: claimed.due_at,
         };
         draft.render(action).map_err(|error| error.to_string())
+    }
+
+    fn delivery(&self, rule: &CompiledRule, claimed: &Claimed) -> DeliveryId {
+        let step = rule.rule.nodes.get(claimed.node).map_or_else(|| StepId::from("?"), |node| node.id.clone());
+        self.store.secret().delivery_id(claimed.match_id, &step, claimed.iteration)
+    }
+
+    /// What the caps count for the person of that address.
+    async fn contact(
+        &self,
+        record: &RecordId,
+        address: Option<AddressHash>,
+        sending: &Sending,
+        now: Timestamp,
+    ) -> Result<Option<ContactStanding>, EngineError> {
+        let Some(address) = address.filter(|_| !sending.limits.caps.is_empty()) else { return Ok(None) };
+        let contact = self.store.secret().contact(&record.tenant, address);
+        let mut found = self.store.standings_of(&[contact], since(sending, now), now).await?.pop();
+        // Nobody goes first in what is only looked at.
+        if let Some(standing) = &mut found {
+            standing.waiting.clear();
+        }
+        Ok(found)
     }
 
     /// Of who gets the mail of this step, if it is one.
@@ -485,6 +533,7 @@ fn refusal(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Skipped { reason, detail } => format!("skipped ({}): {detail}", reason.as_str()),
         Outcome::Ended { reason, detail } => format!("ended ({}): {detail}", reason.as_str()),
+        Outcome::Postponed { until, reason } => format!("postponed until {}: {reason}", until.strftime("%F %H:%MZ")),
         other => other.as_str().to_owned(),
     }
 }

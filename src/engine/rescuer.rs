@@ -5,6 +5,7 @@ use super::error::EngineError;
 use super::event::Event;
 use super::port::{Rescued, StoreError};
 use super::sweep::enter_staged;
+use jiff::{SignedDuration, Timestamp};
 
 /// Extends the leases of what is under way here, and of nothing else: a row that was lost on the way is
 /// rescued like a dead process's.
@@ -25,7 +26,19 @@ pub(super) async fn rescue(context: &Context) -> Result<Rescued, EngineError> {
         context.due.notify_one();
     }
     enter_staged(context).await?;
+    forget_sends(context).await?;
     Ok(rescued)
+}
+
+/// Drops what no cap counts any more. Some days stay, for outcomes that come late.
+async fn forget_sends(context: &Context) -> Result<(), StoreError> {
+    let limits = &context.settings.sending.limits;
+    if limits.caps.is_empty() && !limits.budget.is_limited() {
+        return Ok(());
+    }
+    let kept = limits.reach().saturating_add(SignedDuration::from_hours(3 * 24));
+    let before = context.clock.now().saturating_sub(kept).unwrap_or(Timestamp::MIN);
+    context.store.forget_sends(before).await.map(|_| ())
 }
 
 /// Rescues at intervals, until it is dropped.

@@ -2,9 +2,10 @@
 
 use super::links::Links;
 use super::pruner::Retention;
-use crate::model::AttemptNumber;
+use crate::model::{AttemptNumber, Limits, Period, Rate, SendWindow};
 use jiff::{SignedDuration, civil};
 use serde_json::{Value as Json, json};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Every field has a default that suits two cores and one state database on the same machine.
@@ -39,8 +40,27 @@ pub struct Settings {
     pub sender: Json,
     /// Where the links of mails lead.
     pub links: Links,
+    /// What protects people from too much, too late at night or too fast.
+    pub sending: Sending,
     /// How long things are kept.
     pub retention: Retention,
+}
+
+/// Limits of sending. By default there are none: only a configuration sets them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Sending {
+    /// When messages on topics may leave, in the reader's zone.
+    pub window: Option<SendWindow>,
+    /// Caps per person over all rules, and the budget of mails per day.
+    pub limits: Arc<Limits>,
+    /// Topics stop when a record was last heard of longer ago than this.
+    pub sunset: Option<Period>,
+    /// Mails of this process.
+    pub rate: Option<Rate>,
+    /// Mails of this process to one domain.
+    pub per_domain: Option<Rate>,
+    /// Who gets a copy of the first mail of each version of a template.
+    pub seeds: Vec<String>,
 }
 
 impl Default for Settings {
@@ -58,7 +78,8 @@ impl Default for Settings {
             rescue_every: Duration::from_secs(20),
             reconcile_at: civil::time(3, 0, 0, 0),
             reconcile_reach: SignedDuration::from_hours(7 * 24),
-            sender: json!({}),
+            sender: json!({"name": "", "postal_address": "", "website": ""}),
+            sending: Sending::default(),
             links: Links::Rehearsed,
             retention: Retention::default(),
         }

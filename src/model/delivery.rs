@@ -109,6 +109,8 @@ pub enum SkipReason {
     Suppressed,
     /// The recipient role led to nobody, or to somebody without an address.
     NoAddress,
+    /// Nothing was heard of them for longer than the configuration's `sunset`.
+    Sunset,
     /// `unless_open`: an open task is there already.
     TaskOpen,
     /// Past the rule's `late`.
@@ -127,6 +129,7 @@ impl SkipReason {
             Self::Unsubscribed => "unsubscribed",
             Self::Suppressed => "suppressed",
             Self::NoAddress => "no_address",
+            Self::Sunset => "sunset",
             Self::TaskOpen => "task_open",
             Self::Late => "late",
             Self::Discarded => "discarded",

@@ -3,10 +3,12 @@
 //! Nothing here does I/O, reads an ambient clock, or knows SQL, HTTP or a file. Every other module may
 //! import this one; it imports none of them.
 
+pub mod blank;
 mod bounce;
 mod clock;
 mod delivery;
 mod enrollment;
+mod frequency;
 mod holidays;
 mod identity;
 mod link;
@@ -15,12 +17,14 @@ mod period;
 mod preference;
 mod suppression;
 mod value;
+mod window;
 mod zone;
 
 pub use bounce::{is_gone, reply_says_gone};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use delivery::{DeliveryState, Outcome, SkipReason, backoff};
 pub use enrollment::{EndReason, EnrollmentState};
+pub use frequency::{Budget, Cap, FrequencyError, Limits, Rate, WarmUp};
 pub use holidays::{BusinessCalendar, YEARS as HOLIDAY_YEARS};
 pub use identity::{
     AttemptNumber, DeliveryId, EntityName, FieldName, InstanceSecret, Key, Lane, MatchId, MatchIdentity, Occasion,
@@ -30,6 +34,7 @@ pub use link::{BadLink, Link, LinkPurpose};
 pub use locale::{Locale, locale_or_default};
 pub use period::{Period, PeriodError, Unit};
 pub use preference::{Preference, PreferenceSource, preferences_for};
-pub use suppression::{AddressHash, Channel, Suppression, SuppressionReason};
+pub use suppression::{AddressHash, Channel, ContactId, Suppression, SuppressionReason};
 pub use value::Value;
+pub use window::{SendWindow, WindowError};
 pub use zone::{at_local, earlier, later, zone_or_default};

@@ -1,6 +1,6 @@
 //! Who must not be written to, whatever a rule says.
 
-use super::InstanceSecret;
+use super::{InstanceSecret, Tenant};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -33,7 +33,17 @@ impl fmt::Debug for AddressHash {
     }
 }
 
+/// HMAC of tenant, channel and address: one person on one channel, across all rules, for caps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ContactId(pub [u8; 16]);
+
 impl InstanceSecret {
+    /// Who is meant by an address, for caps: two tenants that write to the same person count apart.
+    #[must_use]
+    pub fn contact(&self, tenant: &Tenant, address: AddressHash) -> ContactId {
+        ContactId(self.keyed(&[b"contact", tenant.as_str().as_bytes(), &address.0]))
+    }
+
     /// Addresses are compared trimmed and in lower case.
     #[must_use]
     pub fn address_hash(&self, channel: Channel, address: &str) -> AddressHash {

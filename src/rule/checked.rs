@@ -4,7 +4,8 @@ pub use super::flow::{Arm, Case, Node, Split, Step, Until, UntilDate, UntilWhen,
 
 use super::condition::{Condition, Term};
 use crate::model::{
-    BusinessCalendar, EntityName, FieldName, Period, RelationName, RoleName, RuleId, TemplateName, Topic, Value,
+    BusinessCalendar, EntityName, FieldName, Period, RelationName, RoleName, RuleId, SendWindow, TemplateName, Topic,
+    Value,
 };
 use jiff::civil::{Date, Time};
 use std::fmt;
@@ -45,6 +46,12 @@ pub struct CheckedRule {
     /// Whose business days count.
     pub calendar: Arc<BusinessCalendar>,
     pub spread: Option<Period>,
+    /// Within that of the configuration.
+    pub window: Option<SendWindow>,
+    /// Of 0 to 100; the greater goes first.
+    pub priority: u8,
+    /// The entity's fields whose latest says when the record was last heard of; none: nobody knows.
+    pub last_activity: Vec<FieldName>,
     pub on_change: OnChange,
     pub on_delete: OnDelete,
     /// Entry points into `nodes`: one, or one per offset of a date rule.

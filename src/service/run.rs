@@ -85,7 +85,8 @@ pub async fn run(config: Config, reread: Reread) -> Result<Ended, StartError> {
     let public_routes = public_routes(&config, &daemon, &store, &clock)?;
     let intake = Intake::new(Arc::clone(&store), Arc::clone(&clock));
     let bounced = config.email.bounce_maildir.clone().map(|maildir| maildir::watch(maildir, intake));
-    let admin = admin(&daemon, store, clock, Arc::clone(&vitals), metrics.clone());
+    let redirected = Some(config.email.redirect_all_to.clone()).filter(|to| !to.is_empty());
+    let admin = admin(redirected, &daemon, store, clock, Arc::clone(&vitals), metrics.clone());
     let (stop_web, web_stopped) = watch::channel(false);
     let serving = tokio::spawn(serve_web(listeners, web::router(admin), public, public_routes, web_stopped));
     let mut beside = vec![
@@ -121,6 +122,9 @@ async fn start(
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
 ) -> Result<Daemon, StartError> {
+    if !config.email.redirect_all_to.is_empty() {
+        tracing::warn!("email.redirect_all_to is set: every mail goes there, and nobody else is written to");
+    }
     let (secrets, [email, webhook]) = Secrets::new(config.clone(), reread, Arc::clone(&clock))?;
     let outfit = Outfit {
         clock,
@@ -133,7 +137,7 @@ async fn start(
         settings: Settings {
             retention: config.retention.settings(),
             links: Links::Served(config.web.pages_url()),
-            ..config.engine.settings(&config.sender, config.service.drain())
+            ..config.settings()
         },
         renew: Some(Arc::new(move || secrets.renew())),
     };
@@ -154,6 +158,7 @@ pub fn outside(config: &Config) -> Outside {
 }
 
 fn admin(
+    redirected: Option<String>,
     daemon: &Daemon,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
@@ -163,7 +168,8 @@ fn admin(
     let engine = Arc::clone(daemon.engine());
     let started_at = clock.now();
     let nudge = Arc::new(move || engine.wake());
-    Admin { store, rulebook: daemon.rulebook().clone(), vitals, metrics, clock, started_at, nudge }
+    let rulebook = daemon.rulebook().clone();
+    Admin { store, rulebook, vitals, metrics, clock, started_at, redirected, nudge }
 }
 
 /// What answers the internet: systems that send events, and people who follow the links of mails.

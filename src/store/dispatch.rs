@@ -2,18 +2,20 @@
 
 use super::database::Database;
 use super::ledger::enroll;
+use super::places;
 use super::sql::Session;
 use super::state::State;
 use super::table::attempt::{self, Line};
 use super::table::{
-    delivery_code, enrollment, outbox, outbox_state as state, rule_version, suppression, task, timeline,
+    contact, delivery_code, enrollment, outbox, outbox_state as state, rule_version, suppression, task, timeline,
 };
 use crate::engine::port::{
-    Claimed, Completion, Enrolling, Mark, Note, Noted, Outbox, OutboxToken, Owner, Rescued, RuleVersion, Settled,
-    Settlement, StoreError, TaskDraft, Then,
+    Claimed, Completion, ContactStanding, Enrolling, Mark, Note, Noted, Outbox, OutboxToken, Owner, Rescued,
+    RuleVersion, Settled, Settlement, Spent, StoreError, TaskDraft, Then, Waiting,
 };
 use crate::model::{
-    AddressHash, DeliveryId, DeliveryState, EndReason, EntityName, Key, RuleId, Suppression, Tenant, VersionHash,
+    AddressHash, ContactId, DeliveryId, DeliveryState, EndReason, EntityName, Key, RuleId, Suppression, TemplateName,
+    Tenant, VersionHash,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -127,6 +129,43 @@ impl<D: Database> Outbox for State<D> {
         newest.await
     }
 
+    async fn standings_of(
+        &self,
+        contacts: &[ContactId],
+        since: Timestamp,
+        due_by: Timestamp,
+    ) -> Result<Vec<ContactStanding>, StoreError> {
+        let contacts: Arc<[[u8; 16]]> = contacts.iter().map(|contact| contact.0).collect();
+        let found = self.database.read(move |mut session| {
+            let contacts = Arc::clone(&contacts);
+            Box::pin(async move { standings(&mut session, &contacts, since, due_by).await })
+        });
+        found.await
+    }
+
+    async fn spent_on(&self, day: i64) -> Result<Spent, StoreError> {
+        self.database.read(move |mut session| Box::pin(async move { contact::spent(&mut session, day).await })).await
+    }
+
+    async fn forget_sends(&self, before: Timestamp) -> Result<u64, StoreError> {
+        let before = before.as_microsecond();
+        let forgotten = self
+            .database
+            .write(move |mut session| Box::pin(async move { contact::forget(&mut session, before).await }));
+        forgotten.await
+    }
+
+    async fn is_first_copy(&self, template: &TemplateName, version: &str, now: Timestamp) -> Result<bool, StoreError> {
+        let of = Arc::new((template.clone(), version.to_owned()));
+        let first = self.database.write(move |mut session| {
+            let of = Arc::clone(&of);
+            Box::pin(
+                async move { contact::note_template(&mut session, of.0.as_str(), &of.1, now.as_microsecond()).await },
+            )
+        });
+        first.await
+    }
+
     async fn retry(&self, ids: &[DeliveryId], now: Timestamp) -> Result<u64, StoreError> {
         self.decide(ids, now, false).await
     }
@@ -223,6 +262,29 @@ impl<D: Database> State<D> {
     }
 }
 
+async fn standings(
+    session: &mut Session<'_>,
+    contacts: &[[u8; 16]],
+    since: Timestamp,
+    due_by: Timestamp,
+) -> Result<Vec<ContactStanding>, StoreError> {
+    let instant = |at| Timestamp::from_microsecond(at).unwrap_or(Timestamp::MIN);
+    let empty = |id: &[u8; 16]| ContactStanding { contact: ContactId(*id), sends: Vec::new(), waiting: Vec::new() };
+    let mut found: HashMap<[u8; 16], ContactStanding> = contacts.iter().map(|id| (*id, empty(id))).collect();
+    for (of, delivery, at) in contact::sends(session, contacts, since.as_microsecond()).await? {
+        if let Some(standing) = found.get_mut(&of) {
+            standing.sends.push((DeliveryId(delivery), instant(at)));
+        }
+    }
+    for (of, id, priority, due_at) in contact::waiting(session, contacts, due_by.as_microsecond()).await? {
+        if let Some(standing) = found.get_mut(&of) {
+            let priority = u8::try_from(priority).unwrap_or(u8::MAX);
+            standing.waiting.push(Waiting { id, priority, due_at: instant(due_at) });
+        }
+    }
+    Ok(found.into_values().collect())
+}
+
 fn sorted(tokens: &[OutboxToken]) -> Arc<[OutboxToken]> {
     let mut tokens = tokens.to_vec();
     tokens.sort_by_key(|token| token.id);
@@ -284,7 +346,8 @@ struct Writes<'a> {
     moves: Vec<(i64, i64, i64, i64)>,
     waits: Vec<(i64, i64, i64, i64, i64)>,
     enrolls: Vec<&'a Enrolling>,
-    leaves: Vec<(i64, i64, Option<i64>, bool)>,
+    leaves: Vec<outbox::Leave>,
+    done: Vec<&'a Completion>,
     gone: Vec<i64>,
     ends: Vec<(i64, EndReason, i64)>,
     freed: Vec<([u8; 16], i64)>,
@@ -305,6 +368,7 @@ async fn settle(
     let rows: HashMap<i64, &outbox::Standing> = rows.iter().map(|row| (row.id, row)).collect();
     let writes = sort_out(&settlement.completions, &rows, &mut settled)?;
     attempt::append(session, &writes.lines).await?;
+    places::give_back(session, &writes.done).await?;
     enrollment::save(session, &writes.saved).await?;
     outbox::advance(session, &writes.moves).await?;
     outbox::wait(session, &writes.waits).await?;
@@ -319,7 +383,7 @@ async fn settle(
     enrollment::hold(session, &writes.holds).await?;
     note(session, &writes.notes).await?;
     let dues = writes.moves.iter().map(|m| m.2).chain(writes.waits.iter().map(|w| w.2));
-    let mut earliest = dues.chain(writes.leaves.iter().filter_map(|l| l.2)).min();
+    let mut earliest = dues.chain(writes.leaves.iter().filter_map(|l| l.due_at)).min();
     if !writes.enrolls.is_empty() {
         enroll(session, &writes.enrolls).await?;
         earliest = Some(i64::MIN);
@@ -335,8 +399,11 @@ async fn mark(session: &mut Session<'_>, marks: &[Mark], length: i64) -> Result<
     let mut sorted: Vec<&Mark> = marks.iter().collect();
     sorted.sort_by_key(|mark| mark.token.id);
     let marked = outbox::mark(session, &sorted, length).await?;
-    let lost = marks.iter().map(|mark| mark.token).filter(|token| !marked.contains(&token.id));
-    Ok(Settled { lost: lost.collect() })
+    let (ours, lost): (Vec<&Mark>, Vec<&Mark>) = marks.iter().partition(|mark| marked.contains(&mark.token.id));
+    let refused = places::take(session, &ours).await?;
+    let back: Vec<i64> = refused.iter().map(|refusal| refusal.token.id).collect();
+    outbox::unmark(session, &back).await?;
+    Ok(Settled { lost: lost.iter().map(|mark| mark.token).collect(), refused })
 }
 
 fn sort_out<'a>(
@@ -360,6 +427,7 @@ fn sort_out<'a>(
 impl<'a> Writes<'a> {
     fn complete(&mut self, row: &outbox::Standing, completion: &'a Completion) -> Result<(), StoreError> {
         let id = row.id;
+        self.done.push(completion);
         self.lines.extend(completion.attempt.iter().map(|attempt| Line::of(id, attempt)));
         if row.erased {
             if completion.attempt.is_some() {
@@ -392,11 +460,12 @@ impl<'a> Writes<'a> {
                 self.freed.push((row.track, at.as_microsecond()));
             }
             Then::Again { due_at, counts } => {
-                self.leaves.push((id, state::DUE, Some(due_at.as_microsecond()), *counts));
+                let (due_at, contender) = (Some(due_at.as_microsecond()), completion.contender);
+                self.leaves.push(outbox::Leave { id, state: state::DUE, due_at, counts: *counts, contender });
             }
-            Then::Park { state } => self.leaves.push((id, delivery_code(*state), None, tried)),
+            Then::Park { state } => self.leaves.push(outbox::Leave::at(id, delivery_code(*state), tried)),
             Then::Hold { reason } => {
-                self.leaves.push((id, state::HELD, None, false));
+                self.leaves.push(outbox::Leave::at(id, state::HELD, false));
                 self.holds.push((id, reason));
             }
         }
@@ -439,7 +508,7 @@ async fn rescue(session: &mut Session<'_>, owner: &Owner, now: Timestamp) -> Res
             }
         };
         // A try that was begun counts, so that a message which kills its process is not sent for ever.
-        leaves.push((orphan.id, delivery_code(next), None, orphan.sending));
+        leaves.push(outbox::Leave::at(orphan.id, delivery_code(next), orphan.sending));
     }
     let begun = orphans.iter().filter(|orphan| orphan.sending);
     let lines: Vec<_> = begun.filter_map(|orphan| Line::cut_short(orphan, now)).collect();

@@ -16,6 +16,7 @@ mod inbox;
 mod ledger;
 mod migration;
 mod personal;
+mod places;
 pub mod postgres;
 mod register;
 mod sql;

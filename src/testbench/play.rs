@@ -208,6 +208,10 @@ impl<'a> Player<'a> {
                 Outcome::Permanent { reason } => {
                     self.reasons.push(format!("{}: `{step}` failed: {reason}", about(&record)));
                 }
+                Outcome::Postponed { until, reason } => {
+                    let until = until.strftime("%F %H:%MZ");
+                    self.reasons.push(format!("{}: `{step}` was put off until {until}: {reason}", about(&record)));
+                }
                 other => self.reasons.push(format!("{}: `{step}`: {}", about(&record), other.as_str())),
             },
             Event::Missed { record, reason, .. } => {
@@ -299,6 +303,7 @@ impl<'a> Player<'a> {
             source: self.world.source.as_ref(),
             store: self.store.as_ref(),
             sender: &self.stage.settings.sender,
+            sending: Some(&self.stage.settings.sending),
             now,
             limit: MANY,
         };

@@ -4,7 +4,7 @@ use super::Bench;
 use super::shape::{Clues, shape, table_of};
 use crate::catalog::{self, Catalog, Origin, Schema};
 use crate::diagnostic::{Finding, Severity, SourceFile};
-use crate::engine::Settings;
+use crate::engine::{Sending, Settings};
 use crate::model::{RuleId, StepId, TemplateName};
 use crate::rule::check::{self, Known};
 use crate::rule::checked::{Action, CheckedRule, Mode, Step, Trigger};
@@ -51,7 +51,9 @@ impl Stage {
         let Some(rule) = own else {
             return Err(vec![Finding::error("test.broken", format!("there is no rule in {}", file.path))]);
         };
-        let settings = Settings { max_skew: None, ..bench.settings.clone() };
+        // A handful of messages has no speed, and copies of them would be taken for more.
+        let sending = Sending { rate: None, per_domain: None, seeds: Vec::new(), ..bench.settings.sending.clone() };
+        let settings = Settings { max_skew: None, sending, ..bench.settings.clone() };
         Ok(Self { generation: Arc::new(generation), rule, file: Arc::clone(file), examples, tables, settings })
     }
 }

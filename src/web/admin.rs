@@ -43,6 +43,8 @@ pub struct Admin {
     pub metrics: PrometheusHandle,
     pub clock: Arc<dyn Clock>,
     pub started_at: Timestamp,
+    /// Where all mails go, whoever they are meant for.
+    pub redirected: Option<String>,
     /// Told after a pause or resume, so that the engine reads them anew.
     pub nudge: Arc<dyn Fn() + Send + Sync>,
 }
@@ -110,6 +112,7 @@ async fn status(State(admin): State<Admin>) -> Result<Response, Refusal> {
             "now": now,
             "ready": admin.vitals.is_ready(),
             "illness": admin.vitals.illness(),
+            "redirect_all_to": admin.redirected,
             "rulebook": rulebook_report(&standing),
         },
         "state": state,

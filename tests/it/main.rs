@@ -40,6 +40,7 @@ mod rehearsal;
 mod reload;
 mod scores;
 mod scripts_templates;
+mod sending;
 mod sequences;
 mod service;
 mod site;

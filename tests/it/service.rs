@@ -115,6 +115,18 @@ fn a_second_daemon_ends_before_it_touches_anything() {
 }
 
 #[test]
+fn that_nobody_real_is_written_to_is_said_loudly() {
+    let site = Site::new();
+    site.configure("per_domain = \"\"", "per_domain = \"\"\nredirect_all_to = \"staging@acme.example\"");
+    let _daemon = site.start();
+    site.told("READY=1");
+    assert_eq!(site.status()["daemon"]["redirect_all_to"], "staging@acme.example");
+    let (_, shown, _) = site.run(&["status"]);
+    assert!(shown.contains("REDIRECTED   every mail goes to staging@acme.example"), "{shown}");
+    assert!(site.log().contains("email.redirect_all_to is set"), "{}", site.log());
+}
+
+#[test]
 fn an_operators_pause_survives_a_reload() {
     let site = Site::new();
     let _daemon = site.start();

@@ -71,6 +71,12 @@ impl Site {
             transport = "folder"
             folder = "{mail}"
             from = "Linden <hello@linden.example>"
+            rate = ""
+            per_domain = ""
+            warm_up = ""
+            [marketing]
+            window = ""
+            cap = []
             [webhooks.team-chat]
             url = "http://127.0.0.1:9/"
             allow_private = true

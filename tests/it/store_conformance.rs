@@ -7,6 +7,7 @@ mod faces;
 mod inbox;
 mod outbox;
 mod personal;
+mod places;
 mod register;
 mod sweeps;
 mod timeline;
@@ -197,7 +198,7 @@ fn step() -> StepId {
 
 fn mark_of(store: &dyn Store, claimed: &Claimed, repeatable: bool) -> Mark {
     let delivery = store.secret().delivery_id(claimed.match_id, &step(), claimed.iteration);
-    Mark { token: claimed.token, delivery, step: step(), kind: "email", repeatable }
+    Mark { token: claimed.token, delivery, step: step(), kind: "email", repeatable, place: None }
 }
 
 async fn mark(store: &dyn Store, claimed: &Claimed, repeatable: bool) -> Settled {

@@ -1,6 +1,6 @@
 //! The `[email]` section of the configuration.
 
-use crate::model::Period;
+use crate::model::{Period, Rate, Unit, WarmUp, blank};
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -40,6 +40,25 @@ pub struct EmailOptions {
     pub timeout: Period,
     /// What we call ourselves to the server; the machine's name if not given.
     pub hello: Option<String>,
+    /// Mails of one process: `5/s`. Empty: as fast as it goes.
+    #[serde(deserialize_with = "blank::or_value")]
+    #[schemars(with = "String")]
+    pub rate: Option<Rate>,
+    /// Mails of one process to one domain: `30/min`.
+    #[serde(deserialize_with = "blank::or_value")]
+    #[schemars(with = "String")]
+    pub per_domain: Option<Rate>,
+    /// For a sender that mail servers don't know yet: `50/day, double every 3 days`.
+    #[serde(deserialize_with = "blank::or_value")]
+    #[schemars(with = "String")]
+    pub warm_up: Option<WarmUp>,
+    /// Mails in a day, all nodes together.
+    #[schemars(range(min = 1))]
+    pub per_day: Option<u32>,
+    /// Who gets a copy of the first mail of each version of a template.
+    pub seeds: Vec<String>,
+    /// Every mail goes to this address and to nobody else. For trying things out.
+    pub redirect_all_to: String,
     /// Who rules may write as, by the name they use.
     pub senders: BTreeMap<String, IdentityOptions>,
     /// Keys that sign each mail, by their selector.
@@ -108,8 +127,14 @@ impl Default for EmailOptions {
             password: None,
             sessions: 4,
             messages_per_session: 500,
-            timeout: Period::new(1, crate::model::Unit::Minute),
+            timeout: Period::new(1, Unit::Minute),
             hello: None,
+            rate: Some(Rate { count: 5, unit: Unit::Second }),
+            per_domain: Some(Rate { count: 30, unit: Unit::Minute }),
+            warm_up: Some(WarmUp { first: 50, double_every: 3 }),
+            per_day: None,
+            seeds: Vec::new(),
+            redirect_all_to: String::new(),
             senders: BTreeMap::new(),
             dkim: BTreeMap::new(),
             bounce_maildir: None,

@@ -27,6 +27,7 @@ impl Checker {
         let recipients = self.recipients(&entity, entry, &relations, people);
         let at = entry.at.as_ref().map(|at| self.time_field(&entity, at));
         let updated_at = entry.updated_at.as_ref().map(|at| self.time_field(&entity, at));
+        let last_activity = entry.last_activity.iter().map(|field| self.activity_field(&entity, field)).collect();
         let score = entry.score.as_ref().map(|score| self.field_of(&entity, score));
         let person = entry.person.as_ref().map(|person| self.person(&entity, table.as_ref(), person));
         let consent = self.consents(&entity, table.as_ref(), entry);
@@ -43,6 +44,7 @@ impl Checker {
             recipients,
             at,
             updated_at,
+            last_activity,
             score,
             survey_kind: entry.kind.as_ref().map(|kind| kind.value.clone()),
             person,

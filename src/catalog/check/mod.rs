@@ -309,6 +309,16 @@ impl Checker {
         field
     }
 
+    /// As [`Checker::time_field`], but it may also be computed: the latest of a relation's times.
+    fn activity_field(&mut self, entity: &EntityName, name: &At<String>) -> FieldName {
+        use super::{Aggregate, AggregateFunction as Of, Expression};
+        let found = self.fields.get(entity).and_then(|fields| fields.get(name.as_str()));
+        match found.map(|field| &field.expression) {
+            Some(Expression::Aggregate(Aggregate { function: Of::Max | Of::Min, .. })) => FieldName::new(name.as_str()),
+            _ => self.time_field(entity, name),
+        }
+    }
+
     /// As [`Checker::column`], for a column that must hold points in time.
     fn time_column(&mut self, entity: &EntityName, table: Option<&Table>, name: &At<String>) -> Option<Column> {
         let mut column = self.column(Some(entity), table, name)?;

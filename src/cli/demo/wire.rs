@@ -6,9 +6,10 @@ use super::receiver::Receiver;
 use crate::action::email::{EmailOptions, FolderSender};
 use crate::action::webhook::{DestinationOptions, WebhookSender};
 use crate::cli::{Exit, Failure};
+use crate::config::MarketingOptions;
 use crate::engine::port::Store;
-use crate::engine::{Links, Settings};
-use crate::model::Clock;
+use crate::engine::{Links, Sending, Settings};
+use crate::model::{Clock, Limits};
 use crate::rulebook::{Outside, RulebookOptions};
 use crate::service::{Daemon, Outfit, StartError};
 use crate::source::{self, SourceOptions};
@@ -65,7 +66,12 @@ pub async fn start(
 }
 
 fn settings() -> Settings {
+    // The window and the caps that a configuration has if it doesn't say. Rates are left out, for an hour passes in
+    // 40 ms, and so is the warm-up.
+    let MarketingOptions { window, cap: caps, .. } = MarketingOptions::default();
+    let limits = Arc::new(Limits { caps, ..Limits::default() });
     Settings {
+        sending: Sending { window, limits, ..Sending::default() },
         // The source is asked with our clock, so there is nothing to compare.
         max_skew: None,
         // An hour passes in 40 ms: look at the state more often than the default of a second.

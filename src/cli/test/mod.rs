@@ -57,7 +57,7 @@ pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, 
 }
 
 fn settings(config: &Config) -> Settings {
-    config.engine.settings(&config.sender, config.service.drain())
+    config.settings()
 }
 
 /// The types of the live tables.

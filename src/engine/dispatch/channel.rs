@@ -6,17 +6,19 @@
 
 use super::outcome::{Try, after};
 use super::prepare::give_back;
+use super::seeds;
 use super::settler::Settler;
-use super::walk::Way;
+use super::walk::{Walked, Way};
 use super::work::{Parcel, Verdict};
 use crate::engine::context::Context;
-use crate::engine::port::{Mark, Message, Sender, Sent};
+use crate::engine::port::{Mark, Message, Place, Refusal, Sender, Sent, Then};
 use crate::model::{Channel as By, Outcome, Suppression, SuppressionReason, reply_says_gone};
 use futures::FutureExt;
 use jiff::Timestamp;
 use rand::RngExt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -109,17 +111,32 @@ impl Marker {
             step: parcel.work.step(),
             kind: parcel.kind,
             repeatable: parcel.repeatable,
+            place: parcel.place.clone().map(|place| Place { at: self.context.clock.now(), ..place }),
         });
-        let Ok(lost) = self.settler.mark(marks.collect()).await else {
+        let Ok(mut marked) = self.settler.mark(marks.collect()).await else {
             // Without the commit there is no send.
             return self.release(ready).await;
         };
         for (parcel, permit) in ready {
-            if !lost.contains(&parcel.work.claimed.token) {
+            let token = parcel.work.claimed.token;
+            if let Some(refusal) = marked.refused.remove(&token) {
+                self.put_off(parcel, refusal).await;
+            } else if !marked.lost.contains(&token) {
                 // There is room: the queue holds as many as there are places.
                 let _ = self.work.send((parcel, permit)).await;
             }
         }
+    }
+
+    /// Others took the last place between the question and the mark.
+    async fn put_off(&self, parcel: Parcel, refusal: Refusal) {
+        let Parcel { work, delivery, kind, .. } = parcel;
+        let Refusal { until, reason, .. } = refusal;
+        let at = self.context.clock.now();
+        let outcome = Outcome::Postponed { until, reason };
+        let verdict = Verdict { delivery, kind, outcome, started_at: at, finished_at: at, took: Duration::ZERO };
+        let then = Then::Again { due_at: until, counts: false };
+        self.settler.finish(work.conclude(&self.context, Some(verdict), Walked { then, notes: Vec::new() })).await;
     }
 
     /// Stale rows are claimed again at once, with fresh facts.
@@ -146,7 +163,11 @@ impl Session {
     }
 
     async fn send(&self, parcel: Parcel, permit: OwnedSemaphorePermit) {
-        let Parcel { work, delivery, kind, repeatable, message, save, zone, .. } = parcel;
+        let Parcel { work, delivery, kind, repeatable, message, template, save, zone, .. } = parcel;
+        let copied = template.and_then(|template| match &message {
+            Message::Email(email) => Some((email.clone(), template)),
+            Message::Webhook(_) | Message::Task(_) => None,
+        });
         let address = address_of(&message);
         let started_at = self.context.clock.now();
         let began = Instant::now();
@@ -156,6 +177,7 @@ impl Session {
             answer: None,
         });
         let (took, finished_at) = (began.elapsed(), self.context.clock.now());
+        let copied = copied.filter(|_| matches!(sent.outcome, Outcome::Sent { .. }));
         let tried = Try {
             way: Way::of(&work.rule.rule, &work.claimed, &zone),
             node: work.node,
@@ -173,6 +195,9 @@ impl Session {
         finished.gone = gone;
         finished.permit = Some(permit);
         self.settler.finish(finished).await;
+        if let Some((email, template)) = copied {
+            seeds::copy(&self.context, &*self.sender, &email, &template).await;
+        }
     }
 }
 

@@ -2,14 +2,16 @@
 //! send can be tested by itself.
 //!
 //! The order is that of the design: record gone, goal, exit, `where`, a moved date end the enrollment; then
-//! lateness, recipient, what the person said, consent and suppression leave out this message and let the sequence go on.
+//! lateness, recipient, what the person said, consent, suppression and sunset leave out this message and let the
+//! sequence go on; then window, rate and caps put it off. `docs/sending.md` has it as a table.
 
+use super::moment::{Moment, address_domain};
 use super::waiting;
 use super::walk::{Walked, Way};
 use crate::engine::evaluate::{Failing, first_failing};
 use crate::engine::lateness;
 use crate::engine::port::{Claimed, Noted, Then};
-use crate::model::{EndReason, Outcome, Preference, RuleId, SkipReason, StepId, SuppressionReason};
+use crate::model::{EndReason, Outcome, Preference, RuleId, SkipReason, StepId, SuppressionReason, zone_or_default};
 use crate::rule::checked::{Action, Email, Node, Purpose, Step, Task, Trigger};
 use crate::rule::compiled::{Facts, PersonFacts};
 use crate::rule::condition::Condition;
@@ -31,6 +33,8 @@ pub struct Situation<'a, 'c> {
     pub said: Option<&'a Preference>,
     /// `unless_open` found one.
     pub task_open: bool,
+    /// When it may leave.
+    pub moment: Moment<'c>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -226,7 +230,32 @@ impl<'a> Situation<'a, '_> {
         if let Some(reason) = self.suppression(person, staff) {
             return self.skip(SkipReason::Suppressed, &reason, facts);
         }
+        let counted = !staff && matches!(self.rule.purpose, Purpose::Topic(_));
+        if let Some(detail) = self.moment.sunset(self.rule, facts, self.now).filter(|_| counted) {
+            return self.skip(SkipReason::Sunset, &detail, facts);
+        }
+        if let Some((until, reason)) = self.not_yet(person, facts, staff, counted) {
+            let then = Then::Again { due_at: until, counts: false };
+            return Decision::Refuse { outcome: Outcome::Postponed { until, reason }, then, notes: Vec::new() };
+        }
         Decision::Act { action, to: Some(person) }
+    }
+
+    /// Until when it has to wait, and what for. The window and the caps protect readers of topics, the rate our name
+    /// with mail servers; for our own people neither matters.
+    fn not_yet(&self, person: &PersonFacts, facts: &Facts, staff: bool, counted: bool) -> Option<(Timestamp, String)> {
+        // The reader's own zone, else that of the record's main recipient or the catalog.
+        let zone = || zone_or_default(person.zone.as_deref(), &facts.zone).0;
+        let closed = || counted.then(|| self.moment.closed(self.rule, &zone(), self.now)).flatten();
+        let paced = || {
+            let domain = address(person).map(address_domain)?;
+            (!staff).then(|| (self.moment.pace)(domain)).flatten()
+        };
+        let capped = || {
+            let own = self.claimed.token.id;
+            counted.then(|| self.moment.capped(self.rule.priority, own, self.now)).flatten()
+        };
+        closed().or_else(paced).or_else(capped)
     }
 
     /// Staff only minds bounces: an address that doesn't work helps nobody.

@@ -1,10 +1,12 @@
 //! Eligibility at send, one reason at a time.
 
 use super::decide::{Decision, Situation, decide};
-use crate::engine::port::{Claimed, Noted, OutboxToken, Then};
+use super::moment::{Moment, Pacing};
+use crate::engine::port::{Claimed, ContactStanding, Noted, OutboxToken, Then, Waiting};
+use crate::engine::settings::Sending;
 use crate::model::{
-    AddressHash, Channel, Lane, MatchId, Outcome, Period, Preference, PreferenceSource, RecordId, SkipReason,
-    SuppressionReason, Topic, Value,
+    AddressHash, Channel, ContactId, DeliveryId, Lane, Limits, MatchId, Outcome, Period, Preference, PreferenceSource,
+    RecordId, SkipReason, SuppressionReason, Topic, Value,
 };
 use crate::rule::CheckedRule;
 use crate::rule::checked::{
@@ -73,6 +75,9 @@ pub fn rule() -> CheckedRule {
         expect: None,
         calendar: std::sync::Arc::default(),
         spread: None,
+        window: None,
+        priority: 50,
+        last_activity: vec!["last_order".into(), "last_login".into()],
         on_change: OnChange::Pin,
         on_delete: OnDelete::Drain,
         entries: vec![Entry { offset: None, first: Some(0) }],
@@ -144,12 +149,28 @@ struct Given {
     suppressed: Option<SuppressionReason>,
     said: Option<Preference>,
     task_open: bool,
+    sending: Sending,
+    standing: Option<ContactStanding>,
+    pace: Box<Pacing<'static>>,
+}
+
+fn unhurried() -> Box<Pacing<'static>> {
+    Box::new(|_| None)
 }
 
 impl Default for Given {
     fn default() -> Self {
-        let (rule, claimed, facts) = (rule(), claimed(0), Some(facts()));
-        Self { rule, claimed, facts, suppressed: None, said: None, task_open: false }
+        Self {
+            rule: rule(),
+            claimed: claimed(0),
+            facts: Some(facts()),
+            suppressed: None,
+            said: None,
+            task_open: false,
+            sending: Sending::default(),
+            standing: None,
+            pace: unhurried(),
+        }
     }
 }
 
@@ -169,6 +190,26 @@ impl Given {
         self
     }
 
+    /// Everything that can put a message off does: until 11:00 the window, until 12:00 the rate, until 13:00 the cap.
+    fn not_now() -> Self {
+        let limits = Limits { caps: vec!["1 per day".parse().unwrap()], ..Limits::default() };
+        let standing = ContactStanding {
+            contact: ContactId([1; 16]),
+            sends: vec![(DeliveryId([9; 16]), instant("2026-11-19T13:00:00Z"))],
+            waiting: Vec::new(),
+        };
+        Self {
+            sending: Sending {
+                window: Some("11:00-20:00".parse().unwrap()),
+                limits: limits.into(),
+                ..Sending::default()
+            },
+            standing: Some(standing),
+            pace: Box::new(|_| Some((instant("2026-11-20T12:00:00Z"), "the rate of 5/s is reached".to_owned()))),
+            ..Self::default()
+        }
+    }
+
     fn situation(&self) -> Situation<'_, '_> {
         Situation {
             rule: &self.rule,
@@ -179,6 +220,12 @@ impl Given {
             suppressed: self.suppressed,
             said: self.said.as_ref(),
             task_open: self.task_open,
+            moment: Moment {
+                sending: &self.sending,
+                delivery: DeliveryId([1; 16]),
+                contact: self.standing.as_ref(),
+                pace: &*self.pace,
+            },
         }
     }
 
@@ -202,6 +249,10 @@ impl Given {
             }
             Decision::Refuse { outcome: Outcome::Ended { detail, .. }, then, .. } => {
                 format!("{}: {detail}", line(&then))
+            }
+            Decision::Refuse { outcome: Outcome::Postponed { until, reason }, then, .. } => {
+                assert_eq!(then, Then::Again { due_at: until, counts: false });
+                format!("{}: {reason}", until.strftime("%H:%M"))
             }
             Decision::Refuse { outcome, .. } => format!("{outcome:?}"),
         }
@@ -387,4 +438,112 @@ fn a_branch_takes_the_first_case_that_holds(#[case] holds: &[Option<bool>], #[ca
 fn a_damaged_version_is_held_not_ended() {
     let given = Given { claimed: claimed(99), ..Given::default() };
     assert_eq!(given.decided(), "broken: its rule version has no step 99");
+}
+
+const WINDOW: &str = "11:00: outside the send window 11:00-20:00 in UTC";
+const RATE: &str = "12:00: the rate of 5/s is reached";
+const CAP: &str = "13:00: the cap of 1 per day is reached";
+
+#[test]
+fn window_then_rate_then_cap_put_a_message_off() {
+    assert_eq!(Given::not_now().decided(), WINDOW);
+    let mut given = Given::not_now();
+    given.sending.window = None;
+    assert_eq!(given.decided(), RATE);
+    let mut given = Given { pace: unhurried(), ..Given::not_now() };
+    given.sending.window = None;
+    assert_eq!(given.decided(), CAP);
+    let mut given = Given { pace: unhurried(), standing: None, ..Given::not_now() };
+    given.sending.window = None;
+    assert_eq!(given.decided(), "send");
+}
+
+#[test]
+fn whoever_agreed_to_nothing_is_left_out_and_not_put_off() {
+    let mut given = Given::not_now();
+    given.facts.as_mut().unwrap().recipients.get_mut("main_contact").unwrap().email_consent = None;
+    assert_eq!(given.decided(), format!("skip no_consent, {GO_ON}"));
+    let given = Given { suppressed: Some(SuppressionReason::Bounced), ..Given::not_now() };
+    assert_eq!(given.decided(), format!("skip suppressed, {GO_ON}"));
+    let old = instant("2026-11-10T10:00:00Z");
+    let late = Given { claimed: Claimed { planned_at: old, ..claimed(2) }, ..Given::not_now() };
+    assert!(late.decided().starts_with("skip late"), "what was put off for too long is not sent");
+}
+
+#[test]
+fn service_leaves_at_any_hour_but_not_faster_and_staff_at_once() {
+    assert_eq!(Given::not_now().purpose(Purpose::Service).decided(), RATE);
+    let calm = Given { pace: unhurried(), ..Given::not_now() };
+    assert_eq!(calm.purpose(Purpose::Service).decided(), "send");
+    assert_eq!(Given::not_now().purpose(Purpose::Staff).decided(), "send");
+}
+
+#[test]
+fn the_window_is_by_the_readers_clock_and_a_rule_narrows_it() {
+    let mut given = Given { pace: unhurried(), standing: None, ..Given::not_now() };
+    let zone = |given: &mut Given, zone: &str| {
+        given.facts.as_mut().unwrap().recipients.get_mut("main_contact").unwrap().zone = Some(zone.into());
+    };
+    zone(&mut given, "Europe/Vienna");
+    assert_eq!(given.decided(), "send", "it is eleven in Vienna");
+    let mut given = Given { pace: unhurried(), standing: None, ..Given::not_now() };
+    zone(&mut given, "Europe/Vienna");
+    given.rule.window = Some("14:00-15:00 FRI".parse().unwrap());
+    assert_eq!(given.decided(), "13:00: outside the send window 11:00-20:00 and 14:00-15:00 FRI in Europe/Vienna");
+    let mut given = Given { pace: unhurried(), standing: None, ..Given::not_now() };
+    given.rule.window = Some("21:00-22:00".parse().unwrap());
+    assert_eq!(given.decided(), "10:00: the send windows 11:00-20:00 and 21:00-22:00 are never open together");
+}
+
+#[rstest]
+#[case::before_us(51, "2026-11-20T10:59:00Z", "11:00: a message of priority 51 to the same person goes first")]
+#[case::overdue(51, "2026-11-20T08:00:00Z", "10:01: a message of priority 51 to the same person goes first")]
+#[case::too_far_off(51, "2026-11-20T11:01:00Z", "send")]
+#[case::no_more_important(50, "2026-11-20T10:59:00Z", "send")]
+fn the_more_important_of_two_goes_first(#[case] priority: u8, #[case] due_at: &str, #[case] expected: &str) {
+    let mut given = Given { pace: unhurried(), ..Given::not_now() };
+    given.sending.window = None;
+    let standing = given.standing.as_mut().unwrap();
+    standing.sends.clear();
+    standing.waiting = vec![Waiting { id: 2, priority, due_at: instant(due_at) }];
+    assert_eq!(given.decided(), expected);
+}
+
+#[test]
+fn nobody_waits_where_there_is_a_place_for_both_or_for_itself() {
+    let waiting = |id| vec![Waiting { id, priority: 99, due_at: instant(NOW) }];
+    let given = |caps: &str, id| {
+        let mut given = Given { pace: unhurried(), ..Given::not_now() };
+        let limits = Limits { caps: vec![caps.parse().unwrap()], ..Limits::default() };
+        given.sending = Sending { limits: limits.into(), ..Sending::default() };
+        given.standing.as_mut().unwrap().sends.clear();
+        given.standing.as_mut().unwrap().waiting = waiting(id);
+        given
+    };
+    assert_eq!(given("2 per day", 2).decided(), "send");
+    // Its own row, by the token of what is claimed.
+    assert_eq!(given("1 per day", 1).decided(), "send");
+    let mut again = given("1 per day", 1);
+    again.standing.as_mut().unwrap().sends = vec![(DeliveryId([1; 16]), instant(NOW))];
+    assert_eq!(again.decided(), "send", "a delivery that is tried again has its place");
+}
+
+#[test]
+fn who_was_not_heard_of_for_long_gets_no_more_offers() {
+    let given = |fields: &[(&str, Value)], purpose: Option<Purpose>| {
+        let mut given = Given::facts(|facts| {
+            facts.record = fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        });
+        given.sending.sunset = Some(Period::new(18, crate::model::Unit::Month));
+        if let Some(purpose) = purpose {
+            given.rule.purpose = purpose;
+        }
+        given
+    };
+    let old = ("last_order", Value::Date(civil::date(2025, 3, 1)));
+    let login = ("last_login", Value::Instant(instant("2025-06-01T00:00:00Z")));
+    assert_eq!(given(std::slice::from_ref(&old), None).decided(), format!("skip sunset, {GO_ON}"));
+    assert_eq!(given(&[old.clone(), login], None).decided(), "send", "the latest counts");
+    assert_eq!(given(&[("last_order", Value::Null)], None).decided(), "send", "nobody knows");
+    assert_eq!(given(&[old], Some(Purpose::Service)).decided(), "send");
 }

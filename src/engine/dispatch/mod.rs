@@ -5,10 +5,13 @@ mod decide;
 #[cfg(test)]
 pub(super) mod decide_tests;
 mod enrolling;
+mod moment;
 mod outcome;
 mod pipeline;
+mod places;
 mod prepare;
 mod render;
+mod seeds;
 mod settler;
 mod waiting;
 mod walk;
@@ -27,6 +30,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 pub(super) use decide::{Decision, Situation, address, addressee, decide};
+pub(super) use moment::Moment;
+pub(super) use places::since;
 pub(super) use prepare::{open_tasks, said};
 pub(super) use render::{Draft, kind};
 pub(super) use walk::Way;

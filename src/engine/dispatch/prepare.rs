@@ -1,8 +1,11 @@
 //! From claimed rows to decisions and messages: one facts statement per rule version and tenant.
 
 use super::decide::{Decision, Situation, address, addressee, decide};
+use super::moment::Moment;
 use super::pipeline::Pipeline;
+use super::places::{self, Places};
 use super::render::{Draft, kind, repeatable};
+use super::seeds;
 use super::walk::{Walked, Way};
 use super::work::{Boarded, Parcel, Verdict, Work, settle_unread};
 use super::{Dispatcher, enrolling};
@@ -13,16 +16,16 @@ use crate::engine::event::Event;
 use crate::engine::port::{Claimed, OutboxToken, Source, SourceError, Store, Then};
 use crate::engine::versions::Standing;
 use crate::model::{
-    AddressHash, Channel, EndReason, EntityName, Key, Lane, Outcome, Preference, RuleId, SuppressionReason, Tenant,
-    VersionHash, preferences_for,
+    AddressHash, Channel, ContactId, EndReason, EntityName, Key, Lane, Outcome, Preference, RuleId, SuppressionReason,
+    TemplateName, Tenant, VersionHash, preferences_for,
 };
 use crate::rule::checked::{Action, Purpose, Step, Task, UnlessOpen};
-use crate::rule::compiled::{Facts, Subject};
+use crate::rule::compiled::{Facts, PersonFacts, Subject};
 use crate::rule::generation::Generation;
 use crate::rule::task;
 use crate::rule::{CheckedRule, CompiledRule};
 use futures::TryStreamExt;
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,8 +55,18 @@ impl Dispatcher {
             let ticket = self.context.flight.board(claimed.token);
             groups.entry(group).or_default().push(Boarded { claimed, ticket });
         }
-        let mut batch =
-            Batch { context: &self.context, generation: &generation, pipeline, patience, clogged: Vec::new() };
+        let mut batch = Batch {
+            context: &self.context,
+            generation: &generation,
+            pipeline,
+            patience,
+            clogged: Vec::new(),
+            versions: seeds::Versions::new(),
+        };
+        // What matters most takes its places first.
+        let priority = |rule: &RuleId| generation.rules.get(rule).map_or(0, |rule| rule.rule.priority);
+        let mut groups: Vec<_> = groups.into_iter().collect();
+        groups.sort_by_key(|((rule, ..), _)| std::cmp::Reverse(priority(rule)));
         let mut groups = groups.into_iter();
         while let Some((group, rows)) = groups.next() {
             let tokens: Vec<OutboxToken> = rows.iter().map(|row| row.claimed.token).collect();
@@ -88,6 +101,8 @@ struct Batch<'a> {
     patience: Option<Duration>,
     /// Kinds whose channel was full a moment ago.
     clogged: Vec<&'static str>,
+    /// Of templates, where copies go to seed addresses.
+    versions: seeds::Versions,
 }
 
 /// What was asked for one group, all at once.
@@ -99,6 +114,7 @@ struct Asked {
     /// What the addressees said about the rule's topic.
     said: HashMap<AddressHash, Preference>,
     open: HashSet<Key>,
+    places: Places,
 }
 
 impl Batch<'_> {
@@ -144,7 +160,7 @@ impl Batch<'_> {
                 Some(from) => same_step(from, rule, claimed.node),
             };
             let (rule, migrates) = (Arc::clone(rule), from.is_some());
-            let work = Work { node: node.unwrap_or(claimed.node), claimed, rule, migrates, ticket };
+            let work = Work { node: node.unwrap_or(claimed.node), claimed, rule, migrates, contender: None, ticket };
             if node.is_some() {
                 works.push(work);
                 continue;
@@ -173,7 +189,13 @@ impl Batch<'_> {
         let suppressed = self.suppressed(&hashes).await?;
         let said = said(self.context.store.as_ref(), &rule.rule, &hashes).await?;
         let open = self.open_tasks(rule, tenant, works, &answers).await?;
-        Ok(Asked { at, now, answers, suppressed, said, open })
+        let places = Places::ask(self.context, self.zone(), works, &answers, now).await?;
+        Ok(Asked { at, now, answers, suppressed, said, open, places })
+    }
+
+    /// The catalog's.
+    fn zone(&self) -> &'_ TimeZone {
+        &self.generation.catalog.time_zone
     }
 
     /// Of everybody who is to get a mail.
@@ -224,7 +246,8 @@ impl Batch<'_> {
     }
 
     async fn decide_all(&mut self, works: Vec<Work>, asked: &Asked) {
-        for (work, answer) in works.into_iter().zip(&asked.answers) {
+        let context: &Context = self.context;
+        for (mut work, answer) in works.into_iter().zip(&asked.answers) {
             let facts = match answer {
                 Answer::Facts(facts) => Some(facts.as_ref()),
                 Answer::Gone => None,
@@ -236,6 +259,18 @@ impl Batch<'_> {
             };
             let rule = Arc::clone(&work.rule);
             let hash = self.address_hash(&work, answer);
+            let contact = places::contact(context, &work, answer);
+            work.contender = places::contender(&work, contact);
+            let (sending, delivery) = (&context.settings.sending, self.delivery(&work));
+            let live = work.claimed.lane == Lane::Live;
+            let pace = move |domain: &str| {
+                if !live {
+                    // What is only rehearsed takes nobody's turn.
+                    return None;
+                }
+                asked.places.spent.clone().or_else(|| context.pace.ask(sending, delivery, domain, asked.now))
+            };
+            let standing = contact.and_then(|contact| asked.places.standings.get(&contact));
             let situation = Situation {
                 rule: &rule.rule,
                 claimed: &work.claimed,
@@ -245,6 +280,7 @@ impl Batch<'_> {
                 suppressed: hash.and_then(|hash| asked.suppressed.get(&hash).copied()),
                 said: hash.and_then(|hash| asked.said.get(&hash)),
                 task_open: asked.open.contains(&work.claimed.record.key),
+                moment: Moment { sending, delivery, contact: standing, pace: &pace },
             };
             match decide(&situation) {
                 Decision::Move { then, notes } => self.go_on(work, None, Walked { then, notes }).await,
@@ -256,7 +292,7 @@ impl Batch<'_> {
                 Decision::Broken(reason) => self.finish(work, None, Then::Hold { reason }).await,
                 Decision::Act { action, to } => {
                     let Some(facts) = facts else { continue };
-                    self.deliver(work, action, to, facts, asked).await;
+                    self.deliver(work, (action, to, contact), facts, asked).await;
                 }
             }
         }
@@ -265,8 +301,7 @@ impl Batch<'_> {
     async fn deliver(
         &mut self,
         work: Work,
-        action: &Action,
-        to: Option<&crate::rule::compiled::PersonFacts>,
+        (action, to, contact): (&Action, Option<&PersonFacts>, Option<ContactId>),
         facts: &Facts,
         asked: &Asked,
     ) {
@@ -310,8 +345,27 @@ impl Batch<'_> {
             Action::Webhook(webhook) => webhook.save.clone(),
             Action::Email(_) | Action::Task(_) => None,
         };
+        let (place, template) = match action {
+            Action::Email(email) => {
+                let staff = work.rule.rule.purpose == Purpose::Staff || to.is_some_and(|person| person.staff);
+                let sending = &self.context.settings.sending;
+                (places::place(sending, contact, staff, asked.now, self.zone()), self.version_of(&email.template))
+            }
+            Action::Webhook(_) | Action::Task(_) => (None, None),
+        };
         let (kind, repeatable, zone) = (kind(action), repeatable(action), facts.zone.clone());
-        self.queue(Parcel { work, delivery, kind, repeatable, message, save, zone, asked: asked.at }).await;
+        let asked = asked.at;
+        self.queue(Parcel { work, delivery, kind, repeatable, place, message, template, save, zone, asked }).await;
+    }
+
+    /// `None`: nobody gets copies.
+    fn version_of(&mut self, template: &TemplateName) -> Option<(TemplateName, Arc<str>)> {
+        if self.context.settings.sending.seeds.is_empty() {
+            return None;
+        }
+        let generation = self.generation;
+        let version = self.versions.entry(template.clone()).or_insert_with(|| seeds::version(generation, template));
+        Some((template.clone(), Arc::clone(version)))
     }
 
     async fn queue(&mut self, parcel: Parcel) {

@@ -8,9 +8,9 @@ use super::work::Finished;
 use crate::engine::context::Context;
 use crate::engine::event::Event;
 use crate::engine::flight::Ticket;
-use crate::engine::port::{Mark, OutboxToken, Settlement, StoreError, Then};
+use crate::engine::port::{Mark, OutboxToken, Refusal, Settled, Settlement, StoreError, Then};
 use crate::model::Suppression;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
@@ -22,11 +22,19 @@ const GROUP: usize = 1_000;
 /// A settlement that the state refuses this often is dropped; its rows are rescued when their leases end.
 const REFUSALS: u32 = 5;
 
-/// Tokens whose lease was lost.
-type Marked = Result<HashSet<OutboxToken>, StoreError>;
+/// Which marks must not be followed by I/O.
+#[derive(Debug, Default)]
+pub struct Marked {
+    /// Their lease was lost.
+    pub lost: HashSet<OutboxToken>,
+    /// They found no place.
+    pub refused: HashMap<OutboxToken, Refusal>,
+}
 
-/// Marks to be committed; the answer names those whose lease was lost.
-type Wish = (Vec<Mark>, oneshot::Sender<Marked>);
+type Answer = Result<Marked, StoreError>;
+
+/// Marks to be committed, and who asks.
+type Wish = (Vec<Mark>, oneshot::Sender<Answer>);
 
 #[derive(Clone)]
 pub struct Settler {
@@ -51,7 +59,7 @@ impl Settler {
     }
 
     /// Commits the marks; only those not named in the answer may be followed by I/O.
-    pub async fn mark(&self, marks: Vec<Mark>) -> Result<HashSet<OutboxToken>, StoreError> {
+    pub async fn mark(&self, marks: Vec<Mark>) -> Answer {
         let (answer, answered) = oneshot::channel();
         let gone = || StoreError::Unavailable("the settler has stopped".to_owned());
         self.marks.send((marks, answer)).await.map_err(|_| gone())?;
@@ -63,7 +71,7 @@ impl Settler {
 #[derive(Default)]
 struct Group {
     settlement: Settlement,
-    askers: Vec<(Vec<OutboxToken>, oneshot::Sender<Marked>)>,
+    askers: Vec<(Vec<OutboxToken>, oneshot::Sender<Answer>)>,
     events: Vec<Event>,
     gone: Vec<Suppression>,
     held: Vec<(Ticket, Option<OwnedSemaphorePermit>)>,
@@ -106,11 +114,18 @@ impl Group {
             }
         }
         match settled {
-            Ok(lost) => {
+            Ok(settled) => {
+                let lost: HashSet<OutboxToken> = settled.lost.into_iter().collect();
+                let mut refused: HashMap<OutboxToken, Refusal> =
+                    settled.refused.into_iter().map(|refusal| (refusal.token, refusal)).collect();
                 for (tokens, answer) in self.askers {
-                    let lost = tokens.into_iter().filter(|token| lost.contains(token)).collect();
+                    let mut marked = Marked::default();
+                    for token in tokens {
+                        marked.lost.extend(lost.get(&token));
+                        marked.refused.extend(refused.remove_entry(&token));
+                    }
                     // An asker that has gone away sends nothing either.
-                    let _ = answer.send(Ok(lost));
+                    let _ = answer.send(Ok(marked));
                 }
             }
             Err(reason) => {
@@ -146,12 +161,12 @@ async fn suppress(context: &Context, gone: &[Suppression]) {
 }
 
 /// Outcomes must not be lost to a state that is away for a moment, so a commit is tried until it is done.
-async fn settle(context: &Context, settlement: &Settlement) -> Result<HashSet<OutboxToken>, String> {
+async fn settle(context: &Context, settlement: &Settlement) -> Result<Settled, String> {
     let mut pause = Duration::from_millis(50);
     let mut refusals = 0;
     loop {
         let error = match context.store.settle(settlement).await {
-            Ok(settled) => return Ok(settled.lost.into_iter().collect()),
+            Ok(settled) => return Ok(settled),
             Err(error) => error,
         };
         let reason = error.to_string();

@@ -4,8 +4,8 @@ use super::walk::Walked;
 use crate::engine::context::Context;
 use crate::engine::event::Event;
 use crate::engine::flight::Ticket;
-use crate::engine::port::{Attempt, Claimed, Completion, Message, Note, Noted, RuleVersion, Then};
-use crate::model::{DeliveryId, Outcome, StepId, Suppression};
+use crate::engine::port::{Attempt, Claimed, Completion, Contender, Message, Note, Noted, Place, RuleVersion, Then};
+use crate::model::{DeliveryId, Outcome, StepId, Suppression, TemplateName};
 use crate::rule::CompiledRule;
 use jiff::{Timestamp, tz::TimeZone};
 use std::sync::Arc;
@@ -28,6 +28,8 @@ pub struct Work {
     pub node: usize,
     /// `rule` took over from the version that the enrollment pinned.
     pub migrates: bool,
+    /// Whom its message is for, once that is known and somebody counts it.
+    pub contender: Option<Contender>,
     pub ticket: Ticket,
 }
 
@@ -38,7 +40,11 @@ pub struct Parcel {
     pub delivery: DeliveryId,
     pub kind: &'static str,
     pub repeatable: bool,
+    /// What it needs before it may leave; its instant is that of the mark.
+    pub place: Option<Place>,
     pub message: Message,
+    /// The version of its template, where copies go to seed addresses.
+    pub template: Option<(TemplateName, Arc<str>)>,
     /// Keep the answer under this name.
     pub save: Option<String>,
     /// Of the person, for waits that follow.
@@ -120,7 +126,7 @@ impl Work {
             notes.insert(0, line((self.step(), Noted::Migrated(self.rule.version.clone()))));
         }
         let step = self.step();
-        let Self { claimed, ticket, rule, migrates, .. } = self;
+        let Self { claimed, ticket, rule, migrates, contender, .. } = self;
         let migrated = migrates.then(|| RuleVersion {
             rule: claimed.rule.clone(),
             hash: rule.version.clone(),
@@ -139,7 +145,8 @@ impl Work {
             finished_at: verdict.finished_at,
             outcome: verdict.outcome,
         });
-        let completion = Completion { attempt, migrated, notes, ..Completion::of(claimed.token, then) };
+        let contender = contender.filter(|_| matches!(then, Then::Again { .. }));
+        let completion = Completion { attempt, migrated, notes, contender, ..Completion::of(claimed.token, then) };
         Finished { completion, events, ticket, permit: None, gone: None }
     }
 

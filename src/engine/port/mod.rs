@@ -13,8 +13,8 @@ mod view;
 pub use consents::Consents;
 pub use inbox::{Inbound, Inbox};
 pub use outbox::{
-    Attempt, Claimed, Completion, Enrolling, Mark, Note, Noted, Outbox, OutboxToken, Owner, Rescued, RuleVersion,
-    Settled, Settlement, Then,
+    Attempt, BudgetDay, Claimed, Completion, ContactStanding, Contender, Enrolling, Mark, Note, Noted, Outbox,
+    OutboxToken, Owner, Place, Refusal, Rescued, RuleVersion, Settled, Settlement, Spent, Then, Waiting,
 };
 pub use personal::{Aged, BuiltInTask, Dossier, Enrolled, Forgotten, Personal, Stay};
 pub use register::{Adopted, Adoption, Register, RuleState, RuleStatus, StoredGeneration};

@@ -1,7 +1,7 @@
 use super::StoreError;
 use crate::model::{
-    AttemptNumber, DeliveryId, DeliveryState, EndReason, EntityName, Key, Lane, MatchId, Occasion, Outcome, RecordId,
-    RuleId, StepId, Suppression, Tenant, VersionHash,
+    AttemptNumber, ContactId, DeliveryId, DeliveryState, EndReason, EntityName, Key, Lane, Limits, MatchId, Occasion,
+    Outcome, RecordId, RuleId, StepId, Suppression, TemplateName, Tenant, VersionHash,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -41,6 +41,24 @@ pub trait Outbox: Send + Sync {
 
     /// Newest first.
     async fn suppressions(&self, limit: usize) -> Result<Vec<Suppression>, StoreError>;
+
+    /// What was sent to these people after an instant, and what is due to them by another, as far as the outbox knows
+    /// whom its rows are for ([`Completion::contender`]).
+    async fn standings_of(
+        &self,
+        contacts: &[ContactId],
+        since: Timestamp,
+        due_by: Timestamp,
+    ) -> Result<Vec<ContactStanding>, StoreError>;
+
+    /// What the daily budget has come to on that day.
+    async fn spent_on(&self, day: i64) -> Result<Spent, StoreError>;
+
+    /// Forgets what was sent before an instant, once no cap counts it any more.
+    async fn forget_sends(&self, before: Timestamp) -> Result<u64, StoreError>;
+
+    /// Whether this is the first time that this version of a template is sent. True once, whoever asks.
+    async fn is_first_copy(&self, template: &TemplateName, version: &str, now: Timestamp) -> Result<bool, StoreError>;
 
     /// An operator's decision over dead or unknown deliveries: back to due, or given up (the sequence
     /// goes on after it).
@@ -145,6 +163,61 @@ pub struct Mark {
     pub kind: &'static str,
     /// Safe to repeat with the same key after a crash (webhook, task); an email is not.
     pub repeatable: bool,
+    /// What it needs before it may leave; `None`: nothing counts it.
+    pub place: Option<Place>,
+}
+
+/// A place under the caps and in the daily budget, taken together with the mark and given back when the message
+/// definitely failed. A delivery holds one at most, however often it is tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Whose caps count it; `None`: it is exempt from them.
+    pub contact: Option<ContactId>,
+    pub at: Timestamp,
+    pub day: BudgetDay,
+    pub limits: Arc<Limits>,
+}
+
+/// A day of the daily budget, in the catalog's zone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BudgetDay {
+    /// Days since 1970.
+    pub number: i64,
+    /// When the next one begins.
+    pub next: Timestamp,
+}
+
+/// What is known of a person on a channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContactStanding {
+    pub contact: ContactId,
+    /// Messages that count under the caps, each with its delivery.
+    pub sends: Vec<(DeliveryId, Timestamp)>,
+    pub waiting: Vec<Waiting>,
+}
+
+/// A message that waits for the same person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// Its row in the outbox.
+    pub id: i64,
+    pub priority: u8,
+    pub due_at: Timestamp,
+}
+
+/// Whom a row of the outbox is for, and how much it matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Contender {
+    pub contact: ContactId,
+    pub priority: u8,
+}
+
+/// How far a daily budget is used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Spent {
+    /// The first day anything was sent on.
+    pub first: Option<i64>,
+    pub used: u64,
 }
 
 /// The end of one try, or of a step that needs none.
@@ -162,13 +235,24 @@ pub struct Completion {
     pub notes: Vec<Note>,
     /// Starts the record in another rule's steps, in the same transaction.
     pub enrolls: Option<Box<Enrolling>>,
+    /// Noted on a row that comes again, so that others for the same person can see it coming.
+    pub contender: Option<Contender>,
 }
 
 impl Completion {
     /// A completion that leaves nothing but `then` behind.
     #[must_use]
     pub const fn of(token: OutboxToken, then: Then) -> Self {
-        Self { token, attempt: None, then, saved: None, migrated: None, notes: Vec::new(), enrolls: None }
+        Self {
+            token,
+            attempt: None,
+            then,
+            saved: None,
+            migrated: None,
+            notes: Vec::new(),
+            enrolls: None,
+            contender: None,
+        }
     }
 }
 
@@ -315,6 +399,16 @@ pub enum Then {
 pub struct Settled {
     /// Tokens whose lease was lost.
     pub lost: Vec<OutboxToken>,
+    /// Marks that found no place. Their rows are still claimed.
+    pub refused: Vec<Refusal>,
+}
+
+/// A message that may not leave yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    pub token: OutboxToken,
+    pub until: Timestamp,
+    pub reason: String,
 }
 
 /// What a rescue found.

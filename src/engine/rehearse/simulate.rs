@@ -6,7 +6,7 @@
 use crate::catalog::{ColumnSchema, Schema, Table};
 use crate::engine::core::{Engine, Parts, Senders};
 use crate::engine::port::{AttemptView, Message, Owner, RuleStatus, Sender, Sent, Source, SourceError, Store};
-use crate::engine::{EngineError, Settings, Swept, scheduler};
+use crate::engine::{EngineError, Sending, Settings, Swept, scheduler};
 use crate::model::{ManualClock, Outcome, RuleId, Tenant};
 use crate::rule::generation::Generation;
 use crate::rule::statement::{Dialect, Row, Statement};
@@ -91,8 +91,14 @@ impl Simulator {
             senders: Senders { email: Arc::clone(&note), webhook: Arc::clone(&note), task: note },
             generation,
             owner: Owner(format!("simulation-{}", uuid::Uuid::new_v4().simple())),
-            settings: Settings { max_skew: None, ..self.settings.clone() },
+            settings: self.settings(),
         })
+    }
+
+    /// How fast mails would leave is not worth living through, and nobody gets copies of what isn't sent.
+    fn settings(&self) -> Settings {
+        let sending = Sending { rate: None, per_domain: None, seeds: Vec::new(), ..self.settings.sending.clone() };
+        Settings { max_skew: None, sending, ..self.settings.clone() }
     }
 
     /// The other rules neither match nor send.

@@ -143,6 +143,7 @@ impl RuleStory {
             "sent" => "sent",
             "skipped" => "skipped",
             "recorded" => "recorded",
+            "postponed" => "postponed",
             "dead" | "permanent" => "failed",
             _ => code,
         };
@@ -219,6 +220,7 @@ fn delivered(delivery: &DeliveryView) -> String {
         "skipped" => format!("{name} left out {when}{said}"),
         "dead" | "permanent" => format!("{name} failed {when}{said}"),
         "unknown" => format!("{name} may or may not have arrived {when}{said}"),
+        "postponed" => format!("{name} put off {when}{said}"),
         "ended" => format!("{name} not sent {when}{said}"),
         "due" => format!("{name} waits for another try at {when}{said}"),
         other => format!("{name} {other} {when}{said}"),

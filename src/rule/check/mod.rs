@@ -97,6 +97,7 @@ struct Body {
     goal: Option<Goal>,
     exit_when: Vec<Term>,
     cadence: Cadence,
+    last_activity: Vec<FieldName>,
     entries: Vec<Entry>,
     nodes: Vec<Node>,
 }
@@ -136,6 +137,9 @@ fn assemble(
         expect: settings.expect,
         calendar: Arc::new(settings.calendar.clone()),
         spread: settings.spread,
+        window: settings.window.clone(),
+        priority: settings.priority,
+        last_activity: body.last_activity,
         on_change: settings.on_change,
         on_delete: settings.on_delete,
         entries: body.entries,
@@ -249,9 +253,21 @@ impl<'a> Checker<'a> {
         if let Some(Purpose::Topic(topic)) = &head.purpose {
             self.consent(entity, topic, written, to.as_ref());
         }
-        let for_each = entity.name.clone();
+        let (for_each, last_activity) = (entity.name.clone(), entity.last_activity.clone());
         let trigger = trigger?;
-        Some(Body { for_each, to, trigger, conditions, only_at_entry, goal, exit_when, cadence, entries, nodes })
+        Some(Body {
+            for_each,
+            to,
+            trigger,
+            conditions,
+            only_at_entry,
+            goal,
+            exit_when,
+            cadence,
+            last_activity,
+            entries,
+            nodes,
+        })
     }
 
     /// A rule whose conditions exclude each other is dead, and would look as if nobody matched.

@@ -1,7 +1,7 @@
 use super::Checker;
 use crate::diagnostic::Finding;
 use crate::diagnostic::yaml::{self, At, Content, Node};
-use crate::model::{BusinessCalendar, Period};
+use crate::model::{BusinessCalendar, Period, SendWindow, WindowError};
 use crate::rule::checked::{Backfill, Cadence, Expect, Guard, OnChange, OnDelete, OnRematch, Trigger};
 use crate::rule::written::{
     ExpectEntry, GuardEntry, OnChangeWord, OnDeleteWord, OnRematchWord, RuleFile, TriggerEntry,
@@ -10,6 +10,9 @@ use std::sync::Arc;
 
 /// How often a rule looks when its file doesn't say.
 const EVERY: Period = Period::new(15, crate::model::Unit::Minute);
+
+/// In the middle, so that rules can stand above and below those that don't say.
+const USUAL_PRIORITY: u8 = 50;
 
 const OFTEN: Period = Period::new(1, crate::model::Unit::Minute);
 
@@ -27,6 +30,8 @@ pub(super) struct Settings {
     pub expect: Option<Expect>,
     pub calendar: BusinessCalendar,
     pub spread: Option<Period>,
+    pub window: Option<SendWindow>,
+    pub priority: u8,
     pub on_change: OnChange,
     pub on_delete: OnDelete,
 }
@@ -46,6 +51,8 @@ impl Checker<'_> {
             expect: self.expect(written.expect.as_ref()),
             calendar: self.calendar(written.calendar.as_ref()),
             spread: self.spread(written),
+            window: self.window(written),
+            priority: self.priority(written.priority.as_ref()),
             on_change: written.on_change.as_ref().map_or(OnChange::Pin, |word| on_change(word.value)),
             on_delete: written.on_delete.as_ref().map_or(OnDelete::Drain, |word| on_delete(word.value)),
         }
@@ -211,6 +218,33 @@ impl Checker<'_> {
                 None
             }
         }
+    }
+
+    /// `10:00-16:00 MON-FRI`
+    fn window(&mut self, written: &RuleFile) -> Option<SendWindow> {
+        let window = written.window.as_ref()?;
+        let exempt = written.purpose.as_ref().filter(|purpose| matches!(purpose.as_str(), "service" | "staff"));
+        if let Some(purpose) = exempt {
+            let message = format!("`window` has no effect on `purpose: {}`", purpose.value);
+            self.wrong(&window.range, "rule.no-effect", message, "such messages leave at any hour: remove this key");
+        }
+        match window.parse() {
+            Ok(window) => Some(window),
+            Err(problem) => {
+                let help = "hours, then days: `10:00-16:00 MON-FRI`; several with `;` in between";
+                self.wrong(&window.range, "rule.window", WindowError::to_string(&problem), help);
+                None
+            }
+        }
+    }
+
+    fn priority(&mut self, written: Option<&At<u8>>) -> u8 {
+        let Some(priority) = written else { return USUAL_PRIORITY };
+        if priority.value > 100 {
+            let message = format!("{} is not a priority", priority.value);
+            self.wrong(&priority.range, "rule.priority", message, "write a number from 0 to 100; 50 is usual");
+        }
+        priority.value
     }
 
     /// Warns where an unquoted ` #` has cut prose short.

@@ -234,6 +234,9 @@ pub(super) fn compile_pinned(
         rule.goal.clone_from(&current.goal);
         rule.exit_when.clone_from(&current.exit_when);
         rule.script.clone_from(&current.script);
+        // When and how soon to write is as current as whom to.
+        rule.window.clone_from(&current.window);
+        rule.priority = current.priority;
     }
     let catalog = if outcome.assumed.is_empty() {
         Arc::clone(&generation.catalog)

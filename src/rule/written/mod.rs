@@ -95,6 +95,11 @@ pub struct RuleFile {
     pub calendar: Option<At<String>>,
     /// Spreads a large audience over this time: `4 hours`.
     pub spread: Option<At<String>>,
+    /// When its messages may leave, in the reader's zone, within the configuration's own window:
+    /// `10:00-16:00 MON-FRI`.
+    pub window: Option<At<String>>,
+    /// Which of two messages to one person goes first where a cap leaves room for one: 0 to 100, usually 50.
+    pub priority: Option<At<u8>>,
     /// What becomes of running sequences when the steps change.
     pub on_change: Option<At<OnChangeWord>>,
     /// What becomes of running sequences when the rule is deleted.

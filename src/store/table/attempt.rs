@@ -57,10 +57,10 @@ fn detail(outcome: &Outcome) -> String {
     };
     match outcome {
         Outcome::Sent { reply: said } | Outcome::Recorded { what: said } => said.clone(),
-        Outcome::Transient { reason, .. }
-        | Outcome::Permanent { reason }
-        | Outcome::Unknown { reason }
-        | Outcome::Postponed { reason, .. } => reason.clone(),
+        Outcome::Transient { reason, .. } | Outcome::Permanent { reason } | Outcome::Unknown { reason } => {
+            reason.clone()
+        }
+        Outcome::Postponed { until, reason } => format!("until {}: {reason}", until.strftime("%F %H:%MZ")),
         Outcome::Skipped { reason, detail } => with(reason.as_str(), detail),
         Outcome::Ended { reason, detail } => with(reason.as_str(), detail),
     }

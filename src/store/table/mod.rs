@@ -2,6 +2,7 @@
 //! says which.
 
 pub mod attempt;
+pub mod contact;
 pub mod enrollment;
 pub mod episode;
 pub mod generation;

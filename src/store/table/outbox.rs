@@ -1,6 +1,6 @@
 //! `outbox`: where each enrollment under way stands, and who works on it. A row moves from step to step.
 
-use crate::engine::port::{Claimed, Mark, OutboxToken, Owner, RuleVersion, StoreError};
+use crate::engine::port::{Claimed, Contender, Mark, OutboxToken, Owner, RuleVersion, StoreError};
 use crate::model::{MatchId, RecordId};
 use crate::store::sql::{Batch, Row, Session, params};
 use crate::store::table::lane;
@@ -148,6 +148,15 @@ pub async fn mark(session: &mut Session<'_>, marks: &[&Mark], lease: i64) -> Res
     session.rows_batch(sql, params![lease], &batch).await?.iter().map(|row| row.int(0)).collect()
 }
 
+/// Takes marks back: the rows are claimed again.
+pub async fn unmark(session: &mut Session<'_>, ids: &[i64]) -> Result<(), StoreError> {
+    let batch = Batch::new().ints("id", ids.iter().copied());
+    let sql = "UPDATE outbox SET state = 1, delivery = NULL, step = NULL, kind = NULL, repeatable = 0
+               FROM {batch} WHERE outbox.id = b.id AND outbox.state = 2";
+    session.run_batch(sql, &[], &batch).await?;
+    Ok(())
+}
+
 /// Moves rows to their next node: (id, node, due, planned).
 pub async fn advance(session: &mut Session<'_>, moves: &[(i64, i64, i64, i64)]) -> Result<(), StoreError> {
     let batch = Batch::new()
@@ -160,7 +169,7 @@ pub async fn advance(session: &mut Session<'_>, moves: &[(i64, i64, i64, i64)]) 
                       iteration = iteration + CASE WHEN b.node <= outbox.node THEN 1 ELSE 0 END,
                       due_at = b.due_at, planned_at = b.planned_at, since = NULL, state = 0, attempts = 0,
                       owner = NULL, lease_until = 0, delivery = NULL, step = NULL, kind = NULL, repeatable = 0,
-                      discarded = 0
+                      discarded = 0, contact = NULL, priority = 0
                FROM {batch} WHERE outbox.id = b.id";
     session.run_batch(sql, &[], &batch).await?;
     Ok(())
@@ -178,7 +187,7 @@ pub async fn wait(session: &mut Session<'_>, waits: &[(i64, i64, i64, i64, i64)]
                       iteration = iteration + CASE WHEN b.node < outbox.node THEN 1 ELSE 0 END,
                       due_at = b.due_at, planned_at = b.planned_at, since = b.since, state = 0, attempts = 0,
                       owner = NULL, lease_until = 0, delivery = NULL, step = NULL, kind = NULL, repeatable = 0,
-                      discarded = 0
+                      discarded = 0, contact = NULL, priority = 0
                FROM {batch} WHERE outbox.id = b.id";
     session.run_batch(sql, &[], &batch).await?;
     Ok(())
@@ -209,15 +218,37 @@ pub async fn under_way(session: &mut Session<'_>, ids: &[i64]) -> Result<Vec<(i6
     rows.iter().map(|row| Ok((row.int(0)?, row.id(1)?))).collect()
 }
 
-/// Takes rows off their owner: (id, state, due or `None` for as before, whether the try counts).
-pub async fn leave(session: &mut Session<'_>, leaves: &[(i64, i64, Option<i64>, bool)]) -> Result<(), StoreError> {
+/// A row that is taken off its owner.
+pub struct Leave {
+    pub id: i64,
+    pub state: i64,
+    /// `None`: as before.
+    pub due_at: Option<i64>,
+    /// Whether the try counts.
+    pub counts: bool,
+    /// Whom it is for, where that has become known.
+    pub contender: Option<Contender>,
+}
+
+impl Leave {
+    /// Due as before.
+    pub const fn at(id: i64, state: i64, counts: bool) -> Self {
+        Self { id, state, due_at: None, counts, contender: None }
+    }
+}
+
+pub async fn leave(session: &mut Session<'_>, leaves: &[Leave]) -> Result<(), StoreError> {
     let batch = Batch::new()
-        .ints("id", leaves.iter().map(|l| l.0))
-        .ints("state", leaves.iter().map(|l| l.1))
-        .ints("due_at", leaves.iter().map(|l| l.2))
-        .ints("tries", leaves.iter().map(|l| i64::from(l.3)));
+        .ints("id", leaves.iter().map(|l| l.id))
+        .ints("state", leaves.iter().map(|l| l.state))
+        .ints("due_at", leaves.iter().map(|l| l.due_at))
+        .ints("tries", leaves.iter().map(|l| i64::from(l.counts)))
+        .opt_ids("contact", leaves.iter().map(|l| l.contender.as_ref().map(|contender| &contender.contact.0)))
+        .ints("priority", leaves.iter().map(|l| l.contender.map_or(0, |contender| i64::from(contender.priority))));
     let sql = "UPDATE outbox SET state = b.state, due_at = COALESCE(b.due_at, outbox.due_at),
-                      attempts = attempts + b.tries, owner = NULL, lease_until = 0
+                      attempts = attempts + b.tries, owner = NULL, lease_until = 0,
+                      contact = COALESCE(b.contact, outbox.contact),
+                      priority = CASE WHEN b.contact IS NULL THEN outbox.priority ELSE b.priority END
                FROM {batch} WHERE outbox.id = b.id";
     session.run_batch(sql, &[], &batch).await?;
     Ok(())

@@ -51,7 +51,8 @@ impl Daemon {
             [state]\nurl = \"{state}\"\n\
             [rules]\ndirectory = \"{dir}/rules\"\n\
             [email]\ntransport = \"smtp\"\nfrom = \"Crash <crash@test.example>\"\nhost = \"127.0.0.1\"\n\
-            port = {smtp}\ntls = \"none\"\nsessions = {mail_sessions}\n\
+            port = {smtp}\ntls = \"none\"\nsessions = {mail_sessions}\nrate = \"\"\nper_domain = \"\"\nwarm_up = \"\"\n\
+            [marketing]\nwindow = \"\"\ncap = []\n\
             [webhooks.sink]\nurl = \"{http}/hook\"\nallow_private = true\nsessions = {webhook_sessions}\n\
             [web]\nsocket = \"{dir}/admin.sock\"\nlisten = \"\"\n\
             public_listen = \"127.0.0.1:0\"\npublic_url = \"https://mail.test.example\"\n\

@@ -8,7 +8,7 @@ use nudged::rule::generation::Generation;
 
 fn previewer<'a>(world: &'a World, generation: &'a Generation, sender: &'a serde_json::Value) -> Previewer<'a> {
     let (source, store) = (world.source.as_ref(), world.store.as_ref());
-    Previewer { generation, source, store, sender, now: world.now(), limit: 100 }
+    Previewer { generation, source, store, sender, sending: None, now: world.now(), limit: 100 }
 }
 
 /// Key and occasion, with a star where it is in the ledger.

@@ -19,5 +19,13 @@ pub fn previewer<'a>(
     generation: &'a nudged::rule::generation::Generation,
     sender: &'a Json,
 ) -> Previewer<'a> {
-    Previewer { generation, source: &*world.source, store: &*world.store, sender, now: world.now(), limit: 10_000 }
+    Previewer {
+        generation,
+        source: &*world.source,
+        store: &*world.store,
+        sender,
+        sending: None,
+        now: world.now(),
+        limit: 10_000,
+    }
 }

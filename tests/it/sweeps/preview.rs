@@ -37,6 +37,7 @@ fn previewer<'a>(world: &'a World, generation: &'a nudged::rule::generation::Gen
         source: world.source.as_ref(),
         store: world.store.as_ref(),
         sender: &SENDER,
+        sending: None,
         now: world.now(),
         limit: 100,
     }

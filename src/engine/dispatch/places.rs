@@ -1,0 +1,112 @@
+//! What a batch needs to know of the people it writes to, and the places its messages will need.
+
+use super::decide::{address, addressee};
+use super::moment::AHEAD;
+use super::work::Work;
+use crate::engine::EngineError;
+use crate::engine::context::Context;
+use crate::engine::evaluate::Answer;
+use crate::engine::port::{BudgetDay, ContactStanding, Contender, Place, Spent};
+use crate::engine::settings::Sending;
+use crate::model::{Channel, ContactId, Lane, at_local};
+use crate::rule::checked::{Action, Purpose, Step};
+use jiff::civil::{Date, Time};
+use jiff::{Timestamp, tz::TimeZone};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// What was asked about the people of a batch.
+#[derive(Default)]
+pub struct Places {
+    pub standings: HashMap<ContactId, ContactStanding>,
+    /// The day's budget, where it is used up: until when, and why.
+    pub spent: Option<(Timestamp, String)>,
+}
+
+impl Places {
+    /// One question for everybody, and one for the day; none where nothing is limited.
+    pub async fn ask(
+        context: &Context,
+        zone: &TimeZone,
+        works: &[Work],
+        answers: &[Answer],
+        now: Timestamp,
+    ) -> Result<Self, EngineError> {
+        let sending = &context.settings.sending;
+        let mut places = Self::default();
+        let mails = works.iter().any(|work| matches!(step(work), Some(Step::Act(Action::Email(_)))));
+        if mails && sending.limits.budget.is_limited() {
+            let day = day_of(now, zone);
+            places.spent = used_up(sending, context.store.spent_on(day.number).await?, day);
+        }
+        if sending.limits.caps.is_empty() {
+            return Ok(places);
+        }
+        let contacts = works.iter().zip(answers).filter_map(|(work, answer)| contact(context, work, answer));
+        let contacts: Vec<ContactId> = contacts.collect::<HashSet<_>>().into_iter().collect();
+        if contacts.is_empty() {
+            return Ok(places);
+        }
+        let due_by = now.saturating_add(AHEAD).unwrap_or(Timestamp::MAX);
+        let found = context.store.standings_of(&contacts, since(sending, now), due_by).await?;
+        places.standings = found.into_iter().map(|standing| (standing.contact, standing)).collect();
+        Ok(places)
+    }
+}
+
+/// How far back sends still count.
+pub fn since(sending: &Sending, now: Timestamp) -> Timestamp {
+    now.saturating_sub(sending.limits.reach()).unwrap_or(Timestamp::MIN)
+}
+
+/// Whom a mail counts for under the caps; `None`: it is exempt, or there are no caps.
+pub fn contact(context: &Context, work: &Work, answer: &Answer) -> Option<ContactId> {
+    if context.settings.sending.limits.caps.is_empty() || !matches!(work.rule.rule.purpose, Purpose::Topic(_)) {
+        return None;
+    }
+    let (Answer::Facts(facts), Some(Step::Act(Action::Email(email)))) = (answer, step(work)) else { return None };
+    let person = addressee(&work.rule.rule, email, facts).filter(|person| !person.staff)?;
+    let secret = context.store.secret();
+    Some(secret.contact(&work.claimed.record.tenant, secret.address_hash(Channel::Email, address(person)?)))
+}
+
+/// What others for the same person may know of this message. What is only rehearsed is in nobody's way.
+pub fn contender(work: &Work, contact: Option<ContactId>) -> Option<Contender> {
+    let contact = contact.filter(|_| work.claimed.lane == Lane::Live)?;
+    Some(Contender { contact, priority: work.rule.rule.priority })
+}
+
+/// The place a mail needs; `None`: nothing counts it.
+pub fn place(
+    sending: &Sending,
+    contact: Option<ContactId>,
+    staff: bool,
+    at: Timestamp,
+    zone: &TimeZone,
+) -> Option<Place> {
+    let budget = sending.limits.budget.is_limited() && !staff;
+    (budget || contact.is_some()).then(|| Place {
+        contact,
+        at,
+        day: day_of(at, zone),
+        limits: Arc::clone(&sending.limits),
+    })
+}
+
+/// The day of the budget that an instant lies in.
+pub fn day_of(at: Timestamp, zone: &TimeZone) -> BudgetDay {
+    let today = at.to_zoned(zone.clone()).date();
+    let since = today.since(Date::constant(1970, 1, 1)).unwrap_or_default();
+    let next = today.tomorrow().map_or(Timestamp::MAX, |day| at_local(day.to_datetime(Time::midnight()), zone));
+    BudgetDay { number: since.get_days().into(), next }
+}
+
+fn used_up(sending: &Sending, spent: Spent, day: BudgetDay) -> Option<(Timestamp, String)> {
+    let since = spent.first.map_or(0, |first| day.number - first);
+    let allowed = sending.limits.budget.on_day(u64::try_from(since).unwrap_or(0));
+    (spent.used >= allowed).then(|| (day.next, format!("the day's budget of {allowed} mails is used up")))
+}
+
+fn step(work: &Work) -> Option<&Step> {
+    work.rule.rule.nodes.get(work.node).map(|node| &node.step)
+}

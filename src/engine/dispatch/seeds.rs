@@ -1,0 +1,68 @@
+//! Copies for our own eyes: the first mail of each version of a template also goes to the seed addresses.
+//!
+//! They leave once the first real one has, beside the outbox: nothing waits for them, and one that fails is not
+//! tried again. They say what a real reader was told, name and all.
+
+use crate::engine::context::Context;
+use crate::engine::port::{Email, Message, Sender};
+use crate::model::{DeliveryId, TemplateName};
+use crate::rule::generation::Generation;
+use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::sync::Arc;
+
+/// Which version of a template this is, by the text of its files and of the layout.
+pub fn version(generation: &Generation, template: &TemplateName) -> Arc<str> {
+    let stem = format!("templates/{template}.");
+    let mut digest = Sha256::new();
+    for file in &generation.tree.files {
+        if file.path.starts_with(&stem) || file.path.starts_with("templates/layout.") {
+            digest.update(file.path.as_bytes());
+            digest.update([0]);
+            digest.update(file.text.as_bytes());
+        }
+    }
+    let mut hex = String::with_capacity(64);
+    for byte in digest.finalize() {
+        let _ = write!(hex, "{byte:02x}");
+    }
+    hex.into()
+}
+
+/// Versions that were worked out for one batch.
+pub type Versions = HashMap<TemplateName, Arc<str>>;
+
+/// Sends the copies, if this mail was the first of its version.
+pub async fn copy(context: &Context, sender: &dyn Sender, email: &Email, template: &(TemplateName, Arc<str>)) {
+    let now = context.clock.now();
+    // A state that can't tell has no first copy; the next mail asks again.
+    if !context.store.is_first_copy(&template.0, &template.1, now).await.unwrap_or(false) {
+        return;
+    }
+    for (number, seed) in context.settings.sending.seeds.iter().enumerate() {
+        let copy = Email {
+            delivery: of(email.delivery, number),
+            to_address: seed.clone(),
+            to_name: None,
+            subject: format!("[seed] {}", email.subject),
+            headers: email.headers.iter().filter(|(name, _)| !is_unsubscribing(name)).cloned().collect(),
+            ..email.clone()
+        };
+        sender.send(Message::Email(copy)).await;
+    }
+}
+
+/// One click on it would take the real reader off the list.
+fn is_unsubscribing(header: &str) -> bool {
+    header.to_ascii_lowercase().starts_with("list-unsubscribe")
+}
+
+/// An id of its own, so that no mailbox takes the copy for the original.
+fn of(delivery: DeliveryId, number: usize) -> DeliveryId {
+    let digest =
+        Sha256::new().chain_update(b"seed").chain_update(delivery.0).chain_update(number.to_be_bytes()).finalize();
+    let mut id = [0; 16];
+    id.copy_from_slice(&digest[..16]);
+    DeliveryId(id)
+}

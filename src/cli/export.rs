@@ -4,7 +4,7 @@ use super::enrollments::last_rules;
 use super::{Context, Exit, Failure, Output, record};
 use crate::engine::port::{Dossier, Enrolled, Happening, Inbound, Store};
 use crate::engine::{addresses_in, events_about};
-use crate::model::{AddressHash, Channel, EnrollmentState, Preference, RecordId, Suppression};
+use crate::model::{AddressHash, Channel, EndReason, EnrollmentState, Preference, RecordId, Suppression};
 use serde_json::{Value as Json, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -155,7 +155,7 @@ fn enrollment(of: &Enrolled, happenings: &[Happening]) -> Json {
         "occasion_data": of.occasion_data,
         "entered_at": of.entered_at,
         "state": of.state.map_or("staged", named),
-        "ended": of.ended.map(|reason| reason.as_str()),
+        "ended": of.ended.map(EndReason::as_str),
         "ended_at": of.ended_at,
         "saved": of.saved,
         "held_because": of.hold,

@@ -86,6 +86,7 @@ fn check() {
         dialect: Dialect::Sqlite,
         schema: None,
         destinations: ["sink".to_owned()].into(),
+        chats: ["sales".to_owned()].into(),
         topics: ["offers".into()].into(),
     };
     let began = Instant::now();

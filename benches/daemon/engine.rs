@@ -83,6 +83,7 @@ async fn generation(source: &dyn nudged::engine::port::Source, rules: Vec<String
         dialect: source.dialect(),
         schema: Some(source.schema(&tables).await.expect("the source answers")),
         destinations: ["sink".to_owned()].into(),
+        chats: ["sales".to_owned()].into(),
         topics: ["offers".into()].into(),
     };
     Generation::build(Arc::new(Tree { files }), &surroundings).expect("the rules are right")

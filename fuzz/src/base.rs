@@ -137,6 +137,7 @@ pub fn surroundings(dialect: Dialect) -> Surroundings {
         dialect,
         schema: Some(Schema { tables: tables.collect(), ..Schema::default() }),
         destinations: ["team-chat".to_owned()].into(),
+        chats: ["sales".to_owned()].into(),
         topics: ["offers".into()].into(),
     }
 }

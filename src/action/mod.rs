@@ -1,12 +1,16 @@
-//! Effects on the world outside: email over SMTP or into a folder, and webhooks. (Tasks go through the
+//! Effects on the world outside: email over SMTP or into a folder, webhooks and chats. (Tasks go through the
 //! source or the state.)
 //!
 //! Each adapter makes one try and says what came of it; when to try again is the engine's business. None
 //! of them logs an address, a name or a body above debug.
 
+pub mod chat;
 pub mod email;
+mod http;
 mod tls;
 pub mod webhook;
+
+pub use http::HttpSender;
 
 use crate::engine::port::Sent;
 use crate::model::Outcome;

@@ -12,6 +12,7 @@ pub fn headline(message: &PreviewMessage) -> String {
     match &message.content {
         Ok(Message::Email(email)) => format!("email to {}: {}", email.to_address, email.subject),
         Ok(Message::Webhook(call)) => format!("webhook to {}: {}", call.destination, call.body),
+        Ok(Message::Chat(chat)) => format!("chat to {}: {}", chat.to, chat.text),
         Ok(Message::Task(task)) => format!("task: {}", task.title),
         Err(why) => format!("{}: nothing: {why}", message.kind),
     }
@@ -41,6 +42,10 @@ pub fn as_json(message: &PreviewMessage) -> Json {
         Ok(Message::Webhook(call)) => {
             shown["destination"] = json!(call.destination);
             shown["body"] = call.body.clone();
+        }
+        Ok(Message::Chat(chat)) => {
+            shown["to"] = json!(chat.to);
+            shown["text"] = json!(chat.text);
         }
         Ok(Message::Task(task)) => {
             shown["title"] = json!(task.title);
@@ -87,6 +92,7 @@ impl Files<'_> {
                 }
             }
             Ok(Message::Webhook(call)) => std::fs::write(file("json"), format!("{:#}\n", call.body))?,
+            Ok(Message::Chat(chat)) => std::fs::write(file("txt"), format!("To: {}\n\n{}\n", chat.to, chat.text))?,
             Ok(Message::Task(task)) => {
                 let body = task.body.as_deref().unwrap_or("");
                 std::fs::write(file("txt"), format!("{}\n\n{body}\n", task.title))?;

@@ -20,7 +20,7 @@ pub(super) struct Offline {
 }
 
 impl Offline {
-    /// Without a configuration nobody can say which destinations and topics there are: names of those that rules
+    /// Without a configuration nobody can say which destinations, chats and topics there are: names of those that rules
     /// use are then taken for known.
     pub fn build(tree: Arc<Tree>, config: &Config, has_config: bool) -> Self {
         let mut outside = outside(config);
@@ -32,6 +32,7 @@ impl Offline {
             dialect: dialect(config.source.url.expose_secret()),
             schema: None,
             destinations: outside.destinations.clone(),
+            chats: outside.chats.clone(),
             topics: outside.topics.clone(),
         };
         let first = Generation::build(Arc::clone(&tree), &surroundings);
@@ -48,6 +49,7 @@ fn assume(surroundings: &mut Surroundings, findings: Option<&Vec<Finding>>) -> u
         let Some(name) = finding.message.split('`').nth(1) else { continue };
         assumed += usize::from(match finding.code {
             "rule.unknown-destination" => surroundings.destinations.insert(name.to_owned()),
+            "rule.unknown-chat" => surroundings.chats.insert(name.to_owned()),
             "rule.unknown-topic" => surroundings.topics.insert(Topic::from(name)),
             _ => false,
         });

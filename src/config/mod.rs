@@ -19,6 +19,7 @@ pub use error::ConfigError;
 pub use load::{Environment, Secrecy, load, read};
 pub use retention::RetentionOptions;
 
+use crate::action::chat::ChatOptions;
 use crate::action::email::EmailOptions;
 use crate::action::webhook::DestinationOptions;
 use crate::engine::{Sending, Settings};
@@ -47,6 +48,8 @@ pub struct Config {
     pub email: EmailOptions,
     /// The places that rules may call, by name.
     pub webhooks: BTreeMap<String, DestinationOptions>,
+    /// The chats of colleagues that rules may write to, by name.
+    pub chats: BTreeMap<String, ChatOptions>,
     /// The systems that may send events, by the name that rules use.
     pub events: BTreeMap<String, EventOptions>,
     /// The services that report bounces, by the name in their URL.

@@ -8,7 +8,7 @@ use super::Environment;
 use std::path::{Path, PathBuf};
 
 /// The keys that hold a secret; `*` is any name. A URL is one because it may carry a password.
-const KEYS: [&[&str]; 10] = [
+const KEYS: [&[&str]; 11] = [
     &["source", "url"],
     &["state", "url"],
     &["email", "password"],
@@ -16,6 +16,7 @@ const KEYS: [&[&str]; 10] = [
     &["bounces", "*", "secret"],
     &["webhooks", "*", "secret"],
     &["webhooks", "*", "token"],
+    &["chats", "*", "url"],
     &["events", "*", "secret"],
     &["events", "*", "previous_secret"],
     &["web", "token"],

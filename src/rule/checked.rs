@@ -409,6 +409,7 @@ impl fmt::Display for Expect {
 pub enum Action {
     Email(Email),
     Webhook(Webhook),
+    Chat(Chat),
     Task(Task),
 }
 
@@ -429,6 +430,15 @@ pub struct Webhook {
     pub body: Option<serde_json::Value>,
     /// Keeps the answer for later steps as `saved.NAME`.
     pub save: Option<String>,
+}
+
+/// A message to colleagues.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Chat {
+    /// A chat named in the configuration.
+    pub to: String,
+    /// A template of one or more lines.
+    pub text: String,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -20,6 +20,8 @@ use std::sync::Arc;
 pub struct Outside {
     /// Names of webhook destinations.
     pub destinations: BTreeSet<String>,
+    /// Names of chats.
+    pub chats: BTreeSet<String>,
     pub topics: BTreeSet<Topic>,
     /// Whether there is a sender for emails.
     pub emails: bool,
@@ -185,6 +187,7 @@ fn offline(source: &dyn Source, outside: &Outside) -> Surroundings {
         dialect: source.dialect(),
         schema: None,
         destinations: outside.destinations.clone(),
+        chats: outside.chats.clone(),
         topics: outside.topics.clone(),
     }
 }

@@ -1,6 +1,7 @@
 //! Opens the databases that a configuration names, and the ways out.
 
-use crate::action::{SetupError, email, email::Transport, webhook::WebhookSender};
+use crate::action::chat::ChatSender;
+use crate::action::{HttpSender, SetupError, email, email::Transport, webhook::WebhookSender};
 use crate::catalog;
 use crate::config::{Config, StateOptions};
 use crate::diagnostic::SourceFile;
@@ -78,13 +79,14 @@ fn per_transaction(rules: &Path) -> Option<String> {
     catalog::read(&file).catalog?.tenants?.per_transaction
 }
 
-/// The senders of emails and webhooks, in this order.
+/// The senders of emails and of what goes over HTTP, in this order.
 pub fn senders(config: &Config, clock: &Arc<dyn Clock>) -> Result<[Arc<dyn Sender>; 2], SetupError> {
     let unset = config.email.from.is_empty() && config.email.transport == Transport::Smtp;
     let email: Arc<dyn Sender> =
         if unset { Arc::new(NoEmail) } else { email::sender(&config.email, Arc::clone(clock))? };
-    let webhook = WebhookSender::new(&config.webhooks, Arc::clone(clock))?;
-    Ok([email, Arc::new(webhook)])
+    let webhooks = WebhookSender::new(&config.webhooks, Arc::clone(clock))?;
+    let chats = ChatSender::new(&config.chats, Arc::clone(clock))?;
+    Ok([email, Arc::new(HttpSender::new(webhooks, chats))])
 }
 
 /// Stands in while the configuration has no `[email]`, for those whose rules only call webhooks. Live rules

@@ -148,6 +148,7 @@ async fn start(
 pub fn outside(config: &Config) -> Outside {
     Outside {
         destinations: config.webhooks.keys().cloned().collect(),
+        chats: config.chats.keys().cloned().collect(),
         topics: config.marketing.topics.clone(),
         emails: !config.email.from.is_empty(),
         events: config.events.keys().cloned().collect(),

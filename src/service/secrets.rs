@@ -23,7 +23,7 @@ pub(super) struct Secrets {
 }
 
 impl Secrets {
-    /// The senders of emails and webhooks, in this order, and what renews their secrets.
+    /// The senders of emails and of what goes over HTTP, in this order, and what renews their secrets.
     pub fn new(
         config: Config,
         reread: Reread,
@@ -57,6 +57,11 @@ fn with_secrets_of(config: &Config, newer: &Config) -> Config {
         if let Some(newer) = newer.webhooks.get(name) {
             options.secret.clone_from(&newer.secret);
             options.token.clone_from(&newer.token);
+        }
+    }
+    for (name, options) in &mut config.chats {
+        if let Some(newer) = newer.chats.get(name) {
+            options.url.clone_from(&newer.url);
         }
     }
     config

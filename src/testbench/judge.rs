@@ -34,6 +34,7 @@ impl Got {
                 self.template.as_ref().is_some_and(|template| template.as_str() == text) || self.step.as_str() == text
             }
             (Detail::Name, Message::Webhook(call)) => call.destination == text || self.step.as_str() == text,
+            (Detail::Name, Message::Chat(chat)) => chat.to == text || self.step.as_str() == text,
             (Detail::Name, Message::Task(task)) => task.title == text || self.step.as_str() == text,
             (Detail::Record, _) => self.record.key.as_str() == text,
             (Detail::To, Message::Email(email)) => email.to_address == text,
@@ -44,6 +45,7 @@ impl Got {
             (Detail::Subject, Message::Email(email)) => email.subject.contains(text),
             (Detail::Contains, Message::Email(email)) => email.text.contains(text) || email.html.contains(text),
             (Detail::Contains, Message::Webhook(call)) => call.body.to_string().contains(text),
+            (Detail::Contains, Message::Chat(chat)) => chat.text.contains(text),
             (Detail::Contains, Message::Task(task)) => task.body.as_deref().is_some_and(|body| body.contains(text)),
             (Detail::Due, Message::Task(task)) => task.due.is_some_and(|due| due.to_string() == text),
             _ => false,
@@ -58,6 +60,7 @@ impl Got {
                 format!("email {name} to {} \"{}\"", email.to_address, email.subject)
             }
             Message::Webhook(call) => format!("webhook {} {}", call.destination, call.body),
+            Message::Chat(chat) => format!("chat {} \"{}\"", chat.to, chat.text),
             Message::Task(task) => {
                 let to = task.assignee_email.as_deref().map_or_else(String::new, |to| format!(" to {to}"));
                 let due = task.due.map_or_else(String::new, |due| format!(" due {due}"));

@@ -120,6 +120,7 @@ fn examples(tree: &Tree, file: &Arc<SourceFile>, catalog: &Catalog, surroundings
         schema: surroundings.schema.as_ref(),
         topics: &surroundings.topics,
         destinations: &surroundings.destinations,
+        chats: &surroundings.chats,
         templates: &templates,
         scripts: &scripts,
     };

@@ -16,6 +16,7 @@ impl Log {
         let delivery = match message {
             Message::Email(email) => email.delivery,
             Message::Webhook(call) => call.delivery,
+            Message::Chat(chat) => chat.delivery,
             Message::Task(task) => task.delivery,
         };
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(delivery, message.clone());

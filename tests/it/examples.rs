@@ -34,6 +34,7 @@ fn load(database: &Database, example: &str) {
 fn outside() -> Outside {
     Outside {
         destinations: ["team-chat".to_owned()].into(),
+        chats: ["sales".to_owned()].into(),
         topics: ["offers".into()].into(),
         emails: true,
         pages: true,
@@ -45,8 +46,8 @@ fn outside() -> Outside {
 /// All findings of a rules directory, offline.
 fn findings(rules: &str, dialect: Dialect) -> Vec<String> {
     let tree = Arc::new(read_tree(&root().join(rules), &Limits::default(), None).unwrap());
-    let Outside { destinations, topics, .. } = outside();
-    match Generation::build(tree, &Surroundings { dialect, schema: None, destinations, topics }) {
+    let Outside { destinations, chats, topics, .. } = outside();
+    match Generation::build(tree, &Surroundings { dialect, schema: None, destinations, chats, topics }) {
         Ok(generation) => generation.warnings.iter().map(ToString::to_string).collect(),
         Err(findings) => findings.iter().map(ToString::to_string).collect(),
     }
@@ -113,6 +114,7 @@ impl Sender for Sink {
         let line = match message {
             Message::Email(email) => format!("mail to {}: {}", email.to_address, email.subject),
             Message::Webhook(call) => format!("webhook to {}: {}", call.destination, call.body),
+            Message::Chat(chat) => format!("chat to {}: {}", chat.to, chat.text),
             Message::Task(task) => panic!("tasks go into the CRM: {task:?}"),
         };
         self.0.lock().unwrap().insert(line);

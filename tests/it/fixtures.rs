@@ -70,6 +70,7 @@ pub fn surroundings(schema: Option<Schema>) -> Surroundings {
         dialect: Dialect::Postgres,
         schema,
         destinations: ["team-chat".to_owned()].into(),
+        chats: ["sales".to_owned()].into(),
         topics: ["offers".into(), "news".into()].into(),
     }
 }

@@ -12,6 +12,7 @@ mod alerts;
 mod architecture;
 mod arrivals;
 mod catalog_shapes;
+mod chats;
 mod cli;
 mod crash;
 mod crossings;

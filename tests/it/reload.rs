@@ -105,6 +105,7 @@ impl Home {
     async fn try_open(&self, options: RulebookOptions, source: Arc<dyn Source>) -> Result<Book, RulebookError> {
         let outside = Outside {
             destinations: ["team-chat".to_owned()].into(),
+            chats: ["sales".to_owned()].into(),
             topics: ["offers".into(), "news".into()].into(),
             emails: true,
             pages: true,

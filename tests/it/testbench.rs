@@ -106,6 +106,7 @@ fn bench(tests: &str) -> Bench {
         dialect: Dialect::Postgres,
         schema: None,
         destinations: ["desk".to_owned()].into(),
+        chats: ["sales".to_owned()].into(),
         topics: ["offers".into()].into(),
     };
     Bench { tree: Arc::new(Tree { files }), surroundings, settings: Settings::default() }

@@ -190,7 +190,7 @@ impl Sender for Recorder {
     async fn send(&self, message: Message) -> Sent {
         let echoed = self.echoes.lock().unwrap().and_then(|key| match &message {
             Message::Webhook(call) => Some(serde_json::json!({"text": call.body["data"][key]})),
-            Message::Email(_) | Message::Task(_) => None,
+            Message::Email(_) | Message::Chat(_) | Message::Task(_) => None,
         });
         self.messages.lock().unwrap().push(message);
         assert!(!self.panics.swap(false, Ordering::SeqCst), "a bug in a sender, as the test asked for");
@@ -368,6 +368,7 @@ impl World {
             dialect: source.dialect(),
             schema: None,
             destinations: ["sink".to_owned()].into(),
+            chats: ["sales".to_owned()].into(),
             topics: ["offers".into()].into(),
         };
         let events = Mutex::new(engine.events());

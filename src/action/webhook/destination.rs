@@ -20,7 +20,7 @@ const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp
 const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-pub(super) struct Destination {
+pub(in crate::action) struct Destination {
     url: Url,
     client: Client,
     key: Option<Vec<u8>>,
@@ -30,8 +30,9 @@ pub(super) struct Destination {
 }
 
 impl Destination {
-    pub(super) fn new(name: &str, options: &DestinationOptions) -> Result<Self, SetupError> {
-        let wrong = |key: &str, problem: String| SetupError::option(format!("webhooks.{name}.{key}"), problem);
+    /// `section`: where its options stand in the configuration.
+    pub(in crate::action) fn new(section: &str, options: &DestinationOptions) -> Result<Self, SetupError> {
+        let wrong = |key: &str, problem: String| SetupError::option(format!("{section}.{key}"), problem);
         let url = Url::parse(&options.url).map_err(|error| wrong("url", error.to_string()))?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(wrong("url", "only http and https can be called".to_owned()));
@@ -57,11 +58,22 @@ impl Destination {
     }
 
     pub(super) async fn call(&self, call: &WebhookCall, now: Timestamp) -> Sent {
+        let Ok(body) = serde_json::to_vec(&call.body) else { return permanent("the body is not JSON") };
+        let headers = self.headers(call, now, &body);
+        self.post(headers, body, call.keep_answer, now).await
+    }
+
+    /// JSON without key or signature, for receivers that know neither.
+    pub(in crate::action) async fn post_json(&self, body: &serde_json::Value, now: Timestamp) -> Sent {
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+        self.post(headers, body.to_string().into_bytes(), false, now).await
+    }
+
+    async fn post(&self, headers: HeaderMap, body: Vec<u8>, keep_answer: bool, now: Timestamp) -> Sent {
         let deadline = Instant::now() + self.timeout;
         let permit = timeout_at(deadline, self.permits.acquire()).await;
         let Ok(Ok(_permit)) = permit else { return transient("all sessions of the destination are busy") };
-        let Ok(body) = serde_json::to_vec(&call.body) else { return permanent("the body is not JSON") };
-        let request = self.client.post(self.url.clone()).headers(self.headers(call, now, &body)).body(body);
+        let request = self.client.post(self.url.clone()).headers(headers).body(body);
         let response = match timeout_at(deadline, request.send()).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return failed(&error),
@@ -74,7 +86,7 @@ impl Destination {
         }
         let body = timeout_at(deadline, answer::body(response)).await.ok().flatten();
         let reply = format!("{status}");
-        if !call.keep_answer {
+        if !keep_answer {
             return came_to(Outcome::Sent { reply });
         }
         match body.and_then(|body| serde_json::from_slice(&body).ok()) {

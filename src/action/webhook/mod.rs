@@ -5,7 +5,7 @@
 //! or a name leads there. Redirects are not followed: they would lead around both.
 
 mod answer;
-mod destination;
+pub(super) mod destination;
 mod guard;
 mod options;
 mod signature;
@@ -31,7 +31,9 @@ pub struct WebhookSender {
 
 impl WebhookSender {
     pub fn new(options: &BTreeMap<String, DestinationOptions>, clock: Arc<dyn Clock>) -> Result<Self, SetupError> {
-        let destinations = options.iter().map(|(name, options)| Ok((name.clone(), Destination::new(name, options)?)));
+        let destinations = options
+            .iter()
+            .map(|(name, options)| Ok((name.clone(), Destination::new(&format!("webhooks.{name}"), options)?)));
         let destinations = destinations.collect::<Result<BTreeMap<_, _>, SetupError>>()?;
         let sessions = options.values().map(|options| options.sessions).sum::<usize>().clamp(1, 256);
         Ok(Self { destinations, sessions, clock })

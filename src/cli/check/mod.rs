@@ -76,7 +76,8 @@ fn offline(tree: Arc<Tree>, config: &Config, has_config: bool) -> Verdict {
         Err(findings) => (0, findings),
     };
     if assumed > 0 {
-        let message = format!("{assumed} webhook destinations or topics are not checked without a configuration");
+        let message =
+            format!("{assumed} webhook destinations, chats or topics are not checked without a configuration");
         findings.push(Finding::warning("config.none", message).help("name the configuration by `--config FILE`"));
     }
     (rules, findings)

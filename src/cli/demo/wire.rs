@@ -52,6 +52,7 @@ pub async fn start(
         rules: RulebookOptions { directory: rules.to_owned(), ..RulebookOptions::default() },
         outside: Outside {
             destinations: [DESTINATION.to_owned()].into(),
+            chats: [].into(),
             topics: ["offers".into()].into(),
             emails: true,
             pages: true,

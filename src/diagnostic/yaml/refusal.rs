@@ -7,20 +7,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// Words the design has and this version doesn't: saying so is kinder than "unknown".
-const PLANNED: &[&str] = &[
-    "update",
-    "chat",
-    "sms",
-    "assign",
-    "claim",
-    "digest",
-    "settle_at",
-    "seeds",
-    "percent",
-    "priority",
-    "combine",
-    "isolate",
-];
+const PLANNED: &[&str] =
+    &["update", "sms", "assign", "claim", "digest", "settle_at", "seeds", "percent", "priority", "combine", "isolate"];
 
 pub(super) fn finding(error: &Error, file: &Arc<SourceFile>) -> Finding {
     let error = innermost(error);

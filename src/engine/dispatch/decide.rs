@@ -143,7 +143,9 @@ impl<'a> Situation<'a, '_> {
             Action::Task(Task { unless_open: Some(_), .. }) if self.task_open => {
                 self.skip(SkipReason::TaskOpen, "an open task is there already", facts)
             }
-            Action::Webhook(_) | Action::Task(_) => Decision::Act { action, to: self.main_recipient(facts) },
+            Action::Webhook(_) | Action::Chat(_) | Action::Task(_) => {
+                Decision::Act { action, to: self.main_recipient(facts) }
+            }
         }
     }
 

@@ -41,7 +41,8 @@ impl Pipeline {
     pub async fn send(&self, parcel: Parcel, patience: Option<Duration>) -> Result<(), Box<Parcel>> {
         let queue = match parcel.kind {
             "email" => &self.email.queue,
-            "webhook" => &self.webhook.queue,
+            // What goes out over HTTP shares the sender's sessions.
+            "webhook" | "chat" => &self.webhook.queue,
             _ => &self.task.queue,
         };
         let room = match patience {

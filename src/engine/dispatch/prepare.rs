@@ -343,7 +343,7 @@ impl Batch<'_> {
         }
         let save = match action {
             Action::Webhook(webhook) => webhook.save.clone(),
-            Action::Email(_) | Action::Task(_) => None,
+            Action::Email(_) | Action::Chat(_) | Action::Task(_) => None,
         };
         let (place, template) = match action {
             Action::Email(email) => {
@@ -351,7 +351,7 @@ impl Batch<'_> {
                 let sending = &self.context.settings.sending;
                 (places::place(sending, contact, staff, asked.now, self.zone()), self.version_of(&email.template))
             }
-            Action::Webhook(_) | Action::Task(_) => (None, None),
+            Action::Webhook(_) | Action::Chat(_) | Action::Task(_) => (None, None),
         };
         let (kind, repeatable, zone) = (kind(action), repeatable(action), facts.zone.clone());
         let asked = asked.at;

@@ -2,10 +2,10 @@
 
 use super::decide::address;
 use crate::engine::links::{LinkedMail, Links};
-use crate::engine::port::{Claimed, Email, Message, TaskDraft, WebhookCall};
+use crate::engine::port::{ChatMessage, Claimed, Email, Message, TaskDraft, WebhookCall};
 use crate::model::{Channel, DeliveryId, InstanceSecret, Topic};
 use crate::rule::CompiledRule;
-use crate::rule::checked::{self, Action, Purpose, Task, Webhook};
+use crate::rule::checked::{self, Action, Chat, Purpose, Task, Webhook};
 use crate::rule::compiled::{Facts, PersonFacts};
 use crate::rule::message::{MessageContext, MessageLinks, TemplateError, Templates};
 use jiff::Timestamp;
@@ -60,13 +60,14 @@ pub const fn kind(action: &Action) -> &'static str {
     match action {
         Action::Email(_) => "email",
         Action::Webhook(_) => "webhook",
+        Action::Chat(_) => "chat",
         Action::Task(_) => "task",
     }
 }
 
-/// Safe to repeat with the same key after a crash.
+/// Safe to repeat with the same key after a crash. Chats take no key: they would show it twice.
 pub const fn repeatable(action: &Action) -> bool {
-    !matches!(action, Action::Email(_))
+    !matches!(action, Action::Email(_) | Action::Chat(_))
 }
 
 impl Draft<'_> {
@@ -74,6 +75,7 @@ impl Draft<'_> {
         match action {
             Action::Email(email) => self.email(email).map(Message::Email),
             Action::Webhook(webhook) => self.webhook(webhook).map(Message::Webhook),
+            Action::Chat(chat) => self.chat(chat).map(Message::Chat),
             Action::Task(task) => self.task(task).map(Message::Task),
         }
     }
@@ -175,6 +177,11 @@ impl Draft<'_> {
             }
             plain => plain.clone(),
         })
+    }
+
+    fn chat(&self, chat: &Chat) -> Result<ChatMessage, TemplateError> {
+        let text = self.templates.line(&chat.text, &self.context())?;
+        Ok(ChatMessage { delivery: self.delivery, to: chat.to.clone(), text: text.trim().to_owned() })
     }
 
     fn task(&self, task: &Task) -> Result<TaskDraft, TemplateError> {

@@ -18,7 +18,7 @@ pub use outbox::{
 };
 pub use personal::{Aged, BuiltInTask, Dossier, Enrolled, Forgotten, Personal, Stay};
 pub use register::{Adopted, Adoption, Register, RuleState, RuleStatus, StoredGeneration};
-pub use sender::{Email, Message, Sender, Sent, TaskDraft, WebhookCall};
+pub use sender::{ChatMessage, Email, Message, Sender, Sent, TaskDraft, WebhookCall};
 pub use source::{Source, SourceError, live_schema};
 pub use sweeps::{
     Candidate, Episode, EpisodeChange, EpisodePage, Found, Lease, Ledger, Miss, MissKind, NewMatch, OpenEpisode,

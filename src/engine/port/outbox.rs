@@ -159,9 +159,9 @@ pub struct Mark {
     pub delivery: DeliveryId,
     /// What is being sent, so that a delivery whose process died can still be named.
     pub step: StepId,
-    /// `email`, `webhook`, `task`.
+    /// `email`, `webhook`, `chat`, `task`.
     pub kind: &'static str,
-    /// Safe to repeat with the same key after a crash (webhook, task); an email is not.
+    /// Safe to repeat with the same key after a crash (webhook, task); an email and a chat are not.
     pub repeatable: bool,
     /// What it needs before it may leave; `None`: nothing counts it.
     pub place: Option<Place>,
@@ -369,7 +369,7 @@ pub struct Attempt {
     pub lane: Lane,
     pub record: RecordId,
     pub step: StepId,
-    /// `email`, `webhook`, `task`.
+    /// `email`, `webhook`, `chat`, `task`.
     pub kind: &'static str,
     pub number: AttemptNumber,
     pub started_at: Timestamp,

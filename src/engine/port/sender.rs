@@ -19,6 +19,7 @@ pub trait Sender: Send + Sync {
 pub enum Message {
     Email(Email),
     Webhook(WebhookCall),
+    Chat(ChatMessage),
     Task(TaskDraft),
 }
 
@@ -29,6 +30,7 @@ impl Message {
         match self {
             Self::Email(email) => email.subject.clone(),
             Self::Webhook(call) => format!("to {}", call.destination),
+            Self::Chat(chat) => format!("to {}", chat.to),
             Self::Task(task) => task.title.clone(),
         }
     }
@@ -64,6 +66,16 @@ pub struct WebhookCall {
     pub body: serde_json::Value,
     /// Keep the answer's JSON.
     pub keep_answer: bool,
+}
+
+/// For colleagues; how it is put for their chat is the sender's business.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChatMessage {
+    pub delivery: DeliveryId,
+    /// Named in the configuration.
+    pub to: String,
+    /// Plain: nothing in it is markup.
+    pub text: String,
 }
 
 #[derive(Debug, Clone, PartialEq)]

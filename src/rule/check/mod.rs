@@ -50,6 +50,7 @@ pub struct Known<'a> {
     pub schema: Option<&'a Schema>,
     pub topics: &'a BTreeSet<Topic>,
     pub destinations: &'a BTreeSet<String>,
+    pub chats: &'a BTreeSet<String>,
     pub templates: &'a BTreeSet<String>,
     pub scripts: &'a BTreeSet<String>,
 }

@@ -5,10 +5,10 @@ use crate::catalog::Entity;
 use crate::diagnostic::Finding;
 use crate::diagnostic::yaml::At;
 use crate::model::{RoleName, RuleId, StepId, TemplateName};
-use crate::rule::checked::{Action, Case, Email, Entry, Node, Offset, Step, Task, UnlessOpen, Webhook};
+use crate::rule::checked::{Action, Case, Chat, Email, Entry, Node, Offset, Step, Task, UnlessOpen, Webhook};
 use crate::rule::contradiction::clash;
 use crate::rule::written::{
-    BranchEntry, EmailEntry, RuleFile, StepEntry, TaskEntry, TriggerEntry, UnlessOpenWord, WebhookEntry,
+    BranchEntry, ChatEntry, EmailEntry, RuleFile, StepEntry, TaskEntry, TriggerEntry, UnlessOpenWord, WebhookEntry,
 };
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -127,6 +127,7 @@ impl<'a> Checker<'a> {
         match &step.value {
             StepEntry::Email(email) => self.email(entity, to, email),
             StepEntry::Webhook(webhook) => Some(self.webhook(entity, webhook)),
+            StepEntry::Chat(chat) => Some(self.chat(entity, chat)),
             StepEntry::Task(task) => self.task(entity, task),
             StepEntry::Wait(wait) => self.wait(flow, entity, to, (&**wait, &step.range), next),
             StepEntry::Branch(branch) => self.branch(flow, entity, to, branch, next),
@@ -145,6 +146,7 @@ impl<'a> Checker<'a> {
         let (own, default) = match &step.value {
             StepEntry::Email(email) => (&email.id, format!("email-{}", email.template.value)),
             StepEntry::Webhook(webhook) => (&webhook.id, format!("webhook-{}", webhook.to.value)),
+            StepEntry::Chat(chat) => (&chat.id, format!("chat-{}", chat.to.value)),
             StepEntry::Task(task) => (&task.id, "task".to_owned()),
             StepEntry::Wait(wait) => (&wait.id, "wait".to_owned()),
             StepEntry::Branch(branch) => (&branch.id, "branch".to_owned()),
@@ -204,6 +206,15 @@ impl<'a> Checker<'a> {
         let save = written.save.as_ref().map(|save| save.value.clone());
         self.saved.extend(save.clone());
         Step::Act(Action::Webhook(Webhook { to: written.to.value.clone(), body, save }))
+    }
+
+    fn chat(&mut self, entity: &'a Entity, written: &ChatEntry) -> Step {
+        if !self.known.chats.contains(written.to.as_str()) {
+            let known = self.known.chats.iter().map(String::as_str);
+            self.unknown("rule.unknown-chat", "chat", &written.to, known);
+        }
+        self.line(entity, &written.text, &written.text.range);
+        Step::Act(Action::Chat(Chat { to: written.to.value.clone(), text: written.text.value.clone() }))
     }
 
     fn task(&mut self, entity: &'a Entity, written: &TaskEntry) -> Option<Step> {

@@ -67,7 +67,7 @@ pub struct Expected {
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct ExpectedMessage {
-    /// `email`, `webhook` or `task`.
+    /// `email`, `webhook`, `chat` or `task`.
     pub kind: String,
     pub range: Range<usize>,
     pub wants: Vec<Want>,
@@ -83,7 +83,7 @@ pub struct Want {
 /// What a test can say about a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Detail {
-    /// The template of an email, the destination of a webhook, the title of a task, or the step's id.
+    /// The template of an email, the destination of a webhook or chat, the title of a task, or the step's id.
     Name,
     /// The key of the record.
     Record,
@@ -91,7 +91,7 @@ pub enum Detail {
     To,
     /// Part of a mail's subject.
     Subject,
-    /// Part of a mail's text, of a task's body, or of a webhook's JSON.
+    /// Part of a mail's text, of a chat, of a task's body, or of a webhook's JSON.
     Contains,
     /// The day a task is due.
     Due,
@@ -102,7 +102,9 @@ impl Detail {
     #[must_use]
     pub fn of_key(kind: &str, key: &str) -> Option<Self> {
         Some(match (kind, key) {
-            ("email", "template") | ("webhook", "destination") | ("task", "title") | (_, "step") => Self::Name,
+            ("email", "template") | ("webhook", "destination") | ("chat", "to") | ("task", "title") | (_, "step") => {
+                Self::Name
+            }
             (_, "record") => Self::Record,
             ("email", "to") | ("task", "assigned_to") => Self::To,
             ("email", "subject") => Self::Subject,
@@ -118,6 +120,7 @@ impl Detail {
         match kind.as_bytes() {
             b"email" => &["template", "step", "record", "to", "subject", "contains"],
             b"webhook" => &["destination", "step", "record", "contains"],
+            b"chat" => &["to", "step", "record", "contains"],
             _ => &["title", "step", "record", "assigned_to", "due", "contains"],
         }
     }

@@ -57,6 +57,7 @@ impl Checked {
             schema: surroundings.schema.as_ref(),
             topics: &surroundings.topics,
             destinations: &surroundings.destinations,
+            chats: &surroundings.chats,
             templates: &templates,
             scripts: &scripts,
         };
@@ -223,6 +224,7 @@ pub(super) fn compile_pinned(
         schema: surroundings.schema.as_ref(),
         topics: &surroundings.topics,
         destinations: &surroundings.destinations,
+        chats: &surroundings.chats,
         templates: &templates,
         scripts: &scripts,
     };

@@ -101,7 +101,7 @@ mod tests {
 
     fn surroundings() -> Surroundings {
         let (destinations, topics) = (["sink".to_owned()].into(), ["offers".into()].into());
-        Surroundings { dialect: Dialect::Sqlite, schema: None, destinations, topics }
+        Surroundings { dialect: Dialect::Sqlite, schema: None, destinations, chats: [].into(), topics }
     }
 
     /// Builds after `earlier` what `files` say, makes sure that building them from nothing comes to the same, and

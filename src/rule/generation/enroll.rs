@@ -135,7 +135,11 @@ fn in_steps(steps: &[yaml::At<StepEntry>], found: &mut Vec<String>) {
                 let otherwise = wait.until.iter().flat_map(|until| &until.otherwise);
                 otherwise.for_each(|steps| in_steps(steps, found));
             }
-            StepEntry::Email(_) | StepEntry::Webhook(_) | StepEntry::Task(_) | StepEntry::Stop(_) => {}
+            StepEntry::Email(_)
+            | StepEntry::Webhook(_)
+            | StepEntry::Chat(_)
+            | StepEntry::Task(_)
+            | StepEntry::Stop(_) => {}
         }
     }
 }

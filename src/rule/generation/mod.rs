@@ -62,6 +62,8 @@ pub struct Surroundings {
     pub schema: Option<Schema>,
     /// Webhook destinations of the configuration.
     pub destinations: BTreeSet<String>,
+    /// Chats of the configuration.
+    pub chats: BTreeSet<String>,
     /// Topics of the configuration.
     pub topics: BTreeSet<Topic>,
 }

@@ -12,8 +12,8 @@ mod trigger;
 
 pub use condition::Conditions;
 pub use steps::{
-    ArmEntry, BranchEntry, CaseEntry, DayWord, EmailEntry, EnrollEntry, SplitEntry, StepEntry, StopEntry, TaskEntry,
-    UnlessOpenWord, UntilEntry, WaitEntry, WebhookEntry,
+    ArmEntry, BranchEntry, CaseEntry, ChatEntry, DayWord, EmailEntry, EnrollEntry, SplitEntry, StepEntry, StopEntry,
+    TaskEntry, UnlessOpenWord, UntilEntry, WaitEntry, WebhookEntry,
 };
 pub use tests::{TestEntry, ThenEntry};
 pub use trigger::{

@@ -11,6 +11,8 @@ pub enum StepEntry {
     Email(EmailEntry),
     /// `webhook: {to: crm-events}`
     Webhook(WebhookEntry),
+    /// `chat: {to: sales, text: "{{ record.name }} is silent"}`
+    Chat(ChatEntry),
     /// `task: {title: "Call {{ record.name }}", assign_to: owner}`
     Task(TaskEntry),
     /// `wait: {for: 7 days, at: "10:00"}`
@@ -48,6 +50,17 @@ pub struct WebhookEntry {
     /// Keeps the answer for later steps, as `saved.NAME`.
     pub save: Option<At<String>>,
     /// The step's name; kind and destination if left out.
+    pub id: Option<At<String>>,
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChatEntry {
+    /// A chat of the configuration. Rules hold no addresses.
+    pub to: At<String>,
+    /// A template of one or more lines: `"{{ record.name }} is silent"`.
+    pub text: At<String>,
+    /// The step's name; kind and chat if left out.
     pub id: Option<At<String>>,
 }
 

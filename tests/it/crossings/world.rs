@@ -109,6 +109,7 @@ impl World {
             dialect: self.dialect(),
             schema: None,
             destinations: ["crm".to_owned()].into(),
+            chats: ["sales".to_owned()].into(),
             topics: ["offers".into()].into(),
         };
         let offline = Generation::build(Arc::clone(&tree), &surroundings)

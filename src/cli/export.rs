@@ -4,7 +4,7 @@ use super::enrollments::last_rules;
 use super::{Context, Exit, Failure, Output, record};
 use crate::engine::port::{Dossier, Enrolled, Happening, Inbound, Store};
 use crate::engine::{addresses_in, events_about};
-use crate::model::{AddressHash, Channel, EnrollmentState, Preference, RecordId, Suppression};
+use crate::model::{AddressHash, Channel, EndReason, EnrollmentState, Preference, RecordId, Suppression};
 use serde_json::{Value as Json, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,6 +15,15 @@ pub struct Args {
     /// Also what is kept of this email address; the state itself knows only those that replies or answers named.
     #[arg(long = "address", value_name = "ADDRESS")]
     addresses: Vec<String>,
+    /// There is one: a table can't hold all of it.
+    #[arg(long, value_enum, default_value_t)]
+    format: Only,
+}
+
+#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
+enum Only {
+    #[default]
+    Json,
 }
 
 /// All that is known.
@@ -79,7 +88,9 @@ pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, 
     if known.is_empty() {
         return Err(nothing(&record));
     }
-    output.json(&as_json(&record, &known));
+    match args.format {
+        Only::Json => output.json(&as_json(&record, &known)),
+    }
     Ok(Exit::Success)
 }
 
@@ -144,7 +155,7 @@ fn enrollment(of: &Enrolled, happenings: &[Happening]) -> Json {
         "occasion_data": of.occasion_data,
         "entered_at": of.entered_at,
         "state": of.state.map_or("staged", named),
-        "ended": of.ended.map(|reason| reason.as_str()),
+        "ended": of.ended.map(EndReason::as_str),
         "ended_at": of.ended_at,
         "saved": of.saved,
         "held_because": of.hold,

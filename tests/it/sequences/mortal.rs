@@ -4,15 +4,15 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 use nudged::engine::port::{
-    Adopted, Adoption, AttemptView, Candidate, Claimed, Consents, DeliveryFilter, DeliveryView, EnrollmentFilter,
-    EnrollmentView, Episode, EpisodePage, Found, Happening, HeldMatch, Inbound, Inbox, Lease, Ledger, MissView,
-    OpenEpisode, Outbox, OutboxToken, Overview, Owner, Progress, Register, Rescued, RuleState, RuleVersion, Settled,
-    Settlement, Standing, Store, StoreError, StoredGeneration, SweepCommit, SweepCount, SweepId, SweepView, TaskDraft,
-    Verdict, View,
+    Adopted, Adoption, AttemptView, Candidate, Claimed, Consents, ContactStanding, DeliveryFilter, DeliveryView,
+    EnrollmentFilter, EnrollmentView, Episode, EpisodePage, Found, Happening, HeldMatch, Inbound, Inbox, Lease, Ledger,
+    MissView, OpenEpisode, Outbox, OutboxToken, Overview, Owner, Progress, Register, Rescued, RuleState, RuleVersion,
+    Settled, Settlement, Spent, Standing, Store, StoreError, StoredGeneration, SweepCommit, SweepCount, SweepId,
+    SweepView, TaskDraft, Verdict, View,
 };
 use nudged::model::{
-    AddressHash, DeliveryId, EntityName, InstanceSecret, Key, Lane, Preference, RecordId, RuleId, Suppression, Tenant,
-    VersionHash,
+    AddressHash, ContactId, DeliveryId, EntityName, InstanceSecret, Key, Lane, Preference, RecordId, RuleId,
+    Suppression, TemplateName, Tenant, VersionHash,
 };
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -179,6 +179,23 @@ impl Outbox for Mortal {
     }
     async fn suppressions(&self, limit: usize) -> Result<Vec<Suppression>, StoreError> {
         self.alive().await.suppressions(limit).await
+    }
+    async fn standings_of(
+        &self,
+        contacts: &[ContactId],
+        since: Timestamp,
+        due_by: Timestamp,
+    ) -> Result<Vec<ContactStanding>, StoreError> {
+        self.alive().await.standings_of(contacts, since, due_by).await
+    }
+    async fn spent_on(&self, day: i64) -> Result<Spent, StoreError> {
+        self.alive().await.spent_on(day).await
+    }
+    async fn forget_sends(&self, before: Timestamp) -> Result<u64, StoreError> {
+        self.alive().await.forget_sends(before).await
+    }
+    async fn is_first_copy(&self, template: &TemplateName, version: &str, now: Timestamp) -> Result<bool, StoreError> {
+        self.alive().await.is_first_copy(template, version, now).await
     }
     async fn retry(&self, ids: &[DeliveryId], now: Timestamp) -> Result<u64, StoreError> {
         self.alive().await.retry(ids, now).await

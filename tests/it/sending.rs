@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 const MAIL: (&str, &str) = ("templates/mail.md", "---\nsubject: We miss you\n---\nHello\n");
-const LAYOUT: (&str, &str) = ("templates/layout.html", "<html><body>{{ body }}</body></html>");
+const LAYOUT: (&str, &str) = ("templates/layouts/default.html", "<html><body>{{ content }}</body></html>");
 
 fn rule(id: &str, more: &str) -> String {
     format!(

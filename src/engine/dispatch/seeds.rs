@@ -12,12 +12,13 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::sync::Arc;
 
-/// Which version of a template this is, by the text of its files and of the layout.
+/// Which version of a template this is, by the text of its files and of all layouts and partials.
 pub fn version(generation: &Generation, template: &TemplateName) -> Arc<str> {
     let stem = format!("templates/{template}.");
     let mut digest = Sha256::new();
     for file in &generation.tree.files {
-        if file.path.starts_with(&stem) || file.path.starts_with("templates/layout.") {
+        let around = ["templates/layouts/", "templates/partials/"].iter().any(|folder| file.path.starts_with(folder));
+        if around || file.path.starts_with(&stem) {
             digest.update(file.path.as_bytes());
             digest.update([0]);
             digest.update(file.text.as_bytes());

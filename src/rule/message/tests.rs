@@ -66,6 +66,7 @@ fn a_template_becomes_subject_html_and_text() {
     assert!(mail.text.starts_with("# Hi Ada\n\nUntil **December 1, 2026**: €1,234.50."), "{}", mail.text);
     let mut uses: Vec<_> = templates.uses(&"mail".into()).iter().map(|used| used.path.as_str()).collect();
     uses.sort_unstable();
+    uses.dedup();
     assert_eq!(
         uses,
         [
@@ -78,7 +79,6 @@ fn a_template_becomes_subject_html_and_text() {
             "sender.name",
             "sender.postal_address",
             "to.first_name",
-            "to.locale",
             "unsubscribe_url"
         ]
     );

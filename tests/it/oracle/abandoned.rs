@@ -54,7 +54,7 @@ struct Row {
 pub struct Carts {
     countries: BTreeMap<usize, &'static str>,
     /// `None`: closed, or revoked.
-    carts: Vec<Option<Row>>,
+    rows: Vec<Option<Row>>,
     answers: Vec<Option<Row>>,
 }
 
@@ -133,7 +133,7 @@ steps:
             world.crm.run(&format!("INSERT INTO accounts VALUES ({customer}, 'C', 'AT', NULL)")).await;
             countries.insert(customer, "AT");
         }
-        Self { countries, carts: Vec::new(), answers: Vec::new() }
+        Self { countries, rows: Vec::new(), answers: Vec::new() }
     }
 
     async fn apply(&mut self, change: &Change, world: &World, now: Timestamp) {
@@ -142,18 +142,18 @@ steps:
         let text = |ago: i64| crm.time(now - minutes(ago));
         match *change {
             Change::Cart { customer, ago } => {
-                let id = self.carts.len();
+                let id = self.rows.len();
                 crm.run(&format!("INSERT INTO orders VALUES ({id}, {customer}, {}, 'paid')", text(ago))).await;
-                self.carts.push(Some(row(customer, ago)));
+                self.rows.push(Some(row(customer, ago)));
             }
             Change::Touch { cart, ago } => {
-                if let Some(Some(known)) = self.carts.get_mut(cart) {
+                if let Some(Some(known)) = self.rows.get_mut(cart) {
                     *known = row(known.customer, ago);
                     crm.run(&format!("UPDATE orders SET placed_at = {} WHERE id = {cart}", text(ago))).await;
                 }
             }
             Change::Close { cart } => {
-                if let Some(place) = self.carts.get_mut(cart) {
+                if let Some(place) = self.rows.get_mut(cart) {
                     *place = None;
                     crm.run(&format!("UPDATE orders SET status = 'bought' WHERE id = {cart}")).await;
                 }
@@ -177,7 +177,7 @@ steps:
     }
 
     fn occasions(&self, rule: &Rule, now: Timestamp) -> Vec<Standing> {
-        let carts = self.carts.iter().enumerate().filter_map(|(id, cart)| Some((id, cart.as_ref()?)));
+        let carts = self.rows.iter().enumerate().filter_map(|(id, cart)| Some((id, cart.as_ref()?)));
         let came_of_it = |cart: &Row| {
             let mut answers = self.answers.iter().flatten().filter(|answer| answer.customer == cart.customer);
             rule.unless && answers.any(|answer| answer.at >= cart.at && answer.at <= now)

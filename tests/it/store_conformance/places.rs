@@ -34,12 +34,12 @@ fn day(number: i64) -> BudgetDay {
     BudgetDay { number: 20_000 + number, next: now() + days(number + 1) }
 }
 
-fn place(contact: Option<ContactId>, at: Timestamp, limits: &Arc<Limits>) -> Option<Place> {
-    Some(Place { contact, at, day: day(0), limits: Arc::clone(limits) })
+fn place(contact: Option<ContactId>, at: Timestamp, limits: &Arc<Limits>) -> Place {
+    Place { contact, at, day: day(0), limits: Arc::clone(limits) }
 }
 
-async fn mark_with(store: &dyn Store, claimed: &Claimed, place: Option<Place>) -> Settled {
-    let marks = vec![Mark { place, ..mark_of(store, claimed, false) }];
+async fn mark_with(store: &dyn Store, claimed: &Claimed, place: Place) -> Settled {
+    let marks = vec![Mark { place: Some(place), ..mark_of(store, claimed, false) }];
     store.settle(&Settlement { marks, completions: Vec::new() }).await.unwrap()
 }
 
@@ -56,10 +56,10 @@ async fn from_eight_tasks(
     home: &Home,
     store: &Arc<dyn Store>,
     claimed: Vec<Claimed>,
-    place: impl Fn(usize) -> Option<Place>,
+    place: impl Fn(usize) -> Place,
 ) -> Vec<nudged::engine::port::Refusal> {
     let other = if home.is_shared() { home.open().await } else { Arc::clone(store) };
-    let mut shares: Vec<Vec<(Claimed, Option<Place>)>> = vec![Vec::new(); 8];
+    let mut shares: Vec<Vec<(Claimed, Place)>> = vec![Vec::new(); 8];
     for (index, row) in claimed.into_iter().enumerate() {
         shares[index % 8].push((row, place(index)));
     }
@@ -71,8 +71,9 @@ async fn from_eight_tasks(
             tokio::spawn(async move {
                 let mut refused = Vec::new();
                 for pair in share.chunks(2) {
-                    let marks =
-                        pair.iter().map(|(row, place)| Mark { place: place.clone(), ..mark_of(&*store, row, false) });
+                    let marks = pair
+                        .iter()
+                        .map(|(row, place)| Mark { place: Some(place.clone()), ..mark_of(&*store, row, false) });
                     let settlement = Settlement { marks: marks.collect(), completions: Vec::new() };
                     let settled = store.settle(&settlement).await.unwrap();
                     assert!(settled.lost.is_empty());
@@ -198,7 +199,7 @@ async fn a_warm_up_counts_from_the_first_day(home: Home) {
         waiting.extend(rows.by_ref().take(5));
         for row in waiting {
             let place = Place { contact: None, at: now(), day: day(number), limits: Arc::clone(&budget) };
-            let settled = mark_with(&*store, &row, Some(place)).await;
+            let settled = mark_with(&*store, &row, place).await;
             if settled.refused.is_empty() { sent += 1 } else { left.push(row) }
         }
         assert_eq!(sent, expected, "on day {number}");

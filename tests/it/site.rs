@@ -67,6 +67,10 @@ impl Site {
             url = "sqlite:{state}"
             [rules]
             settle = "50 ms"
+            # At whatever hour a test runs.
+            [marketing]
+            window = ""
+            cap = []
             [email]
             transport = "folder"
             folder = "{mail}"
@@ -74,9 +78,6 @@ impl Site {
             rate = ""
             per_domain = ""
             warm_up = ""
-            [marketing]
-            window = ""
-            cap = []
             [webhooks.team-chat]
             url = "http://127.0.0.1:9/"
             allow_private = true

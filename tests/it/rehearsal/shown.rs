@@ -111,7 +111,10 @@ fn a_backtest_counts_by_day_and_labels_its_terms() {
     records.sort_unstable();
     assert_eq!(records, ["customer:1", "customer:2", "customer:4", "customer:5", "customer:7", "customer:8"]);
     assert_eq!(json["days"].as_array().unwrap().len(), 13);
-    insta::assert_snapshot!("backtest", shown(&site, &["backtest", "silence", "--from", &from]));
+    let page = shown(&site, &["backtest", "silence", "--from", &from]);
+    // How many empty days lie before and after depends on the hour: the rows are dated in UTC, the days are Vienna's.
+    let told = page.lines().filter(|line| *line != "<date>  0        0           0").collect::<Vec<_>>();
+    insta::assert_snapshot!("backtest", told.join("\n"));
     let coarse = site.json(&["backtest", "silence", "--from", &from, "--every", "1 day"]);
     assert_eq!(coarse["total"], json["total"]);
     assert!(coarse["looks"].as_u64() < json["looks"].as_u64());

@@ -1,6 +1,6 @@
 //! The daemon as a process: ready, reloaded, drained, as systemd sees it.
 
-use super::operator::{SILENCE, ready, with_silent};
+use super::operator::{SILENCE, with_silent};
 use super::site::Site;
 use super::support::{PATIENCE, Reply, http_receiver, poll_until};
 use serde_json::Value as Json;
@@ -147,7 +147,8 @@ fn an_operators_pause_survives_a_reload() {
 #[test]
 fn logs_are_json_with_fields_and_name_nobody() {
     let site = with_silent(2, SILENCE);
-    let mut daemon = ready(&site);
+    let mut daemon = site.start();
+    site.told("READY=1");
     poll_until(PATIENCE, || site.log().matches("\"outcome\":\"sent\"").count() == 2);
     daemon.signal("TERM");
     daemon.ends();
@@ -175,7 +176,8 @@ fn a_stop_waits_for_what_is_being_sent_and_says_when_that_hangs() {
         site.configure("http://127.0.0.1:9/", &receiver.url);
         site.configure("[log]", &format!("[service]\ndrain = \"{drain}\"\n[log]"));
         let before = receiver.count();
-        let daemon = ready(&site);
+        let daemon = site.start();
+        site.told("READY=1");
         poll_until(PATIENCE, || receiver.count() == before + 1);
         daemon.signal("TERM");
         site.told("STOPPING=1");

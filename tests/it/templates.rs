@@ -247,8 +247,8 @@ fn a_preview_writes_mjml_as_it_would_be_sent() {
     fs::write(
         templates.join("hello.mjml"),
         "---\nsubject: \"{{ record.name }}\"\nimages: {logo: images/logo.png}\n---\n<mjml><mj-body><mj-section><mj-column>\
-         <mj-image src=\"cid:logo\" alt=\"Us\" /><mj-text>{{ to.first_name }}: {{ record.lifetime_value | money }}\
-         </mj-text></mj-column></mj-section></mj-body></mjml>\n",
+         <mj-image src=\"cid:logo\" alt=\"Us\" /><mj-text>{{ to.first_name }}: {{ record.lifetime_value | money }} \
+         <a href=\"{{ unsubscribe_url }}\">no more</a> {{ sender.postal_address }}</mj-text></mj-column></mj-section></mj-body></mjml>\n",
     )
     .unwrap();
     site.crm("UPDATE contacts SET lang = 'de_AT'");

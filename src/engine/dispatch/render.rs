@@ -50,6 +50,7 @@ fn with_way_out(mut text: String, links: &MessageLinks, sender: &Json) -> String
             text.push('\n');
         }
     }
+    text.push_str("Unsubscribe: ");
     text.push_str(url);
     text.push('\n');
     text

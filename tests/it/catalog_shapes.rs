@@ -12,11 +12,11 @@ use std::fmt::Write;
 const START: &str = "2026-11-20T12:30:00Z";
 
 /// Where a shape keeps no task table of its own.
-const TODO: &str = "CREATE TABLE todo (id VARCHAR(40) PRIMARY KEY, title VARCHAR(200) NOT NULL, \
+const LIST: &str = "CREATE TABLE todo (id VARCHAR(40) PRIMARY KEY, title VARCHAR(200) NOT NULL, \
                     record VARCHAR(80) NOT NULL, ref VARCHAR(80) NOT NULL);\n";
-const TODO_RECIPE: &str =
+const LIST_RECIPE: &str =
     "tasks:\n  insert: [{table: todo, set: {id: $uuid, title: $title, record: $record.key, ref: $ref}}]\n";
-const TODO_ASK: &str = "SELECT title FROM todo ORDER BY title";
+const LIST_ASK: &str = "SELECT title FROM todo ORDER BY title";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -57,12 +57,12 @@ impl Shape {
         };
         let sql = format!("{}{}", own.as_deref().unwrap_or_default(), self.tables);
         let sql = sql.replace("{json}", json).replace("{zoned}", zoned).replace("{naive}", naive);
-        let todo = if self.catalog.contains("tasks:") { "" } else { TODO };
+        let todo = if self.catalog.contains("tasks:") { "" } else { LIST };
         Some(format!("{sql}\n{todo}"))
     }
 
     fn catalog(&self, kind: Kind) -> String {
-        let recipe = if self.catalog.contains("tasks:") { "" } else { TODO_RECIPE };
+        let recipe = if self.catalog.contains("tasks:") { "" } else { LIST_RECIPE };
         format!("version: 1\ntime_zone: Europe/Vienna\n{}{recipe}", by_database(&self.catalog, kind))
     }
 
@@ -87,7 +87,7 @@ impl Shape {
         for _ in 0..5 {
             world.pass(minutes(5)).await;
         }
-        let ask = self.ask.clone().unwrap_or_else(|| TODO_ASK.to_owned());
+        let ask = self.ask.clone().unwrap_or_else(|| LIST_ASK.to_owned());
         let expected: Vec<String> = self.written.iter().map(|line| by_database(line, kind)).collect();
         assert_eq!(written(&world, ask).await, expected, "{name} on {kind:?}\n{}", told(&world).await);
     }

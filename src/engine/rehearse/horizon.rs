@@ -19,19 +19,7 @@ const YEAR: Period = Period::new(1, Unit::Year);
 pub fn behind(rule: &CheckedRule, zone: &TimeZone, after: Timestamp, now: Timestamp) -> Window {
     let until = match &rule.trigger {
         Trigger::Schedule(_) => Plan::of(rule, zone).latest(now).unwrap_or(now),
-        Trigger::Inactivity(_)
-        | Trigger::Survey(_)
-        | Trigger::Date(_)
-        | Trigger::Created(_)
-        | Trigger::Abandoned(_)
-        | Trigger::Yearly(_)
-        | Trigger::Query(_)
-        | Trigger::Event(_)
-        | Trigger::Count(_)
-        | Trigger::Segment(_)
-        | Trigger::Decline(_)
-        | Trigger::Changed(_)
-        | Trigger::Enrolled => now,
+        _ => now,
     };
     Window { after, until, now }
 }
@@ -69,40 +57,14 @@ pub fn ahead(rule: &CheckedRule, zone: &TimeZone, now: Timestamp) -> Option<Wind
 
 /// The next instant at which whoever meets the conditions crosses, whatever the facts.
 pub fn planned(rule: &CheckedRule, zone: &TimeZone, now: Timestamp) -> Option<Timestamp> {
-    match &rule.trigger {
-        Trigger::Schedule(_) => Some(Plan::of(rule, zone).next(now)),
-        Trigger::Inactivity(_)
-        | Trigger::Survey(_)
-        | Trigger::Date(_)
-        | Trigger::Created(_)
-        | Trigger::Abandoned(_)
-        | Trigger::Yearly(_)
-        | Trigger::Query(_)
-        | Trigger::Event(_)
-        | Trigger::Count(_)
-        | Trigger::Segment(_)
-        | Trigger::Decline(_)
-        | Trigger::Changed(_)
-        | Trigger::Enrolled => None,
-    }
+    matches!(rule.trigger, Trigger::Schedule(_)).then(|| Plan::of(rule, zone).next(now))
 }
 
 /// How far back sweeps and the nightly reconcile look for what they have not entered.
 pub fn reach(rule: &CheckedRule) -> SignedDuration {
     match &rule.trigger {
         Trigger::Schedule(_) | Trigger::Enrolled => SignedDuration::ZERO,
-        Trigger::Inactivity(_)
-        | Trigger::Survey(_)
-        | Trigger::Date(_)
-        | Trigger::Created(_)
-        | Trigger::Abandoned(_)
-        | Trigger::Yearly(_)
-        | Trigger::Query(_)
-        | Trigger::Event(_)
-        | Trigger::Count(_)
-        | Trigger::Segment(_)
-        | Trigger::Decline(_)
-        | Trigger::Changed(_) => keep_trying(rule).max(Settings::default().reconcile_reach),
+        _ => keep_trying(rule).max(Settings::default().reconcile_reach),
     }
 }
 

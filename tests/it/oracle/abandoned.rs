@@ -2,7 +2,7 @@
 //! answers for the orders.
 
 use super::history::on_three_dialects;
-use super::trigger::{Promise, Standing, Trigger};
+use super::trigger::{Promise, Standing, Trigger, austrians};
 use crate::world::{World, days, minutes};
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -128,11 +128,7 @@ steps:
     }
 
     async fn begin(world: &World) -> Self {
-        let mut countries = BTreeMap::new();
-        for customer in 0..4_usize {
-            world.crm.run(&format!("INSERT INTO accounts VALUES ({customer}, 'C', 'AT', NULL)")).await;
-            countries.insert(customer, "AT");
-        }
+        let countries = austrians(world, 4).await;
         Self { countries, rows: Vec::new(), answers: Vec::new() }
     }
 

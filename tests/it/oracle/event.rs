@@ -1,7 +1,7 @@
 //! Events of other systems: each names a record and is asked about once.
 
 use super::history::on_three_dialects;
-use super::trigger::{Promise, Standing, Trigger};
+use super::trigger::{Promise, Standing, Trigger, austrians};
 use crate::world::{World, minutes};
 use jiff::{SignedDuration, Timestamp};
 use nudged::engine::port::Inbound;
@@ -109,12 +109,8 @@ steps:
     }
 
     async fn begin(world: &World) -> Self {
-        let mut countries = BTreeMap::new();
         // Customer 0 is never removed: an empty table makes every rule wait.
-        for customer in 0..4_usize {
-            world.crm.run(&format!("INSERT INTO accounts VALUES ({customer}, 'C', 'AT', NULL)")).await;
-            countries.insert(customer, "AT");
-        }
+        let countries = austrians(world, 4).await;
         Self { countries, events: BTreeMap::new() }
     }
 

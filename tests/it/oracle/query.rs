@@ -1,7 +1,7 @@
 //! Own SQL that says when: each of its rows once, from when it says on.
 
 use super::history::on_three_dialects;
-use super::trigger::{Promise, Standing, Trigger};
+use super::trigger::{Promise, Standing, Trigger, austrians};
 use crate::world::{World, minutes};
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
@@ -104,11 +104,7 @@ steps:
     }
 
     async fn begin(world: &World) -> Self {
-        let mut countries = BTreeMap::new();
-        for customer in 0..4_usize {
-            world.crm.run(&format!("INSERT INTO accounts VALUES ({customer}, 'C', 'AT', NULL)")).await;
-            countries.insert(customer, "AT");
-        }
+        let countries = austrians(world, 4).await;
         Self { countries, orders: Vec::new() }
     }
 

@@ -4,6 +4,7 @@ use crate::world::World;
 use jiff::tz::{AmbiguousOffset, TimeZone};
 use jiff::{SignedDuration, Span, Timestamp, civil};
 use proptest::strategy::BoxedStrategy;
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 /// A trigger as its definition has it: the part of the CRM that it reads, kept in memory, and which occasions
@@ -67,4 +68,14 @@ pub fn wall(mut wall: civil::DateTime, zone: &TimeZone) -> Timestamp {
         }
         wall = wall.checked_add(Span::new().minutes(1)).unwrap();
     }
+}
+
+/// Customers 0 and on, so many, all of them in Austria; the country of each.
+pub async fn austrians(world: &World, count: usize) -> BTreeMap<usize, &'static str> {
+    let mut countries = BTreeMap::new();
+    for customer in 0..count {
+        world.crm.run(&format!("INSERT INTO accounts VALUES ({customer}, 'C', 'AT', NULL)")).await;
+        countries.insert(customer, "AT");
+    }
+    countries
 }

@@ -10,6 +10,7 @@ use super::pace::Pace;
 use super::port::{Owner, Source, Store};
 use super::pulse::Pulse;
 use super::settings::Settings;
+use super::sweep::budget::Budgets;
 use super::versions::Versions;
 use crate::catalog::Catalog;
 use crate::model::{Clock, Lane, Tenant};
@@ -38,6 +39,7 @@ pub(super) struct Context {
     pub flight: Flight,
     pub expectations: Expectations,
     pub pace: Pace,
+    pub budgets: Budgets,
 }
 
 impl Context {
@@ -75,6 +77,7 @@ impl Context {
             flight,
             expectations,
             pace: Pace::default(),
+            budgets: Budgets::default(),
         }
     }
 

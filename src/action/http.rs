@@ -29,7 +29,7 @@ impl Sender for HttpSender {
         match message {
             Message::Webhook(_) => self.webhooks.send(message).await,
             Message::Chat(_) => self.chats.send(message).await,
-            Message::Email(_) | Message::Task(_) => permanent("this does not go over HTTP"),
+            Message::Email(_) | Message::Task(_) | Message::Write(_) => permanent("this does not go over HTTP"),
         }
     }
 }

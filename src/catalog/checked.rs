@@ -20,6 +20,30 @@ pub struct Catalog {
     pub calendars: BTreeMap<String, BusinessCalendar>,
     /// Of rules that name none.
     pub usual_calendar: BusinessCalendar,
+    /// Tables of codes, by name.
+    pub pools: BTreeMap<String, Pool>,
+}
+
+/// A table of codes, each given away once.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pool {
+    pub table: Table,
+    pub code: Column,
+    /// Holds the delivery that took the code; empty while it is free.
+    pub reference: Column,
+    /// What else is written when a code is taken.
+    pub marks: Vec<(Column, InsertValue)>,
+    pub only: Vec<Filter>,
+    pub low_water: Option<u32>,
+}
+
+/// A table with one row per record and tag.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tags {
+    pub table: Table,
+    /// Holds the record's key.
+    pub record: Column,
+    pub tag: Column,
 }
 
 impl Catalog {
@@ -64,6 +88,9 @@ pub struct Entity {
     /// Set where rows of this entity are people that can be written to.
     pub person: Option<Person>,
     pub consent: Vec<Consent>,
+    /// Fields that steps may write.
+    pub writable: BTreeSet<FieldName>,
+    pub tags: Option<Tags>,
 }
 
 impl Entity {
@@ -407,6 +434,8 @@ pub struct Consent {
     pub topic: Option<Topic>,
     pub test: ConsentTest,
     pub given_at: Option<Column>,
+    /// What is written for a yes and for a no that people say by the links of mails; `None`: nothing is.
+    pub write_back: Option<(Literal, Literal)>,
 }
 
 /// Missing or null consent means no.

@@ -2,7 +2,7 @@
 
 use super::{
     Aggregate, AggregateFunction, Catalog, Column, ColumnType, ConsentTest, DateStorage, Entity, Expression, Field,
-    Filter, FilterTest, InsertValue, InstantStorage, Join, KeyType, Literal, Origin, Place, Schema, Table, TableSchema,
+    Filter, FilterTest, InsertValue, InstantStorage, Join, KeyType, Literal, Origin, Place, Pool, Schema, Table, TableSchema,
     UuidStorage,
 };
 use crate::model::{EntityName, FieldName};
@@ -26,6 +26,8 @@ impl Catalog {
                 }
             }
         }
+        tables.extend(self.entities.values().filter_map(|entity| Some(entity.tags.as_ref()?.table.clone())));
+        tables.extend(self.pools.values().map(|pool| pool.table.clone()));
         tables.extend(self.suppressions.iter().map(|suppression| suppression.table.clone()));
         for insert in self.tasks.iter().flat_map(|tasks| &tasks.inserts) {
             tables.insert(insert.table.clone());
@@ -62,6 +64,9 @@ impl Catalog {
                     resolver.supplied(value, &column.ty);
                 }
             }
+        }
+        for pool in catalog.pools.values_mut() {
+            resolver.pool(pool);
         }
         catalog.unions();
         catalog
@@ -204,9 +209,19 @@ impl Resolver<'_> {
         for consent in &mut entity.consent {
             let (ConsentTest::Is(column) | ConsentTest::Not(column)) = &mut consent.test;
             self.column(table, column);
+            let ty = column.ty.clone();
+            if let Some((yes, no)) = &mut consent.write_back {
+                self.literal(yes, &ty);
+                self.literal(no, &ty);
+            }
             if let Some(given_at) = &mut consent.given_at {
                 self.column(table, given_at);
             }
+        }
+        if let Some(tags) = &mut entity.tags {
+            let theirs = Live::table(self.schema.table(&tags.table));
+            self.column(&theirs, &mut tags.record);
+            self.column(&theirs, &mut tags.tag);
         }
         if let Origin::Union(members) = &mut entity.origin {
             for member in members {
@@ -391,6 +406,17 @@ impl Resolver<'_> {
             column.ty = typed(&column.ty, &live);
         }
         column.missing.iter_mut().for_each(|literal| self.literal(literal, &column.ty));
+    }
+
+    fn pool(&self, pool: &mut Pool) {
+        let table = Live::table(self.schema.table(&pool.table));
+        self.column(&table, &mut pool.code);
+        self.column(&table, &mut pool.reference);
+        self.filters(&table, &mut pool.only);
+        for (column, value) in &mut pool.marks {
+            self.column(&table, column);
+            self.supplied(value, &column.ty);
+        }
     }
 
     fn supplied(&self, value: &mut InsertValue, ty: &ColumnType) {

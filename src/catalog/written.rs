@@ -36,6 +36,25 @@ pub struct CatalogFile {
     pub calendars: Named<At<CalendarEntry>>,
     /// The calendar of rules that name none: one of `calendars`, or a country. Monday to Friday if left out.
     pub calendar: Option<At<String>>,
+    /// Tables of codes that `claim` steps take from, one code a row, by a name that rules use.
+    #[serde(default)]
+    pub pools: Named<At<PoolEntry>>,
+}
+
+/// A table of codes, each given away once.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PoolEntry {
+    pub table: At<String>,
+    /// The column with the code. No two rows may have the same.
+    pub code: At<String>,
+    /// What marks a code as taken: `{taken_by: $ref, taken_at: $now}`. The column with `$ref` is empty as long as the code is
+    /// free; the others take constants, `$now`, `$record.key` and `$record.FIELD`.
+    pub taken: Named<Node>,
+    /// Which rows belong to the pool: `{campaign: spring}`.
+    pub only: Option<Node>,
+    /// The rule's owner is told once when no more than so many are left.
+    pub low_water: Option<At<u32>>,
 }
 
 /// Which days are worked.
@@ -107,9 +126,23 @@ pub struct EntityEntry {
     pub kind: Option<At<String>>,
     /// Set where the rows are people.
     pub person: Option<PersonEntry>,
-    /// What people agreed to, by channel: `{email: {offers: news_ok, given_at: news_ok_at}}`.
+    /// What people agreed to, by channel: `{email: {offers: news_ok, given_at: news_ok_at}}`. With `write_back: true` beside the
+    /// topics, what people say by the links of mails is written there; `write_back: {yes: Y, no: N}` says in which words.
     #[serde(default)]
     pub consent: Named<Node>,
+    /// The table with one row per record and tag, which `update` steps add to and remove from.
+    pub tags: Option<At<TagsEntry>>,
+}
+
+/// Where tags are kept.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TagsEntry {
+    pub table: At<String>,
+    /// Its column that holds our key.
+    pub record: At<String>,
+    /// Its column with the tag's text.
+    pub tag: At<String>,
 }
 
 /// What an entity adds to a union.
@@ -238,6 +271,8 @@ pub struct FieldEntry {
     pub average: Option<At<String>>,
     /// Which related rows count; of a column: where it has a value at all, such as `{currency: EUR}`.
     pub only: Option<Node>,
+    /// `true`: `update` and `assign` steps may write the column. No other column is ever written.
+    pub writable: bool,
 }
 
 /// A way from a record to related rows.

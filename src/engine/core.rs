@@ -10,7 +10,7 @@ use super::port::{Aged, Owner, Rescued, RuleState, RuleStatus, Sender, Source, S
 use super::scheduler::{self, Scheduler};
 use super::settings::Settings;
 use super::sweep::{Sweeper, Swept};
-use super::{pruner, rescuer};
+use super::{consent_writer, pruner, rescuer};
 use crate::model::{Clock, RuleId, Tenant};
 use crate::rule::generation::Generation;
 use std::sync::Arc;
@@ -108,6 +108,7 @@ impl Engine {
             tokio::select! {
                 () = rescuer::run(&self.context) => {}
                 () = pruner::run(&self.context) => {}
+                () = consent_writer::run(&self.context) => {}
                 () = told(&mut stop) => {}
             }
         };
@@ -161,6 +162,11 @@ impl Engine {
     /// Takes back what dead processes held.
     pub async fn rescue(&self) -> Result<Rescued, EngineError> {
         rescuer::rescue(&self.context).await
+    }
+
+    /// Tells the CRM what readers decided; how many decisions are done with.
+    pub async fn carry_consents(&self) -> Result<u64, EngineError> {
+        consent_writer::carry(&self.context).await
     }
 
     /// Forgets what has grown old: what, and how much of it.

@@ -2,9 +2,7 @@
 //! templates as live, and nothing is written.
 
 use super::context::tenants_of;
-use super::dispatch::{
-    Decision, Draft, Moment, Situation, Way, address, addressee, decide, kind, open_tasks, said, since,
-};
+use super::dispatch::{Decision, Draft, Moment, Situation, Way, address, addressee, decide, joined, kind, open_tasks, rehearsed, said, since};
 use super::episode::{NEVER, Watch};
 use super::error::EngineError;
 use super::evaluate::{self, Answer, Eligibility};
@@ -26,8 +24,9 @@ use crate::rule::compiled::{Crossing, Facts, Reach, Subject, Window};
 use crate::rule::generation::Generation;
 use futures::TryStreamExt;
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// How often a message is looked at again that the window or a cap puts off.
 const PUT_OFF: usize = 4;
@@ -343,6 +342,7 @@ impl Previewer<'_> {
         facts: &Facts,
     ) -> Result<Vec<PreviewMessage>, EngineError> {
         let mut claimed = self.claimed(rule, record, crossing, 0);
+        let facts = &*joined(Arc::new(facts.clone()), &claimed.saved);
         let mut messages = Vec::new();
         let first = rule.rule.entries.get(crossing.entry).and_then(|entry| entry.first);
         let (entered_at, of) = (claimed.entered_at, record);
@@ -516,7 +516,7 @@ impl Previewer<'_> {
             due_at: self.now,
             planned_at: self.now,
             since: None,
-            saved: json!({}),
+            saved: rehearsed(&rule.rule),
             discarded: false,
         }
     }

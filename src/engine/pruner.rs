@@ -40,6 +40,8 @@ impl Retention {
     fn of(&self, what: Aged) -> SignedDuration {
         match what {
             Aged::Attempts | Aged::Timeline => self.attempts,
+            // A rule that rested for long must still know them.
+            Aged::Writes => self.attempts.max(LEAST),
             Aged::Misses => self.misses.max(LEAST),
             Aged::Enrollments => self.enrollments,
             Aged::Events => self.events.max(LEAST),

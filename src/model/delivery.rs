@@ -119,6 +119,8 @@ pub enum SkipReason {
     Discarded,
     /// It was there when the rule looked for the first time.
     LeftOut,
+    /// `when_empty: skip`: the pool has no code left.
+    PoolEmpty,
 }
 
 impl SkipReason {
@@ -134,6 +136,7 @@ impl SkipReason {
             Self::Late => "late",
             Self::Discarded => "discarded",
             Self::LeftOut => "left_out",
+            Self::PoolEmpty => "pool_empty",
         }
     }
 }

@@ -2,6 +2,8 @@
 
 pub use super::flow::{Arm, Case, Node, Split, Step, Until, UntilDate, UntilWhen, Wait};
 
+pub use super::write::{Assign, Claim, Update};
+
 use super::condition::{Condition, Term};
 use crate::model::{
     BusinessCalendar, EntityName, FieldName, Period, RelationName, RoleName, RuleId, SendWindow, TemplateName, Topic,
@@ -411,6 +413,28 @@ pub enum Action {
     Webhook(Webhook),
     Chat(Chat),
     Task(Task),
+    Update(Update),
+    Assign(Assign),
+    Claim(Claim),
+}
+
+impl Action {
+    /// Work of our own people, which no reader sees: never too late.
+    #[must_use]
+    pub const fn is_ours(&self) -> bool {
+        matches!(self, Self::Task(_) | Self::Update(_) | Self::Assign(_) | Self::Claim(_))
+    }
+
+    /// Under which name its answer is kept for later steps.
+    #[must_use]
+    pub fn saves(&self) -> Option<&str> {
+        match self {
+            Self::Webhook(webhook) => webhook.save.as_deref(),
+            Self::Assign(_) => Some(super::write::ASSIGNED),
+            Self::Claim(claim) => Some(&claim.save),
+            Self::Email(_) | Self::Chat(_) | Self::Task(_) | Self::Update(_) => None,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]

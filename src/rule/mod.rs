@@ -24,6 +24,7 @@ mod sql;
 pub mod statement;
 pub mod task;
 pub mod tide;
+pub mod write;
 pub mod written;
 
 pub use checked::CheckedRule;

@@ -208,7 +208,7 @@ fn stored_uuid(column: &Column, id: uuid::Uuid, dialect: Dialect) -> Value {
 }
 
 /// Keys that point at another entity are stored as the column says.
-fn key_type(ty: &ColumnType) -> KeyType {
+pub(super) fn key_type(ty: &ColumnType) -> KeyType {
     match ty {
         ColumnType::Int => KeyType::Int,
         ColumnType::Uuid(storage) => KeyType::Uuid(storage.clone()),

@@ -1,15 +1,16 @@
 //! Checks a tree aside: types from the live schema, the rules themselves, their SQL in the database.
 
 use super::wayout;
-use crate::catalog::{self, Schema};
+use crate::catalog::{self, Catalog, Schema};
 use crate::diagnostic::{Finding, Place, Severity, SourceFile};
-use crate::engine::port::{Source, SourceError, live_schema};
+use crate::engine::port::{Deed, Source, SourceError, live_schema};
 use crate::model::{EntityName, Key, RuleId, Tenant, Topic};
 use crate::rule::CompiledRule;
 use crate::rule::checked::{Action, Mode, Node, Step, Trigger};
 use crate::rule::compiled::{Reach, Subject, Window, any_row};
 use crate::rule::generation::{Generation, Surroundings, Tree};
 use crate::rule::statement::Statement;
+use crate::rule::write;
 use futures::{StreamExt, TryStreamExt};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeSet, HashSet};
@@ -250,18 +251,25 @@ async fn prepare_all(
     let fresh = generation.rules.values().filter(|rule| !known.is_some_and(|known| knows(known, rule)));
     let fresh: Vec<Arc<CompiledRule>> = fresh.cloned().collect();
     let now = source.now().await.unwrap_or(Timestamp::UNIX_EPOCH);
+    let catalog = &generation.catalog;
     let asked = fresh.into_iter().map(|rule| async move {
-        let answer = prepare(&rule, source, now).await;
+        let answer = match prepare(&rule, source, now).await {
+            Ok(()) => may_write(&rule, catalog, source).await,
+            Err(error) => Err((error, None)),
+        };
         (rule, answer)
     });
     let answers: Vec<_> = futures::stream::iter(asked).buffer_unordered(AT_ONCE).collect().await;
     let mut refused = Vec::new();
     for (rule, answer) in answers {
         match answer {
-            Err(error @ SourceError::Unavailable(_)) if warnings.is_empty() => warnings.push(unreachable(&error)),
-            Ok(()) | Err(SourceError::Unavailable(_)) => {}
-            Err(error @ SourceError::Refused(_)) => {
+            Err((error @ SourceError::Unavailable(_), _)) if warnings.is_empty() => warnings.push(unreachable(&error)),
+            Ok(()) | Err((SourceError::Unavailable(_), _)) => {}
+            Err((error @ SourceError::Refused(_), None)) => {
                 refused.push((rule.rule.id.clone(), refusal(&rule, generation, &error)));
+            }
+            Err((error @ SourceError::Refused(_), Some(what))) => {
+                refused.push((rule.rule.id.clone(), forbidden(&rule, generation, &what, &error)));
             }
         }
     }
@@ -271,6 +279,31 @@ async fn prepare_all(
 fn knows(known: &Generation, rule: &CompiledRule) -> bool {
     let same = |old: &Arc<CompiledRule>| old.text == rule.text && old.definition == rule.definition;
     !known.resting.contains(&rule.rule.id) && known.rules.get(&rule.rule.id).is_some_and(same)
+}
+
+/// Whether the database lets this login write what the rule writes: it plans the statements and runs none. With what
+/// it would be about, where not.
+async fn may_write(
+    rule: &CompiledRule,
+    catalog: &Catalog,
+    source: &dyn Source,
+) -> Result<(), (SourceError, Option<String>)> {
+    // In shadow nothing is written.
+    if rule.rule.mode != Mode::Live {
+        return Ok(());
+    }
+    let first = catalog.tenants.as_ref().and_then(|tenants| tenants.names.first());
+    let tenant = first.cloned().unwrap_or_else(|| Tenant::new(""));
+    for (what, statement) in write::probes(&rule.rule, catalog, source.dialect()) {
+        source.transact(&tenant, vec![Deed::Read(statement)]).await.map_err(|error| (error, Some(what)))?;
+    }
+    Ok(())
+}
+
+fn forbidden(rule: &CompiledRule, generation: &Generation, what: &str, error: &SourceError) -> Finding {
+    let message = format!("the database does not allow the rule `{}` {what}: {error}", rule.rule.id);
+    let help = "`nudged catalog grants` prints what this login needs";
+    placed(Finding::error("rule.write-refused", message).help(help), rule, generation, "steps:")
 }
 
 async fn prepare(rule: &CompiledRule, source: &dyn Source, now: Timestamp) -> Result<(), SourceError> {

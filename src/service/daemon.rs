@@ -51,7 +51,8 @@ impl Daemon {
         .renewing(renew);
         let rulebook = book.handle();
         let generation = rulebook.generations();
-        let task = TaskWriter::new(Arc::clone(&clock), Arc::clone(&source), Arc::clone(&store), generation.clone());
+        let task = TaskWriter::new(Arc::clone(&clock), Arc::clone(&source), Arc::clone(&store), generation.clone())
+            .telling(Arc::clone(&email));
         let engine = Arc::new(Engine::new(Parts {
             clock,
             source,

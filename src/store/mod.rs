@@ -23,5 +23,6 @@ mod sql;
 pub mod sqlite;
 mod state;
 mod table;
+mod writes;
 
 pub use state::State;

@@ -86,7 +86,7 @@ pub(super) fn ways(rule: &CheckedRule) -> Taken {
                 let names = split.arms.iter().filter(|arm| arm.weight > 0).map(|arm| arm.name.clone());
                 ways.branches.extend(names.map(|name| (node.id.clone(), name)));
             }
-            Step::Act(Action::Webhook(_) | Action::Chat(_) | Action::Task(_))
+            Step::Act(_)
             | Step::Wait(_)
             | Step::Enroll(_)
             | Step::Stop => {}

@@ -36,6 +36,7 @@ impl Got {
             (Detail::Name, Message::Webhook(call)) => call.destination == text || self.step.as_str() == text,
             (Detail::Name, Message::Chat(chat)) => chat.to == text || self.step.as_str() == text,
             (Detail::Name, Message::Task(task)) => task.title == text || self.step.as_str() == text,
+            (Detail::Name, Message::Write(draft)) => draft.what.name() == Some(text) || self.step.as_str() == text,
             (Detail::Record, _) => self.record.key.as_str() == text,
             (Detail::To, Message::Email(email)) => email.to_address == text,
             (Detail::To, Message::Task(task)) => {
@@ -47,6 +48,7 @@ impl Got {
             (Detail::Contains, Message::Webhook(call)) => call.body.to_string().contains(text),
             (Detail::Contains, Message::Chat(chat)) => chat.text.contains(text),
             (Detail::Contains, Message::Task(task)) => task.body.as_deref().is_some_and(|body| body.contains(text)),
+            (Detail::Contains, Message::Write(draft)) => draft.what.told().contains(text),
             (Detail::Due, Message::Task(task)) => task.due.is_some_and(|due| due.to_string() == text),
             _ => false,
         }
@@ -66,6 +68,7 @@ impl Got {
                 let due = task.due.map_or_else(String::new, |due| format!(" due {due}"));
                 format!("task {}{to}{due}", task.title)
             }
+            Message::Write(draft) => format!("{} {}", self.kind, draft.what.told()),
         };
         let at = self.at.to_zoned(zone.clone()).strftime("%F %H:%M");
         format!("{what}, about {}:{} at {at}", self.record.entity, self.record.key)

@@ -116,6 +116,7 @@ impl Sender for Sink {
             Message::Webhook(call) => format!("webhook to {}: {}", call.destination, call.body),
             Message::Chat(chat) => format!("chat to {}: {}", chat.to, chat.text),
             Message::Task(task) => panic!("tasks go into the CRM: {task:?}"),
+            Message::Write(draft) => panic!("writes go into the CRM: {draft:?}"),
         };
         self.0.lock().unwrap().insert(line);
         Sent { outcome: Outcome::Sent { reply: "taken".to_owned() }, answer: None }

@@ -49,6 +49,8 @@ impl Checker {
             survey_kind: entry.kind.as_ref().map(|kind| kind.value.clone()),
             person,
             consent,
+            writable: BTreeSet::new(),
+            tags: None,
         }
     }
 
@@ -114,12 +116,16 @@ impl Checker {
                 .find(|(key, _)| key.as_str() == "given_at")
                 .and_then(|(_, node)| self.column_name(node))
                 .and_then(|name| self.time_column(entity, table, &name));
-            for (topic, node) in entries.iter().filter(|(key, _)| key.as_str() != "given_at") {
+            let write_back = entries.iter().find(|(key, _)| key.as_str() == "write_back").map(|(_, node)| node);
+            let is_topic = |name: &str| !matches!(name, "given_at" | "write_back");
+            for (topic, node) in entries.iter().filter(|(key, _)| is_topic(key.as_str())) {
                 let Some(test) = self.consent_test(entity, table, node) else { continue };
+                let write_back = write_back.and_then(|node| self.write_back(table, &test, node));
                 let range = topic.range.clone();
                 let topic = (topic.as_str() != "any_topic").then(|| Topic::new(topic.as_str()));
                 self.topics.extend(topic.clone().map(|topic| (topic, range)));
-                consents.push(Consent { channel: channel.value.clone(), topic, test, given_at: given_at.clone() });
+                let (channel, given_at) = (channel.value.clone(), given_at.clone());
+                consents.push(Consent { channel, topic, test, given_at, write_back });
             }
         }
         consents

@@ -166,7 +166,7 @@ impl Session {
         let Parcel { work, delivery, kind, repeatable, message, template, save, zone, .. } = parcel;
         let copied = template.and_then(|template| match &message {
             Message::Email(email) => Some((email.clone(), template)),
-            Message::Webhook(_) | Message::Chat(_) | Message::Task(_) => None,
+            Message::Webhook(_) | Message::Chat(_) | Message::Task(_) | Message::Write(_) => None,
         });
         let address = address_of(&message);
         let started_at = self.context.clock.now();
@@ -205,7 +205,7 @@ impl Session {
 fn address_of(message: &Message) -> Option<String> {
     match message {
         Message::Email(email) => Some(email.to_address.clone()),
-        Message::Webhook(_) | Message::Chat(_) | Message::Task(_) => None,
+        Message::Webhook(_) | Message::Chat(_) | Message::Task(_) | Message::Write(_) => None,
     }
 }
 

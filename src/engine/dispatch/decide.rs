@@ -143,7 +143,12 @@ impl<'a> Situation<'a, '_> {
             Action::Task(Task { unless_open: Some(_), .. }) if self.task_open => {
                 self.skip(SkipReason::TaskOpen, "an open task is there already", facts)
             }
-            Action::Webhook(_) | Action::Chat(_) | Action::Task(_) => {
+            Action::Webhook(_)
+            | Action::Chat(_)
+            | Action::Task(_)
+            | Action::Update(_)
+            | Action::Assign(_)
+            | Action::Claim(_) => {
                 Decision::Act { action, to: self.main_recipient(facts) }
             }
         }
@@ -189,9 +194,9 @@ impl<'a> Situation<'a, '_> {
         self.claimed.occasion.as_str().split('/').next()?.parse().ok()
     }
 
-    /// Tasks are never too late. A sequence whose first message is too late doesn't begin at all.
+    /// Work of our own people is never too late. A sequence whose first message is too late doesn't begin at all.
     fn too_late(&self, action: &Action, facts: &Facts) -> Option<Decision<'a>> {
-        if matches!(action, Action::Task(_)) {
+        if action.is_ours() {
             return None;
         }
         let rule = self.rule;

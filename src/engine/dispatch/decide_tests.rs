@@ -309,6 +309,7 @@ fn said(allowed: bool) -> Preference {
         allowed,
         since: instant("2026-11-18T08:00:00Z"),
         source: PreferenceSource::OneClick,
+        delivery: None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Runs due steps: claims them, asks fresh facts once per rule, decides, renders, sends, settles.
 
+mod assigned;
 mod channel;
 mod decide;
 #[cfg(test)]
@@ -29,6 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
+pub(super) use assigned::{joined, rehearsed};
 pub(super) use decide::{Decision, Situation, address, addressee, decide};
 pub(super) use moment::Moment;
 pub(super) use places::since;

@@ -1,5 +1,6 @@
 //! From claimed rows to decisions and messages: one facts statement per rule version and tenant.
 
+use super::assigned::with_assigned;
 use super::decide::{Decision, Situation, address, addressee, decide};
 use super::moment::Moment;
 use super::pipeline::Pipeline;
@@ -176,6 +177,9 @@ impl Batch<'_> {
         let subjects: Vec<Subject> = works.iter().map(|work| subject(rule, &work.claimed)).collect();
         let source = self.context.source.as_ref();
         let answers = evaluate::ask(source, rule, tenant, &subjects, now).await?;
+        let saved = works.iter().map(|work| &work.claimed.saved);
+        let answers: Vec<Answer> =
+            answers.into_iter().zip(saved).map(|(answer, saved)| with_assigned(answer, saved)).collect();
         if let Some(event) = self.context.health.answered() {
             self.context.announce(|| event);
         }
@@ -341,17 +345,14 @@ impl Batch<'_> {
             let walked = Way::of(&work.rule.rule, &work.claimed, &facts.zone).walk(next, asked.now);
             return self.go_on(work, Some(verdict), walked).await;
         }
-        let save = match action {
-            Action::Webhook(webhook) => webhook.save.clone(),
-            Action::Email(_) | Action::Chat(_) | Action::Task(_) => None,
-        };
+        let save = action.saves().map(str::to_owned);
         let (place, template) = match action {
             Action::Email(email) => {
                 let staff = work.rule.rule.purpose == Purpose::Staff || to.is_some_and(|person| person.staff);
                 let sending = &self.context.settings.sending;
                 (places::place(sending, contact, staff, asked.now, self.zone()), self.version_of(&email.template))
             }
-            Action::Webhook(_) | Action::Chat(_) | Action::Task(_) => (None, None),
+            _ => (None, None),
         };
         let (kind, repeatable, zone) = (kind(action), repeatable(action), facts.zone.clone());
         let asked = asked.at;

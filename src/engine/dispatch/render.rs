@@ -2,12 +2,13 @@
 
 use super::decide::address;
 use crate::engine::links::{LinkedMail, Links};
-use crate::engine::port::{ChatMessage, Claimed, Email, Message, TaskDraft, WebhookCall};
+use crate::engine::port::{ChatMessage, Claimed, Email, Message, TaskDraft, WebhookCall, Write, WriteDraft};
 use crate::model::{Channel, DeliveryId, InstanceSecret, Topic};
 use crate::rule::CompiledRule;
-use crate::rule::checked::{self, Action, Chat, Purpose, Task, Webhook};
+use crate::rule::checked::{self, Action, Assign, Chat, Purpose, Task, Update, Webhook};
 use crate::rule::compiled::{Facts, PersonFacts};
 use crate::rule::message::{MessageContext, MessageLinks, TemplateError, Templates};
+use crate::rule::write::{NewCell, NewValue, Updating};
 use jiff::Timestamp;
 use serde_json::{Map, Value as Json, json};
 
@@ -63,6 +64,9 @@ pub const fn kind(action: &Action) -> &'static str {
         Action::Webhook(_) => "webhook",
         Action::Chat(_) => "chat",
         Action::Task(_) => "task",
+        Action::Update(_) => "update",
+        Action::Assign(_) => "assign",
+        Action::Claim(_) => "claim",
     }
 }
 
@@ -78,6 +82,12 @@ impl Draft<'_> {
             Action::Webhook(webhook) => self.webhook(webhook).map(Message::Webhook),
             Action::Chat(chat) => self.chat(chat).map(Message::Chat),
             Action::Task(task) => self.task(task).map(Message::Task),
+            Action::Update(update) => {
+                let what = Write::Update(self.update(update)?);
+                Ok(self.write(what))
+            }
+            Action::Assign(assign) => Ok(self.write(self.assign(assign))),
+            Action::Claim(claim) => Ok(self.write(Write::Claim(claim.clone()))),
         }
     }
 
@@ -183,6 +193,45 @@ impl Draft<'_> {
     fn chat(&self, chat: &Chat) -> Result<ChatMessage, TemplateError> {
         let text = self.templates.line(&chat.text, &self.context())?;
         Ok(ChatMessage { delivery: self.delivery, to: chat.to.clone(), text: text.trim().to_owned() })
+    }
+
+    fn write(&self, what: Write) -> Message {
+        Message::Write(Box::new(WriteDraft {
+            delivery: self.delivery,
+            enrollment: self.claimed.token.id,
+            rule: self.claimed.rule.clone(),
+            record: self.claimed.record.clone(),
+            at: self.claimed.due_at,
+            fields: self.facts.record.clone(),
+            what,
+        }))
+    }
+
+    fn update(&self, update: &Update) -> Result<Updating, TemplateError> {
+        let context = self.context();
+        let line = |text: &String| self.templates.line(text, &context).map(|text| text.trim().to_owned());
+        let cell = |value: &NewValue| {
+            Ok(match value {
+                NewValue::Null => NewCell::Null,
+                NewValue::Now => NewCell::Now,
+                NewValue::Constant(value) => NewCell::Value(value.clone()),
+                NewValue::Template(text) => NewCell::Text(line(text)?),
+            })
+        };
+        let set = update.set.iter().map(|(field, value)| Ok((field.clone(), cell(value)?)));
+        Ok(Updating {
+            set: set.collect::<Result<_, TemplateError>>()?,
+            add_tags: update.add_tags.iter().map(line).collect::<Result<_, _>>()?,
+            remove_tags: update.remove_tags.iter().map(line).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// A rotation of its own is named by rule and step, so that no other step takes part in it by chance.
+    fn assign(&self, assign: &Assign) -> Write {
+        let step = self.rule.rule.nodes.get(self.node).map_or("", |node| node.id.as_str());
+        let own = || format!("step {}/{step}", self.claimed.rule);
+        let rotation = assign.rotation.as_ref().map_or_else(own, |name| format!("rotation {name}"));
+        Write::Assign { assign: assign.clone(), rotation }
     }
 
     fn task(&self, task: &Task) -> Result<TaskDraft, TemplateError> {

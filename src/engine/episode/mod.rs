@@ -7,8 +7,11 @@
 
 mod changed;
 mod course;
+mod others;
 mod replay;
 mod segment;
+
+pub(super) use changed::value_hash;
 
 use super::error::EngineError;
 use super::port::{Episode, EpisodeChange, Lease, OpenEpisode, Source, Store};

@@ -9,6 +9,7 @@ mod sender;
 mod source;
 mod sweeps;
 mod view;
+mod writes;
 
 pub use consents::Consents;
 pub use inbox::{Inbound, Inbox};
@@ -18,8 +19,8 @@ pub use outbox::{
 };
 pub use personal::{Aged, BuiltInTask, Dossier, Enrolled, Forgotten, Personal, Stay};
 pub use register::{Adopted, Adoption, Register, RuleState, RuleStatus, StoredGeneration};
-pub use sender::{ChatMessage, Email, Message, Sender, Sent, TaskDraft, WebhookCall};
-pub use source::{Source, SourceError, live_schema};
+pub use sender::{ChatMessage, Email, Message, Sender, Sent, TaskDraft, WebhookCall, Write, WriteDraft};
+pub use source::{Deed, Done, Source, SourceError, live_schema};
 pub use sweeps::{
     Candidate, Episode, EpisodeChange, EpisodePage, Found, Lease, Ledger, Miss, MissKind, NewMatch, OpenEpisode,
     Progress, Rematch, Standing, SweepCommit, SweepCount, SweepId, Verdict,
@@ -28,10 +29,11 @@ pub use view::{
     AttemptView, DeliveryFilter, DeliveryView, EnrollmentFilter, EnrollmentView, Happening, HeldMatch, MissView,
     Overview, SweepView, View,
 };
+pub use writes::{Owed, OwnWrite, Turn, Writes};
 
 /// Everything the engine keeps. One conformance suite holds for every implementation.
-pub trait Store: Register + Ledger + Outbox + Consents + Inbox + View + Personal {}
-impl<T: Register + Ledger + Outbox + Consents + Inbox + View + Personal> Store for T {}
+pub trait Store: Register + Ledger + Outbox + Consents + Inbox + View + Personal + Writes {}
+impl<T: Register + Ledger + Outbox + Consents + Inbox + View + Personal + Writes> Store for T {}
 
 /// Why the state database could not do it.
 #[derive(Debug, thiserror::Error)]

@@ -21,6 +21,7 @@ mod tests;
 mod trigger;
 mod values;
 mod wait;
+mod writes;
 mod yearly;
 
 pub use message::{TemplateProblem, template_problem};
@@ -186,6 +187,8 @@ struct Checker<'a> {
     /// As written.
     id: Option<String>,
     enrolls: Vec<(RuleId, StepId, Range<usize>)>,
+    /// A step before has chosen a colleague.
+    assigned: bool,
 }
 
 impl<'a> Checker<'a> {
@@ -201,6 +204,7 @@ impl<'a> Checker<'a> {
             outer: Vec::new(),
             id: None,
             enrolls: Vec::new(),
+            assigned: false,
         }
     }
 

@@ -4,6 +4,7 @@ use crate::catalog::{ColumnType, Consent, Entity, Expression, Field, Origin, Rec
 use crate::diagnostic::Finding;
 use crate::diagnostic::yaml::At;
 use crate::model::{EntityName, FieldName, RelationName, RoleName, Topic};
+use crate::rule::write::ASSIGNED;
 use crate::rule::written::RuleFile;
 
 impl<'a> Checker<'a> {
@@ -119,7 +120,10 @@ impl<'a> Checker<'a> {
         if let Some(recipient) = entity.recipients.get(name.as_str()) {
             return Some(recipient.name.clone());
         }
-        let known = entity.recipients.keys().map(RoleName::as_str);
+        if name.as_str() == ASSIGNED && self.assigned {
+            return Some(RoleName::new(ASSIGNED));
+        }
+        let known = entity.recipients.keys().map(RoleName::as_str).chain(self.assigned.then_some(ASSIGNED));
         let message = format!("`{}` has no recipient `{}`", entity.name, name.value);
         self.unknown_as("rule.unknown-recipient", message, name, known);
         None

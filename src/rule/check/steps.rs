@@ -138,6 +138,9 @@ impl<'a> Checker<'a> {
                 Some(Step::Enroll(rule))
             }
             StepEntry::Stop(_) => Some(Step::Stop),
+            StepEntry::Update(update) => self.update(entity, update, &step.range),
+            StepEntry::Assign(assign) => self.assign(entity, assign, &step.range),
+            StepEntry::Claim(claim) => self.claim(claim),
         }
     }
 
@@ -153,6 +156,9 @@ impl<'a> Checker<'a> {
             StepEntry::Split(split) => (&split.id, "split".to_owned()),
             StepEntry::Enroll(enroll) => (&enroll.id, format!("enroll-{}", enroll.rule.value)),
             StepEntry::Stop(end) => (&end.id, "stop".to_owned()),
+            StepEntry::Update(update) => (&update.id, "update".to_owned()),
+            StepEntry::Assign(assign) => (&assign.id, "assign".to_owned()),
+            StepEntry::Claim(claim) => (&claim.id, format!("claim-{}", claim.pool.value)),
         };
         let name = own.as_ref().map_or(default, |id| id.value.clone());
         let count = flow.ids.entry(name.clone()).and_modify(|count| *count += 1).or_insert(1);

@@ -381,9 +381,7 @@ fn placeholders(
         let open = rule.script.is_some() || known.is_none();
         let actions =
             || rule.nodes.iter().filter_map(|node| if let Step::Act(act) = &node.step { Some(act) } else { None });
-        let saved: Vec<&str> = actions()
-            .filter_map(|action| if let Action::Webhook(webhook) = action { webhook.save.as_deref() } else { None })
-            .collect();
+        let saved: Vec<&str> = actions().filter_map(Action::saves).collect();
         for action in actions() {
             let Action::Email(email) = action else { continue };
             for used in templates.uses(&email.template) {

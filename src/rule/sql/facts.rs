@@ -14,6 +14,7 @@ use crate::rule::compiled::{Facts, ReadError, Subject};
 use crate::rule::condition::Condition;
 use crate::rule::score::{Cut, Score};
 use crate::rule::statement::{Dialect, Row, Statement};
+use crate::rule::write::ASSIGNED;
 use jiff::Timestamp;
 use rust_decimal::Decimal;
 use std::collections::{BTreeMap, BTreeSet};
@@ -293,7 +294,8 @@ fn roles(rule: &CheckedRule) -> BTreeSet<RoleName> {
         Step::Act(Action::Task(task)) => task.assign_to.clone(),
         _ => None,
     });
-    rule.to.iter().cloned().chain(named).collect()
+    // Who was chosen by an earlier step is known to the state alone.
+    rule.to.iter().cloned().chain(named).filter(|role| role.as_str() != ASSIGNED).collect()
 }
 
 /// All declared fields, and undeclared columns that the rule's conditions and waits use.

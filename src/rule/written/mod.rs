@@ -9,6 +9,7 @@ mod condition;
 mod steps;
 mod tests;
 mod trigger;
+mod writes;
 
 pub use condition::Conditions;
 pub use steps::{
@@ -21,6 +22,8 @@ pub use trigger::{
     EventEntry, Feb29Word, InactivityEntry, QueryEntry, QuerySql, ScheduleEntry, SegmentEntry, SurveyEntry,
     TriggerEntry, YearlyEntry,
 };
+
+pub use writes::{AssignEntry, BalanceWord, ClaimEntry, UpdateEntry, WhenEmptyWord};
 
 use crate::diagnostic::yaml::{At, Named};
 use schemars::JsonSchema;

@@ -1,4 +1,4 @@
-use super::Conditions;
+use super::{AssignEntry, ClaimEntry, Conditions, UpdateEntry};
 use crate::diagnostic::yaml::{At, Node};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -25,6 +25,12 @@ pub enum StepEntry {
     Enroll(EnrollEntry),
     /// The sequence ends here: `stop: {}`.
     Stop(StopEntry),
+    /// `update: {set: {stage: won}, add_tags: [nurtured]}`
+    Update(Box<UpdateEntry>),
+    /// `assign: {among: [ada@acme.example, bo@acme.example]}`
+    Assign(Box<AssignEntry>),
+    /// `claim: {pool: vouchers, save: voucher}`
+    Claim(ClaimEntry),
 }
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]

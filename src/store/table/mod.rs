@@ -1,7 +1,9 @@
 //! The SQL of the state, one table a file. States and lanes are kept as small numbers or names; this page
 //! says which.
 
+pub mod assignment;
 pub mod attempt;
+pub mod consent_owed;
 pub mod contact;
 pub mod enrollment;
 pub mod episode;
@@ -10,6 +12,7 @@ pub mod inbox;
 pub mod ledger;
 pub mod miss;
 pub mod outbox;
+pub mod own_write;
 pub mod personal;
 pub mod preference;
 pub mod rule_state;

@@ -1,6 +1,6 @@
 //! `preference`: what people said about topics.
 
-use super::unread;
+use super::{consent_owed, unread};
 use crate::engine::port::StoreError;
 use crate::model::{AddressHash, Channel, Preference, PreferenceSource, Topic};
 use crate::store::sql::{Batch, Row, Session, params};
@@ -39,7 +39,9 @@ pub async fn put(session: &mut Session<'_>, entries: &[Preference]) -> Result<u6
                WHERE preference.allowed <> excluded.allowed
                  AND (preference.since < excluded.since
                       OR (preference.since = excluded.since AND excluded.allowed = 0))";
-    session.run_batch(sql, &[], &batch).await
+    let changed = session.run_batch(sql, &[], &batch).await?;
+    consent_owed::add(session, &entries).await?;
+    Ok(changed)
 }
 
 /// False: something was said since the question was issued.
@@ -53,7 +55,11 @@ pub async fn confirm(session: &mut Session<'_>, entry: &Preference, issued: Time
                WHERE preference.since < $6";
     let (channel, source) = (entry.channel.as_str(), entry.source.as_str());
     let values = params![&entry.hash.0, topic(entry), channel, entry.since, source, issued];
-    Ok(session.run(sql, values).await? > 0)
+    let confirmed = session.run(sql, values).await? > 0;
+    if confirmed {
+        consent_owed::add(session, &[entry]).await?;
+    }
+    Ok(confirmed)
 }
 
 pub async fn newest(session: &mut Session<'_>, limit: usize) -> Result<Vec<Preference>, StoreError> {
@@ -73,5 +79,6 @@ fn read(mut row: Row) -> Result<Preference, StoreError> {
         allowed: row.int(3)? != 0,
         since: row.instant(4)?,
         source: named::<PreferenceSource>("a source of a preference", &row.text(5)?)?,
+        delivery: None,
     })
 }

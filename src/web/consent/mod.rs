@@ -87,7 +87,7 @@ impl Consent {
 
     fn entry(&self, link: &Link, topic: Option<Topic>, allowed: bool, source: PreferenceSource) -> Preference {
         let (hash, channel, since) = (link.address, Channel::Email, self.clock.now());
-        Preference { hash, channel, topic, allowed, since, source }
+        Preference { hash, channel, topic, allowed, since, source, delivery: link.delivery }
     }
 
     /// Leads from one page to the other, below whatever path a proxy has put us.

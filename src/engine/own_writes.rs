@@ -62,7 +62,7 @@ impl Hand<'_> {
         if watchers.is_empty() {
             return Ok(self.source.write(of.tenant, statements).await?.iter().sum());
         }
-        let at = self.source.now().await?;
+        let (at, count) = (self.source.now().await?, statements.len());
         let before = self.read(of, &watchers).await?;
         let noted = |rows: &[Option<[u8; 16]>]| -> Vec<OwnWrite> {
             let known = watchers.iter().zip(rows);
@@ -79,15 +79,17 @@ impl Hand<'_> {
             Err(error) => return Err(error.into()),
         };
         let settled_at = self.source.now().await?;
-        let reads: Vec<&[Row]> = done.iter().filter(|done| matches!(done, Done::Rows(_))).map(Done::rows).collect();
+        // A lock touches its row, and is no write.
+        let (reads, writes): (Vec<&Done>, Vec<&Done>) = done.iter().partition(|done| matches!(done, Done::Rows(_)));
+        let changed = writes.iter().rev().take(count).map(|done| done.touched()).sum();
         let (first, last) = reads.split_at(watchers.len().min(reads.len()));
         let written = watchers.iter().zip(first.iter().zip(last)).filter_map(|(watcher, (before, after))| {
-            let (before, after) = (self.value(watcher, before)?, self.value(watcher, after)?);
+            let (before, after) = (self.value(watcher, before.rows())?, self.value(watcher, after.rows())?);
             let settled_at = Some(settled_at);
             Some(OwnWrite { after: Some(after), settled_at, ..watcher.noted(of.delivery, before, at) })
         });
         self.store.confirm_writes(of.delivery, &written.collect::<Vec<_>>()).await?;
-        Ok(done.iter().map(Done::touched).sum())
+        Ok(changed)
     }
 
     /// Locks the row, reads what is watched, writes, reads again.

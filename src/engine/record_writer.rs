@@ -9,7 +9,7 @@ use crate::catalog::{Entity, Pool};
 use crate::model::{Clock, Outcome, SkipReason, Value};
 use crate::rule::generation::Generation;
 use crate::rule::write::{
-    self, Among, Assign, Balance, Claim, Claiming, Member, NewCell, UnfitValue, Updating, WhenEmpty,
+    self, Among, Assign, Balance, Claim, Claiming, Member, NewCell, Others, UnfitValue, Updating, WhenEmpty,
 };
 use futures::TryStreamExt;
 use jiff::SignedDuration;
@@ -144,13 +144,39 @@ impl RecordWriter<'_> {
         let reference = draft.delivery.to_string();
         let (record, fields) = (&draft.record, &draft.fields);
         let claiming = Claiming { reference: &reference, record, fields, now: draft.at };
-        let [take, mine] = write::claim(catalog, dialect, pool, claiming);
-        let done = self.source.transact(&draft.record.tenant, vec![Deed::Run(take), Deed::Read(mine)]).await?;
-        let code = done.last().and_then(|done| write::claimed_code(done.rows().first()?));
+        let mut code = None;
+        // Codes that others are taking at the moment may hide those behind them: then they are waited for.
+        for others in [Others::Skipped, Others::WaitedFor, Others::WaitedFor] {
+            let [take, mine] = write::claim(catalog, dialect, pool, claiming, others);
+            let done = self.source.transact(&draft.record.tenant, vec![Deed::Run(take), Deed::Read(mine)]).await?;
+            code = done.last().and_then(|done| write::claimed_code(done.rows().first()?));
+            if code.is_some() || self.free(draft, pool, 0).await? == 0 {
+                break;
+            }
+        }
         self.watch_level(draft, claim, pool).await?;
-        let Some(code) = code else { return Ok(self.empty(claim)) };
+        let Some(code) = code else { return self.none_left(draft, claim, pool).await };
         let reply = format!("a code of {}", claim.pool);
         Ok(Sent { outcome: Outcome::Sent { reply }, answer: Some(json!({ "code": code })) })
+    }
+
+    async fn none_left(&self, draft: &WriteDraft, claim: &Claim, pool: &Pool) -> Result<Sent, Failure> {
+        if self.free(draft, pool, 0).await? == 0 {
+            return Ok(self.empty(claim));
+        }
+        let reason = format!("others were taking what is left of the pool `{}`", claim.pool);
+        Ok(Sent { outcome: Outcome::Transient { reason, retry_after: None }, answer: None })
+    }
+
+    /// How many codes are free, counted up to one more than `enough`.
+    async fn free(&self, draft: &WriteDraft, pool: &Pool, enough: u32) -> Result<i64, Failure> {
+        let count = write::count_free(&self.generation.catalog, self.source.dialect(), pool, enough);
+        let row = self.source.rows(&draft.record.tenant, count).try_next().await?;
+        let free = row.and_then(|row| match row.0.first() {
+            Some(Value::Int(free)) => Some(*free),
+            _ => None,
+        });
+        Ok(free.unwrap_or(0))
     }
 
     fn empty(&self, claim: &Claim) -> Sent {
@@ -169,13 +195,7 @@ impl RecordWriter<'_> {
     /// Tells the owner once that a pool is low, and again only after it was filled.
     async fn watch_level(&self, draft: &WriteDraft, claim: &Claim, pool: &Pool) -> Result<(), Failure> {
         let (Some(low), Some(alerts)) = (pool.low_water, self.alerts) else { return Ok(()) };
-        let count = write::count_free(&self.generation.catalog, self.source.dialect(), pool, low);
-        let row = self.source.rows(&draft.record.tenant, count).try_next().await?;
-        let free = row.and_then(|row| match row.0.first() {
-            Some(Value::Int(free)) => Some(*free),
-            _ => None,
-        });
-        let free = free.unwrap_or(0);
+        let free = self.free(draft, pool, low).await?;
         let now = self.clock.now();
         let name = if draft.record.tenant.as_str().is_empty() {
             claim.pool.clone()

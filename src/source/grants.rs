@@ -142,7 +142,7 @@ mod tests {
         let catalog = Catalog {
             time_zone: jiff::tz::TimeZone::UTC,
             locale: crate::model::Locale::default(),
-            entities: std::collections::BTreeMap::new(),
+            entities: BTreeMap::new(),
             suppressions: vec![crate::catalog::SuppressionTable {
                 table: Table { schema: Some("crm".into()), name: "odd\"`name".into() },
                 email: None,
@@ -151,9 +151,9 @@ mod tests {
             }],
             tasks: None,
             tenants: None,
-            calendars: std::collections::BTreeMap::new(),
+            calendars: BTreeMap::new(),
             usual_calendar: crate::model::BusinessCalendar::default(),
-            pools: std::collections::BTreeMap::new(),
+            pools: BTreeMap::new(),
         };
         let to = Grantee { role: "o'hara\"".into(), host: "%".into() };
         assert_eq!(

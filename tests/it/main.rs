@@ -54,3 +54,4 @@ mod templates;
 mod testbench;
 mod webhooks;
 mod world;
+mod writes;

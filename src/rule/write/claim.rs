@@ -18,13 +18,25 @@ pub struct Claiming<'a> {
     pub now: Timestamp,
 }
 
+/// What happens to rows that another node is taking at the moment, where the database can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Others {
+    Skipped,
+    WaitedFor,
+}
+
 /// Takes a free code, unless the delivery has one, and asks for the one it has: two statements of one transaction.
 ///
-/// Rows that another node is taking at the moment are skipped, not waited for, where the database can; elsewhere its
-/// lock on the row, or on the file, keeps two from taking the same.
+/// A lock on the row, or on the file, keeps two nodes from taking the same.
 #[must_use]
-pub fn claim(catalog: &Catalog, dialect: Dialect, pool: &Pool, claiming: Claiming<'_>) -> [Statement; 2] {
-    let taker = Taker { renderer: Renderer::new(dialect, catalog), catalog, pool, claiming };
+pub fn claim(
+    catalog: &Catalog,
+    dialect: Dialect,
+    pool: &Pool,
+    claiming: Claiming<'_>,
+    others: Others,
+) -> [Statement; 2] {
+    let taker = Taker { renderer: Renderer::new(dialect, catalog), catalog, pool, claiming, others };
     let fill = Fill::at(claiming.now, &catalog.time_zone);
     [taker.take(), taker.mine()].map(|sql| sql.fill(dialect, &fill))
 }
@@ -69,6 +81,7 @@ struct Taker<'a> {
     catalog: &'a Catalog,
     pool: &'a Pool,
     claiming: Claiming<'a>,
+    others: Others,
 }
 
 impl Taker<'_> {
@@ -82,7 +95,11 @@ impl Taker<'_> {
             Fragment::of("{} = {}", &[&name(column), &value])
         }));
         let code = self.renderer.cell("p", &self.pool.code);
-        let lock = if dialect == Dialect::Sqlite { "" } else { " FOR UPDATE SKIP LOCKED" };
+        let lock = match (dialect, self.others) {
+            (Dialect::Sqlite, _) => "",
+            (_, Others::Skipped) => " FOR UPDATE SKIP LOCKED",
+            (_, Others::WaitedFor) => " FOR UPDATE",
+        };
         let next = Fragment::of(
             &format!("SELECT {{}} FROM {{}} AS p WHERE {{}} ORDER BY {{}} LIMIT 1{lock}"),
             &[&code, &table, &Fragment::all(&free(&self.renderer, self.pool, "p")), &code],

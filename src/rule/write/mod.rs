@@ -7,7 +7,7 @@ mod probe;
 mod staff;
 mod update;
 
-pub use claim::{Claiming, claim, claimed_code, count_free};
+pub use claim::{Claiming, Others, claim, claimed_code, count_free};
 pub use probe::probes;
 pub use staff::{members, read_member};
 pub use update::{Decided, Fitted, NewCell, UnfitValue, Update as Updating, consent, locks, update};

@@ -6,7 +6,7 @@ use crate::model::{FieldName, Key, RecordId, Tenant};
 use crate::rule::CheckedRule;
 use crate::rule::checked::{Action, Step};
 use crate::rule::statement::{Dialect, Statement};
-use crate::rule::write::{Claiming, NewCell, claim};
+use crate::rule::write::{Claiming, NewCell, Others, claim};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
@@ -34,7 +34,7 @@ pub fn probes(rule: &CheckedRule, catalog: &Catalog, dialect: Dialect) -> Vec<(S
                 let fields = BTreeMap::new();
                 let (reference, now) = ("0", Timestamp::UNIX_EPOCH);
                 let claiming = Claiming { reference, record: &record, fields: &fields, now };
-                let [take, _] = claim(catalog, dialect, pool, claiming);
+                let [take, _] = claim(catalog, dialect, pool, claiming, Others::Skipped);
                 found.push((format!("to take codes from `{}`", pool.table), take));
             }
             Action::Email(_) | Action::Webhook(_) | Action::Chat(_) | Action::Task(_) => {}

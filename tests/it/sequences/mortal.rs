@@ -7,8 +7,8 @@ use nudged::engine::port::{
     Adopted, Adoption, Aged, AttemptView, Candidate, Claimed, Consents, ContactStanding, DeliveryFilter, DeliveryView,
     Dossier, EnrollmentFilter, EnrollmentView, Episode, EpisodePage, Forgotten, Found, Happening, HeldMatch, Inbound,
     Inbox, Lease, Ledger, MissView, OpenEpisode, Outbox, OutboxToken, Overview, Owner, Personal, Progress, Register,
-    Rescued, RuleState, RuleVersion, Settled, Settlement, Spent, Standing, Store, StoreError, StoredGeneration,
-    SweepCommit, SweepCount, SweepId, SweepView, TaskDraft, Verdict, View,
+    Owed, OwnWrite, Rescued, RuleState, RuleVersion, Settled, Settlement, Spent, Standing, Store, StoreError, StoredGeneration,
+    SweepCommit, SweepCount, SweepId, SweepView, TaskDraft, Turn, Verdict, View, Writes,
 };
 use nudged::model::{
     AddressHash, ContactId, DeliveryId, EntityName, InstanceSecret, Key, Lane, Preference, RecordId, RuleId,
@@ -328,5 +328,44 @@ impl Personal for Mortal {
     }
     async fn prune(&self, what: Aged, before: Timestamp, limit: usize) -> Result<u64, StoreError> {
         self.alive().await.prune(what, before, limit).await
+    }
+}
+
+#[async_trait]
+impl Writes for Mortal {
+    async fn intend(&self, intended: &[OwnWrite]) -> Result<(), StoreError> {
+        self.alive().await.intend(intended).await
+    }
+    async fn confirm_writes(&self, delivery: DeliveryId, written: &[OwnWrite]) -> Result<(), StoreError> {
+        self.alive().await.confirm_writes(delivery, written).await
+    }
+    async fn withdraw(&self, delivery: DeliveryId) -> Result<(), StoreError> {
+        self.alive().await.withdraw(delivery).await
+    }
+    async fn own_writes(
+        &self,
+        rule: &RuleId,
+        records: &[[u8; 16]],
+        since: Timestamp,
+    ) -> Result<Vec<Vec<OwnWrite>>, StoreError> {
+        self.alive().await.own_writes(rule, records, since).await
+    }
+    async fn assign(&self, turn: &Turn) -> Result<Option<String>, StoreError> {
+        self.alive().await.assign(turn).await
+    }
+    async fn note_pool(&self, pool: &str, low: bool, now: Timestamp) -> Result<bool, StoreError> {
+        self.alive().await.note_pool(pool, low, now).await
+    }
+    async fn owed(&self, now: Timestamp, limit: usize) -> Result<Vec<Owed>, StoreError> {
+        self.alive().await.owed(now, limit).await
+    }
+    async fn mails(&self, deliveries: &[DeliveryId]) -> Result<Vec<Option<(RuleId, RecordId)>>, StoreError> {
+        self.alive().await.mails(deliveries).await
+    }
+    async fn paid(&self, owed: &[Owed]) -> Result<(), StoreError> {
+        self.alive().await.paid(owed).await
+    }
+    async fn owe_later(&self, owed: &[Owed], due_at: Timestamp) -> Result<(), StoreError> {
+        self.alive().await.owe_later(owed, due_at).await
     }
 }

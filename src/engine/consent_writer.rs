@@ -145,9 +145,8 @@ async fn write(
         for entity in people(generation, record, role) {
             let ours = entity.consent.iter().filter(|consent| is_about(consent, owed));
             let decided = Decided { allowed: owed.allowed, since: owed.since, email };
-            let statements = ours.filter_map(|consented| {
-                consent(catalog, source.dialect(), (entity, key), consented, decided)
-            });
+            let statements =
+                ours.filter_map(|consented| consent(catalog, source.dialect(), (entity, key), consented, decided));
             let delivery = delivery_of(context, owed, entity, key);
             hand.write(Written { tenant, entity, key, delivery }, statements.collect()).await?;
         }

@@ -2,7 +2,10 @@
 //! templates as live, and nothing is written.
 
 use super::context::tenants_of;
-use super::dispatch::{Decision, Draft, Moment, Situation, Way, address, addressee, decide, joined, kind, open_tasks, rehearsed, said, since};
+use super::dispatch::{
+    Decision, Draft, Moment, Situation, Way, address, addressee, decide, joined, kind, open_tasks, rehearsed, said,
+    since,
+};
 use super::episode::{NEVER, Watch};
 use super::error::EngineError;
 use super::evaluate::{self, Answer, Eligibility};

@@ -86,10 +86,7 @@ pub(super) fn ways(rule: &CheckedRule) -> Taken {
                 let names = split.arms.iter().filter(|arm| arm.weight > 0).map(|arm| arm.name.clone());
                 ways.branches.extend(names.map(|name| (node.id.clone(), name)));
             }
-            Step::Act(_)
-            | Step::Wait(_)
-            | Step::Enroll(_)
-            | Step::Stop => {}
+            Step::Act(_) | Step::Wait(_) | Step::Enroll(_) | Step::Stop => {}
         }
     }
     ways

@@ -185,6 +185,7 @@ async fn the_postgres_example_finds_the_right_people() {
         format!("repeated-tickets {}", key("05")),
         format!("renewal {}", key("c1")),
         format!("renewal {}", key("c2")),
+        format!("new-lead {}", key("09")),
     ];
     assert_eq!(morning.matches, expected.into());
     // Vogel never agreed to offers and Frei is called instead.
@@ -203,10 +204,16 @@ async fn the_postgres_example_finds_the_right_people() {
     // Two business days after a Saturday is Tuesday.
     let expected = [
         "Call Alpina Hotels\tJana\t2026-11-24",
+        "Call Nordlicht Druck, a new lead\tJana\t2026-11-23",
         "Call Studio Keller today\tJana\t2026-11-23",
         "Find out what goes wrong at Studio Keller\tJana\t2026-11-23",
     ];
     assert_eq!(database.rows(tasks), expected);
+    // The lead is somebody's, and its stage and tags have moved on.
+    let lead = "SELECT u.first_name, a.stage, a.contacted_at IS NOT NULL, string_agg(t.tag, ' ' ORDER BY t.tag) \
+                FROM crm.accounts a JOIN crm.users u ON u.id = a.owner_id JOIN crm.account_tags t ON t.account_id = a.id \
+                GROUP BY 1, 2, 3";
+    assert_eq!(database.rows(lead), ["Jana\tcontacted\tt\tnurture web form"]);
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Codes without a bad file of their own, each with the test that has it instead, or why no file reaches it.
-const ELSEWHERE: [(&str, &str); 11] = [
+const ELSEWHERE: [(&str, &str); 12] = [
     ("catalog.query", "needs a database: tests/it/drift.rs"),
     ("catalog.no-rows", "needs a database: tests/it/permissions.rs"),
     ("catalog.missing", "a_directory_without_a_catalog_says_so"),
@@ -27,6 +27,7 @@ const ELSEWHERE: [(&str, &str); 11] = [
     ("config.secrets", "needs a running daemon: tests/it/service.rs"),
     ("rule.no-event", "needs a configuration: tests/it/events.rs"),
     ("script.hidden-score", "needs an entity with a score: tests/it/scores.rs"),
+    ("rule.write-refused", "needs a database's permissions: tests/it/permissions.rs"),
     ("rule.no-index", "needs a database: tests/it/examples.rs"),
     ("test.broken", "means that an example can't be set up: tests/it/testbench.rs"),
     ("test.failed", "needs a rule whose test fails: tests/it/reload.rs"),
@@ -387,6 +388,17 @@ fn the_entities_of_the_reference_are_right() {
         let file = SourceFile { path: "catalog.yaml".to_owned(), text };
         let found = Checked::of(&tree(vec![file]), &surroundings(None)).findings;
         assert!(found.is_empty(), "{entities}\n{}", render(&found, Look::Plain));
+    }
+}
+
+#[test]
+fn the_pools_of_the_reference_are_right() {
+    for pools in examples("docs/catalog.md", "pools") {
+        let entities = "entities:\n  customer: {table: crm.accounts, key: id}\n";
+        let text = format!("version: 1\ntime_zone: UTC\n{entities}pools:\n{}", indented(&pools));
+        let file = SourceFile { path: "catalog.yaml".to_owned(), text };
+        let found = Checked::of(&tree(vec![file]), &surroundings(None)).findings;
+        assert!(found.is_empty(), "{pools}\n{}", render(&found, Look::Plain));
     }
 }
 

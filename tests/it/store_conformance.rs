@@ -11,6 +11,7 @@ mod places;
 mod register;
 mod sweeps;
 mod timeline;
+mod writes;
 
 use crate::support::{Database, instant, postgres};
 use jiff::{SignedDuration, Timestamp};

@@ -8,8 +8,8 @@ use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use nudged::catalog::{ColumnSchema, Schema, Table};
 use nudged::diagnostic::{Finding, SourceFile};
 use nudged::engine::port::{
-    Deed, DeliveryFilter, Done, EnrollmentFilter, EnrollmentView, Message, Owner, Sender, Sent, Source, SourceError, Store,
-    live_schema,
+    Deed, DeliveryFilter, Done, EnrollmentFilter, EnrollmentView, Message, Owner, Sender, Sent, Source, SourceError,
+    Store, live_schema,
 };
 use nudged::engine::{Engine, Event, Parts, Senders, Settings, TaskWriter};
 use nudged::model::{Clock, ManualClock, Outcome, Tenant, at_local};

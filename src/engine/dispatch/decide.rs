@@ -148,9 +148,7 @@ impl<'a> Situation<'a, '_> {
             | Action::Task(_)
             | Action::Update(_)
             | Action::Assign(_)
-            | Action::Claim(_) => {
-                Decision::Act { action, to: self.main_recipient(facts) }
-            }
+            | Action::Claim(_) => Decision::Act { action, to: self.main_recipient(facts) },
         }
     }
 

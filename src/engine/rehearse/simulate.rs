@@ -5,7 +5,9 @@
 
 use crate::catalog::{ColumnSchema, Schema, Table};
 use crate::engine::core::{Engine, Parts, Senders};
-use crate::engine::port::{AttemptView, Deed, Done, Message, Owner, RuleStatus, Sender, Sent, Source, SourceError, Store};
+use crate::engine::port::{
+    AttemptView, Deed, Done, Message, Owner, RuleStatus, Sender, Sent, Source, SourceError, Store,
+};
 use crate::engine::{EngineError, Sending, Settings, Swept, scheduler};
 use crate::model::{ManualClock, Outcome, RuleId, Tenant};
 use crate::rule::generation::Generation;

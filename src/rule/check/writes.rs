@@ -39,8 +39,10 @@ impl<'a> Checker<'a> {
             return Some(field);
         }
         let message = format!("the catalog doesn't let steps write `{}` of `{}`", name.value, entity.name);
-        let mut help =
-            format!("if they may, add `fields: {{{}: {{writable: true}}}}` to the entity `{}`", name.value, entity.name);
+        let mut help = format!(
+            "if they may, add `fields: {{{}: {{writable: true}}}}` to the entity `{}`",
+            name.value, entity.name
+        );
         let known: Vec<&str> = entity.writable.iter().map(FieldName::as_str).collect();
         if let Some(near) = suggest::nearest(name, known.iter().copied()) {
             help = format!("did you mean `{near}`? Otherwise, {help}");
@@ -161,7 +163,10 @@ impl<'a> Checker<'a> {
             let help = "it is about colleagues, who entered nothing: use `within_last`";
             self.wrong(&only.0.range, "rule.assign", "`since: entry` of a colleague", help);
         }
-        Some(Among::Records { entity: staff.name.clone(), only: only.and_then(|(condition, _)| condition).into_iter().collect() })
+        Some(Among::Records {
+            entity: staff.name.clone(),
+            only: only.and_then(|(condition, _)| condition).into_iter().collect(),
+        })
     }
 
     pub(super) fn claim(&mut self, written: &ClaimEntry) -> Option<Step> {

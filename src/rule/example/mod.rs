@@ -102,9 +102,12 @@ impl Detail {
     #[must_use]
     pub fn of_key(kind: &str, key: &str) -> Option<Self> {
         Some(match (kind, key) {
-            ("email", "template") | ("webhook", "destination") | ("chat", "to") | ("task", "title") | ("claim", "pool") | (_, "step") => {
-                Self::Name
-            }
+            ("email", "template")
+            | ("webhook", "destination")
+            | ("chat", "to")
+            | ("task", "title")
+            | ("claim", "pool")
+            | (_, "step") => Self::Name,
             (_, "record") => Self::Record,
             ("email", "to") | ("task", "assigned_to") => Self::To,
             ("email", "subject") => Self::Subject,

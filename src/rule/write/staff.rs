@@ -50,10 +50,5 @@ pub fn members(
 pub fn read_member(catalog: &Catalog, entity: &EntityName, row: &Row) -> Result<Member, ReadError> {
     let ty = catalog.entity(entity).map_or(crate::catalog::KeyType::Unknown, |entity| entity.key_type.clone());
     let mut cells = Cells::new(row, entity.as_str());
-    Ok(Member {
-        key: Some(cells.key(&ty)?),
-        email: cells.text()?,
-        first_name: cells.text()?,
-        last_name: cells.text()?,
-    })
+    Ok(Member { key: Some(cells.key(&ty)?), email: cells.text()?, first_name: cells.text()?, last_name: cells.text()? })
 }

@@ -1,8 +1,8 @@
 //! New values and tags as statements, to be run in one transaction.
 
 use crate::catalog::{
-    self, Catalog, Column, ColumnType, Consent, ConsentTest, DateStorage, Entity, Expression, InstantStorage, Place, Tags,
-    UuidStorage,
+    self, Catalog, Column, ColumnType, Consent, ConsentTest, DateStorage, Entity, Expression, InstantStorage, Place,
+    Tags, UuidStorage,
 };
 use crate::model::{FieldName, Key, Value, at_local};
 use crate::rule::sql::wire::Form;
@@ -200,7 +200,8 @@ impl Writer<'_> {
 
     /// The record's key as the table of tags keeps it.
     fn holder(&self, entity: &Entity, tags: &Tags, key: &Key) -> Value {
-        let ty = if tags.record.ty == ColumnType::Unknown { entity.key_type.clone() } else { key_type(&tags.record.ty) };
+        let ty =
+            if tags.record.ty == ColumnType::Unknown { entity.key_type.clone() } else { key_type(&tags.record.ty) };
         key_value(&ty, key)
     }
 

@@ -6,9 +6,9 @@ use jiff::Timestamp;
 use nudged::engine::port::{
     Adopted, Adoption, Aged, AttemptView, Candidate, Claimed, Consents, ContactStanding, DeliveryFilter, DeliveryView,
     Dossier, EnrollmentFilter, EnrollmentView, Episode, EpisodePage, Forgotten, Found, Happening, HeldMatch, Inbound,
-    Inbox, Lease, Ledger, MissView, OpenEpisode, Outbox, OutboxToken, Overview, Owner, Personal, Progress, Register,
-    Owed, OwnWrite, Rescued, RuleState, RuleVersion, Settled, Settlement, Spent, Standing, Store, StoreError, StoredGeneration,
-    SweepCommit, SweepCount, SweepId, SweepView, TaskDraft, Turn, Verdict, View, Writes,
+    Inbox, Lease, Ledger, MissView, OpenEpisode, Outbox, OutboxToken, Overview, Owed, OwnWrite, Owner, Personal,
+    Progress, Register, Rescued, RuleState, RuleVersion, Settled, Settlement, Spent, Standing, Store, StoreError,
+    StoredGeneration, SweepCommit, SweepCount, SweepId, SweepView, TaskDraft, Turn, Verdict, View, Writes,
 };
 use nudged::model::{
     AddressHash, ContactId, DeliveryId, EntityName, InstanceSecret, Key, Lane, Preference, RecordId, RuleId,

@@ -7,7 +7,6 @@ use nudged::engine::port::Message;
 use nudged::model::Outcome;
 use nudged::rule::write::{Among, Assign, Balance};
 
-
 fn among(addresses: &[&str], by: Balance) -> Write {
     let among = Among::Addresses(addresses.iter().map(|address| (*address).to_owned()).collect());
     Write::Assign { assign: Assign { among, by, set: None, rotation: None }, rotation: "r".into() }
@@ -64,16 +63,23 @@ steps:
   - update: {set: {stage: assigned}}
 ",
         );
-        let template = "---\nsubject: \"{{ record.name }} for {{ to.first_name }}\"\n---\nHello {{ saved.assigned.email }}\n";
+        let template =
+            "---\nsubject: \"{{ record.name }} for {{ to.first_name }}\"\n---\nHello {{ saved.assigned.email }}\n";
         world.load(&[("assign.yaml", &rule), ("templates/lead.md", template)]).await;
         world.pass(hours(1)).await;
-        let owners = written(&world, "SELECT owner_id, COUNT(*) FROM accounts GROUP BY owner_id ORDER BY owner_id".into()).await;
+        let owners =
+            written(&world, "SELECT owner_id, COUNT(*) FROM accounts GROUP BY owner_id ORDER BY owner_id".into()).await;
         assert_eq!(owners, ["10 | 2", "11 | 1"], "{kind:?}");
         let owner: Vec<String> = written(&world, "SELECT owner_id FROM accounts ORDER BY id".into()).await;
-        let mails: BTreeMap<String, String> = world.mail.mails().into_iter().map(|(to, subject)| (subject, to)).collect();
+        let mails: BTreeMap<String, String> =
+            world.mail.mails().into_iter().map(|(to, subject)| (subject, to)).collect();
         for (name, key) in ["Ada", "Bob", "Cid"].iter().zip(&owner) {
             let (address, first) = if key == "10" { ("di@x.example", "Di") } else { ("ed@x.example", "Ed") };
-            assert_eq!(mails.get(&format!("{name} for {first}")).map(String::as_str), Some(address), "{kind:?}: {mails:?}");
+            assert_eq!(
+                mails.get(&format!("{name} for {first}")).map(String::as_str),
+                Some(address),
+                "{kind:?}: {mails:?}"
+            );
         }
         for (number, key) in owner.iter().enumerate() {
             let customer = (number + 1).to_string();
@@ -104,16 +110,23 @@ steps:
     world.load(&[("load.yaml", &rule)]).await;
     world.pass(hours(1)).await;
     let owners = async || {
-        written(&world, "SELECT owner_email, COUNT(*) FROM accounts GROUP BY owner_email ORDER BY owner_email".into()).await
+        written(&world, "SELECT owner_email, COUNT(*) FROM accounts GROUP BY owner_email ORDER BY owner_email".into())
+            .await
     };
     assert_eq!(owners().await, ["ada@x.example | 2", "bo@x.example | 2"]);
     // All of one colleague's are over: the next two are theirs, though it is the other's turn.
-    let mine: Vec<i64> = world.enrollments().await.iter().filter_map(|view| {
-        let key = view.record.as_ref()?.key.as_str().parse::<i64>().ok()?;
-        (key % 2 == 1).then_some(view.id)
-    }).collect();
+    let mine: Vec<i64> = world
+        .enrollments()
+        .await
+        .iter()
+        .filter_map(|view| {
+            let key = view.record.as_ref()?.key.as_str().parse::<i64>().ok()?;
+            (key % 2 == 1).then_some(view.id)
+        })
+        .collect();
     let odd = written(&world, "SELECT owner_email FROM accounts WHERE id = 1".into()).await.remove(0);
-    let same = written(&world, format!("SELECT COUNT(*) FROM accounts WHERE owner_email = '{odd}' AND id IN (1, 3)")).await;
+    let same =
+        written(&world, format!("SELECT COUNT(*) FROM accounts WHERE owner_email = '{odd}' AND id IN (1, 3)")).await;
     assert_eq!(same, ["2"], "turns went round");
     world.store.cancel_enrollments(&mine, "by hand", world.now()).await.unwrap();
     world.crm.run("INSERT INTO accounts (id, name, stage) VALUES (5, 'E', 'lead'), (6, 'F', 'lead')").await;
@@ -137,4 +150,3 @@ async fn nobody_to_choose_from_is_tried_again() {
     let mails: Vec<Message> = world.mail.take();
     assert_eq!(mails.len(), 1);
 }
-

@@ -63,7 +63,10 @@ const GIFT: &str = "---\nsubject: \"{{ saved.voucher.code or 'none' }}\"\n---\nH
 async fn customers(world: &World, count: usize) {
     for id in 1..=count {
         world.crm.run(&format!("INSERT INTO accounts (id, name) VALUES ({id}, 'C')")).await;
-        world.crm.run(&format!("INSERT INTO contacts (id, account_id, email) VALUES ({id}, {id}, 'c{id}@x.example')")).await;
+        world
+            .crm
+            .run(&format!("INSERT INTO contacts (id, account_id, email) VALUES ({id}, {id}, 'c{id}@x.example')"))
+            .await;
     }
 }
 
@@ -76,11 +79,19 @@ async fn an_empty_pool_holds_the_sequence_until_there_are_codes() {
         world.load(&[("gift.yaml", &hourly("gift", RULE)), ("templates/gift.md", GIFT)]).await;
         world.pass(hours(1)).await;
         assert_eq!(subjects(&world), ["spring-000"], "{kind:?}");
-        let waiting: Vec<_> = world.deliveries().await.into_iter().filter(|(state, _)| state == "postponed" || state == "due").collect();
-        assert!(waiting.iter().any(|(_, detail)| detail.contains("the pool `vouchers` is empty")), "{kind:?}: {:?}", world.deliveries().await);
+        let waiting: Vec<_> =
+            world.deliveries().await.into_iter().filter(|(state, _)| state == "postponed" || state == "due").collect();
+        assert!(
+            waiting.iter().any(|(_, detail)| detail.contains("the pool `vouchers` is empty")),
+            "{kind:?}: {:?}",
+            world.deliveries().await
+        );
         world.pass(minutes(11)).await;
         assert_eq!(subjects(&world), [""; 0], "{kind:?}");
-        world.crm.run("INSERT INTO vouchers (code, campaign) VALUES ('spring-100', 'spring'), ('spring-101', 'spring')").await;
+        world
+            .crm
+            .run("INSERT INTO vouchers (code, campaign) VALUES ('spring-100', 'spring'), ('spring-101', 'spring')")
+            .await;
         world.pass(minutes(11)).await;
         assert_eq!(subjects(&world), ["spring-100", "spring-101"], "{kind:?}");
     }
@@ -126,8 +137,13 @@ async fn the_owner_is_told_once_that_a_pool_is_low_and_again_after_it_was_filled
     assert_eq!(take(2).await, none);
     assert_eq!(take(3).await, none);
     assert_eq!(take(4).await, none, "it is empty, as was to be seen");
-    world.crm.run("INSERT INTO vouchers (code, campaign) VALUES ('spring-a', 'spring'), ('spring-b', 'spring'), \
-                   ('spring-c', 'spring'), ('spring-d', 'spring')").await;
+    world
+        .crm
+        .run(
+            "INSERT INTO vouchers (code, campaign) VALUES ('spring-a', 'spring'), ('spring-b', 'spring'), \
+                   ('spring-c', 'spring'), ('spring-d', 'spring')",
+        )
+        .await;
     assert_eq!(take(4).await, none, "three are left");
     assert_eq!(take(5).await, news(2));
 }

@@ -16,7 +16,6 @@ steps: [{email: {template: hello}}]
 ";
 const TEMPLATE: &str = "---\nsubject: \"{{ record.name }}\"\n---\nHello\n";
 
-
 async fn office(kind: Kind) -> (World, DeliveryId) {
     let world = world(kind).await;
     world.crm.run("INSERT INTO accounts (id, name) VALUES (1, 'Ada')").await;
@@ -68,7 +67,11 @@ async fn a_no_and_a_later_yes_reach_the_persons_own_row() {
     for kind in KINDS {
         let (world, delivery) = office(kind).await;
         world.store.prefer(&[said(&world, delivery, Some("offers"), false)]).await.unwrap();
-        assert_eq!(columns(&world).await, ["5 | 1 | 0 | 0", "6 | 1 | 0 | 0"], "{kind:?}: the page asks the CRM nothing");
+        assert_eq!(
+            columns(&world).await,
+            ["5 | 1 | 0 | 0", "6 | 1 | 0 | 0"],
+            "{kind:?}: the page asks the CRM nothing"
+        );
         assert_eq!(world.engine.carry_consents().await.unwrap(), 1, "{kind:?}");
         assert_eq!(columns(&world).await, ["5 | 0 | 0 | 0", "6 | 1 | 0 | 0"], "{kind:?}");
         assert_eq!(world.engine.carry_consents().await.unwrap(), 0, "{kind:?}: done once");
@@ -124,7 +127,11 @@ async fn an_address_that_is_somebody_elses_now_and_a_rule_that_watches_are_left_
 
     world.crm.run("UPDATE contacts SET email = 'new@x.example', news_ok = true WHERE id = 5").await;
     world.clock.advance(minutes(1));
-    world.store.prefer(&[said(&world, delivery, Some("offers"), true), said(&world, delivery, None, true)]).await.unwrap();
+    world
+        .store
+        .prefer(&[said(&world, delivery, Some("offers"), true), said(&world, delivery, None, true)])
+        .await
+        .unwrap();
     world.clock.advance(minutes(1));
     world.store.prefer(&[said(&world, delivery, Some("offers"), false)]).await.unwrap();
     world.engine.carry_consents().await.unwrap();

@@ -34,11 +34,19 @@ fn watching(trigger: &str) -> String {
 
 #[derive(Debug, Clone)]
 enum Step {
-    Theirs { customer: usize, value: usize },
-    Ours { customer: usize, value: usize },
+    Theirs {
+        customer: usize,
+        value: usize,
+    },
+    Ours {
+        customer: usize,
+        value: usize,
+    },
     /// The same delivery once more, as after a crash.
     Repeat,
-    Sweep { after: i64 },
+    Sweep {
+        after: i64,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -107,9 +115,12 @@ async fn history(kind: Kind, watched: usize, steps: Vec<Step>) {
                         expected.push((customer.to_string(), format!("episode {}", record.episodes)));
                     }
                 }
-                let mut entered: Vec<(String, String)> = world.enrollments().await.into_iter().map(|view| {
-                    (view.record.unwrap().key.to_string(), view.occasion.unwrap().as_str().to_owned())
-                }).collect();
+                let mut entered: Vec<(String, String)> = world
+                    .enrollments()
+                    .await
+                    .into_iter()
+                    .map(|view| (view.record.unwrap().key.to_string(), view.occasion.unwrap().as_str().to_owned()))
+                    .collect();
                 entered.sort();
                 expected.sort();
                 assert_eq!(entered, expected);
@@ -147,9 +158,8 @@ fn equals_the_oracle(kind: Kind, cases: u32) {
     let histories = (0..WATCHED.len(), prop::collection::vec(step(), 8..40));
     let result = runner.run(&histories, |(watched, steps)| {
         let run = std::panic::AssertUnwindSafe(|| runtime.block_on(history(kind, watched, steps)));
-        std::panic::catch_unwind(run).map_err(|panic| {
-            TestCaseError::fail(panic.downcast_ref::<String>().cloned().unwrap_or_default())
-        })
+        std::panic::catch_unwind(run)
+            .map_err(|panic| TestCaseError::fail(panic.downcast_ref::<String>().cloned().unwrap_or_default()))
     });
     result.unwrap_or_else(|failure| panic!("{failure}"));
 }

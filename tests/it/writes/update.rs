@@ -53,7 +53,11 @@ async fn an_update_writes_by_the_types_of_the_catalog_and_touches_nothing_else()
         let ada: Vec<&str> = seen[0].split(" | ").collect();
         assert_eq!(ada[4].trim_end_matches(".0"), "1250", "{kind:?}: {seen:?}");
         assert_eq!([ada[0], ada[1], ada[2], ada[3], ada[5]], ["1", "nurtured", "A", "5", "1"], "{kind:?}: {seen:?}");
-        assert_eq!(ada[7..], ["2027-01-31", "null", "Hello Ada, it's \"you\"; DROP TABLE accounts", "as it was"], "{kind:?}");
+        assert_eq!(
+            ada[7..],
+            ["2027-01-31", "null", "Hello Ada, it's \"you\"; DROP TABLE accounts", "as it was"],
+            "{kind:?}"
+        );
         // When the step was due, as the column keeps it.
         let hour = if kind == Kind::Postgres { "2026-11-20T13:30:00Z" } else { "14:30:00" };
         assert!(ada[6].contains(hour), "{kind:?}: {}", ada[6]);

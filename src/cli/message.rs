@@ -14,7 +14,7 @@ pub fn headline(message: &PreviewMessage) -> String {
         Ok(Message::Webhook(call)) => format!("webhook to {}: {}", call.destination, call.body),
         Ok(Message::Chat(chat)) => format!("chat to {}: {}", chat.to, chat.text),
         Ok(Message::Task(task)) => format!("task: {}", task.title),
-        Ok(Message::Write(draft)) => format!("{}: {}", message.kind, draft.what.summary()),
+        Ok(Message::Write(draft)) => format!("{}: {}", message.kind, draft.what.told()),
         Err(why) => format!("{}: nothing: {why}", message.kind),
     }
 }
@@ -53,7 +53,7 @@ pub fn as_json(message: &PreviewMessage) -> Json {
             shown["body"] = json!(task.body);
             shown["due"] = json!(task.due);
         }
-        Ok(Message::Write(draft)) => shown["what"] = json!(draft.what.summary()),
+        Ok(Message::Write(draft)) => shown["what"] = json!(draft.what.told()),
         Err(why) => shown["nothing"] = json!(why),
     }
     shown
@@ -99,7 +99,7 @@ impl Files<'_> {
                 let body = task.body.as_deref().unwrap_or("");
                 std::fs::write(file("txt"), format!("{}\n\n{body}\n", task.title))?;
             }
-            Ok(Message::Write(draft)) => std::fs::write(file("txt"), format!("{}\n", draft.what.summary()))?,
+            Ok(Message::Write(draft)) => std::fs::write(file("txt"), format!("{}\n", draft.what.told()))?,
             Err(_) => return Ok(0),
         }
         Ok(1)

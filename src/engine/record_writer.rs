@@ -79,10 +79,10 @@ impl RecordWriter<'_> {
     async fn update(&self, draft: &WriteDraft, update: &Updating) -> Result<String, Failure> {
         let (entity, catalog) = (self.entity(draft)?, &self.generation.catalog);
         let record = (entity, &draft.record.key);
-        let fitted = write::update(catalog, self.source.dialect(), record, update, draft.at)?;
+        let statements = write::update(catalog, self.source.dialect(), record, update, draft.at)?;
         let hand = Hand { source: self.source, store: self.store, generation: self.generation };
         let (tenant, key, delivery) = (&draft.record.tenant, &draft.record.key, draft.delivery);
-        let changed = hand.write(Written { tenant, entity, key, delivery }, fitted.statements).await?;
+        let changed = hand.write(Written { tenant, entity, key, delivery }, statements).await?;
         let what = draft.what.summary();
         Ok(if changed > 0 { format!("written: {what}") } else { "was so already".to_owned() })
     }

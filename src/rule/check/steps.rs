@@ -140,7 +140,7 @@ impl<'a> Checker<'a> {
             StepEntry::Stop(_) => Some(Step::Stop),
             StepEntry::Update(update) => self.update(entity, update, &step.range),
             StepEntry::Assign(assign) => self.assign(entity, assign, &step.range),
-            StepEntry::Claim(claim) => self.claim(claim),
+            StepEntry::Claim(claim) => Some(self.claim(claim)),
         }
     }
 

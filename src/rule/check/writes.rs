@@ -1,7 +1,7 @@
 //! Steps that write into the CRM: nothing that the catalog doesn't allow by name.
 
 use super::{Checker, Scores};
-use crate::catalog::{ColumnType, Entity};
+use crate::catalog::{ColumnType, Entity, Expression};
 use crate::diagnostic::yaml::{At, Content, Node};
 use crate::diagnostic::{Finding, suggest};
 use crate::model::{EntityName, FieldName};
@@ -39,10 +39,12 @@ impl<'a> Checker<'a> {
             return Some(field);
         }
         let message = format!("the catalog doesn't let steps write `{}` of `{}`", name.value, entity.name);
-        let mut help = format!(
-            "if they may, add `fields: {{{}: {{writable: true}}}}` to the entity `{}`",
-            name.value, entity.name
-        );
+        let column = match entity.fields.get(&field).map(|field| &field.expression) {
+            Some(Expression::Column(column)) if column.name != name.value => format!("column: {}, ", column.name),
+            _ => String::new(),
+        };
+        let written = format!("{{{}: {{{column}writable: true}}}}", name.value);
+        let mut help = format!("if they may, say so in the entity `{}`: `fields: {written}`", entity.name);
         let known: Vec<&str> = entity.writable.iter().map(FieldName::as_str).collect();
         if let Some(near) = suggest::nearest(name, known.iter().copied()) {
             help = format!("did you mean `{near}`? Otherwise, {help}");
@@ -169,7 +171,7 @@ impl<'a> Checker<'a> {
         })
     }
 
-    pub(super) fn claim(&mut self, written: &ClaimEntry) -> Option<Step> {
+    pub(super) fn claim(&mut self, written: &ClaimEntry) -> Step {
         if !self.known.catalog.pools.contains_key(written.pool.as_str()) {
             let known: Vec<String> = self.known.catalog.pools.keys().cloned().collect();
             self.unknown("rule.unknown-pool", "pool", &written.pool, known.iter().map(String::as_str));
@@ -184,6 +186,6 @@ impl<'a> Checker<'a> {
         };
         let (pool, save) = (written.pool.value.clone(), written.save.value.clone());
         self.saved.insert(save.clone());
-        Some(Step::Act(Action::Claim(Claim { pool, save, when_empty })))
+        Step::Act(Action::Claim(Claim { pool, save, when_empty }))
     }
 }

@@ -10,7 +10,7 @@ mod update;
 pub use claim::{Claiming, Others, claim, claimed_code, count_free};
 pub use probe::probes;
 pub use staff::{members, read_member};
-pub use update::{Decided, Fitted, NewCell, UnfitValue, Update as Updating, consent, locks, update};
+pub use update::{Decided, NewCell, UnfitValue, Update as Updating, consent, locks, update};
 
 use super::condition::Condition;
 use crate::model::{EntityName, FieldName, Key, Value};

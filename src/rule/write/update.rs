@@ -39,12 +39,6 @@ pub struct UnfitValue {
     pub why: String,
 }
 
-/// Statements that set to values, and one that locks the record's row before them.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Fitted {
-    pub statements: Vec<Statement>,
-}
-
 /// The writes of an update of one record. None of them touches a row that is as it should be already.
 pub fn update(
     catalog: &Catalog,
@@ -52,7 +46,7 @@ pub fn update(
     (entity, key): (&Entity, &Key),
     update: &Update,
     now: Timestamp,
-) -> Result<Fitted, UnfitValue> {
+) -> Result<Vec<Statement>, UnfitValue> {
     let writer = Writer { renderer: Renderer::new(dialect, catalog), zone: &catalog.time_zone, now };
     let mut cells = Vec::new();
     for (field, cell) in &update.set {
@@ -67,14 +61,14 @@ pub fn update(
     }
     let mut statements: Vec<Fragment> = writer.set(entity, key, &cells).into_iter().collect();
     if let Some(tags) = &entity.tags {
-        let holder = writer.holder(entity, tags, key);
+        let holder = Writer::holder(entity, tags, key);
         statements.extend(update.remove_tags.iter().map(|tag| writer.remove(tags, &holder, tag)));
         statements.extend(update.add_tags.iter().map(|tag| writer.add(tags, &holder, tag)));
     } else if update.add_tags.len() + update.remove_tags.len() > 0 {
         let why = "the catalog names no `tags` of this entity any more".to_owned();
         return Err(UnfitValue { field: "tags".to_owned(), why });
     }
-    Ok(Fitted { statements: writer.fill(statements) })
+    Ok(writer.fill(statements))
 }
 
 /// Locks the row, so that what is read of it next is what is written over. `None` where the transaction itself locks.
@@ -199,7 +193,7 @@ impl Writer<'_> {
     }
 
     /// The record's key as the table of tags keeps it.
-    fn holder(&self, entity: &Entity, tags: &Tags, key: &Key) -> Value {
+    fn holder(entity: &Entity, tags: &Tags, key: &Key) -> Value {
         let ty =
             if tags.record.ty == ColumnType::Unknown { entity.key_type.clone() } else { key_type(&tags.record.ty) };
         key_value(&ty, key)

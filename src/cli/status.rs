@@ -17,6 +17,7 @@ pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, 
         Format::Json => output.json(&json!({"daemon": daemon, "state": state})),
         Format::Table => {
             tell_daemon(&daemon, output);
+            sending_held(&state["sending_held"], output);
             counts(&state["counts"], output);
             output.line("");
             rules::table(&state["rules"], output);
@@ -67,6 +68,13 @@ fn tell_daemon(daemon: &Json, output: &mut Output) {
     }
     if let Some(illness) = daemon["illness"].as_str() {
         output.line(&format!("TROUBLE      {illness}"));
+    }
+}
+
+/// What no operator must overlook.
+fn sending_held(held: &Json, output: &mut Output) {
+    for held in held.as_array().into_iter().flatten() {
+        output.line(&format!("NOTHING SENT {}", text::of(&held["message"])));
     }
 }
 

@@ -10,6 +10,10 @@ use crate::rule::CheckedRule;
 /// Tells the owner, if the rule names one. What hinders it is announced.
 pub(super) async fn tell_owner(context: &Context, rule: &CheckedRule, subject: &str, text: &str) {
     let Some(owner) = &rule.owner else { return };
+    if !context.gate.is_open(context).await.unwrap_or(false) {
+        // The clone of a state tells nobody.
+        return;
+    }
     let email = Email {
         delivery: DeliveryId(*uuid::Uuid::new_v4().as_bytes()),
         to_address: owner.clone(),

@@ -5,10 +5,12 @@ use super::error::EngineError;
 use super::event::Event;
 use super::expectation::Expectations;
 use super::flight::Flight;
+use super::gate::Gate;
 use super::health::SourceHealth;
 use super::pace::Pace;
 use super::port::{Owner, Source, Store};
 use super::pulse::Pulse;
+use super::room::RoomGuard;
 use super::settings::Settings;
 use super::versions::Versions;
 use crate::catalog::Catalog;
@@ -38,6 +40,8 @@ pub(super) struct Context {
     pub flight: Flight,
     pub expectations: Expectations,
     pub pace: Pace,
+    pub gate: Gate,
+    pub room: RoomGuard,
 }
 
 impl Context {
@@ -75,6 +79,8 @@ impl Context {
             flight,
             expectations,
             pace: Pace::default(),
+            gate: Gate::default(),
+            room: RoomGuard::default(),
         }
     }
 

@@ -6,7 +6,7 @@ use super::context::{Context, tenants_of, told};
 use super::dispatch::{Dispatched, Dispatcher};
 use super::error::EngineError;
 use super::event::Event;
-use super::port::{Aged, Owner, Rescued, RuleState, RuleStatus, Sender, Source, Store};
+use super::port::{Aged, Owner, Rescued, Room, RuleState, RuleStatus, Sender, Source, Store, Witness};
 use super::scheduler::{self, Scheduler};
 use super::settings::Settings;
 use super::sweep::{Sweeper, Swept};
@@ -67,6 +67,16 @@ impl Engine {
         let sweeper = Arc::new(Sweeper::new(Arc::clone(&context)));
         let dispatcher = Arc::new(Dispatcher::new(Arc::clone(&context)));
         Self { context, sweeper, dispatcher, adopted: Mutex::default() }
+    }
+
+    /// Nothing is sent before this witness has agreed. Without one, everything is.
+    pub fn set_witness(&self, witness: Arc<dyn Witness>) {
+        self.context.gate.set_witness(witness);
+    }
+
+    /// Sweeps stop when this disk is nearly full.
+    pub fn set_room(&self, room: Arc<dyn Room>) {
+        self.context.room.set(room);
     }
 
     pub(super) fn context(&self) -> &Context {

@@ -236,6 +236,12 @@ impl InstanceSecret {
         DeliveryId(self.keyed(&[b"delivery", &of.0, step.as_str().as_bytes(), &iteration.to_be_bytes()]))
     }
 
+    /// Names the state, for files beside it, and tells nothing of the secret.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.keyed(&[b"name"])[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// HMAC-SHA256 over length-prefixed parts, cut to 16 bytes. The prefix keeps `("ab","c")` and
     /// `("a","bc")` apart.
     pub(super) fn keyed(&self, parts: &[&[u8]]) -> [u8; 16] {

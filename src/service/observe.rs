@@ -13,6 +13,8 @@ use tokio::sync::broadcast::{Receiver, error::RecvError};
 /// Logs and counts until the engine is gone.
 pub async fn observe(mut events: Receiver<Event>) {
     gauge!("nudged_source_up").set(1.0);
+    gauge!("nudged_sending_held").set(0.0);
+    gauge!("nudged_room_short").set(0.0);
     loop {
         match events.recv().await {
             Ok(event) => {
@@ -66,6 +68,10 @@ fn count(event: &Event) {
         Event::SourceLost { .. } => gauge!("nudged_source_up").set(0.0),
         Event::SourceBack { .. } => gauge!("nudged_source_up").set(1.0),
         Event::StateFailed { .. } => counter!("nudged_state_failures_total").increment(1),
+        Event::SendingHeld { .. } => gauge!("nudged_sending_held").set(1.0),
+        Event::SendingFreed => gauge!("nudged_sending_held").set(0.0),
+        Event::RoomShort { .. } => gauge!("nudged_room_short").set(1.0),
+        Event::RoomBack { .. } => gauge!("nudged_room_short").set(0.0),
         _ => {}
     }
 }
@@ -146,6 +152,16 @@ fn log(event: &Event) {
             }
         }
         Event::Pruned { what, count } => tracing::info!(what = what.as_str(), count, "forgot what had grown old"),
+        Event::SendingHeld { reason } => tracing::error!(reason, "NOTHING IS SENT until an operator confirms"),
+        Event::SendingFreed => tracing::warn!("an operator has confirmed; what is due is sent"),
+        Event::RoomShort { free } => {
+            let free_mib = free / (1024 * 1024);
+            tracing::error!(free_mib, "the disk of the state is nearly full: sweeps stop, what is due is still sent");
+        }
+        Event::RoomBack { free } => {
+            let free_mib = free / (1024 * 1024);
+            tracing::info!(free_mib, "there is room on the disk of the state again; sweeps go on");
+        }
     }
 }
 

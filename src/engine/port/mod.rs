@@ -5,6 +5,7 @@ mod inbox;
 mod outbox;
 mod personal;
 mod register;
+mod safety;
 mod sender;
 mod source;
 mod sweeps;
@@ -18,6 +19,9 @@ pub use outbox::{
 };
 pub use personal::{Aged, BuiltInTask, Dossier, Enrolled, Forgotten, Personal, Stay};
 pub use register::{Adopted, Adoption, Register, RuleState, RuleStatus, StoredGeneration};
+pub use safety::{
+    BLOCK_LIFE, Bearing, LedgerSize, Objection, Room, Safety, Testimony, Whereabouts, Witness, WitnessError,
+};
 pub use sender::{ChatMessage, Email, Message, Sender, Sent, TaskDraft, WebhookCall};
 pub use source::{Source, SourceError, live_schema};
 pub use sweeps::{
@@ -30,8 +34,8 @@ pub use view::{
 };
 
 /// Everything the engine keeps. One conformance suite holds for every implementation.
-pub trait Store: Register + Ledger + Outbox + Consents + Inbox + View + Personal {}
-impl<T: Register + Ledger + Outbox + Consents + Inbox + View + Personal> Store for T {}
+pub trait Store: Register + Ledger + Outbox + Consents + Inbox + View + Personal + Safety {}
+impl<T: Register + Ledger + Outbox + Consents + Inbox + View + Personal + Safety> Store for T {}
 
 /// Why the state database could not do it.
 #[derive(Debug, thiserror::Error)]

@@ -37,7 +37,9 @@ pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, 
             return Ok(Exit::Success);
         }
         if !args.moved && !args.restored {
-            objections.iter().for_each(|objection| output.line(&objection.explain()));
+            for objection in &objections {
+                output.line(&objection.explain());
+            }
             return Err(Failure::other(Exit::Usage, "say `--moved`, or `--restored` with `--send` or `--skip`"));
         }
         decide(args, &*store, &objections, output).await

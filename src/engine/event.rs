@@ -153,6 +153,10 @@ pub enum Event {
         what: Aged,
         count: u64,
     },
+    /// Matches that no rule can meet again were dropped from the ledger.
+    LedgerPruned {
+        count: u64,
+    },
     /// Nothing is sent: the state was restored, moved or cloned, and an operator has to say which.
     SendingHeld {
         reason: String,

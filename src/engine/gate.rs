@@ -19,6 +19,9 @@ use tokio::time::Instant;
 /// Sends of one block at most: at full speed one sync of the witness for so many.
 const LARGEST: u64 = 4_096;
 
+/// How often it is said again, while nobody decides.
+const REMIND: Duration = Duration::from_mins(10);
+
 /// Closed until it was looked at. Without a witness it stands open.
 #[derive(Default)]
 pub(super) struct Gate {
@@ -32,6 +35,8 @@ pub(super) struct Gate {
 #[derive(Default)]
 struct Look {
     objection: Option<Objection>,
+    /// When somebody last heard of it.
+    told: Option<Instant>,
     /// When another node had been heard of at the first look.
     others_seen: Option<Timestamp>,
 }
@@ -70,6 +75,12 @@ fn judge(bearing: &Bearing, state: &str, testimony: Option<&Testimony>) -> Optio
     (known_elsewhere || lost_its_witness).then_some(Objection::Moved)
 }
 
+/// A node that never sent may join others that are at work on the same state at this moment: a clone has none.
+fn joins(look: &mut Look, bearing: &Bearing, testimony: Option<&Testimony>) -> bool {
+    let Some(seen) = bearing.others_seen.filter(|_| testimony.is_none()) else { return false };
+    *look.others_seen.get_or_insert(seen) < seen
+}
+
 impl Gate {
     pub fn set_witness(&self, witness: Arc<dyn Witness>) {
         // Set once, by who builds the engine.
@@ -88,7 +99,7 @@ impl Gate {
         let testimony = witness.testimony().await?;
         let state = store.secret().name();
         match judge(&bearing, &state, testimony.as_ref()) {
-            Some(Objection::Moved) if self.joins(&mut look, &bearing, testimony.as_ref()) => {}
+            Some(Objection::Moved) if joins(&mut look, &bearing, testimony.as_ref()) => {}
             Some(objection) => {
                 self.hold(context, witness, &mut look, objection).await?;
                 return Ok(false);
@@ -110,12 +121,6 @@ impl Gate {
         Ok(true)
     }
 
-    /// A node that never sent may join others that are at work on the same state at this moment: a clone has none.
-    fn joins(&self, look: &mut Look, bearing: &Bearing, testimony: Option<&Testimony>) -> bool {
-        let Some(seen) = bearing.others_seen.filter(|_| testimony.is_none()) else { return false };
-        *look.others_seen.get_or_insert(seen) < seen
-    }
-
     async fn hold(
         &self,
         context: &Context,
@@ -123,11 +128,14 @@ impl Gate {
         look: &mut Look,
         objection: Objection,
     ) -> Result<(), StoreError> {
-        if look.objection.as_ref() == Some(&objection) {
-            return Ok(());
+        if look.objection.as_ref() != Some(&objection) {
+            context.store.object(witness.here(), &objection, context.clock.now()).await?;
+            look.told = None;
         }
-        context.store.object(witness.here(), &objection, context.clock.now()).await?;
-        context.announce(|| Event::SendingHeld { reason: objection.explain() });
+        if look.told.is_none_or(|told| told.elapsed() >= REMIND) && context.events.receiver_count() > 0 {
+            context.announce(|| Event::SendingHeld { reason: objection.explain() });
+            look.told = Some(Instant::now());
+        }
         look.objection = Some(objection);
         Ok(())
     }
@@ -185,21 +193,21 @@ mod tests {
         Bearing { reserved, admitted, elsewhere: !admitted && reserved > 0, ..Bearing::default() }
     }
 
-    fn said(state: &str, sequence: u64) -> Option<Testimony> {
-        Some(Testimony { state: state.to_owned(), sequence, at: Timestamp::UNIX_EPOCH })
+    fn said(state: &str, sequence: u64) -> Testimony {
+        Testimony { state: state.to_owned(), sequence, at: Timestamp::UNIX_EPOCH }
     }
 
     #[rstest]
     #[case::fresh(bearing(0, false), None, None)]
-    #[case::as_it_was(bearing(500, true), said("ours", 500), None)]
-    #[case::a_crash_between_commit_and_witness(bearing(700, true), said("ours", 500), None)]
-    #[case::restored(bearing(400, true), said("ours", 500), Some("restored"))]
-    #[case::restored_elsewhere(bearing(400, false), said("ours", 500), Some("restored"))]
-    #[case::cloned(bearing(500, false), said("ours", 500), Some("moved"))]
+    #[case::as_it_was(bearing(500, true), Some(said("ours", 500)), None)]
+    #[case::a_crash_between_commit_and_witness(bearing(700, true), Some(said("ours", 500)), None)]
+    #[case::restored(bearing(400, true), Some(said("ours", 500)), Some("restored"))]
+    #[case::restored_elsewhere(bearing(400, false), Some(said("ours", 500)), Some("restored"))]
+    #[case::cloned(bearing(500, false), Some(said("ours", 500)), Some("moved"))]
     #[case::copied_without_its_witness(bearing(500, false), None, Some("moved"))]
     #[case::its_witness_was_lost(bearing(500, true), None, Some("moved"))]
-    #[case::another_state(bearing(0, false), said("other", 500), Some("replaced"))]
-    #[case::confirmed(Bearing { confirmed: true, ..bearing(400, true) }, said("other", 500), None)]
+    #[case::another_state(bearing(0, false), Some(said("other", 500)), Some("replaced"))]
+    #[case::confirmed(Bearing { confirmed: true, ..bearing(400, true) }, Some(said("other", 500)), None)]
     fn what_speaks_against_sending(
         #[case] bearing: Bearing,
         #[case] testimony: Option<Testimony>,

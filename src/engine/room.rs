@@ -27,7 +27,8 @@ impl RoomGuard {
         let was = self.short.load(Ordering::Relaxed);
         let least = if was { room.least() + room.least() / 10 } else { room.least() };
         let short = free < least;
-        if short != was {
+        // Kept as told only if somebody was there to hear it.
+        if short != was && context.events.receiver_count() > 0 {
             self.short.store(short, Ordering::Relaxed);
             context.announce(|| if short { Event::RoomShort { free } } else { Event::RoomBack { free } });
         }

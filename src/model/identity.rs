@@ -3,7 +3,7 @@
 use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
-use std::fmt;
+use std::fmt::{self, Write};
 
 macro_rules! name_type {
     ($(#[$doc:meta])* $name:ident) => {
@@ -239,7 +239,10 @@ impl InstanceSecret {
     /// Names the state, for files beside it, and tells nothing of the secret.
     #[must_use]
     pub fn name(&self) -> String {
-        self.keyed(&[b"name"])[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+        self.keyed(&[b"name"])[..8].iter().fold(String::with_capacity(16), |mut name, byte| {
+            let _ = write!(name, "{byte:02x}");
+            name
+        })
     }
 
     /// HMAC-SHA256 over length-prefixed parts, cut to 16 bytes. The prefix keeps `("ab","c")` and

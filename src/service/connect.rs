@@ -9,8 +9,8 @@ use crate::engine::port::{Message, Sender, Sent, Source, SourceError, Store, Sto
 use crate::model::{Clock, Outcome, Period};
 use crate::source::{self, SourceOptions};
 use crate::store::postgres::{PostgresStore, Reached};
-use crate::store::{Database, Replayed, State};
 use crate::store::sqlite::SqliteStore;
+use crate::store::{Database, Replayed, State};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use secrecy::ExposeSecret;

@@ -152,6 +152,7 @@ fn log(event: &Event) {
             }
         }
         Event::Pruned { what, count } => tracing::info!(what = what.as_str(), count, "forgot what had grown old"),
+        Event::LedgerPruned { count } => tracing::info!(count, "dropped old matches from the ledger"),
         Event::SendingHeld { reason } => tracing::error!(reason, "NOTHING IS SENT until an operator confirms"),
         Event::SendingFreed => tracing::warn!("an operator has confirmed; what is due is sent"),
         Event::RoomShort { free } => {

@@ -2,10 +2,11 @@
 
 use super::database::Database;
 use super::state::State;
-use super::table::send;
+use super::table::{ledger, send};
 use crate::engine::port::{Bearing, LedgerSize, Objection, Owner, Safety, StoreError, Whereabouts};
+use crate::model::RuleId;
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 
 #[async_trait]
@@ -68,6 +69,31 @@ impl<D: Database> Safety for State<D> {
             Box::pin(async move { send::bury(&mut session, &dead).await })
         });
         buried.await
+    }
+
+    async fn prune_ledger(
+        &self,
+        rules: &[(RuleId, SignedDuration)],
+        before: Timestamp,
+        after: Option<[u8; 16]>,
+        limit: usize,
+    ) -> Result<(u64, Option<[u8; 16]>), StoreError> {
+        let rules: Arc<[(RuleId, SignedDuration)]> = rules.into();
+        // Looked for beside the writer, so that this holds it only for the deletion.
+        let looked = self.database.read(move |mut session| {
+            let rules = Arc::clone(&rules);
+            Box::pin(async move { ledger::aged(&mut session, &rules, before, after, limit).await })
+        });
+        let (old, next) = looked.await?;
+        let (old, count): (Arc<[[u8; 16]]>, u64) = (old.as_slice().into(), old.len() as u64);
+        if count > 0 {
+            let dropped = self.database.write(move |mut session| {
+                let old = Arc::clone(&old);
+                Box::pin(async move { ledger::forget(&mut session, &old).await })
+            });
+            dropped.await?;
+        }
+        Ok((count, next))
     }
 
     async fn ledger_size(&self) -> Result<LedgerSize, StoreError> {

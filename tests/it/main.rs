@@ -24,6 +24,7 @@ mod enrollments;
 mod episodes;
 mod events;
 mod examples;
+mod faults;
 mod feeds;
 mod fixtures;
 mod hostile;

@@ -24,21 +24,33 @@ fn start(site: &Site) -> Process {
     daemon
 }
 
-/// Customers that are due with the next start; nothing was sent so far.
+/// Customers who fall silent once the daemon has looked for the first time; nothing was sent so far.
 fn due(customers: usize) -> Site {
-    let site = with_silent(customers, SILENCE);
+    let site = with_silent(0, &SILENCE.replace("check_every: 1 hour", "check_every: 1 second"));
+    site.crm(
+        "INSERT INTO accounts VALUES (100, 'Elsewhere', 'cafe', 'Bonn', 'DE', 'B', 0, 1, 0, '2020-01-01 00:00:00');
+         INSERT INTO orders VALUES (100, 100, datetime('now'), 'paid', 12.5);",
+    );
     let first = start(&site);
-    poll_until(PATIENCE, || site.json(&["rules"]) != json!([]));
+    poll_until(PATIENCE, || site.json(&["rules"])[0]["status"] == "running");
     stop(&site, first);
-    site.sql("state.db", "UPDATE rule_state SET swept_at = swept_at - 7200000000");
+    for id in 1..=customers {
+        site.crm(&format!(
+            "INSERT INTO accounts VALUES ({id}, 'Cafe {id}', 'cafe', 'Graz', 'AT', 'B', 0, 1, 0, '2020-01-01 00:00:00');
+             INSERT INTO contacts VALUES ({id}, {id}, 'Anna{id}', 'Gruber', 'anna{id}@cafe.example', NULL, 'manager', 1,
+                                          NULL, NULL, 1, NULL);
+             INSERT INTO orders VALUES ({id}, {id}, datetime('now', '-90 days', '+2 seconds'), 'paid', 12.5);"
+        ));
+    }
     site
 }
 
-/// All are sent, and the daemon is stopped again.
+/// All are sent, and the daemon is stopped again. The mails are taken away: what lies there afterwards came later.
 fn send(site: &Site, count: usize) {
     let daemon = start(site);
-    poll_until(PATIENCE, || mails(site) == count && site.status()["state"]["counts"]["enrollments"]["active"] == 0);
+    poll_until(PATIENCE, || mails(site) == count && outcomes(site, "sent") == count);
     stop(site, daemon);
+    fs::remove_dir_all(site.path("mail")).unwrap();
 }
 
 fn back_up(site: &Site) {
@@ -78,20 +90,20 @@ fn a_restored_state_sends_nothing_until_an_operator_has_decided_about_what_is_in
     let table = site.run(&["status"]).1;
     assert!(table.contains("NOTHING SENT the state was restored"), "{table}");
     assert!(site.log().contains("NOTHING IS SENT until an operator confirms"), "{}", site.log());
-    assert_eq!(mails(&site), 3);
+    assert_eq!(mails(&site), 0);
 
     let (code, shown, talk) = site.run(&["confirm"]);
     assert!(code == 2 && shown.contains("nudged confirm --restored --skip") && talk.contains("--moved"), "{talk}");
     let (code, _, talk) = site.run(&["confirm", "--moved"]);
     assert!(code == 2 && talk.contains("at most 3 messages left"), "{talk}");
     assert_eq!(site.run(&["confirm", "--restored"]).0, 2, "what is in doubt must be decided");
-    assert_eq!(mails(&site), 3);
+    assert_eq!(mails(&site), 0);
 
     let (code, _, talk) = site.run(&["confirm", "--restored", "--skip"]);
     assert!(code == 0 && talk.contains("given up"), "{talk}");
     poll_until(PATIENCE, || outcomes(&site, "skipped") == 3);
     assert_eq!(site.status()["state"]["sending_held"], json!([]));
-    assert_eq!(mails(&site), 3, "nobody got it twice");
+    assert_eq!(mails(&site), 0, "nobody got it twice");
     stop(&site, daemon);
 
     // It goes on after what the witness knew, so nothing is held again.
@@ -118,7 +130,7 @@ fn what_is_in_doubt_is_sent_where_the_operator_says_so_but_not_to_who_unsubscrib
     assert_eq!(held(&site)[0]["why"], "restored");
     assert!(site.log().contains("had forgotten entries of the suppression list"), "{}", site.log());
     assert_eq!(site.run(&["confirm", "--restored", "--send"]).0, 0);
-    poll_until(PATIENCE, || mails(&site) == 5 && outcomes(&site, "skipped") == 1);
+    poll_until(PATIENCE, || mails(&site) == 2 && outcomes(&site, "skipped") == 1);
     let skipped = site.json(&["deliveries", "list", "--state", "skipped"]);
     assert!(skipped[0]["detail"].as_str().unwrap().contains("suppressed"), "{skipped}");
     stop(&site, daemon);
@@ -176,7 +188,7 @@ fn without_a_witness_nobody_asks() {
     back_up(&site);
     send(&site, 1);
     restore(&site);
-    send(&site, 2);
+    send(&site, 1);
 }
 
 #[test]

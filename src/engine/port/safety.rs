@@ -1,4 +1,5 @@
 use super::{Owner, StoreError};
+use crate::model::RuleId;
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 
@@ -32,6 +33,17 @@ pub trait Safety: Send + Sync {
     /// Ends the leases of owners that are known to be dead, so that the next rescue takes back what they held.
     async fn bury(&self, dead: &[Owner]) -> Result<(), StoreError>;
 
+    /// Looks at up to `limit` matches, in the order of their ids from behind `after` on, and drops those of these rules
+    /// that are older than `before` and than the rule's watermark by its reach. How many, and where to go on; `None`: that
+    /// was all.
+    async fn prune_ledger(
+        &self,
+        rules: &[(RuleId, SignedDuration)],
+        before: Timestamp,
+        after: Option<[u8; 16]>,
+        limit: usize,
+    ) -> Result<(u64, Option<[u8; 16]>), StoreError>;
+
     /// What the ledger takes up.
     async fn ledger_size(&self) -> Result<LedgerSize, StoreError>;
 }
@@ -42,6 +54,7 @@ pub struct Whereabouts(pub String);
 
 /// How the state stands, seen from one place.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "four answers to four questions, in any combination")]
 pub struct Bearing {
     /// Sends reserved so far.
     pub reserved: u64,

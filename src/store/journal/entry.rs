@@ -49,8 +49,13 @@ impl Entry {
     pub fn of_json(text: &str) -> Option<Self> {
         if let Ok(SuppressedLine(kind, hash, channel, reason, since)) = serde_json::from_str(text) {
             let (hash, since) = (unhex(&hash)?, Timestamp::from_microsecond(since).ok()?);
-            return (kind == SUPPRESSED)
-                .then_some(Self::Suppressed(Suppression { hash, channel, address: None, reason, since }));
+            return (kind == SUPPRESSED).then_some(Self::Suppressed(Suppression {
+                hash,
+                channel,
+                address: None,
+                reason,
+                since,
+            }));
         }
         let SaidLine(kind, hash, channel, topic, allowed, source, since) = serde_json::from_str(text).ok()?;
         let (hash, since) = (unhex(&hash)?, Timestamp::from_microsecond(since).ok()?);
@@ -80,7 +85,7 @@ mod tests {
         let (hash, channel, since) = (AddressHash([0xab; 16]), Channel::Email, Timestamp::from_second(7).unwrap());
         let address = Some("anna@example.org".to_owned());
         let reason = SuppressionReason::Complained;
-        let suppressed = Entry::Suppressed(Suppression { hash, channel, address, reason, since });
+        let suppressed = Entry::Suppressed(Suppression { channel, hash, address, reason, since });
         assert!(!suppressed.to_json().contains("anna"));
         let Some(Entry::Suppressed(read)) = Entry::of_json(&suppressed.to_json()) else { panic!() };
         assert_eq!((read.hash, read.reason, read.since, read.address), (hash, reason, since, None));

@@ -48,7 +48,10 @@ pub struct Replayed {
 }
 
 fn failed(path: &Path, error: &dyn std::fmt::Display) -> StoreError {
-    StoreError::Unavailable(format!("the suppression journal {} failed: {error}; state.journal says where it is kept", path.display()))
+    StoreError::Unavailable(format!(
+        "the suppression journal {} failed: {error}; state.journal says where it is kept",
+        path.display()
+    ))
 }
 
 impl Journal {
@@ -176,7 +179,9 @@ impl<D: Database> State<D> {
             }
         });
         let known = self.database.read(|mut session| {
-            Box::pin(async move { Ok(suppression::count(&mut session).await? + preference::count(&mut session).await?) })
+            Box::pin(
+                async move { Ok(suppression::count(&mut session).await? + preference::count(&mut session).await?) },
+            )
         });
         Ok(lines.await? > known.await? * 2 + SLACK)
     }
@@ -186,9 +191,9 @@ impl<D: Database> State<D> {
         // Read first: a rewriting holds the file's lock, which is no place to wait for a database.
         let (mut entries, mut after) = (Vec::new(), None);
         loop {
-            let page = self.database.read(move |mut session| {
-                Box::pin(async move { suppression::page(&mut session, after, PAGE).await })
-            });
+            let page = self
+                .database
+                .read(move |mut session| Box::pin(async move { suppression::page(&mut session, after, PAGE).await }));
             let page = page.await?;
             let Some(last) = page.last().map(|entry| entry.hash) else { break };
             after = Some(last);

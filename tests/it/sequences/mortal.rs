@@ -2,13 +2,14 @@
 //! whatever the process still wanted of the state is never answered.
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use nudged::engine::port::{
-    Adopted, Adoption, Aged, AttemptView, Bearing, Candidate, Claimed, Consents, ContactStanding, DeliveryFilter, DeliveryView,
-    Dossier, EnrollmentFilter, EnrollmentView, Episode, EpisodePage, Forgotten, Found, Happening, HeldMatch, Inbound,
-    Inbox, Lease, Ledger, LedgerSize, MissView, Objection, OpenEpisode, Outbox, OutboxToken, Overview, Owner, Personal, Progress, Register,
-    Rescued, RuleState, RuleVersion, Safety, Settled, Settlement, Spent, Standing, Store, StoreError, StoredGeneration,
-    SweepCommit, SweepCount, SweepId, SweepView, TaskDraft, Verdict, View, Whereabouts,
+    Adopted, Adoption, Aged, AttemptView, Bearing, Candidate, Claimed, Consents, ContactStanding, DeliveryFilter,
+    DeliveryView, Dossier, EnrollmentFilter, EnrollmentView, Episode, EpisodePage, Forgotten, Found, Happening,
+    HeldMatch, Inbound, Inbox, Lease, Ledger, LedgerSize, MissView, Objection, OpenEpisode, Outbox, OutboxToken,
+    Overview, Owner, Personal, Progress, Register, Rescued, RuleState, RuleVersion, Safety, Settled, Settlement, Spent,
+    Standing, Store, StoreError, StoredGeneration, SweepCommit, SweepCount, SweepId, SweepView, TaskDraft, Verdict,
+    View, Whereabouts,
 };
 use nudged::model::{
     AddressHash, ContactId, DeliveryId, EntityName, InstanceSecret, Key, Lane, Preference, RecordId, RuleId,
@@ -334,6 +335,15 @@ impl Safety for Mortal {
     }
     async fn bury(&self, dead: &[Owner]) -> Result<(), StoreError> {
         self.alive().await.bury(dead).await
+    }
+    async fn prune_ledger(
+        &self,
+        rules: &[(RuleId, SignedDuration)],
+        before: Timestamp,
+        after: Option<[u8; 16]>,
+        limit: usize,
+    ) -> Result<(u64, Option<[u8; 16]>), StoreError> {
+        self.alive().await.prune_ledger(rules, before, after, limit).await
     }
     async fn ledger_size(&self) -> Result<LedgerSize, StoreError> {
         self.alive().await.ledger_size().await

@@ -11,6 +11,7 @@ on_both_stores!(
     the_dead_lose_their_leases_and_nobody_else,
     what_was_planned_before_a_restore_is_given_up_where_that_was_said,
     the_ledger_tells_its_size,
+    only_matches_that_no_rule_can_meet_again_are_dropped,
 );
 
 /// The last of them is planned for a day after a restore.
@@ -97,4 +98,37 @@ async fn the_ledger_tells_its_size(home: Home) {
     let size = store.ledger_size().await.unwrap();
     assert_eq!(size.rows, 3);
     assert!(size.bytes >= 3 * 26, "{size:?}");
+}
+
+async fn only_matches_that_no_rule_can_meet_again_are_dropped(home: Home) {
+    let store = home.with_rule().await;
+    let at = |key: &str, ago: i64| NewMatch { matched_at: now() - days(ago), ..a_match(&*store, key, "x") };
+    let matches = vec![at("1", 500), at("2", 410), at("3", 300), at("4", 1)];
+    enter(&*store, matches.clone()).await;
+    let reach = days(20);
+    let rule = vec![("win-back".into(), reach)];
+    // Two at a time, so that there are pages.
+    let prune = async |rules: &[(nudged::model::RuleId, SignedDuration)], before| {
+        let (mut total, mut after) = (0, None);
+        loop {
+            let (dropped, next) = store.prune_ledger(rules, before, after, 2).await.unwrap();
+            total += dropped;
+            after = next;
+            if after.is_none() {
+                return total;
+            }
+        }
+    };
+    assert_eq!(prune(&[("another".into(), reach)], now()).await, 0);
+    assert_eq!(prune(&rule, now() - days(400)).await, 2);
+    assert_eq!(prune(&rule, now() - days(400)).await, 0);
+    // Its watermark is now, so it still reads what is younger than its reach.
+    assert_eq!(prune(&rule, now()).await, 1, "the one of 300 days; that of yesterday is within reach");
+    assert_eq!(store.ledger_size().await.unwrap().rows, 1);
+    let again = enter(&*store, vec![matches[3].clone(), matches[0].clone()]).await;
+    assert_eq!(
+        (again.known, again.entered),
+        (1, 1),
+        "what was dropped would match again, if anything looked so far back"
+    );
 }

@@ -10,7 +10,7 @@ use super::port::{Aged, Owner, Rescued, Room, RuleState, RuleStatus, Sender, Sou
 use super::scheduler::{self, Scheduler};
 use super::settings::Settings;
 use super::sweep::{Sweeper, Swept};
-use super::{pruner, rescuer};
+use super::{gate, pruner, rescuer};
 use crate::model::{Clock, RuleId, Tenant};
 use crate::rule::generation::Generation;
 use std::sync::Arc;
@@ -118,6 +118,7 @@ impl Engine {
             tokio::select! {
                 () = rescuer::run(&self.context) => {}
                 () = pruner::run(&self.context) => {}
+                () = gate::watch(&self.context) => {}
                 () = told(&mut stop) => {}
             }
         };

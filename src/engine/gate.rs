@@ -184,6 +184,16 @@ impl Gate {
     }
 }
 
+/// Looks while it is closed, until it is dropped: also when nothing is due that would have somebody ask.
+pub(super) async fn watch(context: &Context) {
+    loop {
+        if let Err(error) = context.gate.is_open(context).await {
+            context.announce(|| Event::StateFailed { reason: error.to_string() });
+        }
+        tokio::time::sleep(context.settings.poll).await;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,9 +4,16 @@
 use super::operator::{SILENCE, with_silent};
 use super::site::{Process, Site};
 use super::support::{PATIENCE, poll_until};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value as Json, json};
 use std::fs;
 use std::path::Path;
+
+/// When somebody ordered last who has been silent for 90 days in so many seconds, on the clocks of the shipped catalog.
+pub fn silent_in(seconds: i64) -> String {
+    let ordered = Timestamp::now() - SignedDuration::from_hours(90 * 24) + SignedDuration::from_secs(seconds);
+    ordered.in_tz("Europe/Vienna").unwrap().strftime("%F %T").to_string()
+}
 
 fn mails(site: &Site) -> usize {
     let Ok(folder) = fs::read_dir(site.path("mail")) else { return 0 };
@@ -39,7 +46,8 @@ fn due(customers: usize) -> Site {
             "INSERT INTO accounts VALUES ({id}, 'Cafe {id}', 'cafe', 'Graz', 'AT', 'B', 0, 1, 0, '2020-01-01 00:00:00');
              INSERT INTO contacts VALUES ({id}, {id}, 'Anna{id}', 'Gruber', 'anna{id}@cafe.example', NULL, 'manager', 1,
                                           NULL, NULL, 1, NULL);
-             INSERT INTO orders VALUES ({id}, {id}, datetime('now', '-90 days', '+2 seconds'), 'paid', 12.5);"
+             INSERT INTO orders VALUES ({id}, {id}, '{}', 'paid', 12.5);",
+            silent_in(2)
         ));
     }
     site
@@ -139,8 +147,13 @@ fn what_is_in_doubt_is_sent_where_the_operator_says_so_but_not_to_who_unsubscrib
 #[test]
 fn a_copied_directory_stays_silent_and_the_original_goes_on() {
     let site = due(1);
-    let clone = with_silent(1, SILENCE);
-    for file in ["state.db", "state.db.witness", "state.db.suppressions"] {
+    let clone = due(1);
+    for file in ["state.db-wal", "state.db-shm", "state.db.witness", "state.db.suppressions"] {
+        let _ = fs::remove_file(clone.path(file));
+    }
+    back_up(&site);
+    fs::copy(site.path("backup.db"), clone.path("state.db")).unwrap();
+    for file in ["state.db.witness", "state.db.suppressions"] {
         fs::copy(site.path(file), clone.path(file)).unwrap();
     }
     let copied = start(&clone);

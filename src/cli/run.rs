@@ -28,7 +28,7 @@ impl From<StartError> for Failure {
         match error {
             StartError::Witness(error) => Self::State(error.into()),
             StartError::State(error) | StartError::Rules(RulebookError::Store(error)) => Self::State(error),
-            StartError::Source(error) => Self::Source(error),
+            StartError::Source(error) => error.into(),
             StartError::Rules(RulebookError::NothingToRun(findings)) => Self::Rules(findings),
             error @ (StartError::Serve(_) | StartError::Setup(_) | StartError::Secret(_)) => {
                 Self::other(Exit::Config, error.to_string())

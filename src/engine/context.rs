@@ -7,6 +7,7 @@ use super::expectation::Expectations;
 use super::flight::Flight;
 use super::gate::Gate;
 use super::health::SourceHealth;
+use super::late_notice::LateNotices;
 use super::pace::Pace;
 use super::port::{Owner, Source, Store};
 use super::pulse::Pulse;
@@ -42,6 +43,7 @@ pub(super) struct Context {
     pub pace: Pace,
     pub gate: Gate,
     pub room: RoomGuard,
+    pub lates: LateNotices,
 }
 
 impl Context {
@@ -81,6 +83,7 @@ impl Context {
             pace: Pace::default(),
             gate: Gate::default(),
             room: RoomGuard::default(),
+            lates: LateNotices::default(),
         }
     }
 

@@ -39,7 +39,10 @@ CREATE TABLE crm.contacts (
     is_primary boolean NOT NULL DEFAULT false,
     tz         text,
     news_ok    boolean,
-    news_ok_at timestamptz
+    news_ok_at timestamptz,
+    phone      text,
+    contact_pref text,
+    do_not_call boolean NOT NULL DEFAULT false
 );
 CREATE INDEX ON crm.contacts (account_id);
 CREATE INDEX ON crm.contacts (born);
@@ -193,3 +196,9 @@ FROM crm.contacts c WHERE c.email = 'reto@alpina.example';
 -- Nobody who filled in the form as it was is a hundred years old.
 UPDATE crm.contacts SET born = CASE email WHEN 'eva@moser.example' THEN date '1984-02-29'
                                           WHEN 'nora@keller.example' THEN date '1991-06-17' ELSE '1900-01-01' END;
+
+-- As people typed them in; Reto likes text messages, Eva would rather be called.
+UPDATE crm.contacts SET phone = CASE email WHEN 'reto@alpina.example' THEN '0664 / 123 45 67'
+                                           WHEN 'eva@moser.example' THEN '+43 699 11 22 33 44' END,
+                        contact_pref = CASE email WHEN 'reto@alpina.example' THEN 'S'
+                                                  WHEN 'eva@moser.example' THEN 'P' ELSE 'E' END;

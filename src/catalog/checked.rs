@@ -396,6 +396,8 @@ pub struct Person {
     pub last_name: Option<Column>,
     pub zone: Option<Column>,
     pub locale: Option<Column>,
+    /// Says `email`, `sms` or `task`: how they would like to be reached.
+    pub channel: Option<FieldName>,
 }
 
 /// What a person has agreed to, on one channel.

@@ -354,6 +354,8 @@ pub struct PersonEntry {
     pub zone: Option<At<String>>,
     /// Language of the person.
     pub locale: Option<At<String>>,
+    /// The field that says how the person would like to be reached: its words are `email`, `sms` and `task`.
+    pub channel: Option<At<String>>,
 }
 
 /// A table of blocked addresses.

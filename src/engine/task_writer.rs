@@ -75,7 +75,7 @@ impl Sender for TaskWriter {
                 self.write_source(&generation.catalog, &draft).await
             }
             (Message::Task(draft), _) => self.write_state(&draft).await,
-            (Message::Email(_) | Message::Webhook(_) | Message::Chat(_), _) => {
+            (Message::Email(_) | Message::Webhook(_) | Message::Chat(_) | Message::Sms(_), _) => {
                 Outcome::Permanent { reason: "a message that is not a task came to the task writer".to_owned() }
             }
         };

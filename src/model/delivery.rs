@@ -119,6 +119,8 @@ pub enum SkipReason {
     Discarded,
     /// It was there when the rule looked for the first time.
     LeftOut,
+    /// Another message to the same person says it as well.
+    Combined,
 }
 
 impl SkipReason {
@@ -134,6 +136,7 @@ impl SkipReason {
             Self::Late => "late",
             Self::Discarded => "discarded",
             Self::LeftOut => "left_out",
+            Self::Combined => "combined",
         }
     }
 }

@@ -5,17 +5,14 @@ use super::inspect::{Outside, placed};
 use crate::diagnostic::{Finding, Place};
 use crate::model::TemplateName;
 use crate::rule::CompiledRule;
-use crate::rule::checked::{Action, Email, Purpose, Step};
+use crate::rule::checked::{Email, Purpose};
 use crate::rule::generation::Generation;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Errors for one live rule.
 pub(super) fn findings(outside: &Outside, rule: &CompiledRule, generation: &Generation) -> Vec<Finding> {
-    let mails = rule.rule.nodes.iter().filter_map(|node| match &node.step {
-        Step::Act(Action::Email(email)) => Some(email),
-        _ => None,
-    });
+    let mails = rule.rule.nodes.iter().filter_map(|node| node.step.action()?.email());
     let mails: Vec<&Email> = mails.collect();
     let confirming: Vec<&Email> = mails.iter().copied().filter(|mail| mail.confirms.is_some()).collect();
     let marketing: &[&Email] = if matches!(rule.rule.purpose, Purpose::Topic(_)) { &mails } else { &[] };

@@ -19,9 +19,11 @@ use crate::config::Config;
 use crate::engine::port::{Inbox, Source, SourceError, Store, StoreError};
 use crate::engine::{Drained, Event, Links, Settings};
 use crate::model::{Clock, SystemClock};
+use crate::rule::generation::Gateways;
 use crate::rulebook::{Handle, Outside, RulebookError, Standing};
 use crate::web::{
-    self, Admin, BadSecret, Bounces, Consent, Intake, Listeners, Public, PublicListener, ServeError, Vitals,
+    self, Admin, BadSecret, Bounces, Consent, Intake, Listeners, Public, PublicListener, ServeError,
+    SmsAnswers, Vitals,
 };
 use futures::future::{BoxFuture, FutureExt, OptionFuture};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -125,6 +127,9 @@ async fn start(
     if !config.email.redirect_all_to.is_empty() {
         tracing::warn!("email.redirect_all_to is set: every mail goes there, and nobody else is written to");
     }
+    if !config.sms.redirect_all_to.is_empty() {
+        tracing::warn!("sms.redirect_all_to is set: every text message goes there, and nobody else is written to");
+    }
     let (secrets, [email, webhook]) = Secrets::new(config.clone(), reread, Arc::clone(&clock))?;
     let outfit = Outfit {
         clock,
@@ -149,6 +154,10 @@ pub fn outside(config: &Config) -> Outside {
     Outside {
         destinations: config.webhooks.keys().cloned().collect(),
         chats: config.chats.keys().cloned().collect(),
+        gateways: Gateways {
+            names: config.sms.gateways.keys().cloned().collect(),
+            segments: config.sms.segments,
+        },
         topics: config.marketing.topics.clone(),
         emails: !config.email.from.is_empty(),
         events: config.events.keys().cloned().collect(),
@@ -187,7 +196,8 @@ fn public_routes(
     let consent = Consent::new(Arc::clone(store), Arc::clone(clock), topics, pages, sender);
     let intake = Intake::new(Arc::clone(store), Arc::clone(clock));
     let bounces = Bounces::new(config.bounces.clone(), intake);
-    Ok(web::public_router([events.router(), consent.router(), bounces.router()]))
+    let texts = SmsAnswers::new(&config.sms, config.web.pages_url(), Arc::clone(store), Arc::clone(clock));
+    Ok(web::public_router([events.router(), consent.router(), bounces.router(), texts.router()]))
 }
 
 async fn serve_web(

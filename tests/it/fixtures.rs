@@ -10,7 +10,7 @@ mod outside;
 use nudged::catalog::{ColumnSchema, ColumnType, DateStorage, InstantStorage, Schema, Table, TableSchema};
 use nudged::diagnostic::render::{Look, render};
 use nudged::diagnostic::{Finding, Severity, SourceFile};
-use nudged::rule::generation::{Checked, Generation, Surroundings, Tree};
+use nudged::rule::generation::{Checked, Gateways, Generation, Surroundings, Tree};
 use nudged::rule::statement::Dialect;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -18,13 +18,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Codes without a bad file of their own, each with the test that has it instead, or why no file reaches it.
-const ELSEWHERE: [(&str, &str); 11] = [
+const ELSEWHERE: [(&str, &str); 12] = [
     ("catalog.query", "needs a database: tests/it/drift.rs"),
     ("catalog.no-rows", "needs a database: tests/it/permissions.rs"),
     ("catalog.missing", "a_directory_without_a_catalog_says_so"),
     ("rule.sql", "means that a check is missing"),
     ("rules.panic", "means that a check has a defect"),
     ("config.secrets", "needs a running daemon: tests/it/service.rs"),
+    ("rule.which-gateway", "needs two gateways: tests/it/voices/texts.rs"),
     ("rule.no-event", "needs a configuration: tests/it/events.rs"),
     ("script.hidden-score", "needs an entity with a score: tests/it/scores.rs"),
     ("rule.no-index", "needs a database: tests/it/examples.rs"),
@@ -71,6 +72,7 @@ pub fn surroundings(schema: Option<Schema>) -> Surroundings {
         schema,
         destinations: ["team-chat".to_owned()].into(),
         chats: ["sales".to_owned()].into(),
+        gateways: Gateways { names: ["phones".to_owned()].into(), ..Gateways::default() },
         topics: ["offers".into(), "news".into()].into(),
     }
 }
@@ -413,13 +415,14 @@ fn the_examples_of_the_reference_are_right() {
             .iter()
             .map(|where_| format!("{head}{inactivity}where:\n{where_}{steps}")),
     );
-    for page in ["docs/rules.md", "docs/sequences.md"] {
+    rules.extend(examples("docs/sms.md", "combine").iter().map(|key| format!("{head}{key}{inactivity}{steps}")));
+    for page in ["docs/rules.md", "docs/sequences.md", "docs/sms.md"] {
         rules.extend(examples(page, "steps").iter().map(|own| format!("{head}{inactivity}steps:\n{own}")));
     }
     assert!(rules.len() >= 8, "{} examples", rules.len());
     for rule in rules {
         let mut files = vec![SourceFile { path: "catalog.yaml".to_owned(), text: catalog.clone() }];
-        for name in ["win-back-1", "win-back-2", "renewal", "renewal-over"] {
+        for name in ["win-back-1", "win-back-2", "renewal", "renewal-over", "at-risk"] {
             let text = "---\nsubject: Hello\n---\nHello\n".to_owned();
             files.push(SourceFile { path: format!("templates/{name}.md"), text });
         }

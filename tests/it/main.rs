@@ -52,5 +52,6 @@ mod support;
 mod sweeps;
 mod templates;
 mod testbench;
+mod voices;
 mod webhooks;
 mod world;

@@ -1,32 +1,37 @@
 //! From claimed rows to decisions and messages: one facts statement per rule version and tenant.
 
-use super::decide::{Decision, Situation, address, addressee, decide};
+use super::addressed::Addressed;
+use super::decide::{Decision, Line, Situation, addressee, decide, number};
+use super::gather::{self, Met, Together};
 use super::moment::Moment;
 use super::pipeline::Pipeline;
 use super::places::{self, Places};
 use super::render::{Draft, kind, repeatable};
 use super::seeds;
 use super::walk::{Walked, Way};
-use super::work::{Boarded, Parcel, Verdict, Work, settle_unread};
+use super::work::{Boarded, Follower, Parcel, Verdict, Work, settle_unread};
 use super::{Dispatcher, enrolling};
 use crate::engine::context::{Context, lane_of};
 use crate::engine::error::EngineError;
 use crate::engine::evaluate::{self, Answer};
 use crate::engine::event::Event;
-use crate::engine::port::{Claimed, OutboxToken, Source, SourceError, Store, Then};
+use crate::engine::port::{Claimed, Message, Noted, OutboxToken, Source, SourceError, Store, Then};
 use crate::engine::versions::Standing;
 use crate::model::{
-    AddressHash, Channel, ContactId, EndReason, EntityName, Key, Lane, Outcome, Preference, RuleId, SuppressionReason,
-    TemplateName, Tenant, VersionHash, preferences_for,
+    AddressHash, Channel, ContactId, EndReason, EntityName, Key, Lane, Outcome, Preference, RuleId, StepId,
+    SuppressionReason, TemplateName, Tenant, VersionHash, preferences_for,
 };
-use crate::rule::checked::{Action, Purpose, Step, Task, UnlessOpen};
+use crate::rule::checked::{Action, Purpose, Step, UnlessOpen};
 use crate::rule::compiled::{Facts, PersonFacts, Subject};
 use crate::rule::generation::Generation;
+use crate::rule::message::MessageRow;
 use crate::rule::task;
 use crate::rule::{CheckedRule, CompiledRule};
 use futures::TryStreamExt;
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
-use std::collections::{HashMap, HashSet};
+use rand::RngExt;
+use serde_json::Value as Json;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -94,6 +99,37 @@ pub(super) async fn give_back(context: &Context, tokens: Vec<OutboxToken>) {
     }
 }
 
+/// A row that is to send something, perhaps with others.
+struct Meeting<'a> {
+    work: Work,
+    /// Which of the ways of its step.
+    way: usize,
+    facts: &'a Facts,
+    addressed: Addressed,
+    /// For the timeline, once it is sent.
+    notes: Vec<(StepId, Noted)>,
+}
+
+/// Where an action stands among the ways of the step that it is of.
+fn way_of(rule: &CheckedRule, action: &Action) -> usize {
+    let ways = rule.nodes.iter().filter_map(|node| node.step.action());
+    ways.filter_map(|step| step.ways().iter().position(|way| std::ptr::eq(way, action))).next().unwrap_or(0)
+}
+
+/// Whom a message is written to; of a task and what goes to other systems, whom the rule is about.
+fn reader<'f>(rule: &CheckedRule, action: &Action, facts: &'f Facts) -> Option<&'f PersonFacts> {
+    let own = match action {
+        Action::Email(email) => email.to.as_ref(),
+        Action::Sms(sms) => sms.to.as_ref(),
+        _ => None,
+    };
+    addressee(rule, own, facts)
+}
+
+fn chosen(rule: &CheckedRule, node: usize, way: usize) -> Option<&Action> {
+    rule.nodes.get(node)?.step.action()?.ways().get(way)
+}
+
 struct Batch<'a> {
     context: &'a Arc<Context>,
     generation: &'a Generation,
@@ -115,6 +151,8 @@ struct Asked {
     said: HashMap<AddressHash, Preference>,
     open: HashSet<Key>,
     places: Places,
+    /// Of each row, whom it may write to.
+    addressed: Vec<Addressed>,
 }
 
 impl Batch<'_> {
@@ -138,6 +176,12 @@ impl Batch<'_> {
             return Ok(());
         }
         let works = self.board(rows, &compiled, from.as_deref()).await;
+        // Rows of an older version that another took over meet at no step of theirs.
+        let whole = (rule.clone(), version.clone(), tenant.clone());
+        let works = if from.is_none() { self.gathered(&whole, &compiled, works).await? } else { works };
+        if works.is_empty() {
+            return Ok(());
+        }
         match self.ask(&compiled, tenant, &works).await {
             Ok(asked) => self.decide_all(works, &asked).await,
             Err(EngineError::Source(SourceError::Unavailable(reason))) => {
@@ -171,6 +215,53 @@ impl Batch<'_> {
         works
     }
 
+    /// With everything else that is due at steps where messages are sent together, or without those if not all have
+    /// come there yet.
+    async fn gathered(
+        &self,
+        group: &Group,
+        rule: &Arc<CompiledRule>,
+        mut works: Vec<Work>,
+    ) -> Result<Vec<Work>, EngineError> {
+        let places: BTreeSet<(Lane, usize)> = works
+            .iter()
+            .filter(|work| gather::meets(&rule.rule, work.node))
+            .map(|work| (work.claimed.lane, work.node))
+            .collect();
+        for (lane, node) in places {
+            let is_here = |work: &Work| work.claimed.lane == lane && work.node == node;
+            let (here, mut others): (Vec<Work>, Vec<Work>) = works.into_iter().partition(is_here);
+            let place = gather::Place {
+                rule: &rule.rule,
+                group,
+                lane,
+                node,
+                held: here.iter().map(|work| work.claimed.token).collect(),
+                others: others.iter().filter(|work| work.claimed.lane == lane).map(|work| work.node).collect(),
+            };
+            match gather::gather(self.context, place).await? {
+                Met::All(more) => {
+                    others.extend(here);
+                    others.extend(self.board(more, rule, None).await);
+                }
+                Met::Coming(coming) => {
+                    give_back(self.context, here.iter().map(|work| work.claimed.token).collect()).await;
+                    others.extend(self.board(coming, rule, None).await);
+                }
+                Met::Elsewhere => {
+                    // Of two that look at each other, one comes back first.
+                    let wait = rand::rng().random_range(500..1_500);
+                    let due_at = self.later(SignedDuration::from_millis(wait));
+                    for work in here {
+                        self.finish(work, None, Then::Again { due_at, counts: false }).await;
+                    }
+                }
+            }
+            works = others;
+        }
+        Ok(works)
+    }
+
     async fn ask(&self, rule: &CompiledRule, tenant: &Tenant, works: &[Work]) -> Result<Asked, EngineError> {
         let (at, now) = (Instant::now(), self.context.clock.now());
         let subjects: Vec<Subject> = works.iter().map(|work| subject(rule, &work.claimed)).collect();
@@ -185,23 +276,20 @@ impl Batch<'_> {
             let entity = &rule.rule.for_each;
             return Err(SourceError::Unavailable(format!("there are no {entity} records any more")).into());
         }
-        let hashes = self.address_hashes(works, &answers);
+        let addressed: Vec<Addressed> =
+            works.iter().zip(&answers).map(|(work, answer)| self.addressed(work, answer)).collect();
+        let hashes: HashSet<AddressHash> = addressed.iter().flat_map(Addressed::hashes).collect();
+        let hashes: Vec<AddressHash> = hashes.into_iter().collect();
         let suppressed = self.suppressed(&hashes).await?;
         let said = said(self.context.store.as_ref(), &rule.rule, &hashes).await?;
         let open = self.open_tasks(rule, tenant, works, &answers).await?;
-        let places = Places::ask(self.context, self.zone(), works, &answers, now).await?;
-        Ok(Asked { at, now, answers, suppressed, said, open, places })
+        let places = Places::ask(self.context, self.zone(), works, &addressed, now).await?;
+        Ok(Asked { at, now, answers, suppressed, said, open, places, addressed })
     }
 
     /// The catalog's.
     fn zone(&self) -> &'_ TimeZone {
         &self.generation.catalog.time_zone
-    }
-
-    /// Of everybody who is to get a mail.
-    fn address_hashes(&self, works: &[Work], answers: &[Answer]) -> Vec<AddressHash> {
-        let hashes = works.iter().zip(answers).filter_map(|(work, answer)| self.address_hash(work, answer));
-        hashes.collect::<HashSet<_>>().into_iter().collect()
     }
 
     async fn suppressed(&self, hashes: &[AddressHash]) -> Result<HashMap<AddressHash, SuppressionReason>, EngineError> {
@@ -212,12 +300,12 @@ impl Batch<'_> {
         Ok(found.into_iter().map(|entry| (entry.hash, entry.reason)).collect())
     }
 
-    fn address_hash(&self, work: &Work, answer: &Answer) -> Option<AddressHash> {
-        let (Answer::Facts(facts), Some(Step::Act(Action::Email(email)))) = (answer, step_of(work)) else {
-            return None;
+    fn addressed(&self, work: &Work, answer: &Answer) -> Addressed {
+        let (Answer::Facts(facts), Some(Step::Act(action))) = (answer, step_of(work)) else {
+            return Addressed::default();
         };
-        let address = address(addressee(&work.rule.rule, email, facts)?)?;
-        Some(self.context.store.secret().address_hash(Channel::Email, address))
+        let (sending, secret) = (&self.context.settings.sending, self.context.store.secret());
+        Addressed::of(&work.rule.rule, action, (facts, &work.claimed.record.tenant), sending, secret)
     }
 
     /// Records of this group with an open task, for `unless_open`.
@@ -230,7 +318,10 @@ impl Batch<'_> {
     ) -> Result<HashSet<Key>, EngineError> {
         let mut open = HashSet::new();
         for which in [UnlessOpen::Any, UnlessOpen::Same] {
-            let asks = |work: &Work| matches!(step_of(work), Some(Step::Act(Action::Task(Task { unless_open: Some(found), .. }))) if *found == which);
+            let asks = |work: &Work| {
+                let task = step_of(work).and_then(Step::action).and_then(Action::task);
+                task.is_some_and(|task| task.unless_open == Some(which))
+            };
             let facts: Vec<&Facts> = works
                 .iter()
                 .zip(answers)
@@ -247,7 +338,8 @@ impl Batch<'_> {
 
     async fn decide_all(&mut self, works: Vec<Work>, asked: &Asked) {
         let context: &Context = self.context;
-        for (mut work, answer) in works.into_iter().zip(&asked.answers) {
+        let mut groups: gather::Groups<Meeting<'_>> = gather::Groups::new();
+        for ((mut work, answer), addressed) in works.into_iter().zip(&asked.answers).zip(&asked.addressed) {
             let facts = match answer {
                 Answer::Facts(facts) => Some(facts.as_ref()),
                 Answer::Gone => None,
@@ -258,29 +350,39 @@ impl Batch<'_> {
                 }
             };
             let rule = Arc::clone(&work.rule);
-            let hash = self.address_hash(&work, answer);
-            let contact = places::contact(context, &work, answer);
-            work.contender = places::contender(&work, contact);
+            let hash = addressed.email;
+            work.contender = places::contender(&work, addressed.contacts().next());
             let (sending, delivery) = (&context.settings.sending, self.delivery(&work));
             let live = work.claimed.lane == Lane::Live;
-            let pace = move |domain: &str| {
+            let pace = move |by: Channel, domain: &str| {
                 if !live {
                     // What is only rehearsed takes nobody's turn.
                     return None;
                 }
+                if by == Channel::Sms {
+                    return context.pace.ask_text(sending, delivery, asked.now);
+                }
                 asked.places.spent.clone().or_else(|| context.pace.ask(sending, delivery, domain, asked.now))
             };
-            let standing = contact.and_then(|contact| asked.places.standings.get(&contact));
+            let standing = |contact: Option<ContactId>| contact.and_then(|contact| asked.places.standings.get(&contact));
+            let suppressed = |hash: Option<AddressHash>| hash.and_then(|hash| asked.suppressed.get(&hash).copied());
+            let said = |hash: Option<AddressHash>| hash.and_then(|hash| asked.said.get(&hash));
+            let phone = Line {
+                suppressed: suppressed(addressed.sms),
+                said: said(addressed.sms),
+                contact: standing(addressed.text_contact),
+            };
             let situation = Situation {
                 rule: &rule.rule,
                 claimed: &work.claimed,
                 node: work.node,
                 facts,
                 now: asked.now,
-                suppressed: hash.and_then(|hash| asked.suppressed.get(&hash).copied()),
-                said: hash.and_then(|hash| asked.said.get(&hash)),
+                suppressed: suppressed(hash),
+                said: said(hash),
                 task_open: asked.open.contains(&work.claimed.record.key),
-                moment: Moment { sending, delivery, contact: standing, pace: &pace },
+                number: phone,
+                moment: Moment { sending, delivery, contact: standing(addressed.mail_contact), pace: &pace },
             };
             match decide(&situation) {
                 Decision::Move { then, notes } => self.go_on(work, None, Walked { then, notes }).await,
@@ -290,72 +392,159 @@ impl Batch<'_> {
                 }
                 Decision::Enroll { rule, walked } => self.enroll(work, rule, walked).await,
                 Decision::Broken(reason) => self.finish(work, None, Then::Hold { reason }).await,
-                Decision::Act { action, to } => {
+                Decision::Act { action, to, fell_back } => {
                     let Some(facts) = facts else { continue };
-                    self.deliver(work, (action, to, contact), facts, asked).await;
+                    let notes = fell_back.map(|why| (work.step(), Noted::FellBack(why))).into_iter().collect();
+                    let number = to.and_then(|person| number(person, sending.texts.country));
+                    let together =
+                        Together::of(&rule.rule, (work.node, work.claimed.lane), action, to, number);
+                    let way = way_of(&rule.rule, action);
+                    let meeting = Meeting { work, way, facts, addressed: *addressed, notes };
+                    match together {
+                        Some(together) => groups.entry(together).or_default().push(meeting),
+                        None => self.deliver(vec![meeting], asked).await,
+                    }
                 }
             }
         }
+        for meetings in groups.into_values() {
+            self.deliver(meetings, asked).await;
+        }
     }
 
-    async fn deliver(
-        &mut self,
-        work: Work,
-        (action, to, contact): (&Action, Option<&PersonFacts>, Option<ContactId>),
-        facts: &Facts,
-        asked: &Asked,
-    ) {
-        let delivery = self.delivery(&work);
-        if work.claimed.lane == Lane::Live && needs_links(&work, action) && !self.context.settings.links.work() {
-            let reason = "its mail needs a link to unsubscribe or confirm, and `web.public_url` is not set";
-            return self.broken(work, reason.to_owned()).await;
+    /// Sends one message: of the first, about all of them.
+    async fn deliver(&mut self, mut meetings: Vec<Meeting<'_>>, asked: &Asked) {
+        // The oldest row sends it, whenever it is tried again.
+        meetings.sort_by_key(|meeting| meeting.work.claimed.token.id);
+        let enriched = self.enriched(&mut meetings, asked.now).await;
+        if meetings.is_empty() {
+            return;
         }
-        let enriched = match work.rule.script.as_ref().map(|script| script.enrich(facts, asked.now)).transpose() {
-            Ok(enriched) => enriched.flatten(),
-            Err(error) => return self.broken(work, error.to_string()).await,
+        let rule = Arc::clone(&meetings[0].work.rule);
+        let Some(action) = chosen(&rule.rule, meetings[0].work.node, meetings[0].way) else { return };
+        let listed = gather::listed(action, meetings.iter().map(|meeting| meeting.facts));
+        let rows: Vec<MessageRow<'_>> = listed
+            .iter()
+            .map(|index| MessageRow {
+                facts: meetings[*index].facts,
+                occasion: &meetings[*index].work.claimed.occasion_data,
+                saved: &meetings[*index].work.claimed.saved,
+                enriched: enriched[*index].as_ref(),
+            })
+            .collect();
+        let more = meetings.len() - rows.len();
+        let rendered = self.rendered(&meetings[0], action, (&rows, more), enriched[0].as_ref(), asked);
+        let mut meetings = meetings.into_iter();
+        let Some(Meeting { work, facts, addressed, notes, .. }) = meetings.next() else { return };
+        let to = reader(&rule.rule, action, facts);
+        let follower = |meeting: Meeting<'_>| Follower {
+            delivery: self.delivery(&meeting.work),
+            zone: meeting.facts.zone.clone(),
+            work: meeting.work,
         };
+        let followers: Vec<Follower> = meetings.map(follower).collect();
+        let delivery = self.delivery(&work);
+        let message = match rendered {
+            Ok(message) => message,
+            Err(reason) => {
+                for follower in followers {
+                    self.broken(follower.work, reason.clone()).await;
+                }
+                return self.broken(work, reason).await;
+            }
+        };
+        if work.claimed.lane == Lane::Shadow {
+            for Follower { work, zone, .. } in followers {
+                self.record(work, &zone, format!("combined into {delivery}"), Vec::new(), asked).await;
+            }
+            return self.record(work, &facts.zone, message.summary(), notes, asked).await;
+        }
+        let save = match action {
+            Action::Webhook(webhook) => webhook.save.clone(),
+            _ => None,
+        };
+        let sending = &self.context.settings.sending;
+        let (place, template) = match action {
+            Action::Email(email) => {
+                let staff = work.rule.rule.purpose == Purpose::Staff || to.is_some_and(|person| person.staff);
+                let place = places::place(sending, addressed.mail_contact, staff, asked.now, self.zone());
+                (place, self.version_of(&email.template))
+            }
+            Action::Sms(sms) => {
+                let place = places::text_place(sending, addressed.text_contact, asked.now, self.zone());
+                let copied = !sending.texts.seeds.is_empty();
+                (place, copied.then(|| seeds::version_of_text(&work.rule.rule.id, &work.step(), &sms.text)))
+            }
+            _ => (None, None),
+        };
+        let (kind, repeatable, zone) = (kind(action), repeatable(action), facts.zone.clone());
+        let asked = asked.at;
+        let parcel = Parcel {
+            work, delivery, kind, repeatable, place, message, template, save, zone, asked, notes, followers,
+        };
+        self.queue(parcel).await;
+    }
+
+    /// What scripts add to each; those whose script fails are held, and the others go on.
+    async fn enriched(&self, meetings: &mut Vec<Meeting<'_>>, now: Timestamp) -> Vec<Option<Json>> {
+        let mut enriched = Vec::with_capacity(meetings.len());
+        let mut kept = Vec::with_capacity(meetings.len());
+        for meeting in meetings.drain(..) {
+            let script = meeting.work.rule.script.as_ref();
+            match script.map(|script| script.enrich(meeting.facts, now)).transpose() {
+                Ok(more) => {
+                    enriched.push(more.flatten());
+                    kept.push(meeting);
+                }
+                Err(error) => self.broken(meeting.work, error.to_string()).await,
+            }
+        }
+        *meetings = kept;
+        enriched
+    }
+
+    fn rendered(
+        &self,
+        meeting: &Meeting<'_>,
+        action: &Action,
+        (rows, more): (&[MessageRow<'_>], usize),
+        enriched: Option<&Json>,
+        asked: &Asked,
+    ) -> Result<Message, String> {
+        let work = &meeting.work;
+        if work.claimed.lane == Lane::Live && needs_links(work, action) && !self.context.settings.links.work() {
+            return Err("its mail needs a link to unsubscribe or confirm, and `web.public_url` is not set".to_owned());
+        }
         // Who writes is not pinned: a sender that changed is the one of every mail from now on.
         let current = self.generation.rules.get(&work.claimed.rule).unwrap_or(&work.rule);
         let draft = Draft {
             rule: &work.rule,
             node: work.node,
             claimed: &work.claimed,
-            delivery,
-            facts,
-            to,
+            delivery: self.delivery(work),
+            facts: meeting.facts,
+            to: reader(&work.rule.rule, action, meeting.facts),
             templates: &self.generation.templates,
             sender: &self.context.settings.sender,
             written_by: current.rule.sender.as_deref(),
             links: &self.context.settings.links,
             secret: self.context.store.secret(),
-            enriched: enriched.as_ref(),
+            enriched,
             now: asked.now,
+            country: self.context.settings.sending.texts.country,
+            rows,
+            more,
         };
-        let message = match draft.render(action) {
-            Ok(message) => message,
-            Err(error) => return self.broken(work, error.to_string()).await,
-        };
-        if work.claimed.lane == Lane::Shadow {
-            let verdict = self.verdict(&work, Outcome::Recorded { what: message.summary() });
-            let next = work.rule.rule.nodes.get(work.node).and_then(|node| node.next);
-            let walked = Way::of(&work.rule.rule, &work.claimed, &facts.zone).walk(next, asked.now);
-            return self.go_on(work, Some(verdict), walked).await;
-        }
-        let save = match action {
-            Action::Webhook(webhook) => webhook.save.clone(),
-            Action::Email(_) | Action::Chat(_) | Action::Task(_) => None,
-        };
-        let (place, template) = match action {
-            Action::Email(email) => {
-                let staff = work.rule.rule.purpose == Purpose::Staff || to.is_some_and(|person| person.staff);
-                let sending = &self.context.settings.sending;
-                (places::place(sending, contact, staff, asked.now, self.zone()), self.version_of(&email.template))
-            }
-            Action::Webhook(_) | Action::Chat(_) | Action::Task(_) => (None, None),
-        };
-        let (kind, repeatable, zone) = (kind(action), repeatable(action), facts.zone.clone());
-        let asked = asked.at;
-        self.queue(Parcel { work, delivery, kind, repeatable, place, message, template, save, zone, asked }).await;
+        draft.render(action).map_err(|error| error.to_string())
+    }
+
+    /// The shadow lane's note of what would have been sent.
+    async fn record(&self, work: Work, zone: &TimeZone, what: String, notes: Vec<(StepId, Noted)>, asked: &Asked) {
+        let verdict = self.verdict(&work, Outcome::Recorded { what });
+        let next = work.rule.rule.nodes.get(work.node).and_then(|node| node.next);
+        let mut walked = Way::of(&work.rule.rule, &work.claimed, zone).walk(next, asked.now);
+        walked.notes.splice(0..0, notes);
+        self.go_on(work, Some(verdict), walked).await;
     }
 
     /// `None`: nobody gets copies.
@@ -377,6 +566,9 @@ impl Batch<'_> {
                 self.clogged.push(kind);
             }
             let due_at = self.later(FULL);
+            for follower in parcel.followers {
+                self.finish(follower.work, None, Then::Again { due_at, counts: false }).await;
+            }
             self.finish(parcel.work, None, Then::Again { due_at, counts: false }).await;
         }
     }

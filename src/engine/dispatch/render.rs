@@ -1,13 +1,13 @@
 //! From a decision to send to the finished message.
 
-use super::decide::address;
+use super::decide::{address, number};
 use crate::engine::links::{LinkedMail, Links};
-use crate::engine::port::{ChatMessage, Claimed, Email, Message, TaskDraft, WebhookCall};
-use crate::model::{Channel, DeliveryId, InstanceSecret, Topic};
+use crate::engine::port::{ChatMessage, Claimed, Email, Message, SmsMessage, TaskDraft, WebhookCall};
+use crate::model::{Channel, Country, DeliveryId, InstanceSecret, Topic};
 use crate::rule::CompiledRule;
-use crate::rule::checked::{self, Action, Chat, Purpose, Task, Webhook};
+use crate::rule::checked::{self, Action, Chat, Purpose, Sms, Task, Webhook};
 use crate::rule::compiled::{Facts, PersonFacts};
-use crate::rule::message::{MessageContext, MessageLinks, TemplateError, Templates};
+use crate::rule::message::{MessageContext, MessageLinks, MessageRow, TemplateError, Templates};
 use jiff::Timestamp;
 use serde_json::{Map, Value as Json, json};
 
@@ -27,6 +27,11 @@ pub struct Draft<'a> {
     pub secret: &'a InstanceSecret,
     pub enriched: Option<&'a Json>,
     pub now: Timestamp,
+    /// Whose phone numbers are meant that are written without a country.
+    pub country: Option<Country>,
+    /// The matches that it tells of, where they are several, and how many more there are.
+    pub rows: &'a [MessageRow<'a>],
+    pub more: usize,
 }
 
 /// A way out by one click of the mail program (RFC 8058), without opening the mail.
@@ -63,12 +68,14 @@ pub const fn kind(action: &Action) -> &'static str {
         Action::Webhook(_) => "webhook",
         Action::Chat(_) => "chat",
         Action::Task(_) => "task",
+        Action::Sms(_) => "sms",
+        Action::Preferred(_) => "message",
     }
 }
 
-/// Safe to repeat with the same key after a crash. Chats take no key: they would show it twice.
+/// Safe to repeat with the same key after a crash. Chats and phones take no key: they would show it twice.
 pub const fn repeatable(action: &Action) -> bool {
-    !matches!(action, Action::Email(_) | Action::Chat(_))
+    !matches!(action, Action::Email(_) | Action::Chat(_) | Action::Sms(_))
 }
 
 impl Draft<'_> {
@@ -78,6 +85,12 @@ impl Draft<'_> {
             Action::Webhook(webhook) => self.webhook(webhook).map(Message::Webhook),
             Action::Chat(chat) => self.chat(chat).map(Message::Chat),
             Action::Task(task) => self.task(task).map(Message::Task),
+            Action::Sms(sms) => self.sms(sms).map(Message::Sms),
+            Action::Preferred(_) => Err(TemplateError {
+                template: "message".to_owned(),
+                line: 1,
+                problem: "no channel was chosen for it".to_owned(),
+            }),
         }
     }
 
@@ -91,6 +104,8 @@ impl Draft<'_> {
             enriched: self.enriched,
             regional: &self.rule.regional,
             links: None,
+            rows: self.rows,
+            more: self.more,
         }
     }
 
@@ -183,6 +198,12 @@ impl Draft<'_> {
     fn chat(&self, chat: &Chat) -> Result<ChatMessage, TemplateError> {
         let text = self.templates.line(&chat.text, &self.context())?;
         Ok(ChatMessage { delivery: self.delivery, to: chat.to.clone(), text: text.trim().to_owned() })
+    }
+
+    fn sms(&self, sms: &Sms) -> Result<SmsMessage, TemplateError> {
+        let text = self.templates.line(&sms.text, &self.context())?;
+        let to = self.to.and_then(|person| number(person, self.country)).unwrap_or_default();
+        Ok(SmsMessage { delivery: self.delivery, to, via: sms.via.clone(), text: text.trim().to_owned() })
     }
 
     fn task(&self, task: &Task) -> Result<TaskDraft, TemplateError> {

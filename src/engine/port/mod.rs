@@ -1,6 +1,7 @@
 //! What the engine needs of the world, as traits. The adapters implement them; tests may too.
 
 mod consents;
+mod gathering;
 mod inbox;
 mod outbox;
 mod personal;
@@ -11,6 +12,7 @@ mod sweeps;
 mod view;
 
 pub use consents::Consents;
+pub use gathering::{Gathered, Gathering};
 pub use inbox::{Inbound, Inbox};
 pub use outbox::{
     Attempt, BudgetDay, Claimed, Completion, ContactStanding, Contender, Enrolling, Mark, Note, Noted, Outbox,
@@ -18,7 +20,7 @@ pub use outbox::{
 };
 pub use personal::{Aged, BuiltInTask, Dossier, Enrolled, Forgotten, Personal, Stay};
 pub use register::{Adopted, Adoption, Register, RuleState, RuleStatus, StoredGeneration};
-pub use sender::{ChatMessage, Email, Message, Sender, Sent, TaskDraft, WebhookCall};
+pub use sender::{ChatMessage, Email, Message, Sender, Sent, SmsMessage, TaskDraft, WebhookCall};
 pub use source::{Source, SourceError, live_schema};
 pub use sweeps::{
     Candidate, Episode, EpisodeChange, EpisodePage, Found, Lease, Ledger, Miss, MissKind, NewMatch, OpenEpisode,

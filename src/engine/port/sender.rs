@@ -21,6 +21,7 @@ pub enum Message {
     Webhook(WebhookCall),
     Chat(ChatMessage),
     Task(TaskDraft),
+    Sms(SmsMessage),
 }
 
 impl Message {
@@ -32,6 +33,7 @@ impl Message {
             Self::Webhook(call) => format!("to {}", call.destination),
             Self::Chat(chat) => format!("to {}", chat.to),
             Self::Task(task) => task.title.clone(),
+            Self::Sms(sms) => shortened(&sms.text),
         }
     }
 }
@@ -76,6 +78,26 @@ pub struct ChatMessage {
     pub to: String,
     /// Plain: nothing in it is markup.
     pub text: String,
+}
+
+/// A text message to a phone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SmsMessage {
+    pub delivery: DeliveryId,
+    /// In E.164.
+    pub to: String,
+    /// A gateway named in the configuration; `None`: the only one.
+    pub via: Option<String>,
+    pub text: String,
+}
+
+/// The beginning of a text, on one line.
+fn shortened(text: &str) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(60) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]

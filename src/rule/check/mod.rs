@@ -7,6 +7,7 @@ mod abandoned;
 mod condition;
 mod created;
 mod cron;
+mod digest;
 mod episodes;
 mod event;
 mod message;
@@ -20,6 +21,7 @@ mod steps;
 mod tests;
 mod trigger;
 mod values;
+mod voices;
 mod wait;
 mod yearly;
 
@@ -31,6 +33,7 @@ use super::checked::{Cadence, CheckedRule, Entry, Goal, Mode, Node, Purpose, Tri
 use super::condition::{Condition, Term};
 use super::contradiction::clash;
 use super::statement::Dialect;
+use super::generation::Gateways;
 use super::written::{Conditions, GoalEntry, ModeWord, RuleFile};
 use crate::catalog::{Catalog, Entity, Schema};
 use crate::diagnostic::yaml::{self, At, Content};
@@ -51,6 +54,7 @@ pub struct Known<'a> {
     pub topics: &'a BTreeSet<Topic>,
     pub destinations: &'a BTreeSet<String>,
     pub chats: &'a BTreeSet<String>,
+    pub gateways: &'a Gateways,
     pub templates: &'a BTreeSet<String>,
     pub scripts: &'a BTreeSet<String>,
 }
@@ -140,6 +144,7 @@ fn assemble(
         spread: settings.spread,
         window: settings.window.clone(),
         priority: settings.priority,
+        combine: settings.combine,
         last_activity: body.last_activity,
         on_change: settings.on_change,
         on_delete: settings.on_delete,

@@ -126,7 +126,7 @@ impl<'a> Checker<'a> {
     }
 
     /// The entity whose rows a role's people are.
-    fn person_of(&self, entity: &'a Entity, recipient: &Recipient) -> Option<&'a Entity> {
+    pub(super) fn person_of(&self, entity: &'a Entity, recipient: &Recipient) -> Option<&'a Entity> {
         let pick = recipient.pick.as_ref()?;
         match &pick.relation {
             None => Some(entity),

@@ -67,7 +67,7 @@ pub struct Expected {
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct ExpectedMessage {
-    /// `email`, `webhook`, `chat` or `task`.
+    /// `email`, `webhook`, `chat`, `task` or `sms`.
     pub kind: String,
     pub range: Range<usize>,
     pub wants: Vec<Want>,
@@ -106,7 +106,7 @@ impl Detail {
                 Self::Name
             }
             (_, "record") => Self::Record,
-            ("email", "to") | ("task", "assigned_to") => Self::To,
+            ("email" | "sms", "to") | ("task", "assigned_to") => Self::To,
             ("email", "subject") => Self::Subject,
             (_, "contains") => Self::Contains,
             ("task", "due") => Self::Due,
@@ -121,6 +121,7 @@ impl Detail {
             b"email" => &["template", "step", "record", "to", "subject", "contains"],
             b"webhook" => &["destination", "step", "record", "contains"],
             b"chat" => &["to", "step", "record", "contains"],
+            b"sms" => &["step", "record", "to", "contains"],
             _ => &["title", "step", "record", "assigned_to", "due", "contains"],
         }
     }

@@ -139,7 +139,10 @@ fn in_steps(steps: &[yaml::At<StepEntry>], found: &mut Vec<String>) {
             | StepEntry::Webhook(_)
             | StepEntry::Chat(_)
             | StepEntry::Task(_)
-            | StepEntry::Stop(_) => {}
+            | StepEntry::Stop(_)
+            | StepEntry::Sms(_)
+            | StepEntry::Message(_)
+            | StepEntry::Digest(_) => {}
         }
     }
 }

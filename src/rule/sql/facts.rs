@@ -288,11 +288,8 @@ fn reached(
 
 /// The roles that the rule writes to or assigns.
 fn roles(rule: &CheckedRule) -> BTreeSet<RoleName> {
-    let named = rule.nodes.iter().filter_map(|node| match &node.step {
-        Step::Act(Action::Email(email)) => email.to.clone(),
-        Step::Act(Action::Task(task)) => task.assign_to.clone(),
-        _ => None,
-    });
+    let actions = rule.nodes.iter().filter_map(|node| node.step.action()).flat_map(Action::ways);
+    let named = actions.filter_map(Action::role).cloned();
     rule.to.iter().cloned().chain(named).collect()
 }
 

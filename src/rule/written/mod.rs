@@ -9,6 +9,7 @@ mod condition;
 mod steps;
 mod tests;
 mod trigger;
+mod voices;
 
 pub use condition::Conditions;
 pub use steps::{
@@ -21,6 +22,8 @@ pub use trigger::{
     EventEntry, Feb29Word, InactivityEntry, QueryEntry, QuerySql, ScheduleEntry, SegmentEntry, SurveyEntry,
     TriggerEntry, YearlyEntry,
 };
+
+pub use voices::{ChannelWord, DigestEntry, MessageEntry, SmsEntry, WayWord, WhenEmptyWord};
 
 use crate::diagnostic::yaml::{At, Named};
 use schemars::JsonSchema;
@@ -100,6 +103,9 @@ pub struct RuleFile {
     pub window: Option<At<String>>,
     /// Which of two messages to one person goes first where a cap leaves room for one: 0 to 100, usually 50.
     pub priority: Option<At<u8>>,
+    /// `per recipient`: what several records of one person would get at the same moment is one message, with a row for
+    /// each in `combined`.
+    pub combine: Option<At<String>>,
     /// What becomes of running sequences when the steps change.
     pub on_change: Option<At<OnChangeWord>>,
     /// What becomes of running sequences when the rule is deleted.

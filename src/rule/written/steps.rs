@@ -1,4 +1,5 @@
 use super::Conditions;
+use super::voices::{DigestEntry, MessageEntry, SmsEntry};
 use crate::diagnostic::yaml::{At, Node};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -25,6 +26,12 @@ pub enum StepEntry {
     Enroll(EnrollEntry),
     /// The sequence ends here: `stop: {}`.
     Stop(StopEntry),
+    /// `sms: {text: "{{ record.name }}, your table is free"}`
+    Sms(SmsEntry),
+    /// One message, by the channel that its reader prefers.
+    Message(Box<MessageEntry>),
+    /// One mail to a colleague with all that stands here: `digest: {template: at-risk, to: owner}`
+    Digest(DigestEntry),
 }
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]

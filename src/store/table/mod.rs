@@ -5,6 +5,7 @@ pub mod attempt;
 pub mod contact;
 pub mod enrollment;
 pub mod episode;
+pub mod gathering;
 pub mod generation;
 pub mod inbox;
 pub mod ledger;

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use nudged::engine::port::{
     Adopted, Adoption, Aged, AttemptView, Candidate, Claimed, Consents, ContactStanding, DeliveryFilter, DeliveryView,
-    Dossier, EnrollmentFilter, EnrollmentView, Episode, EpisodePage, Forgotten, Found, Happening, HeldMatch, Inbound,
+    Dossier, EnrollmentFilter, EnrollmentView, Episode, EpisodePage, Forgotten, Found, Gathered, Gathering, Happening, HeldMatch, Inbound,
     Inbox, Lease, Ledger, MissView, OpenEpisode, Outbox, OutboxToken, Overview, Owner, Personal, Progress, Register,
     Rescued, RuleState, RuleVersion, Settled, Settlement, Spent, Standing, Store, StoreError, StoredGeneration,
     SweepCommit, SweepCount, SweepId, SweepView, TaskDraft, Verdict, View,
@@ -163,6 +163,9 @@ impl Outbox for Mortal {
     }
     async fn claim(&self, owner: &Owner, now: Timestamp, limit: usize) -> Result<Vec<Claimed>, StoreError> {
         self.alive().await.claim(owner, now, limit).await
+    }
+    async fn gather(&self, of: &Gathering, now: Timestamp, limit: usize) -> Result<Gathered, StoreError> {
+        self.alive().await.gather(of, now, limit).await
     }
     async fn settle(&self, settlement: &Settlement) -> Result<Settled, StoreError> {
         let store = self.alive().await;

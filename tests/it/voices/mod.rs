@@ -1,0 +1,7 @@
+//! Other ways to reach people than a mail each: text messages, preferred channels, digests, combined messages.
+
+mod combined;
+mod digests;
+mod preferred;
+mod texts;
+mod world;

@@ -257,7 +257,7 @@ impl<'a> Checker<'a> {
         }
         let (entries, nodes) = self.steps(written, entity, to.as_ref());
         if let Some(Purpose::Topic(topic)) = &head.purpose {
-            self.consent(entity, topic, written, to.as_ref());
+            self.consent(entity, topic, written, (to.as_ref(), &nodes));
         }
         let (for_each, last_activity) = (entity.name.clone(), entity.last_activity.clone());
         let trigger = trigger?;

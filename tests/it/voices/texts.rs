@@ -307,7 +307,7 @@ const BASE: &str = "https://mail.acme.example";
 /// As the documentation says: HMAC-SHA1 over the address and the sorted fields.
 fn signature(token: &str, fields: &BTreeMap<&str, &str>) -> String {
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, token.as_bytes());
-    let text = fields.iter().fold(format!("{BASE}/sms/phones"), |text, (name, value)| text + *name + value);
+    let text = fields.iter().fold(format!("{BASE}/sms/phones"), |text, (name, value)| format!("{text}{name}{value}"));
     STANDARD.encode(ring::hmac::sign(&key, text.as_bytes()).as_ref())
 }
 

@@ -74,7 +74,8 @@ CREATE TABLE crm.surveys (
     kind        text NOT NULL,
     rating      smallint,
     comment     text,
-    answered_at timestamptz
+    answered_at timestamptz,
+    ref         text
 );
 CREATE INDEX ON crm.surveys (answered_at);
 CREATE INDEX ON crm.surveys (account_id);

@@ -1,6 +1,6 @@
 //! The checked catalog: every name resolved, every type known or explicitly unknown.
 
-use crate::model::{BusinessCalendar, EntityName, FieldName, Locale, RelationName, RoleName, Tenant, Topic, Value};
+use crate::model::{BusinessCalendar, EntityName, FieldName, Locale, Period, RelationName, RoleName, Tenant, Topic, Value};
 use jiff::tz::TimeZone;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,6 +15,8 @@ pub struct Catalog {
     pub suppressions: Vec<SuppressionTable>,
     /// `None`: tasks go to the built-in list in the state.
     pub tasks: Option<Tasks>,
+    /// Surveys that mails ask, by name.
+    pub surveys: BTreeMap<String, Question>,
     pub tenants: Option<Tenants>,
     /// Which days are worked, by name.
     pub calendars: BTreeMap<String, BusinessCalendar>,
@@ -429,6 +431,16 @@ pub struct SuppressionTable {
     pub reason: Option<String>,
 }
 
+/// A survey that mails ask, and the row that an answer becomes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Question {
+    pub lowest: i64,
+    pub highest: i64,
+    /// How long an answer may be changed.
+    pub change_within: Period,
+    pub insert: Insert,
+}
+
 /// How tasks are written into the CRM's own tables.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tasks {
@@ -461,6 +473,10 @@ pub enum InsertValue {
     LookUp(Box<RowLookUp>),
     AssigneeKey,
     AssigneeEmail,
+    /// Of an answer.
+    Score,
+    /// What was said beside it.
+    Comment,
     /// A value that an earlier insert of the same transaction used: `$1.id`.
     Earlier {
         insert: usize,

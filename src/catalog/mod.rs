@@ -19,7 +19,7 @@ pub use drift::drift;
 pub use checked::{
     Aggregate, AggregateFunction, Attribute, Catalog, Column, ColumnType, Consent, ConsentTest, DateStorage, Entity,
     Expression, Field, Filter, FilterTest, Hop, Insert, InsertValue, InstantStorage, Join, KeyType, Literal, LookUp,
-    Member, Origin, OwnSql, Parent, Path, Person, PickOne, Place, Recipient, Relation, RowLookUp, SuppressionTable,
+    Member, Origin, OwnSql, Parent, Path, Person, PickOne, Question, Place, Recipient, Relation, RowLookUp, SuppressionTable,
     Table, Tasks, Tenants, UuidStorage,
 };
 pub use literal::{Misfit, instant, value};

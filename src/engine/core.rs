@@ -10,7 +10,7 @@ use super::port::{Aged, Owner, Rescued, RuleState, RuleStatus, Sender, Source, S
 use super::scheduler::{self, Scheduler};
 use super::settings::Settings;
 use super::sweep::{Sweeper, Swept};
-use super::{pruner, rescuer};
+use super::{answer_writer, pruner, rescuer};
 use crate::model::{Clock, RuleId, Tenant};
 use crate::rule::generation::Generation;
 use std::sync::Arc;
@@ -95,6 +95,16 @@ impl Engine {
         self.context.arrived.notify_one();
     }
 
+    /// Tells the engine that somebody answered a survey: the source hears of it now.
+    pub fn answered(&self) {
+        self.context.answered.notify_one();
+    }
+
+    /// Tells the source of the answers that it hasn't got yet; of how many.
+    pub async fn tell_answers(&self) -> Result<u64, EngineError> {
+        answer_writer::tell(&self.context).await
+    }
+
     /// Sweeps, sends and rescues until `shutdown` turns true (or its sender is gone), then drains what is
     /// under way within the deadline of the settings and gives the rest back.
     pub async fn run(&self, shutdown: watch::Receiver<bool>) -> Drained {
@@ -108,6 +118,7 @@ impl Engine {
             tokio::select! {
                 () = rescuer::run(&self.context) => {}
                 () = pruner::run(&self.context) => {}
+                () = answer_writer::run(&self.context) => {}
                 () = told(&mut stop) => {}
             }
         };

@@ -11,6 +11,7 @@
 //!   neither writes anything.
 
 mod adopt;
+mod answer_writer;
 mod alert;
 mod cadence;
 mod context;

@@ -439,6 +439,7 @@ impl Previewer<'_> {
             facts,
             to,
             templates: &self.generation.templates,
+            catalog: &self.generation.catalog,
             sender: self.sender,
             written_by: rule.rule.sender.as_deref(),
             links: &Links::Rehearsed,

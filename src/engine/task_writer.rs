@@ -38,6 +38,8 @@ impl TaskWriter {
             due: draft.due,
             assignee_key: draft.assignee_key.as_ref(),
             assignee_email: draft.assignee_email.as_deref(),
+            score: None,
+            comment: None,
             now: self.clock.now(),
         };
         let statements = inserts(catalog, self.source.dialect(), &values);

@@ -482,6 +482,8 @@ pub struct Email {
     pub to: Option<RoleName>,
     /// The topic that it asks for a yes to.
     pub confirms: Option<Topic>,
+    /// A survey of the catalog that it asks.
+    pub asks: Option<String>,
     /// One mail tells of all matches that stand at this step for the same person.
     pub digest: Option<Digest>,
 }

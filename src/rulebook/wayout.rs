@@ -16,13 +16,14 @@ pub(super) fn findings(outside: &Outside, rule: &CompiledRule, generation: &Gene
     let mails: Vec<&Email> = mails.collect();
     let confirming: Vec<&Email> = mails.iter().copied().filter(|mail| mail.confirms.is_some()).collect();
     let marketing: &[&Email] = if matches!(rule.rule.purpose, Purpose::Topic(_)) { &mails } else { &[] };
-    if marketing.is_empty() && confirming.is_empty() {
+    let asking: Vec<&Email> = mails.iter().copied().filter(|mail| mail.asks.is_some()).collect();
+    if marketing.is_empty() && confirming.is_empty() && asking.is_empty() {
         return Vec::new();
     }
     let id = &rule.rule.id;
     let mut findings = Vec::new();
     if !outside.pages {
-        let message = format!("nobody who reads the mails of the rule `{id}` could unsubscribe or confirm");
+        let message = format!("nobody who reads the mails of the rule `{id}` could unsubscribe, confirm or answer");
         let help = "set `public_url` (it begins with https://) and `public_listen` in `[web]` of the configuration, or \
                     `mode: shadow` here";
         let finding = Finding::error("rule.no-pages", message).help(help);
@@ -43,6 +44,7 @@ pub(super) fn findings(outside: &Outside, rule: &CompiledRule, generation: &Gene
             "confirm_url",
             "a mail that asks for a yes must have the link that gives it",
         ),
+        (&asking, "rule.no-answer-link", "answer_url", "a mail that asks a survey must have the links that answer it"),
     ];
     for (mails, code, path, why) in needed {
         let templates: BTreeSet<&TemplateName> = mails.iter().map(|mail| &mail.template).collect();

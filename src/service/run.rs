@@ -194,6 +194,8 @@ fn public_routes(
     let events = Public::new(&config.events, inbox, Arc::clone(clock), Arc::new(move || engine.arrived()))?;
     let (topics, pages, sender) = (config.marketing.topics.clone(), config.pages.clone(), config.sender.name.clone());
     let consent = Consent::new(Arc::clone(store), Arc::clone(clock), topics, pages, sender);
+    let writer = Arc::clone(daemon.engine());
+    let consent = consent.telling(Arc::new(move || writer.answered()));
     let intake = Intake::new(Arc::clone(store), Arc::clone(clock));
     let bounces = Bounces::new(config.bounces.clone(), intake);
     let texts = SmsAnswers::new(&config.sms, config.web.pages_url(), Arc::clone(store), Arc::clone(clock));

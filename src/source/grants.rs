@@ -18,7 +18,9 @@ pub fn grants(catalog: &Catalog, dialect: Dialect, to: &Grantee, sequences: &[Ta
     let mut lines = Vec::new();
     let read: BTreeSet<Table> = catalog.tables().into_iter().collect();
     let tasks = catalog.tasks.iter().flat_map(|tasks| &tasks.inserts);
-    let written: BTreeSet<Table> = tasks.map(|insert| insert.table.clone()).collect();
+    let answers = catalog.surveys.values().map(|question| &question.insert);
+    let changed: BTreeSet<Table> = answers.clone().map(|insert| insert.table.clone()).collect();
+    let written: BTreeSet<Table> = tasks.chain(answers).map(|insert| insert.table.clone()).collect();
     for entity in catalog.entities.values() {
         if let Origin::Sql(_) = entity.origin {
             lines.push(format!("-- `{}` comes from SQL: allow SELECT on what that reads", entity.name));
@@ -45,7 +47,12 @@ pub fn grants(catalog: &Catalog, dialect: Dialect, to: &Grantee, sequences: &[Ta
         );
     }
     for table in &read {
-        lines.push(allow(if written.contains(table) { "SELECT, INSERT" } else { "SELECT" }, table));
+        let what = match (written.contains(table), changed.contains(table)) {
+            (_, true) => "SELECT, INSERT, UPDATE",
+            (true, false) => "SELECT, INSERT",
+            (false, false) => "SELECT",
+        };
+        lines.push(allow(what, table));
     }
     if dialect == Dialect::Postgres {
         lines.extend(
@@ -88,6 +95,7 @@ mod tests {
                 reason: None,
             }],
             tasks: None,
+            surveys: std::collections::BTreeMap::new(),
             tenants: None,
             calendars: std::collections::BTreeMap::new(),
             usual_calendar: crate::model::BusinessCalendar::default(),

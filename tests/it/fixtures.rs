@@ -416,13 +416,13 @@ fn the_examples_of_the_reference_are_right() {
             .map(|where_| format!("{head}{inactivity}where:\n{where_}{steps}")),
     );
     rules.extend(examples("docs/sms.md", "combine").iter().map(|key| format!("{head}{key}{inactivity}{steps}")));
-    for page in ["docs/rules.md", "docs/sequences.md", "docs/sms.md"] {
+    for page in ["docs/rules.md", "docs/sequences.md", "docs/sms.md", "docs/surveys.md"] {
         rules.extend(examples(page, "steps").iter().map(|own| format!("{head}{inactivity}steps:\n{own}")));
     }
     assert!(rules.len() >= 8, "{} examples", rules.len());
     for rule in rules {
         let mut files = vec![SourceFile { path: "catalog.yaml".to_owned(), text: catalog.clone() }];
-        for name in ["win-back-1", "win-back-2", "renewal", "renewal-over", "at-risk"] {
+        for name in ["win-back-1", "win-back-2", "renewal", "renewal-over", "at-risk", "nps-ask"] {
             let text = "---\nsubject: Hello\n---\nHello\n".to_owned();
             files.push(SourceFile { path: format!("templates/{name}.md"), text });
         }

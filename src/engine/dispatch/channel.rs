@@ -191,7 +191,8 @@ impl Session {
     }
 
     async fn send(&self, parcel: Parcel, permit: OwnedSemaphorePermit) {
-        let Parcel { work, delivery, kind, repeatable, message, template, save, zone, notes, followers, .. } = parcel;
+        let Parcel { work, delivery, kind, repeatable, message, template, save, keep, zone, notes, followers, .. } =
+            parcel;
         let copied = template.map(|template| (message.clone(), template));
         let address = address_of(&message);
         let started_at = self.context.clock.now();
@@ -213,6 +214,8 @@ impl Session {
             jitter: rand::rng().random(),
         };
         let mut walked = after(tried, &sent.outcome);
+        // In doubt it may be answered, too.
+        let was_sent = matches!(sent.outcome, Outcome::Sent { .. } | Outcome::Unknown { .. });
         if matches!(sent.outcome, Outcome::Sent { .. }) {
             walked.notes.splice(0..0, notes);
         }
@@ -225,7 +228,7 @@ impl Session {
         let together: Vec<Finished> = followers.into_iter().map(follow).collect();
         let verdict = Verdict { delivery, kind, outcome: sent.outcome, started_at, finished_at, took };
         let mut finished = work.conclude(&self.context, Some(verdict), walked);
-        finished.completion.saved = save.zip(sent.answer);
+        finished.completion.saved = save.zip(sent.answer).or(keep.filter(|_| was_sent));
         finished.gone = gone;
         finished.permit = Some(permit);
         finished.together = together;

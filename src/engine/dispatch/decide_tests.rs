@@ -35,7 +35,7 @@ fn node(id: &str, step: Step, next: Option<usize>) -> Node {
 }
 
 fn email(template: &str) -> Step {
-    Step::Act(Action::Email(Email { template: template.into(), to: None, confirms: None, digest: None }))
+    Step::Act(Action::Email(Email { template: template.into(), to: None, confirms: None, asks: None, digest: None }))
 }
 
 /// Mail, a week, mail, task.
@@ -620,7 +620,7 @@ fn text_messages_wait_for_their_own_window_rate_and_caps() {
 
 fn message() -> Action {
     let task = Task { title: "Call".into(), body: None, assign_to: None, due: None, unless_open: None };
-    let email = Email { template: "mail".into(), to: None, confirms: None, digest: None };
+    let email = Email { template: "mail".into(), to: None, confirms: None, asks: None, digest: None };
     Action::Preferred(Preferred { ways: vec![Action::Email(email), sms(), Action::Task(task)] })
 }
 

@@ -18,10 +18,11 @@ use crate::engine::event::Event;
 use crate::engine::port::{Claimed, Message, Noted, OutboxToken, Source, SourceError, Store, Then};
 use crate::engine::versions::Standing;
 use crate::model::{
-    AddressHash, Channel, ContactId, EndReason, EntityName, Key, Lane, Outcome, Preference, RuleId, StepId,
+    AddressHash, Channel, ContactId, DeliveryId, EndReason, EntityName, Key, Lane, Outcome, Preference, RuleId, StepId,
     SuppressionReason, TemplateName, Tenant, VersionHash, preferences_for,
 };
 use crate::rule::checked::{Action, Purpose, Step, UnlessOpen};
+use crate::rule::answer::kept_fields;
 use crate::rule::compiled::{Facts, PersonFacts, Subject};
 use crate::rule::generation::Generation;
 use crate::rule::message::MessageRow;
@@ -30,7 +31,7 @@ use crate::rule::{CheckedRule, CompiledRule};
 use futures::TryStreamExt;
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use rand::RngExt;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -477,12 +478,21 @@ impl Batch<'_> {
             }
             _ => (None, None),
         };
+        let keep = self.asked(action, delivery, facts);
         let (kind, repeatable, zone) = (kind(action), repeatable(action), facts.zone.clone());
         let asked = asked.at;
         let parcel = Parcel {
-            work, delivery, kind, repeatable, place, message, template, save, zone, asked, notes, followers,
+            work, delivery, kind, repeatable, place, message, template, save, keep, zone, asked, notes, followers,
         };
         self.queue(parcel).await;
+    }
+
+    /// What is kept of a mail that asks a survey, so that an answer can be written down without asking the source.
+    fn asked(&self, action: &Action, delivery: DeliveryId, facts: &Facts) -> Option<(String, Json)> {
+        let survey = action.email()?.asks.as_ref()?;
+        let question = self.generation.catalog.surveys.get(survey)?;
+        let fields = kept_fields(question, &facts.record);
+        Some((format!("@{delivery}"), json!({"survey": survey, "fields": fields})))
     }
 
     /// What scripts add to each; those whose script fails are held, and the others go on.
@@ -513,7 +523,7 @@ impl Batch<'_> {
     ) -> Result<Message, String> {
         let work = &meeting.work;
         if work.claimed.lane == Lane::Live && needs_links(work, action) && !self.context.settings.links.work() {
-            return Err("its mail needs a link to unsubscribe or confirm, and `web.public_url` is not set".to_owned());
+            return Err("its mail needs a link to unsubscribe, confirm or answer, and `web.public_url` is not set".to_owned());
         }
         // Who writes is not pinned: a sender that changed is the one of every mail from now on.
         let current = self.generation.rules.get(&work.claimed.rule).unwrap_or(&work.rule);
@@ -525,6 +535,7 @@ impl Batch<'_> {
             facts: meeting.facts,
             to: reader(&work.rule.rule, action, meeting.facts),
             templates: &self.generation.templates,
+            catalog: &self.generation.catalog,
             sender: &self.context.settings.sender,
             written_by: current.rule.sender.as_deref(),
             links: &self.context.settings.links,
@@ -650,7 +661,7 @@ impl Batch<'_> {
         Verdict { delivery: self.delivery(work), kind, outcome, started_at: at, finished_at: at, took: Duration::ZERO }
     }
 
-    fn delivery(&self, work: &Work) -> crate::model::DeliveryId {
+    fn delivery(&self, work: &Work) -> DeliveryId {
         self.context.store.secret().delivery_id(work.claimed.match_id, &work.step(), work.claimed.iteration)
     }
 
@@ -674,7 +685,7 @@ pub(in crate::engine) async fn said(
 /// Whether a mail can't go without a page behind it.
 fn needs_links(work: &Work, action: &Action) -> bool {
     let Action::Email(email) = action else { return false };
-    email.confirms.is_some() || matches!(work.rule.rule.purpose, Purpose::Topic(_))
+    email.confirms.is_some() || email.asks.is_some() || matches!(work.rule.rule.purpose, Purpose::Topic(_))
 }
 
 fn step_of(work: &Work) -> Option<&Step> {
@@ -741,7 +752,7 @@ async fn built_in_tasks(
 async fn ours(
     store: &dyn Store,
     rule: &CompiledRule,
-    open: Vec<(Key, crate::model::DeliveryId)>,
+    open: Vec<(Key, DeliveryId)>,
 ) -> Result<HashSet<Key>, EngineError> {
     let ids: Vec<_> = open.iter().map(|(_, id)| *id).collect();
     let ours = store.deliveries_of(&rule.rule.id, &ids).await?;

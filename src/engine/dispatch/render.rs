@@ -1,9 +1,10 @@
 //! From a decision to send to the finished message.
 
 use super::decide::{address, number};
+use crate::catalog::Catalog;
 use crate::engine::links::{LinkedMail, Links};
 use crate::engine::port::{ChatMessage, Claimed, Email, Message, SmsMessage, TaskDraft, WebhookCall};
-use crate::model::{Channel, Country, DeliveryId, InstanceSecret, Topic};
+use crate::model::{AskedAbout, Channel, Country, DeliveryId, InstanceSecret, Topic};
 use crate::rule::CompiledRule;
 use crate::rule::checked::{self, Action, Chat, Purpose, Sms, Task, Webhook};
 use crate::rule::compiled::{Facts, PersonFacts};
@@ -20,6 +21,7 @@ pub struct Draft<'a> {
     pub facts: &'a Facts,
     pub to: Option<&'a PersonFacts>,
     pub templates: &'a Templates,
+    pub catalog: &'a Catalog,
     pub sender: &'a Json,
     /// Who the mails of the rule are from, as its file says now.
     pub written_by: Option<&'a str>,
@@ -112,6 +114,7 @@ impl Draft<'_> {
     fn email(&self, email: &checked::Email) -> Result<Email, TemplateError> {
         let to_address = self.to.and_then(address).unwrap_or_default().to_owned();
         let hash = self.secret.address_hash(Channel::Email, &to_address);
+        let asks = email.asks.as_deref().map(|survey| self.asks(survey)).transpose()?;
         let links = self.links.of(
             self.secret,
             LinkedMail {
@@ -119,6 +122,7 @@ impl Draft<'_> {
                 delivery: self.delivery,
                 topic: self.topic(),
                 confirms: email.confirms.as_ref(),
+                asks: asks.as_ref(),
                 now: self.now,
             },
         );
@@ -142,6 +146,21 @@ impl Draft<'_> {
             images: rendered.images,
             return_tag: Some(self.secret.return_tag(hash)),
             headers: list_unsubscribe(&links),
+        })
+    }
+
+    /// What the links to answer a survey say.
+    fn asks(&self, survey: &str) -> Result<AskedAbout, TemplateError> {
+        let Some(question) = self.catalog.surveys.get(survey) else {
+            let problem = format!("the catalog has no survey `{survey}` any more");
+            return Err(TemplateError { template: "answer_url".to_owned(), line: 1, problem });
+        };
+        Ok(AskedAbout {
+            survey: survey.to_owned(),
+            enrollment: self.claimed.token.id,
+            lowest: question.lowest,
+            highest: question.highest,
+            change_within: question.change_within.max_seconds(),
         })
     }
 

@@ -49,6 +49,8 @@ pub struct Parcel {
     pub template: Option<(TemplateName, Arc<str>)>,
     /// Keep the answer under this name.
     pub save: Option<String>,
+    /// Kept once it is sent, whatever the answer.
+    pub keep: Option<(String, serde_json::Value)>,
     /// Of the person, for waits that follow.
     pub zone: TimeZone,
     /// When its facts were asked.

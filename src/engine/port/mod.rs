@@ -1,5 +1,6 @@
 //! What the engine needs of the world, as traits. The adapters implement them; tests may too.
 
+mod answers;
 mod consents;
 mod gathering;
 mod inbox;
@@ -11,6 +12,7 @@ mod source;
 mod sweeps;
 mod view;
 
+pub use answers::{Answered, Answers, Asked, DueAnswer, Given, NewAnswer};
 pub use consents::Consents;
 pub use gathering::{Gathered, Gathering};
 pub use inbox::{Inbound, Inbox};
@@ -32,8 +34,8 @@ pub use view::{
 };
 
 /// Everything the engine keeps. One conformance suite holds for every implementation.
-pub trait Store: Register + Ledger + Outbox + Consents + Inbox + View + Personal {}
-impl<T: Register + Ledger + Outbox + Consents + Inbox + View + Personal> Store for T {}
+pub trait Store: Register + Ledger + Outbox + Consents + Answers + Inbox + View + Personal {}
+impl<T: Register + Ledger + Outbox + Consents + Answers + Inbox + View + Personal> Store for T {}
 
 /// Why the state database could not do it.
 #[derive(Debug, thiserror::Error)]

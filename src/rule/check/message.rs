@@ -10,10 +10,10 @@ use std::ops::Range;
 
 /// Names at the top of every template.
 /// The mail's own links.
-const LINKS: [&str; 3] = ["unsubscribe_url", "preferences_url", "confirm_url"];
+const LINKS: [&str; 4] = ["unsubscribe_url", "preferences_url", "confirm_url", "answer_url"];
 /// What messages that tell of several matches see besides.
 const ROWS: [&str; 4] = ["rows", "combined", "more", "count"];
-const ROOTS: [&str; 12] = [
+const ROOTS: [&str; 13] = [
     "record",
     "to",
     "occasion",
@@ -22,6 +22,7 @@ const ROOTS: [&str; 12] = [
     "unsubscribe_url",
     "preferences_url",
     "confirm_url",
+    "answer_url",
     "rows",
     "combined",
     "more",

@@ -197,7 +197,12 @@ impl<'a> Checker<'a> {
         }
         let confirms = written.confirms.as_ref().and_then(|topic| self.topic(topic));
         let template = TemplateName::new(written.template.as_str());
-        Some(Action::Email(Email { template, to: own, confirms, digest: None }))
+        let surveys = &self.known.catalog.surveys;
+        if let Some(asks) = written.asks.as_ref().filter(|asks| !surveys.contains_key(asks.as_str())) {
+            self.unknown("rule.unknown-survey", "survey", asks, surveys.keys().map(String::as_str));
+        }
+        let asks = written.asks.as_ref().map(|asks| asks.value.clone());
+        Some(Action::Email(Email { template, to: own, confirms, asks, digest: None }))
     }
 
     fn webhook(&mut self, entity: &'a Entity, written: &WebhookEntry) -> Step {

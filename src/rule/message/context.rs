@@ -128,6 +128,7 @@ pub(super) fn roots(context: &MessageContext<'_>, reader: Reader) -> Vec<(&'stat
         ("unsubscribe_url", link(|links| &links.unsubscribe)),
         ("preferences_url", link(|links| &links.preferences)),
         ("confirm_url", link(|links| &links.confirm)),
+        ("answer_url", link(|links| &links.answer)),
         (READER, Value::from_object(reader)),
     ]
 }

@@ -89,13 +89,15 @@ pub struct MessageRow<'a> {
     pub enriched: Option<&'a Json>,
 }
 
-/// Links that are this mail's own; `None` where it has none. Templates see `unsubscribe_url`, `preferences_url` and
-/// `confirm_url`.
+/// Links that are this mail's own; `None` where it has none. Templates see `unsubscribe_url`, `preferences_url`,
+/// `confirm_url` and `answer_url`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MessageLinks {
     pub unsubscribe: Option<String>,
     pub preferences: Option<String>,
     pub confirm: Option<String>,
+    /// A score behind it is the answer to the survey that the mail asks.
+    pub answer: Option<String>,
 }
 
 /// A path that a template reads, and where.

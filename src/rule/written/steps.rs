@@ -43,6 +43,8 @@ pub struct EmailEntry {
     pub to: Option<At<String>>,
     /// Asks for a yes to this topic: the template's `confirm_url` gives it (double opt-in).
     pub confirms: Option<At<String>>,
+    /// Asks a survey of the catalog: the template's `answer_url`, with a score behind it, is the answer.
+    pub asks: Option<At<String>>,
     /// The step's name; kind and template if left out. Give one before you move a step to another template.
     pub id: Option<At<String>>,
 }

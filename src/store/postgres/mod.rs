@@ -21,6 +21,7 @@ use std::time::Duration;
 const STEPS: Steps = &[
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/postgres/0001_state.sql")),
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/postgres/0002_timeline.sql")),
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/postgres/0005_answers.sql")),
 ];
 
 const CONNECTIONS: u32 = 8;

@@ -26,6 +26,7 @@ use writer::Writer;
 const STEPS: Steps = &[
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/sqlite/0001_state.sql")),
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/sqlite/0002_timeline.sql")),
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/sqlite/0005_answers.sql")),
 ];
 
 /// Each statement over a batch comes in several sizes.
@@ -216,14 +217,14 @@ mod tests {
 
     #[tokio::test]
     async fn an_upgrade_copies_the_file_first_and_an_older_binary_refuses_it() {
-        const NEWER: Steps = &[STEPS[0], STEPS[1], "CREATE TABLE added (x INTEGER)"];
+        const NEWER: Steps = &[STEPS[0], STEPS[1], STEPS[2], "CREATE TABLE added (x INTEGER)"];
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state.db");
         SqliteStore::open(&path, NOW).await.unwrap().close().await;
         SqliteStore::open_with(&path, NOW, NEWER).await.unwrap().close().await;
 
         let refused = SqliteStore::open(&path, NOW).await.unwrap_err();
-        assert!(matches!(refused, StoreError::NewerSchema { found: 3, known: 2 }), "{refused}");
+        assert!(matches!(refused, StoreError::NewerSchema { found: 4, known: 3 }), "{refused}");
         let copy = copy_path(&path, 2);
         assert_eq!(fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);
         SqliteStore::open(&copy, NOW).await.unwrap();

@@ -1,6 +1,7 @@
 //! The SQL of the state, one table a file. States and lanes are kept as small numbers or names; this page
 //! says which.
 
+pub mod answer;
 pub mod attempt;
 pub mod contact;
 pub mod enrollment;

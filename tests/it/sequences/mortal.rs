@@ -4,9 +4,9 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 use nudged::engine::port::{
-    Adopted, Adoption, Aged, AttemptView, Candidate, Claimed, Consents, ContactStanding, DeliveryFilter, DeliveryView,
-    Dossier, EnrollmentFilter, EnrollmentView, Episode, EpisodePage, Forgotten, Found, Gathered, Gathering, Happening, HeldMatch, Inbound,
-    Inbox, Lease, Ledger, MissView, OpenEpisode, Outbox, OutboxToken, Overview, Owner, Personal, Progress, Register,
+    Adopted, Adoption, Aged, Answered, Answers, Asked, AttemptView, Candidate, Claimed, Consents, ContactStanding, DeliveryFilter, DeliveryView,
+    Dossier, DueAnswer, EnrollmentFilter, EnrollmentView, Episode, EpisodePage, Forgotten, Found, Gathered, Gathering, Happening, HeldMatch, Inbound,
+    Inbox, Lease, Ledger, MissView, NewAnswer, OpenEpisode, Outbox, OutboxToken, Overview, Owner, Personal, Progress, Register,
     Rescued, RuleState, RuleVersion, Settled, Settlement, Spent, Standing, Store, StoreError, StoredGeneration,
     SweepCommit, SweepCount, SweepId, SweepView, TaskDraft, Verdict, View,
 };
@@ -139,6 +139,25 @@ impl Consents for Mortal {
     }
     async fn newest_preferences(&self, limit: usize) -> Result<Vec<Preference>, StoreError> {
         self.alive().await.newest_preferences(limit).await
+    }
+}
+
+#[async_trait]
+impl Answers for Mortal {
+    async fn asked(&self, enrollment: i64, delivery: DeliveryId) -> Result<Option<Asked>, StoreError> {
+        self.alive().await.asked(enrollment, delivery).await
+    }
+    async fn answer(&self, answer: &NewAnswer) -> Result<Answered, StoreError> {
+        self.alive().await.answer(answer).await
+    }
+    async fn answers_due(&self, now: Timestamp, limit: usize) -> Result<Vec<DueAnswer>, StoreError> {
+        self.alive().await.answers_due(now, limit).await
+    }
+    async fn answers_told(&self, told: &[(DeliveryId, i64)]) -> Result<(), StoreError> {
+        self.alive().await.answers_told(told).await
+    }
+    async fn put_off_answers(&self, left: &[(DeliveryId, i64)], until: Timestamp) -> Result<(), StoreError> {
+        self.alive().await.put_off_answers(left, until).await
     }
 }
 

@@ -3,5 +3,6 @@
 mod combined;
 mod digests;
 mod preferred;
+mod surveys;
 mod texts;
 mod world;

@@ -1,5 +1,6 @@
-//! A million customers with five orders each, made so that the number of newly silent customers is known:
-//! last orders are spread evenly over 100 days, so 10,000 customers a day pass any age, 104 each 15 minutes.
+//! A million customers (or as many as are asked for) with five orders each, made so that the number of newly silent
+//! customers is known: last orders are spread evenly over 100 days a million, so 10,000 customers a day pass any age,
+//! 104 each 15 minutes.
 
 use super::machine::directory;
 use super::report;
@@ -16,8 +17,12 @@ pub struct BenchSource {
     pub made_at: Timestamp,
 }
 
-pub const CUSTOMERS: u32 = 1_000_000;
-/// Last orders are this far apart.
+/// `NUDGED_BENCH_CUSTOMERS`, or a million.
+pub fn customers() -> u32 {
+    std::env::var("NUDGED_BENCH_CUSTOMERS").map_or(1_000_000, |text| text.parse().expect("a number of customers"))
+}
+
+/// Last orders are this far apart, however many customers there are: as many fall silent a day, for longer.
 const SPACING: &str = "8.64 seconds";
 
 /// Durable, like a server in production; small enough for two cores.
@@ -32,7 +37,8 @@ const SETTINGS: [&str; 6] = [
 
 impl BenchSource {
     pub fn open() -> Self {
-        let data = Account::for_server("postgres").kept_directory(&directory().join("postgres"));
+        let kept = if customers() == 1_000_000 { "postgres".to_owned() } else { format!("postgres-{}", customers()) };
+        let data = Account::for_server("postgres").kept_directory(&directory().join(kept));
         let server = PostgresServer::start(Some(&data), &SETTINGS);
         let crm = server.open("crm");
         if crm.rows("SELECT 1 FROM pg_tables WHERE tablename = 'made'").is_empty() {
@@ -56,7 +62,8 @@ impl BenchSource {
 }
 
 fn generate(crm: &Database) {
-    println!("generating the source: {CUSTOMERS} customers, {} orders", 5 * CUSTOMERS);
+    let customers = customers();
+    println!("generating the source: {customers} customers, {} orders", 5 * customers);
     let began = Instant::now();
     crm.execute(&format!(
         "DROP SCHEMA IF EXISTS crm CASCADE;
@@ -68,12 +75,12 @@ fn generate(crm: &Database) {
         CREATE TABLE crm.orders (id bigint NOT NULL, account_id int NOT NULL, placed_at timestamptz NOT NULL,
             amount numeric(10, 2) NOT NULL, status text NOT NULL);
         INSERT INTO crm.accounts SELECT n, 'Customer ' || n, (ARRAY['AT', 'DE', 'CH', 'NO', 'FR'])[1 + n % 5],
-            (ARRAY['A', 'B', 'C'])[1 + n % 3], true, now() - interval '3 years' FROM generate_series(1, {CUSTOMERS}) n;
-        INSERT INTO crm.contacts SELECT n, n, 'c' || n || '@bench.example', 'Ada', true FROM generate_series(1, {CUSTOMERS}) n;
+            (ARRAY['A', 'B', 'C'])[1 + n % 3], true, now() - interval '3 years' FROM generate_series(1, {customers}) n;
+        INSERT INTO crm.contacts SELECT n, n, 'c' || n || '@bench.example', 'Ada', true FROM generate_series(1, {customers}) n;
         INSERT INTO crm.orders SELECT row_number() OVER (ORDER BY placed_at), account_id, placed_at, 20 + account_id % 500, 'paid'
-            FROM (SELECT n AS account_id, now() - (n::bigint * 7919 % {CUSTOMERS}) * interval '{SPACING}'
+            FROM (SELECT n AS account_id, now() - (n::bigint * 7919 % {customers}) * interval '{SPACING}'
                 - k * interval '37 days' AS placed_at
-                FROM generate_series(1, {CUSTOMERS}) n, generate_series(0, 4) k) AS history ORDER BY placed_at;
+                FROM generate_series(1, {customers}) n, generate_series(0, 4) k) AS history ORDER BY placed_at;
         ALTER TABLE crm.accounts ADD PRIMARY KEY (id);
         ALTER TABLE crm.contacts ADD PRIMARY KEY (id);
         ALTER TABLE crm.orders ADD PRIMARY KEY (id);

@@ -1,6 +1,6 @@
 //! From text and environment to a [`Config`], or to findings that point into the file.
 
-use super::{Config, ConfigError, REFERENCE, mask, overlay, secret};
+use super::{Config, ConfigError, REFERENCE, mask, overlay, paths, secret};
 use crate::diagnostic::{Finding, Place, SourceFile};
 use serde::Deserialize;
 use std::borrow::Cow;
@@ -51,9 +51,8 @@ pub fn read(path: Option<&Path>, environment: &Environment, secrecy: Secrecy) ->
     let text = read_bounded(path).map_err(unreadable)?;
     let shared = readable_by_others(path).map_err(unreadable)?;
     let mut config = load(&path.to_string_lossy(), &text, shared, environment, secrecy)?;
-    // What a file says is meant from where the file is.
     if let Some(folder) = path.parent() {
-        config.rules.directory = folder.join(&config.rules.directory);
+        paths::anchor(&mut config, folder);
     }
     Ok(config)
 }

@@ -11,6 +11,7 @@ mod error;
 mod load;
 mod mask;
 mod overlay;
+mod paths;
 mod retention;
 pub mod secret;
 

@@ -19,4 +19,11 @@ pub trait Database: Send + Sync + 'static {
     where
         T: Send + 'static,
         F: for<'c> Fn(Session<'c>) -> BoxFuture<'c, Result<T, StoreError>> + Send + Sync + 'static;
+
+    /// Runs one reading statement that finds its rows by index, by itself: what is asked again and again while
+    /// nothing happens costs no transaction.
+    fn peek<T, F>(&self, work: F) -> impl Future<Output = Result<T, StoreError>> + Send
+    where
+        T: Send + 'static,
+        F: for<'c> Fn(Session<'c>) -> BoxFuture<'c, Result<T, StoreError>> + Send + Sync + 'static;
 }

@@ -110,7 +110,7 @@ impl<D: Database> Outbox for State<D> {
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
-        let due = self.database.read(|mut session| Box::pin(async move { outbox::next_due(&mut session).await }));
+        let due = self.database.peek(|mut session| Box::pin(async move { outbox::next_due(&mut session).await }));
         Ok(due.await?.map(|at| Timestamp::from_microsecond(at).unwrap_or(Timestamp::MIN)))
     }
 

@@ -8,6 +8,7 @@
 
 mod coverage;
 mod judge;
+mod plain;
 mod play;
 mod shape;
 mod stage;

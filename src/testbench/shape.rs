@@ -4,8 +4,8 @@
 //! what the tests put in; the first that knows decides.
 
 use crate::catalog::{
-    Catalog, ColumnSchema, ColumnType, ColumnUse, ConsentTest, DateStorage, Entity, Expression, Filter, FilterTest,
-    Hop, InsertValue, InstantStorage, Join, Literal, Schema, Table, TableSchema, UuidStorage,
+    Catalog, Column, ColumnSchema, ColumnType, ColumnUse, ConsentTest, DateStorage, Entity, Expression, Filter,
+    FilterTest, Hop, InsertValue, InstantStorage, Join, Literal, Place, Schema, Table, TableSchema, UuidStorage,
 };
 use crate::diagnostic::yaml::Node;
 use crate::model::Value;
@@ -204,14 +204,18 @@ impl Shape {
                 };
                 let field = entity.fields.get(name.as_str());
                 let field = field.or_else(|| entity.fields.get(by_role?));
-                let column = match field.map(|field| &field.expression) {
-                    Some(Expression::Column(column)) => column.name.clone(),
+                let place = match field.map(|field| &field.expression) {
+                    Some(Expression::Column(column)) => home(entity, column),
                     None if !entity.relations.contains_key(name.as_str()) => {
-                        person_column(entity, name).map_or_else(|| name.value.clone(), |column| column.name.clone())
+                        let column = person_column(entity, name);
+                        column
+                            .map_or_else(|| Some((table_of(entity), name.value.clone())), |column| home(entity, column))
                     }
                     _ => continue,
                 };
-                looks.entry((table_of(entity), column)).or_default().push(node);
+                if let Some(place) = place {
+                    looks.entry(place).or_default().push(node);
+                }
             }
         }
         for ((table, column), nodes) in looks {
@@ -267,8 +271,20 @@ impl Shape {
             let columns = columns.into_iter().map(column).collect();
             TableSchema { table, exists: true, columns, indexes: Vec::new() }
         });
-        Schema { tables: tables.collect(), ..Schema::default() }
+        Schema { tables: tables.collect(), made_up: true, ..Schema::default() }
     }
+}
+
+/// The table and column that a value is read from, where that is one.
+fn home(entity: &Entity, column: &Column) -> Option<(Table, String)> {
+    let table = match &column.place {
+        Place::Row => table_of(entity),
+        Place::Parent(number) => entity.parents.get(*number)?.table.clone(),
+        Place::Attribute(attribute) => return Some((attribute.table.clone(), attribute.value.name.clone())),
+        Place::Where(inner, _) => return home(entity, inner),
+        Place::Json(..) | Place::LookUp(_) | Place::Sql(_) => return None,
+    };
+    Some((table, column.name.clone()))
 }
 
 fn rows(examples: &[Example]) -> impl Iterator<Item = &GivenRow> {

@@ -1,8 +1,9 @@
 //! One rule, made ready to be played: compiled for SQLite, live, over tables of its own.
 
 use super::Bench;
-use super::shape::{Clues, shape, table_of};
-use crate::catalog::{self, Catalog, Origin, Schema};
+use super::plain::{complete, plain};
+use super::shape::{Clues, shape};
+use crate::catalog::{self, Catalog, Schema};
 use crate::diagnostic::{Finding, Severity, SourceFile};
 use crate::engine::{Sending, Settings};
 use crate::model::{RuleId, StepId, TemplateName};
@@ -29,11 +30,12 @@ impl Stage {
     /// Compiles the rule of a file. The findings are those of the files, not of the tests.
     pub fn set(bench: &Bench, file: &Arc<SourceFile>) -> Result<Self, Vec<Finding>> {
         let tree = Arc::new(bench.tree.around(file));
-        let tables = tables(bench, &tree, file);
+        let mut tables = tables(bench, &tree, file);
         let surroundings =
             Surroundings { dialect: Dialect::Sqlite, schema: Some(tables.clone()), ..bench.surroundings.clone() };
         let generation = Generation::build(Arc::clone(&tree), &surroundings)?;
-        let catalog = own_tables(&generation.catalog);
+        let catalog = plain(&generation.catalog);
+        complete(&mut tables, &catalog);
         let mut generation = generation.over(catalog)?;
         let examples = examples(&tree, file, &generation.catalog, &surroundings);
         let catalog = Arc::clone(&generation.catalog);
@@ -79,16 +81,6 @@ fn for_enrolling(rule: &CheckedRule) -> CheckedRule {
 /// is no audience to spread.
 fn live(rule: &CheckedRule) -> CheckedRule {
     CheckedRule { mode: Mode::Live, spread: None, ..rule.clone() }
-}
-
-/// Entities that come from a query get a table, and there is one tenant.
-fn own_tables(catalog: &Catalog) -> Catalog {
-    let mut own = catalog.clone();
-    own.tenants = None;
-    for entity in own.entities.values_mut() {
-        entity.origin = Origin::Table(table_of(entity));
-    }
-    own
 }
 
 fn tables(bench: &Bench, tree: &Arc<Tree>, file: &Arc<SourceFile>) -> Schema {

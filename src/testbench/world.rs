@@ -1,8 +1,9 @@
 //! The database of one example: the catalog's tables in a throw-away SQLite file, filled by catalog names.
 
+use super::plain::link;
 use super::shape::table_of;
 use super::stage::Stage;
-use crate::catalog::{ColumnType, Entity, Filter, Hop, Join, KeyType, Table, UuidStorage};
+use crate::catalog::{ColumnType, Entity, Filter, Hop, KeyType, Origin, Table, UuidStorage};
 use crate::diagnostic::{Finding, Report};
 use crate::engine::port::{Source, SourceError};
 use crate::model::{Clock, EntityName, Key, Tenant, Value};
@@ -77,7 +78,22 @@ impl<'a> World<'a> {
             let sql = format!("CREATE TABLE {} ({})", place(&table.table), columns.join(", "));
             Statement { sql, binds: Vec::new() }
         };
-        self.stage.tables.tables.iter().filter(|table| !table.columns.is_empty()).map(create).collect()
+        let tables = self.stage.tables.tables.iter().filter(|table| !table.columns.is_empty()).map(create);
+        tables.chain(self.keys_once()).collect()
+    }
+
+    /// A key names one row, as it does in the real tables.
+    fn keys_once(&self) -> impl Iterator<Item = Statement> {
+        let entities = self.stage.generation.catalog.entities.values();
+        let keys: BTreeSet<(Table, String)> = entities
+            .filter(|entity| !matches!(entity.origin, Origin::Union(_)))
+            .map(|entity| (table_of(entity), entity.key.name.clone()))
+            .collect();
+        keys.into_iter().enumerate().map(|(number, (table, key))| {
+            let index = Table { name: format!("key {number}"), ..table.clone() };
+            let sql = format!("CREATE UNIQUE INDEX {} ON {} ({})", place(&index), quoted(&table.name), quoted(&key));
+            Statement { sql, binds: Vec::new() }
+        })
     }
 
     /// Puts the rows of an example's beginning into the tables. Times count from `now`.
@@ -105,12 +121,8 @@ impl<'a> World<'a> {
                 self.note_key(&entity.name, &key);
                 let mut statements = vec![insert(&table_of(entity), own)];
                 for (relation, keys) in joined {
-                    let Some(Join::Through(path)) =
-                        entity.relations.get(relation.as_str()).map(|relation| &relation.join)
-                    else {
-                        continue;
-                    };
-                    let Some(Hop { table, from, to, only }) = path.only_hop() else { continue };
+                    let way = entity.relations.get(relation.as_str()).and_then(|relation| link(&relation.join));
+                    let Some(Hop { table, from, to, only }) = way else { continue };
                     for other in keys {
                         let mut cells: BTreeMap<String, Value> = defaults(only, now);
                         cells.insert(from.name.clone(), key.clone());
@@ -138,10 +150,14 @@ impl<'a> World<'a> {
                 vec![Statement { sql, binds: vec![key] }]
             }
         };
-        let touched = self
-            .run(statements)
-            .await
-            .map_err(|error| self.at(row, &error.to_string(), "compare the row with the catalog"))?;
+        let touched = self.run(statements).await.map_err(|error| {
+            let error = error.to_string();
+            if error.contains("UNIQUE constraint") {
+                let message = format!("there is a row of `{}` with this key already", entity.name);
+                return self.at(row, &message, "give it another `key`, or none");
+            }
+            self.at(row, &error, "compare the row with the catalog")
+        })?;
         if touched.first() == Some(&0) {
             return Err(self.at(row, &format!("there is no {} with this key", entity.name), "give it under `given`"));
         }

@@ -45,6 +45,11 @@ fn a_first_set_up_by_questions() {
     let read = |path: &str| std::fs::read_to_string(folder.join("fresh").join(path)).unwrap();
     assert!(read("config.toml").contains("Linden <hello@linden.example>"));
     assert!(read("rules/catalog.yaml").contains("time_zone: Europe/Vienna"));
+    for file in ["rules/catalog.yaml", "rules/win-back.yaml"] {
+        let text = read(file);
+        let schema = text.lines().next().unwrap().strip_prefix("# yaml-language-server: $schema=../").unwrap();
+        assert_eq!(read(schema), std::fs::read_to_string(schema).unwrap(), "{file} leads an editor to its schema");
+    }
     assert!(read("rules/win-back.yaml").contains("mode: shadow"));
     assert!(read("rules/templates/win-back.md").contains("subject:"));
     assert!(!folder.join("fresh/rules/low-score.yaml").exists(), "it was not chosen");

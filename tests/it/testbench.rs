@@ -169,6 +169,105 @@ async fn tasks_go_into_the_catalogs_tables_and_are_found_there() {
     .await;
 }
 
+/// The entities of the reference, whose values stand everywhere but in the record's row.
+fn awkward() -> Bench {
+    let page = fs::read_to_string("docs/catalog.md").unwrap();
+    let entities = page.split("```yaml\n# entities\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let entities: String = entities.lines().map(|line| format!("  {line}\n")).collect();
+    let entities = entities.replace(
+        "debtor: {sql: \"$row.paid < $row.owed\", type: bool}",
+        "debtor: {sql: {postgres: \"$row.paid::numeric < $row.owed\"}, type: bool}",
+    );
+    let catalog = format!("version: 1\ntime_zone: Europe/Vienna\nentities:\n{entities}");
+    let rule = "
+version: 1
+id: debts
+mode: live
+purpose: service
+for_each: account
+to: main
+trigger: {inactivity: {of: activity, for: 30 days}}
+where:
+  - {closed: false, seats: {at_least: 5}, tier: gold, debtor: true, credit_limit: {below: 500 EUR}}
+  - created_at: {older_than: 1 year}
+  - orders: {count: {at_least: 1}}
+steps: [email: {template: debts}]
+tests:
+  - name: everything stands elsewhere
+    at: 2026-11-21 10:00 Europe/Vienna
+    given:
+      status: [{key: 3, is_closed: false}, {key: 4, is_closed: true}]
+      address: [{key: 9, email: ada@x.example}, {key: 8, email: bob@x.example}]
+      account:
+        - {key: 1, status_id: 3, seats: 7, tier: gold, debtor: true, credit_limit: 499.5, created_at: 3 years ago, addresses: [9]}
+        - {key: 2, status_id: 4, seats: 7, tier: gold, debtor: true, credit_limit: 499.5, created_at: 3 years ago, addresses: [8]}
+      order: [{buyer_id: 1, placed_at: 30 days ago, status: paid}, {buyer_id: 2, placed_at: 30 days ago, status: paid}]
+    then: [{after: 0 days, expect: {email: [{template: debts, to: ada@x.example}]}}]
+  - name: each of them counts
+    at: 2026-11-21 10:00 Europe/Vienna
+    given:
+      status: [{key: 3, is_closed: false}]
+      address: [{key: 9, email: ada@x.example}]
+      account:
+        - {key: 1, status_id: 3, seats: 4, tier: gold, debtor: true, credit_limit: 9, created_at: 3 years ago, addresses: [9]}
+        - {key: 2, status_id: 3, seats: 5, tier: silver, debtor: true, credit_limit: 9, created_at: 3 years ago, addresses: [9]}
+        - {key: 4, status_id: 3, seats: 5, tier: gold, debtor: false, credit_limit: 9, created_at: 3 years ago, addresses: [9]}
+        - {key: 5, status_id: 3, seats: 5, tier: gold, debtor: true, credit_limit: 500, created_at: 3 years ago, addresses: [9]}
+        - {key: 6, status_id: 3, seats: 5, tier: gold, debtor: true, credit_limit: 9, created_at: today, addresses: [9]}
+        - {key: 7, status_id: 3, seats: 5, tier: gold, debtor: true, credit_limit: 9, created_at: 3 years ago, deleted: 1, addresses: [9]}
+        - {key: 8, status_id: 3, seats: 5, tier: gold, debtor: true, credit_limit: 9, created_at: 3 years ago, addresses: [9]}
+      order:
+        - {buyer_id: 1, placed_at: 30 days ago, status: paid}
+        - {payer_id: 2, buyer_id: 2, placed_at: 30 days ago, status: paid}
+        - {buyer_id: 4, placed_at: 30 days ago, status: paid}
+        - {buyer_id: 5, placed_at: 30 days ago, status: paid}
+        - {buyer_id: 6, placed_at: 30 days ago, status: paid}
+        - {buyer_id: 7, placed_at: 30 days ago, status: paid}
+        - {buyer_id: 8, placed_at: 30 days ago, status: paid}
+      invoice: [{key: 77, customer_no: 8, issued_on: 2 days ago}]
+    then: [{after: 0 days, expect: nothing}]
+";
+    let files = [
+        ("catalog.yaml", catalog.as_str()),
+        ("debts.yaml", rule.trim_start()),
+        ("templates/debts.md", "---\nsubject: Debts\n---\nYou owe us something.\n"),
+    ];
+    let files = files.map(|(path, text)| Arc::new(SourceFile { path: path.to_owned(), text: text.to_owned() }));
+    Bench { tree: Arc::new(Tree { files: files.into() }), ..bench("") }
+}
+
+#[tokio::test]
+async fn values_that_stand_elsewhere_are_given_like_any_other() {
+    let bench = awkward();
+    let played = bench.play(&bench.rule_files(), 2, |_| {}).await;
+    let reports = played.unwrap_or_else(|findings| panic!("{}", render(&findings, Look::Plain)));
+    let failures: Vec<Failure> = reports.iter().flat_map(RuleReport::failures).cloned().collect();
+    assert!(failures.is_empty(), "{}", said(&failures));
+    assert_eq!(reports[0].tests.len(), 2);
+}
+
+#[tokio::test]
+async fn what_can_not_be_given_says_what_to_give_instead() {
+    let mut bench = awkward();
+    let mut files = bench.tree.files.clone();
+    let rule = files.iter_mut().find(|file| file.path == "debts.yaml").unwrap();
+    let text = rule.text.replace("status_id: 4,", "closed: true,").replace("invoice: [", "activity: [");
+    *rule = Arc::new(SourceFile { text, ..SourceFile::clone(rule) });
+    bench.tree = Arc::new(Tree { files });
+    let findings = bench.play(&bench.rule_files(), 2, |_| {}).await.unwrap_err();
+    let told = render(&findings, Look::Plain);
+    assert!(told.contains("`closed` is looked up in `status`") && told.contains("status_id"), "{told}");
+    assert!(told.contains("the rows of `activity` are those of others"), "{told}");
+    assert!(told.contains("give rows of `order` or `invoice`"), "{told}");
+}
+
+#[tokio::test]
+async fn a_key_is_given_once() {
+    let given = GIVEN.replace("order: [", "order: [{key: 5, customer: 1, placed_at: 40 days ago, total: 7}, ");
+    let failed = failures(&given, "      - {after: 0 days, expect: nothing}\n").await;
+    assert!(said(&failed).contains("there is a row of `order` with this key already"), "{}", said(&failed));
+}
+
 #[tokio::test]
 async fn what_changes_counts_from_then_on() {
     passes(

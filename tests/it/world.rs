@@ -482,6 +482,11 @@ impl World {
         self.generations.borrow().clone().unwrap()
     }
 
+    /// The text of the catalog.
+    pub fn catalog(&self) -> &str {
+        &self.catalog
+    }
+
     pub fn now(&self) -> Timestamp {
         self.clock.now()
     }

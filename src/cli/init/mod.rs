@@ -12,6 +12,7 @@ use crate::catalog::draft::{Draft, render};
 use crate::config::{self, Config, Environment, Secrecy};
 use crate::diagnostic::{Finding, SourceFile};
 use crate::rule::generation::Tree;
+use crate::rule::schema;
 use crate::rulebook::{Inspected, inspect};
 use crate::service::{open_source, outside};
 use examples::Example;
@@ -21,9 +22,12 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// What editors complete from; the first line of rules and catalog leads there.
+const SCHEMAS: [&str; 2] = ["schema/rule.v1.json", "schema/catalog.v1.json"];
+
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Where to put config.toml and rules/.
+    /// Where to put config.toml, rules/ and schema/.
     #[arg(default_value = ".", value_name = "DIRECTORY")]
     directory: PathBuf,
     /// The CRM database: postgres://…, mysql://… or sqlite:PATH, or `env:NAME` or `file:PATH` that hold it.
@@ -60,15 +64,18 @@ pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, 
     let from = ask_sender(args, &mut questions, output)?;
     let state = args.state.clone().unwrap_or_else(|| PathBuf::from("state.db"));
 
-    let mut files = vec![("rules/catalog.yaml".to_owned(), render(&draft))];
+    let catalog = format!("# yaml-language-server: $schema=../schema/catalog.v1.json\n{}", render(&draft));
+    let mut files = vec![("rules/catalog.yaml".to_owned(), catalog)];
     for example in examples {
         files.extend(example.files.into_iter().map(|(path, text)| (format!("rules/{path}"), text)));
     }
     let state = std::path::absolute(args.directory.join(state))?;
-    let text = configuration(&url, &state, from.as_deref());
+    let text = configuration(&from_anywhere(&url)?, &state, from.as_deref());
     let config = config::load("config.toml", &text, false, &Environment::of_process(), Secrecy::Resolve)?;
     output.findings(&check(&files, &config, context)?);
     files.insert(0, ("config.toml".to_owned(), text));
+    files.push((SCHEMAS[0].to_owned(), format!("{:#}\n", schema::rule())));
+    files.push((SCHEMAS[1].to_owned(), format!("{:#}\n", schema::catalog())));
     for (path, text) in &files {
         write_new(&args.directory.join(path), text)?;
         output.talk(&format!("wrote {}", args.directory.join(path).display()));
@@ -78,7 +85,7 @@ pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, 
 }
 
 fn refuse_to_overwrite(directory: &Path) -> Result<(), Failure> {
-    for taken in ["config.toml", "rules"] {
+    for taken in ["config.toml", "rules"].into_iter().chain(SCHEMAS) {
         let path = directory.join(taken);
         if path.symlink_metadata().is_ok() {
             let message = format!("{} is there already; `init` overwrites nothing", path.display());
@@ -202,6 +209,15 @@ fn configuration(url: &str, state: &Path, from: Option<&str>) -> String {
         quoted(url),
         quoted(&format!("sqlite:{}", state.display())),
     )
+}
+
+/// Given where the command runs, the path of a SQLite database holds in a file elsewhere too.
+fn from_anywhere(url: &str) -> Result<String, Failure> {
+    let path = url.strip_prefix("sqlite:").map(|path| path.strip_prefix("//").unwrap_or(path));
+    match path.filter(|path| !path.is_empty() && !path.starts_with(':')) {
+        Some(path) => Ok(format!("sqlite:{}", std::path::absolute(path)?.display())),
+        None => Ok(url.to_owned()),
+    }
 }
 
 fn quoted(text: &str) -> String {

@@ -49,6 +49,12 @@ pub struct Dispatched {
     pub steps: u64,
 }
 
+enum Turn {
+    Claimed,
+    /// Nothing was; when the next row is due.
+    Next(Option<Timestamp>),
+}
+
 pub struct Dispatcher {
     context: Arc<Context>,
 }
@@ -89,15 +95,16 @@ impl Dispatcher {
     /// A pass is never cut off in the middle, so every claimed row is either on its way or given back.
     async fn serve(&self, pipeline: &Pipeline, mut shutdown: watch::Receiver<bool>) {
         let mut pause = self.context.settings.poll;
+        // A pass is a transaction. While nothing happens, only the time of the next row is asked for.
+        let mut expects = true;
         while !*shutdown.borrow() && shutdown.has_changed().is_ok() {
             self.context.pulse.beat(Loop::Dispatcher);
-            let rested = match self.pass(pipeline, Some(PATIENCE)).await {
-                Ok(claimed) => {
+            let asked_at = self.context.clock.now();
+            let next = match self.turn(pipeline, expects).await {
+                Ok(Turn::Claimed) => continue,
+                Ok(Turn::Next(next)) => {
                     pause = self.context.settings.poll;
-                    if claimed > 0 {
-                        continue;
-                    }
-                    self.until_due().await
+                    next
                 }
                 Err(EngineError::NoGeneration) => None,
                 Err(error) => {
@@ -106,21 +113,23 @@ impl Dispatcher {
                     None
                 }
             };
-            let due = rested.unwrap_or(Timestamp::MAX);
-            tokio::select! {
+            // One that was due before the claim and wasn't claimed is somebody else's: it is looked for again after
+            // a pause, not at once.
+            let due = next.filter(|next| !expects || *next > asked_at).unwrap_or(Timestamp::MAX);
+            expects = tokio::select! {
                 () = told(&mut shutdown) => return,
-                () = self.context.due.notified() => {}
-                () = self.context.clock.sleep_until(due), if due < Timestamp::MAX => {}
-                () = tokio::time::sleep(pause) => {}
-            }
+                () = self.context.due.notified() => true,
+                () = self.context.clock.sleep_until(due), if due < Timestamp::MAX => true,
+                () = tokio::time::sleep(pause) => false,
+            };
         }
     }
 
-    /// When the next row is due, if that is ahead. One that is due already but wasn't claimed is somebody
-    /// else's; it is looked for again after a pause, not at once.
-    async fn until_due(&self) -> Option<Timestamp> {
-        let next = self.context.store.next_due().await.ok().flatten()?;
-        (next > self.context.clock.now()).then_some(next)
+    async fn turn(&self, pipeline: &Pipeline, expects: bool) -> Result<Turn, EngineError> {
+        if expects && self.pass(pipeline, Some(PATIENCE)).await? > 0 {
+            return Ok(Turn::Claimed);
+        }
+        Ok(Turn::Next(self.context.store.next_due().await?))
     }
 
     /// Extends the leases of work under way.

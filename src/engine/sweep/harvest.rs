@@ -9,7 +9,8 @@ use crate::engine::episode::{Sighting, Watch};
 use crate::engine::error::EngineError;
 use crate::engine::evaluate::{self, Answer, Eligibility};
 use crate::engine::port::{
-    Candidate, EpisodeChange, Found, Lease, Miss, MissKind, Progress, Standing, SweepCommit, SweepId, Verdict,
+    Candidate, EpisodeChange, Found, Lease, Miss, MissKind, Progress, Standing, SweepCommit, SweepCount, SweepId,
+    Verdict,
 };
 use crate::model::{Key, SkipReason};
 use crate::rule::checked::{Backfill, Trigger};
@@ -25,13 +26,22 @@ pub struct Harvest<'a> {
     pub id: SweepId,
     pub report: SweepReport,
     found: Found,
-    staged: bool,
+    is_staged: bool,
     /// Records whose edge was not judged for good.
     asked_again: HashSet<Key>,
     /// The earliest crossing that could not be judged: the watermark waits for it.
     pub unsettled: Option<Timestamp>,
     /// The first thing that a script failed with.
     pub script_error: Option<String>,
+}
+
+/// A batch of crossings, and what is known of them.
+struct Seen {
+    asked: Vec<(Candidate, Crossing)>,
+    /// Of those asked about, in their order; `None` where nobody is asked.
+    answers: Option<Vec<Answer>>,
+    known: u64,
+    missed: u64,
 }
 
 impl<'a> Harvest<'a> {
@@ -44,8 +54,8 @@ impl<'a> Harvest<'a> {
         report: SweepReport,
     ) -> Self {
         let (found, asked_again) = (Found::default(), HashSet::new());
-        let (staged, unsettled, script_error) = (false, None, None);
-        Self { context, namer, lease, timing, id, report, found, staged, asked_again, unsettled, script_error }
+        let (is_staged, unsettled, script_error) = (false, None, None);
+        Self { context, namer, lease, timing, id, report, found, is_staged, asked_again, unsettled, script_error }
     }
 
     /// Matches that will act.
@@ -77,33 +87,42 @@ impl<'a> Harvest<'a> {
         self.asked_again.clear();
     }
 
-    /// What earlier batches left is staged first, so that memory stays flat.
+    /// What earlier batches left is staged while the state and the source are asked about this one, so that memory
+    /// stays flat and neither waits for the other.
     async fn crossed(&mut self, crossings: Vec<Crossing>, changes: usize) -> Result<(), EngineError> {
-        if self.found.len() + crossings.len() + changes > self.context.settings.batch {
-            self.stage().await?;
-        }
+        let is_full = self.found.len() + crossings.len() + changes > self.context.settings.batch;
+        let earlier = if is_full { std::mem::take(&mut self.found) } else { Found::default() };
         self.report.crossed += crossings.len() as u64;
-        let asked = self.with_a_chance(crossings).await?;
-        if asked.is_empty() {
-            return Ok(());
-        }
-        if self.leaves_out() {
-            self.leave_out(asked);
-            return Ok(());
-        }
-        let rule = self.namer.rule;
-        let subjects: Vec<Subject> =
-            asked.iter().map(|(_, crossing)| evaluate::subject(rule, crossing, self.timing.now)).collect();
-        let source = self.context.source.as_ref();
-        let answers = evaluate::ask(source, rule, self.namer.tenant, &subjects, self.timing.now).await?;
-        for ((candidate, crossing), answer) in asked.into_iter().zip(answers) {
-            self.judge(candidate, &crossing, answer);
+        let (staged, seen) = futures::future::join(self.staged(&earlier), self.look(crossings)).await;
+        self.count(staged?);
+        let seen = seen?;
+        self.report.known += seen.known;
+        self.report.missed += seen.missed;
+        match seen.answers {
+            None => self.leave_out(seen.asked),
+            Some(answers) => {
+                for ((candidate, crossing), answer) in seen.asked.into_iter().zip(answers) {
+                    self.judge(candidate, &crossing, answer);
+                }
+            }
         }
         Ok(())
     }
 
+    async fn look(&self, crossings: Vec<Crossing>) -> Result<Seen, EngineError> {
+        let mut seen = self.with_a_chance(crossings).await?;
+        if !self.leaves_out() {
+            let (rule, now) = (self.namer.rule, self.timing.now);
+            let subjects: Vec<Subject> =
+                seen.asked.iter().map(|(_, crossing)| evaluate::subject(rule, crossing, now)).collect();
+            let source = self.context.source.as_ref();
+            seen.answers = Some(evaluate::ask(source, rule, self.namer.tenant, &subjects, now).await?);
+        }
+        Ok(seen)
+    }
+
     /// Leaves out those the ledger knows, and those that had their chance.
-    async fn with_a_chance(&mut self, crossings: Vec<Crossing>) -> Result<Vec<(Candidate, Crossing)>, EngineError> {
+    async fn with_a_chance(&self, crossings: Vec<Crossing>) -> Result<Seen, EngineError> {
         let mut seen = HashSet::with_capacity(crossings.len());
         let (candidates, crossings): (Vec<Candidate>, Vec<Crossing>) = crossings
             .into_iter()
@@ -111,16 +130,16 @@ impl<'a> Harvest<'a> {
             .filter(|(candidate, _)| seen.insert(candidate.id))
             .unzip();
         let standings = self.context.store.standings(self.lease, &candidates).await?;
-        let mut asked = Vec::with_capacity(candidates.len());
+        let mut result = Seen { asked: Vec::with_capacity(candidates.len()), answers: None, known: 0, missed: 0 };
         for ((candidate, crossing), standing) in candidates.into_iter().zip(crossings).zip(standings) {
             let over = |kind| had_its_chance(&self.namer.rule.rule, kind, crossing.crossed_at, self.timing.now);
             match standing {
-                Standing::Known => self.report.known += 1,
-                Standing::Missed { kind, .. } if over(kind) => self.report.missed += 1,
-                Standing::New | Standing::Missed { .. } => asked.push((candidate, crossing)),
+                Standing::Known => result.known += 1,
+                Standing::Missed { kind, .. } if over(kind) => result.missed += 1,
+                Standing::New | Standing::Missed { .. } => result.asked.push((candidate, crossing)),
             }
         }
-        Ok(asked)
+        Ok(result)
     }
 
     /// Nothing but this first look tells what was there before the rule.
@@ -203,16 +222,20 @@ impl<'a> Harvest<'a> {
         });
     }
 
-    async fn stage(&mut self) -> Result<(), EngineError> {
-        if self.found.is_empty() {
-            return Ok(());
+    /// `None`: there was nothing to stage.
+    async fn staged(&self, found: &Found) -> Result<Option<SweepCount>, EngineError> {
+        if found.is_empty() {
+            return Ok(None);
         }
-        let count = self.context.store.stage(self.lease, &self.id, &self.found).await?;
-        self.report.entered += count.entered;
-        self.report.known += count.known;
-        self.staged = true;
-        self.found = Found::default();
-        Ok(())
+        Ok(Some(self.context.store.stage(self.lease, &self.id, found).await?))
+    }
+
+    fn count(&mut self, staged: Option<SweepCount>) {
+        if let Some(count) = staged {
+            self.report.entered += count.entered;
+            self.report.known += count.known;
+            self.is_staged = true;
+        }
     }
 
     /// Ends the sweep: one transaction for a small one, a closing transaction for a staged one. Returns what
@@ -225,8 +248,10 @@ impl<'a> Harvest<'a> {
         self.report.held.clone_from(&held);
         let crossed = self.report.crossed;
         let mut commit = SweepCommit { found: Found::default(), progress, crossed, held: None };
-        if self.staged {
-            self.stage().await?;
+        if self.is_staged {
+            let last = std::mem::take(&mut self.found);
+            let count = self.staged(&last).await?;
+            self.count(count);
             let verdict = held.map_or(Verdict::Released, Verdict::Held);
             self.context.store.close_sweep(self.lease, &self.id, &verdict, &commit.progress).await?;
             if verdict == Verdict::Released {

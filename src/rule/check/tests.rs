@@ -1,7 +1,7 @@
 //! A rule's own examples: names, times, rows and expectations. Playing them is the test bench's work.
 
 use super::{Checker, Known};
-use crate::catalog::Entity;
+use crate::catalog::{Entity, Origin};
 use crate::diagnostic::yaml::{self, At, Content, Named, Node};
 use crate::diagnostic::{Finding, SourceFile};
 use crate::model::Period;
@@ -192,6 +192,17 @@ impl<'a> Checker<'a> {
         let mut read = Vec::new();
         for (name, rows) in given.iter() {
             let Some(entity) = self.entity_named(name) else { continue };
+            if let Origin::Union(members) = &entity.origin {
+                let members: Vec<String> = members.iter().map(|member| format!("`{}`", member.entity)).collect();
+                let help = format!("give rows of {}", members.join(" or "));
+                self.wrong(
+                    &name.range,
+                    "rule.test",
+                    format!("the rows of `{}` are those of others", name.value),
+                    &help,
+                );
+                continue;
+            }
             for row in rows {
                 let Content::Map(cells) = &row.content else {
                     let help = "write `{key: 1, country: AT}`";

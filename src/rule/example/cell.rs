@@ -1,7 +1,8 @@
 //! What a cell of an example's row means, and how a throw-away SQLite table keeps it.
 
 use crate::catalog::{
-    self, Column, ColumnType, ConsentTest, Entity, Expression, Filter, FilterTest, InstantStorage, Join, UuidStorage,
+    self, Column, ColumnType, ConsentTest, Entity, Expression, Filter, FilterTest, InstantStorage, Join, Place,
+    UuidStorage,
 };
 use crate::diagnostic::suggest;
 use crate::diagnostic::yaml::{Content, Node};
@@ -46,15 +47,14 @@ pub fn read_cell(
     }
     if let Some(relation) = entity.relations.get(name) {
         return match &relation.join {
-            Join::Through(path) => {
-                let Some(hop) = path.only_hop() else { return Err(far(name)) };
-                let to = &hop.to;
+            Join::Through(_) | Join::AnyOf(_) => {
+                let ty = last_column(&relation.join).map_or(&ColumnType::Unknown, |column| &column.ty);
                 let items = match &node.content {
                     Content::List(items) => items.as_slice(),
                     _ => std::slice::from_ref(node),
                 };
                 let keys =
-                    items.iter().map(|item| constant(&to.ty, item, source, (now, zone))).collect::<Result<_, _>>()?;
+                    items.iter().map(|item| constant(ty, item, source, (now, zone))).collect::<Result<_, _>>()?;
                 Ok(Put::Joined { relation: relation.name.clone(), keys })
             }
             Join::By(field) => Err(Misplaced::new(
@@ -64,7 +64,6 @@ pub fn read_cell(
             Join::To(field) => {
                 Err(Misplaced::new(format!("`{name}` is a relation"), format!("give its field `{field}`")))
             }
-            Join::AnyOf(_) => Err(far(name)),
         };
     }
     let by_role = match name {
@@ -73,7 +72,14 @@ pub fn read_cell(
         _ => None,
     };
     let field = entity.fields.get(name).or_else(|| entity.fields.get(by_role?));
-    match field.map(|field| &field.expression) {
+    let expression = field.map(|field| &field.expression);
+    if let Some(Expression::Column(column) | Expression::Means { column, .. }) = expression
+        && let Place::LookUp(look_up) = &column.place
+    {
+        let message = format!("`{name}` is looked up in `{}`", look_up.entity);
+        return Err(Misplaced::new(message, format!("give that row, and its key as `{}` here", look_up.by.name)));
+    }
+    match expression {
         Some(Expression::Column(column)) => read(column),
         Some(Expression::Means { column, words }) => {
             let text = node.text(source).unwrap_or_default();
@@ -101,10 +107,13 @@ pub fn read_cell(
     }
 }
 
-/// A relation that leads over several tables, or by several ways.
-fn far(name: &str) -> Misplaced {
-    let help = "tests give the rows of entities, and of one table between two of them";
-    Misplaced::new(format!("`{name}` leads over tables that a test can't fill"), help.to_owned())
+/// What holds the keys of related rows. The last way counts: a test's own stands there.
+fn last_column(join: &Join) -> Option<&Column> {
+    match join {
+        Join::Through(path) => path.hops.last().map(|hop| &hop.to),
+        Join::AnyOf(ways) => ways.iter().rev().find_map(last_column),
+        Join::By(_) | Join::To(_) => None,
+    }
 }
 
 /// What a person's row is asked for, by the catalog's word: `first_name`.

@@ -98,7 +98,7 @@ impl Checked {
         }
         let Some(schema) = &surroundings.schema else {
             if let Some(catalog) = &reading.catalog {
-                self.findings.extend(super::fits::unfit(&reading, catalog, surroundings.dialect, file));
+                self.findings.extend(super::fits::unfit(&reading, catalog, surroundings, file));
             }
             return reading.catalog;
         };
@@ -106,7 +106,7 @@ impl Checked {
         // A running system goes on with what it can; `check --db` takes the same for errors.
         self.findings.extend(drift.into_iter().map(|finding| Finding { severity: Severity::Warning, ..finding }));
         let catalog = reading.catalog.as_ref().map(|catalog| catalog.with_schema(schema))?;
-        self.findings.extend(super::fits::unfit(&reading, &catalog, surroundings.dialect, file));
+        self.findings.extend(super::fits::unfit(&reading, &catalog, surroundings, file));
         Some(catalog)
     }
 }

@@ -1,6 +1,7 @@
 //! What a catalog asks of the database it is for: an expression in its SQL, members of a union that it can put
 //! together.
 
+use super::Surroundings;
 use crate::catalog::{Catalog, ColumnType, Expression, InstantStorage, Origin, Reading};
 use crate::diagnostic::{Finding, Place, SourceFile};
 use crate::model::EntityName;
@@ -8,7 +9,14 @@ use crate::rule::statement::Dialect;
 use std::sync::Arc;
 
 /// Errors at their places in the catalog.
-pub(super) fn unfit(reading: &Reading, catalog: &Catalog, dialect: Dialect, file: &Arc<SourceFile>) -> Vec<Finding> {
+pub(super) fn unfit(
+    reading: &Reading,
+    catalog: &Catalog,
+    surroundings: &Surroundings,
+    file: &Arc<SourceFile>,
+) -> Vec<Finding> {
+    let dialect = surroundings.dialect;
+    let made_up = surroundings.schema.as_ref().is_some_and(|schema| schema.made_up);
     let at = |range: &std::ops::Range<usize>| Place { file: Arc::clone(file), range: range.clone() };
     let (name, key) = match dialect {
         Dialect::Postgres => ("PostgreSQL", "postgres"),
@@ -22,7 +30,7 @@ pub(super) fn unfit(reading: &Reading, catalog: &Catalog, dialect: Dialect, file
             Dialect::MySql => &sql.mysql,
             Dialect::Sqlite => &sql.sqlite,
         };
-        if there.is_none() {
+        if there.is_none() && !made_up {
             let finding = Finding::error("catalog.sql", format!("there is no expression for {name} here"));
             findings.push(finding.at(at(range)).help(format!("add `{key}:`, which the configured database speaks")));
         }

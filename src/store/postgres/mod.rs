@@ -176,4 +176,13 @@ impl Database for Postgres {
     {
         self.write(work).await
     }
+
+    async fn peek<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> Fn(Session<'c>) -> BoxFuture<'c, Result<T, StoreError>> + Send + Sync + 'static,
+    {
+        let mut connection = self.pool.acquire().await.map_err(|error| failure(&error))?;
+        work(Session::postgres(&mut connection, &AtomicBool::new(false))).await
+    }
 }

@@ -195,6 +195,14 @@ impl Database for Sqlite {
     {
         self.readers.read(work).await
     }
+
+    async fn peek<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> Fn(Session<'c>) -> BoxFuture<'c, Result<T, StoreError>> + Send + Sync + 'static,
+    {
+        self.readers.read(work).await
+    }
 }
 
 #[cfg(test)]

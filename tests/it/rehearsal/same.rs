@@ -1,14 +1,18 @@
-//! The same rule gives the same records in preview, explain, backtest and live, on each database.
+//! The same rule gives the same records in test, preview, explain, backtest and live, on each database.
+
+mod played;
 
 use super::previewer;
 use crate::support::instant;
 use crate::world::{Kind, World, days, hours};
+use jiff::Timestamp;
 use nudged::action::email::{Composer, EmailOptions};
 use nudged::engine::port::{EnrollmentFilter, Message, View};
 use nudged::engine::rehearse::{Backtester, Simulator, Told, Verdict, explain};
 use nudged::engine::{PreviewScope, Previewer, Settings, preview};
 use nudged::model::{RecordId, RuleId};
 use nudged::store::sqlite::SqliteStore;
+use played::{Cell, Row, given, play};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -145,57 +149,86 @@ const HELLO: (&str, &str) =
     ("templates/hello.md", "---\nsubject: Hello {{ to.first_name }}\n---\nGrüße, {{ record.name }}\n");
 const LAYOUT: (&str, &str) = ("templates/layouts/default.html", "<html><body>{{ content }}</body></html>");
 
-/// Customers whose orders, answers and contracts lie all around the ten days, some of them within.
-async fn world(kind: Kind) -> World {
+/// Customers whose orders, answers and contracts lie all around the ten days, some of them within: in the tables, and
+/// as a rule's test gives them.
+async fn world(kind: Kind) -> (World, String) {
     let world = World::new(kind, instant(START), Settings::default()).await;
-    let at = |offset: i64| world.crm.time(world.now() + hours(offset));
-    let mut sql = Vec::new();
-    for id in 1..=PEOPLE {
-        let country = ["'AT'", "'DE'", "'CH'", "NULL"][(id % 4) as usize];
-        let zone = ["'Europe/Vienna'", "'America/New_York'", "NULL"][(id % 3) as usize];
-        let agreed = id % 5 != 0;
-        let ordered = at(-24 * 32 + id * 13);
-        sql.push(format!(
-            "INSERT INTO accounts VALUES ({id}, 'Café {id}', {country}, {ordered});
-             INSERT INTO contacts VALUES ({id}, {id}, 'c{id}@x.example', 'Çelik {id}', {zone}, {agreed});
-             INSERT INTO orders VALUES ({id}, {id}, {ordered}, 'paid');"
+    let rows = rows(world.now());
+    world.crm.run(&rows.iter().map(|row| row.insert(&world)).collect::<String>()).await;
+    let rules = RULES.map(|id| (format!("{id}.yaml"), text_of(id)));
+    let rules = rules.each_ref().map(|(path, text)| (path.as_str(), *text));
+    world.load(&[&rules[..], &[HELLO, LAYOUT]].concat()).await;
+    let given = given(&rows, &world);
+    (world, given)
+}
+
+fn text_of(rule: &str) -> &'static str {
+    let texts = [SILENT, SCORED, RENEWS, MONDAYS, NEW, LEFT, AGAIN];
+    texts[RULES.iter().position(|id| *id == rule).unwrap()]
+}
+
+fn rows(start: Timestamp) -> Vec<Row> {
+    let at = |offset: i64| Cell::At(start + hours(offset));
+    let day = |offset: i64| Cell::Text((start + hours(offset)).strftime("%F").to_string());
+    let mut rows = Vec::new();
+    let mut customer = |id: i64, name: String, country: Option<&str>, zone: Option<&str>, agreed: bool, since: i64| {
+        let mail = Cell::Text(format!("c{id}@x.example"));
+        rows.push(Row::new(
+            "accounts",
+            id,
+            [("name", Cell::Text(name.clone())), ("country_code", country.into()), ("created_at", at(since))],
         ));
+        rows.push(Row::new(
+            "contacts",
+            id,
+            [
+                ("account_id", Cell::Int(id)),
+                ("email", mail),
+                ("first_name", Cell::Text(name)),
+                ("tz", zone.into()),
+                ("news_ok", Cell::Bool(agreed)),
+            ],
+        ));
+    };
+    let order = |id: i64, of: i64, when: i64, status: &str| {
+        Row::new(
+            "orders",
+            id,
+            [("account_id", Cell::Int(of)), ("placed_at", at(when)), ("status", Some(status).into())],
+        )
+    };
+    let contract = |id: i64, status: &str, renews: Cell| {
+        let ids = [("account_id", Cell::Int(id)), ("contact_id", Cell::Int(id))];
+        Row::new("subscriptions", id, ids.into_iter().chain([("status", Some(status).into()), ("renews_on", renews)]))
+    };
+    let mut more = Vec::new();
+    for id in 1..=PEOPLE {
+        let country = [Some("AT"), Some("DE"), Some("CH"), None][(id % 4) as usize];
+        let zone = [Some("Europe/Vienna"), Some("America/New_York"), None][(id % 3) as usize];
+        let ordered = -24 * 32 + id * 13;
+        customer(id, format!("Çelik {id}"), country, zone, id % 5 != 0, ordered);
+        more.push(order(id, id, ordered, "paid"));
         // Some order again, some after they fell silent; cancelled ones are no orders.
         if id % 3 == 0 {
-            let (again, status) = (at(id * 9), if id % 2 == 0 { "paid" } else { "cancelled" });
-            sql.push(format!("INSERT INTO orders VALUES ({}, {id}, {again}, '{status}');", 100 + id));
+            more.push(order(100 + id, id, id * 9, if id % 2 == 0 { "paid" } else { "cancelled" }));
         }
         if id % 8 < 2 {
-            let (answered, score) = (at(id * 10 - 20), id % 7);
-            sql.push(format!("INSERT INTO surveys VALUES ({id}, {id}, 'nps', {score}, {answered});"));
+            let answer =
+                [("kind", Some("nps").into()), ("rating", Cell::Int(id % 7)), ("answered_at", at(id * 10 - 20))];
+            more.push(Row::new("surveys", id, [("account_id", Cell::Int(id))].into_iter().chain(answer)));
         }
-        let renews = (world.now() + hours(24 * (id % 16))).strftime("%F");
-        let status = if id % 6 == 0 { "ended" } else { "active" };
-        sql.push(format!("INSERT INTO subscriptions VALUES ({id}, {id}, {id}, '{status}', '{renews}');"));
+        more.push(contract(id, if id % 6 == 0 { "ended" } else { "active" }, day(24 * (id % 16))));
     }
     // Some come later; they order at once.
     for id in PEOPLE + 1..=PEOPLE + 6 {
-        let (country, created) = (["'AT'", "'DE'", "'CH'"][(id % 3) as usize], at((id - PEOPLE) * 30));
-        sql.push(format!(
-            "INSERT INTO accounts VALUES ({id}, 'Neu {id}', {country}, {created});
-             INSERT INTO contacts VALUES ({id}, {id}, 'c{id}@x.example', 'N {id}', NULL, true);
-             INSERT INTO orders VALUES ({id}, {id}, {created}, 'paid');"
-        ));
-        let years_ago = (world.now() + hours(24 * (id - PEOPLE))).strftime("%m-%d");
-        sql.push(format!("INSERT INTO subscriptions VALUES ({id}, {id}, {id}, 'active', '2021-{years_ago}');"));
+        let (country, created) = (["AT", "DE", "CH"][(id % 3) as usize], (id - PEOPLE) * 30);
+        customer(id, format!("Neu {id}"), Some(country), None, true, created);
+        more.push(order(id, id, created, "paid"));
+        let years_ago = (start + hours(24 * (id - PEOPLE))).strftime("2021-%m-%d").to_string();
+        more.push(contract(id, "active", Cell::Text(years_ago)));
     }
-    world.crm.run(&sql.concat()).await;
-    let rules = [
-        ("silent.yaml", SILENT),
-        ("scored.yaml", SCORED),
-        ("renews.yaml", RENEWS),
-        ("mondays.yaml", MONDAYS),
-        ("new.yaml", NEW),
-        ("left.yaml", LEFT),
-        ("again.yaml", AGAIN),
-    ];
-    world.load(&[&rules[..], &[HELLO, LAYOUT]].concat()).await;
-    world
+    rows.extend(more);
+    rows
 }
 
 /// `customer:4 2026-…` for a match.
@@ -241,7 +274,7 @@ async fn everybody_explained(look: &Previewer<'_>, rule: &RuleId, fresh: BTreeSe
 }
 
 async fn the_same_everywhere(kind: Kind) {
-    let world = world(kind).await;
+    let (world, given) = world(kind).await;
     let generation = world.generation();
     let sender = Settings::default().sender;
     let composer = Composer::new(&EmailOptions { from: "hi@acme.example".into(), ..EmailOptions::default() }).unwrap();
@@ -304,6 +337,9 @@ async fn the_same_everywhere(kind: Kind) {
         assert_eq!(tested.days.iter().map(|day| day.tally.matched).sum::<u64>(), tested.total.matched);
         assert!(tested.total.as_of >= tested.total.matched && tested.total.crossed >= tested.total.as_of);
     }
+    for rule in RULES {
+        play(&world, rule, text_of(rule), &given, &[HELLO, LAYOUT]).await;
+    }
     assert!(!mailed.is_empty());
     promised.sort();
     mailed.sort();
@@ -315,16 +351,16 @@ async fn the_same_everywhere(kind: Kind) {
 }
 
 #[tokio::test]
-async fn preview_explain_backtest_and_live_agree_on_sqlite() {
+async fn test_preview_explain_backtest_and_live_agree_on_sqlite() {
     the_same_everywhere(Kind::Sqlite).await;
 }
 
 #[tokio::test]
-async fn preview_explain_backtest_and_live_agree_on_postgres() {
+async fn test_preview_explain_backtest_and_live_agree_on_postgres() {
     the_same_everywhere(Kind::Postgres).await;
 }
 
 #[tokio::test]
-async fn preview_explain_backtest_and_live_agree_on_mariadb() {
+async fn test_preview_explain_backtest_and_live_agree_on_mariadb() {
     the_same_everywhere(Kind::MariaDb).await;
 }

@@ -1,6 +1,8 @@
 //! The checked catalog: every name resolved, every type known or explicitly unknown.
 
-use crate::model::{BusinessCalendar, EntityName, FieldName, Locale, Period, RelationName, RoleName, Tenant, Topic, Value};
+use crate::model::{
+    BusinessCalendar, EntityName, FieldName, Locale, Period, RelationName, RoleName, Tenant, Topic, Value,
+};
 use jiff::tz::TimeZone;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -60,11 +60,7 @@ pub(super) async fn tell(context: &Context) -> Result<u64, EngineError> {
     }
 }
 
-async fn put_off(
-    context: &Context,
-    left: &[(DeliveryId, i64)],
-    until: jiff::Timestamp,
-) -> Result<(), EngineError> {
+async fn put_off(context: &Context, left: &[(DeliveryId, i64)], until: jiff::Timestamp) -> Result<(), EngineError> {
     if !left.is_empty() {
         context.store.put_off_answers(left, until).await?;
     }

@@ -11,8 +11,8 @@
 //!   neither writes anything.
 
 mod adopt;
-mod answer_writer;
 mod alert;
+mod answer_writer;
 mod cadence;
 mod context;
 mod core;

@@ -32,7 +32,9 @@ mod tests {
         assert_eq!(refusal_says("400 21610: opted out"), Some(SuppressionReason::Unsubscribed));
         assert_eq!(refusal_says("400 21211: no such number"), Some(SuppressionReason::Bounced));
         assert_eq!(refusal_says("400 21614"), Some(SuppressionReason::Bounced));
-        for other in ["401 20003: authenticate", "400 21408: not in this region", "429 20429", "21610", "", "500 21610: x"] {
+        for other in
+            ["401 20003: authenticate", "400 21408: not in this region", "429 20429", "21610", "", "500 21610: x"]
+        {
             assert_eq!(refusal_says(other), None, "{other}");
         }
     }

@@ -69,10 +69,8 @@ pub fn statements(
     };
     let said = equal(|value| matches!(value, InsertValue::Score | InsertValue::Comment));
     let same = equal(|value| matches!(value, InsertValue::Ref));
-    let update = Fragment::of(
-        "UPDATE {} SET {} WHERE {}",
-        &[&table, &Fragment::join(&said, ", "), &Fragment::all(&same)],
-    );
+    let update =
+        Fragment::of("UPDATE {} SET {} WHERE {}", &[&table, &Fragment::join(&said, ", "), &Fragment::all(&same)]);
     [writer.insert(0).fill(dialect, &fill), update.fill(dialect, &fill)]
 }
 
@@ -90,10 +88,9 @@ fn typed(catalog: &Catalog, values: &AnswerValues<'_>) -> BTreeMap<String, Value
     let typed = |name: &str, value: &Json| match value {
         Json::Null => Value::Null,
         Json::Bool(flag) => Value::Bool(*flag),
-        Json::Number(number) => number.as_i64().map_or_else(
-            || number.as_f64().map_or(Value::Null, Value::Float),
-            Value::Int,
-        ),
+        Json::Number(number) => {
+            number.as_i64().map_or_else(|| number.as_f64().map_or(Value::Null, Value::Float), Value::Int)
+        }
         Json::String(text) => match ty(name) {
             Some(ColumnType::Uuid(_)) => text.parse().map_or_else(|_| Value::Text(text.clone()), Value::Uuid),
             Some(ColumnType::Decimal) => text.parse().map_or_else(|_| Value::Text(text.clone()), Value::Decimal),

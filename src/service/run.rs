@@ -22,8 +22,7 @@ use crate::model::{Clock, SystemClock};
 use crate::rule::generation::Gateways;
 use crate::rulebook::{Handle, Outside, RulebookError, Standing};
 use crate::web::{
-    self, Admin, BadSecret, Bounces, Consent, Intake, Listeners, Public, PublicListener, ServeError,
-    SmsAnswers, Vitals,
+    self, Admin, BadSecret, Bounces, Consent, Intake, Listeners, Public, PublicListener, ServeError, SmsAnswers, Vitals,
 };
 use futures::future::{BoxFuture, FutureExt, OptionFuture};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -154,10 +153,7 @@ pub fn outside(config: &Config) -> Outside {
     Outside {
         destinations: config.webhooks.keys().cloned().collect(),
         chats: config.chats.keys().cloned().collect(),
-        gateways: Gateways {
-            names: config.sms.gateways.keys().cloned().collect(),
-            segments: config.sms.segments,
-        },
+        gateways: Gateways { names: config.sms.gateways.keys().cloned().collect(), segments: config.sms.segments },
         topics: config.marketing.topics.clone(),
         emails: !config.email.from.is_empty(),
         events: config.events.keys().cloned().collect(),

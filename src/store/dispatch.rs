@@ -7,12 +7,12 @@ use super::sql::Session;
 use super::state::State;
 use super::table::attempt::{self, Line};
 use super::table::{
-    contact, delivery_code, enrollment, gathering, outbox, outbox_state as state, rule_state, rule_version, suppression,
-    task, timeline,
+    contact, delivery_code, enrollment, gathering, outbox, outbox_state as state, rule_state, rule_version,
+    suppression, task, timeline,
 };
 use crate::engine::port::{
-    Claimed, Completion, ContactStanding, Enrolling, Gathered, Gathering, Mark, Note, Noted, Outbox, OutboxToken, Owner, Rescued,
-    RuleVersion, Settled, Settlement, Spent, StoreError, TaskDraft, Then, Waiting,
+    Claimed, Completion, ContactStanding, Enrolling, Gathered, Gathering, Mark, Note, Noted, Outbox, OutboxToken,
+    Owner, Rescued, RuleVersion, Settled, Settlement, Spent, StoreError, TaskDraft, Then, Waiting,
 };
 use crate::model::{
     AddressHash, ContactId, DeliveryId, DeliveryState, EndReason, EntityName, Key, RuleId, Suppression, TemplateName,

@@ -61,7 +61,12 @@ fn folded(text: &str) -> String {
 }
 
 /// 200 once what was said is kept; Twilio reports everything else to its account's owner.
-async fn answer(State(texts): State<SmsAnswers>, Path(name): Path<String>, headers: HeaderMap, body: Bytes) -> Response {
+async fn answer(
+    State(texts): State<SmsAnswers>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     let Some(token) = texts.tokens.get(&name) else {
         return refuse(&name, StatusCode::NOT_FOUND, "nobody passes answers on here");
     };

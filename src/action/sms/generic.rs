@@ -77,9 +77,8 @@ fn fill(text: &str, values: &[(&str, &str)]) -> String {
     while let Some(start) = rest.find('{') {
         let (before, after) = rest.split_at(start);
         out.push_str(before);
-        let known = values.iter().find(|(name, _)| {
-            after[1..].strip_prefix(name).is_some_and(|end| end.starts_with('}'))
-        });
+        let known =
+            values.iter().find(|(name, _)| after[1..].strip_prefix(name).is_some_and(|end| end.starts_with('}')));
         if let Some((name, value)) = known {
             out.push_str(value);
             rest = &after[name.len() + 2..];

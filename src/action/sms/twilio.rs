@@ -36,9 +36,8 @@ pub(super) async fn send(
     }
     let account = options.account.as_deref().unwrap_or_default();
     let token = options.token.as_ref().map(ExposeSecret::expose_secret);
-    let asked = destination
-        .exchange(now, |client, url| client.post(url).basic_auth(account, token).form(&fields))
-        .await;
+    let asked =
+        destination.exchange(now, |client, url| client.post(url).basic_auth(account, token).form(&fields)).await;
     let answered = match asked {
         Ok(answered) => answered,
         Err(sent) => return sent,

@@ -172,12 +172,7 @@ impl Marker {
 }
 
 impl Session {
-    fn gone(
-        &self,
-        (channel, address): (By, String),
-        reason: SuppressionReason,
-        since: Timestamp,
-    ) -> Suppression {
+    fn gone(&self, (channel, address): (By, String), reason: SuppressionReason, since: Timestamp) -> Suppression {
         let hash = self.context.store.secret().address_hash(channel, &address);
         Suppression { channel, hash, address: Some(address), reason, since }
     }

@@ -133,10 +133,7 @@ pub fn address(person: &PersonFacts) -> Option<&str> {
 
 /// What another channel may help with.
 const fn is_about_address(reason: SkipReason) -> bool {
-    matches!(
-        reason,
-        SkipReason::NoAddress | SkipReason::NoConsent | SkipReason::Unsubscribed | SkipReason::Suppressed
-    )
+    matches!(reason, SkipReason::NoAddress | SkipReason::NoConsent | SkipReason::Unsubscribed | SkipReason::Suppressed)
 }
 
 /// What ends an enrollment before a message.
@@ -299,9 +296,7 @@ impl<'a> Situation<'a, '_> {
 
     fn line(&self, by: Channel) -> Line<'a> {
         match by {
-            Channel::Email => {
-                Line { suppressed: self.suppressed, said: self.said, contact: None }
-            }
+            Channel::Email => Line { suppressed: self.suppressed, said: self.said, contact: None },
             Channel::Sms => self.number,
         }
     }

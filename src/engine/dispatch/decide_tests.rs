@@ -630,7 +630,9 @@ fn chosen(given: Given) -> String {
         Decision::Act { action, fell_back, .. } => {
             format!("{} {}", crate::engine::dispatch::kind(action), fell_back.unwrap_or_default()).trim().to_owned()
         }
-        Decision::Refuse { outcome: Outcome::Skipped { reason, detail }, .. } => format!("{} {detail}", reason.as_str()),
+        Decision::Refuse { outcome: Outcome::Skipped { reason, detail }, .. } => {
+            format!("{} {detail}", reason.as_str())
+        }
         other => format!("{other:?}"),
     }
 }
@@ -650,15 +652,15 @@ fn the_preferred_channel_is_taken_and_the_next_one_where_it_cant_be() {
         })
     };
     assert_eq!(chosen(without(|person| person.phone = None)), "email sms: the recipient has no phone number");
-    assert_eq!(chosen(without(|person| person.phone_consent = Some(false))), "email sms: no consent to offers by phone");
+    assert_eq!(
+        chosen(without(|person| person.phone_consent = Some(false))),
+        "email sms: no consent to offers by phone"
+    );
     let neither = without(|person| {
         person.phone_consent = None;
         person.email = None;
     });
-    assert_eq!(
-        chosen(neither),
-        "task sms: no consent to offers by phone; email: the recipient has no address",
-    );
+    assert_eq!(chosen(neither), "task sms: no consent to offers by phone; email: the recipient has no address",);
 }
 
 #[test]

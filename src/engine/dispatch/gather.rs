@@ -204,7 +204,13 @@ mod tests {
 
     fn digest(order: &[(&str, bool)], rows: usize) -> Action {
         let order = order.iter().map(|(field, desc)| ((*field).into(), *desc)).collect();
-        Action::Email(Email { template: "d".into(), to: None, confirms: None, asks: None, digest: Some(Digest { rows, order }) })
+        Action::Email(Email {
+            template: "d".into(),
+            to: None,
+            confirms: None,
+            asks: None,
+            digest: Some(Digest { rows, order }),
+        })
     }
 
     #[test]

@@ -21,8 +21,8 @@ use crate::model::{
     AddressHash, Channel, ContactId, DeliveryId, EndReason, EntityName, Key, Lane, Outcome, Preference, RuleId, StepId,
     SuppressionReason, TemplateName, Tenant, VersionHash, preferences_for,
 };
-use crate::rule::checked::{Action, Purpose, Step, UnlessOpen};
 use crate::rule::answer::kept_fields;
+use crate::rule::checked::{Action, Purpose, Step, UnlessOpen};
 use crate::rule::compiled::{Facts, PersonFacts, Subject};
 use crate::rule::generation::Generation;
 use crate::rule::message::MessageRow;
@@ -33,7 +33,7 @@ use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use rand::RngExt;
 use serde_json::{Value as Json, json};
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -99,6 +99,9 @@ pub(super) async fn give_back(context: &Context, tokens: Vec<OutboxToken>) {
         pause *= 2;
     }
 }
+
+/// What the rate said of each message that tells of several matches.
+type Slots = Mutex<HashMap<(Channel, Option<AddressHash>), Option<(Timestamp, String)>>>;
 
 /// A row that is to send something, perhaps with others.
 struct Meeting<'a> {
@@ -340,6 +343,8 @@ impl Batch<'_> {
     async fn decide_all(&mut self, works: Vec<Work>, asked: &Asked) {
         let context: &Context = self.context;
         let mut groups: gather::Groups<Meeting<'_>> = gather::Groups::new();
+        // One message takes one slot of the rate, however many matches it tells of.
+        let slots: Slots = Slots::default();
         for ((mut work, answer), addressed) in works.into_iter().zip(&asked.answers).zip(&asked.addressed) {
             let facts = match answer {
                 Answer::Facts(facts) => Some(facts.as_ref()),
@@ -355,17 +360,28 @@ impl Batch<'_> {
             work.contender = places::contender(&work, addressed.contacts().next());
             let (sending, delivery) = (&context.settings.sending, self.delivery(&work));
             let live = work.claimed.lane == Lane::Live;
+            let meets = gather::meets(&rule.rule, work.node);
+            let slots = &slots;
             let pace = move |by: Channel, domain: &str| {
                 if !live {
                     // What is only rehearsed takes nobody's turn.
                     return None;
                 }
-                if by == Channel::Sms {
-                    return context.pace.ask_text(sending, delivery, asked.now);
+                let ask = || match by {
+                    Channel::Sms => context.pace.ask_text(sending, delivery, asked.now),
+                    Channel::Email => {
+                        asked.places.spent.clone().or_else(|| context.pace.ask(sending, delivery, domain, asked.now))
+                    }
+                };
+                if !meets {
+                    return ask();
                 }
-                asked.places.spent.clone().or_else(|| context.pace.ask(sending, delivery, domain, asked.now))
+                let address = if by == Channel::Sms { addressed.sms } else { addressed.email };
+                let mut slots = slots.lock().unwrap_or_else(PoisonError::into_inner);
+                slots.entry((by, address)).or_insert_with(ask).clone()
             };
-            let standing = |contact: Option<ContactId>| contact.and_then(|contact| asked.places.standings.get(&contact));
+            let standing =
+                |contact: Option<ContactId>| contact.and_then(|contact| asked.places.standings.get(&contact));
             let suppressed = |hash: Option<AddressHash>| hash.and_then(|hash| asked.suppressed.get(&hash).copied());
             let said = |hash: Option<AddressHash>| hash.and_then(|hash| asked.said.get(&hash));
             let phone = Line {
@@ -397,8 +413,7 @@ impl Batch<'_> {
                     let Some(facts) = facts else { continue };
                     let notes = fell_back.map(|why| (work.step(), Noted::FellBack(why))).into_iter().collect();
                     let number = to.and_then(|person| number(person, sending.texts.country));
-                    let together =
-                        Together::of(&rule.rule, (work.node, work.claimed.lane), action, to, number);
+                    let together = Together::of(&rule.rule, (work.node, work.claimed.lane), action, to, number);
                     let way = way_of(&rule.rule, action);
                     let meeting = Meeting { work, way, facts, addressed: *addressed, notes };
                     match together {
@@ -482,7 +497,19 @@ impl Batch<'_> {
         let (kind, repeatable, zone) = (kind(action), repeatable(action), facts.zone.clone());
         let asked = asked.at;
         let parcel = Parcel {
-            work, delivery, kind, repeatable, place, message, template, save, keep, zone, asked, notes, followers,
+            work,
+            delivery,
+            kind,
+            repeatable,
+            place,
+            message,
+            template,
+            save,
+            keep,
+            zone,
+            asked,
+            notes,
+            followers,
         };
         self.queue(parcel).await;
     }
@@ -523,7 +550,9 @@ impl Batch<'_> {
     ) -> Result<Message, String> {
         let work = &meeting.work;
         if work.claimed.lane == Lane::Live && needs_links(work, action) && !self.context.settings.links.work() {
-            return Err("its mail needs a link to unsubscribe, confirm or answer, and `web.public_url` is not set".to_owned());
+            return Err(
+                "its mail needs a link to unsubscribe, confirm or answer, and `web.public_url` is not set".to_owned()
+            );
         }
         // Who writes is not pinned: a sender that changed is the one of every mail from now on.
         let current = self.generation.rules.get(&work.claimed.rule).unwrap_or(&work.rule);

@@ -16,12 +16,7 @@ pub trait Outbox: Send + Sync {
 
     /// Leases what else is due at a step where matches of a rule meet, and on its way there. Nodes that ask at the same
     /// time are answered one after the other.
-    async fn gather(
-        &self,
-        of: &super::Gathering,
-        now: Timestamp,
-        limit: usize,
-    ) -> Result<super::Gathered, StoreError>;
+    async fn gather(&self, of: &super::Gathering, now: Timestamp, limit: usize) -> Result<super::Gathered, StoreError>;
 
     /// Marks and completions of many deliveries in one transaction. A token whose lease was lost is left
     /// alone and named in the result: its mark must not be followed by I/O. A completion of the same
@@ -341,7 +336,9 @@ impl Noted {
     #[must_use]
     pub fn detail(&self) -> &str {
         match self {
-            Self::Branch(text) | Self::Arm(text) | Self::Held(text) | Self::Cancelled(text) | Self::FellBack(text) => text,
+            Self::Branch(text) | Self::Arm(text) | Self::Held(text) | Self::Cancelled(text) | Self::FellBack(text) => {
+                text
+            }
             Self::Enrolled(rule) | Self::WouldEnroll(rule) => rule.as_str(),
             Self::Migrated(version) => version.as_str(),
             Self::Waits(_)

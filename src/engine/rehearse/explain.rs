@@ -292,11 +292,7 @@ impl<'a> Explainer<'a> {
         Ok(Reached { role: role.clone(), channel, address, staff: person.staff, consent, suppressed })
     }
 
-    async fn listed(
-        &self,
-        channel: Channel,
-        address: Option<&str>,
-    ) -> Result<Option<SuppressionReason>, EngineError> {
+    async fn listed(&self, channel: Channel, address: Option<&str>) -> Result<Option<SuppressionReason>, EngineError> {
         let Some(address) = address else { return Ok(None) };
         let hash = self.previewer.store.secret().address_hash(channel, address);
         Ok(self.previewer.store.suppressed(&[hash]).await?.first().map(|entry| entry.reason))

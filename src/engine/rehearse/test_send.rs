@@ -30,10 +30,11 @@ pub async fn render_test(
     let compiled = explainer.rule;
     let nothing = |why: String| EngineError::NothingToShow(why);
     let wanted = |id: &StepId| step.is_none_or(|wanted| wanted == id);
-    let found = compiled.rule.nodes.iter().enumerate().filter(|(_, node)| wanted(&node.id)).find_map(|(number, node)| {
-        let mut ways = node.step.action()?.ways().iter();
-        ways.find_map(|way| if let Action::Email(email) = way { Some((number, node, way, email)) } else { None })
-    });
+    let found =
+        compiled.rule.nodes.iter().enumerate().filter(|(_, node)| wanted(&node.id)).find_map(|(number, node)| {
+            let mut ways = node.step.action()?.ways().iter();
+            ways.find_map(|way| if let Action::Email(email) = way { Some((number, node, way, email)) } else { None })
+        });
     let Some((number, node, action, email)) = found else {
         return Err(nothing(match step {
             Some(step) => format!("the rule `{rule}` has no email step `{step}`"),

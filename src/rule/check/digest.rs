@@ -20,8 +20,13 @@ impl<'a> Checker<'a> {
         to: Option<&RoleName>,
         written: &DigestEntry,
     ) -> Option<Action> {
-        let mail =
-            EmailEntry { template: written.template.clone(), to: written.to.clone(), confirms: None, asks: None, id: None };
+        let mail = EmailEntry {
+            template: written.template.clone(),
+            to: written.to.clone(),
+            confirms: None,
+            asks: None,
+            id: None,
+        };
         let Action::Email(email) = self.email(entity, to, &mail)? else { return None };
         let role = email.to.as_ref().or(to);
         // It names many customers: none of them may read it.

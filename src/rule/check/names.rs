@@ -3,8 +3,8 @@ use super::values::Subject;
 use crate::catalog::{ColumnType, Consent, Entity, Expression, Field, Origin, Recipient};
 use crate::diagnostic::Finding;
 use crate::diagnostic::yaml::At;
-use crate::rule::checked::Node;
 use crate::model::{EntityName, FieldName, RelationName, RoleName, Topic};
+use crate::rule::checked::Node;
 use crate::rule::written::RuleFile;
 
 impl<'a> Checker<'a> {
@@ -160,7 +160,9 @@ impl<'a> Checker<'a> {
         let ways = || nodes.iter().filter_map(|node| node.step.action());
         let texts = ways().any(|action| action.sms().is_some());
         let mails = !texts || ways().any(|action| action.email().is_some());
-        for (channel, by, _) in [("email", "", mails), ("phone", " by text message", texts)].into_iter().filter(|way| way.2) {
+        for (channel, by, _) in
+            [("email", "", mails), ("phone", " by text message", texts)].into_iter().filter(|way| way.2)
+        {
             if person.consent.iter().any(|consent| consent.channel == channel && covers(consent)) {
                 continue;
             }

@@ -126,13 +126,7 @@ impl<'a> Checker<'a> {
     }
 
     /// The people written to have a preference at all.
-    fn prefers(
-        &mut self,
-        entity: &'a Entity,
-        to: Option<&RoleName>,
-        written: &MessageEntry,
-        range: &Range<usize>,
-    ) {
+    fn prefers(&mut self, entity: &'a Entity, to: Option<&RoleName>, written: &MessageEntry, range: &Range<usize>) {
         let own = written.email.as_ref().and_then(|email| email.to.as_ref());
         let own = own.or_else(|| written.sms.as_ref().and_then(|sms| sms.to.as_ref()));
         let own = own.and_then(|own| entity.recipients.get(own.as_str()));

@@ -58,7 +58,7 @@ impl Checked {
             topics: &surroundings.topics,
             destinations: &surroundings.destinations,
             chats: &surroundings.chats,
-        gateways: &surroundings.gateways,
+            gateways: &surroundings.gateways,
             templates: &templates,
             scripts: &scripts,
         };
@@ -325,10 +325,8 @@ impl<'a> Compiler<'a> {
         }
         let mut texts = vec![file.text.as_str()];
         texts.extend(script.into_iter().flat_map(|script| self.with_imports(script)).map(|file| file.text.as_str()));
-        let templates = rule
-            .nodes
-            .iter()
-            .filter_map(|node| Some(self.templates?.files(&node.step.action()?.email()?.template)));
+        let templates =
+            rule.nodes.iter().filter_map(|node| Some(self.templates?.files(&node.step.action()?.email()?.template)));
         texts.extend(templates.flatten().map(|template| template.text.as_str()));
         let mut catalog = Catalog::clone(self.catalog);
         for entity in catalog.entities.values_mut() {

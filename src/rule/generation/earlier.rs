@@ -79,8 +79,8 @@ impl<'a> Earlier<'a> {
 
 #[cfg(test)]
 mod tests {
-    use crate::rule::generation::Gateways;
     use super::*;
+    use crate::rule::generation::Gateways;
     use crate::rule::generation::Tree;
     use crate::rule::statement::Dialect;
 

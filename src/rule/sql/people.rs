@@ -333,13 +333,7 @@ fn listed(
             if renderer.dialect == Dialect::Postgres { Fragment::of("CAST({} AS text)", &[&reason]) } else { reason };
         cases.push(&Fragment::of(
             " WHEN {} IN (SELECT {} FROM {} WHERE {} IS NOT NULL) THEN {}",
-            &[
-                &folded(renderer.dialect, address),
-                &folded(renderer.dialect, &listed),
-                &rows,
-                &listed,
-                &reason,
-            ],
+            &[&folded(renderer.dialect, address), &folded(renderer.dialect, &listed), &rows, &listed, &reason],
         ));
     }
     if cases == Fragment::default() { Fragment::text("NULL") } else { Fragment::of("(CASE{} END)", &[&cases]) }

@@ -233,7 +233,7 @@ mod tests {
 
         let refused = SqliteStore::open(&path, NOW).await.unwrap_err();
         assert!(matches!(refused, StoreError::NewerSchema { found: 4, known: 3 }), "{refused}");
-        let copy = copy_path(&path, 2);
+        let copy = copy_path(&path, 3);
         assert_eq!(fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);
         SqliteStore::open(&copy, NOW).await.unwrap();
     }

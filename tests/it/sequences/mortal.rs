@@ -4,11 +4,12 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 use nudged::engine::port::{
-    Adopted, Adoption, Aged, Answered, Answers, Asked, AttemptView, Candidate, Claimed, Consents, ContactStanding, DeliveryFilter, DeliveryView,
-    Dossier, DueAnswer, EnrollmentFilter, EnrollmentView, Episode, EpisodePage, Forgotten, Found, Gathered, Gathering, Happening, HeldMatch, Inbound,
-    Inbox, Lease, Ledger, MissView, NewAnswer, OpenEpisode, Outbox, OutboxToken, Overview, Owner, Personal, Progress, Register,
-    Rescued, RuleState, RuleVersion, Settled, Settlement, Spent, Standing, Store, StoreError, StoredGeneration,
-    SweepCommit, SweepCount, SweepId, SweepView, TaskDraft, Verdict, View,
+    Adopted, Adoption, Aged, Answered, Answers, Asked, AttemptView, Candidate, Claimed, Consents, ContactStanding,
+    DeliveryFilter, DeliveryView, Dossier, DueAnswer, EnrollmentFilter, EnrollmentView, Episode, EpisodePage,
+    Forgotten, Found, Gathered, Gathering, Happening, HeldMatch, Inbound, Inbox, Lease, Ledger, MissView, NewAnswer,
+    OpenEpisode, Outbox, OutboxToken, Overview, Owner, Personal, Progress, Register, Rescued, RuleState, RuleVersion,
+    Settled, Settlement, Spent, Standing, Store, StoreError, StoredGeneration, SweepCommit, SweepCount, SweepId,
+    SweepView, TaskDraft, Verdict, View,
 };
 use nudged::model::{
     AddressHash, ContactId, DeliveryId, EntityName, InstanceSecret, Key, Lane, Preference, RecordId, RuleId,

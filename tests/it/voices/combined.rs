@@ -136,3 +136,16 @@ async fn text_messages_are_combined_as_well() {
     world.pass(days(4)).await;
     assert_eq!(texts(&world), [("+436641234567".to_owned(), "3 plans renew: 11 12 13".to_owned())]);
 }
+
+#[tokio::test]
+async fn a_rate_counts_messages_and_not_their_rows() {
+    let mut settings = settings();
+    settings.sending.rate = "2/min".parse().ok();
+    let world = world_with(Kind::Sqlite, settings).await;
+    plans(&world).await;
+    world.load(&[("renewal.yaml", RULE), MAIL, LAYOUT]).await;
+    world.turn().await;
+    world.pass(days(4)).await;
+    let heads: Vec<_> = mails(&world).into_iter().map(|mail| mail.1).collect();
+    assert_eq!(heads, ["3 plans renew", "1 plans renew"]);
+}

@@ -80,7 +80,8 @@ async fn each_colleague_gets_one_mail_with_the_worst_first(#[case] kind: Kind) {
     assert_eq!(heads, expected);
     let lines: Vec<&str> = sent[0].2.lines().filter(|line| !line.trim().is_empty()).collect();
     assert_eq!(lines[0], "Hi Jana:");
-    let named: Vec<&str> = lines.iter().filter_map(|line| line.trim_start_matches(['*', '-', ' ']).strip_prefix('C')).collect();
+    let named: Vec<&str> =
+        lines.iter().filter_map(|line| line.trim_start_matches(['*', '-', ' ']).strip_prefix('C')).collect();
     assert_eq!(named, ["2 10", "4 20", "3 40"], "{}", sent[0].2);
     assert!(sent[0].2.contains("and 1 more"), "{}", sent[0].2);
     assert!(!sent[1].2.contains("more"), "{}", sent[1].2);
@@ -144,7 +145,11 @@ async fn a_digest_that_fails_for_now_comes_again_whole_and_one_in_doubt_waits_wh
     assert_eq!(sent.iter().map(|mail| mail.1.as_str()).collect::<Vec<_>>(), ["3 at risk"]);
     world.pass(hours(24)).await;
     assert_eq!(mails(&world), []);
-    assert_eq!(world.store.overview(world.now()).await.unwrap().outbox_unknown, 3, "none of them is told of twice unasked");
+    assert_eq!(
+        world.store.overview(world.now()).await.unwrap().outbox_unknown,
+        3,
+        "none of them is told of twice unasked"
+    );
 }
 
 #[tokio::test]

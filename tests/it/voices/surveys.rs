@@ -143,7 +143,8 @@ async fn an_answer_reaches_the_crm_and_is_followed_up(#[case] kind: Kind) {
     }
     assert_eq!(shop.world.engine.tell_answers().await.unwrap(), 0);
 
-    let (status, page) = shop.post(&format!("{link}/9"), &[("score", "3"), ("comment", "Too slow; '--\r\nSorry.")]).await;
+    let (status, page) =
+        shop.post(&format!("{link}/9"), &[("score", "3"), ("comment", "Too slow; '--\r\nSorry.")]).await;
     assert_eq!(status, 200, "{page}");
     assert!(page.contains("Your answer has reached Acme"), "{page}");
     assert_eq!(shop.world.engine.tell_answers().await.unwrap(), 1);

@@ -9,9 +9,9 @@ use nudged::action::HttpSender;
 use nudged::action::chat::ChatSender;
 use nudged::action::sms::{GatewayFormat, GatewayMethod, GatewayOptions, Redirected, SmsOptions, SmsSender};
 use nudged::action::webhook::WebhookSender;
-use nudged::engine::port::{Message, Sender, Sent, SmsMessage};
-use nudged::engine::{Settings, PreviewScope, Previewer, preview};
 use nudged::diagnostic::SourceFile;
+use nudged::engine::port::{Message, Sender, Sent, SmsMessage};
+use nudged::engine::{PreviewScope, Previewer, Settings, preview};
 use nudged::model::{Cap, Channel, Clock, DeliveryId, Outcome, Period, Suppression, SuppressionReason};
 use nudged::rule::generation::{Gateways, Generation, Surroundings, Tree};
 use nudged::rule::statement::Dialect;
@@ -84,7 +84,11 @@ async fn other_gateways_are_asked_as_the_configuration_says() {
     let receiver = http_receiver();
     let url = format!("{}/v1/messages", receiver.url);
     let token = Some(TOKEN.to_owned().into());
-    let own = || GatewayOptions { from: Some("Acme".into()), allow_private: true, ..GatewayOptions::to(GatewayFormat::Json, &url) };
+    let own = || GatewayOptions {
+        from: Some("Acme".into()),
+        allow_private: true,
+        ..GatewayOptions::to(GatewayFormat::Json, &url)
+    };
     let body = BTreeMap::from([("messages".to_owned(), json!([{"to": "{to}", "content": "{text}", "ref": "{id}"}]))]);
     let headers = BTreeMap::from([("accept".to_owned(), "application/json".to_owned())]);
     let nested = GatewayOptions { body, headers, token: token.clone(), method: GatewayMethod::Put, ..own() };
@@ -101,11 +105,11 @@ async fn other_gateways_are_asked_as_the_configuration_says() {
 
     let received = receiver.received();
     let id = "09".repeat(16);
+    assert_eq!(received[0].json(), json!({"messages": [{"to": "+436641234567", "content": "for {to}", "ref": id}]}));
     assert_eq!(
-        received[0].json(),
-        json!({"messages": [{"to": "+436641234567", "content": "for {to}", "ref": id}]})
+        (received[0].header("authorization"), received[0].header("accept")),
+        ("Bearer s3cret", "application/json")
     );
-    assert_eq!((received[0].header("authorization"), received[0].header("accept")), ("Bearer s3cret", "application/json"));
     assert_eq!(received[1].header("x-api-key"), "s3cret");
     assert_eq!(received[1].header("authorization"), "");
     assert_eq!(fields(&received[1].body)["from"], "Acme");
@@ -116,7 +120,8 @@ async fn other_gateways_are_asked_as_the_configuration_says() {
 #[tokio::test]
 async fn what_a_gateway_refuses_stays_refused_and_what_it_doesnt_answer_is_in_doubt() {
     let receiver = http_receiver();
-    let problem = |status: u16, code: u32| Reply::status(status).json(&json!({"code": code, "message": "To +436641234567"}));
+    let problem =
+        |status: u16, code: u32| Reply::status(status).json(&json!({"code": code, "message": "To +436641234567"}));
     receiver.reply_next(problem(400, 21_610));
     receiver.reply_next(problem(401, 20_003));
     receiver.reply_next(problem(429, 20_429).header("retry-after", "30"));
@@ -247,7 +252,10 @@ async fn who_opted_out_at_the_gateway_is_written_to_no_more() {
     world.pass(hours(1)).await;
     let hash = world.store.secret().address_hash(Channel::Sms, "+436641234567");
     let listed = world.store.suppressed(&[hash]).await.unwrap();
-    assert_eq!(listed.iter().map(|entry| (entry.channel, entry.reason)).collect::<Vec<_>>(), [(Channel::Sms, SuppressionReason::Unsubscribed)]);
+    assert_eq!(
+        listed.iter().map(|entry| (entry.channel, entry.reason)).collect::<Vec<_>>(),
+        [(Channel::Sms, SuppressionReason::Unsubscribed)]
+    );
     // The same text as a mail address is somebody else.
     let mailbox = world.store.secret().address_hash(Channel::Email, "+436641234567");
     assert!(world.store.suppressed(&[mailbox]).await.unwrap().is_empty());
@@ -274,7 +282,9 @@ async fn caps_count_text_messages_apart_from_mails() {
     let world = world_with(Kind::Sqlite, settings).await;
     customer(&world, 1, "'a@x.example', 'Ada', NULL, true, '0664 1234567', NULL, false").await;
     let second = RULE.replace("id: silence", "id: second").replace("we miss you", "really");
-    let mail = RULE.replace("id: silence", "id: third").replace("sms: {text: \"{{ to.first_name }}, we miss you. Reply STOP to end\"}", "email: {template: mail}");
+    let mail = RULE
+        .replace("id: silence", "id: third")
+        .replace("sms: {text: \"{{ to.first_name }}, we miss you. Reply STOP to end\"}", "email: {template: mail}");
     let template = ("templates/mail.md", "---\nsubject: We miss you\n---\nHello\n");
     let layout = ("templates/layouts/default.html", "<html><body>{{ content }}</body></html>");
     world.load(&[("silence.yaml", RULE), ("second.yaml", &second), ("third.yaml", &mail), template, layout]).await;

@@ -17,13 +17,11 @@ impl Segments {
     #[must_use]
     pub fn of(text: &str) -> Self {
         let places: Option<Vec<usize>> = text.chars().map(gsm_places).collect();
-        match places {
-            Some(places) => Self { count: parts(&places, 160, 153), unicode: false },
-            None => {
-                let units: Vec<usize> = text.chars().map(char::len_utf16).collect();
-                Self { count: parts(&units, 70, 67), unicode: true }
-            }
+        if let Some(places) = places {
+            return Self { count: parts(&places, 160, 153), unicode: false };
         }
+        let units: Vec<usize> = text.chars().map(char::len_utf16).collect();
+        Self { count: parts(&units, 70, 67), unicode: true }
     }
 }
 

@@ -11,7 +11,7 @@ use super::settler::Settler;
 use super::walk::{Walked, Way};
 use super::work::{Finished, Follower, Parcel, Verdict, Work};
 use crate::engine::context::Context;
-use crate::engine::port::{Mark, Message, Place, Refusal, Sender, Sent, Then};
+use crate::engine::port::{Mark, Message, OutboxToken, Place, Refusal, Sender, Sent, Then};
 use crate::model::{
     Channel as By, DeliveryId, Outcome, SkipReason, Suppression, SuppressionReason, refusal_says, reply_says_gone,
 };
@@ -99,8 +99,8 @@ impl Marker {
 
     async fn mark(&self, batch: Vec<(Parcel, OwnedSemaphorePermit)>) {
         let closing = *self.closing.borrow();
-        let stale = |parcel: &Parcel| parcel.asked.elapsed() > self.context.settings.facts_age;
-        let (back, ready): (Vec<_>, Vec<_>) = batch.into_iter().partition(|(parcel, _)| closing || stale(parcel));
+        let (back, ready): (Vec<_>, Vec<_>) =
+            batch.into_iter().partition(|(parcel, _)| closing || parcel.is_stale(&self.context));
         if !back.is_empty() {
             self.release(back).await;
         }
@@ -112,18 +112,28 @@ impl Marker {
             // Without the commit there is no send.
             return self.release(ready).await;
         };
+        let mut lost = Vec::new();
         for (mut parcel, permit) in ready {
             let token = parcel.work.claimed.token;
             if let Some(refusal) = marked.refused.remove(&token) {
                 self.put_off(parcel, refusal).await;
             } else if marked.lost.contains(&token) {
-                let until = self.context.clock.now();
-                self.apart(parcel.followers, until).await;
+                lost.push(token);
+                // Those are marked, unless they are lost as well.
+                self.apart(parcel.followers, self.context.clock.now()).await;
             } else {
-                parcel.followers.retain(|follower| !marked.lost.contains(&follower.work.claimed.token));
+                let (kept, others): (Vec<_>, Vec<_>) = std::mem::take(&mut parcel.followers)
+                    .into_iter()
+                    .partition(|follower| !marked.lost.contains(&follower.work.claimed.token));
+                lost.extend(others.iter().map(|follower| follower.work.claimed.token));
+                parcel.followers = kept;
                 // There is room: the queue holds as many as there are places.
                 let _ = self.work.send((parcel, permit)).await;
             }
+        }
+        // What is still ours, since its rule was paused meanwhile, waits among those that are due.
+        if !lost.is_empty() {
+            self.return_all(lost).await;
         }
     }
 
@@ -165,7 +175,10 @@ impl Marker {
 
     /// Stale rows are claimed again at once, with fresh facts.
     async fn release(&self, back: Vec<(Parcel, OwnedSemaphorePermit)>) {
-        let tokens: Vec<_> = back.iter().flat_map(|(parcel, _)| parcel.tokens()).collect();
+        self.return_all(back.iter().flat_map(|(parcel, _)| parcel.tokens()).collect()).await;
+    }
+
+    async fn return_all(&self, tokens: Vec<OutboxToken>) {
         give_back(&self.context, tokens).await;
         self.context.due.notify_one();
     }
@@ -177,6 +190,18 @@ impl Session {
         Suppression { channel, hash, address: Some(address), reason, since }
     }
 
+    /// Nothing has left, so the place it took is free again and its facts are asked anew.
+    async fn ask_again(&self, parcel: Parcel, permit: OwnedSemaphorePermit) {
+        let then = Then::Again { due_at: self.context.clock.now(), counts: false };
+        let again = |work: Work| work.conclude(&self.context, None, Walked { then: then.clone(), notes: Vec::new() });
+        for follower in parcel.followers {
+            self.settler.finish(again(follower.work)).await;
+        }
+        let mut finished = again(parcel.work);
+        finished.permit = Some(permit);
+        self.settler.finish(finished).await;
+    }
+
     async fn run(self) {
         loop {
             let next = self.work.lock().await.recv().await;
@@ -186,6 +211,10 @@ impl Session {
     }
 
     async fn send(&self, parcel: Parcel, permit: OwnedSemaphorePermit) {
+        // It may have waited for this session, or for the state to take its mark.
+        if parcel.is_stale(&self.context) {
+            return self.ask_again(parcel, permit).await;
+        }
         let Parcel { work, delivery, kind, repeatable, message, template, save, keep, zone, notes, followers, .. } =
             parcel;
         let copied = template.map(|template| (message.clone(), template));

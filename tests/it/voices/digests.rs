@@ -129,9 +129,10 @@ async fn a_digest_is_whole_however_many_match(#[case] wait: &str) {
 
 #[tokio::test]
 async fn a_digest_that_fails_for_now_comes_again_whole_and_one_in_doubt_waits_whole() {
+    let rule = RULE.replace("purpose: staff", "purpose: staff\nunknown: hold");
     let world = office(Kind::Sqlite, settings()).await;
     customers(&world, "1", &[(1, 40), (2, 10), (3, 30)]).await;
-    world.load(&[("at-risk.yaml", RULE), MAIL, LAYOUT]).await;
+    world.load(&[("at-risk.yaml", &rule), MAIL, LAYOUT]).await;
     world.turn().await;
     world.mail.answer([
         Outcome::Transient { reason: "451".into(), retry_after: None },

@@ -35,8 +35,8 @@ pub(super) struct Meeting<'a> {
 
 /// Where an action stands among the ways of the step that it is of.
 pub(super) fn way_of(rule: &CheckedRule, action: &Action) -> usize {
-    let ways = rule.nodes.iter().filter_map(|node| node.step.action());
-    ways.filter_map(|step| step.ways().iter().position(|way| std::ptr::eq(way, action))).next().unwrap_or(0)
+    let mut ways = rule.nodes.iter().filter_map(|node| node.step.action());
+    ways.find_map(|step| step.ways().iter().position(|way| std::ptr::eq(way, action))).unwrap_or(0)
 }
 
 /// Whom a message is written to; of a task and what goes to other systems, whom the rule is about.
@@ -120,7 +120,7 @@ impl Batch<'_> {
             _ => (None, None),
         };
         let keep = self.asked(action, delivery, facts);
-        let (kind, repeatable, zone) = (kind(action), repeatable(action), facts.zone.clone());
+        let (kind, repeatable, zone) = (kind(action), repeatable(action, &work.rule.rule), facts.zone.clone());
         let asked = asked.at;
         let parcel = Parcel {
             work,

@@ -14,17 +14,18 @@ use super::seeds;
 use super::walk::Walked;
 use super::work::{Boarded, Verdict, Work, settle_unread};
 use super::{Dispatcher, enrolling};
-use crate::engine::context::{Context, lane_of};
+use crate::engine::context::Context;
 use crate::engine::error::EngineError;
 use crate::engine::evaluate::{self, Answer};
 use crate::engine::event::Event;
+use crate::engine::late_notice;
 use crate::engine::port::{Claimed, Noted, OutboxToken, Source, SourceError, Store, Then};
 use crate::engine::versions::Standing;
 use crate::model::{
     AddressHash, Channel, ContactId, DeliveryId, EndReason, EntityName, Key, Lane, Outcome, Preference, RuleId,
-    SuppressionReason, Tenant, VersionHash, preferences_for,
+    SkipReason, SuppressionReason, Tenant, VersionHash, preferences_for,
 };
-use crate::rule::checked::{Action, Purpose, Step, UnlessOpen};
+use crate::rule::checked::{Action, Mode, Purpose, Step, UnlessOpen};
 use crate::rule::compiled::{Facts, Subject};
 use crate::rule::generation::Generation;
 use crate::rule::task;
@@ -142,10 +143,19 @@ impl Batch<'_> {
                 return Ok(());
             }
         };
-        if lane_of(self.generation.rules.get(rule).map_or(&compiled, |current| current)).is_none() {
-            self.hold(rows, "its file says `mode: paused`").await;
-            return Ok(());
-        }
+        let rows = match self.generation.rules.get(rule).map_or(&compiled, |current| current).rule.mode {
+            Mode::Live => rows,
+            Mode::Paused => {
+                self.hold(rows, "its file says `mode: paused`").await;
+                return Ok(());
+            }
+            // What matched in shadow reached nobody and goes on; what is live may reach somebody.
+            Mode::Shadow => {
+                let (live, shadow): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.claimed.lane == Lane::Live);
+                self.hold(live, "its file says `mode: shadow`").await;
+                shadow
+            }
+        };
         let works = self.board(rows, &compiled, from.as_deref()).await;
         // Rows of an older version that another took over meet at no step of theirs.
         let whole = (rule.clone(), version.clone(), tenant.clone());
@@ -371,6 +381,7 @@ impl Batch<'_> {
             match decide(&situation) {
                 Decision::Move { then, notes } => self.go_on(work, None, Walked { then, notes }).await,
                 Decision::Refuse { outcome, then, notes } => {
+                    self.tell_late(&work, &outcome);
                     let verdict = self.verdict(&work, outcome);
                     self.go_on(work, Some(verdict), Walked { then, notes }).await;
                 }
@@ -395,6 +406,18 @@ impl Batch<'_> {
         }
     }
 
+    /// A mail to the owner must not keep the others waiting.
+    fn tell_late(&self, work: &Work, outcome: &Outcome) {
+        let late = matches!(
+            outcome,
+            Outcome::Skipped { reason: SkipReason::Late, .. } | Outcome::Ended { reason: EndReason::Late, .. }
+        );
+        if late && work.claimed.lane == Lane::Live {
+            let (context, rule) = (Arc::clone(self.context), Arc::clone(&work.rule));
+            tokio::spawn(async move { late_notice::note(&context, &rule.rule, 1).await });
+        }
+    }
+
     /// A template or script that fails can be repaired by a reload, which frees the enrollment.
     async fn broken(&self, work: Work, reason: String) {
         let verdict = self.verdict(&work, Outcome::Permanent { reason: reason.clone() });
@@ -404,7 +427,7 @@ impl Batch<'_> {
     /// Starts the record in the other rule's steps, in the transaction that completes this step.
     async fn enroll(&self, work: Work, rule: &RuleId, mut walked: Walked) {
         let (now, secret) = (self.context.clock.now(), self.context.store.secret());
-        let target = self.generation.rules.get(rule).filter(|_| !self.generation.resting.contains(rule));
+        let target = self.generation.rules.get(rule).filter(|_| !self.generation.resting.contains_key(rule));
         let Some(target) = target else {
             let reason = format!("it enrolls into `{rule}`, which is not among the running rules");
             return self.finish(work, None, Then::Hold { reason }).await;

@@ -37,6 +37,8 @@ pub(super) struct Context {
     pub due: Notify,
     /// Rung when an event of another system was kept by this process.
     pub arrived: Notify,
+    /// Rung when this process kept an answer to a survey.
+    pub answered: Notify,
     pub pulse: Pulse,
     pub flight: Flight,
     pub expectations: Expectations,
@@ -60,7 +62,7 @@ impl Context {
     ) -> Self {
         let health = SourceHealth::default();
         let versions = Versions::default();
-        let (due, arrived) = (Notify::new(), Notify::new());
+        let (due, arrived, answered) = (Notify::new(), Notify::new(), Notify::new());
         let pulse = Pulse::default();
         let flight = Flight::default();
         let expectations = Expectations::default();
@@ -77,6 +79,7 @@ impl Context {
             versions,
             due,
             arrived,
+            answered,
             pulse,
             flight,
             expectations,

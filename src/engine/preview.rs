@@ -3,8 +3,7 @@
 
 use super::context::tenants_of;
 use super::dispatch::{
-    Decision, Draft, Moment, Situation, Way, address, addressee, decide, joined, kind, open_tasks, rehearsed, said,
-    since,
+    Addressed, Decision, Draft, Line, Moment, Situation, Way, decide, joined, kind, open_tasks, rehearsed, said, since,
 };
 use super::episode::{NEVER, Watch};
 use super::error::EngineError;
@@ -19,7 +18,7 @@ use super::rehearse::horizon;
 use super::settings::Sending;
 use super::sweep::{Namer, had_its_chance, occasion_data};
 use crate::model::{
-    AddressHash, Channel, DeliveryId, Key, Lane, Occasion, Outcome, RecordId, RuleId, StepId, Tenant, Value,
+    AddressHash, Channel, ContactId, DeliveryId, Key, Lane, Occasion, Outcome, RecordId, RuleId, StepId, Tenant, Value,
 };
 use crate::rule::CompiledRule;
 use crate::rule::checked::{Action, Cadence, Step, Trigger, UnlessOpen};
@@ -353,7 +352,7 @@ impl Previewer<'_> {
         let mut then = way.walk(first, self.now).then;
         let neutral = Sending::default();
         let sending = self.sending.unwrap_or(&neutral);
-        let unhurried = |_: &str| None;
+        let unhurried = |_: Channel, _: &str| None;
         // Rules have no way back, so this many steps are all there can be; a wait is looked at up to three times, and
         // a message may be put off by the window, and again by the caps.
         for _ in 0..=PUT_OFF * rule.rule.nodes.len() {
@@ -364,9 +363,12 @@ impl Previewer<'_> {
                 _ => break,
             };
             claimed = Claimed { node, due_at, planned_at, since, ..claimed };
-            let hash = self.address_hash(rule, node, facts);
-            let said = said(self.store, &rule.rule, hash.as_slice()).await?;
-            let contact = self.contact(record, hash, sending, due_at).await?;
+            let addressed = self.addressed(rule, (node, facts), sending, record);
+            let hashes: Vec<AddressHash> = addressed.hashes().collect();
+            let said = said(self.store, &rule.rule, &hashes).await?;
+            let contact = self.contact(addressed.mail_contact, sending, due_at).await?;
+            let text_contact = self.contact(addressed.text_contact, sending, due_at).await?;
+            let hash = addressed.email;
             let situation = Situation {
                 rule: &rule.rule,
                 claimed: &claimed,
@@ -376,6 +378,11 @@ impl Previewer<'_> {
                 suppressed: self.suppressed(hash).await?,
                 said: hash.and_then(|hash| said.get(&hash)),
                 task_open: self.task_open(rule, node, record, facts).await?,
+                number: Line {
+                    suppressed: self.suppressed(addressed.sms).await?,
+                    said: addressed.sms.and_then(|hash| said.get(&hash)),
+                    contact: text_contact.as_ref(),
+                },
                 moment: Moment {
                     sending,
                     delivery: self.delivery(rule, &claimed),
@@ -406,7 +413,7 @@ impl Previewer<'_> {
                     then = after(due_at);
                     (kind_of(&place.step), Err(reason))
                 }
-                Decision::Act { action, to } => {
+                Decision::Act { action, to, .. } => {
                     then = after(due_at);
                     (kind(action), self.render(rule, &claimed, facts, action, to))
                 }
@@ -434,12 +441,16 @@ impl Previewer<'_> {
             facts,
             to,
             templates: &self.generation.templates,
+            catalog: &self.generation.catalog,
             sender: self.sender,
             written_by: rule.rule.sender.as_deref(),
             links: &Links::Rehearsed,
             secret: self.store.secret(),
             enriched: enriched.as_ref(),
             now: claimed.due_at,
+            country: self.sending.and_then(|sending| sending.texts.country),
+            rows: &[],
+            more: 0,
         };
         draft.render(action).map_err(|error| error.to_string())
     }
@@ -449,16 +460,14 @@ impl Previewer<'_> {
         self.store.secret().delivery_id(claimed.match_id, &step, claimed.iteration)
     }
 
-    /// What the caps count for the person of that address.
+    /// What the caps count for a person on a channel.
     async fn contact(
         &self,
-        record: &RecordId,
-        address: Option<AddressHash>,
+        contact: Option<ContactId>,
         sending: &Sending,
         now: Timestamp,
     ) -> Result<Option<ContactStanding>, EngineError> {
-        let Some(address) = address.filter(|_| !sending.limits.caps.is_empty()) else { return Ok(None) };
-        let contact = self.store.secret().contact(&record.tenant, address);
+        let Some(contact) = contact else { return Ok(None) };
         let mut found = self.store.standings_of(&[contact], since(sending, now), now).await?.pop();
         // Nobody goes first in what is only looked at.
         if let Some(standing) = &mut found {
@@ -467,11 +476,17 @@ impl Previewer<'_> {
         Ok(found)
     }
 
-    /// Of who gets the mail of this step, if it is one.
-    fn address_hash(&self, rule: &CompiledRule, node: usize, facts: &Facts) -> Option<AddressHash> {
-        let Step::Act(Action::Email(email)) = &rule.rule.nodes.get(node)?.step else { return None };
-        let address = addressee(&rule.rule, email, facts).and_then(address)?;
-        Some(self.store.secret().address_hash(Channel::Email, address))
+    /// Of who gets the message of this step, if it is one.
+    fn addressed(
+        &self,
+        rule: &CompiledRule,
+        (node, facts): (usize, &Facts),
+        sending: &Sending,
+        record: &RecordId,
+    ) -> Addressed {
+        let action = rule.rule.nodes.get(node).and_then(|node| node.step.action());
+        let of = |action| Addressed::of(&rule.rule, action, (facts, &record.tenant), sending, self.store.secret());
+        action.map_or_else(Addressed::default, of)
     }
 
     async fn suppressed(
@@ -489,10 +504,8 @@ impl Previewer<'_> {
         record: &RecordId,
         facts: &Facts,
     ) -> Result<bool, EngineError> {
-        let which: Option<UnlessOpen> = match rule.rule.nodes.get(node).map(|node| &node.step) {
-            Some(Step::Act(Action::Task(task))) => task.unless_open,
-            _ => None,
-        };
+        let action = rule.rule.nodes.get(node).and_then(|node| node.step.action());
+        let which: Option<UnlessOpen> = action.and_then(Action::task).and_then(|task| task.unless_open);
         let Some(which) = which else { return Ok(false) };
         let open = open_tasks(self.source, self.store, self.generation, rule, &record.tenant, &[facts], which).await?;
         Ok(open.contains(&record.key))

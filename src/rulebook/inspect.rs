@@ -6,9 +6,9 @@ use crate::diagnostic::{Finding, Place, Severity, SourceFile};
 use crate::engine::port::{Deed, Source, SourceError, live_schema};
 use crate::model::{EntityName, Key, RuleId, Tenant, Topic};
 use crate::rule::CompiledRule;
-use crate::rule::checked::{Action, Mode, Node, Step, Trigger};
+use crate::rule::checked::{Mode, Trigger};
 use crate::rule::compiled::{Reach, Subject, Window, any_row};
-use crate::rule::generation::{Generation, Rest, Surroundings, Tree};
+use crate::rule::generation::{Gateways, Generation, Rest, Surroundings, Tree};
 use crate::rule::statement::Statement;
 use crate::rule::write;
 use futures::{StreamExt, TryStreamExt};
@@ -23,6 +23,8 @@ pub struct Outside {
     pub destinations: BTreeSet<String>,
     /// Names of chats.
     pub chats: BTreeSet<String>,
+    /// Ways to the phone network.
+    pub gateways: Gateways,
     pub topics: BTreeSet<Topic>,
     /// Whether there is a sender for emails.
     pub emails: bool,
@@ -44,6 +46,7 @@ impl Outside {
         rules
             .flat_map(|rule| {
                 let alone = self.unsendable(rule, generation).into_iter().chain(self.unheard(rule, generation));
+                let alone = alone.chain(self.untextable(rule, generation));
                 alone.chain(wayout::findings(self, rule, generation))
             })
             .collect()
@@ -67,6 +70,18 @@ impl Outside {
         let finding = Finding::error("rule.no-sender", message);
         let help = "set `from` and `host` in `[email]` of the configuration, or `mode: shadow` here";
         Some(placed(finding.help(help), rule, generation, "email:"))
+    }
+
+    fn untextable(&self, rule: &CompiledRule, generation: &Generation) -> Option<Finding> {
+        let texts = rule.rule.nodes.iter().any(|node| node.step.action().is_some_and(|action| action.sms().is_some()));
+        if !texts || !self.gateways.names.is_empty() {
+            return None;
+        }
+        let id = &rule.rule.id;
+        let message = format!("the rule `{id}` sends text messages, and the configuration names no gateway");
+        let finding = Finding::error("rule.no-gateway", message);
+        let help = "add `[sms.gateways.NAME]` to the configuration, or `mode: shadow` here";
+        Some(placed(finding.help(help), rule, generation, "sms:"))
     }
 
     fn is_unknown(&self, sender: &str) -> bool {
@@ -98,8 +113,7 @@ pub(super) fn placed(finding: Finding, rule: &CompiledRule, generation: &Generat
 }
 
 fn writes_email(rule: &CompiledRule) -> bool {
-    let writes = |node: &Node| matches!(node.step, Step::Act(Action::Email(_)));
-    rule.rule.nodes.iter().any(writes)
+    rule.rule.nodes.iter().any(|node| node.step.action().is_some_and(|action| action.email().is_some()))
 }
 
 pub(super) const UNREACHABLE: &str = "source.unreachable";
@@ -189,6 +203,7 @@ fn offline(source: &dyn Source, outside: &Outside) -> Surroundings {
         schema: None,
         destinations: outside.destinations.clone(),
         chats: outside.chats.clone(),
+        gateways: outside.gateways.clone(),
         topics: outside.topics.clone(),
     }
 }

@@ -224,16 +224,20 @@ impl Shape {
         }
     }
 
-    /// A task's columns are what the catalog's recipe puts into them.
+    /// Columns of tasks and answers are what the catalog's recipe puts into them.
     fn tasks(&mut self, catalog: &Catalog) {
-        for insert in catalog.tasks.iter().flat_map(|tasks| &tasks.inserts) {
+        let answers = catalog.surveys.values().map(|question| &question.insert);
+        for insert in catalog.tasks.iter().flat_map(|tasks| &tasks.inserts).chain(answers) {
             for (column, value) in &insert.set {
                 let ty = match value {
                     InsertValue::Constant(literal) => of_literals(&[literal]),
                     InsertValue::Uuid => ColumnType::Uuid(UuidStorage::Text),
-                    InsertValue::Title | InsertValue::Body | InsertValue::Ref | InsertValue::AssigneeEmail => {
-                        ColumnType::Text
-                    }
+                    InsertValue::Title
+                    | InsertValue::Body
+                    | InsertValue::Ref
+                    | InsertValue::AssigneeEmail
+                    | InsertValue::Comment => ColumnType::Text,
+                    InsertValue::Score => ColumnType::Int,
                     InsertValue::Due => ColumnType::Date(DateStorage::Text),
                     InsertValue::Now => ColumnType::Instant(InstantStorage::Text(TimeZone::UTC)),
                     InsertValue::RecordField(field) => {

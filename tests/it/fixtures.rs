@@ -10,7 +10,7 @@ mod outside;
 use nudged::catalog::{ColumnSchema, ColumnType, DateStorage, InstantStorage, Schema, Table, TableSchema};
 use nudged::diagnostic::render::{Look, render};
 use nudged::diagnostic::{Finding, Severity, SourceFile};
-use nudged::rule::generation::{Checked, Generation, Surroundings, Tree};
+use nudged::rule::generation::{Checked, Gateways, Generation, Surroundings, Tree};
 use nudged::rule::statement::Dialect;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -60,6 +60,7 @@ pub fn surroundings(schema: Option<Schema>) -> Surroundings {
         schema,
         destinations: ["team-chat".to_owned()].into(),
         chats: ["sales".to_owned()].into(),
+        gateways: Gateways { names: ["phones".to_owned()].into(), ..Gateways::default() },
         topics: ["offers".into(), "news".into()].into(),
     }
 }
@@ -407,13 +408,14 @@ fn the_examples_of_the_reference_are_right() {
             .iter()
             .map(|where_| format!("{head}{inactivity}where:\n{where_}{steps}")),
     );
-    for page in ["docs/rules.md", "docs/sequences.md"] {
+    rules.extend(examples("docs/sms.md", "combine").iter().map(|key| format!("{head}{key}{inactivity}{steps}")));
+    for page in ["docs/rules.md", "docs/sequences.md", "docs/sms.md", "docs/surveys.md"] {
         rules.extend(examples(page, "steps").iter().map(|own| format!("{head}{inactivity}steps:\n{own}")));
     }
     assert!(rules.len() >= 8, "{} examples", rules.len());
     for rule in rules {
         let mut files = vec![SourceFile { path: "catalog.yaml".to_owned(), text: catalog.clone() }];
-        for name in ["win-back-1", "win-back-2", "renewal", "renewal-over"] {
+        for name in ["win-back-1", "win-back-2", "renewal", "renewal-over", "at-risk", "nps-ask"] {
             let text = "---\nsubject: Hello\n---\nHello\n".to_owned();
             files.push(SourceFile { path: format!("templates/{name}.md"), text });
         }

@@ -55,6 +55,7 @@ mod sweeps;
 mod takeover;
 mod templates;
 mod testbench;
+mod voices;
 mod webhooks;
 mod world;
 mod writes;

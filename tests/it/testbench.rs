@@ -6,7 +6,7 @@ use nudged::diagnostic::SourceFile;
 use nudged::diagnostic::render::{Look, render};
 use nudged::engine::{Horizon, Settings};
 use nudged::model::Clock;
-use nudged::rule::generation::{Surroundings, Tree};
+use nudged::rule::generation::{Gateways, Surroundings, Tree};
 use nudged::rule::statement::Dialect;
 use nudged::testbench::{Bench, Failure, RuleReport, coverage};
 use std::fs;
@@ -107,6 +107,7 @@ fn bench(tests: &str) -> Bench {
         schema: None,
         destinations: ["desk".to_owned()].into(),
         chats: ["sales".to_owned()].into(),
+        gateways: Gateways::default(),
         topics: ["offers".into()].into(),
     };
     Bench { tree: Arc::new(Tree { files }), surroundings, settings: Settings::default() }

@@ -5,6 +5,7 @@ use crate::diagnostic::Finding;
 use crate::engine::EngineError;
 use crate::engine::port::{SourceError, StoreError};
 use crate::rulebook::ReadTreeError;
+use crate::service::OpenError;
 use std::process::ExitCode;
 
 /// The documented exit codes.
@@ -123,6 +124,15 @@ impl Failure {
             Self::Config(error) => error.findings(),
             Self::Rules(findings) => findings.clone(),
             _ => Vec::new(),
+        }
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Unset => Self::other(Exit::Config, error.to_string()),
+            OpenError::Source(error) => Self::Source(error),
         }
     }
 }

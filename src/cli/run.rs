@@ -27,7 +27,7 @@ impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         match error {
             StartError::State(error) | StartError::Rules(RulebookError::Store(error)) => Self::State(error),
-            StartError::Source(error) => Self::Source(error),
+            StartError::Source(error) => error.into(),
             StartError::Rules(RulebookError::NothingToRun(findings)) => Self::Rules(findings),
             error @ (StartError::Serve(_) | StartError::Setup(_) | StartError::Secret(_)) => {
                 Self::other(Exit::Config, error.to_string())

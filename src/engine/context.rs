@@ -6,6 +6,7 @@ use super::event::Event;
 use super::expectation::Expectations;
 use super::flight::Flight;
 use super::health::SourceHealth;
+use super::late_notice::LateNotices;
 use super::pace::Pace;
 use super::port::{Owner, Source, Store};
 use super::pulse::Pulse;
@@ -38,6 +39,7 @@ pub(super) struct Context {
     pub flight: Flight,
     pub expectations: Expectations,
     pub pace: Pace,
+    pub lates: LateNotices,
 }
 
 impl Context {
@@ -75,6 +77,7 @@ impl Context {
             flight,
             expectations,
             pace: Pace::default(),
+            lates: LateNotices::default(),
         }
     }
 

@@ -43,7 +43,7 @@ pub struct Engine {
     sweeper: Arc<Sweeper>,
     dispatcher: Arc<Dispatcher>,
     /// Hash of the generation that the state was last brought in line with.
-    adopted: Mutex<Option<String>>,
+    adopted: Mutex<Option<Arc<Generation>>>,
 }
 
 /// Enough for a feed that looks away for a moment.
@@ -119,9 +119,9 @@ impl Engine {
     pub async fn adopt(&self) -> Result<Arc<Generation>, EngineError> {
         let generation = self.context.generation()?;
         let mut adopted = self.adopted.lock().await;
-        if adopted.as_ref() != Some(&generation.hash) {
+        if adopted.as_ref().is_none_or(|known| !Arc::ptr_eq(known, &generation)) {
             let baselined = adopt::adopt(&self.context, &generation).await?;
-            *adopted = Some(generation.hash.clone());
+            *adopted = Some(Arc::clone(&generation));
             adopt::count_left_out(&self.context, &generation, &baselined).await;
         }
         Ok(generation)

@@ -23,6 +23,7 @@ mod expectation;
 mod flight;
 mod health;
 mod inbound;
+mod late_notice;
 mod lateness;
 mod links;
 mod pace;

@@ -35,7 +35,7 @@ pub(super) fn timetable(generation: &Generation, states: &[RuleState]) -> Vec<(A
     // Nothing in the source makes a rule match that is there for the steps of others.
     let looks = |rule: &&Arc<CompiledRule>| !matches!(rule.rule.trigger, Trigger::Enrolled);
     for rule in generation.rules.values().filter(looks) {
-        let Some(lane) = lane_of(rule).filter(|_| !generation.resting.contains(&rule.rule.id)) else { continue };
+        let Some(lane) = lane_of(rule).filter(|_| !generation.resting.contains_key(&rule.rule.id)) else { continue };
         let plan = Plan::of(&rule.rule, &generation.catalog.time_zone);
         for tenant in &tenants {
             let due = known.get(&(&rule.rule.id, lane, tenant)).map_or(Timestamp::MIN, |state| {
@@ -160,7 +160,8 @@ impl Scheduler {
     /// Takes over the running generation. False: the state did not answer, so try again.
     async fn adopt(&mut self) -> bool {
         let Ok(generation) = self.context.generation() else { return true };
-        let news = self.generation.as_ref().is_none_or(|known| known.hash != generation.hash);
+        // The same files under other tables, or with other rules at rest, are news too: what was held may go on.
+        let news = self.generation.as_ref().is_none_or(|known| !Arc::ptr_eq(known, &generation));
         let adopted = if news { adopt::adopt(&self.context, &generation).await } else { Ok(Vec::new()) };
         let states = match adopted {
             Ok(baselined) => {

@@ -6,7 +6,7 @@ use super::port::Store;
 use crate::model::{RuleId, VersionHash};
 use crate::rule::CompiledRule;
 use crate::rule::checked::{OnChange, OnDelete};
-use crate::rule::generation::Generation;
+use crate::rule::generation::{Generation, Surroundings};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use tokio::sync::Mutex;
@@ -21,6 +21,7 @@ pub(super) struct Versions {
 struct Cache {
     /// Of the generation that the entries were compiled against.
     hash: String,
+    surroundings: Option<Arc<Surroundings>>,
     compiled: HashMap<VersionHash, Pinned>,
 }
 
@@ -48,8 +49,8 @@ impl Versions {
         version: &VersionHash,
     ) -> Result<Standing, EngineError> {
         let current = generation.rules.get(rule);
-        if generation.resting.contains(rule) {
-            return Ok(Standing::Hold("its file went missing with many others; confirm or restore them".into()));
+        if let Some(rest) = generation.resting.get(rule) {
+            return Ok(Standing::Hold(rest.reason().into()));
         }
         if let Some(current) = current {
             if current.version == *version {
@@ -81,8 +82,13 @@ impl Versions {
         version: &VersionHash,
     ) -> Result<Pinned, EngineError> {
         let mut cache = self.cache.lock().await;
-        if cache.hash != generation.hash {
-            *cache = Cache { hash: generation.hash.clone(), compiled: HashMap::new() };
+        let around = &generation.surroundings;
+        let is_of = |known: &Cache| {
+            known.hash == generation.hash && known.surroundings.as_ref().is_some_and(|known| Arc::ptr_eq(known, around))
+        };
+        if !is_of(&cache) {
+            let (hash, surroundings) = (generation.hash.clone(), Some(Arc::clone(around)));
+            *cache = Cache { hash, surroundings, compiled: HashMap::new() };
         }
         if let Some(known) = cache.compiled.get(version) {
             return Ok(known.clone());

@@ -54,6 +54,8 @@ pub struct CheckedRule {
     pub last_activity: Vec<FieldName>,
     pub on_change: OnChange,
     pub on_delete: OnDelete,
+    /// Mails and chat messages of which nobody knows whether they left are sent again, under the same id.
+    pub resends_unknown: bool,
     /// Entry points into `nodes`: one, or one per offset of a date rule.
     pub entries: Vec<Entry>,
     /// The steps, flattened. A node names its successor by index, so a pinned enrollment needs one number.

@@ -15,7 +15,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 /// Keys of a rule file that running enrollments keep.
-const PINNED: [&str; 7] = ["for_each", "to", "purpose", "steps", "offsets", "spread", "calendar"];
+const PINNED: [&str; 6] = ["for_each", "to", "steps", "offsets", "spread", "calendar"];
 /// Keys that decide who matches, and when.
 const DEFINING: [&str; 5] = ["for_each", "trigger", "where", "only_at_entry", "script"];
 

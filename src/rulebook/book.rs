@@ -8,7 +8,7 @@ use super::{Examiner, Outside, RulebookError, RulebookOptions, Standing, Trouble
 use crate::diagnostic::Finding;
 use crate::engine::port::{Register, Source, StoredGeneration};
 use crate::model::{Clock, RuleId};
-use crate::rule::generation::{Generation, Tree};
+use crate::rule::generation::{Generation, Rest, Tree};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -311,7 +311,7 @@ impl Rulebook {
         let missing = brake::missing(&self.rules, &generation, self.options.brake_percent);
         if let Some(missing) = missing.filter(|_| !confirm) {
             let of = self.rules.len();
-            self.swap(running.with_resting(missing.clone()));
+            self.swap(running.with_resting(missing.iter().map(|id| (id.clone(), Rest::Missing)).collect()));
             return Some(Trouble::Braked { missing: missing.into_iter().collect(), of });
         }
         let same = generation.hash == running.hash

@@ -8,7 +8,7 @@ use crate::model::{EntityName, Key, RecordId, RuleId, Tenant, Topic};
 use crate::rule::CompiledRule;
 use crate::rule::checked::{Action, Mode, Node, Step, Trigger};
 use crate::rule::compiled::{Reach, Subject, Window, any_row};
-use crate::rule::generation::{Generation, Surroundings, Tree};
+use crate::rule::generation::{Generation, Rest, Surroundings, Tree};
 use crate::rule::statement::{Dialect, Statement};
 use crate::rule::task::{self, TaskValues};
 use futures::{StreamExt, TryStreamExt};
@@ -137,7 +137,7 @@ impl Inspected {
             return self.accepted().map(|generation| (generation, Vec::new()));
         }
         let (resting, findings): (Vec<RuleId>, Vec<Finding>) = self.refused.into_iter().unzip();
-        self.generation.resting.extend(resting);
+        self.generation.resting.extend(resting.into_iter().map(|rule| (rule, Rest::Refused)));
         Ok((self.generation, findings))
     }
 }
@@ -271,7 +271,7 @@ async fn prepare_all(
 
 fn knows(known: &Generation, rule: &CompiledRule) -> bool {
     let same = |old: &Arc<CompiledRule>| old.text == rule.text && old.definition == rule.definition;
-    !known.resting.contains(&rule.rule.id) && known.rules.get(&rule.rule.id).is_some_and(same)
+    !known.resting.contains_key(&rule.rule.id) && known.rules.get(&rule.rule.id).is_some_and(same)
 }
 
 async fn prepare(

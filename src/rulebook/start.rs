@@ -6,9 +6,10 @@ use super::{Examiner, Outside, RulebookError, RulebookOptions, Trouble, brake, t
 use crate::diagnostic::Finding;
 use crate::engine::port::{Register, RuleStatus, Source};
 use crate::model::RuleId;
-use crate::rule::generation::{Generation, Tree};
+use crate::rule::generation::{Generation, Rest, Tree};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What the process begins with.
 pub(super) struct Beginning {
@@ -29,7 +30,7 @@ pub(super) async fn begin(
     register: &dyn Register,
     examiner: &dyn Examiner,
 ) -> Result<Beginning, RulebookError> {
-    let read = read_tree(&options.directory, &Limits::default(), None);
+    let read = settled(options, register).await?;
     let judged = read.as_ref().map(digest).map_err(ToString::to_string);
     let loaded = match load(read, outside, source).await {
         Ok(loaded) => tested(loaded, register, examiner).await?,
@@ -43,7 +44,8 @@ pub(super) async fn begin(
                     let of = missing.len() + generation.rules.len();
                     return match restore(outside, source, register).await? {
                         Ok(Loaded { generation: mut last, .. }) => {
-                            last.resting = missing.iter().filter(|id| last.rules.contains_key(*id)).cloned().collect();
+                            let there = missing.iter().filter(|id| last.rules.contains_key(*id));
+                            last.resting = there.map(|id| (id.clone(), Rest::Missing)).collect();
                             let trouble = Trouble::Braked { missing: missing.into_iter().collect(), of };
                             Ok(Beginning { generation: last, restored: true, trouble: Some(trouble), judged })
                         }
@@ -65,6 +67,35 @@ pub(super) async fn begin(
     }
 }
 
+/// Reads the files. Where they are not those of the last run they may be in the middle of being written, so they are
+/// read until two readings in a row are the same.
+async fn settled(
+    options: &RulebookOptions,
+    register: &dyn Register,
+) -> Result<Result<Tree, ReadTreeError>, RulebookError> {
+    let last = register.last_generation().await?.map(|stored| digest(&from_stored(stored.files)));
+    Ok(read_settled(|| read_tree(&options.directory, &Limits::default(), None), last.as_deref(), options.settle).await)
+}
+
+/// Reads until two readings are the same, or one is the `last` that ran.
+async fn read_settled(
+    mut read: impl FnMut() -> Result<Tree, ReadTreeError>,
+    last: Option<&str>,
+    pause: Duration,
+) -> Result<Tree, ReadTreeError> {
+    let digest_of = |read: &Result<Tree, ReadTreeError>| read.as_ref().map(digest).map_err(ToString::to_string);
+    let mut before = read();
+    while last.is_none_or(|last| digest_of(&before).as_deref() != Ok(last)) {
+        tokio::time::sleep(pause).await;
+        let after = read();
+        if digest_of(&after) == digest_of(&before) {
+            return after;
+        }
+        before = after;
+    }
+    before
+}
+
 /// A generation that can run, if need be without the rules that the database refuses.
 struct Loaded {
     generation: Generation,
@@ -79,7 +110,7 @@ fn without_refused(inspected: Inspected) -> Loaded {
         return Loaded { generation, trouble: None };
     }
     let (rules, findings): (Vec<_>, Vec<_>) = refused.into_iter().unzip();
-    generation.resting.extend(rules);
+    generation.resting.extend(rules.into_iter().map(|rule| (rule, Rest::Refused)));
     Loaded { generation, trouble: Some(Trouble::Refused(findings)) }
 }
 
@@ -115,4 +146,25 @@ async fn restore(
 async fn known_rules(register: &dyn Register) -> Result<BTreeSet<RuleId>, RulebookError> {
     let states = register.rule_states().await?;
     Ok(states.into_iter().filter(|state| state.status != RuleStatus::Removed).map(|state| state.rule).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnostic::SourceFile;
+
+    fn tree(files: usize) -> Tree {
+        let file = |number| SourceFile { path: format!("{number}.yaml"), text: String::new() };
+        Tree { files: (0..files).map(|number| Arc::new(file(number))).collect() }
+    }
+
+    #[tokio::test]
+    async fn a_start_in_the_midst_of_a_checkout_waits_for_its_end() {
+        let readings = std::cell::RefCell::new(vec![tree(4), tree(4), tree(4), tree(3), tree(1)]);
+        let read = || Ok(readings.borrow_mut().pop().unwrap());
+        let found = read_settled(read, Some(&digest(&tree(9))), Duration::ZERO).await.unwrap();
+        assert_eq!((found.files.len(), readings.borrow().len()), (4, 1), "two readings the same, and no third");
+        let found = read_settled(read, Some(&digest(&tree(4))), Duration::ZERO).await.unwrap();
+        assert_eq!((found.files.len(), readings.borrow().len()), (4, 0), "those of the last run need no second look");
+    }
 }

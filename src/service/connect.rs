@@ -50,22 +50,32 @@ fn sqlite_path(url: &str) -> Option<&str> {
     url.strip_prefix("sqlite:").map(|path| path.strip_prefix("//").unwrap_or(path))
 }
 
+/// Why there is no source to ask.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("`source.url` is not set; it names the CRM database")]
+    Unset,
+    #[error(transparent)]
+    Source(#[from] SourceError),
+}
+
 /// Opens the source. Connections are made when something is asked, so a source that is away now is no
 /// failure. What must be said at the start of every transaction (the tenant, under row security) stands in
 /// the catalog, so that is read here already.
-pub fn open_source(config: &Config) -> Result<Arc<dyn Source>, SourceError> {
+pub fn open_source(config: &Config) -> Result<Arc<dyn Source>, OpenError> {
     let options = &config.source;
     let url = options.url.expose_secret();
     if url.is_empty() {
-        return Err(SourceError::Refused("source.url is not set; it names the CRM database".to_owned()));
+        return Err(OpenError::Unset);
     }
-    source::connect(&SourceOptions {
+    let options = SourceOptions {
         connections: options.connections.clamp(2, 100),
         statement_timeout: seconds(options.statement_timeout),
         connect_timeout: seconds(options.connect_timeout),
         per_transaction: per_transaction(&config.rules.directory),
         ..SourceOptions::new(url)
-    })
+    };
+    Ok(source::connect(&options)?)
 }
 
 fn seconds(period: Period) -> Duration {

@@ -15,7 +15,7 @@ mod signals;
 pub mod systemd;
 mod vitals;
 
-pub use connect::{open_source, open_state, senders, snapshot_state, state_is_new};
+pub use connect::{OpenError, open_source, open_state, senders, snapshot_state, state_is_new};
 pub use daemon::{Daemon, Outfit};
 pub use examine::RuleExaminer;
 pub use logging::{LoggingError, init as init_logging};

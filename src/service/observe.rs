@@ -5,9 +5,11 @@
 
 use crate::engine::port::Noted;
 use crate::engine::{Event, Mood, SweepReport};
-use crate::model::Outcome;
+use crate::model::{Key, Outcome, RecordId};
 use metrics::{counter, gauge, histogram};
 use std::borrow::Cow;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::LazyLock;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 /// Logs and counts until the engine is gone.
@@ -90,34 +92,40 @@ fn log(event: &Event) {
             let reason = &*without_addresses(reason);
             tracing::warn!(%rule, reason, "the database refuses the rule's question; all rules are checked against it again");
         }
-        Event::SweepFailed { rule, reason, .. } => tracing::error!(%rule, reason, "sweep failed; it is tried again"),
-        Event::Matched { rule, lane, record, occasion, .. } => {
-            tracing::info!(%rule, %record, lane = lane.as_str(), "matched");
-            // A column's value, perhaps a personal one.
-            tracing::debug!(%rule, %record, %occasion, "its occasion");
+        Event::SweepFailed { rule, reason, .. } => {
+            tracing::error!(%rule, reason = &*without_addresses(reason), "sweep failed; it is tried again")
         }
-        Event::Missed { rule, record, reason, .. } => tracing::debug!(%rule, %record, reason, "crossed, but no match"),
+        Event::Matched { rule, lane, record, occasion, .. } => {
+            tracing::info!(%rule, record = %named(record), lane = lane.as_str(), "matched");
+            // A column's value, perhaps a personal one.
+            tracing::debug!(%rule, record = %named(record), %occasion, "its occasion");
+        }
+        Event::Missed { rule, record, reason, .. } => {
+            tracing::debug!(%rule, record = %named(record), reason, "crossed, but no match")
+        }
         Event::StepDecided { rule, record, step, decided, .. } => log_step(rule, record, step, decided),
         Event::AttemptFinished { delivery, rule, record, step, kind, number, outcome, .. } => {
             let (what, detail) = (outcome.as_str(), detail(outcome));
             match outcome {
                 Outcome::Permanent { .. } | Outcome::Unknown { .. } => {
-                    tracing::error!(%rule, %record, %delivery, %step, kind, number, outcome = what, detail, "delivery");
+                    tracing::error!(%rule, record = %named(record), %delivery, %step, kind, number, outcome = what, detail, "delivery");
                 }
                 Outcome::Transient { .. } => {
-                    tracing::warn!(%rule, %record, %delivery, %step, kind, number, outcome = what, detail, "delivery");
+                    tracing::warn!(%rule, record = %named(record), %delivery, %step, kind, number, outcome = what, detail, "delivery");
                 }
-                _ => tracing::info!(%rule, %record, %delivery, %step, kind, number, outcome = what, detail, "delivery"),
+                _ => {
+                    tracing::info!(%rule, record = %named(record), %delivery, %step, kind, number, outcome = what, detail, "delivery")
+                }
             }
         }
         Event::EnrollmentEnded { rule, record, reason, detail, .. } => {
-            tracing::info!(%rule, %record, reason = reason.as_str(), detail = &*without_addresses(detail), "enrollment ended");
+            tracing::info!(%rule, record = %named(record), reason = reason.as_str(), detail = &*without_addresses(detail), "enrollment ended");
         }
         Event::StepsPostponed { rule, steps, reason, .. } => {
             tracing::error!(%rule, steps, reason = &*without_addresses(reason), "due steps wait and are tried again");
         }
         Event::EnrollmentHeld { rule, record, reason, .. } => {
-            tracing::error!(%rule, %record, reason = &*without_addresses(reason), "enrollment held until a reload or an operator frees it");
+            tracing::error!(%rule, record = %named(record), reason = &*without_addresses(reason), "enrollment held until a reload or an operator frees it");
         }
         Event::RuleHeld { rule, reason, .. } => tracing::error!(%rule, reason, "rule held; see `nudged hold list`"),
         Event::RuleTripped { rule, reason, .. } => {
@@ -163,11 +171,11 @@ fn log_sweep(report: &SweepReport) {
     }
     if let Some(record) = &report.zone_unknown_of {
         let records = report.zone_unknown;
-        tracing::warn!(%rule, records, %record, "unknown time zone: the catalog's is used; this record is one of them");
+        tracing::warn!(%rule, records, record = %named(record), "unknown time zone: the catalog's is used; this record is one of them");
     }
     if let Some(record) = &report.locale_unknown_of {
         let records = report.locale_unknown;
-        tracing::warn!(%rule, records, %record, "unknown locale: the catalog's is used; this record is one of them");
+        tracing::warn!(%rule, records, record = %named(record), "unknown locale: the catalog's is used; this record is one of them");
     }
     if report.script_failed > 0 || report.unreadable > 0 {
         let (script_failed, unreadable) = (report.script_failed, report.unreadable);
@@ -175,17 +183,12 @@ fn log_sweep(report: &SweepReport) {
     }
 }
 
-fn log_step(
-    rule: &crate::model::RuleId,
-    record: &crate::model::RecordId,
-    step: &crate::model::StepId,
-    decided: &Noted,
-) {
+fn log_step(rule: &crate::model::RuleId, record: &RecordId, step: &crate::model::StepId, decided: &Noted) {
     let (what, detail) = (decided.as_str(), decided.detail());
     if let Some(until) = decided.until() {
-        tracing::debug!(%rule, %record, %step, %until, what, "step");
+        tracing::debug!(%rule, record = %named(record), %step, %until, what, "step");
     } else {
-        tracing::debug!(%rule, %record, %step, detail, what, "step");
+        tracing::debug!(%rule, record = %named(record), %step, detail, what, "step");
     }
 }
 
@@ -203,6 +206,17 @@ fn detail(outcome: &Outcome) -> String {
     }
 }
 
+/// Some tables have an address for a key. The log then shows a mark in its place, which is the same for the same record
+/// until the next start.
+fn named(record: &RecordId) -> String {
+    static MARKS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    if record.key.as_str().contains('@') {
+        let mark = MARKS.hash_one(record.key.as_str());
+        return RecordId { key: Key::new(format!("(address {:08x})", mark as u32)), ..record.clone() }.to_string();
+    }
+    record.to_string()
+}
+
 /// Mail servers like to repeat whom they refuse.
 fn without_addresses(text: &str) -> Cow<'_, str> {
     if !text.contains('@') {
@@ -216,7 +230,17 @@ fn without_addresses(text: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    use super::without_addresses;
+    use super::{named, without_addresses};
+    use crate::model::RecordId;
+
+    #[test]
+    fn a_key_that_is_an_address_is_shown_by_a_mark_of_its_own() {
+        let record = |key: &str| RecordId { tenant: "".into(), entity: "customer".into(), key: key.into() };
+        let (anna, bob) = (record("anna@cafe.example"), record("bob@cafe.example"));
+        assert!(named(&anna).starts_with("customer:(address ") && !named(&anna).contains('@'));
+        assert_eq!((named(&anna) == named(&anna), named(&anna) == named(&bob)), (true, false));
+        assert_eq!(named(&record("4711")), "customer:4711");
+    }
 
     #[test]
     fn a_servers_reply_is_logged_without_whom_it_names() {

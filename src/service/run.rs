@@ -6,7 +6,7 @@
 //! Listeners come first, so that a second daemon with the same configuration ends before it touches the
 //! state. The source may be away at the start; sweeps wait for it.
 
-use super::connect::{open_source, open_state};
+use super::connect::{OpenError, open_source, open_state};
 use super::daemon::{Daemon, Outfit};
 use super::maildir;
 use super::observe::observe;
@@ -16,7 +16,7 @@ use super::systemd;
 use super::vitals::ProcessVitals;
 use crate::action::SetupError;
 use crate::config::Config;
-use crate::engine::port::{Inbox, Source, SourceError, Store, StoreError};
+use crate::engine::port::{Inbox, Source, Store, StoreError};
 use crate::engine::{Drained, Event, Links, Settings};
 use crate::model::{Clock, SystemClock};
 use crate::rulebook::{Handle, Outside, RulebookError, Standing};
@@ -38,7 +38,7 @@ pub enum StartError {
     #[error(transparent)]
     State(#[from] StoreError),
     #[error(transparent)]
-    Source(#[from] SourceError),
+    Source(#[from] OpenError),
     #[error(transparent)]
     Rules(#[from] RulebookError),
     #[error(transparent)]

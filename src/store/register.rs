@@ -135,6 +135,7 @@ async fn adopt(
     now: Timestamp,
 ) -> Result<(Adopted, Vec<i64>), StoreError> {
     let existing = rule_state::all(session, true).await?;
+    let paused = rule_state::paused(session).await?;
     let plan = plan(&existing, rules);
     let texts: BTreeMap<_, _> = rules.iter().map(|r| ((r.rule.as_str(), r.version.as_str()), r)).collect();
     rule_version::store(session, &texts.into_values().collect::<Vec<_>>(), now).await?;
@@ -147,6 +148,12 @@ async fn adopt(
     miss::forget_of(session, &void).await?;
     void.extend(&plan.removed);
     rule_state::insert(session, &new, now).await?;
+    let still: BTreeSet<&RuleId> = rules
+        .iter()
+        .filter(|r| paused.contains_key(&r.rule) || r.was.iter().any(|name| paused.get(name) == Some(&true)))
+        .map(|r| &r.rule)
+        .collect();
+    rule_state::keep_paused(session, &still).await?;
     Ok((plan.adopted, void))
 }
 

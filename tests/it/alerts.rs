@@ -73,6 +73,21 @@ fn moods(world: &World) -> Vec<Mood> {
 }
 
 #[tokio::test]
+async fn what_came_too_late_is_told_to_the_owner_once_a_day() {
+    let world = world("live", "late: within 1 day").await;
+    fall_silent(&world, 1, 3, hours(1)).await;
+    world.pass(hours(6)).await;
+    assert_eq!((told(&world), world.webhooks.take().len()), (vec![], 3));
+    // Nobody looks for five days.
+    fall_silent(&world, 10, 2, hours(1)).await;
+    world.pass(days(5)).await;
+    assert_eq!(world.webhooks.take().len(), 0);
+    assert_eq!(told(&world), ["[nudged] The rule silent came too late"]);
+    pass_days(&world, 3).await;
+    assert_eq!(told(&world), [""; 0], "nothing more came too late");
+}
+
+#[tokio::test]
 async fn a_rule_that_goes_quiet_or_wild_is_told_to_its_owner_once() {
     for mode in ["live", "shadow"] {
         let world = world(mode, "expect: {per_week: 2..3}").await;

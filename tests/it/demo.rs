@@ -1,5 +1,6 @@
 //! The demo, run as people run it: the real program, from a directory of its own.
 
+use crate::site::send_signal;
 use crate::support::PATIENCE;
 use sqlx::{Connection, SqliteConnection};
 use std::collections::{BTreeMap, BTreeSet};
@@ -207,6 +208,32 @@ impl Running {
     }
 }
 
+#[test]
+fn a_demo_that_is_interrupted_drains_and_a_second_start_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut demo = Running::start(directory.path());
+    demo.until(&["mail"]);
+    send_signal(demo.child.id(), "INT");
+    let status = demo.child.wait().unwrap();
+    assert_eq!(status.code(), Some(0), "everything under way was done");
+    let sent = |mails: &BTreeMap<String, Mail>| -> Vec<(String, String)> {
+        mails.values().map(|mail| (mail.letter().0.to_owned(), mail.letter().1.to_owned())).collect()
+    };
+    let before = sent(&mails(directory.path()));
+    assert!(!before.is_empty());
+    let again = Running::start(directory.path());
+    again.until(&["From now on time is real"]);
+    let after = sent(&mails(directory.path()));
+    let times = |letters: &[(String, String)]| {
+        let mut times = BTreeMap::new();
+        letters.iter().for_each(|letter| *times.entry(letter.clone()).or_insert(0) += 1);
+        times
+    };
+    let (before, after) = (times(&before), times(&after));
+    assert!(before.iter().all(|(letter, count)| after[letter] >= *count), "no mail is gone");
+    assert!(after.values().sum::<i32>() > before.values().sum::<i32>(), "it goes on where it stopped");
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -231,4 +258,6 @@ fn the_edit_that_it_proposes_counts_at_once_and_a_typo_changes_nothing() {
     demo.until(&["match", "win-back-90: "]);
     std::fs::write(&file, edited.replace("inactivity:", "inactivty:")).unwrap();
     demo.until(&["failed", "the change was rejected"]);
+    demo.until(&["inactivty"]);
+    demo.until(&["did you mean `inactivity`?"]);
 }

@@ -1,11 +1,12 @@
 //! Due steps, end to end: a real source, a real state, senders that write down what they get.
 
 use crate::support::{PATIENCE, instant, wait_until};
-use crate::world::{Kind, World, days, hours, minutes};
+use crate::world::{Kind, Recorder, World, days, hours, minutes};
 use jiff::Timestamp;
-use nudged::engine::port::{DeliveryFilter, EnrollmentFilter, Message};
+use nudged::engine::port::{DeliveryFilter, EnrollmentFilter, Message, Sender, Sent};
 use nudged::engine::{Event, Settings};
 use nudged::model::{AddressHash, Channel, EndReason, EnrollmentState, Lane, Outcome, Suppression, SuppressionReason};
+use nudged::rule::generation::Rest;
 
 const START: &str = "2026-06-01T08:00:00Z";
 
@@ -205,6 +206,26 @@ async fn a_mail_in_doubt_is_held_and_not_sent_again() {
 }
 
 #[tokio::test]
+async fn a_rule_may_say_what_becomes_of_a_mail_in_doubt() {
+    let service = win_back(TWO_MAILS).replace("purpose: offers", "purpose: service");
+    for (rule, repeats) in [
+        (service.clone(), true),
+        (service.replace("check_every", "unknown: hold\ncheck_every"), false),
+        (win_back(TWO_MAILS).replace("check_every", "unknown: resend\ncheck_every"), true),
+    ] {
+        let world = silent(TWO_MAILS).await;
+        world.load(&[("win-back.yaml", &rule), MAIL_1, MAIL_2, LAYOUT]).await;
+        world.mail.answer([Outcome::Unknown { reason: "no answer after DATA".into() }]);
+        world.pass(hours(2)).await;
+        world.pass(hours(1)).await;
+        let id = |message| if let Message::Email(email) = message { email.delivery } else { panic!("{message:?}") };
+        let ids: Vec<_> = world.mail.take().into_iter().map(id).collect();
+        assert_eq!(ids.len(), if repeats { 2 } else { 1 }, "{rule}");
+        assert!(ids.iter().all(|id| *id == ids[0]), "the same message under the same id");
+    }
+}
+
+#[tokio::test]
 async fn a_bug_in_a_sender_costs_one_message_its_certainty() {
     let world = silent("  - webhook: {to: sink}\n  - email: {template: mail-1}\n  - email: {template: mail-2}\n").await;
     world.webhooks.panic_once();
@@ -360,6 +381,165 @@ async fn a_paused_file_sends_nothing_more_until_it_is_live_again() {
     let live = win_back(TWO_MAILS);
     world.load(&[("win-back.yaml", &live), MAIL_1, MAIL_2, LAYOUT]).await;
     world.turn().await;
+    assert_eq!(world.mail.mails(), mail("Still here"));
+}
+
+#[tokio::test]
+async fn a_file_set_to_shadow_reaches_nobody_who_is_under_way() {
+    let world = silent(TWO_MAILS).await;
+    world.pass(hours(2)).await;
+    world.mail.take();
+    let shadow = win_back(TWO_MAILS).replace("mode: live", "mode: shadow");
+    world.load(&[("win-back.yaml", &shadow), MAIL_1, MAIL_2, LAYOUT]).await;
+    world.pass(days(8)).await;
+    assert_eq!(world.mail.mails(), []);
+    let held = world.enrollments().await.into_iter().find_map(|enrollment| enrollment.hold);
+    assert_eq!(held.as_deref(), Some("its file says `mode: shadow`"));
+    world.load(&[("win-back.yaml", &win_back(TWO_MAILS)), MAIL_1, MAIL_2, LAYOUT]).await;
+    world.turn().await;
+    assert_eq!(world.mail.mails(), mail("Still here"));
+}
+
+#[tokio::test]
+async fn a_corrected_purpose_asks_for_consent_of_those_under_way_too() {
+    let world = silent(TWO_MAILS).await;
+    let service = win_back(TWO_MAILS).replace("purpose: offers", "purpose: service");
+    world.load(&[("win-back.yaml", &service), MAIL_1, MAIL_2, LAYOUT]).await;
+    world.crm.run("UPDATE contacts SET news_ok = false").await;
+    world.pass(hours(2)).await;
+    assert_eq!(world.mail.mails(), mail("We miss you, Ada"), "a service asks nobody");
+    world.load(&[("win-back.yaml", &win_back(TWO_MAILS)), MAIL_1, MAIL_2, LAYOUT]).await;
+    world.pass(days(8)).await;
+    assert_eq!(world.mail.mails(), []);
+    assert!(world.deliveries().await[0].1.contains("no_consent"), "{:?}", world.deliveries().await);
+}
+
+#[tokio::test]
+async fn what_came_due_while_its_rule_rested_goes_on_once_that_runs_again() {
+    for (rest, reason) in [(Rest::Missing, "its file went missing"), (Rest::Refused, "the database refuses")] {
+        let world = silent(TWO_MAILS).await;
+        world.pass(hours(2)).await;
+        world.mail.take();
+        world.rest(&[("win-back", rest)]);
+        world.pass(days(8)).await;
+        assert_eq!(world.mail.mails(), []);
+        let held = world.enrollments().await.into_iter().find_map(|enrollment| enrollment.hold).unwrap();
+        assert!(held.contains(reason), "{held}");
+        // The same files, and nobody rests.
+        world.rest(&[]);
+        world.turn().await;
+        assert_eq!(world.mail.mails(), mail("Still here"));
+    }
+}
+
+/// A sender with one session that stands still until it is let go.
+struct Gate {
+    recorder: std::sync::Arc<Recorder>,
+    open: tokio::sync::Semaphore,
+}
+
+impl Gate {
+    fn before(recorder: &std::sync::Arc<Recorder>) -> std::sync::Arc<Self> {
+        std::sync::Arc::new(Self { recorder: recorder.clone(), open: tokio::sync::Semaphore::new(0) })
+    }
+}
+
+#[async_trait::async_trait]
+impl Sender for Gate {
+    fn sessions(&self) -> usize {
+        1
+    }
+
+    async fn send(&self, message: Message) -> Sent {
+        let sent = self.recorder.send(message).await;
+        drop(self.open.acquire().await.unwrap());
+        sent
+    }
+}
+
+/// Customers with consent who have been silent for 30 days in an hour, the first of them Ada.
+async fn all_silent(world: &World, count: i64) {
+    let ordered = world.crm.time(world.ago(days(30)) + hours(1));
+    for id in 2..=count {
+        world
+            .crm
+            .run(&format!(
+                "INSERT INTO accounts VALUES ({id}, 'C{id}', 'AT', {ordered});
+                 INSERT INTO contacts VALUES ({id}0, {id}, 'c{id}@example.org', 'C', 'Europe/Vienna', true);
+                 INSERT INTO orders VALUES ({id}, {id}, {ordered}, 'paid')"
+            ))
+            .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_waited_for_its_session_is_asked_about_again() {
+    let world = std::sync::Arc::new(silent("  - email: {template: mail-1}\n").await);
+    all_silent(&world, 2).await;
+    let gate = Gate::before(&world.mail);
+    let age = std::time::Duration::from_millis(300);
+    let engine = world.sending(gate.clone(), Settings { facts_age: age, ..Settings::default() });
+    world.clock.advance(hours(2));
+    engine.sweep_due().await.unwrap();
+    let began = std::time::Instant::now();
+    let running = tokio::spawn(async move { engine.dispatch_due().await });
+    wait_until(PATIENCE, async || world.mail.messages.lock().unwrap().len() == 1).await;
+    // The other one's message is marked and waits. Meanwhile both of them order.
+    let now = world.crm.time(world.now());
+    world.crm.run(&format!("INSERT INTO orders VALUES (11, 1, {now}, 'paid'), (12, 2, {now}, 'paid')")).await;
+    wait_until(PATIENCE, async || began.elapsed() > age * 2).await;
+    gate.open.add_permits(10);
+    running.await.unwrap().unwrap();
+    assert_eq!(world.mail.take().len(), 1, "whoever came back gets no mail");
+    let ends = ended(&world).await;
+    assert!(ends.contains(&Some(EndReason::Goal)) && ends.contains(&Some(EndReason::Completed)), "{ends:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_stops_all_but_what_is_marked_already() {
+    let world = std::sync::Arc::new(silent("  - email: {template: mail-1}\n").await);
+    all_silent(&world, 6).await;
+    let gate = Gate::before(&world.mail);
+    let engine = world.sending(gate.clone(), Settings::default());
+    world.clock.advance(hours(2));
+    engine.sweep_due().await.unwrap();
+    let running = tokio::spawn(async move { engine.dispatch_due().await });
+    wait_until(PATIENCE, async || world.mail.messages.lock().unwrap().len() == 1).await;
+    assert!(world.store.set_paused(&"win-back".into(), true).await.unwrap());
+    gate.open.add_permits(10);
+    running.await.unwrap().unwrap();
+    let sent = world.mail.take().len();
+    assert!((1..=2).contains(&sent), "two may be marked for one session: {sent}");
+    world.store.set_paused(&"win-back".into(), false).await.unwrap();
+    world.turn().await;
+    assert_eq!(sent + world.mail.take().len(), 6, "the others wait among those that are due");
+}
+
+#[tokio::test]
+async fn a_dead_delivery_is_in_nobodys_way() {
+    let world = silent("  - webhook: {to: sink}\n").await;
+    world.webhooks.answer([Outcome::Permanent { reason: "400 Bad Request".into() }]);
+    world.pass(hours(2)).await;
+    assert_eq!((world.webhooks.take().len(), ended(&world).await), (1, vec![None]));
+    let now = world.crm.time(world.now());
+    world.crm.run(&format!("INSERT INTO orders VALUES (2, 1, {now}, 'paid')")).await;
+    for _ in 0..32 {
+        world.pass(days(1)).await;
+    }
+    assert_eq!(world.webhooks.take().len(), 1, "silent again: another occasion");
+    assert_eq!(ended(&world).await, [Some(EndReason::Completed), Some(EndReason::Cancelled)]);
+}
+
+#[tokio::test]
+async fn only_at_entry_is_asked_at_entry_only() {
+    let rule = win_back(TWO_MAILS).replace("goal:", "only_at_entry:\n  - name: Ada\ngoal:");
+    let world = silent(TWO_MAILS).await;
+    world.load(&[("win-back.yaml", &rule), MAIL_1, MAIL_2, LAYOUT]).await;
+    all_silent(&world, 2).await;
+    world.pass(hours(2)).await;
+    assert_eq!(world.mail.mails(), mail("We miss you, Ada"), "and nobody else");
+    world.crm.run("UPDATE accounts SET name = 'Ida' WHERE id = 1").await;
+    world.pass(days(8)).await;
     assert_eq!(world.mail.mails(), mail("Still here"));
 }
 

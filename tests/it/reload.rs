@@ -477,7 +477,7 @@ async fn many_rules_gone_at_once_rest_until_that_is_confirmed() {
     let held = book.handle.reload(false).await.unwrap();
     let Some(Trouble::Braked { missing, of }) = held.trouble.as_deref() else { panic!("{held:?}") };
     assert_eq!((missing.len(), *of, held.rules), (5, 12, 12));
-    let resting: Vec<String> = book.generation().resting.iter().map(ToString::to_string).collect();
+    let resting: Vec<String> = book.generation().resting.keys().map(ToString::to_string).collect();
     assert_eq!(resting, (0..5).map(|number| format!("spare-{number}")).collect::<Vec<_>>());
 
     // The files come back: everybody runs again.
@@ -586,7 +586,7 @@ async fn tables_that_are_gone_stop_only_the_rules_that_read_them() {
     pool.close().await;
     let book = home.open().await;
     let standing = book.handle.standing();
-    let resting: Vec<String> = book.generation().resting.iter().map(ToString::to_string).collect();
+    let resting: Vec<String> = book.generation().resting.keys().map(ToString::to_string).collect();
     assert_eq!(resting, ["renewal"], "{standing:?}");
     let refused =
         |trouble: &Trouble| matches!(trouble, Trouble::Refused(findings) if findings[0].code == "rule.query-refused");
@@ -603,7 +603,7 @@ async fn columns_that_go_while_running_stop_only_the_rules_that_name_them() {
         sqlx::raw_sql(sql).execute(&pool).await.unwrap();
         book.handle.reload(false).await.unwrap()
     };
-    let resting = || book.generation().resting.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let resting = || book.generation().resting.keys().map(ToString::to_string).collect::<Vec<_>>();
     let definitions = || {
         let generation = book.generation();
         generation.rules.iter().map(|(id, rule)| (id.clone(), rule.definition.clone())).collect::<Vec<_>>()

@@ -42,11 +42,12 @@ impl Process {
     }
 }
 
-/// `TERM` or `HUP`, by the system call: a bare system has no program for it.
+/// `TERM`, `HUP` or `INT`, by the system call: a bare system has no program for it.
 pub fn send_signal(process: u32, name: &str) {
     let signal = match name {
         "TERM" => Signal::TERM,
         "HUP" => Signal::HUP,
+        "INT" => Signal::INT,
         other => panic!("no test sends {other}"),
     };
     kill_process(Pid::from_raw(process.cast_signed()).unwrap(), signal).unwrap();

@@ -13,7 +13,7 @@ use nudged::engine::port::{
 };
 use nudged::engine::{Engine, Event, Parts, Senders, Settings, TaskWriter};
 use nudged::model::{Clock, ManualClock, Outcome, Tenant, at_local};
-use nudged::rule::generation::{Generation, Surroundings, Tree};
+use nudged::rule::generation::{Generation, Rest, Surroundings, Tree};
 use nudged::rule::statement::{Dialect, Row, Statement};
 use nudged::source::{SourceOptions, connect};
 use nudged::store::postgres::{PostgresStore, Reached};
@@ -448,6 +448,20 @@ impl World {
         })
     }
 
+    /// Another engine with the same rules, whose mails go this way.
+    pub fn sending(&self, email: Arc<dyn Sender>, settings: Settings) -> Engine {
+        let (webhook, task) = (self.webhooks.clone(), self.webhooks.clone());
+        Engine::new(Parts {
+            clock: self.clock.clone(),
+            source: self.source.clone(),
+            store: self.store.clone(),
+            senders: Senders { email, webhook, task },
+            generation: self.generations.subscribe(),
+            owner: Owner("sending".into()),
+            settings,
+        })
+    }
+
     /// Another life of the daemon, on this state: an owner of its own, and what it can remember is in `store`.
     pub fn life(&self, owner: &str, store: Arc<dyn Store>) -> Engine {
         let generation = self.generations.subscribe();
@@ -475,6 +489,12 @@ impl World {
     pub async fn load(&self, files: &[(&str, &str)]) {
         self.generations.send_replace(Some(Arc::new(self.build(files))));
         self.engine.adopt().await.unwrap();
+    }
+
+    /// The running rules go on, without these.
+    pub fn rest(&self, rules: &[(&str, Rest)]) {
+        let resting = rules.iter().map(|(rule, rest)| ((*rule).into(), *rest)).collect();
+        self.generations.send_replace(Some(Arc::new(self.generation().with_resting(resting))));
     }
 
     pub fn generation(&self) -> Arc<Generation> {

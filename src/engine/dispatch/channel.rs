@@ -97,8 +97,8 @@ impl Marker {
 
     async fn mark(&self, batch: Vec<(Parcel, OwnedSemaphorePermit)>) {
         let closing = *self.closing.borrow();
-        let stale = |parcel: &Parcel| parcel.asked.elapsed() > self.context.settings.facts_age;
-        let (back, ready): (Vec<_>, Vec<_>) = batch.into_iter().partition(|(parcel, _)| closing || stale(parcel));
+        let (back, ready): (Vec<_>, Vec<_>) =
+            batch.into_iter().partition(|(parcel, _)| closing || parcel.is_stale(&self.context));
         if !back.is_empty() {
             self.release(back).await;
         }
@@ -117,14 +117,21 @@ impl Marker {
             // Without the commit there is no send.
             return self.release(ready).await;
         };
+        let mut lost = Vec::new();
         for (parcel, permit) in ready {
             let token = parcel.work.claimed.token;
             if let Some(refusal) = marked.refused.remove(&token) {
                 self.put_off(parcel, refusal).await;
-            } else if !marked.lost.contains(&token) {
+            } else if marked.lost.contains(&token) {
+                lost.push((parcel, permit));
+            } else {
                 // There is room: the queue holds as many as there are places.
                 let _ = self.work.send((parcel, permit)).await;
             }
+        }
+        // What is still ours, since its rule was paused meanwhile, waits among those that are due.
+        if !lost.is_empty() {
+            self.release(lost).await;
         }
     }
 
@@ -154,6 +161,14 @@ impl Session {
         Suppression { channel: By::Email, hash, address: Some(address), reason, since }
     }
 
+    /// Nothing has left, so the place it took is free again and its facts are asked anew.
+    async fn ask_again(&self, parcel: Parcel, permit: OwnedSemaphorePermit) {
+        let then = Then::Again { due_at: self.context.clock.now(), counts: false };
+        let mut finished = parcel.work.conclude(&self.context, None, Walked { then, notes: Vec::new() });
+        finished.permit = Some(permit);
+        self.settler.finish(finished).await;
+    }
+
     async fn run(self) {
         loop {
             let next = self.work.lock().await.recv().await;
@@ -163,6 +178,10 @@ impl Session {
     }
 
     async fn send(&self, parcel: Parcel, permit: OwnedSemaphorePermit) {
+        // It may have waited for this session, or for the state to take its mark.
+        if parcel.is_stale(&self.context) {
+            return self.ask_again(parcel, permit).await;
+        }
         let Parcel { work, delivery, kind, repeatable, message, template, save, zone, .. } = parcel;
         let copied = template.and_then(|template| match &message {
             Message::Email(email) => Some((email.clone(), template)),

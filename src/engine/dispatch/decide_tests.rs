@@ -80,6 +80,7 @@ pub fn rule() -> CheckedRule {
         last_activity: vec!["last_order".into(), "last_login".into()],
         on_change: OnChange::Pin,
         on_delete: OnDelete::Drain,
+        resends_unknown: false,
         entries: vec![Entry { offset: None, first: Some(0) }],
         nodes: vec![
             node("win-back-1", email("win-back-1"), Some(1)),

@@ -82,11 +82,15 @@ impl Dispatcher {
     /// Until `shutdown` turns true: everything as it becomes due.
     pub(super) async fn run(&self, shutdown: watch::Receiver<bool>) -> Drained {
         let pipeline = Pipeline::start(&self.context);
+        // What is still under way while it drains is held on to like anything else.
+        let serving = async {
+            self.serve(&pipeline, shutdown).await;
+            pipeline.stop(self.context.settings.drain).await
+        };
         tokio::select! {
-            () = self.serve(&pipeline, shutdown) => {}
-            () = self.keep_alive() => {}
+            drained = serving => drained,
+            never = self.keep_alive() => never,
         }
-        pipeline.stop(self.context.settings.drain).await
     }
 
     /// A pass is never cut off in the middle, so every claimed row is either on its way or given back.
@@ -130,7 +134,7 @@ impl Dispatcher {
     }
 
     /// Extends the leases of work under way.
-    async fn keep_alive(&self) {
+    async fn keep_alive(&self) -> Drained {
         loop {
             tokio::time::sleep(self.context.settings.heartbeat).await;
             if let Err(error) = rescuer::heartbeat(&self.context).await {

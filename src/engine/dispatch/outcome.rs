@@ -2,8 +2,8 @@
 //!
 //! A permanent failure waits for an operator as `dead`: `nudged deliveries retry` sends it again,
 //! `nudged deliveries discard` gives it up and lets the sequence go on. The same holds for a mail whose
-//! outcome is unknown, since sending it again could send it twice. A webhook or a task is repeated under the
-//! same key, which the other side knows to be the same.
+//! outcome is unknown, since sending it again could send it twice, unless its rule says to risk that. A webhook or a
+//! task is repeated under the same key, which the other side knows to be the same.
 
 use super::walk::{Walked, Way};
 use crate::engine::port::Then;

@@ -9,17 +9,18 @@ use super::seeds;
 use super::walk::{Walked, Way};
 use super::work::{Boarded, Parcel, Verdict, Work, settle_unread};
 use super::{Dispatcher, enrolling};
-use crate::engine::context::{Context, lane_of};
+use crate::engine::context::Context;
 use crate::engine::error::EngineError;
 use crate::engine::evaluate::{self, Answer};
 use crate::engine::event::Event;
+use crate::engine::late_notice;
 use crate::engine::port::{Claimed, OutboxToken, Source, SourceError, Store, Then};
 use crate::engine::versions::Standing;
 use crate::model::{
-    AddressHash, Channel, ContactId, EndReason, EntityName, Key, Lane, Outcome, Preference, RuleId, SuppressionReason,
-    TemplateName, Tenant, VersionHash, preferences_for,
+    AddressHash, Channel, ContactId, EndReason, EntityName, Key, Lane, Outcome, Preference, RuleId, SkipReason,
+    SuppressionReason, TemplateName, Tenant, VersionHash, preferences_for,
 };
-use crate::rule::checked::{Action, Purpose, Step, Task, UnlessOpen};
+use crate::rule::checked::{Action, Mode, Purpose, Step, Task, UnlessOpen};
 use crate::rule::compiled::{Facts, PersonFacts, Subject};
 use crate::rule::generation::Generation;
 use crate::rule::task;
@@ -133,10 +134,19 @@ impl Batch<'_> {
                 return Ok(());
             }
         };
-        if lane_of(self.generation.rules.get(rule).map_or(&compiled, |current| current)).is_none() {
-            self.hold(rows, "its file says `mode: paused`").await;
-            return Ok(());
-        }
+        let rows = match self.generation.rules.get(rule).map_or(&compiled, |current| current).rule.mode {
+            Mode::Live => rows,
+            Mode::Paused => {
+                self.hold(rows, "its file says `mode: paused`").await;
+                return Ok(());
+            }
+            // What matched in shadow reached nobody and goes on; what is live may reach somebody.
+            Mode::Shadow => {
+                let (live, shadow): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.claimed.lane == Lane::Live);
+                self.hold(live, "its file says `mode: shadow`").await;
+                shadow
+            }
+        };
         let works = self.board(rows, &compiled, from.as_deref()).await;
         match self.ask(&compiled, tenant, &works).await {
             Ok(asked) => self.decide_all(works, &asked).await,
@@ -285,6 +295,7 @@ impl Batch<'_> {
             match decide(&situation) {
                 Decision::Move { then, notes } => self.go_on(work, None, Walked { then, notes }).await,
                 Decision::Refuse { outcome, then, notes } => {
+                    self.tell_late(&work, &outcome);
                     let verdict = self.verdict(&work, outcome);
                     self.go_on(work, Some(verdict), Walked { then, notes }).await;
                 }
@@ -295,6 +306,18 @@ impl Batch<'_> {
                     self.deliver(work, (action, to, contact), facts, asked).await;
                 }
             }
+        }
+    }
+
+    /// A mail to the owner must not keep the others waiting.
+    fn tell_late(&self, work: &Work, outcome: &Outcome) {
+        let late = matches!(
+            outcome,
+            Outcome::Skipped { reason: SkipReason::Late, .. } | Outcome::Ended { reason: EndReason::Late, .. }
+        );
+        if late && work.claimed.lane == Lane::Live {
+            let (context, rule) = (Arc::clone(self.context), Arc::clone(&work.rule));
+            tokio::spawn(async move { late_notice::note(&context, &rule.rule, 1).await });
         }
     }
 
@@ -353,7 +376,7 @@ impl Batch<'_> {
             }
             Action::Webhook(_) | Action::Chat(_) | Action::Task(_) => (None, None),
         };
-        let (kind, repeatable, zone) = (kind(action), repeatable(action), facts.zone.clone());
+        let (kind, repeatable, zone) = (kind(action), repeatable(action, &work.rule.rule), facts.zone.clone());
         let asked = asked.at;
         self.queue(Parcel { work, delivery, kind, repeatable, place, message, template, save, zone, asked }).await;
     }
@@ -390,7 +413,7 @@ impl Batch<'_> {
     /// Starts the record in the other rule's steps, in the transaction that completes this step.
     async fn enroll(&self, work: Work, rule: &RuleId, mut walked: Walked) {
         let (now, secret) = (self.context.clock.now(), self.context.store.secret());
-        let target = self.generation.rules.get(rule).filter(|_| !self.generation.resting.contains(rule));
+        let target = self.generation.rules.get(rule).filter(|_| !self.generation.resting.contains_key(rule));
         let Some(target) = target else {
             let reason = format!("it enrolls into `{rule}`, which is not among the running rules");
             return self.finish(work, None, Then::Hold { reason }).await;

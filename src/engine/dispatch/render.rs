@@ -5,7 +5,7 @@ use crate::engine::links::{LinkedMail, Links};
 use crate::engine::port::{ChatMessage, Claimed, Email, Message, TaskDraft, WebhookCall};
 use crate::model::{Channel, DeliveryId, InstanceSecret, Topic};
 use crate::rule::CompiledRule;
-use crate::rule::checked::{self, Action, Chat, Purpose, Task, Webhook};
+use crate::rule::checked::{self, Action, Chat, CheckedRule, Purpose, Task, Webhook};
 use crate::rule::compiled::{Facts, PersonFacts};
 use crate::rule::message::{MessageContext, MessageLinks, TemplateError, Templates};
 use jiff::Timestamp;
@@ -66,9 +66,13 @@ pub const fn kind(action: &Action) -> &'static str {
     }
 }
 
-/// Safe to repeat with the same key after a crash. Chats take no key: they would show it twice.
-pub const fn repeatable(action: &Action) -> bool {
-    !matches!(action, Action::Email(_) | Action::Chat(_))
+/// To be repeated with the same key where nobody knows whether it left. Mailboxes and chats mind no key: they would show
+/// it twice, so there the rule decides.
+pub const fn repeatable(action: &Action, rule: &CheckedRule) -> bool {
+    match action {
+        Action::Webhook(_) | Action::Task(_) => true,
+        Action::Email(_) | Action::Chat(_) => rule.resends_unknown,
+    }
 }
 
 impl Draft<'_> {
@@ -138,8 +142,8 @@ impl Draft<'_> {
         }
     }
 
-    /// `type`, `timestamp` and `data`, as Standard Webhooks asks; the same bytes at every retry, since the
-    /// timestamp is that of the match. `data` names the record and holds what the rule's `body` adds.
+    /// `type`, `timestamp` and `data`, as Standard Webhooks asks. The timestamp is that of the match, at every retry;
+    /// the rest is as current as at a first try, so whoever compares must compare the key. `data` names the record and holds what the rule's `body` adds.
     fn webhook(&self, webhook: &Webhook) -> Result<WebhookCall, TemplateError> {
         let Claimed { rule, record, occasion_data, entered_at, lane, .. } = self.claimed;
         let mut data = json!({

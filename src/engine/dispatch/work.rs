@@ -53,6 +53,13 @@ pub struct Parcel {
     pub asked: Instant,
 }
 
+impl Parcel {
+    /// Its facts are too old to write to somebody by.
+    pub fn is_stale(&self, context: &Context) -> bool {
+        self.asked.elapsed() > context.settings.facts_age
+    }
+}
+
 /// A row whose fate is decided, on its way to the settler.
 pub struct Finished {
     pub completion: Completion,

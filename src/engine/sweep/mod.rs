@@ -19,6 +19,7 @@ use super::episode::Watch;
 use super::error::EngineError;
 use super::event::Event;
 use super::expectation;
+use super::late_notice;
 use super::port::{Lease, Progress, StoreError, SweepCommit, SweepId};
 use crate::model::{Lane, RecordId, RuleId, Tenant};
 use crate::rule::CompiledRule;
@@ -121,7 +122,7 @@ impl Sweeper {
         rule: &CompiledRule,
         tenant: &Tenant,
     ) -> Result<Swept, EngineError> {
-        let Some(lane) = lane_of(rule).filter(|_| !generation.resting.contains(&rule.rule.id)) else {
+        let Some(lane) = lane_of(rule).filter(|_| !generation.resting.contains_key(&rule.rule.id)) else {
             return Ok(Swept::NotOurs);
         };
         let outcome = self.sweep_lane(generation, rule, lane, tenant).await;
@@ -361,6 +362,9 @@ impl Sweeper {
                 rule.id
             );
             alert::tell_owner(&self.context, rule, &format!("The rule {} is held", rule.id), &text).await;
+        }
+        if sweep.lane == Lane::Live {
+            late_notice::note(&self.context, &sweep.rule.rule, report.late).await;
         }
         if let Some(reason) = &report.tripped {
             let rule = &sweep.rule.rule;

@@ -143,6 +143,7 @@ fn assemble(
         last_activity: body.last_activity,
         on_change: settings.on_change,
         on_delete: settings.on_delete,
+        resends_unknown: settings.resends_unknown,
         entries: body.entries,
         nodes: body.nodes,
     })

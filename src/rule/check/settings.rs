@@ -4,7 +4,7 @@ use crate::diagnostic::yaml::{self, At, Content, Node};
 use crate::model::{BusinessCalendar, Period, SendWindow, WindowError};
 use crate::rule::checked::{Backfill, Cadence, Expect, Guard, OnChange, OnDelete, OnRematch, Trigger};
 use crate::rule::written::{
-    ExpectEntry, GuardEntry, OnChangeWord, OnDeleteWord, OnRematchWord, RuleFile, TriggerEntry,
+    ExpectEntry, GuardEntry, OnChangeWord, OnDeleteWord, OnRematchWord, RuleFile, TriggerEntry, UnknownWord,
 };
 use std::sync::Arc;
 
@@ -34,6 +34,7 @@ pub(super) struct Settings {
     pub priority: u8,
     pub on_change: OnChange,
     pub on_delete: OnDelete,
+    pub resends_unknown: bool,
 }
 
 impl Checker<'_> {
@@ -55,6 +56,11 @@ impl Checker<'_> {
             priority: self.priority(written.priority.as_ref()),
             on_change: written.on_change.as_ref().map_or(OnChange::Pin, |word| on_change(word.value)),
             on_delete: written.on_delete.as_ref().map_or(OnDelete::Drain, |word| on_delete(word.value)),
+            resends_unknown: match &written.unknown {
+                Some(word) => word.value == UnknownWord::Resend,
+                // A second reminder of an appointment harms less than none; a second offer does not.
+                None => written.purpose.as_ref().is_some_and(|purpose| matches!(purpose.as_str(), "service" | "staff")),
+            },
         }
     }
 

@@ -199,7 +199,7 @@ pub(super) fn build(
         rules: compiled,
         templates,
         warnings: findings,
-        resting: BTreeSet::new(),
+        resting: BTreeMap::new(),
         outcomes: Arc::new(outcomes),
     })
 }
@@ -236,7 +236,9 @@ pub(super) fn compile_pinned(
         rule.goal.clone_from(&current.goal);
         rule.exit_when.clone_from(&current.exit_when);
         rule.script.clone_from(&current.script);
-        // When and how soon to write is as current as whom to.
+        // What it is about decides about consent and caps, which are as current as when and how soon to write.
+        rule.purpose.clone_from(&current.purpose);
+        rule.resends_unknown = current.resends_unknown;
         rule.window.clone_from(&current.window);
         rule.priority = current.priority;
     }

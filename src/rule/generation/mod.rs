@@ -68,6 +68,26 @@ pub struct Surroundings {
     pub topics: BTreeSet<Topic>,
 }
 
+/// Why a rule that is here neither matches nor sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rest {
+    /// Its file went missing with many others, and nobody has confirmed that yet.
+    Missing,
+    /// The database doesn't accept its queries.
+    Refused,
+}
+
+impl Rest {
+    /// For people who ask why a step is held.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Missing => "its file went missing with many others; confirm or restore them",
+            Self::Refused => "the database refuses its queries; `nudged status` says which",
+        }
+    }
+}
+
 /// See the module's documentation.
 #[derive(Debug, Clone)]
 pub struct Generation {
@@ -80,9 +100,8 @@ pub struct Generation {
     pub rules: BTreeMap<RuleId, Arc<CompiledRule>>,
     pub templates: Arc<Templates>,
     pub warnings: Vec<Finding>,
-    /// Rules that are here but neither match nor send: their files went missing many at once, and until
-    /// an operator confirms that, they rest. Empty as built; the rulebook's brake fills it.
-    pub resting: BTreeSet<RuleId>,
+    /// Rules that are here but neither match nor send. Empty as built; the rulebook fills it.
+    pub resting: BTreeMap<RuleId, Rest>,
     /// What the check of each rule file came to, by path, for the next generation to take over.
     outcomes: Arc<BTreeMap<String, Outcome>>,
 }
@@ -101,7 +120,7 @@ impl Generation {
 
     /// This generation with these rules at rest.
     #[must_use]
-    pub fn with_resting(&self, resting: BTreeSet<RuleId>) -> Self {
+    pub fn with_resting(&self, resting: BTreeMap<RuleId, Rest>) -> Self {
         Self { resting, ..self.clone() }
     }
 

@@ -104,6 +104,9 @@ pub struct RuleFile {
     pub on_change: Option<At<OnChangeWord>>,
     /// What becomes of running sequences when the rule is deleted.
     pub on_delete: Option<At<OnDeleteWord>>,
+    /// What becomes of a mail or a chat message of which nobody knows whether it left: usually it is held for topics
+    /// and sent again for `service` and `staff`.
+    pub unknown: Option<At<UnknownWord>>,
     /// What happens to a record that matches, in order.
     pub steps: Option<At<Vec<At<StepEntry>>>>,
     /// For date rules, in place of `steps`: `60 days before: [...]`, `on the day: [...]`, `1 day after: [...]`.
@@ -155,6 +158,15 @@ pub enum OnDeleteWord {
     Drain,
     /// They end.
     Cancel,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UnknownWord {
+    /// An operator decides.
+    Hold,
+    /// It is sent again under the same Message-ID; somebody may get it twice.
+    Resend,
 }
 
 /// What the sequence is for.

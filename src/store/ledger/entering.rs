@@ -44,7 +44,7 @@ async fn carry_over(session: &mut Session<'_>, rule_state: i64, matches: &[NewMa
     let formers = matches.iter().flat_map(|m| m.former_tracks.iter().map(|former| (former, &m.track)));
     let present: BTreeMap<&[u8; 16], &[u8; 16]> = formers.collect();
     let running = enrollment::running(session, present.keys().copied()).await?;
-    let moved: Vec<_> = running.iter().map(|(former, id)| (*id, present[former])).collect();
+    let moved: Vec<_> = running.iter().map(|former| (former.id, present[&former.track])).collect();
     enrollment::set_tracks(session, rule_state, &moved).await
 }
 
@@ -60,7 +60,7 @@ pub async fn enter(
     let arrivals: Vec<_> = matches.iter().map(|m| arrival(m)).collect();
     let placement = settle_places(session, &arrivals).await?;
     let at = |index: usize| matches[index].matched_at.as_microsecond();
-    cancel(session, placement.replaced.iter().map(|(id, by)| (*id, at(*by)))).await?;
+    cancel(session, placement.replaced.iter().map(|(id, by)| (*id, matches[*by].track, at(*by)))).await?;
 
     ledger::insert(session, rule_state, matches).await?;
     let ids = enrollment::allocate(session, matches.len()).await?;
@@ -142,20 +142,31 @@ pub async fn settle_places(session: &mut Session<'_>, arrivals: &[Arrival]) -> R
     Ok(place(arrivals, &running))
 }
 
-/// Cancels enrollments that a new match replaces.
-pub async fn cancel(session: &mut Session<'_>, replaced: impl Iterator<Item = (i64, i64)>) -> Result<(), StoreError> {
-    let ends: Vec<_> = replaced.map(|(id, at)| (id, EndReason::Cancelled, at)).collect();
+/// Cancels enrollments that a new match replaces: (id, track, at).
+pub async fn cancel(
+    session: &mut Session<'_>,
+    replaced: impl Iterator<Item = (i64, [u8; 16], i64)>,
+) -> Result<(), StoreError> {
+    let replaced: Vec<_> = replaced.collect();
+    if replaced.is_empty() {
+        return Ok(());
+    }
+    let ends: Vec<_> = replaced.iter().map(|(id, _, at)| (*id, EndReason::Cancelled, *at)).collect();
     outbox::cancel(session, &ends.iter().map(|end| end.0).collect::<Vec<_>>()).await?;
-    let replaced = |(enrollment, _, at): &(i64, EndReason, i64)| timeline::Line {
+    let line = |(enrollment, _, at): &(i64, EndReason, i64)| timeline::Line {
         enrollment: *enrollment,
         at: *at,
         step: None,
         what: "cancelled",
-        detail: "a newer match took its place (on_rematch: restart)",
+        detail: "a newer match took its place",
         until: None,
     };
-    timeline::append(session, &ends.iter().map(replaced).collect::<Vec<_>>()).await?;
-    enrollment::end(session, &ends).await
+    timeline::append(session, &ends.iter().map(line).collect::<Vec<_>>()).await?;
+    enrollment::end(session, &ends).await?;
+    // Others that waited for it go first.
+    let freed: Vec<_> = replaced.iter().map(|(_, track, at)| (*track, *at)).collect();
+    outbox::start_queued(session, &freed).await?;
+    Ok(())
 }
 
 /// The number of each match's version.

@@ -31,7 +31,8 @@ pub async fn expand(session: &mut Session<'_>, limit: usize) -> Result<Option<us
 async fn enter(session: &mut Session<'_>, rule_state: i64, staged: &[Staged]) -> Result<(), StoreError> {
     let arrivals: Vec<_> = staged.iter().map(arrival).collect::<Result<_, _>>()?;
     let placement = settle_places(session, &arrivals).await?;
-    cancel(session, placement.replaced.iter().map(|(id, by)| (*id, staged[*by].entered_at))).await?;
+    let replaced = placement.replaced.iter().map(|(id, by)| (*id, staged[*by].track, staged[*by].entered_at));
+    cancel(session, replaced).await?;
     let (mut active, mut ended, mut steps) = (Vec::new(), Vec::new(), Vec::new());
     for (row, place) in staged.iter().zip(&placement.places) {
         match (place.ended(), row.first) {

@@ -2,6 +2,7 @@
 
 use crate::engine::port::Rematch;
 use crate::model::EndReason;
+use crate::store::table::enrollment::Running;
 use std::collections::HashMap;
 
 /// A new match, as far as its place is concerned.
@@ -45,14 +46,14 @@ pub struct Placement {
 #[derive(Clone, Copy)]
 enum Under {
     Existing(i64),
+    Parked(i64),
     Arrived(usize),
 }
 
-/// `running` are the enrollments under way, (track, id).
-pub fn place(arrivals: &[Arrival], running: &[([u8; 16], i64)]) -> Placement {
+pub fn place(arrivals: &[Arrival], running: &[Running]) -> Placement {
     let mut under: HashMap<[u8; 16], Vec<Under>> = HashMap::new();
-    for (track, id) in running {
-        under.entry(*track).or_default().push(Under::Existing(*id));
+    for Running { track, id, is_parked } in running {
+        under.entry(*track).or_default().push(if *is_parked { Under::Parked(*id) } else { Under::Existing(*id) });
     }
     let mut placement = Placement::default();
     for (index, arrival) in arrivals.iter().enumerate() {
@@ -72,6 +73,16 @@ fn place_one(
         return Place::Ended(reason);
     }
     let there = under.entry(arrival.track).or_default();
+    if arrival.rematch != Rematch::Parallel {
+        // What waits for a person may wait for ever; the new occasion doesn't.
+        there.retain(|under| match under {
+            Under::Parked(id) => {
+                placement.replaced.push((*id, index));
+                false
+            }
+            Under::Existing(_) | Under::Arrived(_) => true,
+        });
+    }
     let place = match arrival.rematch {
         _ if there.is_empty() => Place::Running,
         Rematch::Parallel => Place::Running,
@@ -80,7 +91,7 @@ fn place_one(
         Rematch::Restart => {
             for replaced in there.drain(..) {
                 match replaced {
-                    Under::Existing(id) => placement.replaced.push((id, index)),
+                    Under::Existing(id) | Under::Parked(id) => placement.replaced.push((id, index)),
                     Under::Arrived(earlier) => placement.places[earlier] = Place::Ended(EndReason::Cancelled),
                 }
             }
@@ -98,7 +109,11 @@ mod tests {
     const A: [u8; 16] = [1; 16];
     const B: [u8; 16] = [2; 16];
 
-    fn places(rematch: Rematch, running: &[([u8; 16], i64)]) -> Placement {
+    fn under_way(track: [u8; 16], id: i64) -> Running {
+        Running { track, id, is_parked: false }
+    }
+
+    fn places(rematch: Rematch, running: &[Running]) -> Placement {
         place(&[A, A, B].map(|track| Arrival { track, rematch, over: None }), running)
     }
 
@@ -114,7 +129,7 @@ mod tests {
     #[test]
     fn what_already_runs_counts_too() {
         use Place::{Ended, Nothing, Queued, Running};
-        let running = [(A, 7), (A, 8)];
+        let running = [under_way(A, 7), under_way(A, 8)];
         assert_eq!(places(Rematch::Ignore, &running).places, [Nothing, Nothing, Running]);
         assert_eq!(places(Rematch::Queue, &running).places, [Queued, Queued, Running]);
         let restarted = places(Rematch::Restart, &running);
@@ -123,9 +138,21 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_for_a_person_makes_room_for_a_new_occasion() {
+        use Place::{Nothing, Queued, Running as Runs};
+        let parked = Running { is_parked: true, ..under_way(A, 7) };
+        let ignoring = places(Rematch::Ignore, &[parked]);
+        assert_eq!((ignoring.places, ignoring.replaced), (vec![Runs, Nothing, Runs], vec![(7, 0)]));
+        let queueing = places(Rematch::Queue, &[parked, under_way(A, 8)]);
+        assert_eq!((queueing.places, queueing.replaced), (vec![Queued, Queued, Runs], vec![(7, 0)]));
+        let beside = places(Rematch::Parallel, &[parked]);
+        assert_eq!((beside.places, beside.replaced), (vec![Runs, Runs, Runs], vec![]));
+    }
+
+    #[test]
     fn a_match_that_starts_nothing_replaces_nothing() {
         let skipped = Arrival { track: A, rematch: Rematch::Restart, over: Some(EndReason::Late) };
-        let placement = place(&[skipped], &[(A, 7)]);
+        let placement = place(&[skipped], &[under_way(A, 7)]);
         assert_eq!(placement, Placement { places: vec![Place::Ended(EndReason::Late)], replaced: vec![] });
     }
 }

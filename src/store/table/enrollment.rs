@@ -110,21 +110,32 @@ pub async fn greatest<'a>(
     rows.iter().filter(|row| !row.is_null(1)).map(|row| Ok((row.id(0)?, row.int(1)?))).collect()
 }
 
-/// Enrollments under way for these tracks, locked: (track, id).
+/// An enrollment under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Running {
+    pub track: [u8; 16],
+    pub id: i64,
+    /// Its delivery is dead or of unknown outcome: nothing of it goes on by itself.
+    pub is_parked: bool,
+}
+
+/// Those under way for these tracks, locked.
 pub async fn running<'a>(
     session: &mut Session<'_>,
     tracks: impl Iterator<Item = &'a [u8; 16]>,
-) -> Result<Vec<([u8; 16], i64)>, StoreError> {
+) -> Result<Vec<Running>, StoreError> {
     let batch = Batch::new().ids("track", tracks);
     let rows = session
         .rows_batch(
-            "SELECT e.track, e.id FROM {batch} CROSS JOIN enrollment e CROSS JOIN outbox o
+            "SELECT e.track, e.id, CASE WHEN o.state IN (3, 4) THEN 1 ELSE 0 END
+             FROM {batch} CROSS JOIN enrollment e CROSS JOIN outbox o
              WHERE e.track = b.track AND e.state IN (0, 1) AND o.id = e.id ORDER BY e.id {lock o}",
             &[],
             &batch,
         )
         .await?;
-    rows.iter().map(|row| Ok((row.id(0)?, row.int(1)?))).collect()
+    let read = |row: &Row| Ok(Running { track: row.id(0)?, id: row.int(1)?, is_parked: row.int(2)? != 0 });
+    rows.iter().map(read).collect()
 }
 
 /// Moves enrollments of one rule to other tracks: (id, track).

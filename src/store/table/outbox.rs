@@ -129,8 +129,8 @@ pub async fn lock(session: &mut Session<'_>, ids: impl Iterator<Item = i64>) -> 
     rows.into_iter().map(read).collect()
 }
 
-/// Marks claimed rows as being sent; those that were. Not marked: whose lease was lost, or whose enrollment was
-/// cancelled meanwhile.
+/// Marks claimed rows as being sent; those that were. Not marked: whose lease was lost, whose enrollment was
+/// cancelled or whose rule was paused meanwhile.
 pub async fn mark(session: &mut Session<'_>, marks: &[&Mark], lease: i64) -> Result<HashSet<i64>, StoreError> {
     let batch = Batch::new()
         .ints("id", marks.iter().map(|m| m.token.id))
@@ -144,6 +144,7 @@ pub async fn mark(session: &mut Session<'_>, marks: &[&Mark], lease: i64) -> Res
                FROM {batch}
                WHERE outbox.id = b.id AND outbox.epoch = b.epoch AND outbox.state = 1
                  AND NOT EXISTS (SELECT 1 FROM enrollment e WHERE e.id = outbox.id AND e.state = 2)
+                 AND outbox.rule_state NOT IN (SELECT id FROM rule_state WHERE paused = 1)
                RETURNING outbox.id";
     session.rows_batch(sql, params![lease], &batch).await?.iter().map(|row| row.int(0)).collect()
 }

@@ -5,6 +5,7 @@ use crate::model::{Lane, RuleId, Tenant};
 use crate::store::sql::{Batch, Row, Session, params};
 use crate::store::table::lane;
 use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Takes the rule's lease, if nobody else holds it and nothing keeps the rule from running.
 pub async fn take(
@@ -128,6 +129,20 @@ pub async fn unhold(session: &mut Session<'_>, id: i64, entered: u64) -> Result<
 /// Counts matches that no sweep has found.
 pub async fn add_matches(session: &mut Session<'_>, id: i64, entered: u64) -> Result<(), StoreError> {
     session.run("UPDATE rule_state SET matches = matches + $2 WHERE id = $1", params![id, entered]).await?;
+    Ok(())
+}
+
+/// Rules that an operator has paused, each with whether its file was there until now.
+pub async fn paused(session: &mut Session<'_>) -> Result<BTreeMap<RuleId, bool>, StoreError> {
+    let rows = session.rows("SELECT rule, min(removed) FROM rule_state WHERE paused = 1 GROUP BY rule", &[]).await?;
+    rows.into_iter().map(|mut row| Ok((row.text(0)?.as_str().into(), row.int(1)? == 0))).collect()
+}
+
+/// A paused rule stays so in every lane and for every tenant that its file brings.
+pub async fn keep_paused(session: &mut Session<'_>, rules: &BTreeSet<&RuleId>) -> Result<(), StoreError> {
+    let batch = Batch::new().texts("rule", rules.iter().map(|rule| rule.as_str()));
+    let sql = "UPDATE rule_state SET paused = 1 FROM {batch} WHERE rule_state.rule = b.rule AND rule_state.paused = 0";
+    session.run_batch(sql, &[], &batch).await?;
     Ok(())
 }
 

@@ -74,8 +74,11 @@ impl Wreckage {
         self.mails.len()
     }
 
+    /// A third of the kills aim at a message under way, the others at any moment; on a busy machine some of the
+    /// first miss.
     pub fn assert_in_the_midst(&self) {
-        assert!(self.claiming > 0 && self.sending > 0, "no kill came in the midst of work: {self}");
+        let enough = self.sending * 5 >= self.kills && self.claiming > 0;
+        assert!(enough, "few kills came in the midst of work: {self}");
     }
 }
 

@@ -8,6 +8,7 @@ on_both_stores!(
     a_renamed_rule_keeps_its_past,
     a_rule_that_is_gone_is_marked_and_gets_a_new_baseline_when_it_returns,
     a_pause_survives_a_reload_and_a_rename,
+    a_pause_holds_in_every_lane_and_for_every_tenant_that_a_file_brings,
     lanes_and_tenants_have_states_of_their_own,
     versions_that_nothing_needs_are_forgotten,
     the_last_generation_is_kept,
@@ -113,6 +114,27 @@ async fn a_pause_survives_a_reload_and_a_rename(home: Home) {
     store.adopt(&[renamed], now()).await.unwrap();
     drop(store);
     assert_eq!(home.open().await.rule_states().await.unwrap()[0].status, RuleStatus::Paused);
+}
+
+async fn a_pause_holds_in_every_lane_and_for_every_tenant_that_a_file_brings(home: Home) {
+    let store = home.open().await;
+    let in_lane = |lane, tenant: &str| Adoption { lane, tenant: tenant.into(), ..adoption("win-back") };
+    store.adopt(&[in_lane(Lane::Shadow, "")], now()).await.unwrap();
+    store.set_paused(&rule(), true).await.unwrap();
+    store.adopt(&[in_lane(Lane::Live, ""), in_lane(Lane::Live, "acme")], now()).await.unwrap();
+    let running = async || {
+        let states = store.rule_states().await.unwrap();
+        states.iter().filter(|state| state.status == RuleStatus::Running).count()
+    };
+    assert_eq!(running().await, 0);
+    // Under another name and in another lane at once.
+    let renamed = Adoption { rule: "come-back".into(), was: vec![rule()], ..in_lane(Lane::Shadow, "") };
+    store.adopt(&[renamed.clone()], now()).await.unwrap();
+    assert_eq!(running().await, 0);
+    store.set_paused(&"come-back".into(), false).await.unwrap();
+    assert_eq!(running().await, 1);
+    store.adopt(&[renamed, adoption("other")], now()).await.unwrap();
+    assert_eq!(running().await, 2, "and nothing pauses it again");
 }
 
 async fn lanes_and_tenants_have_states_of_their_own(home: Home) {

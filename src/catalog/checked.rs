@@ -186,6 +186,8 @@ pub enum Place {
     Sql(OwnSql),
     /// A value only where these hold: an amount where the row's currency is euros.
     Where(Box<Column>, Vec<Filter>),
+    /// Text that is read as a number: seconds in a column of text.
+    Number(Box<Column>),
 }
 
 /// A row of an entity-attribute-value table.

@@ -24,4 +24,4 @@ pub use checked::{
 };
 pub use literal::{Misfit, instant, value};
 pub use resolve::common_type;
-pub use schema::{ColumnSchema, Index, Schema, TableSchema};
+pub use schema::{ColumnSchema, Index, Schema, TableKind, TableSchema};

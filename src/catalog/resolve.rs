@@ -289,6 +289,7 @@ impl Resolver<'_> {
             Place::Where(inner, only) => {
                 self.has(table, inner) && only.iter().all(|filter| self.has(table, &filter.column))
             }
+            Place::Number(inner) => self.has(table, inner),
             Place::Sql(_) => true,
         }
     }
@@ -396,10 +397,21 @@ impl Resolver<'_> {
                 self.filters(table, only);
                 Some(inner.ty.clone())
             }
+            Place::Number(inner) => {
+                self.column(table, inner);
+                None
+            }
             Place::Sql(_) => None,
         };
         if let Some(live) = ty.filter(|live| *live != ColumnType::Unknown) {
             column.ty = typed(&column.ty, &live);
+            if live == ColumnType::Text
+                && column.ty.is_counted()
+                && matches!(column.place, Place::Row | Place::Parent(_))
+            {
+                let text = Column { ty: live, missing: Vec::new(), ..column.clone() };
+                column.place = Place::Number(Box::new(text));
+            }
         }
         column.missing.iter_mut().for_each(|literal| self.literal(literal, &column.ty));
     }
@@ -460,6 +472,7 @@ fn read_from(column: &Column, tables: &mut BTreeSet<Table>) {
                 read_from(&filter.column, tables);
             }
         }
+        Place::Number(inner) => read_from(inner, tables),
         Place::Row | Place::Parent(_) | Place::Json(..) | Place::LookUp(_) | Place::Sql(_) => {}
     }
 }

@@ -5,7 +5,8 @@
 
 use crate::catalog::{
     Catalog, Column, ColumnSchema, ColumnType, ColumnUse, ConsentTest, DateStorage, Entity, Expression, Filter,
-    FilterTest, Hop, InsertValue, InstantStorage, Join, Literal, Place, Schema, Table, TableSchema, UuidStorage,
+    FilterTest, Hop, InsertValue, InstantStorage, Join, Literal, Place, Schema, Table, TableKind, TableSchema,
+    UuidStorage,
 };
 use crate::diagnostic::yaml::Node;
 use crate::model::Value;
@@ -293,7 +294,7 @@ impl Shape {
                 has_default: true,
             };
             let columns = columns.into_iter().map(column).collect();
-            TableSchema { table, exists: true, columns, indexes: Vec::new() }
+            TableSchema { table, exists: true, kind: TableKind::Table, columns, indexes: Vec::new() }
         });
         Schema { tables: tables.collect(), made_up: true, ..Schema::default() }
     }
@@ -305,7 +306,7 @@ fn home(entity: &Entity, column: &Column) -> Option<(Table, String)> {
         Place::Row => table_of(entity),
         Place::Parent(number) => entity.parents.get(*number)?.table.clone(),
         Place::Attribute(attribute) => return Some((attribute.table.clone(), attribute.value.name.clone())),
-        Place::Where(inner, _) => return home(entity, inner),
+        Place::Where(inner, _) | Place::Number(inner) => return home(entity, inner),
         Place::Json(..) | Place::LookUp(_) | Place::Sql(_) => return None,
     };
     Some((table, column.name.clone()))

@@ -175,6 +175,8 @@ async fn the_postgres_example_finds_the_right_people() {
     check("postgres", &database);
     let create = "CREATE INDEX CONCURRENTLY \"orders_placed_at_idx\" ON \"crm\".\"orders\" (\"placed_at\");";
     check_indexes("postgres", &database, "DROP INDEX crm.orders_placed_at_idx", create);
+    let create = "CREATE INDEX CONCURRENTLY \"tickets_opened_at_idx\" ON \"crm\".\"tickets\" (\"opened_at\");";
+    check_indexes("postgres", &database, "DROP INDEX crm.tickets_opened_at_idx", create);
     let morning = morning("postgres", &database).await;
     let key = |end: &str| format!("00000000-0000-4000-8000-0000000000{end}");
     // Not Moser (an open ticket), not Rossi (another country), not the closed and the sample account.

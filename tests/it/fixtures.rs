@@ -7,7 +7,7 @@
 
 mod outside;
 
-use nudged::catalog::{ColumnSchema, ColumnType, DateStorage, InstantStorage, Schema, Table, TableSchema};
+use nudged::catalog::{ColumnSchema, ColumnType, DateStorage, InstantStorage, Schema, Table, TableKind, TableSchema};
 use nudged::diagnostic::render::{Look, render};
 use nudged::diagnostic::{Finding, Severity, SourceFile};
 use nudged::rule::generation::{Checked, Gateways, Generation, Surroundings, Tree};
@@ -73,7 +73,13 @@ fn table(name: &str, columns: &[(&str, ColumnType)]) -> TableSchema {
         nullable: true,
         has_default: false,
     });
-    TableSchema { table: crm(name), exists: true, columns: columns.collect(), indexes: Vec::new() }
+    TableSchema {
+        table: crm(name),
+        exists: true,
+        kind: TableKind::Table,
+        columns: columns.collect(),
+        indexes: Vec::new(),
+    }
 }
 
 fn crm(name: &str) -> Table {
@@ -119,14 +125,22 @@ fn schema() -> Schema {
     let orders = [("id", Int), ("account_id", Int), ("placed_at", time.clone()), ("amount", Decimal), ("status", Text)];
     let surveys = [("id", Int), ("account_id", Int), ("answered_at", time), ("rating", Int), ("kind", Text)];
     let notes = [("id", Int), ("account_id", Int), ("text", Text), ("ref", Text)];
-    let absent = TableSchema { table: crm("invoices"), exists: false, columns: Vec::new(), indexes: Vec::new() };
+    let mut notes = table("notes", &notes);
+    notes.columns.iter_mut().filter(|column| column.name == "text").for_each(|column| column.nullable = false);
+    let absent = TableSchema {
+        table: crm("invoices"),
+        exists: false,
+        kind: TableKind::Table,
+        columns: Vec::new(),
+        indexes: Vec::new(),
+    };
     Schema {
         tables: vec![
             table("accounts", &accounts),
             table("contacts", &contacts),
             table("orders", &orders),
             table("surveys", &surveys),
-            table("notes", &notes),
+            notes,
             absent,
         ],
         ..Schema::default()

@@ -101,10 +101,7 @@ impl Batch<'_> {
             }
             return self.record(work, &facts.zone, message.summary(), notes, asked).await;
         }
-        let save = match action {
-            Action::Webhook(webhook) => webhook.save.clone(),
-            _ => None,
-        };
+        let save = action.saves().map(str::to_owned);
         let sending = &self.context.settings.sending;
         let (place, template) = match action {
             Action::Email(email) => {

@@ -193,7 +193,8 @@ pub(super) fn as_json(told: &Explanation) -> Json {
         "now": told.now,
         "mode": mode(told.mode),
         "lane": told.lane,
-        "verdict": {"code": told.verdict.code(), "text": told.verdict.to_string(), "term": told.verdict.failed_term()},
+        "verdict": {"code": told.verdict.code(), "text": told.verdict.to_string(), "term": told.verdict.failed_term(),
+                    "holds_at": told.verdict.holds_at()},
         "record_state": match &told.record_state {
             RecordState::Present => json!("present"),
             RecordState::Gone => json!("gone"),

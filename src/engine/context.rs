@@ -13,6 +13,7 @@ use super::port::{Owner, Source, Store};
 use super::pulse::Pulse;
 use super::room::RoomGuard;
 use super::settings::Settings;
+use super::sweep::budget::Budgets;
 use super::versions::Versions;
 use crate::catalog::Catalog;
 use crate::model::{Clock, Lane, Tenant};
@@ -45,6 +46,7 @@ pub(super) struct Context {
     pub pace: Pace,
     pub gate: Gate,
     pub room: RoomGuard,
+    pub budgets: Budgets,
     pub lates: LateNotices,
 }
 
@@ -86,6 +88,7 @@ impl Context {
             pace: Pace::default(),
             gate: Gate::default(),
             room: RoomGuard::default(),
+            budgets: Budgets::default(),
             lates: LateNotices::default(),
         }
     }

@@ -262,6 +262,9 @@ impl View for Mortal {
     async fn enrollments(&self, filter: &EnrollmentFilter) -> Result<Vec<EnrollmentView>, StoreError> {
         self.alive().await.enrollments(filter).await
     }
+    async fn count_enrollments(&self, filter: &EnrollmentFilter) -> Result<u64, StoreError> {
+        self.alive().await.count_enrollments(filter).await
+    }
     async fn timelines(&self, ids: &[i64]) -> Result<Vec<Happening>, StoreError> {
         self.alive().await.timelines(ids).await
     }

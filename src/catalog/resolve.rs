@@ -416,6 +416,14 @@ impl Resolver<'_> {
         column.missing.iter_mut().for_each(|literal| self.literal(literal, &column.ty));
     }
 
+    fn insert(&self, insert: &mut Insert) {
+        let table = &Live::table(self.schema.table(&insert.table));
+        for (column, value) in &mut insert.set {
+            self.column(table, column);
+            self.supplied(value, &column.ty);
+        }
+    }
+
     fn pool(&self, pool: &mut Pool) {
         let table = Live::table(self.schema.table(&pool.table));
         self.column(&table, &mut pool.code);

@@ -6,7 +6,7 @@ use crate::diagnostic::{Finding, Place, Severity, SourceFile};
 use crate::engine::port::{Deed, Source, SourceError, live_schema};
 use crate::model::{EntityName, Key, RecordId, RuleId, Tenant, Topic};
 use crate::rule::CompiledRule;
-use crate::rule::checked::{Mode, Trigger};
+use crate::rule::checked::{Action, Mode, Trigger};
 use crate::rule::compiled::{Reach, Subject, Window, any_row};
 use crate::rule::generation::{Gateways, Generation, Rest, Surroundings, Tree};
 use crate::rule::statement::{Dialect, Statement};
@@ -349,7 +349,7 @@ pub fn probes(rule: &CompiledRule, catalog: &Catalog, dialect: Dialect, now: Tim
     statements.push(rule.chunk_end(Some(&nobody), 1));
     statements.push(rule.count_until(now));
     statements.push(rule.facts(&[Subject { key: nobody.clone(), since: Some(now), entered: Some(now) }], now));
-    if rule.rule.nodes.iter().any(|node| matches!(node.step, Step::Act(Action::Task(_)))) {
+    if rule.rule.nodes.iter().any(|node| node.step.action().and_then(Action::task).is_some()) {
         let record = RecordId { tenant: Tenant::new(""), entity: rule.rule.for_each.clone(), key: nobody.clone() };
         statements.extend(task::inserts(catalog, dialect, &some_task(&record, now)));
     }

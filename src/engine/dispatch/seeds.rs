@@ -64,7 +64,7 @@ pub async fn copy(context: &Context, sender: &dyn Sender, message: &Message, tem
                 sender.send(Message::Sms(copy)).await;
             }
         }
-        Message::Webhook(_) | Message::Chat(_) | Message::Task(_) => {}
+        Message::Webhook(_) | Message::Chat(_) | Message::Task(_) | Message::Write(_) => {}
     }
 }
 

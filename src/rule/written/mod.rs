@@ -24,7 +24,7 @@ pub use trigger::{
     TriggerEntry, YearlyEntry,
 };
 
-pub use voices::{ChannelWord, DigestEntry, MessageEntry, SmsEntry, WayWord, WhenEmptyWord};
+pub use voices::{ChannelWord, DigestEntry, MessageEntry, NothingWord, SmsEntry, WayWord};
 pub use writes::{AssignEntry, BalanceWord, ClaimEntry, UpdateEntry, WhenEmptyWord};
 
 use crate::diagnostic::yaml::{At, Named};

@@ -65,14 +65,14 @@ pub struct DigestEntry {
     #[serde(default)]
     pub order: Vec<At<String>>,
     /// Where nothing matched there is no mail: `skip`, which is also the default.
-    pub when_empty: Option<At<WhenEmptyWord>>,
+    pub when_empty: Option<At<NothingWord>>,
     /// The step's name; kind and template if left out.
     pub id: Option<At<String>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum WhenEmptyWord {
+pub enum NothingWord {
     /// Nothing is sent.
     Skip,
 }

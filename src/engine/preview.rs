@@ -5,7 +5,7 @@ mod crossed;
 
 use super::context::tenants_of;
 use super::dispatch::{
-    Decision, Draft, Moment, Situation, Way, address, addressee, decide, kind, open_tasks, said, since,
+    Addressed, Decision, Draft, Line, Moment, Situation, Way, decide, joined, kind, open_tasks, rehearsed, said, since,
 };
 use super::error::EngineError;
 use super::evaluate::{self, Answer, Eligibility};
@@ -17,7 +17,7 @@ use super::port::{
 use super::settings::Sending;
 use super::sweep::{Namer, had_its_chance, occasion_data};
 use crate::model::{
-    AddressHash, Channel, ContactId, DeliveryId, Key, Lane, Occasion, Outcome, RecordId, RuleId, StepId, Tenant,
+    AddressHash, Channel, ContactId, DeliveryId, Key, Lane, Occasion, Outcome, RecordId, RuleId, StepId, Tenant, Value,
 };
 use crate::rule::checked::{Action, Purpose, Step, UnlessOpen};
 use crate::rule::compiled::{Crossing, Facts, PersonFacts, Subject};
@@ -25,6 +25,8 @@ use crate::rule::generation::Generation;
 use crate::rule::{CheckedRule, CompiledRule};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value as Json, json};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// How often a message is looked at again that the window or a cap puts off.
 const PUT_OFF: usize = 4;
@@ -192,6 +194,7 @@ impl Previewer<'_> {
         facts: &Facts,
     ) -> Result<Vec<PreviewMessage>, EngineError> {
         let mut claimed = self.claimed(rule, record, crossing, 0);
+        let facts = &*joined(Arc::new(facts.clone()), &claimed.saved);
         let mut messages = Vec::new();
         let first = rule.rule.entries.get(crossing.entry).and_then(|entry| entry.first);
         let (entered_at, of) = (claimed.entered_at, record);
@@ -199,7 +202,7 @@ impl Previewer<'_> {
         let mut then = way.walk(first, self.now).then;
         let neutral = Sending::default();
         let sending = self.sending.unwrap_or(&neutral);
-        let unhurried = |_: &str| None;
+        let unhurried = |_: Channel, _: &str| None;
         // What it would have sent by then counts under the caps as well.
         let mut sends: Vec<(ContactId, DeliveryId, Timestamp)> = Vec::new();
         // Rules have no way back, so this many steps are all there can be; a wait is looked at up to three times, and
@@ -212,13 +215,16 @@ impl Previewer<'_> {
                 _ => break,
             };
             claimed = Claimed { node, due_at, planned_at, since, ..claimed };
-            let hash = self.address_hash(rule, node, facts);
-            let said = said(self.store, &rule.rule, hash.as_slice()).await?;
-            let mut contact = self.contact(record, hash, sending, due_at).await?;
-            if let Some(standing) = &mut contact {
+            let addressed = self.addressed(rule, (node, facts), sending, record);
+            let hashes: Vec<AddressHash> = addressed.hashes().collect();
+            let said = said(self.store, &rule.rule, &hashes).await?;
+            let mut contact = self.contact(addressed.mail_contact, sending, due_at).await?;
+            let mut text_contact = self.contact(addressed.text_contact, sending, due_at).await?;
+            for standing in contact.iter_mut().chain(&mut text_contact) {
                 let ours = sends.iter().filter(|(contact, ..)| *contact == standing.contact);
                 standing.sends.extend(ours.map(|(_, delivery, at)| (*delivery, *at)));
             }
+            let hash = addressed.email;
             let situation = Situation {
                 rule: &rule.rule,
                 claimed: &claimed,
@@ -228,6 +234,11 @@ impl Previewer<'_> {
                 suppressed: self.suppressed(hash).await?,
                 said: hash.and_then(|hash| said.get(&hash)),
                 task_open: self.task_open(rule, node, record, facts).await?,
+                number: Line {
+                    suppressed: self.suppressed(addressed.sms).await?,
+                    said: addressed.sms.and_then(|hash| said.get(&hash)),
+                    contact: text_contact.as_ref(),
+                },
                 moment: Moment {
                     sending,
                     delivery: self.delivery(rule, &claimed),
@@ -258,9 +269,10 @@ impl Previewer<'_> {
                     then = after(due_at);
                     (kind_of(&place.step), Err(reason))
                 }
-                Decision::Act { action, to } => {
+                Decision::Act { action, to, .. } => {
                     then = after(due_at);
-                    if let Some(standing) = contact.as_ref().filter(|_| counts(&rule.rule, to)) {
+                    let standing = if matches!(action, Action::Sms(_)) { &text_contact } else { &contact };
+                    if let Some(standing) = standing.as_ref().filter(|_| counts(&rule.rule, to)) {
                         sends.push((standing.contact, self.delivery(rule, &claimed), due_at));
                     }
                     (kind(action), self.render(rule, &claimed, facts, action, to))
@@ -289,12 +301,16 @@ impl Previewer<'_> {
             facts,
             to,
             templates: &self.generation.templates,
+            catalog: &self.generation.catalog,
             sender: self.sender,
             written_by: rule.rule.sender.as_deref(),
             links: &Links::Rehearsed,
             secret: self.store.secret(),
             enriched: enriched.as_ref(),
             now: claimed.due_at,
+            country: self.sending.and_then(|sending| sending.texts.country),
+            rows: &[],
+            more: 0,
         };
         draft.render(action).map_err(|error| error.to_string())
     }
@@ -304,16 +320,14 @@ impl Previewer<'_> {
         self.store.secret().delivery_id(claimed.match_id, &step, claimed.iteration)
     }
 
-    /// What the caps count for the person of that address.
+    /// What the caps count for a person on a channel.
     async fn contact(
         &self,
-        record: &RecordId,
-        address: Option<AddressHash>,
+        contact: Option<ContactId>,
         sending: &Sending,
         now: Timestamp,
     ) -> Result<Option<ContactStanding>, EngineError> {
-        let Some(address) = address.filter(|_| !sending.limits.caps.is_empty()) else { return Ok(None) };
-        let contact = self.store.secret().contact(&record.tenant, address);
+        let Some(contact) = contact else { return Ok(None) };
         let mut found = self.store.standings_of(&[contact], since(sending, now), now).await?.pop();
         // Nobody goes first in what is only looked at.
         if let Some(standing) = &mut found {
@@ -322,11 +336,17 @@ impl Previewer<'_> {
         Ok(found)
     }
 
-    /// Of who gets the mail of this step, if it is one.
-    fn address_hash(&self, rule: &CompiledRule, node: usize, facts: &Facts) -> Option<AddressHash> {
-        let Step::Act(Action::Email(email)) = &rule.rule.nodes.get(node)?.step else { return None };
-        let address = addressee(&rule.rule, email, facts).and_then(address)?;
-        Some(self.store.secret().address_hash(Channel::Email, address))
+    /// Of who gets the message of this step, if it is one.
+    fn addressed(
+        &self,
+        rule: &CompiledRule,
+        (node, facts): (usize, &Facts),
+        sending: &Sending,
+        record: &RecordId,
+    ) -> Addressed {
+        let action = rule.rule.nodes.get(node).and_then(|node| node.step.action());
+        let of = |action| Addressed::of(&rule.rule, action, (facts, &record.tenant), sending, self.store.secret());
+        action.map_or_else(Addressed::default, of)
     }
 
     async fn suppressed(
@@ -344,10 +364,8 @@ impl Previewer<'_> {
         record: &RecordId,
         facts: &Facts,
     ) -> Result<bool, EngineError> {
-        let which: Option<UnlessOpen> = match rule.rule.nodes.get(node).map(|node| &node.step) {
-            Some(Step::Act(Action::Task(task))) => task.unless_open,
-            _ => None,
-        };
+        let action = rule.rule.nodes.get(node).and_then(|node| node.step.action());
+        let which: Option<UnlessOpen> = action.and_then(Action::task).and_then(|task| task.unless_open);
         let Some(which) = which else { return Ok(false) };
         let open = open_tasks(self.source, self.store, self.generation, rule, &record.tenant, &[facts], which).await?;
         Ok(open.contains(&record.key))
@@ -374,7 +392,7 @@ impl Previewer<'_> {
             due_at: self.now,
             planned_at: self.now,
             since: None,
-            saved: json!({}),
+            saved: rehearsed(&rule.rule),
             discarded: false,
         }
     }

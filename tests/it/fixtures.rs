@@ -7,10 +7,10 @@
 
 mod outside;
 
-use nudged::catalog::{ColumnSchema, ColumnType, DateStorage, InstantStorage, Schema, Table, TableSchema};
+use nudged::catalog::{ColumnSchema, ColumnType, DateStorage, InstantStorage, Schema, Table, TableKind, TableSchema};
 use nudged::diagnostic::render::{Look, render};
 use nudged::diagnostic::{Finding, Severity, SourceFile};
-use nudged::rule::generation::{Checked, Generation, Surroundings, Tree};
+use nudged::rule::generation::{Checked, Gateways, Generation, Surroundings, Tree};
 use nudged::rule::statement::Dialect;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -60,6 +60,7 @@ pub fn surroundings(schema: Option<Schema>) -> Surroundings {
         schema,
         destinations: ["team-chat".to_owned()].into(),
         chats: ["sales".to_owned()].into(),
+        gateways: Gateways { names: ["phones".to_owned()].into(), ..Gateways::default() },
         topics: ["offers".into(), "news".into()].into(),
     }
 }
@@ -72,7 +73,13 @@ fn table(name: &str, columns: &[(&str, ColumnType)]) -> TableSchema {
         nullable: true,
         has_default: false,
     });
-    TableSchema { table: crm(name), exists: true, columns: columns.collect(), indexes: Vec::new() }
+    TableSchema {
+        table: crm(name),
+        exists: true,
+        kind: TableKind::Table,
+        columns: columns.collect(),
+        indexes: Vec::new(),
+    }
 }
 
 fn crm(name: &str) -> Table {
@@ -118,14 +125,22 @@ fn schema() -> Schema {
     let orders = [("id", Int), ("account_id", Int), ("placed_at", time.clone()), ("amount", Decimal), ("status", Text)];
     let surveys = [("id", Int), ("account_id", Int), ("answered_at", time), ("rating", Int), ("kind", Text)];
     let notes = [("id", Int), ("account_id", Int), ("text", Text), ("ref", Text)];
-    let absent = TableSchema { table: crm("invoices"), exists: false, columns: Vec::new(), indexes: Vec::new() };
+    let mut notes = table("notes", &notes);
+    notes.columns.iter_mut().filter(|column| column.name == "text").for_each(|column| column.nullable = false);
+    let absent = TableSchema {
+        table: crm("invoices"),
+        exists: false,
+        kind: TableKind::Table,
+        columns: Vec::new(),
+        indexes: Vec::new(),
+    };
     Schema {
         tables: vec![
             table("accounts", &accounts),
             table("contacts", &contacts),
             table("orders", &orders),
             table("surveys", &surveys),
-            table("notes", &notes),
+            notes,
             absent,
         ],
         ..Schema::default()
@@ -374,6 +389,17 @@ fn the_entities_of_the_reference_are_right() {
 }
 
 #[test]
+fn the_pools_of_the_reference_are_right() {
+    for pools in examples("docs/catalog.md", "pools") {
+        let entities = "entities:\n  customer: {table: crm.accounts, key: id}\n";
+        let text = format!("version: 1\ntime_zone: UTC\n{entities}pools:\n{}", indented(&pools));
+        let file = SourceFile { path: "catalog.yaml".to_owned(), text };
+        let found = Checked::of(&tree(vec![file]), &surroundings(None)).findings;
+        assert!(found.is_empty(), "{pools}\n{}", render(&found, Look::Plain));
+    }
+}
+
+#[test]
 fn the_catalogs_with_tenants_of_the_reference_are_right() {
     let catalogs = examples("docs/catalog.md", "catalog with tenants");
     assert_eq!(catalogs.len(), 1);
@@ -452,13 +478,14 @@ fn the_examples_of_the_reference_are_right() {
             .iter()
             .map(|where_| format!("{head}{inactivity}where:\n{where_}{steps}")),
     );
-    for page in ["docs/rules.md", "docs/sequences.md"] {
+    rules.extend(examples("docs/sms.md", "combine").iter().map(|key| format!("{head}{key}{inactivity}{steps}")));
+    for page in ["docs/rules.md", "docs/sequences.md", "docs/sms.md", "docs/surveys.md"] {
         rules.extend(examples(page, "steps").iter().map(|own| format!("{head}{inactivity}steps:\n{own}")));
     }
     assert!(rules.len() >= 8, "{} examples", rules.len());
     for rule in rules {
         let mut files = vec![SourceFile { path: "catalog.yaml".to_owned(), text: catalog.clone() }];
-        for name in ["win-back-1", "win-back-2", "renewal", "renewal-over", "confirm"] {
+        for name in ["win-back-1", "win-back-2", "renewal", "renewal-over", "at-risk", "nps-ask", "confirm"] {
             let text = "---\nsubject: Hello\n---\nHello {{ confirm_url }}\n".to_owned();
             files.push(SourceFile { path: format!("templates/{name}.md"), text });
         }

@@ -6,7 +6,7 @@ use nudged::diagnostic::SourceFile;
 use nudged::diagnostic::render::{Look, render};
 use nudged::engine::{Horizon, Settings};
 use nudged::model::Clock;
-use nudged::rule::generation::{Surroundings, Tree};
+use nudged::rule::generation::{Gateways, Surroundings, Tree};
 use nudged::rule::statement::Dialect;
 use nudged::testbench::{Bench, Failure, RuleReport, coverage};
 use std::fs;
@@ -107,6 +107,7 @@ fn bench(tests: &str) -> Bench {
         schema: None,
         destinations: ["desk".to_owned()].into(),
         chats: ["sales".to_owned()].into(),
+        gateways: Gateways::default(),
         topics: ["offers".into()].into(),
     };
     Bench { tree: Arc::new(Tree { files }), surroundings, settings: Settings::default() }
@@ -570,6 +571,29 @@ async fn the_tests_of_the_reference_pass() {
     assert!(failed.is_empty(), "{}", said(&failed));
     assert_eq!(reports.len(), played);
     assert!(reports.iter().all(|report| !report.tests.is_empty()));
+}
+
+/// The rule of the page on writing, over the catalog that stands there.
+#[tokio::test]
+async fn the_tests_of_the_page_on_writing_pass() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/writing.md")).unwrap();
+    let block = |what: &str| {
+        let marker = format!("```yaml\n# {what}\n");
+        page.split(&marker).nth(1).unwrap().split("```").next().unwrap().to_owned()
+    };
+    let template = "---\nsubject: Hello\n---\nYour code: {{ saved.voucher.code }}, from {{ saved.assigned.email }}\n";
+    let files = [
+        ("rule.yaml".to_owned(), block("rule")),
+        ("catalog.yaml".to_owned(), block("catalog")),
+        ("templates/voucher.md".to_owned(), template.to_owned()),
+    ];
+    let files = files.into_iter().map(|(path, text)| Arc::new(SourceFile { path, text })).collect();
+    let bench = Bench { tree: Arc::new(Tree { files }), ..bench("") };
+    let reports = bench.play(&bench.rule_files(), 1, |_| {}).await;
+    let reports = reports.unwrap_or_else(|findings| panic!("{}", render(&findings, Look::Plain)));
+    let failed: Vec<_> = reports.iter().flat_map(RuleReport::failures).cloned().collect();
+    assert!(failed.is_empty(), "{}", said(&failed));
+    assert_eq!(reports[0].tests.len(), 1);
 }
 
 /// The rules of the page on sequences, together: one enrolls into the other.

@@ -7,10 +7,12 @@
 
 mod changed;
 mod course;
+mod others;
 mod past;
 mod replay;
 mod segment;
 
+pub(super) use changed::value_hash;
 pub(super) use past::Past;
 
 use super::error::EngineError;

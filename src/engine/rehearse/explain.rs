@@ -7,13 +7,13 @@ use super::term::{self, TermAnswer};
 use super::verdict::Verdict;
 use crate::engine::EngineError;
 use crate::engine::context::lane_of;
-use crate::engine::dispatch::address;
+use crate::engine::dispatch::{address, number};
 use crate::engine::evaluate::{self, Answer};
 use crate::engine::port::{EnrollmentFilter, EnrollmentView, Episode, RuleState, Standing, SweepView};
 use crate::engine::preview::{Preview, PreviewMessage, PreviewScope, Previewer};
 use crate::engine::sweep::occasion_data;
 use crate::model::{Channel, Lane, Occasion, RecordId, RoleName, RuleId, SuppressionReason};
-use crate::rule::checked::{Action, Backfill, Mode, Purpose, Step};
+use crate::rule::checked::{Backfill, Mode, Purpose};
 use crate::rule::compiled::{Crossing, Facts, PersonFacts, Reach, Subject, Window};
 use crate::rule::{CompiledRule, Score};
 use futures::TryStreamExt;
@@ -77,6 +77,7 @@ pub struct Crossed {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reached {
     pub role: RoleName,
+    pub channel: Channel,
     pub address: Option<String>,
     pub staff: bool,
     /// On the rule's topic; `None`: the catalog maps none, which counts as no.
@@ -255,30 +256,45 @@ impl<'a> Explainer<'a> {
 
     async fn recipients(&self, facts: &Facts) -> Result<Vec<Reached>, EngineError> {
         let rule = &self.rule.rule;
-        let named = rule.nodes.iter().filter_map(|node| match &node.step {
-            Step::Act(Action::Email(email)) => email.to.as_ref(),
-            _ => None,
-        });
+        let named = rule.nodes.iter().filter_map(|node| node.step.action()?.email()?.to.as_ref());
         let roles: BTreeSet<&RoleName> = rule.to.iter().chain(named).collect();
         let mut reached = Vec::new();
         for role in roles {
             let nobody = PersonFacts::default();
             let person = facts.recipients.get(role).unwrap_or(&nobody);
-            let listed = self.listed(person).await?.map(|reason| reason.as_str().to_owned());
-            reached.push(Reached {
-                role: role.clone(),
-                address: address(person).map(str::to_owned),
-                staff: person.staff,
-                consent: person.email_consent,
-                suppressed: listed.or_else(|| Some(format!("{} (in the source)", person.suppressed.as_ref()?))),
-            });
+            let address = address(person).map(str::to_owned);
+            reached.push(self.reached(role, person, Channel::Email, address).await?);
+        }
+        let texts = rule.nodes.iter().filter_map(|node| node.step.action()?.sms());
+        let roles: BTreeSet<&RoleName> = texts.filter_map(|sms| sms.to.as_ref().or(rule.to.as_ref())).collect();
+        let country = self.previewer.sending.and_then(|sending| sending.texts.country);
+        for role in roles {
+            let nobody = PersonFacts::default();
+            let person = facts.recipients.get(role).unwrap_or(&nobody);
+            reached.push(self.reached(role, person, Channel::Sms, number(person, country)).await?);
         }
         Ok(reached)
     }
 
-    async fn listed(&self, person: &PersonFacts) -> Result<Option<SuppressionReason>, EngineError> {
-        let Some(address) = address(person) else { return Ok(None) };
-        let hash = self.previewer.store.secret().address_hash(Channel::Email, address);
+    async fn reached(
+        &self,
+        role: &RoleName,
+        person: &PersonFacts,
+        channel: Channel,
+        address: Option<String>,
+    ) -> Result<Reached, EngineError> {
+        let listed = self.listed(channel, address.as_deref()).await?.map(|reason| reason.as_str().to_owned());
+        let (consent, theirs) = match channel {
+            Channel::Email => (person.email_consent, &person.suppressed),
+            Channel::Sms => (person.phone_consent, &person.phone_suppressed),
+        };
+        let suppressed = listed.or_else(|| Some(format!("{} (in the source)", theirs.as_ref()?)));
+        Ok(Reached { role: role.clone(), channel, address, staff: person.staff, consent, suppressed })
+    }
+
+    async fn listed(&self, channel: Channel, address: Option<&str>) -> Result<Option<SuppressionReason>, EngineError> {
+        let Some(address) = address else { return Ok(None) };
+        let hash = self.previewer.store.secret().address_hash(channel, address);
         Ok(self.previewer.store.suppressed(&[hash]).await?.first().map(|entry| entry.reason))
     }
 

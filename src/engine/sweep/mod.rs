@@ -14,7 +14,7 @@ mod window;
 use super::adopt::read_count;
 use super::alert;
 use super::cadence::{Plan, nightly};
-use super::context::{Context, lane_of};
+use super::context::{Context, lane_of, tenants_of};
 use super::episode::Watch;
 use super::error::EngineError;
 use super::event::Event;
@@ -103,6 +103,8 @@ struct Sweep<'a> {
     rule: &'a CompiledRule,
     lane: Lane,
     tenant: &'a Tenant,
+    /// Of the whole catalog.
+    tenants: &'a [Tenant],
     lease: &'a Lease,
     plan: &'a Plan,
     now: Timestamp,
@@ -171,7 +173,8 @@ impl Sweeper {
         }
         let zone = &generation.catalog.time_zone;
         let plan = &Plan::of(&rule.rule, zone);
-        let sweep = Sweep { rule, lane, tenant, lease: &lease, plan, now };
+        let tenants = &tenants_of(&generation.catalog);
+        let sweep = Sweep { rule, lane, tenant, tenants, lease: &lease, plan, now };
         let swept = self.regular(&sweep).await?;
         if matches!(&swept, Swept::Done(report) if report.tripped.is_some()) {
             return Ok(swept);
@@ -394,8 +397,14 @@ impl Sweeper {
         let rule = &sweep.rule.rule;
         let day_ago = sweep.now.checked_sub(SignedDuration::from_hours(24)).unwrap_or(Timestamp::MIN);
         let earlier = self.context.store.matched_since(&rule.id, sweep.lane, sweep.tenant, day_ago).await?;
+        let mut elsewhere = 0;
+        if rule.guard.per_day.is_some() {
+            for other in sweep.tenants.iter().filter(|other| *other != sweep.tenant) {
+                elsewhere += self.context.store.matched_since(&rule.id, sweep.lane, other, day_ago).await?;
+            }
+        }
         let days = Plan::days_covered(sweep.lease.progress.swept_at, sweep.now);
-        let load = Load { earlier, new, days };
+        let load = Load { earlier, elsewhere, new, days };
         let records = if guard::needs_records(&rule.guard, load) {
             let row = self.context.source.rows(sweep.tenant, sweep.rule.count_records()).try_next().await?;
             row.and_then(|row| read_count(&row))

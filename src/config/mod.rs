@@ -31,6 +31,7 @@ use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -102,11 +103,30 @@ pub struct StateOptions {
     pub url: SecretString,
     /// Nothing stands between nudged and PostgreSQL: no pooler that hands each transaction another session.
     pub direct: bool,
+    /// Where the files beside the state are kept. Empty: beside its file; for PostgreSQL in systemd's state directory, or
+    /// `/var/lib/nudged`.
+    pub directory: PathBuf,
+    /// The file that remembers how many sends there were, against restores and clones. `none`: there is none, by choice.
+    pub witness: String,
+    /// The file that keeps the suppression list once more. `none`: there is none, by choice.
+    pub journal: String,
+    /// Names this machine. Empty: what `/etc/machine-id` says.
+    pub machine_id: String,
+    /// With less room than this on the disk of an SQLite state, in MiB, sweeps stop. 0: never.
+    pub min_free_mib: u64,
 }
 
 impl Default for StateOptions {
     fn default() -> Self {
-        Self { url: SecretString::from("sqlite:/var/lib/nudged/state.db"), direct: false }
+        Self {
+            url: SecretString::from("sqlite:/var/lib/nudged/state.db"),
+            direct: false,
+            directory: PathBuf::new(),
+            witness: String::new(),
+            journal: String::new(),
+            machine_id: String::new(),
+            min_free_mib: 1_024,
+        }
     }
 }
 

@@ -9,6 +9,10 @@ use crate::rule::CheckedRule;
 
 /// Tells the owner, if the rule names one. What hinders it is announced.
 pub(super) async fn tell_owner(context: &Context, rule: &CheckedRule, subject: &str, text: &str) {
+    if !context.gate.is_open(context).await.unwrap_or(false) {
+        // The clone of a state tells nobody.
+        return;
+    }
     if let Err(reason) = tell(&*context.senders.email, rule, subject, text).await {
         context.announce(|| Event::OwnerNotTold { rule: rule.id.clone(), reason });
     }

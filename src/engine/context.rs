@@ -5,11 +5,13 @@ use super::error::EngineError;
 use super::event::Event;
 use super::expectation::Expectations;
 use super::flight::Flight;
+use super::gate::Gate;
 use super::health::SourceHealth;
 use super::late_notice::LateNotices;
 use super::pace::Pace;
 use super::port::{Owner, Source, Store};
 use super::pulse::Pulse;
+use super::room::RoomGuard;
 use super::settings::Settings;
 use super::versions::Versions;
 use crate::catalog::Catalog;
@@ -39,6 +41,8 @@ pub(super) struct Context {
     pub flight: Flight,
     pub expectations: Expectations,
     pub pace: Pace,
+    pub gate: Gate,
+    pub room: RoomGuard,
     pub lates: LateNotices,
 }
 
@@ -77,6 +81,8 @@ impl Context {
             flight,
             expectations,
             pace: Pace::default(),
+            gate: Gate::default(),
+            room: RoomGuard::default(),
             lates: LateNotices::default(),
         }
     }

@@ -6,11 +6,11 @@ use super::context::{Context, tenants_of, told};
 use super::dispatch::{Dispatched, Dispatcher};
 use super::error::EngineError;
 use super::event::Event;
-use super::port::{Aged, Owner, Rescued, RuleState, RuleStatus, Sender, Source, Store};
+use super::port::{Aged, Owner, Rescued, Room, RuleState, RuleStatus, Sender, Source, Store, Witness};
 use super::scheduler::{self, Scheduler};
 use super::settings::Settings;
 use super::sweep::{Sweeper, Swept};
-use super::{consent_writer, pruner, rescuer};
+use super::{consent_writer, gate, pruner, rescuer};
 use crate::model::{Clock, RuleId, Tenant};
 use crate::rule::generation::Generation;
 use std::sync::Arc;
@@ -69,6 +69,16 @@ impl Engine {
         Self { context, sweeper, dispatcher, adopted: Mutex::default() }
     }
 
+    /// Nothing is sent before this witness has agreed. Without one, everything is.
+    pub fn set_witness(&self, witness: Arc<dyn Witness>) {
+        self.context.gate.set_witness(witness);
+    }
+
+    /// Sweeps stop when this disk is nearly full.
+    pub fn set_room(&self, room: Arc<dyn Room>) {
+        self.context.room.set(room);
+    }
+
     pub(super) fn context(&self) -> &Context {
         &self.context
     }
@@ -109,6 +119,7 @@ impl Engine {
                 () = rescuer::run(&self.context) => {}
                 () = pruner::run(&self.context) => {}
                 () = consent_writer::run(&self.context) => {}
+                () = gate::watch(&self.context) => {}
                 () = told(&mut stop) => {}
             }
         };

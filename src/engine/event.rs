@@ -153,4 +153,21 @@ pub enum Event {
         what: Aged,
         count: u64,
     },
+    /// Matches that no rule can meet again were dropped from the ledger.
+    LedgerPruned {
+        count: u64,
+    },
+    /// Nothing is sent: the state was restored, moved or cloned, and an operator has to say which.
+    SendingHeld {
+        reason: String,
+    },
+    /// An operator has confirmed; what is due is sent.
+    SendingFreed,
+    /// The disk of the state is nearly full: sweeps stop, what is due is still sent.
+    RoomShort {
+        free: u64,
+    },
+    RoomBack {
+        free: u64,
+    },
 }

@@ -16,6 +16,8 @@ pub enum PreferenceSource {
     /// The link of a mail that asked: double opt-in.
     Confirmed,
     Operator,
+    /// A mail to the address that a mail's head names for it.
+    Mail,
 }
 
 impl PreferenceSource {
@@ -26,6 +28,7 @@ impl PreferenceSource {
             Self::Page => "page",
             Self::Confirmed => "confirmed",
             Self::Operator => "operator",
+            Self::Mail => "mail",
         }
     }
 }

@@ -6,6 +6,7 @@
 //! Listeners come first, so that a second daemon with the same configuration ends before it touches the
 //! state. The source may be away at the start; sweeps wait for it.
 
+use super::beside::Beside;
 use super::connect::{OpenError, open_source, open_state};
 use super::daemon::{Daemon, Outfit};
 use super::maildir;
@@ -16,7 +17,7 @@ use super::systemd;
 use super::vitals::ProcessVitals;
 use crate::action::SetupError;
 use crate::config::Config;
-use crate::engine::port::{Inbox, Source, Store, StoreError};
+use crate::engine::port::{Inbox, Source, Store, StoreError, WitnessError};
 use crate::engine::{Drained, Event, Links, Settings};
 use crate::model::{Clock, SystemClock};
 use crate::rulebook::{Handle, Outside, RulebookError, Standing};
@@ -43,6 +44,8 @@ pub enum StartError {
     Rules(#[from] RulebookError),
     #[error(transparent)]
     Setup(#[from] SetupError),
+    #[error(transparent)]
+    Witness(#[from] WitnessError),
     #[error(transparent)]
     Secret(#[from] BadSecret),
     #[error("signals can't be listened to: {0}")]
@@ -79,7 +82,12 @@ pub async fn run(config: Config, reread: Reread) -> Result<Ended, StartError> {
     let listeners = Listeners::bind(&config.web).await?;
     let public = PublicListener::bind(&config.web).await?;
     let store = open_state(&config.state, clock.now(), true).await?;
-    let mut daemon = start(&config, reread, source, Arc::clone(&store), Arc::clone(&clock)).await?;
+    let beside = Beside::open(&config.state)?;
+    if !beside.dead.is_empty() {
+        tracing::info!(nodes = beside.dead.len(), "a dead node's leases are taken over");
+        store.bury(&beside.dead).await?;
+    }
+    let mut daemon = start(&config, reread, source, Arc::clone(&store), Arc::clone(&clock), beside).await?;
 
     let vitals = Arc::new(ProcessVitals::new(config.service.stalled(), Arc::clone(daemon.engine())));
     let public_routes = public_routes(&config, &daemon, &store, &clock)?;
@@ -121,6 +129,7 @@ async fn start(
     source: Arc<dyn Source>,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
+    beside: Beside,
 ) -> Result<Daemon, StartError> {
     if !config.email.redirect_all_to.is_empty() {
         tracing::warn!("email.redirect_all_to is set: every mail goes there, and nobody else is written to");
@@ -140,6 +149,7 @@ async fn start(
             ..config.settings()
         },
         renew: Some(Arc::new(move || secrets.renew())),
+        beside,
     };
     Ok(Daemon::start(outfit).await?)
 }

@@ -114,6 +114,11 @@ impl<D: Database> Outbox for State<D> {
     }
 
     async fn suppress(&self, entries: &[Suppression]) -> Result<u64, StoreError> {
+        if let Some(journal) = &self.journal {
+            let hashes: Vec<AddressHash> = entries.iter().map(|entry| entry.hash).collect();
+            let known: HashSet<AddressHash> = self.suppressed(&hashes).await?.iter().map(|entry| entry.hash).collect();
+            journal.suppressed(entries.iter().filter(|entry| !known.contains(&entry.hash)).cloned().collect()).await?;
+        }
         let entries: Arc<[Suppression]> = entries.into();
         let added = self.database.write(move |mut session| {
             let entries = Arc::clone(&entries);

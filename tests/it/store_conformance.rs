@@ -9,6 +9,7 @@ mod outbox;
 mod personal;
 mod places;
 mod register;
+mod safety;
 mod sweeps;
 mod timeline;
 mod writes;

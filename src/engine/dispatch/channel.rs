@@ -11,6 +11,7 @@ use super::settler::Settler;
 use super::walk::{Walked, Way};
 use super::work::{Parcel, Verdict};
 use crate::engine::context::Context;
+use crate::engine::event::Event;
 use crate::engine::port::{Mark, Message, Place, Refusal, Sender, Sent, Then};
 use crate::model::{Channel as By, Outcome, Suppression, SuppressionReason, reply_says_gone};
 use futures::FutureExt;
@@ -22,6 +23,9 @@ use std::time::Duration;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+
+/// How long it is waited when the sends can't be numbered.
+const UNWITNESSED: Duration = Duration::from_secs(1);
 
 #[derive(Clone)]
 pub struct Channel {
@@ -105,6 +109,9 @@ impl Marker {
         if ready.is_empty() {
             return;
         }
+        if !self.may_send(ready.len()).await {
+            return self.release(ready).await;
+        }
         let marks = ready.iter().map(|(parcel, _)| Mark {
             token: parcel.work.claimed.token,
             delivery: parcel.delivery,
@@ -132,6 +139,19 @@ impl Marker {
         // What is still ours, since its rule was paused meanwhile, waits among those that are due.
         if !lost.is_empty() {
             self.release(lost).await;
+        }
+    }
+
+    /// Reserves their numbers, without which nothing leaves.
+    async fn may_send(&self, count: usize) -> bool {
+        match self.context.gate.draw(&self.context, count).await {
+            Ok(open) => open,
+            Err(error) => {
+                self.context.announce(|| Event::StateFailed { reason: error.to_string() });
+                // What is given back is claimed again at once.
+                tokio::time::sleep(UNWITNESSED).await;
+                false
+            }
         }
     }
 

@@ -47,6 +47,9 @@ impl Dispatcher {
     /// Claims once and takes every row as far as it goes without waiting for I/O. Returns how many it claimed.
     pub(super) async fn pass(&self, pipeline: &Pipeline, patience: Option<Duration>) -> Result<usize, EngineError> {
         let generation = self.context.generation()?;
+        if !self.context.gate.is_open(&self.context).await? {
+            return Ok(0);
+        }
         let now = self.context.clock.now();
         let limit = self.context.settings.claim;
         let claimed = self.context.store.claim(&self.context.owner, now, limit).await?;

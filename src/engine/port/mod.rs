@@ -5,6 +5,7 @@ mod inbox;
 mod outbox;
 mod personal;
 mod register;
+mod safety;
 mod sender;
 mod source;
 mod sweeps;
@@ -19,6 +20,9 @@ pub use outbox::{
 };
 pub use personal::{Aged, BuiltInTask, Dossier, Enrolled, Forgotten, Personal, Stay};
 pub use register::{Adopted, Adoption, Register, RuleState, RuleStatus, StoredGeneration};
+pub use safety::{
+    BLOCK_LIFE, Bearing, LedgerSize, Objection, Room, Safety, Testimony, Whereabouts, Witness, WitnessError,
+};
 pub use sender::{ChatMessage, Email, Message, Sender, Sent, TaskDraft, WebhookCall, Write, WriteDraft};
 pub use source::{Deed, Done, Source, SourceError, live_schema};
 pub use sweeps::{
@@ -32,8 +36,8 @@ pub use view::{
 pub use writes::{Owed, OwnWrite, Turn, Writes};
 
 /// Everything the engine keeps. One conformance suite holds for every implementation.
-pub trait Store: Register + Ledger + Outbox + Consents + Inbox + View + Personal + Writes {}
-impl<T: Register + Ledger + Outbox + Consents + Inbox + View + Personal + Writes> Store for T {}
+pub trait Store: Register + Ledger + Outbox + Consents + Inbox + View + Personal + Writes + Safety {}
+impl<T: Register + Ledger + Outbox + Consents + Inbox + View + Personal + Writes + Safety> Store for T {}
 
 /// Why the state database could not do it.
 #[derive(Debug, thiserror::Error)]

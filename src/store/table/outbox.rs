@@ -37,7 +37,9 @@ pub async fn due(session: &mut Session<'_>, now: i64, floor: i64, limit: usize) 
         .rows(
             "SELECT o.id, o.epoch, e.match_id, r.rule, r.lane, v.hash, r.tenant, e.entity, e.key, e.occasion,
                     e.occasion_at, e.occasion_data, e.entered_at, e.entry, o.node, o.iteration, o.attempts, o.due_at,
-                    o.planned_at, e.saved, o.discarded, o.since
+                    o.planned_at, e.saved,
+                    CASE WHEN o.planned_at <= (SELECT doubt_until FROM send_sequence WHERE one = 1) THEN 1
+                         ELSE o.discarded END, o.since
              FROM (SELECT q.id, q.epoch, q.rule_state, q.version, q.node, q.iteration, q.attempts, q.due_at,
                           q.planned_at, q.discarded, q.since
                    FROM outbox q

@@ -67,6 +67,25 @@ pub async fn newest(session: &mut Session<'_>, limit: usize) -> Result<Vec<Prefe
     session.rows(&sql, params![limit]).await?.into_iter().map(read).collect()
 }
 
+/// In the order of their hashes and topics, from behind one of them on.
+pub async fn page(
+    session: &mut Session<'_>,
+    after: Option<(AddressHash, Option<Topic>)>,
+    limit: usize,
+) -> Result<Vec<Preference>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM preference p WHERE p.hash > $1 OR (p.hash = $1 AND p.topic > $2)
+         ORDER BY p.hash, p.topic LIMIT $3"
+    );
+    let (hash, topic) = after.map_or((Vec::new(), None), |(hash, topic)| (hash.0.to_vec(), topic));
+    let topic = topic.as_ref().map_or(ALL, Topic::as_str);
+    session.rows(&sql, params![hash.as_slice(), topic, limit]).await?.into_iter().map(read).collect()
+}
+
+pub async fn count(session: &mut Session<'_>) -> Result<u64, StoreError> {
+    session.row("SELECT count(*) FROM preference", &[]).await?.map_or(Ok(0), |row| row.count(0))
+}
+
 fn read(mut row: Row) -> Result<Preference, StoreError> {
     fn named<T: serde::de::DeserializeOwned>(what: &str, text: &str) -> Result<T, StoreError> {
         serde_json::from_value(serde_json::Value::String(text.to_owned())).map_err(|_| unread(what, text))

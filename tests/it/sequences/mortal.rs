@@ -2,13 +2,9 @@
 //! whatever the process still wanted of the state is never answered.
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use nudged::engine::port::{
-    Adopted, Adoption, Aged, AttemptView, Candidate, Claimed, Consents, ContactStanding, DeliveryFilter, DeliveryView,
-    Dossier, EnrollmentFilter, EnrollmentView, Episode, EpisodePage, Forgotten, Found, Happening, HeldMatch, Inbound,
-    Inbox, Lease, Ledger, MissView, OpenEpisode, Outbox, OutboxToken, Overview, Owed, OwnWrite, Owner, Personal,
-    Progress, Register, Rescued, RuleState, RuleVersion, Settled, Settlement, Spent, Standing, Store, StoreError,
-    StoredGeneration, SweepCommit, SweepCount, SweepId, SweepView, TaskDraft, Turn, Verdict, View, Writes,
+    Adopted, Adoption, Aged, AttemptView, Bearing, Candidate, Claimed, Consents, ContactStanding, DeliveryFilter, DeliveryView, Dossier, EnrollmentFilter, EnrollmentView, Episode, EpisodePage, Forgotten, Found, Happening, HeldMatch, Inbound, Inbox, Lease, Ledger, LedgerSize, MissView, Objection, OpenEpisode, Outbox, OutboxToken, Overview, Owed, OwnWrite, Owner, Personal, Progress, Register, Rescued, RuleState, RuleVersion, Safety, Settled, Settlement, Spent, Standing, Store, StoreError, StoredGeneration, SweepCommit, SweepCount, SweepId, SweepView, TaskDraft, Turn, Verdict, View, Whereabouts, Writes,
 };
 use nudged::model::{
     AddressHash, ContactId, DeliveryId, EntityName, InstanceSecret, Key, Lane, Preference, RecordId, RuleId,
@@ -306,6 +302,46 @@ impl Inbox for Mortal {
         limit: usize,
     ) -> Result<Vec<(i64, Inbound)>, StoreError> {
         self.alive().await.received(name, after, until, beyond, limit).await
+    }
+}
+
+#[async_trait]
+impl Safety for Mortal {
+    async fn bearing(&self, here: &Whereabouts) -> Result<Bearing, StoreError> {
+        self.alive().await.bearing(here).await
+    }
+    async fn admit(&self, here: &Whereabouts) -> Result<(), StoreError> {
+        self.alive().await.admit(here).await
+    }
+    async fn object(&self, here: &Whereabouts, objection: &Objection, now: Timestamp) -> Result<(), StoreError> {
+        self.alive().await.object(here, objection, now).await
+    }
+    async fn objections(&self) -> Result<Vec<(Whereabouts, Objection)>, StoreError> {
+        self.alive().await.objections().await
+    }
+    async fn confirm_objections(&self, doubtful: Option<Timestamp>) -> Result<(), StoreError> {
+        self.alive().await.confirm_objections(doubtful).await
+    }
+    async fn reserve_sends(&self, count: u64) -> Result<Option<u64>, StoreError> {
+        self.alive().await.reserve_sends(count).await
+    }
+    async fn beat(&self, here: &Whereabouts) -> Result<(), StoreError> {
+        self.alive().await.beat(here).await
+    }
+    async fn bury(&self, dead: &[Owner]) -> Result<(), StoreError> {
+        self.alive().await.bury(dead).await
+    }
+    async fn prune_ledger(
+        &self,
+        rules: &[(RuleId, SignedDuration)],
+        before: Timestamp,
+        after: Option<[u8; 16]>,
+        limit: usize,
+    ) -> Result<(u64, Option<[u8; 16]>), StoreError> {
+        self.alive().await.prune_ledger(rules, before, after, limit).await
+    }
+    async fn ledger_size(&self) -> Result<LedgerSize, StoreError> {
+        self.alive().await.ledger_size().await
     }
 }
 

@@ -103,6 +103,7 @@ impl Intake {
             allowed: false,
             since,
             source,
+            delivery: None,
         };
         self.store.prefer(&readers.iter().map(entry).collect::<Vec<_>>()).await?;
         for reader in readers {

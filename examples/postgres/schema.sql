@@ -49,7 +49,10 @@ CREATE TABLE crm.contacts (
     is_primary boolean NOT NULL DEFAULT false,
     tz         text,
     news_ok    boolean,
-    news_ok_at timestamptz
+    news_ok_at timestamptz,
+    phone      text,
+    contact_pref text,
+    do_not_call boolean NOT NULL DEFAULT false
 );
 CREATE INDEX ON crm.contacts (account_id);
 CREATE INDEX ON crm.contacts (born);
@@ -81,7 +84,8 @@ CREATE TABLE crm.surveys (
     kind        text NOT NULL,
     rating      smallint,
     comment     text,
-    answered_at timestamptz
+    answered_at timestamptz,
+    ref         text
 );
 CREATE INDEX ON crm.surveys (answered_at);
 CREATE INDEX ON crm.surveys (account_id);
@@ -211,3 +215,9 @@ INSERT INTO crm.account_tags VALUES ('00000000-0000-4000-8000-000000000009', 'we
 INSERT INTO crm.contacts (id, account_id, first_name, last_name, email, role, is_primary, tz) VALUES
     ('00000000-0000-4000-8001-000000000009', '00000000-0000-4000-8000-000000000009', 'Nora', 'Berg',
      'nora@nordlicht.example', 'manager', true, 'Europe/Berlin');
+
+-- As people typed them in; Reto likes text messages, Eva would rather be called.
+UPDATE crm.contacts SET phone = CASE email WHEN 'reto@alpina.example' THEN '0664 / 123 45 67'
+                                           WHEN 'eva@moser.example' THEN '+43 699 11 22 33 44' END,
+                        contact_pref = CASE email WHEN 'reto@alpina.example' THEN 'S'
+                                                  WHEN 'eva@moser.example' THEN 'P' ELSE 'E' END;

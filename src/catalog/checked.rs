@@ -1,6 +1,8 @@
 //! The checked catalog: every name resolved, every type known or explicitly unknown.
 
-use crate::model::{BusinessCalendar, EntityName, FieldName, Locale, RelationName, RoleName, Tenant, Topic, Value};
+use crate::model::{
+    BusinessCalendar, EntityName, FieldName, Locale, Period, RelationName, RoleName, Tenant, Topic, Value,
+};
 use jiff::tz::TimeZone;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,6 +17,8 @@ pub struct Catalog {
     pub suppressions: Vec<SuppressionTable>,
     /// `None`: tasks go to the built-in list in the state.
     pub tasks: Option<Tasks>,
+    /// Surveys that mails ask, by name.
+    pub surveys: BTreeMap<String, Question>,
     pub tenants: Option<Tenants>,
     /// Which days are worked, by name.
     pub calendars: BTreeMap<String, BusinessCalendar>,
@@ -182,6 +186,8 @@ pub enum Place {
     Sql(OwnSql),
     /// A value only where these hold: an amount where the row's currency is euros.
     Where(Box<Column>, Vec<Filter>),
+    /// Text that is read as a number: seconds in a column of text.
+    Number(Box<Column>),
 }
 
 /// A row of an entity-attribute-value table.
@@ -423,6 +429,8 @@ pub struct Person {
     pub last_name: Option<Column>,
     pub zone: Option<Column>,
     pub locale: Option<Column>,
+    /// Says `email`, `sms` or `task`: how they would like to be reached.
+    pub channel: Option<FieldName>,
 }
 
 /// What a person has agreed to, on one channel.
@@ -454,6 +462,16 @@ pub struct SuppressionTable {
     pub email: Option<Column>,
     pub phone: Option<Column>,
     pub reason: Option<String>,
+}
+
+/// A survey that mails ask, and the row that an answer becomes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Question {
+    pub lowest: i64,
+    pub highest: i64,
+    /// How long an answer may be changed.
+    pub change_within: Period,
+    pub insert: Insert,
 }
 
 /// How tasks are written into the CRM's own tables.
@@ -488,6 +506,10 @@ pub enum InsertValue {
     LookUp(Box<RowLookUp>),
     AssigneeKey,
     AssigneeEmail,
+    /// Of an answer.
+    Score,
+    /// What was said beside it.
+    Comment,
     /// A value that an earlier insert of the same transaction used: `$1.id`.
     Earlier {
         insert: usize,

@@ -2,9 +2,10 @@
 
 use super::check::{ColumnUse, Reading};
 use super::resolve::merged;
-use super::{ColumnType, Schema, TableSchema};
+use super::{ColumnType, Insert, Schema, TableSchema};
 use crate::diagnostic::{Finding, Report, SourceFile, suggest};
 use jiff::tz::TimeZone;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// What the catalog expects and the database doesn't have, at its places in the catalog.
@@ -30,7 +31,27 @@ pub fn drift(reading: &Reading, schema: &Schema, file: &Arc<SourceFile>) -> Vec<
             column(&mut report, used, table, &catalog.time_zone);
         }
     }
+    for insert in catalog.tasks.iter().flat_map(|tasks| &tasks.inserts) {
+        // Tasks are read after all entities.
+        let range = reading.uses.iter().rev().find(|used| used.table == insert.table).map(|used| &used.range);
+        if let (Some(range), Some(live)) = (range, schema.table(&insert.table).filter(|live| live.exists)) {
+            left_out(&mut report, insert, live, range);
+        }
+    }
     report.into_findings()
+}
+
+/// Columns that must have a value and that an insert gives none. A trigger of the database may.
+fn left_out(report: &mut Report, insert: &Insert, live: &TableSchema, range: &Range<usize>) {
+    let set = |name: &str| insert.set.iter().any(|(column, _)| column.name.eq_ignore_ascii_case(name));
+    let needed = live.columns.iter().filter(|column| !column.nullable && !column.has_default && !set(&column.name));
+    let needed: Vec<String> = needed.map(|column| format!("`{}`", column.name)).collect();
+    if needed.is_empty() {
+        return;
+    }
+    let message = format!("tasks in `{}` get no {}, which must not be null", insert.table, needed.join(", no "));
+    let help = "add it to `set`, unless a trigger of the database fills it";
+    report.add(range, Finding::warning("catalog.not-null", message).help(help));
 }
 
 fn column(report: &mut Report, used: &ColumnUse, table: &TableSchema, zone: &TimeZone) {
@@ -78,7 +99,7 @@ fn fits(ty: &ColumnType, live: &ColumnType) -> bool {
         (T::Bytes, live) => *live == T::Bytes,
         (T::Date(super::DateStorage::Text), live) => matches!(live, T::Text | T::Date(_)),
         (T::Date(_), live) => live.is_time(),
-        (T::Instant(S::EpochSeconds | S::EpochMillis), live) => live.is_number(),
+        (T::Instant(S::EpochSeconds | S::EpochMillis), live) => live.is_number() || *live == T::Text,
         (T::Instant(S::Text(_)), live) => matches!(live, T::Text | T::Instant(S::Text(_))),
         (T::Instant(_), live) => matches!(live, T::Instant(_)),
     }

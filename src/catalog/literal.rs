@@ -42,6 +42,12 @@ impl ColumnType {
         matches!(self, Self::Date(_) | Self::Instant(_))
     }
 
+    /// A time kept as a number.
+    #[must_use]
+    pub const fn is_counted(&self) -> bool {
+        matches!(self, Self::Instant(InstantStorage::EpochSeconds | InstantStorage::EpochMillis))
+    }
+
     /// The type a key of this column type has.
     #[must_use]
     pub fn as_key(&self) -> Option<KeyType> {

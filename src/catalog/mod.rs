@@ -19,9 +19,9 @@ pub use drift::drift;
 pub use checked::{
     Aggregate, AggregateFunction, Attribute, Catalog, Column, ColumnType, Consent, ConsentTest, DateStorage, Entity,
     Expression, Field, Filter, FilterTest, Hop, Insert, InsertValue, InstantStorage, Join, KeyType, Literal, LookUp,
-    Member, Origin, OwnSql, Parent, Path, Person, PickOne, Place, Pool, Recipient, Relation, RowLookUp,
+    Member, Origin, OwnSql, Parent, Path, Person, PickOne, Place, Pool, Question, Recipient, Relation, RowLookUp,
     SuppressionTable, Table, Tags, Tasks, Tenants, UuidStorage,
 };
 pub use literal::{Misfit, instant, value};
 pub use resolve::common_type;
-pub use schema::{ColumnSchema, Index, Schema, TableSchema};
+pub use schema::{ColumnSchema, Index, Schema, TableKind, TableSchema};

@@ -2,7 +2,7 @@
 
 use super::{
     Aggregate, AggregateFunction, Catalog, Column, ColumnType, ConsentTest, DateStorage, Entity, Expression, Field,
-    Filter, FilterTest, InsertValue, InstantStorage, Join, KeyType, Literal, Origin, Place, Pool, Schema, Table,
+    Filter, FilterTest, Insert, InsertValue, InstantStorage, Join, KeyType, Literal, Origin, Place, Pool, Schema, Table,
     TableSchema, UuidStorage,
 };
 use crate::model::{EntityName, FieldName};
@@ -29,7 +29,8 @@ impl Catalog {
         tables.extend(self.entities.values().filter_map(|entity| Some(entity.tags.as_ref()?.table.clone())));
         tables.extend(self.pools.values().map(|pool| pool.table.clone()));
         tables.extend(self.suppressions.iter().map(|suppression| suppression.table.clone()));
-        for insert in self.tasks.iter().flat_map(|tasks| &tasks.inserts) {
+        let answers = self.surveys.values().map(|question| &question.insert);
+        for insert in self.tasks.iter().flat_map(|tasks| &tasks.inserts).chain(answers) {
             tables.insert(insert.table.clone());
             tables.extend(insert.set.iter().filter_map(|(_, value)| match value {
                 InsertValue::LookUp(look_up) => Some(look_up.table.clone()),
@@ -57,17 +58,12 @@ impl Catalog {
         if let Some(tasks) = &mut catalog.tasks {
             let first = tasks.inserts.first().and_then(|insert| schema.table(&insert.table));
             resolver.filters(&Live::table(first), &mut tasks.open);
-            for insert in &mut tasks.inserts {
-                let table = &Live::table(schema.table(&insert.table));
-                for (column, value) in &mut insert.set {
-                    resolver.column(table, column);
-                    resolver.supplied(value, &column.ty);
-                }
-            }
+            tasks.inserts.iter_mut().for_each(|insert| resolver.insert(insert));
         }
         for pool in catalog.pools.values_mut() {
             resolver.pool(pool);
         }
+        catalog.surveys.values_mut().for_each(|question| resolver.insert(&mut question.insert));
         catalog.unions();
         catalog
     }
@@ -293,6 +289,7 @@ impl Resolver<'_> {
             Place::Where(inner, only) => {
                 self.has(table, inner) && only.iter().all(|filter| self.has(table, &filter.column))
             }
+            Place::Number(inner) => self.has(table, inner),
             Place::Sql(_) => true,
         }
     }
@@ -400,12 +397,31 @@ impl Resolver<'_> {
                 self.filters(table, only);
                 Some(inner.ty.clone())
             }
+            Place::Number(inner) => {
+                self.column(table, inner);
+                None
+            }
             Place::Sql(_) => None,
         };
         if let Some(live) = ty.filter(|live| *live != ColumnType::Unknown) {
             column.ty = typed(&column.ty, &live);
+            if live == ColumnType::Text
+                && column.ty.is_counted()
+                && matches!(column.place, Place::Row | Place::Parent(_))
+            {
+                let text = Column { ty: live, missing: Vec::new(), ..column.clone() };
+                column.place = Place::Number(Box::new(text));
+            }
         }
         column.missing.iter_mut().for_each(|literal| self.literal(literal, &column.ty));
+    }
+
+    fn insert(&self, insert: &mut Insert) {
+        let table = &Live::table(self.schema.table(&insert.table));
+        for (column, value) in &mut insert.set {
+            self.column(table, column);
+            self.supplied(value, &column.ty);
+        }
     }
 
     fn pool(&self, pool: &mut Pool) {
@@ -464,6 +480,7 @@ fn read_from(column: &Column, tables: &mut BTreeSet<Table>) {
                 read_from(&filter.column, tables);
             }
         }
+        Place::Number(inner) => read_from(inner, tables),
         Place::Row | Place::Parent(_) | Place::Json(..) | Place::LookUp(_) | Place::Sql(_) => {}
     }
 }

@@ -21,8 +21,20 @@ pub struct TableSchema {
     pub table: Table,
     /// False: the catalog names a table that is not there, or that this login may not read.
     pub exists: bool,
+    pub kind: TableKind,
     pub columns: Vec<ColumnSchema>,
     pub indexes: Vec<Index>,
+}
+
+/// What stands behind the name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TableKind {
+    #[default]
+    Table,
+    /// A table in parts.
+    Partitioned,
+    /// It has no indexes of its own.
+    View,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -29,6 +29,9 @@ pub struct CatalogFile {
     pub suppressions: Vec<At<SuppressionEntry>>,
     /// How tasks are written into the CRM. Without it, tasks go to a list of nudged's own.
     pub tasks: Option<TasksEntry>,
+    /// Surveys that mails ask, by the name that rules use: which scores there are, and where answers go.
+    #[serde(default)]
+    pub surveys: Named<At<QuestionEntry>>,
     /// Several customers' data in one database.
     pub tenants: Option<TenantsEntry>,
     /// Which days are worked, by a name that rules use.
@@ -389,6 +392,8 @@ pub struct PersonEntry {
     pub zone: Option<At<String>>,
     /// Language of the person.
     pub locale: Option<At<String>>,
+    /// The field that says how the person would like to be reached: its words are `email`, `sms` and `task`.
+    pub channel: Option<At<String>>,
 }
 
 /// A table of blocked addresses.
@@ -422,6 +427,18 @@ pub struct InsertEntry {
     /// `$record.key`, `$record.FIELD`, `$assignee.key`, `$assignee.email`, `$1.COLUMN` of the first insert; or
     /// what another table says: `{look_up: {table: crm.statuses, take: id, only: {name: New}}}`.
     pub set: Named<Node>,
+}
+
+/// A survey that mails ask.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct QuestionEntry {
+    /// The scores that can be given: `0..10`, which is also the default, or `1..5`.
+    pub scale: Option<At<String>>,
+    /// How long an answer may be changed: `7 days`, which is also the default.
+    pub change_within: Option<At<String>>,
+    /// The row of an answer: constants, or `$score`, `$comment`, `$now`, `$ref`, `$uuid`, `$record.key`, `$record.FIELD`.
+    pub insert: At<InsertEntry>,
 }
 
 /// Tenants and how a transaction is bound to one.

@@ -22,8 +22,9 @@ pub use retention::RetentionOptions;
 
 use crate::action::chat::ChatOptions;
 use crate::action::email::EmailOptions;
+use crate::action::sms::SmsOptions;
 use crate::action::webhook::DestinationOptions;
-use crate::engine::{Sending, Settings};
+use crate::engine::{Sending, Settings, Texts};
 use crate::model::{Budget, Cap, Limits, Period, SendWindow, Topic, Unit, blank};
 use crate::rulebook::RulebookOptions;
 use crate::web::{BounceOptions, EventOptions, PageOptions, WebOptions};
@@ -52,6 +53,8 @@ pub struct Config {
     pub webhooks: BTreeMap<String, DestinationOptions>,
     /// The chats of colleagues that rules may write to, by name.
     pub chats: BTreeMap<String, ChatOptions>,
+    /// Text messages to phones.
+    pub sms: SmsOptions,
     /// The systems that may send events, by the name that rules use.
     pub events: BTreeMap<String, EventOptions>,
     /// The services that report bounces, by the name in their URL.
@@ -165,7 +168,7 @@ impl Default for MarketingOptions {
 impl Config {
     /// The engine's settings, from all sections that have a say in them.
     pub fn settings(&self) -> Settings {
-        let Self { marketing, email, .. } = self;
+        let Self { marketing, email, sms, .. } = self;
         let budget = Budget { per_day: email.per_day, warm_up: email.warm_up };
         let sending = Sending {
             window: marketing.window.clone(),
@@ -174,6 +177,13 @@ impl Config {
             rate: email.rate,
             per_domain: email.per_domain,
             seeds: email.seeds.clone(),
+            texts: Texts {
+                limits: Arc::new(Limits { caps: sms.cap.clone(), ..Limits::default() }),
+                window: sms.window.clone(),
+                rate: sms.rate,
+                country: sms.country,
+                seeds: sms.seeds.clone(),
+            },
         };
         Settings { sending, ..self.engine.settings(&self.sender, self.service.drain()) }
     }

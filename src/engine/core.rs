@@ -10,7 +10,7 @@ use super::port::{Aged, Owner, Rescued, Room, RuleState, RuleStatus, Sender, Sou
 use super::scheduler::{self, Scheduler};
 use super::settings::Settings;
 use super::sweep::{Sweeper, Swept};
-use super::{consent_writer, gate, pruner, rescuer};
+use super::{answer_writer, consent_writer, gate, pruner, rescuer};
 use crate::model::{Clock, RuleId, Tenant};
 use crate::rule::generation::Generation;
 use std::sync::Arc;
@@ -105,6 +105,16 @@ impl Engine {
         self.context.arrived.notify_one();
     }
 
+    /// Tells the engine that somebody answered a survey: the source hears of it now.
+    pub fn answered(&self) {
+        self.context.answered.notify_one();
+    }
+
+    /// Tells the source of the answers that it hasn't got yet; of how many.
+    pub async fn tell_answers(&self) -> Result<u64, EngineError> {
+        answer_writer::tell(&self.context).await
+    }
+
     /// Sweeps, sends and rescues until `shutdown` turns true (or its sender is gone), then drains what is
     /// under way within the deadline of the settings and gives the rest back.
     pub async fn run(&self, shutdown: watch::Receiver<bool>) -> Drained {
@@ -120,6 +130,7 @@ impl Engine {
                 () = pruner::run(&self.context) => {}
                 () = consent_writer::run(&self.context) => {}
                 () = gate::watch(&self.context) => {}
+                () = answer_writer::run(&self.context) => {}
                 () = told(&mut stop) => {}
             }
         };

@@ -36,6 +36,11 @@ pub enum Event {
         tenant: Tenant,
         reason: String,
     },
+    /// The source, or the catalog, doesn't take an answer to a survey; it is tried again.
+    AnswerRefused {
+        delivery: DeliveryId,
+        reason: String,
+    },
     /// The source understood a rule's question and said no: the tables may have changed under it.
     SourceRefused {
         rule: RuleId,

@@ -12,6 +12,7 @@
 
 mod adopt;
 mod alert;
+mod answer_writer;
 mod cadence;
 mod consent_writer;
 mod context;
@@ -60,6 +61,6 @@ pub use preview::{Preview, PreviewMatch, PreviewMessage, PreviewScope, Previewer
 pub use pruner::Retention;
 pub use rehearsal::Horizon;
 pub use relocate::{Relocated, pinned_steps, relocate};
-pub use settings::{Sending, Settings};
+pub use settings::{Sending, Settings, Texts};
 pub use sweep::{SweepReport, Swept};
 pub use task_writer::TaskWriter;

@@ -53,6 +53,8 @@ impl TaskWriter {
             due: draft.due,
             assignee_key: draft.assignee_key.as_ref(),
             assignee_email: draft.assignee_email.as_deref(),
+            score: None,
+            comment: None,
             now: self.clock.now(),
         };
         let statements = inserts(catalog, self.source.dialect(), &values);
@@ -92,7 +94,7 @@ impl Sender for TaskWriter {
                 self.write_source(&generation.catalog, &draft).await
             }
             (Message::Task(draft), _) => self.write_state(&draft).await,
-            (Message::Email(_) | Message::Webhook(_) | Message::Chat(_), _) => {
+            (Message::Email(_) | Message::Webhook(_) | Message::Chat(_) | Message::Sms(_), _) => {
                 Outcome::Permanent { reason: "a message that is not a task came to the task writer".to_owned() }
             }
         };

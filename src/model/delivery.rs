@@ -121,6 +121,8 @@ pub enum SkipReason {
     LeftOut,
     /// `when_empty: skip`: the pool has no code left.
     PoolEmpty,
+    /// Another message to the same person says it as well.
+    Combined,
 }
 
 impl SkipReason {
@@ -137,6 +139,7 @@ impl SkipReason {
             Self::Discarded => "discarded",
             Self::LeftOut => "left_out",
             Self::PoolEmpty => "pool_empty",
+            Self::Combined => "combined",
         }
     }
 }

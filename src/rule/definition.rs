@@ -213,6 +213,8 @@ impl<'a> Written<'a> {
                 self.filters(only);
             }
             Place::Sql(sql) => self.line(&format!("{sql:?}")),
+            // How a column is stored is no part of what it means.
+            Place::Number(inner) => self.place(&inner.place),
         }
     }
 

@@ -4,6 +4,7 @@
 //! written YAML → [`CheckedRule`] → [`CompiledRule`] (bound SQL for one dialect, compiled templates and
 //! scripts).
 
+pub mod answer;
 pub mod check;
 pub mod checked;
 pub mod compiled;

@@ -4,15 +4,16 @@ use super::wayout;
 use crate::catalog::{self, Catalog, Schema};
 use crate::diagnostic::{Finding, Place, Severity, SourceFile};
 use crate::engine::port::{Deed, Source, SourceError, live_schema};
-use crate::model::{EntityName, Key, RuleId, Tenant, Topic};
+use crate::model::{EntityName, Key, RecordId, RuleId, Tenant, Topic};
 use crate::rule::CompiledRule;
-use crate::rule::checked::{Action, Mode, Node, Step, Trigger};
+use crate::rule::checked::{Action, Mode, Trigger};
 use crate::rule::compiled::{Reach, Subject, Window, any_row};
-use crate::rule::generation::{Generation, Rest, Surroundings, Tree};
-use crate::rule::statement::Statement;
+use crate::rule::generation::{Gateways, Generation, Rest, Surroundings, Tree};
+use crate::rule::statement::{Dialect, Statement};
+use crate::rule::task::{self, TaskValues};
 use crate::rule::write;
 use futures::{StreamExt, TryStreamExt};
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
@@ -23,6 +24,8 @@ pub struct Outside {
     pub destinations: BTreeSet<String>,
     /// Names of chats.
     pub chats: BTreeSet<String>,
+    /// Ways to the phone network.
+    pub gateways: Gateways,
     pub topics: BTreeSet<Topic>,
     /// Whether there is a sender for emails.
     pub emails: bool,
@@ -44,6 +47,7 @@ impl Outside {
         rules
             .flat_map(|rule| {
                 let alone = self.unsendable(rule, generation).into_iter().chain(self.unheard(rule, generation));
+                let alone = alone.chain(self.untextable(rule, generation));
                 alone.chain(wayout::findings(self, rule, generation))
             })
             .collect()
@@ -67,6 +71,18 @@ impl Outside {
         let finding = Finding::error("rule.no-sender", message);
         let help = "set `from` and `host` in `[email]` of the configuration, or `mode: shadow` here";
         Some(placed(finding.help(help), rule, generation, "email:"))
+    }
+
+    fn untextable(&self, rule: &CompiledRule, generation: &Generation) -> Option<Finding> {
+        let texts = rule.rule.nodes.iter().any(|node| node.step.action().is_some_and(|action| action.sms().is_some()));
+        if !texts || !self.gateways.names.is_empty() {
+            return None;
+        }
+        let id = &rule.rule.id;
+        let message = format!("the rule `{id}` sends text messages, and the configuration names no gateway");
+        let finding = Finding::error("rule.no-gateway", message);
+        let help = "add `[sms.gateways.NAME]` to the configuration, or `mode: shadow` here";
+        Some(placed(finding.help(help), rule, generation, "sms:"))
     }
 
     fn is_unknown(&self, sender: &str) -> bool {
@@ -98,8 +114,7 @@ pub(super) fn placed(finding: Finding, rule: &CompiledRule, generation: &Generat
 }
 
 fn writes_email(rule: &CompiledRule) -> bool {
-    let writes = |node: &Node| matches!(node.step, Step::Act(Action::Email(_)));
-    rule.rule.nodes.iter().any(writes)
+    rule.rule.nodes.iter().any(|node| node.step.action().is_some_and(|action| action.email().is_some()))
 }
 
 pub(super) const UNREACHABLE: &str = "source.unreachable";
@@ -189,6 +204,7 @@ fn offline(source: &dyn Source, outside: &Outside) -> Surroundings {
         schema: None,
         destinations: outside.destinations.clone(),
         chats: outside.chats.clone(),
+        gateways: outside.gateways.clone(),
         topics: outside.topics.clone(),
     }
 }
@@ -253,7 +269,7 @@ async fn prepare_all(
     let now = source.now().await.unwrap_or(Timestamp::UNIX_EPOCH);
     let catalog = &generation.catalog;
     let asked = fresh.into_iter().map(|rule| async move {
-        let answer = match prepare(&rule, source, now).await {
+        let answer = match prepare(&rule, catalog, source, now).await {
             Ok(()) => may_write(&rule, catalog, source).await,
             Err(error) => Err((error, None)),
         };
@@ -306,19 +322,53 @@ fn forbidden(rule: &CompiledRule, generation: &Generation, what: &str, error: &S
     placed(Finding::error("rule.write-refused", message).help(help), rule, generation, "steps:")
 }
 
-async fn prepare(rule: &CompiledRule, source: &dyn Source, now: Timestamp) -> Result<(), SourceError> {
-    for statement in probes(rule, now) {
+async fn prepare(
+    rule: &CompiledRule,
+    catalog: &Catalog,
+    source: &dyn Source,
+    now: Timestamp,
+) -> Result<(), SourceError> {
+    for statement in probes(rule, catalog, source.dialect(), now) {
         source.prepare(&statement).await?;
     }
     Ok(())
 }
 
-/// The statements a sweep of the rule would run, over an empty window and nobody.
-pub fn probes(rule: &CompiledRule, now: Timestamp) -> Vec<Statement> {
+/// Every statement that the rule can come to run, over an empty window and about nobody: those of sweeps, of the
+/// nightly reconcile, and of the tasks it writes.
+pub fn probes(rule: &CompiledRule, catalog: &Catalog, dialect: Dialect, now: Timestamp) -> Vec<Statement> {
     let hour_ago = now.checked_sub(SignedDuration::from_hours(1)).unwrap_or(now);
-    let mut statements = rule.crossings(Reach::Crossed(Window { after: hour_ago, until: now, now }));
-    statements.push(rule.facts(&[Subject { key: Key::from("0"), since: Some(now), entered: Some(now) }], now));
+    let window = Window { after: hour_ago, until: now, now };
+    let nobody = Key::from("0");
+    let keys = std::slice::from_ref(&nobody);
+    let mut statements = rule.crossings(Reach::Crossed(window));
+    statements.extend(rule.crossings(Reach::Changed(window, hour_ago)));
+    statements.extend(rule.crossings(Reach::Chunk { window, after: Some(&nobody), upto: Some(&nobody) }));
+    statements.extend(rule.inside(now));
+    statements.extend(rule.course(keys, window));
+    statements.push(rule.chunk_end(Some(&nobody), 1));
+    statements.push(rule.count_until(now));
+    statements.push(rule.facts(&[Subject { key: nobody.clone(), since: Some(now), entered: Some(now) }], now));
+    if rule.rule.nodes.iter().any(|node| node.step.action().and_then(Action::task).is_some()) {
+        let record = RecordId { tenant: Tenant::new(""), entity: rule.rule.for_each.clone(), key: nobody.clone() };
+        statements.extend(task::inserts(catalog, dialect, &some_task(&record, now)));
+    }
     statements
+}
+
+/// A task with everything that a recipe can ask for but the record's own fields, which only a record has.
+fn some_task(record: &RecordId, now: Timestamp) -> TaskValues<'_> {
+    TaskValues {
+        reference: "0",
+        record,
+        facts: None,
+        title: "Call",
+        body: Some("Call"),
+        due: Some(now.to_zoned(TimeZone::UTC).date()),
+        assignee_key: Some(&record.key),
+        assignee_email: Some("nobody@example.com"),
+        now,
+    }
 }
 
 fn refusal(rule: &CompiledRule, generation: &Generation, error: &SourceError) -> Finding {

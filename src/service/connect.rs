@@ -1,6 +1,7 @@
 //! Opens the databases that a configuration names, and the ways out.
 
 use crate::action::chat::ChatSender;
+use crate::action::sms::{Redirected, SmsSender};
 use crate::action::{HttpSender, SetupError, email, email::Transport, webhook::WebhookSender};
 use crate::catalog;
 use crate::config::{Config, StateOptions};
@@ -138,7 +139,17 @@ pub fn senders(config: &Config, clock: &Arc<dyn Clock>) -> Result<[Arc<dyn Sende
         if unset { Arc::new(NoEmail) } else { email::sender(&config.email, Arc::clone(clock))? };
     let webhooks = WebhookSender::new(&config.webhooks, Arc::clone(clock))?;
     let chats = ChatSender::new(&config.chats, Arc::clone(clock))?;
-    Ok([email, Arc::new(HttpSender::new(webhooks, chats))])
+    let sms = SmsSender::new(&config.sms, redirected(config), Arc::clone(clock))?;
+    Ok([email, Arc::new(HttpSender::new(webhooks, chats).with_sms(sms))])
+}
+
+/// Where mails go to one address, no text message reaches anybody either.
+fn redirected(config: &Config) -> Redirected {
+    match (config.sms.redirect_all_to.trim(), config.email.redirect_all_to.trim()) {
+        ("", "") => Redirected::No,
+        ("", _) => Redirected::KeptBack,
+        (number, _) => Redirected::To(number.to_owned()),
+    }
 }
 
 /// Stands in while the configuration has no `[email]`, for those whose rules only call webhooks. Live rules

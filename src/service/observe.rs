@@ -94,6 +94,10 @@ fn log(event: &Event) {
         Event::SweepPostponed { rule, reason, .. } => {
             tracing::warn!(%rule, reason = &*without_addresses(reason), "sweep postponed");
         }
+        Event::AnswerRefused { delivery, reason } => {
+            let reason = &*without_addresses(reason);
+            tracing::error!(DELIVERY = %delivery, reason, "an answer to a survey can't be written; it is tried again");
+        }
         Event::SourceRefused { rule, reason } => {
             let reason = &*without_addresses(reason);
             tracing::warn!(%rule, reason, "the database refuses the rule's question; all rules are checked against it again");

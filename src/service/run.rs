@@ -20,9 +20,10 @@ use crate::config::Config;
 use crate::engine::port::{Inbox, Source, Store, StoreError, WitnessError};
 use crate::engine::{Drained, Event, Links, Settings};
 use crate::model::{Clock, SystemClock};
+use crate::rule::generation::Gateways;
 use crate::rulebook::{Handle, Outside, RulebookError, Standing};
 use crate::web::{
-    self, Admin, BadSecret, Bounces, Consent, Intake, Listeners, Public, PublicListener, ServeError, Vitals,
+    self, Admin, BadSecret, Bounces, Consent, Intake, Listeners, Public, PublicListener, ServeError, SmsAnswers, Vitals,
 };
 use futures::future::{BoxFuture, FutureExt, OptionFuture};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -134,6 +135,9 @@ async fn start(
     if !config.email.redirect_all_to.is_empty() {
         tracing::warn!("email.redirect_all_to is set: every mail goes there, and nobody else is written to");
     }
+    if !config.sms.redirect_all_to.is_empty() {
+        tracing::warn!("sms.redirect_all_to is set: every text message goes there, and nobody else is written to");
+    }
     let (secrets, [email, webhook]) = Secrets::new(config.clone(), reread, Arc::clone(&clock))?;
     let outfit = Outfit {
         clock,
@@ -159,6 +163,7 @@ pub fn outside(config: &Config) -> Outside {
     Outside {
         destinations: config.webhooks.keys().cloned().collect(),
         chats: config.chats.keys().cloned().collect(),
+        gateways: Gateways { names: config.sms.gateways.keys().cloned().collect(), segments: config.sms.segments },
         topics: config.marketing.topics.clone(),
         emails: !config.email.from.is_empty(),
         events: config.events.keys().cloned().collect(),
@@ -195,9 +200,12 @@ fn public_routes(
     let events = Public::new(&config.events, inbox, Arc::clone(clock), Arc::new(move || engine.arrived()))?;
     let (topics, pages, sender) = (config.marketing.topics.clone(), config.pages.clone(), config.sender.name.clone());
     let consent = Consent::new(Arc::clone(store), Arc::clone(clock), topics, pages, sender);
+    let writer = Arc::clone(daemon.engine());
+    let consent = consent.telling(Arc::new(move || writer.answered()));
     let intake = Intake::new(Arc::clone(store), Arc::clone(clock));
     let bounces = Bounces::new(config.bounces.clone(), intake);
-    Ok(web::public_router([events.router(), consent.router(), bounces.router()]))
+    let texts = SmsAnswers::new(&config.sms, config.web.pages_url(), Arc::clone(store), Arc::clone(clock));
+    Ok(web::public_router([events.router(), consent.router(), bounces.router(), texts.router()]))
 }
 
 async fn serve_web(

@@ -73,6 +73,14 @@ impl Writes {
         for insert in catalog.tasks.iter().flat_map(|tasks| &tasks.inserts) {
             into(&insert.table, &|written| written.inserts = true);
         }
+        for insert in catalog.surveys.values().map(|question| &question.insert) {
+            // An answer may be changed.
+            let columns = insert.set.iter().map(|(column, _)| column.name.clone()).collect::<Vec<_>>();
+            into(&insert.table, &|written| {
+                written.inserts = true;
+                written.columns.extend(columns.clone());
+            });
+        }
         for entity in catalog.entities.values() {
             if let Some(tags) = &entity.tags {
                 into(&tags.table, &|written| (written.inserts, written.deletes) = (true, true));
@@ -150,6 +158,7 @@ mod tests {
                 reason: None,
             }],
             tasks: None,
+            surveys: std::collections::BTreeMap::new(),
             tenants: None,
             calendars: BTreeMap::new(),
             usual_calendar: crate::model::BusinessCalendar::default(),

@@ -1,13 +1,17 @@
 //! What MySQL and MariaDB say of their tables; `information_schema` shows only what this login may read.
 
-use crate::catalog::{ColumnSchema, ColumnType, DateStorage, Index, InstantStorage, Table, TableSchema, UuidStorage};
+use crate::catalog::{
+    ColumnSchema, ColumnType, DateStorage, Index, InstantStorage, Table, TableKind, TableSchema, UuidStorage,
+};
 use crate::model::Value;
 use crate::rule::statement::Row;
 use jiff::tz::TimeZone;
 
 pub(super) const COLUMNS: &str = "SELECT column_name, column_type, data_type, is_nullable = 'YES', \
-     column_default IS NOT NULL OR extra LIKE '%auto_increment%' OR extra LIKE '%GENERATED%' \
-     FROM information_schema.columns \
+     column_default IS NOT NULL OR extra LIKE '%auto_increment%' OR extra LIKE '%GENERATED%', \
+     EXISTS (SELECT 1 FROM information_schema.views AS v \
+     WHERE v.table_schema = c.table_schema AND v.table_name = c.table_name) \
+     FROM information_schema.columns AS c \
      WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? ORDER BY ordinal_position";
 
 pub(super) const INDEXES: &str = "SELECT index_name, non_unique = 0, column_name \
@@ -15,15 +19,20 @@ pub(super) const INDEXES: &str = "SELECT index_name, non_unique = 0, column_name
      WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? AND column_name IS NOT NULL \
      ORDER BY index_name, seq_in_index";
 
+fn kind(Row(cells): &Row) -> TableKind {
+    if cells.last() == Some(&Value::Int(1)) { TableKind::View } else { TableKind::Table }
+}
+
 pub(super) fn read(table: &Table, columns: &[Row], indexes: &[Row]) -> TableSchema {
     let mut read = TableSchema {
         table: table.clone(),
         exists: !columns.is_empty(),
+        kind: columns.first().map_or(TableKind::Table, kind),
         columns: Vec::with_capacity(columns.len()),
         indexes: Vec::new(),
     };
     for Row(cells) in columns {
-        let [name, declared, data_type, nullable, default] = cells.as_slice() else { continue };
+        let [name, declared, data_type, nullable, default, _] = cells.as_slice() else { continue };
         let declared = text(declared);
         read.columns.push(ColumnSchema {
             name: text(name),

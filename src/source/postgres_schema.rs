@@ -1,6 +1,8 @@
 //! What PostgreSQL says of its tables, from `pg_catalog`: `information_schema` hides what one doesn't own.
 
-use crate::catalog::{ColumnSchema, ColumnType, DateStorage, Index, InstantStorage, Table, TableSchema, UuidStorage};
+use crate::catalog::{
+    ColumnSchema, ColumnType, DateStorage, Index, InstantStorage, Table, TableKind, TableSchema, UuidStorage,
+};
 use crate::model::Value;
 use crate::rule::statement::Row;
 use jiff::tz::TimeZone;
@@ -8,7 +10,8 @@ use jiff::tz::TimeZone;
 /// Columns of a table or view that this login may read.
 pub(super) const COLUMNS: &str = "SELECT a.attname, format_type(a.atttypid, a.atttypmod), \
      CASE WHEN t.typtype = 'd' THEN format_type(t.typbasetype, NULL) ELSE format_type(a.atttypid, NULL) END, \
-     t.typtype = 'e', NOT a.attnotnull, a.atthasdef OR a.attidentity <> '' OR a.attgenerated <> '' \
+     t.typtype = 'e', NOT a.attnotnull, a.atthasdef OR a.attidentity <> '' OR a.attgenerated <> '', \
+     (SELECT CAST(c.relkind AS text) FROM pg_class c WHERE c.oid = a.attrelid) \
      FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid \
      WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped \
      AND has_column_privilege(a.attrelid, a.attnum, 'SELECT') ORDER BY a.attnum";
@@ -29,15 +32,24 @@ pub(super) fn quoted(table: &Table) -> String {
     }
 }
 
+fn kind(Row(cells): &Row) -> TableKind {
+    match cells.last().and_then(Value::as_text) {
+        Some("p") => TableKind::Partitioned,
+        Some("v" | "f") => TableKind::View,
+        _ => TableKind::Table,
+    }
+}
+
 pub(super) fn read(table: &Table, columns: &[Row], indexes: &[Row]) -> TableSchema {
     let mut read = TableSchema {
         table: table.clone(),
         exists: !columns.is_empty(),
+        kind: columns.first().map_or(TableKind::Table, kind),
         columns: Vec::with_capacity(columns.len()),
         indexes: Vec::new(),
     };
     for Row(cells) in columns {
-        let [name, declared, base, is_enum, nullable, default] = cells.as_slice() else { continue };
+        let [name, declared, base, is_enum, nullable, default, _] = cells.as_slice() else { continue };
         read.columns.push(ColumnSchema {
             name: text(name),
             declared: text(declared),

@@ -1,12 +1,13 @@
 //! What SQLite says of its tables. Declared types are only names here; they are read as people mean them.
 
-use crate::catalog::{ColumnSchema, ColumnType, DateStorage, Index, InstantStorage, Table, TableSchema};
+use crate::catalog::{ColumnSchema, ColumnType, DateStorage, Index, InstantStorage, Table, TableKind, TableSchema};
 use crate::model::Value;
 use crate::rule::statement::Row;
 use jiff::tz::TimeZone;
 
-pub(super) const COLUMNS: &str =
-    "SELECT name, type, \"notnull\", dflt_value IS NOT NULL OR hidden > 1, pk FROM pragma_table_xinfo(?, ?)";
+pub(super) const COLUMNS: &str = "SELECT name, type, \"notnull\", dflt_value IS NOT NULL OR hidden > 1, pk, \
+     EXISTS (SELECT 1 FROM pragma_table_list(?1) AS l WHERE l.schema = ?2 AND l.type = 'view') \
+     FROM pragma_table_xinfo(?1, ?2)";
 
 /// One row per indexed column, in order.
 pub(super) const INDEXES: &str = "SELECT l.name, l.\"unique\", i.name \
@@ -17,15 +18,20 @@ pub(super) fn database(table: &Table) -> String {
     table.schema.clone().unwrap_or_else(|| "main".to_owned())
 }
 
+fn kind(Row(cells): &Row) -> TableKind {
+    if cells.last() == Some(&Value::Int(1)) { TableKind::View } else { TableKind::Table }
+}
+
 pub(super) fn read(table: &Table, columns: &[Row], indexes: &[Row]) -> TableSchema {
     let mut read = TableSchema {
         table: table.clone(),
         exists: !columns.is_empty(),
+        kind: columns.first().map_or(TableKind::Table, kind),
         columns: Vec::with_capacity(columns.len()),
         indexes: Vec::new(),
     };
     for Row(cells) in columns {
-        let [name, declared, notnull, default, key] = cells.as_slice() else { continue };
+        let [name, declared, notnull, default, key, _] = cells.as_slice() else { continue };
         let declared = text(declared);
         let ty = column_type(&declared);
         let is_key = *key == Value::Int(1);

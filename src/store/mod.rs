@@ -8,6 +8,7 @@
 //!
 //! It decides nothing about rules, and it never logs what it stores.
 
+mod answers;
 mod consents;
 mod database;
 mod dispatch;

@@ -6,7 +6,7 @@
 use super::shape::table_of;
 use crate::catalog::{
     Catalog, Column, ColumnSchema, ConsentTest, Entity, Expression, Filter, Hop, Join, Origin, Path, Place, Relation,
-    Schema, Table, TableSchema,
+    Schema, Table, TableKind, TableSchema,
 };
 use crate::model::EntityName;
 use std::collections::BTreeMap;
@@ -63,6 +63,7 @@ fn ensure(schema: &mut Schema, table: &Table, column: &str) {
         schema.tables.push(TableSchema {
             table: table.clone(),
             exists: true,
+            kind: TableKind::Table,
             columns: Vec::new(),
             indexes: Vec::new(),
         });
@@ -105,6 +106,7 @@ fn stand_in_row(column: &mut Column, parents: &[Table]) {
             column.name.clone_from(&inner.name);
             return;
         }
+        Place::Number(inner) => inner.name.clone(),
         Place::Parent(number) => match parents.get(*number) {
             Some(table) => format!("{table}.{}", column.name),
             None => return,
@@ -179,6 +181,7 @@ fn within(column: &mut Column, owner: &EntityName, visit: &mut dyn FnMut(&Entity
             within(inner, owner, visit);
             filters(only, owner, visit);
         }
+        Place::Number(inner) => within(inner, owner, visit),
         Place::Row | Place::Parent(_) | Place::Json(..) | Place::Attribute(_) | Place::Sql(_) => {}
     }
     visit(owner, column);

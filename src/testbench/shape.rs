@@ -5,7 +5,8 @@
 
 use crate::catalog::{
     Catalog, Column, ColumnSchema, ColumnType, ColumnUse, ConsentTest, DateStorage, Entity, Expression, Filter,
-    FilterTest, Hop, InsertValue, InstantStorage, Join, Literal, Place, Schema, Table, TableSchema, UuidStorage,
+    FilterTest, Hop, InsertValue, InstantStorage, Join, Literal, Place, Schema, Table, TableKind, TableSchema,
+    UuidStorage,
 };
 use crate::diagnostic::yaml::Node;
 use crate::model::Value;
@@ -224,16 +225,20 @@ impl Shape {
         }
     }
 
-    /// A task's columns are what the catalog's recipe puts into them.
+    /// Columns of tasks and answers are what the catalog's recipe puts into them.
     fn tasks(&mut self, catalog: &Catalog) {
-        for insert in catalog.tasks.iter().flat_map(|tasks| &tasks.inserts) {
+        let answers = catalog.surveys.values().map(|question| &question.insert);
+        for insert in catalog.tasks.iter().flat_map(|tasks| &tasks.inserts).chain(answers) {
             for (column, value) in &insert.set {
                 let ty = match value {
                     InsertValue::Constant(literal) => of_literals(&[literal]),
                     InsertValue::Uuid => ColumnType::Uuid(UuidStorage::Text),
-                    InsertValue::Title | InsertValue::Body | InsertValue::Ref | InsertValue::AssigneeEmail => {
-                        ColumnType::Text
-                    }
+                    InsertValue::Title
+                    | InsertValue::Body
+                    | InsertValue::Ref
+                    | InsertValue::AssigneeEmail
+                    | InsertValue::Comment => ColumnType::Text,
+                    InsertValue::Score => ColumnType::Int,
                     InsertValue::Due => ColumnType::Date(DateStorage::Text),
                     InsertValue::Now => ColumnType::Instant(InstantStorage::Text(TimeZone::UTC)),
                     InsertValue::RecordField(field) => {
@@ -289,7 +294,7 @@ impl Shape {
                 has_default: true,
             };
             let columns = columns.into_iter().map(column).collect();
-            TableSchema { table, exists: true, columns, indexes: Vec::new() }
+            TableSchema { table, exists: true, kind: TableKind::Table, columns, indexes: Vec::new() }
         });
         Schema { tables: tables.collect(), made_up: true, ..Schema::default() }
     }
@@ -301,7 +306,7 @@ fn home(entity: &Entity, column: &Column) -> Option<(Table, String)> {
         Place::Row => table_of(entity),
         Place::Parent(number) => entity.parents.get(*number)?.table.clone(),
         Place::Attribute(attribute) => return Some((attribute.table.clone(), attribute.value.name.clone())),
-        Place::Where(inner, _) => return home(entity, inner),
+        Place::Where(inner, _) | Place::Number(inner) => return home(entity, inner),
         Place::Json(..) | Place::LookUp(_) | Place::Sql(_) => return None,
     };
     Some((table, column.name.clone()))

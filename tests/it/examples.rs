@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use nudged::engine::port::{EnrollmentFilter, Message, Owner, Sender, Sent, Store};
 use nudged::engine::{Engine, Parts, Senders, Settings, TaskWriter};
 use nudged::model::{Clock, Outcome};
-use nudged::rule::generation::{Generation, Surroundings};
+use nudged::rule::generation::{Gateways, Generation, Surroundings};
 use nudged::rule::statement::Dialect;
 use nudged::rulebook::{Limits, Outside, inspect, read_tree};
 use nudged::source::{SourceOptions, connect};
@@ -35,6 +35,7 @@ fn outside() -> Outside {
     Outside {
         destinations: ["team-chat".to_owned()].into(),
         chats: ["sales".to_owned()].into(),
+        gateways: Gateways { names: ["phones".to_owned()].into(), ..Gateways::default() },
         topics: ["offers".into()].into(),
         emails: true,
         pages: true,
@@ -46,8 +47,8 @@ fn outside() -> Outside {
 /// All findings of a rules directory, offline.
 fn findings(rules: &str, dialect: Dialect) -> Vec<String> {
     let tree = Arc::new(read_tree(&root().join(rules), &Limits::default(), None).unwrap());
-    let Outside { destinations, chats, topics, .. } = outside();
-    match Generation::build(tree, &Surroundings { dialect, schema: None, destinations, chats, topics }) {
+    let Outside { destinations, chats, gateways, topics, .. } = outside();
+    match Generation::build(tree, &Surroundings { dialect, schema: None, destinations, chats, gateways, topics }) {
         Ok(generation) => generation.warnings.iter().map(ToString::to_string).collect(),
         Err(findings) => findings.iter().map(ToString::to_string).collect(),
     }
@@ -115,6 +116,7 @@ impl Sender for Sink {
             Message::Email(email) => format!("mail to {}: {}", email.to_address, email.subject),
             Message::Webhook(call) => format!("webhook to {}: {}", call.destination, call.body),
             Message::Chat(chat) => format!("chat to {}: {}", chat.to, chat.text),
+            Message::Sms(sms) => format!("sms to {}: {}", sms.to, sms.text),
             Message::Task(task) => panic!("tasks go into the CRM: {task:?}"),
             Message::Write(draft) => panic!("writes go into the CRM: {draft:?}"),
         };
@@ -173,6 +175,8 @@ async fn the_postgres_example_finds_the_right_people() {
     check("postgres", &database);
     let create = "CREATE INDEX CONCURRENTLY \"orders_placed_at_idx\" ON \"crm\".\"orders\" (\"placed_at\");";
     check_indexes("postgres", &database, "DROP INDEX crm.orders_placed_at_idx", create);
+    let create = "CREATE INDEX CONCURRENTLY \"tickets_opened_at_idx\" ON \"crm\".\"tickets\" (\"opened_at\");";
+    check_indexes("postgres", &database, "DROP INDEX crm.tickets_opened_at_idx", create);
     let morning = morning("postgres", &database).await;
     let key = |end: &str| format!("00000000-0000-4000-8000-0000000000{end}");
     // Not Moser (an open ticket), not Rossi (another country), not the closed and the sample account.

@@ -3,7 +3,7 @@
 use crate::support::instant;
 use crate::world::{CATALOG, Kind, Setup, World, days, hours, minutes};
 use nudged::engine::Swept;
-use nudged::engine::port::Message;
+use nudged::engine::port::{Message, RuleStatus};
 
 const START: &str = "2026-10-10T07:00:00Z";
 
@@ -167,4 +167,40 @@ async fn tenants_match_apart_and_see_only_their_own() {
         world.pass(days(2) + hours(1)).await;
     }
     assert_eq!(names(&world), ["Ada", "Cid"]);
+}
+
+#[tokio::test]
+async fn a_days_limit_is_one_of_all_tenants_together() {
+    let catalog =
+        CATALOG.replace("table: accounts", "table: my_accounts").replace("table: orders", "table: my_orders").replace(
+            "entities:\n",
+            "tenants: {names: [acme, o'hara, else], per_transaction: \"SET LOCAL app.tenant = $tenant\"}\nentities:\n",
+        );
+    let per_transaction = Some("SET LOCAL app.tenant = $tenant".to_owned());
+    let setup = Setup { catalog, tables: TENANTS, per_transaction, ..Setup::of(Kind::Postgres, instant(START)) };
+    let world = World::set_up(setup).await;
+    let (now, ordered) = (world.crm.time(world.now()), world.crm.time(world.ago(days(10)) + minutes(30)));
+    for tenant in ["acme", "o''hara", "else"] {
+        for id in 1..=2 {
+            let sql = format!(
+                "INSERT INTO every_account VALUES ('{tenant}', {id}, 'C', 'AT', {now});
+                 INSERT INTO every_order VALUES ('{tenant}', {id}, {id}, {ordered}, 'paid')"
+            );
+            world.crm.run(&sql).await;
+        }
+    }
+    world.load(&[("silence.yaml", &silence("guard: {per_day: 4}"))]).await;
+    world.pass(hours(1)).await;
+    assert_eq!(world.webhooks.take().len(), 4, "two tenants of two");
+    let held: Vec<_> = world
+        .store
+        .rule_states()
+        .await
+        .unwrap()
+        .into_iter()
+        .filter(|state| matches!(state.status, RuleStatus::Held(_)))
+        .collect();
+    assert_eq!(held.len(), 1, "and the third is looked at by somebody first: {held:?}");
+    let RuleStatus::Held(reason) = &held[0].status else { unreachable!() };
+    assert!(reason.contains("6 matches in a day over all tenants, more than the 4"), "{reason}");
 }

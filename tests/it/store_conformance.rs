@@ -4,6 +4,7 @@ mod concurrency;
 mod consents;
 mod episodes;
 mod faces;
+mod gathering;
 mod inbox;
 mod outbox;
 mod personal;

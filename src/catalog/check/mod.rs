@@ -6,6 +6,7 @@ mod field;
 mod filter;
 mod path;
 mod place;
+mod question;
 mod recipient;
 mod relation;
 mod task;
@@ -148,6 +149,7 @@ impl Checker {
         }
         let suppressions = written.suppressions.iter().filter_map(|entry| self.suppression(entry)).collect();
         let tasks = written.tasks.as_ref().map(|tasks| self.tasks(tasks));
+        let surveys = self.questions(written);
         let tenants = written.tenants.as_ref().map(|tenants| Tenants {
             names: tenants.names.iter().map(|name| Tenant::new(name.as_str())).collect(),
             per_transaction: tenants.per_transaction.as_ref().map(|sql| sql.value.clone()),
@@ -157,7 +159,7 @@ impl Checker {
         let (calendars, usual_calendar) = self.calendars(written);
         let time_zone = self.zone.clone();
         let catalog =
-            Catalog { time_zone, locale, entities, suppressions, tasks, tenants, calendars, usual_calendar, pools };
+            Catalog { time_zone, locale, entities, suppressions, tasks, surveys, tenants, calendars, usual_calendar, pools };
         let mut findings = self.report.into_findings();
         findings.extend(self.elsewhere);
         Reading {

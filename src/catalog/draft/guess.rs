@@ -2,7 +2,7 @@
 
 use super::words;
 use super::{Draft, Entity, Field, Findings, Listed, Recipient, Relation, Way};
-use crate::catalog::{ColumnSchema, ColumnType, Table, TableSchema};
+use crate::catalog::{ColumnSchema, ColumnType, Table, TableKind, TableSchema};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A first catalog of everything that can be one.
@@ -246,8 +246,13 @@ fn joined(join: &Listed, names: &BTreeMap<&Table, String>, entities: &mut [Entit
         let way = Way::Through { table: join.table.clone(), from: from.column.clone(), to: to.column.clone() };
         let relation = Relation { name: words::plural(theirs), entity: theirs.clone(), way, guessed: false };
         if let Some(entity) = entities.iter_mut().find(|entity| entity.name == *ours) {
-            let nothing =
-                TableSchema { table: join.table.clone(), exists: true, columns: Vec::new(), indexes: Vec::new() };
+            let nothing = TableSchema {
+                table: join.table.clone(),
+                exists: true,
+                kind: TableKind::Table,
+                columns: Vec::new(),
+                indexes: Vec::new(),
+            };
             push(entity, relation, &nothing);
         }
     }

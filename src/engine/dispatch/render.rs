@@ -1,13 +1,14 @@
 //! From a decision to send to the finished message.
 
-use super::decide::address;
+use super::decide::{address, number};
+use crate::catalog::Catalog;
 use crate::engine::links::{LinkedMail, Links};
-use crate::engine::port::{ChatMessage, Claimed, Email, Message, TaskDraft, WebhookCall, Write, WriteDraft};
-use crate::model::{Channel, DeliveryId, InstanceSecret, Topic};
+use crate::engine::port::{ChatMessage, Claimed, Email, Message, SmsMessage, TaskDraft, WebhookCall, Write, WriteDraft};
+use crate::model::{AskedAbout, Channel, Country, DeliveryId, InstanceSecret, Topic};
 use crate::rule::CompiledRule;
-use crate::rule::checked::{self, Action, Assign, Chat, CheckedRule, Purpose, Task, Update, Webhook};
+use crate::rule::checked::{self, Action, Assign, Chat, CheckedRule, Purpose, Sms, Task, Update, Webhook};
 use crate::rule::compiled::{Facts, PersonFacts};
-use crate::rule::message::{MessageContext, MessageLinks, TemplateError, Templates};
+use crate::rule::message::{MessageContext, MessageLinks, MessageRow, TemplateError, Templates};
 use crate::rule::write::{NewCell, NewValue, Updating};
 use jiff::Timestamp;
 use serde_json::{Map, Value as Json, json};
@@ -21,6 +22,7 @@ pub struct Draft<'a> {
     pub facts: &'a Facts,
     pub to: Option<&'a PersonFacts>,
     pub templates: &'a Templates,
+    pub catalog: &'a Catalog,
     pub sender: &'a Json,
     /// Who the mails of the rule are from, as its file says now.
     pub written_by: Option<&'a str>,
@@ -28,6 +30,11 @@ pub struct Draft<'a> {
     pub secret: &'a InstanceSecret,
     pub enriched: Option<&'a Json>,
     pub now: Timestamp,
+    /// Whose phone numbers are meant that are written without a country.
+    pub country: Option<Country>,
+    /// The matches that it tells of, where they are several, and how many more there are.
+    pub rows: &'a [MessageRow<'a>],
+    pub more: usize,
 }
 
 /// A way out by one click of the mail program (RFC 8058), without opening the mail.
@@ -67,15 +74,17 @@ pub const fn kind(action: &Action) -> &'static str {
         Action::Update(_) => "update",
         Action::Assign(_) => "assign",
         Action::Claim(_) => "claim",
+        Action::Sms(_) => "sms",
+        Action::Preferred(_) => "message",
     }
 }
 
-/// To be repeated with the same key where nobody knows whether it left. Mailboxes and chats mind no key: they would show
+/// To be repeated with the same key where nobody knows whether it left. Mailboxes, chats and phones mind no key: they would show
 /// it twice, so there the rule decides.
 pub const fn repeatable(action: &Action, rule: &CheckedRule) -> bool {
     match action {
         Action::Webhook(_) | Action::Task(_) | Action::Update(_) | Action::Assign(_) | Action::Claim(_) => true,
-        Action::Email(_) | Action::Chat(_) => rule.resends_unknown,
+        Action::Email(_) | Action::Chat(_) | Action::Sms(_) | Action::Preferred(_) => rule.resends_unknown,
     }
 }
 
@@ -92,6 +101,12 @@ impl Draft<'_> {
             }
             Action::Assign(assign) => Ok(self.write(self.assign(assign))),
             Action::Claim(claim) => Ok(self.write(Write::Claim(claim.clone()))),
+            Action::Sms(sms) => self.sms(sms).map(Message::Sms),
+            Action::Preferred(_) => Err(TemplateError {
+                template: "message".to_owned(),
+                line: 1,
+                problem: "no channel was chosen for it".to_owned(),
+            }),
         }
     }
 
@@ -105,12 +120,15 @@ impl Draft<'_> {
             enriched: self.enriched,
             regional: &self.rule.regional,
             links: None,
+            rows: self.rows,
+            more: self.more,
         }
     }
 
     fn email(&self, email: &checked::Email) -> Result<Email, TemplateError> {
         let to_address = self.to.and_then(address).unwrap_or_default().to_owned();
         let hash = self.secret.address_hash(Channel::Email, &to_address);
+        let asks = email.asks.as_deref().map(|survey| self.asks(survey)).transpose()?;
         let links = self.links.of(
             self.secret,
             LinkedMail {
@@ -118,6 +136,7 @@ impl Draft<'_> {
                 delivery: self.delivery,
                 topic: self.topic(),
                 confirms: email.confirms.as_ref(),
+                asks: asks.as_ref(),
                 now: self.now,
             },
         );
@@ -141,6 +160,21 @@ impl Draft<'_> {
             images: rendered.images,
             return_tag: Some(self.secret.return_tag(hash)),
             headers: list_unsubscribe(&links),
+        })
+    }
+
+    /// What the links to answer a survey say.
+    fn asks(&self, survey: &str) -> Result<AskedAbout, TemplateError> {
+        let Some(question) = self.catalog.surveys.get(survey) else {
+            let problem = format!("the catalog has no survey `{survey}` any more");
+            return Err(TemplateError { template: "answer_url".to_owned(), line: 1, problem });
+        };
+        Ok(AskedAbout {
+            survey: survey.to_owned(),
+            enrollment: self.claimed.token.id,
+            lowest: question.lowest,
+            highest: question.highest,
+            change_within: question.change_within.max_seconds(),
         })
     }
 
@@ -236,6 +270,12 @@ impl Draft<'_> {
         let own = || format!("step {}/{step}", self.claimed.rule);
         let rotation = assign.rotation.as_ref().map_or_else(own, |name| format!("rotation {name}"));
         Write::Assign { assign: assign.clone(), rotation }
+    }
+
+    fn sms(&self, sms: &Sms) -> Result<SmsMessage, TemplateError> {
+        let text = self.templates.line(&sms.text, &self.context())?;
+        let to = self.to.and_then(|person| number(person, self.country)).unwrap_or_default();
+        Ok(SmsMessage { delivery: self.delivery, to, via: sms.via.clone(), text: text.trim().to_owned() })
     }
 
     fn task(&self, task: &Task) -> Result<TaskDraft, TemplateError> {

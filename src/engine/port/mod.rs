@@ -1,6 +1,8 @@
 //! What the engine needs of the world, as traits. The adapters implement them; tests may too.
 
+mod answers;
 mod consents;
+mod gathering;
 mod inbox;
 mod outbox;
 mod personal;
@@ -12,7 +14,9 @@ mod sweeps;
 mod view;
 mod writes;
 
+pub use answers::{Answered, Answers, Asked, DueAnswer, Given, NewAnswer};
 pub use consents::Consents;
+pub use gathering::{Gathered, Gathering};
 pub use inbox::{Inbound, Inbox};
 pub use outbox::{
     Attempt, BudgetDay, Claimed, Completion, ContactStanding, Contender, Enrolling, Mark, Note, Noted, Outbox,
@@ -23,7 +27,7 @@ pub use register::{Adopted, Adoption, Register, RuleState, RuleStatus, StoredGen
 pub use safety::{
     BLOCK_LIFE, Bearing, LedgerSize, Objection, Room, Safety, Testimony, Whereabouts, Witness, WitnessError,
 };
-pub use sender::{ChatMessage, Email, Message, Sender, Sent, TaskDraft, WebhookCall, Write, WriteDraft};
+pub use sender::{ChatMessage, Email, Message, Sender, Sent, SmsMessage, TaskDraft, WebhookCall, Write, WriteDraft};
 pub use source::{Deed, Done, Source, SourceError, live_schema};
 pub use sweeps::{
     Candidate, Episode, EpisodeChange, EpisodePage, Found, Lease, Ledger, Miss, MissKind, NewMatch, OpenEpisode,
@@ -36,8 +40,8 @@ pub use view::{
 pub use writes::{Owed, OwnWrite, Turn, Writes};
 
 /// Everything the engine keeps. One conformance suite holds for every implementation.
-pub trait Store: Register + Ledger + Outbox + Consents + Inbox + View + Personal + Writes + Safety {}
-impl<T: Register + Ledger + Outbox + Consents + Inbox + View + Personal + Writes + Safety> Store for T {}
+pub trait Store: Register + Ledger + Outbox + Consents + Answers + Inbox + View + Personal + Writes + Safety {}
+impl<T: Register + Ledger + Outbox + Consents + Answers + Inbox + View + Personal + Writes + Safety> Store for T {}
 
 /// Why the state database could not do it.
 #[derive(Debug, thiserror::Error)]

@@ -24,6 +24,7 @@ pub enum Message {
     Chat(ChatMessage),
     Task(TaskDraft),
     Write(Box<WriteDraft>),
+    Sms(SmsMessage),
 }
 
 impl Message {
@@ -36,6 +37,7 @@ impl Message {
             Self::Chat(chat) => format!("to {}", chat.to),
             Self::Task(task) => task.title.clone(),
             Self::Write(draft) => draft.what.summary(),
+            Self::Sms(sms) => shortened(&sms.text),
         }
     }
 }
@@ -80,6 +82,26 @@ pub struct ChatMessage {
     pub to: String,
     /// Plain: nothing in it is markup.
     pub text: String,
+}
+
+/// A text message to a phone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SmsMessage {
+    pub delivery: DeliveryId,
+    /// In E.164.
+    pub to: String,
+    /// A gateway named in the configuration; `None`: the only one.
+    pub via: Option<String>,
+    pub text: String,
+}
+
+/// The beginning of a text, on one line.
+fn shortened(text: &str) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(60) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]

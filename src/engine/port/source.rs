@@ -1,4 +1,4 @@
-use crate::catalog::{Catalog, ColumnSchema, Origin, Schema, Table, TableSchema};
+use crate::catalog::{Catalog, ColumnSchema, Origin, Schema, Table, TableKind, TableSchema};
 use crate::model::Tenant;
 use crate::rule::statement::{Dialect, Row, Statement};
 use async_trait::async_trait;
@@ -85,6 +85,7 @@ pub async fn live_schema(source: &dyn Source, catalog: &Catalog) -> Result<Schem
         let query = TableSchema {
             table: Table { schema: None, name: entity.name.to_string() },
             exists: columns.is_some(),
+            kind: TableKind::View,
             columns: columns.unwrap_or_default(),
             indexes: Vec::new(),
         };

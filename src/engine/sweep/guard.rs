@@ -5,8 +5,10 @@ use crate::rule::checked::Guard;
 /// What a sweep would add to.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Load {
-    /// Matches of the last day.
+    /// Matches of the last day, of the tenant that is swept.
     pub earlier: u64,
+    /// Those of all other tenants.
+    pub elsewhere: u64,
     /// Matches of this sweep.
     pub new: u64,
     /// Days of ordinary sweeps that this one makes up for; an outage raises the limits.
@@ -46,9 +48,11 @@ pub fn breach(guard: &Guard, load: Load, records: Option<u64>, ordinary: Option<
     }
     let total = load.total();
     if let Some(per_day) = guard.per_day {
-        let allowed = (f64::from(per_day) * load.days) as u64;
-        if total > allowed {
-            return Some(format!("{total} matches in a day, more than the {allowed} that `per_day` allows"));
+        // A number of people, whosever customers they are; the other limits are shares of a tenant's own.
+        let (allowed, everywhere) = ((f64::from(per_day) * load.days) as u64, total + load.elsewhere);
+        if everywhere > allowed {
+            let of = if load.elsewhere > 0 { " over all tenants" } else { "" };
+            return Some(format!("{everywhere} matches in a day{of}, more than the {allowed} that `per_day` allows"));
         }
     }
     let floor = u64::from(guard.floor);
@@ -76,7 +80,7 @@ mod tests {
     const GUARD: Guard = Guard { per_day: Some(500), percent_per_day: Some(5.0), growth: Some(10.0), floor: 50 };
 
     fn load(earlier: u64, new: u64, days: f64) -> Load {
-        Load { earlier, new, days }
+        Load { earlier, elsewhere: 0, new, days }
     }
 
     #[test]
@@ -84,6 +88,15 @@ mod tests {
         assert!(breach(&GUARD, load(0, 500, 1.0), Some(1_000_000), None).is_none());
         assert!(breach(&GUARD, load(1, 500, 1.0), Some(1_000_000), None).is_some());
         assert!(breach(&GUARD, load(501, 0, 1.0), Some(1_000_000), None).is_none(), "nothing new, nothing to hold");
+    }
+
+    #[test]
+    fn people_of_other_tenants_count_as_people_and_in_no_share() {
+        let with = |elsewhere, new| Load { elsewhere, ..load(0, new, 1.0) };
+        assert!(breach(&GUARD, with(450, 50), Some(1_000), None).is_none());
+        assert!(breach(&GUARD, with(451, 50), Some(1_000), None).unwrap().contains("501 matches in a day over all"));
+        let share = Guard { per_day: None, ..GUARD };
+        assert!(breach(&share, with(10_000, 50), Some(1_000), None).is_none());
     }
 
     #[test]

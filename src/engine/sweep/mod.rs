@@ -4,7 +4,7 @@
 //! them. Nothing here sends. The idea of a watermark that moves in the same transaction as its rows is that
 //! of stream processors; bounding the query by it keeps a quiet sweep independent of the table's size.
 
-mod budget;
+pub(super) mod budget;
 mod entry;
 mod feed;
 mod guard;
@@ -14,7 +14,7 @@ mod window;
 use super::adopt::read_count;
 use super::alert;
 use super::cadence::{Plan, nightly};
-use super::context::{Context, lane_of};
+use super::context::{Context, lane_of, tenants_of};
 use super::episode::Watch;
 use super::error::EngineError;
 use super::event::Event;
@@ -103,6 +103,8 @@ struct Sweep<'a> {
     rule: &'a CompiledRule,
     lane: Lane,
     tenant: &'a Tenant,
+    /// Of the whole catalog.
+    tenants: &'a [Tenant],
     lease: &'a Lease,
     plan: &'a Plan,
     now: Timestamp,
@@ -171,7 +173,8 @@ impl Sweeper {
         }
         let zone = &generation.catalog.time_zone;
         let plan = &Plan::of(&rule.rule, zone);
-        let sweep = Sweep { rule, lane, tenant, lease: &lease, plan, now };
+        let tenants = &tenants_of(&generation.catalog);
+        let sweep = Sweep { rule, lane, tenant, tenants, lease: &lease, plan, now };
         let swept = self.regular(&sweep).await?;
         if matches!(&swept, Swept::Done(report) if report.tripped.is_some()) {
             return Ok(swept);
@@ -379,9 +382,9 @@ impl Sweeper {
     /// Holds a rule whose script fails too often. Before the commit, while the lease is ours: if that fails, nothing
     /// was moved and the rule rests with everything still to do.
     async fn trip(&self, sweep: &Sweep<'_>, harvest: &Harvest<'_>) -> Result<Option<String>, EngineError> {
-        let report = &harvest.report;
-        let Some(error) = harvest.script_error.as_deref().filter(|_| budget::is_spent(report)) else { return Ok(None) };
-        let reason = budget::reason(report, error);
+        let asked = self.context.budgets.spend(&harvest.report, &harvest.failing, sweep.now);
+        let Some((asked, error)) = asked.zip(harvest.script_error.as_deref()) else { return Ok(None) };
+        let reason = asked.reason(error);
         self.context.store.trip(sweep.lease, &reason).await?;
         Ok(Some(reason))
     }
@@ -394,8 +397,14 @@ impl Sweeper {
         let rule = &sweep.rule.rule;
         let day_ago = sweep.now.checked_sub(SignedDuration::from_hours(24)).unwrap_or(Timestamp::MIN);
         let earlier = self.context.store.matched_since(&rule.id, sweep.lane, sweep.tenant, day_ago).await?;
+        let mut elsewhere = 0;
+        if rule.guard.per_day.is_some() {
+            for other in sweep.tenants.iter().filter(|other| *other != sweep.tenant) {
+                elsewhere += self.context.store.matched_since(&rule.id, sweep.lane, other, day_ago).await?;
+            }
+        }
         let days = Plan::days_covered(sweep.lease.progress.swept_at, sweep.now);
-        let load = Load { earlier, new, days };
+        let load = Load { earlier, elsewhere, new, days };
         let records = if guard::needs_records(&rule.guard, load) {
             let row = self.context.source.rows(sweep.tenant, sweep.rule.count_records()).try_next().await?;
             row.and_then(|row| read_count(&row))

@@ -67,7 +67,7 @@ pub struct Expected {
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct ExpectedMessage {
-    /// `email`, `webhook`, `chat`, `task`, `update`, `assign` or `claim`.
+    /// `email`, `webhook`, `chat`, `task`, `sms`, `update`, `assign` or `claim`.
     pub kind: String,
     pub range: Range<usize>,
     pub wants: Vec<Want>,
@@ -109,7 +109,7 @@ impl Detail {
             | ("claim", "pool")
             | (_, "step") => Self::Name,
             (_, "record") => Self::Record,
-            ("email", "to") | ("task", "assigned_to") => Self::To,
+            ("email" | "sms", "to") | ("task", "assigned_to") => Self::To,
             ("email", "subject") => Self::Subject,
             (_, "contains") => Self::Contains,
             ("task", "due") => Self::Due,
@@ -126,6 +126,7 @@ impl Detail {
             b"chat" => &["to", "step", "record", "contains"],
             b"update" | b"assign" => &["step", "record", "contains"],
             b"claim" => &["pool", "step", "record"],
+            b"sms" => &["step", "record", "to", "contains"],
             _ => &["title", "step", "record", "assigned_to", "due", "contains"],
         }
     }

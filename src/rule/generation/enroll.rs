@@ -142,7 +142,10 @@ fn in_steps(steps: &[yaml::At<StepEntry>], found: &mut Vec<String>) {
             | StepEntry::Stop(_)
             | StepEntry::Update(_)
             | StepEntry::Assign(_)
-            | StepEntry::Claim(_) => {}
+            | StepEntry::Claim(_)
+            | StepEntry::Sms(_)
+            | StepEntry::Message(_)
+            | StepEntry::Digest(_) => {}
         }
     }
 }

@@ -4,7 +4,7 @@ use super::fragment::Fragment;
 use super::operand::{Bound, Operand};
 use super::relation::{Doubles, Rows};
 use super::{Anchor, RenderError, Renderer};
-use crate::catalog::{AggregateFunction, Entity};
+use crate::catalog::{AggregateFunction, ColumnType, Entity};
 use crate::rule::condition::{Condition, Moment, Quantity, Related, Test};
 
 impl<'a> Renderer<'a> {
@@ -37,17 +37,62 @@ impl<'a> Renderer<'a> {
         related: &Related,
         deadline: bool,
     ) -> Result<Fragment, RenderError> {
-        if let Quantity::Count(test)
-        | Quantity::Sum { test, .. }
-        | Quantity::Min { test, .. }
-        | Quantity::Max { test, .. } = &related.quantity
-        {
-            return self.test(&self.measured(entity, alias, related, deadline)?, test);
+        match &related.quantity {
+            Quantity::Sum { test, .. } | Quantity::Min { test, .. } | Quantity::Max { test, .. } => {
+                self.test(&self.measured(entity, alias, related, deadline)?, test)
+            }
+            Quantity::Count(test) if !may_be_open(&related.filter) => {
+                self.test(&self.measured(entity, alias, related, deadline)?, test)
+            }
+            Quantity::Count(test) => {
+                let mut rows = self.related(entity, alias, &related.relation, Doubles::Counted)?;
+                let filter = self.all_of(&rows, related, deadline)?;
+                self.within(&mut rows, related, deadline)?;
+                self.counted_openly(&rows, &filter, test)
+            }
+            Quantity::Some => self.any_row(entity, alias, related, deadline),
+            Quantity::None => Ok(self.any_row(entity, alias, related, deadline)?.negated()),
         }
+    }
+
+    /// Whether there is a row that counts. A row of which nobody can say leaves it open, unless another decides.
+    fn any_row(
+        &self,
+        entity: &'a Entity,
+        alias: &str,
+        related: &Related,
+        deadline: bool,
+    ) -> Result<Fragment, RenderError> {
         let mut rows = self.related(entity, alias, &related.relation, Doubles::Harmless)?;
-        self.narrow(&mut rows, related, deadline)?;
-        let exists = exists(&rows);
-        Ok(if related.quantity == Quantity::None { exists.negated() } else { exists })
+        let filter = self.all_of(&rows, related, deadline)?;
+        self.within(&mut rows, related, deadline)?;
+        let certain = exists(&rows, &filter);
+        if !may_be_open(&related.filter) {
+            return Ok(certain);
+        }
+        let open = exists(&rows, &Fragment::of("(({}) IS NULL)", &[&filter]));
+        Ok(Fragment::of("(CASE WHEN {} THEN TRUE WHEN {} THEN NULL ELSE FALSE END)", &[&certain, &open]))
+    }
+
+    /// A test of how many rows there are, where some may be open: it holds if it does for as few and for as many as
+    /// there can be.
+    fn counted_openly(&self, rows: &Rows<'_>, filter: &Fragment, test: &Test) -> Result<Fragment, RenderError> {
+        let counted = |pattern: &str| Operand {
+            raw: Fragment::of(&format!("COUNT(CASE WHEN {pattern} THEN 1 END)"), &[filter]),
+            ty: ColumnType::Int,
+            missing: Vec::new(),
+        };
+        let (few, many) = (counted("{}"), counted("({}) IS NOT FALSE"));
+        let (of_few, of_many) = (self.test(&few, test)?, self.test(&many, test)?);
+        let same = Fragment::of("{} = {}", &[&few.raw, &many.raw]);
+        let answer = match shape(test) {
+            Shape::Side => Fragment::of("(CASE WHEN {} = {} THEN {} END)", &[&of_few, &of_many, &of_few]),
+            Shape::Span => {
+                Fragment::of("(CASE WHEN {} AND {} THEN TRUE WHEN {} THEN FALSE END)", &[&of_few, &of_many, &same])
+            }
+            Shape::Other => Fragment::of("(CASE WHEN {} THEN {} END)", &[&same, &of_few]),
+        };
+        Ok(Fragment::of("(SELECT {} FROM {} WHERE {})", &[&answer, &rows.from, &Fragment::all(&rows.conditions)]))
     }
 
     /// The value that a condition over related rows looks at: a count or an aggregate; for `some` and `none`
@@ -66,14 +111,22 @@ impl<'a> Renderer<'a> {
             Quantity::Max { field, .. } => (AggregateFunction::Max, Some(field), Doubles::Harmless),
         };
         let mut rows = self.related(entity, alias, &related.relation, doubles)?;
-        self.narrow(&mut rows, related, deadline)?;
+        if !related.filter.is_empty() {
+            rows.conditions.push(self.all_of(&rows, related, deadline)?);
+        }
+        self.within(&mut rows, related, deadline)?;
         self.folded(&rows, function, field)
     }
 
-    fn narrow(&self, rows: &mut Rows<'a>, related: &Related, deadline: bool) -> Result<(), RenderError> {
-        for condition in &related.filter {
-            rows.conditions.push(self.condition(rows.entity, &rows.alias.clone(), condition, deadline)?);
-        }
+    /// Whether a row counts: true, false, or null.
+    fn all_of(&self, rows: &Rows<'a>, related: &Related, deadline: bool) -> Result<Fragment, RenderError> {
+        let one = |condition| self.condition(rows.entity, &rows.alias, condition, deadline);
+        let parts: Result<Vec<_>, _> = related.filter.iter().map(one).collect();
+        Ok(Fragment::all(&parts?))
+    }
+
+    /// Only rows of the time asked for. A row without a time is of none.
+    fn within(&self, rows: &mut Rows<'a>, related: &Related, deadline: bool) -> Result<(), RenderError> {
         if !related.at.as_ref().is_some_and(looks_ahead) {
             rows.conditions.extend(self.visible(rows)?);
         }
@@ -95,8 +148,43 @@ impl<'a> Renderer<'a> {
     }
 }
 
-fn exists(rows: &Rows<'_>) -> Fragment {
-    Fragment::of("EXISTS (SELECT 1 FROM {} WHERE {})", &[&rows.from, &Fragment::all(&rows.conditions)])
+fn exists(rows: &Rows<'_>, filter: &Fragment) -> Fragment {
+    let mut tests = rows.conditions.clone();
+    tests.push(filter.clone());
+    Fragment::of("EXISTS (SELECT 1 FROM {} WHERE {})", &[&rows.from, &Fragment::all(&tests)])
+}
+
+/// Whether a row can leave open if it passes these.
+fn may_be_open(filter: &[Condition]) -> bool {
+    filter.iter().any(|condition| match condition {
+        Condition::All(parts) | Condition::Any(parts) => may_be_open(parts),
+        Condition::Not(inner) => may_be_open(std::slice::from_ref(inner)),
+        Condition::Field { test: Test::Missing | Test::Present, .. } => false,
+        Condition::Field { .. } | Condition::Score(_) => true,
+        Condition::Related(related) => match related.quantity {
+            Quantity::Some | Quantity::None | Quantity::Count(_) => may_be_open(&related.filter),
+            Quantity::Sum { .. } | Quantity::Min { .. } | Quantity::Max { .. } => true,
+        },
+    })
+}
+
+/// Which numbers pass a test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    /// All from one on, or all up to one.
+    Side,
+    /// Those between two.
+    Span,
+    Other,
+}
+
+fn shape(test: &Test) -> Shape {
+    match test {
+        Test::AtLeast(_) | Test::AtMost(_) | Test::Above(_) | Test::Below(_) => Shape::Side,
+        Test::Equals(_) | Test::Between(..) => Shape::Span,
+        Test::Both(tests) if tests.iter().all(|test| shape(test) != Shape::Other) => Shape::Span,
+        _ => Shape::Other,
+    }
 }
 
 /// A test that asks for rows dated after now sees them.

@@ -80,7 +80,8 @@ pub(super) fn ordered_text(dialect: Dialect, text: &Fragment) -> Fragment {
 }
 
 /// The value as a number, or null where it is none. Columns that are numbers already stay bare, except on
-/// SQLite, whose columns hold anything.
+/// SQLite, whose columns hold anything. Of text, `12`, `-0.5`, `.5`, `5.`, `+7` and `1.5e3` are numbers, with white
+/// space around them; grouped digits are not.
 pub(super) fn number(dialect: Dialect, raw: &Fragment, ty: &ColumnType) -> Fragment {
     let native = matches!(ty, ColumnType::Int | ColumnType::Decimal | ColumnType::Float);
     match dialect {
@@ -91,33 +92,36 @@ pub(super) fn number(dialect: Dialect, raw: &Fragment, ty: &ColumnType) -> Fragm
             &[raw, raw, raw],
         ),
         Dialect::Postgres if *ty == ColumnType::Decimal => Fragment::of("NULLIF(CAST({} AS numeric), 'NaN')", &[raw]),
-        Dialect::MySql if *ty == ColumnType::Float => Fragment::of("CAST(CONCAT({}) AS DECIMAL(38, 10))", &[raw]),
+        Dialect::MySql if *ty == ColumnType::Float => Fragment::of("CAST(CONCAT({}) AS DECIMAL(65, 30))", &[raw]),
         Dialect::Postgres | Dialect::MySql if native => raw.clone(),
         Dialect::Postgres => {
             let text = text(dialect, raw);
             Fragment::of(
-                r"(CASE WHEN {} ~ '^\s*[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)\s*$' AND length({}) < 200 THEN CAST({} AS numeric) END)",
+                r"(CASE WHEN {} ~ '^\s*[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-2]?[0-9])?\s*$' AND length({}) < 200 THEN CAST({} AS numeric) END)",
                 &[&text, &text, &text],
             )
         }
         Dialect::MySql => Fragment::of(
             "(CASE WHEN CONVERT({} USING utf8mb4) REGEXP \
-             '^[[:space:]]*[-+]?([0-9]+([.][0-9]*)?|[.][0-9]+)[[:space:]]*$' \
-             THEN CAST({} AS DECIMAL(38, 10)) END)",
+             '^[[:space:]]*[-+]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][-+]?[0-2]?[0-9])?[[:space:]]*$' \
+             THEN CAST({} AS DECIMAL(65, 30)) END)",
             &[raw, raw],
         ),
         Dialect::Sqlite => {
-            let trimmed = Fragment::of("trim({})", &[raw]);
-            let unsigned = Fragment::of(
-                "(CASE WHEN substr({}, 1, 1) IN ('-', '+') THEN substr({}, 2) ELSE {} END)",
-                &[&trimmed, &trimmed, &trimmed],
+            let text = Fragment::of("trim({}, char(32, 9, 10, 11, 12, 13))", &[raw]);
+            let like = [&text; 12];
+            let is_number = Fragment::of(
+                "{} GLOB '[-+.0-9]*' AND {} GLOB '*[0-9]*' AND substr({}, 2) NOT GLOB '*[^-+.0-9eE]*' \
+                 AND {} NOT GLOB '*[^eE][-+]*' AND {} NOT GLOB '*.*.*' AND {} NOT GLOB '*[eE]*.*' \
+                 AND ({} NOT GLOB '*[eE]*' OR {} NOT GLOB '*[eE]*[eE]*' AND ({} GLOB '*[0-9]*[eE][0-9]' \
+                 OR {} GLOB '*[0-9]*[eE][0-2][0-9]' OR {} GLOB '*[0-9]*[eE][-+][0-9]' \
+                 OR {} GLOB '*[0-9]*[eE][-+][0-2][0-9]'))",
+                &like,
             );
             Fragment::of(
                 "(CASE WHEN typeof({}) = 'integer' OR typeof({}) = 'real' AND abs({}) < 9e999 THEN {} \
-                 WHEN typeof({}) = 'text' \
-                 AND {} NOT GLOB '*[^0-9.]*' AND {} GLOB '*[0-9]*' AND {} NOT GLOB '*.*.*' \
-                 THEN CAST({} AS NUMERIC) END)",
-                &[raw, raw, raw, raw, raw, &unsigned, &unsigned, &unsigned, &trimmed],
+                 WHEN typeof({}) = 'text' AND {} THEN CAST({} AS NUMERIC) END)",
+                &[raw, raw, raw, raw, raw, &is_number, &text],
             )
         }
     }
@@ -129,9 +133,9 @@ pub(super) fn boolean(dialect: Dialect, raw: &Fragment, ty: &ColumnType) -> Frag
         return raw.clone();
     }
     let lower = match dialect {
-        Dialect::Postgres => Fragment::of("lower(CAST({} AS text))", &[raw]),
-        Dialect::MySql => Fragment::of("CAST(LOWER(CONVERT({} USING utf8mb4)) AS BINARY)", &[raw]),
-        Dialect::Sqlite => Fragment::of("lower(CAST({} AS TEXT))", &[raw]),
+        Dialect::Postgres => Fragment::of("btrim(lower(CAST({} AS text)))", &[raw]),
+        Dialect::MySql => Fragment::of("CAST(TRIM(LOWER(CONVERT({} USING utf8mb4))) AS BINARY)", &[raw]),
+        Dialect::Sqlite => Fragment::of("trim(lower(CAST({} AS TEXT)))", &[raw]),
     };
     // A BIT(1) of MySQL reads as the byte itself.
     let (yes_bit, no_bit) = if dialect == Dialect::MySql { (", x'01'", ", x'00'") } else { ("", "") };

@@ -289,11 +289,8 @@ fn reached(
 
 /// The roles that the rule writes to or assigns.
 fn roles(rule: &CheckedRule) -> BTreeSet<RoleName> {
-    let named = rule.nodes.iter().filter_map(|node| match &node.step {
-        Step::Act(Action::Email(email)) => email.to.clone(),
-        Step::Act(Action::Task(task)) => task.assign_to.clone(),
-        _ => None,
-    });
+    let actions = rule.nodes.iter().filter_map(|node| node.step.action()).flat_map(Action::ways);
+    let named = actions.filter_map(Action::role).cloned();
     // Who was chosen by an earlier step is known to the state alone.
     rule.to.iter().cloned().chain(named).filter(|role| role.as_str() != ASSIGNED).collect()
 }

@@ -9,6 +9,7 @@ use super::operand::{Bound, Operand};
 use super::plan::{Parts, Query, Reader, instant_occasion};
 use super::read::{Cells, Meaning};
 use super::relation::{Doubles, Rows};
+use super::wire::Form;
 use super::{RenderError, Renderer};
 use crate::catalog::{AggregateFunction, ColumnType, Entity};
 use crate::model::{Period, RelationName, Value, at_local};
@@ -67,7 +68,14 @@ impl Renderer<'_> {
     pub(super) fn between(&self, operand: &Operand, low: Bound, high: Bound) -> Vec<Fragment> {
         let mut parts = match (low, high) {
             (Bound::Point(low), Bound::Point(high)) => self.range(&operand.raw, &operand.ty, low, high),
-            (Bound::Day(low), Bound::Day(high)) => self.day_range(&operand.raw, &operand.ty, low, high),
+            (Bound::Day(low), Bound::Day(high)) => {
+                let mut parts = self.day_range(&operand.raw, &operand.ty, low, high);
+                if self.form(&operand.ty) == Form::DayText {
+                    // In the range by its text, which may be no day.
+                    parts.push(Fragment::of("{} IS NOT NULL", &[&self.dated(operand)]));
+                }
+                parts
+            }
             _ => vec![
                 self.at_most(&operand.raw, &operand.ty, low).negated(),
                 self.at_most(&operand.raw, &operand.ty, high),

@@ -11,6 +11,9 @@ use crate::model::{FieldName, Value};
 use crate::rule::statement::Dialect;
 use jiff::tz::TimeZone;
 
+/// The sum of no rows is 0. Of rows that all lack the value nobody knows it.
+const OF_NOTHING: &str = "CASE WHEN COUNT(*) = 0 THEN 0 END";
+
 #[derive(Debug, Clone)]
 pub(crate) struct Operand {
     pub raw: Fragment,
@@ -169,12 +172,33 @@ impl Renderer<'_> {
                 iso::at_most(self.dialect, raw, &utc, &self.bound(&Form::WallText(zone), bound))
             }
             Form::DayText => {
-                let day = Fragment::of("substr({}, 1, 10)", &[&dialect::text(self.dialect, raw)]);
-                let day = Fragment::of("NULLIF({}, '')", &[&day]);
+                let day = iso::day(self.dialect, raw);
                 let value = dialect::bound_text(self.dialect, &self.bound(&Form::DayText, bound));
                 Fragment::of("({} <= {})", &[&dialect::ordered_text(self.dialect, &day), &value])
             }
+            form @ (Form::Seconds | Form::Millis) => {
+                Fragment::of("({} <= {})", &[&self.counted(raw), &self.bound(&form, bound)])
+            }
             form => Fragment::of("({} <= {})", &[raw, &self.bound(&form, bound)]),
+        }
+    }
+
+    /// Seconds or milliseconds as a number: SQLite's columns hold anything, and text is more than every number.
+    fn counted(&self, raw: &Fragment) -> Fragment {
+        match self.dialect {
+            Dialect::Sqlite => Fragment::of("(CASE WHEN typeof({}) IN ('integer', 'real') THEN {} END)", &[raw, raw]),
+            Dialect::Postgres | Dialect::MySql => raw.clone(),
+        }
+    }
+
+    /// The value of a date or time as it is, but null where it can't be read as one.
+    pub fn dated(&self, operand: &Operand) -> Fragment {
+        let shown = self.shown(operand);
+        match (&operand.ty, self.form(&operand.ty)) {
+            (ColumnType::Date(_), Form::DayText) => iso::day(self.dialect, &shown),
+            (ColumnType::Instant(_), Form::WallText(_)) => iso::time(self.dialect, &shown),
+            (ColumnType::Instant(_), Form::Seconds | Form::Millis) => self.counted(&shown),
+            _ => shown,
         }
     }
 
@@ -245,15 +269,17 @@ impl Renderer<'_> {
         let Some(value) = value else { return (Fragment::text("COUNT(*)"), ColumnType::Int) };
         let number = || dialect::number(self.dialect, &self.shown(value), &value.ty);
         match function {
-            AggregateFunction::Count => (
-                Fragment::of("COUNT({})", &[&dialect::present_text(self.dialect, &self.shown(value))]),
-                ColumnType::Int,
-            ),
+            AggregateFunction::Count => (Fragment::of("COUNT({})", &[&self.present(value)]), ColumnType::Int),
             AggregateFunction::Sum if self.dialect == Dialect::Sqlite => {
                 // Sums of doubles: cents that don't add up would miss `at_least`.
-                (Fragment::of("COALESCE(round(SUM({}), 6), 0)", &[&number()]), ColumnType::Decimal)
+                (
+                    Fragment::of(&format!("COALESCE(round(SUM({{}}), 6), {OF_NOTHING})"), &[&number()]),
+                    ColumnType::Decimal,
+                )
             }
-            AggregateFunction::Sum => (Fragment::of("COALESCE(SUM({}), 0)", &[&number()]), ColumnType::Decimal),
+            AggregateFunction::Sum => {
+                (Fragment::of(&format!("COALESCE(SUM({{}}), {OF_NOTHING})"), &[&number()]), ColumnType::Decimal)
+            }
             AggregateFunction::Average => (Fragment::of("AVG({})", &[&number()]), ColumnType::Decimal),
             AggregateFunction::Min | AggregateFunction::Max => {
                 let name = if function == AggregateFunction::Min { "MIN({})" } else { "MAX({})" };
@@ -264,6 +290,8 @@ impl Renderer<'_> {
                         ColumnType::Instant(InstantStorage::Text(zone)),
                     ),
                     (ColumnType::Int | ColumnType::Decimal | ColumnType::Float, _) => (number(), value.ty.clone()),
+                    (ColumnType::Date(_), Form::DayText) => (self.dated(value), ColumnType::Date(DateStorage::Text)),
+                    (ty @ ColumnType::Instant(_), _) => (self.dated(value), ty.clone()),
                     (ty, _) => (self.shown(value), ty.clone()),
                 };
                 (Fragment::of(name, &[&inner]), ty)

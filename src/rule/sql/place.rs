@@ -9,7 +9,7 @@ use super::dialect;
 use super::fragment::Fragment;
 use super::hole::Hole;
 use super::{filter, join_of};
-use crate::catalog::{Attribute, Column, ColumnType, Entity, InstantStorage, LookUp, Origin, OwnSql, Place};
+use crate::catalog::{Attribute, Column, ColumnType, Entity, LookUp, Origin, OwnSql, Place};
 use crate::model::Value;
 use crate::rule::statement::Dialect;
 use std::fmt::Write;
@@ -21,14 +21,10 @@ impl Renderer<'_> {
             Place::Row => self.own_cell(alias, &column.name),
             Place::Parent(number) => self.own_cell(&parent_alias(alias, *number), &column.name),
             Place::Json(holder, path) => {
-                let text = self.in_json(&self.cell(alias, holder), &holder.ty, path);
-                let counted = matches!(
-                    column.ty,
-                    ColumnType::Instant(InstantStorage::EpochSeconds | InstantStorage::EpochMillis)
-                );
-                if counted { dialect::number(self.dialect, &text, &ColumnType::NumberText) } else { text }
+                self.counted_text(column, self.in_json(&self.cell(alias, holder), &holder.ty, path))
             }
-            Place::Attribute(attribute) => self.attribute(alias, attribute),
+            Place::Attribute(attribute) => self.counted_text(column, self.attribute(alias, attribute)),
+            Place::Number(inner) => dialect::number(self.dialect, &self.cell(alias, inner), &ColumnType::NumberText),
             Place::LookUp(look_up) => self.looked_up(alias, look_up),
             Place::Where(inner, only) => {
                 let holds = Fragment::all(&filter::all_of(self, alias, only));
@@ -36,6 +32,14 @@ impl Renderer<'_> {
             }
             Place::Sql(sql) => Fragment::of("({})", &[&Fragment::own_sql(self.own_text(sql), alias)]),
         }
+    }
+
+    /// Text, as the number that a time is kept as, if it is one.
+    fn counted_text(&self, column: &Column, text: Fragment) -> Fragment {
+        if !column.ty.is_counted() {
+            return text;
+        }
+        dialect::number(self.dialect, &text, &ColumnType::NumberText)
     }
 
     fn own_cell(&self, alias: &str, name: &str) -> Fragment {
@@ -52,38 +56,58 @@ impl Renderer<'_> {
         text.as_deref().unwrap_or("NULL")
     }
 
-    /// The text at a path; null where there is none, where it is JSON's null, and where the column holds no JSON.
+    /// The text at a path; null where there is none, where it is JSON's null, where a position is asked of
+    /// what is no list, and where the column holds no JSON.
     fn in_json(&self, held: &Fragment, ty: &ColumnType, path: &[String]) -> Fragment {
-        let bound = |path: String| Fragment::hole(Hole::Constant(Value::Text(path)));
+        let value = self.at_path(held, ty, path);
+        let lists = (0..path.len()).filter(|at| is_position(&path[*at])).map(|at| &path[..at]);
+        let mut tests: Vec<Fragment> = lists.filter_map(|list| self.is_list(held, ty, list)).collect();
         match self.dialect {
-            Dialect::Postgres => {
-                let steps: Vec<String> = path.iter().map(|step| format!("\"{step}\"")).collect();
-                let path = bound(format!("{{{}}}", steps.join(",")));
-                match ty {
-                    // `IS JSON` came with PostgreSQL 16; before it nothing can look into text without risk.
-                    ColumnType::Text => Fragment::of(
-                        "(CASE WHEN {} IS JSON THEN CAST({} AS json) #>> CAST(CAST({} AS text) AS text[]) END)",
-                        &[held, held, &path],
-                    ),
-                    // `json` keeps escapes that no text can hold; asking for them would be an error.
-                    _ => Fragment::of(
-                        r"(CASE WHEN CAST({} AS text) !~* '\\u0000|\\ud[89ab][0-9a-f]{2}(?!\\ud[c-f])|(?<!\\ud[89ab][0-9a-f]{2})\\ud[c-f]' THEN {} #>> CAST(CAST({} AS text) AS text[]) END)",
-                        &[held, held, &path],
-                    ),
-                }
+            // `IS JSON` came with PostgreSQL 16; before it nothing can look into text without risk.
+            Dialect::Postgres if *ty == ColumnType::Text => tests.insert(0, Fragment::of("{} IS JSON", &[held])),
+            // `json` keeps escapes that no text can hold; asking for them would be an error.
+            Dialect::Postgres => tests.insert(0, Fragment::of(
+                r"CAST({} AS text) !~* '\\u0000|\\ud[89ab][0-9a-f]{2}(?!\\ud[c-f])|(?<!\\ud[89ab][0-9a-f]{2})\\ud[c-f]'",
+                &[held],
+            )),
+            Dialect::MySql => tests.insert(0, Fragment::of("JSON_VALID({})", &[held])),
+            Dialect::Sqlite => tests.insert(0, Fragment::of("json_valid({})", &[held])),
+        }
+        // One in the other: what is no JSON is never looked into.
+        tests.iter().rev().fold(value, |value, test| Fragment::of("(CASE WHEN {} THEN {} END)", &[test, &value]))
+    }
+
+    fn at_path(&self, held: &Fragment, ty: &ColumnType, path: &[String]) -> Fragment {
+        match self.dialect {
+            Dialect::Postgres if *ty == ColumnType::Text => {
+                Fragment::of("CAST({} AS json) #>> CAST(CAST({} AS text) AS text[])", &[held, &keys_path(path)])
             }
+            Dialect::Postgres => Fragment::of("{} #>> CAST(CAST({} AS text) AS text[])", &[held, &keys_path(path)]),
             Dialect::MySql => {
-                let path = bound(dollar_path(path));
-                let value = Fragment::of("JSON_EXTRACT({}, {})", &[held, &path]);
+                let value = Fragment::of("JSON_EXTRACT({}, {})", &[held, &dollar_path(path)]);
+                Fragment::of("(CASE WHEN JSON_TYPE({}) <> 'NULL' THEN JSON_UNQUOTE({}) END)", &[&value, &value])
+            }
+            // `true` and `1.50` as they are written there, not as 1 and 1.5.
+            Dialect::Sqlite => {
+                let path = dollar_path(path);
                 Fragment::of(
-                    "(CASE WHEN JSON_VALID({}) AND JSON_TYPE({}) <> 'NULL' THEN JSON_UNQUOTE({}) END)",
-                    &[held, &value, &value],
+                    "(CASE json_type({}, {}) WHEN 'text' THEN json_extract({}, {}) WHEN 'null' THEN NULL \
+                     ELSE ({} -> {}) END)",
+                    &[held, &path, held, &path, held, &path],
                 )
             }
-            Dialect::Sqlite => Fragment::of(
-                "(CASE WHEN json_valid({}) THEN json_extract({}, {}) END)",
-                &[held, held, &bound(dollar_path(path))],
-            ),
+        }
+    }
+
+    /// Whether there is a list at the path. MySQL takes anything for a list of itself, and for PostgreSQL `0` may be a
+    /// key; SQLite asks only lists for a position.
+    fn is_list(&self, held: &Fragment, ty: &ColumnType, path: &[String]) -> Option<Fragment> {
+        match self.dialect {
+            Dialect::Postgres => Some(Fragment::of("({}) NOT LIKE '{%'", &[&self.at_path(held, ty, path)])),
+            Dialect::MySql => {
+                Some(Fragment::of("JSON_TYPE(JSON_EXTRACT({}, {})) = 'ARRAY'", &[held, &dollar_path(path)]))
+            }
+            Dialect::Sqlite => None,
         }
     }
 
@@ -141,11 +165,24 @@ fn parent_alias(alias: &str, number: usize) -> String {
     format!("{alias}p{number}")
 }
 
+fn is_position(step: &str) -> bool {
+    step.chars().all(|c| c.is_ascii_digit())
+}
+
+fn bound(path: String) -> Fragment {
+    Fragment::hole(Hole::Constant(Value::Text(path)))
+}
+
+/// `{"plan","seats"}`
+fn keys_path(path: &[String]) -> Fragment {
+    let steps: Vec<String> = path.iter().map(|step| format!("\"{step}\"")).collect();
+    bound(format!("{{{}}}", steps.join(",")))
+}
+
 /// `$."plan"."seats"`, `$."tags"[0]`.
-fn dollar_path(path: &[String]) -> String {
-    path.iter().fold("$".to_owned(), |mut whole, step| {
-        let position = step.chars().all(|c| c.is_ascii_digit());
-        let _ = if position { write!(whole, "[{step}]") } else { write!(whole, ".\"{step}\"") };
+fn dollar_path(path: &[String]) -> Fragment {
+    bound(path.iter().fold("$".to_owned(), |mut whole, step| {
+        let _ = if is_position(step) { write!(whole, "[{step}]") } else { write!(whole, ".\"{step}\"") };
         whole
-    })
+    }))
 }

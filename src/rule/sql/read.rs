@@ -2,6 +2,7 @@
 //! value never stops a batch.
 
 use super::fragment::Fragment;
+use super::iso::{self, Told};
 use super::operand::{Operand, zone_of};
 use super::{Renderer, dialect};
 use crate::catalog::{ColumnType, DateStorage, InstantStorage, KeyType, UuidStorage};
@@ -75,7 +76,7 @@ impl Meaning {
             }
             (_, Value::Naive(wall)) => Some(at_local(*wall, &self.zone)),
             (_, Value::Date(day)) => Some(at_local(day.at(0, 0, 0, 0), &self.zone)),
-            (_, Value::Text(text)) => iso_instant(text, &self.zone),
+            (_, Value::Text(text)) => iso::read_time(text)?.instant(&self.zone),
             _ => None,
         }
     }
@@ -85,9 +86,10 @@ impl Meaning {
         let Value::Instant(first) = self.read(value) else { return None };
         let second = match value {
             Value::Naive(wall) => crate::model::later(*wall, &self.zone),
-            Value::Text(text) if text.trim().parse::<Timestamp>().is_err() => {
-                text.trim().parse().map_or(first, |wall: civil::DateTime| crate::model::later(wall, &self.zone))
-            }
+            Value::Text(text) => match iso::read_time(text) {
+                Some(Told::Wall(wall)) => crate::model::later(wall, &self.zone),
+                Some(Told::At(_)) | None => first,
+            },
             _ => first,
         };
         // `later` reads a gap as after it ended by more; only an overlap has two readings.
@@ -117,7 +119,7 @@ pub(crate) fn boolean(value: &Value) -> Option<bool> {
         Value::Decimal(number) if number.is_zero() => Some(false),
         Value::Decimal(number) if *number == Decimal::ONE => Some(true),
         Value::Bytes(bytes) if bytes.len() == 1 && bytes[0] <= 1 => Some(bytes[0] == 1),
-        Value::Text(text) => match text.trim().to_ascii_lowercase().as_str() {
+        Value::Text(text) => match text.trim_matches(' ').to_ascii_lowercase().as_str() {
             "true" | "t" | "1" | "yes" | "y" | "j" | "on" => Some(true),
             "false" | "f" | "0" | "no" | "n" | "off" => Some(false),
             _ => None,
@@ -132,12 +134,23 @@ fn number(value: &Value) -> Option<Value> {
         Value::Float(number) => number.is_finite().then(|| value.clone()),
         Value::Bool(flag) => Some(Value::Int(i64::from(*flag))),
         Value::Text(text) => {
-            let text = text.trim();
-            let plain = text.strip_prefix(['-', '+']).unwrap_or(text);
-            if !plain.chars().all(|c| c.is_ascii_digit() || c == '.') {
+            let text = text.trim_matches([' ', '\t', '\n', '\r', '\u{b}', '\u{c}']);
+            let (mantissa, exponent) = text.split_once(['e', 'E']).map_or((text, None), |(m, e)| (m, Some(e)));
+            let unsigned = |text: &'_ str| text.strip_prefix(['-', '+']).unwrap_or(text).to_owned();
+            let digits = unsigned(mantissa);
+            if !digits.chars().all(|c| c.is_ascii_digit() || c == '.') || !digits.contains(|c: char| c.is_ascii_digit())
+            {
                 return None;
             }
-            text.parse().map(Value::Int).ok().or_else(|| text.parse().map(Value::Decimal).ok())
+            match exponent.map(unsigned) {
+                None => text.parse().map(Value::Int).ok().or_else(|| text.parse().map(Value::Decimal).ok()),
+                Some(power) if power.parse::<u8>().is_ok_and(|power| power < 30) && power.len() < 3 => {
+                    Decimal::from_scientific(text).map(Value::Decimal).ok()
+                }
+                Some(_) => return None,
+            }
+            // More digits than a decimal has.
+            .or_else(|| text.parse().map(Value::Float).ok().filter(|_| digits.matches('.').count() < 2))
         }
         _ => None,
     }
@@ -157,7 +170,7 @@ fn date(value: &Value) -> Option<civil::Date> {
         Value::Date(day) => Some(*day),
         Value::Naive(wall) => Some(wall.date()),
         Value::Instant(instant) => Some(super::wire::day_of(*instant, &TimeZone::UTC)),
-        Value::Text(text) => text.get(..10)?.parse().ok(),
+        Value::Text(text) => iso::read_day(text),
         _ => None,
     }
 }

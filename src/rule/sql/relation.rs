@@ -154,9 +154,8 @@ impl<'a> Renderer<'a> {
             return Ok(None);
         }
         let at = self.column_operand(&rows.alias, &Self::time_of(rows.entity)?);
-        let shown = self.shown(&at);
-        let past = self.at_most(&shown, &at.ty, Bound::Point(Point::new(PointBase::Now)));
-        Ok(Some(Fragment::of("({} IS NULL OR {})", &[&shown, &past])))
+        let past = self.at_most(&self.shown(&at), &at.ty, Bound::Point(Point::new(PointBase::Now)));
+        Ok(Some(Fragment::of("({} IS NULL OR {})", &[&self.dated(&at), &past])))
     }
 
     /// A computed field: one scalar sub-query.

@@ -83,14 +83,19 @@ impl Renderer<'_> {
 
     /// Null, empty, a placeholder, or not readable as its type.
     pub fn missing(&self, operand: &Operand) -> Fragment {
+        Fragment::of("({} IS NULL)", &[&self.present(operand)])
+    }
+
+    /// Something where there is a value, null where it is missing.
+    pub fn present(&self, operand: &Operand) -> Fragment {
         let shown = self.shown(operand);
-        let value = match &operand.ty {
+        match &operand.ty {
             ColumnType::NumberText => dialect::number(self.dialect, &shown, &operand.ty),
             ColumnType::BoolText => dialect::boolean(self.dialect, &shown, &operand.ty),
             ColumnType::Bool | ColumnType::Int | ColumnType::Decimal | ColumnType::Float | ColumnType::Bytes => shown,
+            ColumnType::Date(_) | ColumnType::Instant(_) => self.dated(operand),
             _ => dialect::present_text(self.dialect, &shown),
-        };
-        Fragment::of("({} IS NULL)", &[&value])
+        }
     }
 
     fn compare(&self, operand: &Operand, order: Order, value: &Value) -> Fragment {

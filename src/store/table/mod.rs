@@ -1,12 +1,14 @@
 //! The SQL of the state, one table a file. States and lanes are kept as small numbers or names; this page
 //! says which.
 
+pub mod answer;
 pub mod assignment;
 pub mod attempt;
 pub mod consent_owed;
 pub mod contact;
 pub mod enrollment;
 pub mod episode;
+pub mod gathering;
 pub mod generation;
 pub mod inbox;
 pub mod journal;

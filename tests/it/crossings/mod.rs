@@ -1,11 +1,13 @@
 //! The two questions every rule asks its source, on real SQLite, PostgreSQL and MariaDB.
 
 mod abandoned;
+mod cast;
 mod created;
 mod episodes;
 mod facts;
 mod form;
 mod inactivity;
+mod open;
 mod others;
 mod query;
 mod silence;

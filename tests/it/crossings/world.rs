@@ -9,7 +9,7 @@ use nudged::engine::port::Source;
 use nudged::model::{Key, Tenant};
 use nudged::rule::CompiledRule;
 use nudged::rule::compiled::{Calls, Crossing, Facts, Reach, Subject, Window};
-use nudged::rule::generation::{Generation, Surroundings, Tree};
+use nudged::rule::generation::{Gateways, Generation, Surroundings, Tree};
 use nudged::rule::statement::{Dialect, Row, Statement};
 use nudged::source::{SourceOptions, connect};
 use std::collections::BTreeMap;
@@ -60,7 +60,7 @@ impl World {
     }
 
     /// Statements separated by `;` at the end of a line. `{instant}` and `{naive}` stand for the dialect's
-    /// types of time, `{uuid}` and `{bytes}` for its keys, `{odd}` for a table whose name is hard to quote.
+    /// types of time, `{json}` for documents, `{uuid}` and `{bytes}` for its keys, `{odd}` for a table whose name is hard to quote.
     pub async fn execute(&self, sql: &str) {
         let (instant, naive, date, uuid, bytes, serial) = match self.dialect() {
             Dialect::Postgres => ("timestamptz(6)", "timestamp(6)", "date", "uuid", "bytea", "serial PRIMARY KEY"),
@@ -74,7 +74,13 @@ impl World {
             ),
             Dialect::Sqlite => ("timestamp", "datetime", "date", "text", "blob", "integer PRIMARY KEY"),
         };
+        let json = match self.dialect() {
+            Dialect::Postgres => "jsonb",
+            Dialect::MySql => "json",
+            Dialect::Sqlite => "text",
+        };
         let sql = sql
+            .replace("{json}", json)
             .replace("{instant}", instant)
             .replace("{naive}", naive)
             .replace("{date}", date)
@@ -110,6 +116,7 @@ impl World {
             schema: None,
             destinations: ["crm".to_owned()].into(),
             chats: ["sales".to_owned()].into(),
+            gateways: Gateways::default(),
             topics: ["offers".into()].into(),
         };
         let offline = Generation::build(Arc::clone(&tree), &surroundings)

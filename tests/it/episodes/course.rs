@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 const STEP: i64 = 10;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Watched {
+pub(super) enum Watched {
     /// Three orders within two days.
     Count,
     /// Half as many orders in two days as in the two before, from four.
@@ -22,14 +22,14 @@ enum Watched {
 
 impl Watched {
     /// From that many orders on: 3 of a count and 4 of a decline, before an edit.
-    fn trigger(self, from: usize) -> String {
+    pub(super) fn trigger(self, from: usize) -> String {
         match self {
             Self::Count => format!("count: {{of: orders, at_least: {from}, within: 2 days}}"),
             Self::Decline => format!("decline: {{of: orders, by: 50, from_at_least: {from}, window: 2 days}}"),
         }
     }
 
-    fn inside(self, from: usize, placed: &[Timestamp], at: Timestamp) -> bool {
+    pub(super) fn inside(self, from: usize, placed: &[Timestamp], at: Timestamp) -> bool {
         let between = |since: SignedDuration, to: SignedDuration| {
             placed.iter().filter(|order| **order > at - since && **order <= at - to).count()
         };
@@ -41,7 +41,7 @@ impl Watched {
     }
 
     /// How long an episode lasts at least.
-    fn least(self) -> SignedDuration {
+    pub(super) fn least(self) -> SignedDuration {
         if self == Self::Count { days(2) } else { minutes(0) }
     }
 

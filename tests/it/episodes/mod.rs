@@ -3,15 +3,17 @@
 
 mod changed;
 mod course;
+mod kept;
 mod preview;
 mod segment;
 mod stream;
 
+use crate::support::seeded;
 use crate::world::World;
 use jiff::Timestamp;
 use nudged::engine::port::EnrollmentView;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
+use proptest::test_runner::{Config, TestCaseError};
 use std::collections::BTreeMap;
 use std::future::Future;
 
@@ -55,7 +57,7 @@ steps:
     )
 }
 
-/// Runs a property on histories that are the same in every run of the tests.
+/// Runs a property on histories that are the same in every run of the tests, unless `NUDGED_SEED` asks for others.
 fn property<S, F>(cases: u32, histories: &S, run: impl Fn(S::Value) -> F)
 where
     S: Strategy,
@@ -63,7 +65,7 @@ where
 {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let config = Config { cases, max_shrink_iters: 200, failure_persistence: None, ..Config::default() };
-    let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+    let (mut runner, seed) = seeded(config);
     let result = runner.run(histories, |history| {
         let run = std::panic::AssertUnwindSafe(|| runtime.block_on(run(history)));
         std::panic::catch_unwind(run).map_err(|panic| {
@@ -71,5 +73,5 @@ where
             TestCaseError::fail(text)
         })
     });
-    result.unwrap_or_else(|failure| panic!("{failure}"));
+    result.unwrap_or_else(|failure| panic!("with {seed}: {failure}"));
 }

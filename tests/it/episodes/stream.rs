@@ -109,3 +109,113 @@ async fn a_stream_that_breaks_off_or_comes_in_disorder_ends_no_episode_and_opens
     world.pass(days(1)).await;
     assert_eq!(entered(&world).await.len(), 1);
 }
+
+/// Sweeps with a source that dies after every possible number of rows, until it lives: nothing is known of those that
+/// broke off. How often it broke.
+async fn frayed(world: &World, settings: impl Fn() -> Settings) -> usize {
+    let (episodes, matched) = (open(world).await, entered(world).await);
+    let mut broke = 0;
+    loop {
+        let source = Arc::new(Frayed { inner: world.source.clone(), left: AtomicUsize::new(broke) });
+        let engine = world.engine_over(source, world.store.clone(), settings());
+        if engine.sweep_rule(&"watched".into()).await.is_ok() {
+            return broke;
+        }
+        assert_eq!(open(world).await, episodes, "after {broke} rows");
+        assert_eq!(entered(world).await, matched, "after {broke} rows");
+        broke += 1;
+    }
+}
+
+async fn order(world: &World, id: &mut usize, customer: usize, count: usize) {
+    let now = world.crm.time(world.now());
+    for _ in 0..count {
+        world.crm.run(&format!("INSERT INTO orders VALUES ({id}, {customer}, {now}, 'paid')")).await;
+        *id += 1;
+    }
+}
+
+async fn people(trigger: &str, count: usize, settings: impl Fn() -> Settings) -> World {
+    let world = World::new(Kind::Sqlite, instant(START), settings()).await;
+    for customer in 0..=count {
+        world.crm.run(&format!("INSERT INTO accounts VALUES ({customer}, 'C', 'AT', NULL)")).await;
+    }
+    world.load(&[("watched.yaml", &rule(trigger, ""))]).await;
+    world.pass(hours(1)).await;
+    world
+}
+
+const PEOPLE: usize = 8;
+
+fn in_threes() -> Settings {
+    Settings { batch: 3, ..Settings::default() }
+}
+
+/// Whose episode is open, in order.
+async fn inside(world: &World) -> Vec<String> {
+    let mut keys: Vec<String> = open(world).await.into_iter().map(|episode| episode.key.to_string()).collect();
+    keys.sort();
+    keys
+}
+
+/// All but the first, whose episode has ended, and the last, who has come anew.
+fn all_but_the_first() -> Vec<String> {
+    (1..=PEOPLE).map(|customer| customer.to_string()).collect()
+}
+
+#[tokio::test]
+async fn a_stream_of_counted_rows_that_breaks_off_ends_no_count_and_opens_none_twice() {
+    let world = people("count: {of: orders, at_least: 2, within: 2 days}", PEOPLE, in_threes).await;
+    let mut id = 0;
+    for customer in 0..PEOPLE {
+        order(&world, &mut id, customer, 2).await;
+    }
+    world.pass(hours(1)).await;
+    assert_eq!(entered(&world).await.len(), PEOPLE);
+    world.clock.advance(days(1));
+    for customer in 1..PEOPLE {
+        order(&world, &mut id, customer, 2).await;
+    }
+    world.clock.advance(days(1) - hours(2));
+    order(&world, &mut id, PEOPLE, 2).await;
+    world.clock.advance(hours(2));
+    let broke = frayed(&world, in_threes).await;
+    assert!(broke >= 2 * PEOPLE, "it broke {broke} times");
+    assert_eq!(inside(&world).await, all_but_the_first());
+    assert_eq!(entered(&world).await.len(), PEOPLE + 1);
+    assert!(entered(&world).await.contains_key(&(PEOPLE.to_string(), "episode 1".to_owned())));
+}
+
+#[tokio::test]
+async fn a_stream_of_counted_rows_that_breaks_off_ends_no_decline_and_opens_none_twice() {
+    let world = people("decline: {of: orders, by: 50, from_at_least: 4, window: 2 days}", PEOPLE, in_threes).await;
+    let mut id = 0;
+    for customer in 0..PEOPLE {
+        order(&world, &mut id, customer, 4).await;
+    }
+    world.clock.advance(hours(6));
+    order(&world, &mut id, PEOPLE, 4).await;
+    world.pass(days(2) - hours(5)).await;
+    assert_eq!(entered(&world).await.len(), PEOPLE, "the last hasn't fallen yet");
+    world.clock.advance(hours(1));
+    order(&world, &mut id, 0, 3).await;
+    world.clock.advance(hours(6));
+    let broke = frayed(&world, in_threes).await;
+    assert!(broke >= PEOPLE, "it broke {broke} times");
+    assert_eq!(inside(&world).await, all_but_the_first());
+    assert_eq!(entered(&world).await.len(), PEOPLE + 1);
+}
+
+#[tokio::test]
+async fn a_stream_of_values_that_breaks_off_forgets_no_change_and_tells_none_twice() {
+    let world = people("changed: {field: country}", PEOPLE, in_threes).await;
+    world.crm.run("UPDATE accounts SET country_code = 'DE' WHERE id IN (0, 4)").await;
+    world.crm.run("DELETE FROM accounts WHERE id = 2").await;
+    world.clock.advance(hours(1));
+    let broke = frayed(&world, in_threes).await;
+    assert!(broke >= PEOPLE, "it broke {broke} times");
+    let matched: Vec<_> = entered(&world).await.into_keys().collect();
+    assert_eq!(matched, ["0", "4"].map(|key| (key.to_owned(), "episode 1".to_owned())));
+    world.pass(hours(1)).await;
+    assert_eq!(entered(&world).await.len(), 2);
+}

@@ -1,15 +1,15 @@
-//! Running random histories: the same ones in every run of the tests.
+//! Running random histories: the same ones in every run of the tests, unless `NUDGED_SEED` asks for others.
 
 use super::judge::{Entry, Judge};
 use super::trigger::Trigger;
-use crate::support::instant;
+use crate::support::{instant, seeded};
 use crate::world::{Kind, World, minutes};
 use jiff::Timestamp;
 use nudged::engine::port::EnrollmentView;
 use nudged::engine::{Settings, Swept};
 use nudged::model::EndReason;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use proptest::test_runner::Config;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -98,7 +98,7 @@ pub fn property<T: Trigger + Debug>(kind: Kind, cases: u32) {
     let cases = std::env::var("NUDGED_ORACLE_CASES").map_or(cases, |asked| asked.parse().expect("a number"));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let config = Config { cases, max_shrink_iters: 200, failure_persistence: None, ..Config::default() };
-    let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+    let (mut runner, seed) = seeded(config);
     let setting = (prop::sample::select(STARTS.to_vec()), prop::sample::select(vec![1_usize, 2, 2_000]));
     let histories = (setting, T::rules(), steps::<T>());
     let result = runner.run(&histories, |(setting, first, steps)| {
@@ -108,7 +108,7 @@ pub fn property<T: Trigger + Debug>(kind: Kind, cases: u32) {
             TestCaseError::fail(text.unwrap_or_else(|| "it panicked without words".to_owned()))
         })
     });
-    result.unwrap_or_else(|failure| panic!("{failure}"));
+    result.unwrap_or_else(|failure| panic!("with {seed}: {failure}"));
 }
 
 /// The three dialects of one trigger.

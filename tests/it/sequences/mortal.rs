@@ -4,12 +4,7 @@
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use nudged::engine::port::{
-    Adopted, Adoption, Aged, AttemptView, Bearing, Candidate, Claimed, Consents, ContactStanding, DeliveryFilter,
-    DeliveryView, Dossier, EnrollmentFilter, EnrollmentView, Episode, EpisodePage, Forgotten, Found, Happening,
-    HeldMatch, Inbound, Inbox, Lease, Ledger, LedgerSize, MissView, Objection, OpenEpisode, Outbox, OutboxToken,
-    Overview, Owed, OwnWrite, Owner, Personal, Progress, Register, Rescued, RuleState, RuleVersion, Safety, Settled,
-    Settlement, Spent, Standing, Store, StoreError, StoredGeneration, SweepCommit, SweepCount, SweepId, SweepView,
-    TaskDraft, Turn, Verdict, View, Whereabouts, Writes,
+    Adopted, Adoption, Aged, Answered, Answers, Asked, AttemptView, Bearing, Candidate, Claimed, Consents, ContactStanding, DeliveryFilter, DeliveryView, Dossier, DueAnswer, EnrollmentFilter, EnrollmentView, Episode, EpisodePage, Forgotten, Found, Gathered, Gathering, Happening, HeldMatch, Inbound, Inbox, Lease, Ledger, LedgerSize, MissView, NewAnswer, Objection, OpenEpisode, Outbox, OutboxToken, Overview, Owed, OwnWrite, Owner, Personal, Progress, Register, Rescued, RuleState, RuleVersion, Safety, Settled, Settlement, Spent, Standing, Store, StoreError, StoredGeneration, SweepCommit, SweepCount, SweepId, SweepView, TaskDraft, Turn, Verdict, View, Whereabouts, Writes,
 };
 use nudged::model::{
     AddressHash, ContactId, DeliveryId, EntityName, InstanceSecret, Key, Lane, Preference, RecordId, RuleId,
@@ -144,6 +139,25 @@ impl Consents for Mortal {
 }
 
 #[async_trait]
+impl Answers for Mortal {
+    async fn asked(&self, enrollment: i64, delivery: DeliveryId) -> Result<Option<Asked>, StoreError> {
+        self.alive().await.asked(enrollment, delivery).await
+    }
+    async fn answer(&self, answer: &NewAnswer) -> Result<Answered, StoreError> {
+        self.alive().await.answer(answer).await
+    }
+    async fn answers_due(&self, now: Timestamp, limit: usize) -> Result<Vec<DueAnswer>, StoreError> {
+        self.alive().await.answers_due(now, limit).await
+    }
+    async fn answers_told(&self, told: &[(DeliveryId, i64)]) -> Result<(), StoreError> {
+        self.alive().await.answers_told(told).await
+    }
+    async fn put_off_answers(&self, left: &[(DeliveryId, i64)], until: Timestamp) -> Result<(), StoreError> {
+        self.alive().await.put_off_answers(left, until).await
+    }
+}
+
+#[async_trait]
 impl Outbox for Mortal {
     async fn standings_of(
         &self,
@@ -164,6 +178,9 @@ impl Outbox for Mortal {
     }
     async fn claim(&self, owner: &Owner, now: Timestamp, limit: usize) -> Result<Vec<Claimed>, StoreError> {
         self.alive().await.claim(owner, now, limit).await
+    }
+    async fn gather(&self, of: &Gathering, now: Timestamp, limit: usize) -> Result<Gathered, StoreError> {
+        self.alive().await.gather(of, now, limit).await
     }
     async fn settle(&self, settlement: &Settlement) -> Result<Settled, StoreError> {
         let store = self.alive().await;
@@ -244,6 +261,9 @@ impl View for Mortal {
     }
     async fn enrollments(&self, filter: &EnrollmentFilter) -> Result<Vec<EnrollmentView>, StoreError> {
         self.alive().await.enrollments(filter).await
+    }
+    async fn count_enrollments(&self, filter: &EnrollmentFilter) -> Result<u64, StoreError> {
+        self.alive().await.count_enrollments(filter).await
     }
     async fn timelines(&self, ids: &[i64]) -> Result<Vec<Happening>, StoreError> {
         self.alive().await.timelines(ids).await

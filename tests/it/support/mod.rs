@@ -8,6 +8,7 @@ pub mod guarded;
 mod http;
 mod mariadb;
 pub mod postgres;
+mod seed;
 mod smtp;
 mod wait;
 
@@ -17,5 +18,6 @@ pub use database::Database;
 pub use http::{HttpReceiver, Reply, http_receiver};
 pub use mariadb::mariadb;
 pub use postgres::postgres;
+pub use seed::seeded;
 pub use smtp::{SmtpServer, SmtpSink, smtp, smtp_sink};
 pub use wait::{PATIENCE, poll_until, poll_until_ok, wait_until};

@@ -2,6 +2,7 @@
 
 mod held;
 mod judged;
+mod late;
 mod moody;
 mod preview;
 mod turns;

@@ -17,15 +17,14 @@ use super::port::{
 use super::settings::Sending;
 use super::sweep::{Namer, had_its_chance, occasion_data};
 use crate::model::{
-    AddressHash, Channel, ContactId, DeliveryId, Key, Lane, Occasion, Outcome, RecordId, RuleId, StepId, Tenant, Value,
+    AddressHash, Channel, ContactId, DeliveryId, Key, Lane, Occasion, Outcome, RecordId, RuleId, StepId, Tenant,
 };
 use crate::rule::checked::{Action, Purpose, Step, UnlessOpen};
 use crate::rule::compiled::{Crossing, Facts, PersonFacts, Subject};
 use crate::rule::generation::Generation;
 use crate::rule::{CheckedRule, CompiledRule};
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Value as Json, json};
-use std::collections::{HashMap, HashSet};
+use serde_json::Value as Json;
 use std::sync::Arc;
 
 /// How often a message is looked at again that the window or a cap puts off.

@@ -1,8 +1,8 @@
 //! Which indexes a rule's queries lean on. Without them every sweep reads a whole table.
 
 use super::CheckedRule;
-use super::checked::{Action, Step, Trigger};
-use super::condition::{Condition, Quantity};
+use super::checked::{Action, Trigger};
+use super::condition::Condition;
 use super::sql::{Fill, Fragment, Renderer};
 use super::statement::Dialect;
 use crate::catalog::{Catalog, Column, Entity, Expression, Hop, Join, Member, Origin, Place, Schema, Table, TableKind};

@@ -367,6 +367,8 @@ fn some_task(record: &RecordId, now: Timestamp) -> TaskValues<'_> {
         due: Some(now.to_zoned(TimeZone::UTC).date()),
         assignee_key: Some(&record.key),
         assignee_email: Some("nobody@example.com"),
+        score: None,
+        comment: None,
         now,
     }
 }

@@ -158,7 +158,7 @@ mod tests {
                 reason: None,
             }],
             tasks: None,
-            surveys: std::collections::BTreeMap::new(),
+            surveys: BTreeMap::new(),
             tenants: None,
             calendars: BTreeMap::new(),
             usual_calendar: crate::model::BusinessCalendar::default(),

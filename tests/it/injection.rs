@@ -469,7 +469,7 @@ async fn filters_words_and_triggers_are_values(#[case] kind: Kind) {
     assert!(lacks.is_empty() && more.is_empty(), "{kind:?} lacks {lacks:?} and has {more:?}");
 
     // Two inserts at once may meet in MariaDB, which ends one of them; that one is tried again.
-    for _ in 0..10 {
+    for _ in 0..7 {
         world.pass(minutes(4)).await;
     }
     let wrote = asked(&world, "", "SELECT account_id FROM todo WHERE title = 'new'").await;

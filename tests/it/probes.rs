@@ -34,7 +34,8 @@ fn rule(trigger: &str) -> String {
 async fn world(kind: Kind, due: &str) -> World {
     let place = "table: accounts\n    key: id";
     assert!(CATALOG.contains(place));
-    let catalog = CATALOG.replace(place, &format!("{place}\n    updated_at: changed_at")) + &recipe(due);
+    let tracked = CATALOG.replace(place, &format!("{place}\n    updated_at: changed_at"));
+    let catalog = format!("{tracked}{}", recipe(due));
     World::set_up(Setup { catalog, tables: TASKS, ..Setup::of(kind, instant(START)) }).await
 }
 

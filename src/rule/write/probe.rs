@@ -37,7 +37,12 @@ pub fn probes(rule: &CheckedRule, catalog: &Catalog, dialect: Dialect) -> Vec<(S
                 let [take, _] = claim(catalog, dialect, pool, claiming, Others::Skipped);
                 found.push((format!("to take codes from `{}`", pool.table), take));
             }
-            Action::Email(_) | Action::Webhook(_) | Action::Chat(_) | Action::Task(_) => {}
+            Action::Email(_)
+            | Action::Webhook(_)
+            | Action::Chat(_)
+            | Action::Task(_)
+            | Action::Sms(_)
+            | Action::Preferred(_) => {}
         }
     }
     found.into_iter().map(|(what, statement)| (what, explained(statement))).collect()

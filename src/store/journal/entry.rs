@@ -60,7 +60,15 @@ impl Entry {
         let SaidLine(kind, hash, channel, topic, allowed, source, since) = serde_json::from_str(text).ok()?;
         let (hash, since) = (unhex(&hash)?, Timestamp::from_microsecond(since).ok()?);
         let topic = topic.map(|topic| Topic::from(topic.as_str()));
-        (kind == SAID).then_some(Self::Said(Preference { hash, channel, topic, allowed, since, source }))
+        (kind == SAID).then_some(Self::Said(Preference {
+            hash,
+            channel,
+            topic,
+            allowed,
+            since,
+            source,
+            delivery: None,
+        }))
     }
 }
 
@@ -91,7 +99,7 @@ mod tests {
         assert_eq!((read.hash, read.reason, read.since, read.address), (hash, reason, since, None));
         for topic in [None, Some(Topic::from("offers \"and\"\ttabs"))] {
             let source = PreferenceSource::OneClick;
-            let said = Entry::Said(Preference { hash, channel, topic, allowed: false, since, source });
+            let said = Entry::Said(Preference { hash, channel, topic, allowed: false, since, source, delivery: None });
             assert_eq!(Entry::of_json(&said.to_json()), Some(said));
         }
         assert_eq!(Entry::of_json("[\"x\",\"\"]"), None);

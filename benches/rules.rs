@@ -13,7 +13,7 @@ use nudged::diagnostic::SourceFile;
 use nudged::model::Value;
 use nudged::rule::Score;
 use nudged::rule::compiled::Facts;
-use nudged::rule::generation::{Generation, Surroundings, Tree};
+use nudged::rule::generation::{Gateways, Generation, Surroundings, Tree};
 use nudged::rule::script::{Library, Script};
 use nudged::rule::statement::Dialect;
 use std::collections::BTreeMap;
@@ -87,6 +87,7 @@ fn check() {
         schema: None,
         destinations: ["sink".to_owned()].into(),
         chats: ["sales".to_owned()].into(),
+        gateways: Gateways::default(),
         topics: ["offers".into()].into(),
     };
     let began = Instant::now();

@@ -12,7 +12,7 @@ use nudged::diagnostic::SourceFile;
 use nudged::engine::port::{Message, Owner, Sender, Sent, Store};
 use nudged::engine::{Engine, Parts, Senders, Settings, TaskWriter};
 use nudged::model::{Clock, Outcome};
-use nudged::rule::generation::{Generation, Surroundings, Tree};
+use nudged::rule::generation::{Gateways, Generation, Surroundings, Tree};
 use nudged::source::{SourceOptions, connect};
 use nudged::store::postgres::{PostgresStore, Reached};
 use nudged::store::sqlite::SqliteStore;
@@ -84,6 +84,7 @@ async fn generation(source: &dyn nudged::engine::port::Source, rules: Vec<String
         schema: Some(source.schema(&tables).await.expect("the source answers")),
         destinations: ["sink".to_owned()].into(),
         chats: ["sales".to_owned()].into(),
+        gateways: Gateways::default(),
         topics: ["offers".into()].into(),
     };
     Generation::build(Arc::new(Tree { files }), &surroundings).expect("the rules are right")

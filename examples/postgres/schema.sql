@@ -7,7 +7,8 @@ CREATE TABLE crm.users (
     id         uuid PRIMARY KEY,
     first_name text NOT NULL,
     last_name  text NOT NULL,
-    email      text NOT NULL
+    email      text NOT NULL,
+    team       text NOT NULL DEFAULT 'sales'
 );
 
 CREATE TABLE crm.accounts (
@@ -17,9 +18,18 @@ CREATE TABLE crm.accounts (
     class        crm.account_class NOT NULL,
     is_active    boolean NOT NULL DEFAULT true,
     is_sample    boolean NOT NULL DEFAULT false,
-    created_at   timestamptz NOT NULL
+    created_at   timestamptz NOT NULL,
+    stage        text NOT NULL DEFAULT 'customer',
+    contacted_at timestamptz,
+    owner_id     uuid REFERENCES crm.users
 );
 CREATE INDEX ON crm.accounts (created_at);
+
+CREATE TABLE crm.account_tags (
+    account_id uuid NOT NULL REFERENCES crm.accounts,
+    tag        text NOT NULL,
+    PRIMARY KEY (account_id, tag)
+);
 
 CREATE TABLE crm.account_people (
     account_id uuid NOT NULL REFERENCES crm.accounts,
@@ -39,7 +49,10 @@ CREATE TABLE crm.contacts (
     is_primary boolean NOT NULL DEFAULT false,
     tz         text,
     news_ok    boolean,
-    news_ok_at timestamptz
+    news_ok_at timestamptz,
+    phone      text,
+    contact_pref text,
+    do_not_call boolean NOT NULL DEFAULT false
 );
 CREATE INDEX ON crm.contacts (account_id);
 CREATE INDEX ON crm.contacts (born);
@@ -71,7 +84,8 @@ CREATE TABLE crm.surveys (
     kind        text NOT NULL,
     rating      smallint,
     comment     text,
-    answered_at timestamptz
+    answered_at timestamptz,
+    ref         text
 );
 CREATE INDEX ON crm.surveys (answered_at);
 CREATE INDEX ON crm.surveys (account_id);
@@ -114,8 +128,8 @@ CREATE TABLE crm.task_people (
 CREATE TABLE crm.blocked (address text NOT NULL, reason text NOT NULL);
 
 INSERT INTO crm.users VALUES
-    ('00000000-0000-4000-8000-0000000000a1', 'Jana', 'Wolf', 'jana@acme.example'),
-    ('00000000-0000-4000-8000-0000000000a2', 'Pavel', 'Horak', 'pavel@acme.example');
+    ('00000000-0000-4000-8000-0000000000a1', 'Jana', 'Wolf', 'jana@acme.example', 'sales'),
+    ('00000000-0000-4000-8000-0000000000a2', 'Pavel', 'Horak', 'pavel@acme.example', 'support');
 
 INSERT INTO crm.accounts (id, name, country_code, class, is_active, is_sample, created_at) VALUES
     ('00000000-0000-4000-8000-000000000001', 'Lindner Papier',      'AT', 'B',  true,  false, '2023-04-11 09:00+02'),
@@ -193,3 +207,17 @@ FROM crm.contacts c WHERE c.email = 'reto@alpina.example';
 -- Nobody who filled in the form as it was is a hundred years old.
 UPDATE crm.contacts SET born = CASE email WHEN 'eva@moser.example' THEN date '1984-02-29'
                                           WHEN 'nora@keller.example' THEN date '1991-06-17' ELSE '1900-01-01' END;
+
+-- Came in this morning by the form of the web site; nobody has it yet.
+INSERT INTO crm.accounts (id, name, country_code, class, created_at, stage) VALUES
+    ('00000000-0000-4000-8000-000000000009', 'Nordlicht Druck', 'DE', 'C', '2026-11-21 09:00+01', 'lead');
+INSERT INTO crm.account_tags VALUES ('00000000-0000-4000-8000-000000000009', 'web form');
+INSERT INTO crm.contacts (id, account_id, first_name, last_name, email, role, is_primary, tz) VALUES
+    ('00000000-0000-4000-8001-000000000009', '00000000-0000-4000-8000-000000000009', 'Nora', 'Berg',
+     'nora@nordlicht.example', 'manager', true, 'Europe/Berlin');
+
+-- As people typed them in; Reto likes text messages, Eva would rather be called.
+UPDATE crm.contacts SET phone = CASE email WHEN 'reto@alpina.example' THEN '0664 / 123 45 67'
+                                           WHEN 'eva@moser.example' THEN '+43 699 11 22 33 44' END,
+                        contact_pref = CASE email WHEN 'reto@alpina.example' THEN 'S'
+                                                  WHEN 'eva@moser.example' THEN 'P' ELSE 'E' END;

@@ -29,7 +29,7 @@ fn main() {
         }
         "templates" => {
             let folders = ["rules/templates", "examples", "tests/fixtures/rules/base", "tests/fixtures/rules/bad"];
-            (nudged_fuzz::templates, corpus(&folders, &[".md", ".html"]))
+            (nudged_fuzz::templates, corpus(&folders, &[".md", ".html", ".mjml"]))
         }
         other => panic!("no target {other}"),
     };

@@ -2,7 +2,7 @@
 
 use nudged::catalog::{ColumnSchema, ColumnType, DateStorage, InstantStorage, Schema, Table, TableSchema};
 use nudged::diagnostic::SourceFile;
-use nudged::rule::generation::{Surroundings, Tree};
+use nudged::rule::generation::{Gateways, Surroundings, Tree};
 use nudged::rule::statement::Dialect;
 use rusqlite::Connection;
 use std::sync::Arc;
@@ -138,6 +138,7 @@ pub fn surroundings(dialect: Dialect) -> Surroundings {
         schema: Some(Schema { tables: tables.collect(), ..Schema::default() }),
         destinations: ["team-chat".to_owned()].into(),
         chats: ["sales".to_owned()].into(),
+        gateways: Gateways::default(),
         topics: ["offers".into()].into(),
     }
 }

@@ -14,7 +14,7 @@ use nudged::rule::Score;
 use nudged::rule::checked::{CheckedRule, Trigger};
 use nudged::rule::compiled::{Facts, PersonFacts, Reach, Subject, Window};
 use nudged::rule::generation::Generation;
-use nudged::rule::message::{MessageContext, Templates};
+use nudged::rule::message::{MessageContext, MessageLinks, Regional, Templates};
 use nudged::rule::statement::{Dialect, Statement};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -92,18 +92,45 @@ fn prepared(statement: &Statement) {
     });
 }
 
-/// Any text as a template: a finding, an error without a value in it, or a mail without a line break in its head.
+/// Any text as a template, a layout or a partial, in Markdown, HTML and MJML: a finding, an error without a value in it, or
+/// a mail without a line break in its head.
 pub fn templates(input: &[u8]) {
-    let template = text(input);
-    let file = |path: &str, text: &str| Arc::new(SourceFile { path: path.into(), text: text.into() });
-    let files = [file("templates/mail.md", &template), file("templates/other.md", "---\nsubject: x\n---\nother\n")];
+    let text = text(input);
+    const HEAD: &str = "---\nsubject: Hi\n---\n";
+    let around = [
+        vec![("mail.md", text.clone())],
+        vec![("mail.html", text.clone())],
+        vec![("mail.mjml", text.clone())],
+        vec![("mail.md", format!("{HEAD}# Hi\n{{{{ record.name }}}}\n")), ("layouts/default.html", text.clone())],
+        vec![("mail.md", format!("{HEAD}{{% include \"foot\" %}}\n")), ("partials/foot.md", text.clone())],
+        vec![
+            ("mail.mjml", format!("{HEAD}{{% extends \"base\" %}}{{% block body %}}<mj-text>x</mj-text>{{% endblock %}}")),
+            ("layouts/base.mjml", text.clone()),
+        ],
+        vec![("mail.mjml", format!("{HEAD}{MJML}")), ("partials/foot.mjml", text.clone())],
+    ];
+    for files in around {
+        mailed(&files, &text);
+    }
+}
+
+const MJML: &str = "<mjml><mj-body><mj-section><mj-column>{% include \"foot\" %}</mj-column></mj-section></mj-body></mjml>";
+
+fn mailed(files: &[(&str, String)], template: &str) {
+    let file = |path: &str, text: &str| Arc::new(SourceFile { path: format!("templates/{path}"), text: text.into() });
+    let other = file("other.md", "---\nsubject: x\n---\nother\n");
+    let files: Vec<_> = files.iter().map(|(path, text)| file(path, text)).chain([other]).collect();
     let templates = match Templates::compile(&files) {
         Ok(templates) => templates,
         Err(findings) => return shown(&findings),
     };
+    shown(templates.warnings());
     let facts = facts();
     let person = PersonFacts { first_name: Some(SECRET.into()), ..PersonFacts::default() };
     let (occasion, saved, sender) = (json!({"value": 5, "row": {"a": SECRET}}), json!({}), json!({"name": "Acme"}));
+    let regional = Regional::default();
+    let link = |what: &str| Some(format!("https://acme.example/{what}"));
+    let links = MessageLinks { unsubscribe: link("u"), preferences: link("p"), confirm: link("c") };
     let context = MessageContext {
         facts: &facts,
         to: Some(&person),
@@ -111,6 +138,8 @@ pub fn templates(input: &[u8]) {
         saved: &saved,
         sender: &sender,
         enriched: None,
+        regional: &regional,
+        links: Some(&links),
     };
     match templates.email(&"mail".into(), &context) {
         Ok(mail) => {
@@ -123,7 +152,7 @@ pub fn templates(input: &[u8]) {
             assert!(!said.contains(SECRET) || template.contains(SECRET), "{said}");
         }
     }
-    if let Err(error) = templates.line(&template, &context) {
+    if let Err(error) = templates.line(template, &context) {
         let said = error.to_string();
         assert!(!said.contains(SECRET) || template.contains(SECRET), "{said}");
     }

@@ -1,5 +1,5 @@
-//! Effects on the world outside: email over SMTP or into a folder, webhooks and chats. (Tasks go through the
-//! source or the state.)
+//! Effects on the world outside: email over SMTP or into a folder, webhooks, chats and text messages.
+//! (Tasks go through the source or the state.)
 //!
 //! Each adapter makes one try and says what came of it; when to try again is the engine's business. None
 //! of them logs an address, a name or a body above debug.
@@ -7,6 +7,7 @@
 pub mod chat;
 pub mod email;
 mod http;
+pub mod sms;
 mod tls;
 pub mod webhook;
 

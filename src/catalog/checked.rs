@@ -1,6 +1,8 @@
 //! The checked catalog: every name resolved, every type known or explicitly unknown.
 
-use crate::model::{BusinessCalendar, EntityName, FieldName, Locale, RelationName, RoleName, Tenant, Topic, Value};
+use crate::model::{
+    BusinessCalendar, EntityName, FieldName, Locale, Period, RelationName, RoleName, Tenant, Topic, Value,
+};
 use jiff::tz::TimeZone;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,11 +17,37 @@ pub struct Catalog {
     pub suppressions: Vec<SuppressionTable>,
     /// `None`: tasks go to the built-in list in the state.
     pub tasks: Option<Tasks>,
+    /// Surveys that mails ask, by name.
+    pub surveys: BTreeMap<String, Question>,
     pub tenants: Option<Tenants>,
     /// Which days are worked, by name.
     pub calendars: BTreeMap<String, BusinessCalendar>,
     /// Of rules that name none.
     pub usual_calendar: BusinessCalendar,
+    /// Tables of codes, by name.
+    pub pools: BTreeMap<String, Pool>,
+}
+
+/// A table of codes, each given away once.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pool {
+    pub table: Table,
+    pub code: Column,
+    /// Holds the delivery that took the code; empty while it is free.
+    pub reference: Column,
+    /// What else is written when a code is taken.
+    pub marks: Vec<(Column, InsertValue)>,
+    pub only: Vec<Filter>,
+    pub low_water: Option<u32>,
+}
+
+/// A table with one row per record and tag.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tags {
+    pub table: Table,
+    /// Holds the record's key.
+    pub record: Column,
+    pub tag: Column,
 }
 
 impl Catalog {
@@ -64,6 +92,9 @@ pub struct Entity {
     /// Set where rows of this entity are people that can be written to.
     pub person: Option<Person>,
     pub consent: Vec<Consent>,
+    /// Fields that steps may write.
+    pub writable: BTreeSet<FieldName>,
+    pub tags: Option<Tags>,
 }
 
 impl Entity {
@@ -398,6 +429,8 @@ pub struct Person {
     pub last_name: Option<Column>,
     pub zone: Option<Column>,
     pub locale: Option<Column>,
+    /// Says `email`, `sms` or `task`: how they would like to be reached.
+    pub channel: Option<FieldName>,
 }
 
 /// What a person has agreed to, on one channel.
@@ -409,6 +442,8 @@ pub struct Consent {
     pub topic: Option<Topic>,
     pub test: ConsentTest,
     pub given_at: Option<Column>,
+    /// What is written for a yes and for a no that people say by the links of mails; `None`: nothing is.
+    pub write_back: Option<(Literal, Literal)>,
 }
 
 /// Missing or null consent means no.
@@ -427,6 +462,16 @@ pub struct SuppressionTable {
     pub email: Option<Column>,
     pub phone: Option<Column>,
     pub reason: Option<String>,
+}
+
+/// A survey that mails ask, and the row that an answer becomes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Question {
+    pub lowest: i64,
+    pub highest: i64,
+    /// How long an answer may be changed.
+    pub change_within: Period,
+    pub insert: Insert,
 }
 
 /// How tasks are written into the CRM's own tables.
@@ -461,6 +506,10 @@ pub enum InsertValue {
     LookUp(Box<RowLookUp>),
     AssigneeKey,
     AssigneeEmail,
+    /// Of an answer.
+    Score,
+    /// What was said beside it.
+    Comment,
     /// A value that an earlier insert of the same transaction used: `$1.id`.
     Earlier {
         insert: usize,

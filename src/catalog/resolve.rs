@@ -2,8 +2,8 @@
 
 use super::{
     Aggregate, AggregateFunction, Catalog, Column, ColumnType, ConsentTest, DateStorage, Entity, Expression, Field,
-    Filter, FilterTest, InsertValue, InstantStorage, Join, KeyType, Literal, Origin, Place, Schema, Table, TableSchema,
-    UuidStorage,
+    Filter, FilterTest, Insert, InsertValue, InstantStorage, Join, KeyType, Literal, Origin, Place, Pool, Schema, Table,
+    TableSchema, UuidStorage,
 };
 use crate::model::{EntityName, FieldName};
 use jiff::tz::TimeZone;
@@ -26,8 +26,11 @@ impl Catalog {
                 }
             }
         }
+        tables.extend(self.entities.values().filter_map(|entity| Some(entity.tags.as_ref()?.table.clone())));
+        tables.extend(self.pools.values().map(|pool| pool.table.clone()));
         tables.extend(self.suppressions.iter().map(|suppression| suppression.table.clone()));
-        for insert in self.tasks.iter().flat_map(|tasks| &tasks.inserts) {
+        let answers = self.surveys.values().map(|question| &question.insert);
+        for insert in self.tasks.iter().flat_map(|tasks| &tasks.inserts).chain(answers) {
             tables.insert(insert.table.clone());
             tables.extend(insert.set.iter().filter_map(|(_, value)| match value {
                 InsertValue::LookUp(look_up) => Some(look_up.table.clone()),
@@ -55,14 +58,12 @@ impl Catalog {
         if let Some(tasks) = &mut catalog.tasks {
             let first = tasks.inserts.first().and_then(|insert| schema.table(&insert.table));
             resolver.filters(&Live::table(first), &mut tasks.open);
-            for insert in &mut tasks.inserts {
-                let table = &Live::table(schema.table(&insert.table));
-                for (column, value) in &mut insert.set {
-                    resolver.column(table, column);
-                    resolver.supplied(value, &column.ty);
-                }
-            }
+            tasks.inserts.iter_mut().for_each(|insert| resolver.insert(insert));
         }
+        for pool in catalog.pools.values_mut() {
+            resolver.pool(pool);
+        }
+        catalog.surveys.values_mut().for_each(|question| resolver.insert(&mut question.insert));
         catalog.unions();
         catalog
     }
@@ -204,9 +205,19 @@ impl Resolver<'_> {
         for consent in &mut entity.consent {
             let (ConsentTest::Is(column) | ConsentTest::Not(column)) = &mut consent.test;
             self.column(table, column);
+            let ty = column.ty.clone();
+            if let Some((yes, no)) = &mut consent.write_back {
+                self.literal(yes, &ty);
+                self.literal(no, &ty);
+            }
             if let Some(given_at) = &mut consent.given_at {
                 self.column(table, given_at);
             }
+        }
+        if let Some(tags) = &mut entity.tags {
+            let theirs = Live::table(self.schema.table(&tags.table));
+            self.column(&theirs, &mut tags.record);
+            self.column(&theirs, &mut tags.tag);
         }
         if let Origin::Union(members) = &mut entity.origin {
             for member in members {
@@ -403,6 +414,25 @@ impl Resolver<'_> {
             }
         }
         column.missing.iter_mut().for_each(|literal| self.literal(literal, &column.ty));
+    }
+
+    fn insert(&self, insert: &mut Insert) {
+        let table = &Live::table(self.schema.table(&insert.table));
+        for (column, value) in &mut insert.set {
+            self.column(table, column);
+            self.supplied(value, &column.ty);
+        }
+    }
+
+    fn pool(&self, pool: &mut Pool) {
+        let table = Live::table(self.schema.table(&pool.table));
+        self.column(&table, &mut pool.code);
+        self.column(&table, &mut pool.reference);
+        self.filters(&table, &mut pool.only);
+        for (column, value) in &mut pool.marks {
+            self.column(&table, column);
+            self.supplied(value, &column.ty);
+        }
     }
 
     fn supplied(&self, value: &mut InsertValue, ty: &ColumnType) {

@@ -29,6 +29,9 @@ pub struct CatalogFile {
     pub suppressions: Vec<At<SuppressionEntry>>,
     /// How tasks are written into the CRM. Without it, tasks go to a list of nudged's own.
     pub tasks: Option<TasksEntry>,
+    /// Surveys that mails ask, by the name that rules use: which scores there are, and where answers go.
+    #[serde(default)]
+    pub surveys: Named<At<QuestionEntry>>,
     /// Several customers' data in one database.
     pub tenants: Option<TenantsEntry>,
     /// Which days are worked, by a name that rules use.
@@ -36,6 +39,25 @@ pub struct CatalogFile {
     pub calendars: Named<At<CalendarEntry>>,
     /// The calendar of rules that name none: one of `calendars`, or a country. Monday to Friday if left out.
     pub calendar: Option<At<String>>,
+    /// Tables of codes that `claim` steps take from, one code a row, by a name that rules use.
+    #[serde(default)]
+    pub pools: Named<At<PoolEntry>>,
+}
+
+/// A table of codes, each given away once.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PoolEntry {
+    pub table: At<String>,
+    /// The column with the code. No two rows may have the same.
+    pub code: At<String>,
+    /// What marks a code as taken: `{taken_by: $ref, taken_at: $now}`. The column with `$ref` is empty as long as the code is
+    /// free; the others take constants, `$now`, `$record.key` and `$record.FIELD`.
+    pub taken: Named<Node>,
+    /// Which rows belong to the pool: `{campaign: spring}`.
+    pub only: Option<Node>,
+    /// The rule's owner is told once when no more than so many are left.
+    pub low_water: Option<At<u32>>,
 }
 
 /// Which days are worked.
@@ -107,9 +129,23 @@ pub struct EntityEntry {
     pub kind: Option<At<String>>,
     /// Set where the rows are people.
     pub person: Option<PersonEntry>,
-    /// What people agreed to, by channel: `{email: {offers: news_ok, given_at: news_ok_at}}`.
+    /// What people agreed to, by channel: `{email: {offers: news_ok, given_at: news_ok_at}}`. With `write_back: true` beside the
+    /// topics, what people say by the links of mails is written there; `write_back: {yes: Y, no: N}` says in which words.
     #[serde(default)]
     pub consent: Named<Node>,
+    /// The table with one row per record and tag, which `update` steps add to and remove from.
+    pub tags: Option<At<TagsEntry>>,
+}
+
+/// Where tags are kept.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TagsEntry {
+    pub table: At<String>,
+    /// Its column that holds our key.
+    pub record: At<String>,
+    /// Its column with the tag's text.
+    pub tag: At<String>,
 }
 
 /// What an entity adds to a union.
@@ -238,6 +274,8 @@ pub struct FieldEntry {
     pub average: Option<At<String>>,
     /// Which related rows count; of a column: where it has a value at all, such as `{currency: EUR}`.
     pub only: Option<Node>,
+    /// `true`: `update` and `assign` steps may write the column. No other column is ever written.
+    pub writable: bool,
 }
 
 /// A way from a record to related rows.
@@ -354,6 +392,8 @@ pub struct PersonEntry {
     pub zone: Option<At<String>>,
     /// Language of the person.
     pub locale: Option<At<String>>,
+    /// The field that says how the person would like to be reached: its words are `email`, `sms` and `task`.
+    pub channel: Option<At<String>>,
 }
 
 /// A table of blocked addresses.
@@ -387,6 +427,18 @@ pub struct InsertEntry {
     /// `$record.key`, `$record.FIELD`, `$assignee.key`, `$assignee.email`, `$1.COLUMN` of the first insert; or
     /// what another table says: `{look_up: {table: crm.statuses, take: id, only: {name: New}}}`.
     pub set: Named<Node>,
+}
+
+/// A survey that mails ask.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct QuestionEntry {
+    /// The scores that can be given: `0..10`, which is also the default, or `1..5`.
+    pub scale: Option<At<String>>,
+    /// How long an answer may be changed: `7 days`, which is also the default.
+    pub change_within: Option<At<String>>,
+    /// The row of an answer: constants, or `$score`, `$comment`, `$now`, `$ref`, `$uuid`, `$record.key`, `$record.FIELD`.
+    pub insert: At<InsertEntry>,
 }
 
 /// Tenants and how a transaction is bound to one.

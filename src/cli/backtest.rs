@@ -3,10 +3,13 @@
 use super::{Context, Exit, Failure, Format, Output, progress::Progress, rehearsal, text};
 use crate::engine::rehearse::{Backtest, BacktestHit, Backtester, Tally, TermCount, Told};
 use crate::model::{Period, RuleId, at_local};
+use crate::rule::CompiledRule;
+use crate::rule::checked::Trigger;
 use crate::rule::operands::Section;
-use crate::service::open_source;
+use crate::service::{open_source, state_is_new};
 use jiff::{SignedDuration, civil};
 use serde_json::{Value as Json, json};
+use std::sync::Arc;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -54,7 +57,14 @@ async fn ask(args: &Args, context: &Context, output: &mut Output) -> Result<(Bac
         return Err(Failure::other(Exit::Usage, "nothing lies between --from and --to; the last day is today at most"));
     }
     let every = args.every.map(|every| SignedDuration::from_secs(every.max_seconds()));
-    let backtester = Backtester { generation: &generation, source: &*source, from, until, every, batch: BATCH };
+    let rule = RuleId::from(args.rule.as_str());
+    let waits = |rule: &Arc<CompiledRule>| matches!(rule.rule.trigger, Trigger::Event(_));
+    let store = match generation.rules.get(&rule).filter(|rule| waits(rule)) {
+        Some(_) if !state_is_new(&config.state) => Some(context.state().await?),
+        _ => None,
+    };
+    let (source, store, batch) = (&*source, store.as_deref(), BATCH);
+    let backtester = Backtester { generation: &generation, source, store, from, until, every, batch };
     let progress = Progress::start("looked up to", from, until);
     let mut hits = Vec::new();
     let told = |told: Told| match told {
@@ -66,7 +76,7 @@ async fn ask(args: &Args, context: &Context, output: &mut Output) -> Result<(Bac
         },
         Told::Hit(_) => {}
     };
-    let backtest = backtester.run(&RuleId::from(args.rule.as_str()), told).await?;
+    let backtest = backtester.run(&rule, told).await?;
     progress.end();
     Ok((backtest, hits))
 }

@@ -9,7 +9,7 @@ use crate::engine::port::Store;
 use crate::service::open_state;
 use crate::web::state_report;
 use jiff::Timestamp;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use std::future::Future;
 use std::sync::Arc;
 
@@ -83,6 +83,13 @@ impl Context {
 
     /// Counts, rules and held sweeps.
     pub fn state_report(&self) -> Result<Json, Failure> {
-        self.block_on(async { Ok(state_report(&*self.state().await?, Timestamp::now()).await?) })
+        self.block_on(async {
+            let store = self.state().await?;
+            let mut report = state_report(&*store, Timestamp::now()).await?;
+            // Counted page by page, so only for who asks.
+            let size = store.ledger_size().await?;
+            report["ledger"] = json!({"matches": size.rows, "bytes": size.bytes});
+            Ok(report)
+        })
     }
 }

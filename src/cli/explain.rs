@@ -4,7 +4,7 @@ use super::rehearsal::Rehearsal;
 use super::{Context, Exit, Failure, Format, Output, message, record, text};
 use crate::engine::port::{RuleState, RuleStatus, Standing};
 use crate::engine::rehearse::{Crossed, Explanation, Reached, RecordState, TermAnswer, explain};
-use crate::model::{RecordId, RuleId};
+use crate::model::{Channel, RecordId, RuleId};
 use crate::rule::checked::{Backfill, Mode, Purpose};
 use crate::rule::operands::{Operand, Section};
 use serde_json::{Value as Json, json};
@@ -166,7 +166,11 @@ fn ledger(standing: &Standing) -> String {
 }
 
 fn recipient(reached: &Reached, purpose: &Purpose) -> String {
-    let address = reached.address.as_deref().unwrap_or("nobody with an address");
+    let (nobody, by) = match reached.channel {
+        Channel::Email => ("nobody with an address", ""),
+        Channel::Sms => ("nobody with a phone number", " by text message"),
+    };
+    let address = reached.address.as_deref().unwrap_or(nobody);
     let mut notes = Vec::new();
     if let Purpose::Topic(topic) = purpose {
         match reached.consent {
@@ -179,7 +183,7 @@ fn recipient(reached: &Reached, purpose: &Purpose) -> String {
     notes.extend(reached.staff.then(|| "one of ours".to_owned()));
     notes.extend(reached.suppressed.as_ref().map(|reason| format!("suppressed: {reason}")));
     let notes = if notes.is_empty() { String::new() } else { format!("  {}", notes.join("; ")) };
-    format!("{}: {address}{notes}", reached.role)
+    format!("{}{by}: {address}{notes}", reached.role)
 }
 
 pub(super) fn as_json(told: &Explanation) -> Json {
@@ -189,7 +193,8 @@ pub(super) fn as_json(told: &Explanation) -> Json {
         "now": told.now,
         "mode": mode(told.mode),
         "lane": told.lane,
-        "verdict": {"code": told.verdict.code(), "text": told.verdict.to_string(), "term": told.verdict.failed_term()},
+        "verdict": {"code": told.verdict.code(), "text": told.verdict.to_string(), "term": told.verdict.failed_term(),
+                    "holds_at": told.verdict.holds_at()},
         "record_state": match &told.record_state {
             RecordState::Present => json!("present"),
             RecordState::Gone => json!("gone"),
@@ -212,6 +217,7 @@ pub(super) fn as_json(told: &Explanation) -> Json {
         }),
         "recipients": told.recipients.iter().map(|reached| json!({
             "role": reached.role,
+            "channel": reached.channel.as_str(),
             "address": reached.address,
             "staff": reached.staff,
             "consent": reached.consent,

@@ -1,10 +1,11 @@
 //! `nudged export RECORD`: everything the state holds about a record, for the person who asks.
 
 use super::enrollments::last_rules;
+use super::suppress::reached_by;
 use super::{Context, Exit, Failure, Output, record};
 use crate::engine::port::{Dossier, Enrolled, Happening, Inbound, Store};
 use crate::engine::{addresses_in, events_about};
-use crate::model::{AddressHash, Channel, EndReason, EnrollmentState, Preference, RecordId, Suppression};
+use crate::model::{AddressHash, EndReason, EnrollmentState, Preference, RecordId, Suppression};
 use serde_json::{Value as Json, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Args {
     /// The record: `customer:4711`, or `tenant/customer:4711`.
     record: String,
-    /// Also what is kept of this email address; the state itself knows only those that replies or answers named.
+    /// Also what is kept of this email address or phone number (with its country: `+43…`); the state itself knows only
+    /// those that replies or answers named.
     #[arg(long = "address", value_name = "ADDRESS")]
     addresses: Vec<String>,
     /// There is one: a table can't hold all of it.
@@ -43,7 +45,11 @@ impl Known {
     }
 
     pub fn hashes(&self, store: &dyn Store) -> Vec<AddressHash> {
-        self.addresses.iter().map(|address| store.secret().address_hash(Channel::Email, address)).collect()
+        let hash = |address: &String| {
+            let (channel, address) = reached_by(address, None);
+            store.secret().address_hash(channel, &address)
+        };
+        self.addresses.iter().map(hash).collect()
     }
 }
 

@@ -16,7 +16,8 @@ const LOOK: Duration = Duration::from_millis(250);
 pub struct Args {
     /// The record: `customer:4711`, or `tenant/customer:4711`.
     record: String,
-    /// Also remove this email address from the suppression list's clear text; its entry holds by its hash.
+    /// Also remove this email address or phone number (with its country) from the suppression list's clear text; its entry
+    /// holds by its hash.
     #[arg(long = "address", value_name = "ADDRESS")]
     addresses: Vec<String>,
     /// Don't ask.

@@ -4,6 +4,7 @@ use super::Failure;
 use crate::action::email::Composer;
 use crate::engine::PreviewMessage;
 use crate::engine::port::Message;
+use crate::model::Segments;
 use serde_json::{Value as Json, json};
 use std::path::{Path, PathBuf};
 
@@ -14,6 +15,8 @@ pub fn headline(message: &PreviewMessage) -> String {
         Ok(Message::Webhook(call)) => format!("webhook to {}: {}", call.destination, call.body),
         Ok(Message::Chat(chat)) => format!("chat to {}: {}", chat.to, chat.text),
         Ok(Message::Task(task)) => format!("task: {}", task.title),
+        Ok(Message::Write(draft)) => format!("{}: {}", message.kind, draft.what.told()),
+        Ok(Message::Sms(sms)) => format!("sms to {} ({}): {}", sms.to, Segments::of(&sms.text), sms.text),
         Err(why) => format!("{}: nothing: {why}", message.kind),
     }
 }
@@ -22,6 +25,7 @@ pub fn headline(message: &PreviewMessage) -> String {
 pub fn in_short(message: &PreviewMessage) -> String {
     match &message.content {
         Ok(Message::Email(email)) => format!("email to {}: {}", email.to_address, email.subject),
+        Ok(Message::Sms(sms)) => format!("sms to {}: {}", sms.to, sms.text),
         Ok(content) => format!("{} {}", message.kind, content.summary()),
         Err(why) => format!("nothing: {why}"),
     }
@@ -51,6 +55,14 @@ pub fn as_json(message: &PreviewMessage) -> Json {
             shown["title"] = json!(task.title);
             shown["body"] = json!(task.body);
             shown["due"] = json!(task.due);
+        }
+        Ok(Message::Write(draft)) => shown["what"] = json!(draft.what.told()),
+        Ok(Message::Sms(sms)) => {
+            let segments = Segments::of(&sms.text);
+            shown["to"] = json!(sms.to);
+            shown["text"] = json!(sms.text);
+            shown["segments"] = json!(segments.count);
+            shown["unicode"] = json!(segments.unicode);
         }
         Err(why) => shown["nothing"] = json!(why),
     }
@@ -96,6 +108,11 @@ impl Files<'_> {
             Ok(Message::Task(task)) => {
                 let body = task.body.as_deref().unwrap_or("");
                 std::fs::write(file("txt"), format!("{}\n\n{body}\n", task.title))?;
+            }
+            Ok(Message::Write(draft)) => std::fs::write(file("txt"), format!("{}\n", draft.what.told()))?,
+            Ok(Message::Sms(sms)) => {
+                let segments = Segments::of(&sms.text);
+                std::fs::write(file("txt"), format!("To: {}\nLength: {segments}\n\n{}\n", sms.to, sms.text))?;
             }
             Err(_) => return Ok(0),
         }

@@ -8,6 +8,7 @@ mod backtest;
 mod catalog;
 mod check;
 mod completions;
+mod confirm;
 mod context;
 mod deliveries;
 mod demo;
@@ -118,6 +119,8 @@ pub enum Command {
     Export(export::Args),
     /// Erase a record from the state and its log of attempts; hashes and counts stay.
     Forget(forget::Args),
+    /// Say that a state was restored or moved on purpose: only then something is sent again.
+    Confirm(confirm::Args),
     /// Pause a rule: it neither matches nor sends.
     Pause(pause::Args),
     /// Let a paused rule run again.
@@ -177,6 +180,7 @@ fn dispatch(cli: Cli, output: &mut Output) -> Result<Exit, Failure> {
         Command::Suppress(args) => suppress::run(&args, &context, output),
         Command::Export(args) => export::run(&args, &context, output),
         Command::Forget(args) => forget::run(&args, &context, output),
+        Command::Confirm(args) => confirm::run(&args, &context, output),
         Command::Pause(args) => pause::run(&args, true, &context, output),
         Command::Resume(args) => pause::run(&args, false, &context, output),
         Command::Reload(args) => reload::run(&args, &context, output),

@@ -33,6 +33,7 @@ impl Offline {
             schema: None,
             destinations: outside.destinations.clone(),
             chats: outside.chats.clone(),
+            gateways: outside.gateways.clone(),
             topics: outside.topics.clone(),
         };
         let first = Generation::build(Arc::clone(&tree), &surroundings);
@@ -50,6 +51,7 @@ fn assume(surroundings: &mut Surroundings, findings: Option<&Vec<Finding>>) -> u
         assumed += usize::from(match finding.code {
             "rule.unknown-destination" => surroundings.destinations.insert(name.to_owned()),
             "rule.unknown-chat" => surroundings.chats.insert(name.to_owned()),
+            "rule.unknown-gateway" => surroundings.gateways.names.insert(name.to_owned()),
             "rule.unknown-topic" => surroundings.topics.insert(Topic::from(name)),
             _ => false,
         });

@@ -87,8 +87,8 @@ fn show_rule(compared: &RuleComparison, output: &mut Output) {
         Change::Changed(parts) => format!("~ {}  changed{}", compared.rule, words(parts)),
     };
     output.line(&line);
-    if asks_who(&compared.change) && !compared.counted {
-        output.line("    match      not counted: its occasions are episodes, which sweeps keep; try it in shadow");
+    if let Some(reason) = compared.uncounted.filter(|_| asks_who(&compared.change)) {
+        output.line(&format!("    match      not counted: {reason}; try it in shadow"));
     } else if asks_who(&compared.change) {
         output.line(&format!("    match      {} before, {} after", compared.before, compared.after));
         people("newly", &compared.newly, output);
@@ -167,7 +167,9 @@ fn rule_json(compared: &RuleComparison) -> Json {
         "from": from,
         "parts": parts.iter().map(|part| part.as_str()).collect::<Vec<_>>(),
     });
-    if asks_who(&compared.change) && compared.counted {
+    if let Some(reason) = compared.uncounted.filter(|_| asks_who(&compared.change)) {
+        shown["not_counted"] = json!(reason);
+    } else if asks_who(&compared.change) {
         shown["before"] = json!(compared.before);
         shown["after"] = json!(compared.after);
         shown["newly"] = people(&compared.newly);

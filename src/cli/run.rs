@@ -26,6 +26,7 @@ pub fn run(_args: &Args, context: &Context, _output: &mut Output) -> Result<Exit
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         match error {
+            StartError::Witness(error) => Self::State(error.into()),
             StartError::State(error) | StartError::Rules(RulebookError::Store(error)) => Self::State(error),
             StartError::Source(error) => error.into(),
             StartError::Rules(RulebookError::NothingToRun(findings)) => Self::Rules(findings),

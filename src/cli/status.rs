@@ -17,7 +17,9 @@ pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, 
         Format::Json => output.json(&json!({"daemon": daemon, "state": state})),
         Format::Table => {
             tell_daemon(&daemon, output);
+            sending_held(&state["sending_held"], output);
             counts(&state["counts"], output);
+            ledger(&state["ledger"], output);
             output.line("");
             rules::table(&state["rules"], output);
             held(&state["held"], output);
@@ -70,6 +72,13 @@ fn tell_daemon(daemon: &Json, output: &mut Output) {
     }
 }
 
+/// What no operator must overlook.
+fn sending_held(held: &Json, output: &mut Output) {
+    for held in held.as_array().into_iter().flatten() {
+        output.line(&format!("NOTHING SENT {}", text::of(&held["message"])));
+    }
+}
+
 fn counts(counts: &Json, output: &mut Output) {
     let outbox = &counts["outbox"];
     let enrollments = &counts["enrollments"];
@@ -86,6 +95,14 @@ fn counts(counts: &Json, output: &mut Output) {
     let attempts = if attempts.is_empty() { "none".to_owned() } else { attempts.join(", ") };
     output.line(&format!("last 24 h    {attempts}"));
     output.line(&format!("suppressed   {}", counts["suppressed"]));
+}
+
+/// How much a match takes up, for who plans a disk.
+fn ledger(ledger: &Json, output: &mut Output) {
+    let (matches, bytes) = (ledger["matches"].as_u64().unwrap_or(0), ledger["bytes"].as_u64().unwrap_or(0));
+    if let Some(each) = bytes.checked_div(matches) {
+        output.line(&format!("ledger       {matches} matches, {} KiB, {each} bytes a match", bytes.div_ceil(1024)));
+    }
 }
 
 fn held(held: &Json, output: &mut Output) {

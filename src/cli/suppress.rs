@@ -1,7 +1,7 @@
 //! `nudged suppress`: addresses that must not be written to, whatever a rule says.
 
 use super::{Context, Exit, Failure, Format, Output, text};
-use crate::model::{Channel, Preference, Suppression, SuppressionReason};
+use crate::model::{Channel, Country, Preference, Suppression, SuppressionReason, e164};
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 use std::io::Read;
@@ -78,6 +78,18 @@ fn add(args: &Add, context: &Context, output: &mut Output) -> Result<Exit, Failu
     {
         return Err(Failure::other(Exit::Usage, format!("`{wrong}` is not an email address; nothing was added")));
     }
+    let country = context.config_without_secrets()?.sms.country;
+    let mut numbers = Vec::new();
+    if channel == Channel::Sms {
+        for address in &addresses {
+            let wrong = || {
+                let help = "write it with its country: `+43 664 1234567`, or set `sms.country`";
+                Failure::other(Exit::Usage, format!("`{address}` is not a phone number; nothing was added; {help}"))
+            };
+            numbers.push(e164(address, country).ok_or_else(wrong)?);
+        }
+    }
+    let addresses = if channel == Channel::Sms { numbers } else { addresses };
     let reason = match args.reason {
         Why::Manual => SuppressionReason::Manual,
         Why::Unsubscribed => SuppressionReason::Unsubscribed,
@@ -100,6 +112,14 @@ fn add(args: &Add, context: &Context, output: &mut Output) -> Result<Exit, Failu
     })?;
     output.talk(&format!("{added} added, {} on the list before", (asked as u64).saturating_sub(added)));
     Ok(Exit::Success)
+}
+
+/// An address by its channel: what has no `@` and can be a phone number is one, in its international form.
+pub(super) fn reached_by(address: &str, country: Option<Country>) -> (Channel, String) {
+    match e164(address, country).filter(|_| !address.contains('@')) {
+        Some(number) => (Channel::Sms, number),
+        None => (Channel::Email, address.to_owned()),
+    }
 }
 
 fn addresses(given: &[String]) -> Result<Vec<String>, Failure> {
@@ -133,9 +153,11 @@ fn list(limit: usize, format: Format, context: &Context, output: &mut Output) ->
 
 /// All that holds for one address: an entry of the list, and what the person said about topics.
 fn show_address(address: &str, format: Format, context: &Context, output: &mut Output) -> Result<Exit, Failure> {
+    let (channel, address) = reached_by(address, context.config_without_secrets()?.sms.country);
+    let address = address.as_str();
     let (listed, said) = context.block_on(async {
         let store = context.state().await?;
-        let hash = store.secret().address_hash(Channel::Email, address);
+        let hash = store.secret().address_hash(channel, address);
         Ok((store.suppressed(&[hash]).await?, store.preferences(&[hash]).await?))
     })?;
     let listed = listed.iter().map(|entry| (entry.since, as_row(entry), as_json(entry)));

@@ -228,12 +228,14 @@ mod tests {
             ("[marketing]\nwindow = \"9-20\"\n", "`9-20` is not a send window: `9-20` is no span of hours"),
             ("[marketing]\ncap = [\"1 per day\", \"3 a week\"]\n", "`3 a week` is not a cap; write `1 per day`"),
             ("[email]\nrate = \"fast\"\n", "`fast` is not a rate; write `5/s`"),
+            ("[sms]\ncountry = \"Austria\"\n", "`Austria` is not a country: write its two letters, such as `AT`"),
             ("[email]\nwarm_up = \"50\"\n", "`50` is not a warm-up; write `50/day, double every 3 days`"),
         ] {
             let wrong = findings(text, &Environment::none());
             assert!(wrong[0].starts_with("config.toml:2:") && wrong[0].contains(problem), "{wrong:?}");
         }
-        let none = "[marketing]\nwindow = \"\"\ncap = []\nsunset = \"\"\n[email]\nrate = \"\"\nper_domain = \"\"\nwarm_up = \"\"\n";
+        let none = "[marketing]\nwindow = \"\"\ncap = []\nsunset = \"\"\n[email]\nrate = \"\"\nper_domain = \"\"\nwarm_up = \"\"\n\
+                    [sms]\ncap = []\nrate = \"\"\n";
         let config = load("config.toml", none, true, &Environment::none(), Secrecy::Resolve).unwrap();
         assert_eq!(config.settings().sending, crate::engine::Sending::default());
     }

@@ -36,7 +36,7 @@ fn of_value(value: &DeValue<'_>, span: Range<usize>, path: &mut Vec<String>, fou
     match value {
         DeValue::Table(table) => of_table(table, path, found),
         DeValue::Array(items) => {
-            for item in items.iter() {
+            for item in items {
                 of_value(item.get_ref(), item.span(), path, found);
             }
         }

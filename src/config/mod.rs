@@ -22,8 +22,9 @@ pub use retention::RetentionOptions;
 
 use crate::action::chat::ChatOptions;
 use crate::action::email::EmailOptions;
+use crate::action::sms::SmsOptions;
 use crate::action::webhook::DestinationOptions;
-use crate::engine::{Sending, Settings};
+use crate::engine::{Sending, Settings, Texts};
 use crate::model::{Budget, Cap, Limits, Period, SendWindow, Topic, Unit, blank};
 use crate::rulebook::RulebookOptions;
 use crate::web::{BounceOptions, EventOptions, PageOptions, WebOptions};
@@ -31,6 +32,7 @@ use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,6 +53,8 @@ pub struct Config {
     pub webhooks: BTreeMap<String, DestinationOptions>,
     /// The chats of colleagues that rules may write to, by name.
     pub chats: BTreeMap<String, ChatOptions>,
+    /// Text messages to phones.
+    pub sms: SmsOptions,
     /// The systems that may send events, by the name that rules use.
     pub events: BTreeMap<String, EventOptions>,
     /// The services that report bounces, by the name in their URL.
@@ -102,11 +106,30 @@ pub struct StateOptions {
     pub url: SecretString,
     /// Nothing stands between nudged and PostgreSQL: no pooler that hands each transaction another session.
     pub direct: bool,
+    /// Where the files beside the state are kept. Empty: beside its file; for PostgreSQL in systemd's state directory, or
+    /// `/var/lib/nudged`.
+    pub directory: PathBuf,
+    /// The file that remembers how many sends there were, against restores and clones. `none`: there is none, by choice.
+    pub witness: String,
+    /// The file that keeps the suppression list once more. `none`: there is none, by choice.
+    pub journal: String,
+    /// Names this machine. Empty: what `/etc/machine-id` says.
+    pub machine_id: String,
+    /// With less room than this on the disk of an SQLite state, in MiB, sweeps stop. 0: never.
+    pub min_free_mib: u64,
 }
 
 impl Default for StateOptions {
     fn default() -> Self {
-        Self { url: SecretString::from("sqlite:/var/lib/nudged/state.db"), direct: false }
+        Self {
+            url: SecretString::from("sqlite:/var/lib/nudged/state.db"),
+            direct: false,
+            directory: PathBuf::new(),
+            witness: String::new(),
+            journal: String::new(),
+            machine_id: String::new(),
+            min_free_mib: 1_024,
+        }
     }
 }
 
@@ -145,7 +168,7 @@ impl Default for MarketingOptions {
 impl Config {
     /// The engine's settings, from all sections that have a say in them.
     pub fn settings(&self) -> Settings {
-        let Self { marketing, email, .. } = self;
+        let Self { marketing, email, sms, .. } = self;
         let budget = Budget { per_day: email.per_day, warm_up: email.warm_up };
         let sending = Sending {
             window: marketing.window.clone(),
@@ -154,6 +177,13 @@ impl Config {
             rate: email.rate,
             per_domain: email.per_domain,
             seeds: email.seeds.clone(),
+            texts: Texts {
+                limits: Arc::new(Limits { caps: sms.cap.clone(), ..Limits::default() }),
+                window: sms.window.clone(),
+                rate: sms.rate,
+                country: sms.country,
+                seeds: sms.seeds.clone(),
+            },
         };
         Settings { sending, ..self.engine.settings(&self.sender, self.service.drain()) }
     }

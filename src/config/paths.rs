@@ -19,6 +19,15 @@ pub(super) fn anchor(config: &mut Config, folder: &Path) {
     if !config.web.socket.as_os_str().is_empty() {
         config.web.socket = folder.join(&config.web.socket);
     }
+    if !config.state.directory.as_os_str().is_empty() {
+        config.state.directory = folder.join(&config.state.directory);
+    }
+    for file in [&mut config.state.witness, &mut config.state.journal] {
+        // `none` is a choice, not a path.
+        if !file.is_empty() && file != "none" {
+            *file = folder.join(&*file).display().to_string();
+        }
+    }
     for url in [&mut config.source.url, &mut config.state.url] {
         if let Some(anchored) = anchored(url.expose_secret(), folder) {
             *url = SecretString::from(anchored);

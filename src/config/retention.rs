@@ -1,5 +1,5 @@
 use crate::engine::Retention;
-use crate::model::Period;
+use crate::model::{Period, blank};
 use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -20,6 +20,10 @@ pub struct RetentionOptions {
     /// Events of other systems. At least 30 days.
     #[schemars(with = "String")]
     pub events: Period,
+    /// Matches of rules that never look back further. Empty: for ever. At least 400 days.
+    #[serde(deserialize_with = "blank::or_value")]
+    #[schemars(with = "String")]
+    pub ledger: Option<Period>,
 }
 
 impl Default for RetentionOptions {
@@ -29,6 +33,7 @@ impl Default for RetentionOptions {
             misses: Period::days(90),
             enrollments: Period::days(730),
             events: Period::days(30),
+            ledger: None,
         }
     }
 }
@@ -41,6 +46,7 @@ impl RetentionOptions {
             misses: length(self.misses),
             enrollments: length(self.enrollments),
             events: length(self.events),
+            ledger: self.ledger.map(length),
         }
     }
 }

@@ -8,7 +8,7 @@ use super::Environment;
 use std::path::{Path, PathBuf};
 
 /// The keys that hold a secret; `*` is any name. A URL is one because it may carry a password.
-const KEYS: [&[&str]; 11] = [
+const KEYS: [&[&str]; 12] = [
     &["source", "url"],
     &["state", "url"],
     &["email", "password"],
@@ -17,6 +17,7 @@ const KEYS: [&[&str]; 11] = [
     &["webhooks", "*", "secret"],
     &["webhooks", "*", "token"],
     &["chats", "*", "url"],
+    &["sms", "gateways", "*", "token"],
     &["events", "*", "secret"],
     &["events", "*", "previous_secret"],
     &["web", "token"],

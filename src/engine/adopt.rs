@@ -4,6 +4,7 @@ use super::context::{Context, tenants_of};
 use super::error::EngineError;
 use super::event::Event;
 use super::port::Adoption;
+use super::pruner::ledger_since;
 use crate::model::{Lane, RuleId, Tenant};
 use crate::rule::checked::{Backfill, Mode};
 use crate::rule::generation::Generation;
@@ -33,8 +34,14 @@ pub(super) async fn adopt(
     let tenants = tenants_of(&generation.catalog);
     let zone = &generation.catalog.time_zone;
     let running = generation.rules.values();
-    let adoptions: Vec<Adoption> =
+    let mut adoptions: Vec<Adoption> =
         running.flat_map(|rule| tenants.iter().map(move |tenant| adoption(rule, tenant, zone, now))).collect();
+    if let Some(known) = ledger_since(&context.settings, now) {
+        // Further back nobody knows any more who matched.
+        for adoption in &mut adoptions {
+            adoption.baseline = adoption.baseline.max(known);
+        }
+    }
     let adopted = context.store.adopt(&adoptions, now).await?;
     let baselined: Vec<RuleId> = adopted.baselined.iter().map(|(rule, ..)| rule.clone()).collect();
     context.announce(|| Event::GenerationAdopted {

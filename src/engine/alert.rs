@@ -3,13 +3,24 @@
 
 use super::context::Context;
 use super::event::Event;
-use super::port::{Email, Message};
+use super::port::{Email, Message, Sender};
 use crate::model::{DeliveryId, Outcome};
 use crate::rule::CheckedRule;
 
 /// Tells the owner, if the rule names one. What hinders it is announced.
 pub(super) async fn tell_owner(context: &Context, rule: &CheckedRule, subject: &str, text: &str) {
-    let Some(owner) = &rule.owner else { return };
+    if !context.gate.is_open(context).await.unwrap_or(false) {
+        // The clone of a state tells nobody.
+        return;
+    }
+    if let Err(reason) = tell(&*context.senders.email, rule, subject, text).await {
+        context.announce(|| Event::OwnerNotTold { rule: rule.id.clone(), reason });
+    }
+}
+
+/// The same for who has no more than a sender; what hindered it.
+pub(super) async fn tell(sender: &dyn Sender, rule: &CheckedRule, subject: &str, text: &str) -> Result<(), String> {
+    let Some(owner) = &rule.owner else { return Ok(()) };
     let email = Email {
         delivery: DeliveryId(*uuid::Uuid::new_v4().as_bytes()),
         to_address: owner.clone(),
@@ -24,12 +35,10 @@ pub(super) async fn tell_owner(context: &Context, rule: &CheckedRule, subject: &
         return_tag: None,
         headers: vec![("Auto-Submitted".to_owned(), "auto-generated".to_owned())],
     };
-    let outcome = context.senders.email.send(Message::Email(email)).await.outcome;
-    let (Outcome::Transient { reason, .. } | Outcome::Permanent { reason } | Outcome::Unknown { reason }) = outcome
-    else {
-        return;
-    };
-    context.announce(|| Event::OwnerNotTold { rule: rule.id.clone(), reason });
+    match sender.send(Message::Email(email)).await.outcome {
+        Outcome::Transient { reason, .. } | Outcome::Permanent { reason } | Outcome::Unknown { reason } => Err(reason),
+        _ => Ok(()),
+    }
 }
 
 fn escaped(text: &str) -> String {

@@ -5,12 +5,15 @@ use super::error::EngineError;
 use super::event::Event;
 use super::expectation::Expectations;
 use super::flight::Flight;
+use super::gate::Gate;
 use super::health::SourceHealth;
 use super::late_notice::LateNotices;
 use super::pace::Pace;
 use super::port::{Owner, Source, Store};
 use super::pulse::Pulse;
+use super::room::RoomGuard;
 use super::settings::Settings;
+use super::sweep::budget::Budgets;
 use super::versions::Versions;
 use crate::catalog::Catalog;
 use crate::model::{Clock, Lane, Tenant};
@@ -35,10 +38,15 @@ pub(super) struct Context {
     pub due: Notify,
     /// Rung when an event of another system was kept by this process.
     pub arrived: Notify,
+    /// Rung when this process kept an answer to a survey.
+    pub answered: Notify,
     pub pulse: Pulse,
     pub flight: Flight,
     pub expectations: Expectations,
     pub pace: Pace,
+    pub gate: Gate,
+    pub room: RoomGuard,
+    pub budgets: Budgets,
     pub lates: LateNotices,
 }
 
@@ -56,7 +64,7 @@ impl Context {
     ) -> Self {
         let health = SourceHealth::default();
         let versions = Versions::default();
-        let (due, arrived) = (Notify::new(), Notify::new());
+        let (due, arrived, answered) = (Notify::new(), Notify::new(), Notify::new());
         let pulse = Pulse::default();
         let flight = Flight::default();
         let expectations = Expectations::default();
@@ -73,10 +81,14 @@ impl Context {
             versions,
             due,
             arrived,
+            answered,
             pulse,
             flight,
             expectations,
             pace: Pace::default(),
+            gate: Gate::default(),
+            room: RoomGuard::default(),
+            budgets: Budgets::default(),
             lates: LateNotices::default(),
         }
     }

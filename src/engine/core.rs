@@ -6,11 +6,11 @@ use super::context::{Context, tenants_of, told};
 use super::dispatch::{Dispatched, Dispatcher};
 use super::error::EngineError;
 use super::event::Event;
-use super::port::{Aged, Owner, Rescued, RuleState, RuleStatus, Sender, Source, Store};
+use super::port::{Aged, Owner, Rescued, Room, RuleState, RuleStatus, Sender, Source, Store, Witness};
 use super::scheduler::{self, Scheduler};
 use super::settings::Settings;
 use super::sweep::{Sweeper, Swept};
-use super::{pruner, rescuer};
+use super::{answer_writer, consent_writer, gate, pruner, rescuer};
 use crate::model::{Clock, RuleId, Tenant};
 use crate::rule::generation::Generation;
 use std::sync::Arc;
@@ -69,6 +69,16 @@ impl Engine {
         Self { context, sweeper, dispatcher, adopted: Mutex::default() }
     }
 
+    /// Nothing is sent before this witness has agreed. Without one, everything is.
+    pub fn set_witness(&self, witness: Arc<dyn Witness>) {
+        self.context.gate.set_witness(witness);
+    }
+
+    /// Sweeps stop when this disk is nearly full.
+    pub fn set_room(&self, room: Arc<dyn Room>) {
+        self.context.room.set(room);
+    }
+
     pub(super) fn context(&self) -> &Context {
         &self.context
     }
@@ -95,6 +105,16 @@ impl Engine {
         self.context.arrived.notify_one();
     }
 
+    /// Tells the engine that somebody answered a survey: the source hears of it now.
+    pub fn answered(&self) {
+        self.context.answered.notify_one();
+    }
+
+    /// Tells the source of the answers that it hasn't got yet; of how many.
+    pub async fn tell_answers(&self) -> Result<u64, EngineError> {
+        answer_writer::tell(&self.context).await
+    }
+
     /// Sweeps, sends and rescues until `shutdown` turns true (or its sender is gone), then drains what is
     /// under way within the deadline of the settings and gives the rest back.
     pub async fn run(&self, shutdown: watch::Receiver<bool>) -> Drained {
@@ -108,6 +128,9 @@ impl Engine {
             tokio::select! {
                 () = rescuer::run(&self.context) => {}
                 () = pruner::run(&self.context) => {}
+                () = consent_writer::run(&self.context) => {}
+                () = gate::watch(&self.context) => {}
+                () = answer_writer::run(&self.context) => {}
                 () = told(&mut stop) => {}
             }
         };
@@ -161,6 +184,11 @@ impl Engine {
     /// Takes back what dead processes held.
     pub async fn rescue(&self) -> Result<Rescued, EngineError> {
         rescuer::rescue(&self.context).await
+    }
+
+    /// Tells the CRM what readers decided; how many decisions are done with.
+    pub async fn carry_consents(&self) -> Result<u64, EngineError> {
+        consent_writer::carry(&self.context).await
     }
 
     /// Forgets what has grown old: what, and how much of it.

@@ -36,6 +36,11 @@ pub enum Event {
         tenant: Tenant,
         reason: String,
     },
+    /// The source, or the catalog, doesn't take an answer to a survey; it is tried again.
+    AnswerRefused {
+        delivery: DeliveryId,
+        reason: String,
+    },
     /// The source understood a rule's question and said no: the tables may have changed under it.
     SourceRefused {
         rule: RuleId,
@@ -152,5 +157,22 @@ pub enum Event {
     Pruned {
         what: Aged,
         count: u64,
+    },
+    /// Matches that no rule can meet again were dropped from the ledger.
+    LedgerPruned {
+        count: u64,
+    },
+    /// Nothing is sent: the state was restored, moved or cloned, and an operator has to say which.
+    SendingHeld {
+        reason: String,
+    },
+    /// An operator has confirmed; what is due is sent.
+    SendingFreed,
+    /// The disk of the state is nearly full: sweeps stop, what is due is still sent.
+    RoomShort {
+        free: u64,
+    },
+    RoomBack {
+        free: u64,
     },
 }

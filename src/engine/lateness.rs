@@ -58,7 +58,7 @@ pub(super) fn reaches_task(rule: &CheckedRule, entry: usize) -> bool {
         let Some(node) = rule.nodes.get(index).filter(|_| seen.insert(index)) else { continue };
         open.extend(node.next);
         open.extend(node.step.inner());
-        if let Step::Act(Action::Task(_)) = &node.step {
+        if matches!(&node.step, Step::Act(Action::Task(_))) {
             return true;
         }
     }

@@ -1,6 +1,6 @@
 //! Where the links of a mail lead: to the pages of the public listener, signed for the one who gets the mail.
 
-use crate::model::{AddressHash, DeliveryId, InstanceSecret, Link, LinkPurpose, Topic};
+use crate::model::{AddressHash, AskedAbout, DeliveryId, InstanceSecret, Link, LinkPurpose, Topic};
 use crate::rule::message::MessageLinks;
 use jiff::{SignedDuration, Timestamp};
 
@@ -21,6 +21,9 @@ const NOWHERE: &str = "https://rehearsal.invalid";
 /// How long somebody who was asked for a yes has for it.
 const CONFIRM_WITHIN: SignedDuration = SignedDuration::from_hours(7 * 24);
 
+/// How long somebody who was asked a survey has for an answer.
+const ANSWER_WITHIN: SignedDuration = SignedDuration::from_hours(60 * 24);
+
 /// One mail to one address.
 #[derive(Debug, Clone, Copy)]
 pub struct LinkedMail<'a> {
@@ -30,6 +33,8 @@ pub struct LinkedMail<'a> {
     pub topic: Option<&'a Topic>,
     /// What a yes would be about.
     pub confirms: Option<&'a Topic>,
+    /// What it asks.
+    pub asks: Option<&'a AskedAbout>,
     pub now: Timestamp,
 }
 
@@ -65,6 +70,10 @@ impl Links {
             unsubscribe: mail.topic.and_then(|topic| url("u", link(LinkPurpose::Unsubscribe, Some(topic)))),
             preferences: mail.topic.and_then(|topic| url("p", link(LinkPurpose::Preferences, Some(topic)))),
             confirm: mail.confirms.and_then(|topic| url("c", asked(topic))),
+            answer: mail.asks.and_then(|about| {
+                let expires = mail.now.checked_add(ANSWER_WITHIN).ok();
+                url("a", Link { expires, ..link(LinkPurpose::Answer, Some(&about.to_topic())) })
+            }),
         }
     }
 }
@@ -77,7 +86,7 @@ mod tests {
 
     fn mail<'a>(topic: Option<&'a Topic>, confirms: Option<&'a Topic>) -> LinkedMail<'a> {
         let now = "2026-11-20T10:00:00.5Z".parse().unwrap();
-        LinkedMail { address: AddressHash([1; 16]), delivery: DeliveryId([2; 16]), topic, confirms, now }
+        LinkedMail { address: AddressHash([1; 16]), delivery: DeliveryId([2; 16]), topic, confirms, asks: None, now }
     }
 
     #[test]

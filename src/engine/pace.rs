@@ -24,6 +24,7 @@ pub(super) struct Pace(Mutex<Lines>);
 struct Lines {
     all: Line,
     domains: HashMap<String, Line>,
+    texts: Line,
 }
 
 /// One thing that has a rate.
@@ -67,6 +68,19 @@ impl Pace {
             line.booked.remove(&delivery);
         }
         None
+    }
+}
+
+impl Pace {
+    /// The same for text messages, which have one rate.
+    pub fn ask_text(&self, sending: &Sending, delivery: DeliveryId, now: Timestamp) -> Option<(Timestamp, String)> {
+        let rate = sending.texts.rate?;
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = lines.texts.slot(rate, delivery, now);
+        if until.is_none() {
+            lines.texts.booked.remove(&delivery);
+        }
+        until.map(|until| (until, format!("the rate of {rate} of text messages is reached")))
     }
 }
 

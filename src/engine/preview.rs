@@ -1,33 +1,31 @@
 //! Who matches now, and what they would get: the same crossings, the same evaluator, the same decisions and
 //! templates as live, and nothing is written.
 
+mod crossed;
+
 use super::context::tenants_of;
 use super::dispatch::{
-    Decision, Draft, Moment, Situation, Way, address, addressee, decide, kind, open_tasks, said, since,
+    Addressed, Decision, Draft, Line, Moment, Situation, Way, decide, joined, kind, open_tasks, rehearsed, said, since,
 };
-use super::episode::{NEVER, Watch};
 use super::error::EngineError;
 use super::evaluate::{self, Answer, Eligibility};
-use super::inbound;
 use super::links::Links;
 use super::port::{
-    Claimed, ContactStanding, EpisodePage, Lease, Message, OutboxToken, Progress, RuleState, RuleStatus, Source,
-    Standing, Store, Then,
+    Claimed, ContactStanding, Lease, Message, OutboxToken, Progress, RuleState, RuleStatus, Source, Standing, Store,
+    Then,
 };
-use super::rehearse::horizon;
 use super::settings::Sending;
 use super::sweep::{Namer, had_its_chance, occasion_data};
 use crate::model::{
-    AddressHash, Channel, DeliveryId, Key, Lane, Occasion, Outcome, RecordId, RuleId, StepId, Tenant, Value,
+    AddressHash, Channel, ContactId, DeliveryId, Key, Lane, Occasion, Outcome, RecordId, RuleId, StepId, Tenant,
 };
-use crate::rule::CompiledRule;
-use crate::rule::checked::{Action, Cadence, Step, Trigger, UnlessOpen};
-use crate::rule::compiled::{Crossing, Facts, Reach, Subject, Window};
+use crate::rule::checked::{Action, Purpose, Step, UnlessOpen};
+use crate::rule::compiled::{Crossing, Facts, PersonFacts, Subject};
 use crate::rule::generation::Generation;
-use futures::TryStreamExt;
+use crate::rule::{CheckedRule, CompiledRule};
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Value as Json, json};
-use std::collections::{HashMap, HashSet};
+use serde_json::Value as Json;
+use std::sync::Arc;
 
 /// How often a message is looked at again that the window or a cap puts off.
 const PUT_OFF: usize = 4;
@@ -133,136 +131,6 @@ impl Previewer<'_> {
         Ok(())
     }
 
-    pub(super) async fn crossings(
-        &self,
-        rule: &CompiledRule,
-        (tenant, lane): (&Tenant, Lane),
-        scope: &PreviewScope,
-        preview: &mut Preview,
-    ) -> Result<Vec<Crossing>, EngineError> {
-        let back = |by: SignedDuration| self.now.checked_sub(by).unwrap_or(Timestamp::MIN);
-        let after = match (scope, &rule.rule.cadence) {
-            (PreviewScope::Last(span), _) => back(*span),
-            (PreviewScope::LastInterval, Cadence::Every(every)) => back(SignedDuration::from_secs(every.max_seconds())),
-            (PreviewScope::LastInterval, Cadence::Cron(_)) => back(SignedDuration::from_hours(24)),
-            (PreviewScope::Records(_), _) => super::adopt::BEGINNING,
-        };
-        let zone = &self.generation.catalog.time_zone;
-        let window = horizon::behind(&rule.rule, zone, after, self.now);
-        let reach = match scope {
-            PreviewScope::Records(keys) => Reach::Of(window, keys),
-            PreviewScope::LastInterval | PreviewScope::Last(_) => Reach::Crossed(window),
-        };
-        if rule.rule.trigger.keeps_episodes() {
-            return self.episodes(rule, (tenant, lane), (reach, window), preview).await;
-        }
-        let mut crossings = self.events(rule, tenant, window, scope).await?;
-        preview.truncated |= crossings.len() >= self.limit;
-        for (index, statement) in rule.crossings(reach).into_iter().enumerate() {
-            let mut rows = self.source.rows(tenant, statement);
-            while let Some(row) = rows.try_next().await? {
-                if crossings.len() >= self.limit {
-                    preview.truncated = true;
-                    return Ok(crossings);
-                }
-                match rule.read_crossing(index, &row, window) {
-                    Ok(crossing) => crossings.extend(crossing),
-                    Err(error) => preview.misses.push((
-                        RecordId {
-                            tenant: tenant.clone(),
-                            entity: rule.rule.for_each.clone(),
-                            key: Key::new(error.key.clone()),
-                        },
-                        Occasion::from(""),
-                        error.to_string(),
-                    )),
-                }
-            }
-        }
-        Ok(crossings)
-    }
-
-    /// Edges of episodes, as the next sweep would find them. Who was inside at the window's start, and has no
-    /// episode in the state, is taken for one of those whom a baseline leaves out.
-    async fn episodes(
-        &self,
-        rule: &CompiledRule,
-        (tenant, lane): (&Tenant, Lane),
-        (reach, window): (Reach<'_>, Window),
-        preview: &mut Preview,
-    ) -> Result<Vec<Crossing>, EngineError> {
-        let named = if let Reach::Of(_, keys) = reach { Some(keys) } else { None };
-        let segment = if let Trigger::Segment(segment) = &rule.rule.trigger { Some(segment) } else { None };
-        // Of named records only what is open counts, of a span also what has ended since.
-        let swept_at = if named.is_some() { self.now } else { window.after };
-        let mut lease = self.lease(rule, tenant, lane);
-        lease.baseline = window.after;
-        lease.progress = Progress { swept_at, seeded: segment.is_some(), ..lease.progress };
-        let watch = Watch {
-            source: self.source,
-            store: self.store,
-            rule,
-            tenant,
-            namer: self.namer(rule, tenant, lane),
-            lease: &lease,
-            now: self.now,
-            since: window.after,
-            asked_after: window.after,
-            anew: false,
-        };
-        if segment.is_some_and(|segment| segment.leaves) {
-            let sighting = if let Some(keys) = named {
-                watch.open_of(keys).await?
-            } else {
-                let (after, limit) = (None, self.limit + 1);
-                let page = EpisodePage { after, due_until: self.now, opened_after: NEVER, limit };
-                watch.open(&self.store.open_episodes(&lease, &page).await?).await?
-            };
-            return Ok(self.limited(sighting.crossings, preview));
-        }
-        let mut crossings = Vec::new();
-        if let Trigger::Changed(_) = rule.rule.trigger {
-            let mut values: HashMap<Key, Value> = HashMap::new();
-            for statement in rule.crossings(reach) {
-                let mut rows = self.source.rows(tenant, statement);
-                while let Some(row) = rows.try_next().await? {
-                    values.extend(rule.read_value(&row));
-                    if values.len() >= self.limit.max(1) {
-                        let batch: Vec<(Key, Value)> = values.drain().collect();
-                        crossings.extend(watch.changed(&batch).await?.crossings);
-                        if crossings.len() > self.limit {
-                            return Ok(self.limited(crossings, preview));
-                        }
-                    }
-                }
-            }
-            crossings.extend(watch.changed(&values.into_iter().collect::<Vec<_>>()).await?.crossings);
-            return Ok(self.limited(crossings, preview));
-        }
-        let mut keys: HashSet<Key> = HashSet::new();
-        for statement in rule.crossings(reach) {
-            let mut rows = self.source.rows(tenant, statement);
-            while let Some(row) = rows.try_next().await? {
-                keys.extend(rule.read_key(&row));
-                if keys.len() >= self.limit.max(1) {
-                    let batch: Vec<Key> = keys.drain().collect();
-                    crossings.extend(watch.candidates(&batch).await?.crossings);
-                    if crossings.len() > self.limit {
-                        return Ok(self.limited(crossings, preview));
-                    }
-                }
-            }
-        }
-        crossings.extend(watch.candidates(&keys.into_iter().collect::<Vec<_>>()).await?.crossings);
-        Ok(self.limited(crossings, preview))
-    }
-
-    fn limited(&self, mut crossings: Vec<Crossing>, preview: &mut Preview) -> Vec<Crossing> {
-        preview.truncated |= crossings.len() > self.limit;
-        crossings.truncate(self.limit);
-        crossings
-    }
-
     /// Only names the rule: a preview holds no lease, and asking needs none.
     fn lease(&self, rule: &CompiledRule, tenant: &Tenant, lane: Lane) -> Lease {
         let (watermark, swept_at, rechecked_at, reconciled_at) = (self.now, self.now, self.now, self.now);
@@ -273,29 +141,6 @@ impl Previewer<'_> {
 
     fn namer<'n>(&'n self, rule: &'n CompiledRule, tenant: &'n Tenant, lane: Lane) -> Namer<'n> {
         Namer { rule, lane, tenant, secret: self.store.secret() }
-    }
-
-    /// What other systems said, for a rule that waits for it.
-    async fn events(
-        &self,
-        rule: &CompiledRule,
-        tenant: &Tenant,
-        window: Window,
-        scope: &PreviewScope,
-    ) -> Result<Vec<Crossing>, EngineError> {
-        let wanted = |crossing: &Crossing| match scope {
-            PreviewScope::Records(keys) => keys.contains(&crossing.key),
-            PreviewScope::LastInterval | PreviewScope::Last(_) => true,
-        };
-        let mut crossings = Vec::new();
-        let mut beyond = Some(0);
-        while let Some(from) = beyond.filter(|_| crossings.len() < self.limit) {
-            let page = inbound::page(self.store, rule, tenant, window, from, self.limit.max(1)).await?;
-            crossings.extend(page.crossings.into_iter().flatten().filter(wanted));
-            beyond = page.beyond;
-        }
-        crossings.truncate(self.limit);
-        Ok(crossings)
     }
 
     /// Why one that matches now won't be asked again.
@@ -317,7 +162,7 @@ impl Previewer<'_> {
         let candidates: Vec<_> = crossings.iter().map(|crossing| namer.candidate(crossing)).collect();
         let lease = self.lease(rule, tenant, lane);
         let mut standings = self.store.standings(&lease, &candidates).await?;
-        if !self.adopted(rule, lane, &lease.tenant).await? {
+        if self.adopted(rule, lane, &lease.tenant).await?.is_none() {
             // Adopting this definition will forget what an older one said no to.
             for standing in standings.iter_mut().filter(|standing| matches!(standing, Standing::Missed { .. })) {
                 *standing = Standing::New;
@@ -326,13 +171,18 @@ impl Previewer<'_> {
         Ok(standings)
     }
 
-    /// Whether the state knows the rule by this definition.
-    async fn adopted(&self, rule: &CompiledRule, lane: Lane, tenant: &Tenant) -> Result<bool, EngineError> {
+    /// How the rule stands, where the state knows it by this definition.
+    async fn adopted(
+        &self,
+        rule: &CompiledRule,
+        lane: Lane,
+        tenant: &Tenant,
+    ) -> Result<Option<RuleState>, EngineError> {
         let same = |state: &RuleState| {
             let here = state.rule == rule.rule.id && state.lane == lane && state.tenant == *tenant;
             here && state.definition == rule.definition && state.status != RuleStatus::Removed
         };
-        Ok(self.store.rule_states().await?.iter().any(same))
+        Ok(self.store.rule_states().await?.into_iter().find(same))
     }
 
     pub(super) async fn messages(
@@ -343,6 +193,7 @@ impl Previewer<'_> {
         facts: &Facts,
     ) -> Result<Vec<PreviewMessage>, EngineError> {
         let mut claimed = self.claimed(rule, record, crossing, 0);
+        let facts = &*joined(Arc::new(facts.clone()), &claimed.saved);
         let mut messages = Vec::new();
         let first = rule.rule.entries.get(crossing.entry).and_then(|entry| entry.first);
         let (entered_at, of) = (claimed.entered_at, record);
@@ -350,7 +201,9 @@ impl Previewer<'_> {
         let mut then = way.walk(first, self.now).then;
         let neutral = Sending::default();
         let sending = self.sending.unwrap_or(&neutral);
-        let unhurried = |_: &str| None;
+        let unhurried = |_: Channel, _: &str| None;
+        // What it would have sent by then counts under the caps as well.
+        let mut sends: Vec<(ContactId, DeliveryId, Timestamp)> = Vec::new();
         // Rules have no way back, so this many steps are all there can be; a wait is looked at up to three times, and
         // a message may be put off by the window, and again by the caps.
         for _ in 0..=PUT_OFF * rule.rule.nodes.len() {
@@ -361,9 +214,16 @@ impl Previewer<'_> {
                 _ => break,
             };
             claimed = Claimed { node, due_at, planned_at, since, ..claimed };
-            let hash = self.address_hash(rule, node, facts);
-            let said = said(self.store, &rule.rule, hash.as_slice()).await?;
-            let contact = self.contact(record, hash, sending, due_at).await?;
+            let addressed = self.addressed(rule, (node, facts), sending, record);
+            let hashes: Vec<AddressHash> = addressed.hashes().collect();
+            let said = said(self.store, &rule.rule, &hashes).await?;
+            let mut contact = self.contact(addressed.mail_contact, sending, due_at).await?;
+            let mut text_contact = self.contact(addressed.text_contact, sending, due_at).await?;
+            for standing in contact.iter_mut().chain(&mut text_contact) {
+                let ours = sends.iter().filter(|(contact, ..)| *contact == standing.contact);
+                standing.sends.extend(ours.map(|(_, delivery, at)| (*delivery, *at)));
+            }
+            let hash = addressed.email;
             let situation = Situation {
                 rule: &rule.rule,
                 claimed: &claimed,
@@ -373,6 +233,11 @@ impl Previewer<'_> {
                 suppressed: self.suppressed(hash).await?,
                 said: hash.and_then(|hash| said.get(&hash)),
                 task_open: self.task_open(rule, node, record, facts).await?,
+                number: Line {
+                    suppressed: self.suppressed(addressed.sms).await?,
+                    said: addressed.sms.and_then(|hash| said.get(&hash)),
+                    contact: text_contact.as_ref(),
+                },
                 moment: Moment {
                     sending,
                     delivery: self.delivery(rule, &claimed),
@@ -403,8 +268,12 @@ impl Previewer<'_> {
                     then = after(due_at);
                     (kind_of(&place.step), Err(reason))
                 }
-                Decision::Act { action, to } => {
+                Decision::Act { action, to, .. } => {
                     then = after(due_at);
+                    let standing = if matches!(action, Action::Sms(_)) { &text_contact } else { &contact };
+                    if let Some(standing) = standing.as_ref().filter(|_| counts(&rule.rule, to)) {
+                        sends.push((standing.contact, self.delivery(rule, &claimed), due_at));
+                    }
                     (kind(action), self.render(rule, &claimed, facts, action, to))
                 }
             };
@@ -419,7 +288,7 @@ impl Previewer<'_> {
         claimed: &Claimed,
         facts: &Facts,
         action: &Action,
-        to: Option<&crate::rule::compiled::PersonFacts>,
+        to: Option<&PersonFacts>,
     ) -> Result<Message, String> {
         let enriched = rule.script.as_ref().map(|script| script.enrich(facts, claimed.due_at)).transpose();
         let enriched = enriched.map_err(|error| error.to_string())?.flatten();
@@ -431,12 +300,16 @@ impl Previewer<'_> {
             facts,
             to,
             templates: &self.generation.templates,
+            catalog: &self.generation.catalog,
             sender: self.sender,
             written_by: rule.rule.sender.as_deref(),
             links: &Links::Rehearsed,
             secret: self.store.secret(),
             enriched: enriched.as_ref(),
             now: claimed.due_at,
+            country: self.sending.and_then(|sending| sending.texts.country),
+            rows: &[],
+            more: 0,
         };
         draft.render(action).map_err(|error| error.to_string())
     }
@@ -446,16 +319,14 @@ impl Previewer<'_> {
         self.store.secret().delivery_id(claimed.match_id, &step, claimed.iteration)
     }
 
-    /// What the caps count for the person of that address.
+    /// What the caps count for a person on a channel.
     async fn contact(
         &self,
-        record: &RecordId,
-        address: Option<AddressHash>,
+        contact: Option<ContactId>,
         sending: &Sending,
         now: Timestamp,
     ) -> Result<Option<ContactStanding>, EngineError> {
-        let Some(address) = address.filter(|_| !sending.limits.caps.is_empty()) else { return Ok(None) };
-        let contact = self.store.secret().contact(&record.tenant, address);
+        let Some(contact) = contact else { return Ok(None) };
         let mut found = self.store.standings_of(&[contact], since(sending, now), now).await?.pop();
         // Nobody goes first in what is only looked at.
         if let Some(standing) = &mut found {
@@ -464,11 +335,17 @@ impl Previewer<'_> {
         Ok(found)
     }
 
-    /// Of who gets the mail of this step, if it is one.
-    fn address_hash(&self, rule: &CompiledRule, node: usize, facts: &Facts) -> Option<AddressHash> {
-        let Step::Act(Action::Email(email)) = &rule.rule.nodes.get(node)?.step else { return None };
-        let address = addressee(&rule.rule, email, facts).and_then(address)?;
-        Some(self.store.secret().address_hash(Channel::Email, address))
+    /// Of who gets the message of this step, if it is one.
+    fn addressed(
+        &self,
+        rule: &CompiledRule,
+        (node, facts): (usize, &Facts),
+        sending: &Sending,
+        record: &RecordId,
+    ) -> Addressed {
+        let action = rule.rule.nodes.get(node).and_then(|node| node.step.action());
+        let of = |action| Addressed::of(&rule.rule, action, (facts, &record.tenant), sending, self.store.secret());
+        action.map_or_else(Addressed::default, of)
     }
 
     async fn suppressed(
@@ -486,10 +363,8 @@ impl Previewer<'_> {
         record: &RecordId,
         facts: &Facts,
     ) -> Result<bool, EngineError> {
-        let which: Option<UnlessOpen> = match rule.rule.nodes.get(node).map(|node| &node.step) {
-            Some(Step::Act(Action::Task(task))) => task.unless_open,
-            _ => None,
-        };
+        let action = rule.rule.nodes.get(node).and_then(|node| node.step.action());
+        let which: Option<UnlessOpen> = action.and_then(Action::task).and_then(|task| task.unless_open);
         let Some(which) = which else { return Ok(false) };
         let open = open_tasks(self.source, self.store, self.generation, rule, &record.tenant, &[facts], which).await?;
         Ok(open.contains(&record.key))
@@ -516,10 +391,15 @@ impl Previewer<'_> {
             due_at: self.now,
             planned_at: self.now,
             since: None,
-            saved: json!({}),
+            saved: rehearsed(&rule.rule),
             discarded: false,
         }
     }
+}
+
+/// Whether a mail of the rule to that person counts under the caps.
+fn counts(rule: &CheckedRule, to: Option<&PersonFacts>) -> bool {
+    matches!(rule.purpose, Purpose::Topic(_)) && to.is_some_and(|person| !person.staff)
 }
 
 fn kind_of(step: &Step) -> &'static str {

@@ -4,7 +4,11 @@ use super::context::Context;
 use super::error::EngineError;
 use super::event::Event;
 use super::port::Aged;
-use jiff::SignedDuration;
+use super::settings::Settings;
+use super::sweep::keep_trying;
+use crate::rule::CheckedRule;
+use crate::rule::checked::Trigger;
+use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 
 /// Rows of one transaction.
@@ -16,7 +20,16 @@ const EVERY: Duration = Duration::from_hours(6);
 /// No rule looks further back for what it refused, or for events.
 const LEAST: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// How long things are kept. The ledger stays: it says that a match happened, and never whose.
+/// Rows of the ledger that are looked at in one transaction.
+const LEDGER_PAGE: usize = 2_000;
+
+/// An anniversary is known by its year, and a birthday that is corrected within the year must not come twice.
+const LEDGER_LEAST: SignedDuration = SignedDuration::from_hours(400 * 24);
+
+/// More than any reading twice.
+const MARGIN: SignedDuration = SignedDuration::from_hours(4 * 24);
+
+/// How long things are kept. The ledger stays unless it is told not to: it says that a match happened, and never whose.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retention {
     /// Attempts and what happened between them.
@@ -27,12 +40,14 @@ pub struct Retention {
     pub enrollments: SignedDuration,
     /// Events of other systems. At least 30 days.
     pub events: SignedDuration,
+    /// Matches of rules that never look back further, at least 400 days. `None`: for ever.
+    pub ledger: Option<SignedDuration>,
 }
 
 impl Default for Retention {
     fn default() -> Self {
         let days = |count: i64| SignedDuration::from_hours(count * 24);
-        Self { attempts: days(90), misses: days(90), enrollments: days(730), events: days(30) }
+        Self { attempts: days(90), misses: days(90), enrollments: days(730), events: days(30), ledger: None }
     }
 }
 
@@ -40,6 +55,8 @@ impl Retention {
     fn of(&self, what: Aged) -> SignedDuration {
         match what {
             Aged::Attempts | Aged::Timeline => self.attempts,
+            // A rule that rested for long must still know them.
+            Aged::Writes => self.attempts.max(LEAST),
             Aged::Misses => self.misses.max(LEAST),
             Aged::Enrollments => self.enrollments,
             Aged::Events => self.events.max(LEAST),
@@ -68,7 +85,57 @@ pub(super) async fn prune(context: &Context) -> Result<Vec<(Aged, u64)>, EngineE
             pruned.push((what, total));
         }
     }
+    prune_ledger(context).await?;
     Ok(pruned)
+}
+
+/// How far back a rule may look for matches that it made; `None`: one never knows. A date may go back to an old one, a
+/// query says what it likes, an event may be sent again, and an episode is told by its number.
+fn reach(rule: &CheckedRule, settings: &Settings) -> Option<SignedDuration> {
+    let bounded = match rule.trigger {
+        Trigger::Inactivity(_)
+        | Trigger::Survey(_)
+        | Trigger::Created(_)
+        | Trigger::Abandoned(_)
+        | Trigger::Yearly(_)
+        | Trigger::Schedule(_) => true,
+        Trigger::Date(_)
+        | Trigger::Query(_)
+        | Trigger::Event(_)
+        | Trigger::Count(_)
+        | Trigger::Segment(_)
+        | Trigger::Decline(_)
+        | Trigger::Changed(_)
+        | Trigger::Enrolled => false,
+    };
+    bounded.then(|| keep_trying(rule).max(settings.reconcile_reach).saturating_add(MARGIN))
+}
+
+/// Since when a rule's matches must be known; `None`: since ever. Nothing is looked for before it, whatever `backfill` says.
+pub(super) fn ledger_since(settings: &Settings, now: Timestamp) -> Option<Timestamp> {
+    now.checked_sub(settings.retention.ledger?.max(LEDGER_LEAST)).ok()
+}
+
+/// Drops matches that no rule can meet again, page by page in the order of their ids.
+async fn prune_ledger(context: &Context) -> Result<u64, EngineError> {
+    let Some(before) = ledger_since(&context.settings, context.clock.now()) else { return Ok(0) };
+    let Ok(generation) = context.generation() else { return Ok(0) };
+    let rules = generation.rules.values().map(|rule| &rule.rule);
+    let rules: Vec<_> = rules.filter_map(|rule| Some((rule.id.clone(), reach(rule, &context.settings)?))).collect();
+    let (mut total, mut after) = (0, None);
+    loop {
+        let (dropped, next) = context.store.prune_ledger(&rules, before, after, LEDGER_PAGE).await?;
+        total += dropped;
+        after = next;
+        if after.is_none() {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    if total > 0 {
+        context.announce(|| Event::LedgerPruned { count: total });
+    }
+    Ok(total)
 }
 
 /// Prunes at intervals, until it is dropped.

@@ -26,17 +26,19 @@ pub(super) async fn rescue(context: &Context) -> Result<Rescued, EngineError> {
         context.due.notify_one();
     }
     enter_staged(context).await?;
+    context.gate.beat(context).await?;
     forget_sends(context).await?;
     Ok(rescued)
 }
 
 /// Drops what no cap counts any more. Some days stay, for outcomes that come late.
 async fn forget_sends(context: &Context) -> Result<(), StoreError> {
-    let limits = &context.settings.sending.limits;
-    if limits.caps.is_empty() && !limits.budget.is_limited() {
+    let sending = &context.settings.sending;
+    let (limits, texts) = (&sending.limits, &sending.texts.limits);
+    if limits.caps.is_empty() && texts.caps.is_empty() && !limits.budget.is_limited() {
         return Ok(());
     }
-    let kept = limits.reach().saturating_add(SignedDuration::from_hours(3 * 24));
+    let kept = sending.reach().saturating_add(SignedDuration::from_hours(3 * 24));
     let before = context.clock.now().saturating_sub(kept).unwrap_or(Timestamp::MIN);
     context.store.forget_sends(before).await.map(|_| ())
 }

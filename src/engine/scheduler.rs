@@ -94,11 +94,13 @@ pub(super) struct Scheduler {
     generation: Option<Arc<Generation>>,
     timers: HashMap<Place, Timer>,
     sweeps: JoinSet<Finished>,
+    /// The disk is nearly full: nothing is swept until there is room.
+    short: bool,
 }
 
 impl Scheduler {
     pub fn new(context: Arc<Context>, sweeper: Arc<Sweeper>) -> Self {
-        Self { context, sweeper, generation: None, timers: HashMap::new(), sweeps: JoinSet::new() }
+        Self { context, sweeper, generation: None, timers: HashMap::new(), sweeps: JoinSet::new(), short: false }
     }
 
     pub async fn run(mut self, mut shutdown: watch::Receiver<bool>) {
@@ -195,6 +197,10 @@ impl Scheduler {
     }
 
     fn start_due(&mut self) {
+        self.short = self.context.room.is_short(&self.context);
+        if self.short {
+            return;
+        }
         let Some(generation) = &self.generation else { return };
         let now = self.context.clock.now();
         let mut due: Vec<(&Place, &mut Timer)> =
@@ -214,9 +220,10 @@ impl Scheduler {
         }
     }
 
-    /// `None` while all places for sweeps are taken: the end of one wakes the loop.
+    /// `None` while all places for sweeps are taken: the end of one wakes the loop. And while there is no room for
+    /// any: that is looked for at every turn.
     fn next_due(&self) -> Option<Timestamp> {
-        if self.sweeps.len() >= self.context.settings.sweeps_at_once {
+        if self.short || self.sweeps.len() >= self.context.settings.sweeps_at_once {
             return None;
         }
         self.timers.values().filter(|timer| timer.running.is_none()).map(|timer| timer.due).min()

@@ -2,7 +2,7 @@
 
 use super::links::Links;
 use super::pruner::Retention;
-use crate::model::{AttemptNumber, Limits, Period, Rate, SendWindow};
+use crate::model::{AttemptNumber, Country, Limits, Period, Rate, SendWindow};
 use jiff::{SignedDuration, civil};
 use serde_json::{Value as Json, json};
 use std::sync::Arc;
@@ -61,6 +61,31 @@ pub struct Sending {
     pub per_domain: Option<Rate>,
     /// Who gets a copy of the first mail of each version of a template.
     pub seeds: Vec<String>,
+    /// The same for text messages.
+    pub texts: Texts,
+}
+
+/// Limits of text messages, besides those that hold for both.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Texts {
+    /// Caps per person over all rules.
+    pub limits: Arc<Limits>,
+    /// Within that of [`Sending`].
+    pub window: Option<SendWindow>,
+    /// Text messages of this process.
+    pub rate: Option<Rate>,
+    /// Whose numbers are meant that are written without a country.
+    pub country: Option<Country>,
+    /// Numbers that get a copy of the first message of each version of a text.
+    pub seeds: Vec<String>,
+}
+
+impl Sending {
+    /// How far back anything counts that was sent.
+    #[must_use]
+    pub fn reach(&self) -> SignedDuration {
+        self.limits.reach().max(self.texts.limits.reach())
+    }
 }
 
 impl Default for Settings {

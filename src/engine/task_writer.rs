@@ -1,6 +1,8 @@
-//! Tasks: rows of the CRM's own tables by the catalog's recipe, or the built-in list where it has none.
+//! Tasks: rows of the CRM's own tables by the catalog's recipe, or the built-in list where it has none. Other writes into
+//! the CRM come the same way: see `record_writer`.
 
-use super::port::{Message, Sender, Sent, Source, SourceError, Store, StoreError, TaskDraft};
+use super::port::{Message, Sender, Sent, Source, SourceError, Store, StoreError, TaskDraft, WriteDraft};
+use super::record_writer::{RecordWriter, misled};
 use crate::catalog::Catalog;
 use crate::model::{Clock, Outcome};
 use crate::rule::generation::Generation;
@@ -15,6 +17,7 @@ pub struct TaskWriter {
     source: Arc<dyn Source>,
     store: Arc<dyn Store>,
     generation: watch::Receiver<Option<Arc<Generation>>>,
+    alerts: Option<Arc<dyn Sender>>,
 }
 
 impl TaskWriter {
@@ -24,7 +27,19 @@ impl TaskWriter {
         store: Arc<dyn Store>,
         generation: watch::Receiver<Option<Arc<Generation>>>,
     ) -> Self {
-        Self { clock, source, store, generation }
+        Self { clock, source, store, generation, alerts: None }
+    }
+
+    /// Tells the owners of rules by this sender what they should know of pools.
+    #[must_use]
+    pub fn telling(self, alerts: Arc<dyn Sender>) -> Self {
+        Self { alerts: Some(alerts), ..self }
+    }
+
+    async fn write_record(&self, generation: &Generation, draft: &WriteDraft) -> Sent {
+        let (clock, source, store) = (&*self.clock, &*self.source, &*self.store);
+        let writer = RecordWriter { clock, source, store, generation, alerts: self.alerts.as_ref() };
+        writer.send(draft).await
     }
 
     async fn write_source(&self, catalog: &Catalog, draft: &TaskDraft) -> Outcome {
@@ -38,6 +53,8 @@ impl TaskWriter {
             due: draft.due,
             assignee_key: draft.assignee_key.as_ref(),
             assignee_email: draft.assignee_email.as_deref(),
+            score: None,
+            comment: None,
             now: self.clock.now(),
         };
         let statements = inserts(catalog, self.source.dialect(), &values);
@@ -71,11 +88,13 @@ impl Sender for TaskWriter {
     async fn send(&self, message: Message) -> Sent {
         let generation = self.generation.borrow().clone();
         let outcome = match (message, generation) {
+            (Message::Write(draft), Some(generation)) => return self.write_record(&generation, &draft).await,
+            (message @ Message::Write(_), None) => return misled(&message),
             (Message::Task(draft), Some(generation)) if generation.catalog.tasks.is_some() => {
                 self.write_source(&generation.catalog, &draft).await
             }
             (Message::Task(draft), _) => self.write_state(&draft).await,
-            (Message::Email(_) | Message::Webhook(_) | Message::Chat(_), _) => {
+            (Message::Email(_) | Message::Webhook(_) | Message::Chat(_) | Message::Sms(_), _) => {
                 Outcome::Permanent { reason: "a message that is not a task came to the task writer".to_owned() }
             }
         };

@@ -119,6 +119,10 @@ pub enum SkipReason {
     Discarded,
     /// It was there when the rule looked for the first time.
     LeftOut,
+    /// `when_empty: skip`: the pool has no code left.
+    PoolEmpty,
+    /// Another message to the same person says it as well.
+    Combined,
 }
 
 impl SkipReason {
@@ -134,6 +138,8 @@ impl SkipReason {
             Self::Late => "late",
             Self::Discarded => "discarded",
             Self::LeftOut => "left_out",
+            Self::PoolEmpty => "pool_empty",
+            Self::Combined => "combined",
         }
     }
 }

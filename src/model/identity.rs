@@ -3,7 +3,7 @@
 use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
-use std::fmt;
+use std::fmt::{self, Write};
 
 macro_rules! name_type {
     ($(#[$doc:meta])* $name:ident) => {
@@ -234,6 +234,15 @@ impl InstanceSecret {
     #[must_use]
     pub fn delivery_id(&self, of: MatchId, step: &StepId, iteration: u32) -> DeliveryId {
         DeliveryId(self.keyed(&[b"delivery", &of.0, step.as_str().as_bytes(), &iteration.to_be_bytes()]))
+    }
+
+    /// Names the state, for files beside it, and tells nothing of the secret.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.keyed(&[b"name"])[..8].iter().fold(String::with_capacity(16), |mut name, byte| {
+            let _ = write!(name, "{byte:02x}");
+            name
+        })
     }
 
     /// HMAC-SHA256 over length-prefixed parts, cut to 16 bytes. The prefix keeps `("ab","c")` and

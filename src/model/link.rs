@@ -28,6 +28,38 @@ pub enum LinkPurpose {
     Preferences,
     /// Say yes to a topic: the second half of double opt-in.
     Confirm,
+    /// Answer a survey; in place of the topic stands which one, see [`AskedAbout`].
+    Answer,
+}
+
+/// What a link to answer is about: the survey, whose mail asked, which scores there are, how long an answer may be
+/// changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AskedAbout {
+    pub survey: String,
+    pub enrollment: i64,
+    pub lowest: i64,
+    pub highest: i64,
+    /// In seconds.
+    pub change_within: i64,
+}
+
+impl AskedAbout {
+    /// As it stands in a link.
+    #[must_use]
+    pub fn to_topic(&self) -> Topic {
+        let Self { survey, enrollment, lowest, highest, change_within } = self;
+        Topic::new(format!("{survey}/{enrollment}/{lowest}/{highest}/{change_within}"))
+    }
+
+    #[must_use]
+    pub fn of_topic(topic: &Topic) -> Option<Self> {
+        let mut parts = topic.as_str().split('/');
+        let survey = parts.next()?.to_owned();
+        let mut number = || parts.next()?.parse().ok();
+        let (enrollment, lowest, highest, change_within) = (number()?, number()?, number()?, number()?);
+        Some(Self { survey, enrollment, lowest, highest, change_within })
+    }
 }
 
 impl LinkPurpose {
@@ -36,6 +68,7 @@ impl LinkPurpose {
             Self::Unsubscribe => 1,
             Self::Preferences => 2,
             Self::Confirm => 3,
+            Self::Answer => 4,
         }
     }
 }

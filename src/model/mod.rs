@@ -14,8 +14,11 @@ mod identity;
 mod link;
 mod locale;
 mod period;
+mod phone;
 mod preference;
+mod segments;
 mod suppression;
+mod text_refusal;
 mod value;
 mod window;
 mod zone;
@@ -30,11 +33,14 @@ pub use identity::{
     AttemptNumber, DeliveryId, EntityName, FieldName, InstanceSecret, Key, Lane, MatchId, MatchIdentity, Occasion,
     RecordId, RelationName, RoleName, RuleId, StepId, TemplateName, Tenant, Topic, VersionHash,
 };
-pub use link::{BadLink, Link, LinkPurpose};
+pub use link::{AskedAbout, BadLink, Link, LinkPurpose};
 pub use locale::{Locale, locale_or_default};
 pub use period::{Period, PeriodError, Unit};
+pub use phone::{Country, CountryError, e164};
 pub use preference::{Preference, PreferenceSource, preferences_for};
+pub use segments::{Segments, outside_gsm};
 pub use suppression::{AddressHash, Channel, ContactId, Suppression, SuppressionReason};
+pub use text_refusal::refusal_says;
 pub use value::Value;
 pub use window::{SendWindow, WindowError};
 pub use zone::{at_local, earlier, later, zone_or_default};

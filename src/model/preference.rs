@@ -1,6 +1,6 @@
 //! What people themselves said about the topics they want to read of. It outranks what the CRM says of them.
 
-use super::{AddressHash, Channel, Topic};
+use super::{AddressHash, Channel, DeliveryId, Topic};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -16,6 +16,8 @@ pub enum PreferenceSource {
     /// The link of a mail that asked: double opt-in.
     Confirmed,
     Operator,
+    /// A mail to the address that a mail's head names for it.
+    Mail,
 }
 
 impl PreferenceSource {
@@ -26,6 +28,7 @@ impl PreferenceSource {
             Self::Page => "page",
             Self::Confirmed => "confirmed",
             Self::Operator => "operator",
+            Self::Mail => "mail",
         }
     }
 }
@@ -40,6 +43,8 @@ pub struct Preference {
     pub allowed: bool,
     pub since: Timestamp,
     pub source: PreferenceSource,
+    /// The mail whose link it was said by. Not kept: it only leads to the CRM's own row, once.
+    pub delivery: Option<DeliveryId>,
 }
 
 /// What holds for a topic, by address: what was said about it, else what was said about all.
@@ -68,6 +73,7 @@ mod tests {
             allowed,
             since: Timestamp::UNIX_EPOCH,
             source: PreferenceSource::Page,
+            delivery: None,
         };
         let mut all = vec![said(None, false), said(Some("news"), true), said(Some("surveys"), true)];
         for _ in 0..2 {

@@ -2,6 +2,8 @@
 
 pub use super::flow::{Arm, Case, Node, Split, Step, Until, UntilDate, UntilWhen, Wait};
 
+pub use super::write::{Assign, Claim, Update};
+
 use super::condition::{Condition, Term};
 use crate::model::{
     BusinessCalendar, EntityName, FieldName, Period, RelationName, RoleName, RuleId, SendWindow, TemplateName, Topic,
@@ -50,11 +52,13 @@ pub struct CheckedRule {
     pub window: Option<SendWindow>,
     /// Of 0 to 100; the greater goes first.
     pub priority: u8,
+    /// What matches of the same person would get at the same moment is one message.
+    pub combine: bool,
     /// The entity's fields whose latest says when the record was last heard of; none: nobody knows.
     pub last_activity: Vec<FieldName>,
     pub on_change: OnChange,
     pub on_delete: OnDelete,
-    /// Mails and chat messages of which nobody knows whether they left are sent again, under the same id.
+    /// Mails, chat and text messages of which nobody knows whether they left are sent again, under the same id.
     pub resends_unknown: bool,
     /// Entry points into `nodes`: one, or one per offset of a date rule.
     pub entries: Vec<Entry>,
@@ -413,6 +417,86 @@ pub enum Action {
     Webhook(Webhook),
     Chat(Chat),
     Task(Task),
+    Update(Update),
+    Assign(Assign),
+    Claim(Claim),
+    Sms(Sms),
+    /// One of several, by the reader's choice.
+    Preferred(Preferred),
+}
+
+impl Action {
+    /// Work of our own people, which no reader sees: never too late.
+    #[must_use]
+    pub const fn is_ours(&self) -> bool {
+        matches!(self, Self::Task(_) | Self::Update(_) | Self::Assign(_) | Self::Claim(_))
+    }
+
+    /// Under which name its answer is kept for later steps.
+    #[must_use]
+    pub fn saves(&self) -> Option<&str> {
+        match self {
+            Self::Webhook(webhook) => webhook.save.as_deref(),
+            Self::Assign(_) => Some(super::write::ASSIGNED),
+            Self::Claim(claim) => Some(&claim.save),
+            _ => None,
+        }
+    }
+
+    /// Itself, or those that it chooses among.
+    #[must_use]
+    pub fn ways(&self) -> &[Self] {
+        match self {
+            Self::Preferred(preferred) => &preferred.ways,
+            one => std::slice::from_ref(one),
+        }
+    }
+
+    /// The role that it names itself: whom it writes to, or assigns.
+    #[must_use]
+    pub const fn role(&self) -> Option<&RoleName> {
+        match self {
+            Self::Email(email) => email.to.as_ref(),
+            Self::Sms(sms) => sms.to.as_ref(),
+            Self::Task(task) => task.assign_to.as_ref(),
+            Self::Assign(_) | Self::Update(_) | Self::Claim(_) | Self::Webhook(_) | Self::Chat(_) | Self::Preferred(_) => None,
+        }
+    }
+
+    /// The mail that it sends, or may send.
+    #[must_use]
+    pub fn email(&self) -> Option<&Email> {
+        self.ways().iter().find_map(|way| if let Self::Email(email) = way { Some(email) } else { None })
+    }
+
+    /// The text message that it sends, or may send.
+    #[must_use]
+    pub fn sms(&self) -> Option<&Sms> {
+        self.ways().iter().find_map(|way| if let Self::Sms(sms) = way { Some(sms) } else { None })
+    }
+
+    /// The task that it makes, or may make.
+    #[must_use]
+    pub fn task(&self) -> Option<&Task> {
+        self.ways().iter().find_map(|way| if let Self::Task(task) = way { Some(task) } else { None })
+    }
+}
+
+/// A text message to a phone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sms {
+    /// A template of one or more lines.
+    pub text: String,
+    /// Overrides the rule's `to`.
+    pub to: Option<RoleName>,
+    /// A gateway named in the configuration; `None`: the only one.
+    pub via: Option<String>,
+}
+
+/// What would be sent on each channel, in the order in which they are tried after the one that the reader prefers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Preferred {
+    pub ways: Vec<Action>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -422,6 +506,19 @@ pub struct Email {
     pub to: Option<RoleName>,
     /// The topic that it asks for a yes to.
     pub confirms: Option<Topic>,
+    /// A survey of the catalog that it asks.
+    pub asks: Option<String>,
+    /// One mail tells of all matches that stand at this step for the same person.
+    pub digest: Option<Digest>,
+}
+
+/// How a digest lists its matches.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Digest {
+    /// More are only counted.
+    pub rows: usize,
+    /// Fields of the record, each with whether the greatest comes first.
+    pub order: Vec<(FieldName, bool)>,
 }
 
 #[derive(Debug, Clone, PartialEq)]

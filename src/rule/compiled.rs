@@ -323,6 +323,10 @@ pub struct PersonFacts {
     pub staff: bool,
     /// On one of the catalog's own suppression tables, with the reason.
     pub suppressed: Option<String>,
+    /// The same for the phone number.
+    pub phone_suppressed: Option<String>,
+    /// How they would like to be reached, in the catalog's words: `email`, `sms`, `task`.
+    pub channel: Option<String>,
 }
 
 /// Why a row of the source could not be read as the catalog says.

@@ -44,6 +44,12 @@ impl Step {
         }
     }
 
+    /// The action, if it is one.
+    #[must_use]
+    pub const fn action(&self) -> Option<&Action> {
+        if let Self::Act(action) = self { Some(action) } else { None }
+    }
+
     /// The conditions within it, each with its number.
     #[must_use]
     pub fn conditions(&self) -> Vec<&Condition> {

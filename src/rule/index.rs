@@ -1,7 +1,7 @@
 //! Which indexes a rule's queries lean on. Without them every sweep reads a whole table.
 
 use super::CheckedRule;
-use super::checked::{Action, Step, Trigger};
+use super::checked::{Action, Trigger};
 use super::condition::Condition;
 use super::sql::{Fill, Fragment, Renderer};
 use super::statement::Dialect;
@@ -103,11 +103,7 @@ impl Needs<'_> {
         let mut roles: Vec<&RoleName> = rule.to.iter().collect();
         for node in &rule.nodes {
             node.step.conditions().into_iter().for_each(|condition| self.condition(entity, condition));
-            match &node.step {
-                Step::Act(Action::Email(email)) => roles.extend(&email.to),
-                Step::Act(Action::Task(task)) => roles.extend(&task.assign_to),
-                _ => {}
-            }
+            roles.extend(node.step.action().into_iter().flat_map(Action::ways).filter_map(Action::role));
         }
         for role in roles {
             self.role(entity, role);

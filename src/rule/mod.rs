@@ -4,6 +4,7 @@
 //! written YAML → [`CheckedRule`] → [`CompiledRule`] (bound SQL for one dialect, compiled templates and
 //! scripts).
 
+pub mod answer;
 pub mod check;
 pub mod checked;
 pub mod compiled;
@@ -24,6 +25,7 @@ mod sql;
 pub mod statement;
 pub mod task;
 pub mod tide;
+pub mod write;
 pub mod written;
 
 pub use checked::CheckedRule;

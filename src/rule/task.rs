@@ -27,6 +27,9 @@ pub struct TaskValues<'a> {
     pub due: Option<civil::Date>,
     pub assignee_key: Option<&'a Key>,
     pub assignee_email: Option<&'a str>,
+    /// Of an answer to a survey.
+    pub score: Option<i64>,
+    pub comment: Option<&'a str>,
     pub now: Timestamp,
 }
 
@@ -41,16 +44,16 @@ pub fn inserts(catalog: &Catalog, dialect: Dialect, values: &TaskValues<'_>) -> 
     (0..tasks.inserts.len()).map(statement).collect()
 }
 
-struct Writer<'a> {
-    renderer: Renderer<'a>,
-    catalog: &'a Catalog,
-    tasks: &'a Tasks,
-    values: &'a TaskValues<'a>,
+pub(super) struct Writer<'a> {
+    pub renderer: Renderer<'a>,
+    pub catalog: &'a Catalog,
+    pub tasks: &'a Tasks,
+    pub values: &'a TaskValues<'a>,
 }
 
 impl Writer<'_> {
     /// `INSERT INTO … SELECT … WHERE NOT EXISTS (…)`.
-    fn insert(&self, number: usize) -> Fragment {
+    pub fn insert(&self, number: usize) -> Fragment {
         let dialect = self.renderer.dialect;
         let insert = &self.tasks.inserts[number];
         let table = self.renderer.table(&insert.table);
@@ -77,7 +80,7 @@ impl Writer<'_> {
         )
     }
 
-    fn value(&self, number: usize, column: &Column, value: &InsertValue) -> Fragment {
+    pub fn value(&self, number: usize, column: &Column, value: &InsertValue) -> Fragment {
         let values = self.values;
         let text = |text: Option<&str>| text.map_or(Value::Null, |text| Value::Text(text.to_owned()));
         let bound = match value {
@@ -101,6 +104,11 @@ impl Writer<'_> {
                 values.assignee_key.map_or(Value::Null, |key| key_value(&key_type(&column.ty), key))
             }
             InsertValue::AssigneeEmail => text(values.assignee_email),
+            InsertValue::Score => match (values.score, &column.ty) {
+                (Some(score), ColumnType::Text) => Value::Text(score.to_string()),
+                (score, _) => score.map_or(Value::Null, Value::Int),
+            },
+            InsertValue::Comment => text(values.comment),
             InsertValue::Earlier { insert, column: name } => return self.earlier(number, *insert, name, &column.ty),
             InsertValue::LookUp(look_up) => return self.looked_up(number, look_up),
         };
@@ -208,7 +216,7 @@ fn stored_uuid(column: &Column, id: uuid::Uuid, dialect: Dialect) -> Value {
 }
 
 /// Keys that point at another entity are stored as the column says.
-fn key_type(ty: &ColumnType) -> KeyType {
+pub(super) fn key_type(ty: &ColumnType) -> KeyType {
     match ty {
         ColumnType::Int => KeyType::Int,
         ColumnType::Uuid(storage) => KeyType::Uuid(storage.clone()),

@@ -3,7 +3,7 @@
 use crate::diagnostic::{Finding, SourceFile};
 use crate::model::RuleId;
 use crate::rule::CompiledRule;
-use crate::rule::checked::{Action, Step};
+use crate::rule::checked::Action;
 use crate::rule::generation::{Generation, Tree};
 use async_trait::async_trait;
 use std::collections::BTreeSet;
@@ -37,10 +37,7 @@ pub fn touched(new: &Generation, old: &Tree) -> BTreeSet<RuleId> {
 }
 
 fn templates_of(rule: &CompiledRule) -> impl Iterator<Item = &str> {
-    rule.rule.nodes.iter().filter_map(|node| match &node.step {
-        Step::Act(Action::Email(email)) => Some(email.template.as_str()),
-        _ => None,
-    })
+    rule.rule.nodes.iter().filter_map(|node| Some(node.step.action().and_then(Action::email)?.template.as_str()))
 }
 
 /// Paths below `templates/` that only one of the trees has, or that differ.

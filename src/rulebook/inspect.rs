@@ -3,14 +3,15 @@
 use super::wayout;
 use crate::catalog::{self, Catalog, Schema};
 use crate::diagnostic::{Finding, Place, Severity, SourceFile};
-use crate::engine::port::{Source, SourceError, live_schema};
+use crate::engine::port::{Deed, Source, SourceError, live_schema};
 use crate::model::{EntityName, Key, RecordId, RuleId, Tenant, Topic};
 use crate::rule::CompiledRule;
-use crate::rule::checked::{Action, Mode, Node, Step, Trigger};
+use crate::rule::checked::{Action, Mode, Trigger};
 use crate::rule::compiled::{Reach, Subject, Window, any_row};
-use crate::rule::generation::{Generation, Rest, Surroundings, Tree};
+use crate::rule::generation::{Gateways, Generation, Rest, Surroundings, Tree};
 use crate::rule::statement::{Dialect, Statement};
 use crate::rule::task::{self, TaskValues};
+use crate::rule::write;
 use futures::{StreamExt, TryStreamExt};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use std::collections::{BTreeSet, HashSet};
@@ -23,6 +24,8 @@ pub struct Outside {
     pub destinations: BTreeSet<String>,
     /// Names of chats.
     pub chats: BTreeSet<String>,
+    /// Ways to the phone network.
+    pub gateways: Gateways,
     pub topics: BTreeSet<Topic>,
     /// Whether there is a sender for emails.
     pub emails: bool,
@@ -44,6 +47,7 @@ impl Outside {
         rules
             .flat_map(|rule| {
                 let alone = self.unsendable(rule, generation).into_iter().chain(self.unheard(rule, generation));
+                let alone = alone.chain(self.untextable(rule, generation));
                 alone.chain(wayout::findings(self, rule, generation))
             })
             .collect()
@@ -67,6 +71,18 @@ impl Outside {
         let finding = Finding::error("rule.no-sender", message);
         let help = "set `from` and `host` in `[email]` of the configuration, or `mode: shadow` here";
         Some(placed(finding.help(help), rule, generation, "email:"))
+    }
+
+    fn untextable(&self, rule: &CompiledRule, generation: &Generation) -> Option<Finding> {
+        let texts = rule.rule.nodes.iter().any(|node| node.step.action().is_some_and(|action| action.sms().is_some()));
+        if !texts || !self.gateways.names.is_empty() {
+            return None;
+        }
+        let id = &rule.rule.id;
+        let message = format!("the rule `{id}` sends text messages, and the configuration names no gateway");
+        let finding = Finding::error("rule.no-gateway", message);
+        let help = "add `[sms.gateways.NAME]` to the configuration, or `mode: shadow` here";
+        Some(placed(finding.help(help), rule, generation, "sms:"))
     }
 
     fn is_unknown(&self, sender: &str) -> bool {
@@ -98,8 +114,7 @@ pub(super) fn placed(finding: Finding, rule: &CompiledRule, generation: &Generat
 }
 
 fn writes_email(rule: &CompiledRule) -> bool {
-    let writes = |node: &Node| matches!(node.step, Step::Act(Action::Email(_)));
-    rule.rule.nodes.iter().any(writes)
+    rule.rule.nodes.iter().any(|node| node.step.action().is_some_and(|action| action.email().is_some()))
 }
 
 pub(super) const UNREACHABLE: &str = "source.unreachable";
@@ -189,6 +204,7 @@ fn offline(source: &dyn Source, outside: &Outside) -> Surroundings {
         schema: None,
         destinations: outside.destinations.clone(),
         chats: outside.chats.clone(),
+        gateways: outside.gateways.clone(),
         topics: outside.topics.clone(),
     }
 }
@@ -251,18 +267,25 @@ async fn prepare_all(
     let fresh = generation.rules.values().filter(|rule| !known.is_some_and(|known| knows(known, rule)));
     let fresh: Vec<Arc<CompiledRule>> = fresh.cloned().collect();
     let now = source.now().await.unwrap_or(Timestamp::UNIX_EPOCH);
+    let catalog = &generation.catalog;
     let asked = fresh.into_iter().map(|rule| async move {
-        let answer = prepare(&rule, &generation.catalog, source, now).await;
+        let answer = match prepare(&rule, catalog, source, now).await {
+            Ok(()) => may_write(&rule, catalog, source).await,
+            Err(error) => Err((error, None)),
+        };
         (rule, answer)
     });
     let answers: Vec<_> = futures::stream::iter(asked).buffer_unordered(AT_ONCE).collect().await;
     let mut refused = Vec::new();
     for (rule, answer) in answers {
         match answer {
-            Err(error @ SourceError::Unavailable(_)) if warnings.is_empty() => warnings.push(unreachable(&error)),
-            Ok(()) | Err(SourceError::Unavailable(_)) => {}
-            Err(error @ SourceError::Refused(_)) => {
+            Err((error @ SourceError::Unavailable(_), _)) if warnings.is_empty() => warnings.push(unreachable(&error)),
+            Ok(()) | Err((SourceError::Unavailable(_), _)) => {}
+            Err((error @ SourceError::Refused(_), None)) => {
                 refused.push((rule.rule.id.clone(), refusal(&rule, generation, &error)));
+            }
+            Err((error @ SourceError::Refused(_), Some(what))) => {
+                refused.push((rule.rule.id.clone(), forbidden(&rule, generation, &what, &error)));
             }
         }
     }
@@ -272,6 +295,31 @@ async fn prepare_all(
 fn knows(known: &Generation, rule: &CompiledRule) -> bool {
     let same = |old: &Arc<CompiledRule>| old.text == rule.text && old.definition == rule.definition;
     !known.resting.contains_key(&rule.rule.id) && known.rules.get(&rule.rule.id).is_some_and(same)
+}
+
+/// Whether the database lets this login write what the rule writes: it plans the statements and runs none. With what
+/// it would be about, where not.
+async fn may_write(
+    rule: &CompiledRule,
+    catalog: &Catalog,
+    source: &dyn Source,
+) -> Result<(), (SourceError, Option<String>)> {
+    // In shadow nothing is written.
+    if rule.rule.mode != Mode::Live {
+        return Ok(());
+    }
+    let first = catalog.tenants.as_ref().and_then(|tenants| tenants.names.first());
+    let tenant = first.cloned().unwrap_or_else(|| Tenant::new(""));
+    for (what, statement) in write::probes(&rule.rule, catalog, source.dialect()) {
+        source.transact(&tenant, vec![Deed::Read(statement)]).await.map_err(|error| (error, Some(what)))?;
+    }
+    Ok(())
+}
+
+fn forbidden(rule: &CompiledRule, generation: &Generation, what: &str, error: &SourceError) -> Finding {
+    let message = format!("the database does not allow the rule `{}` {what}: {error}", rule.rule.id);
+    let help = "`nudged catalog grants` prints what this login needs";
+    placed(Finding::error("rule.write-refused", message).help(help), rule, generation, "steps:")
 }
 
 async fn prepare(
@@ -301,7 +349,7 @@ pub fn probes(rule: &CompiledRule, catalog: &Catalog, dialect: Dialect, now: Tim
     statements.push(rule.chunk_end(Some(&nobody), 1));
     statements.push(rule.count_until(now));
     statements.push(rule.facts(&[Subject { key: nobody.clone(), since: Some(now), entered: Some(now) }], now));
-    if rule.rule.nodes.iter().any(|node| matches!(node.step, Step::Act(Action::Task(_)))) {
+    if rule.rule.nodes.iter().any(|node| node.step.action().and_then(Action::task).is_some()) {
         let record = RecordId { tenant: Tenant::new(""), entity: rule.rule.for_each.clone(), key: nobody.clone() };
         statements.extend(task::inserts(catalog, dialect, &some_task(&record, now)));
     }
@@ -319,6 +367,8 @@ fn some_task(record: &RecordId, now: Timestamp) -> TaskValues<'_> {
         due: Some(now.to_zoned(TimeZone::UTC).date()),
         assignee_key: Some(&record.key),
         assignee_email: Some("nobody@example.com"),
+        score: None,
+        comment: None,
         now,
     }
 }

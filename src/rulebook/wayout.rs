@@ -5,27 +5,25 @@ use super::inspect::{Outside, placed};
 use crate::diagnostic::{Finding, Place};
 use crate::model::TemplateName;
 use crate::rule::CompiledRule;
-use crate::rule::checked::{Action, Email, Purpose, Step};
+use crate::rule::checked::{Email, Purpose};
 use crate::rule::generation::Generation;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Errors for one live rule.
 pub(super) fn findings(outside: &Outside, rule: &CompiledRule, generation: &Generation) -> Vec<Finding> {
-    let mails = rule.rule.nodes.iter().filter_map(|node| match &node.step {
-        Step::Act(Action::Email(email)) => Some(email),
-        _ => None,
-    });
+    let mails = rule.rule.nodes.iter().filter_map(|node| node.step.action()?.email());
     let mails: Vec<&Email> = mails.collect();
     let confirming: Vec<&Email> = mails.iter().copied().filter(|mail| mail.confirms.is_some()).collect();
     let marketing: &[&Email] = if matches!(rule.rule.purpose, Purpose::Topic(_)) { &mails } else { &[] };
-    if marketing.is_empty() && confirming.is_empty() {
+    let asking: Vec<&Email> = mails.iter().copied().filter(|mail| mail.asks.is_some()).collect();
+    if marketing.is_empty() && confirming.is_empty() && asking.is_empty() {
         return Vec::new();
     }
     let id = &rule.rule.id;
     let mut findings = Vec::new();
     if !outside.pages {
-        let message = format!("nobody who reads the mails of the rule `{id}` could unsubscribe or confirm");
+        let message = format!("nobody who reads the mails of the rule `{id}` could unsubscribe, confirm or answer");
         let help = "set `public_url` (it begins with https://) and `public_listen` in `[web]` of the configuration, or \
                     `mode: shadow` here";
         let finding = Finding::error("rule.no-pages", message).help(help);
@@ -46,6 +44,7 @@ pub(super) fn findings(outside: &Outside, rule: &CompiledRule, generation: &Gene
             "confirm_url",
             "a mail that asks for a yes must have the link that gives it",
         ),
+        (&asking, "rule.no-answer-link", "answer_url", "a mail that asks a survey must have the links that answer it"),
     ];
     for (mails, code, path, why) in needed {
         let templates: BTreeSet<&TemplateName> = mails.iter().map(|mail| &mail.template).collect();

@@ -1,6 +1,7 @@
 //! Opens the databases that a configuration names, and the ways out.
 
 use crate::action::chat::ChatSender;
+use crate::action::sms::{Redirected, SmsSender};
 use crate::action::{HttpSender, SetupError, email, email::Transport, webhook::WebhookSender};
 use crate::catalog;
 use crate::config::{Config, StateOptions};
@@ -10,20 +11,22 @@ use crate::model::{Clock, Outcome, Period};
 use crate::source::{self, SourceOptions};
 use crate::store::postgres::{PostgresStore, Reached};
 use crate::store::sqlite::SqliteStore;
+use crate::store::{Database, Replayed, State};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Opens the state. `create` is false for commands that only look: they must not leave an empty state
 /// behind because a path was wrong.
 pub async fn open_state(options: &StateOptions, now: Timestamp, create: bool) -> Result<Arc<dyn Store>, StoreError> {
+    let journal = super::beside::journal(options);
     let url = options.url.expose_secret();
     if url.starts_with("postgres://") || url.starts_with("postgresql://") {
         let reached = if options.direct { Reached::Directly } else { Reached::PerhapsPooled };
-        return Ok(Arc::new(PostgresStore::open_as(url, reached, now).await?));
+        return with_journal(PostgresStore::open_as(url, reached, now).await?, journal, create).await;
     }
     let Some(path) = sqlite_path(url) else {
         return Err(StoreError::Broken("state.url must begin with `sqlite:` or `postgres://`".to_owned()));
@@ -31,7 +34,47 @@ pub async fn open_state(options: &StateOptions, now: Timestamp, create: bool) ->
     if !create && !Path::new(path).exists() {
         return Err(StoreError::Absent { place: path.to_owned() });
     }
-    Ok(Arc::new(SqliteStore::open(Path::new(path), now).await?))
+    with_journal(SqliteStore::open(Path::new(path), now).await?, journal, create).await
+}
+
+/// Only who runs on the state brings it in line with its journal; who looks in adds what he changes to it.
+async fn with_journal<D: Database>(
+    state: State<D>,
+    journal: Option<PathBuf>,
+    replay: bool,
+) -> Result<Arc<dyn Store>, StoreError> {
+    let Some(path) = journal else { return Ok(Arc::new(state)) };
+    let state = state.journaled(&path);
+    if replay {
+        tell(&path, &state.replay().await?);
+    }
+    Ok(Arc::new(state))
+}
+
+fn tell(path: &Path, replayed: &Replayed) {
+    let journal = path.display();
+    let kept = replayed.kept.as_ref().map(|kept| kept.display().to_string()).unwrap_or_default();
+    if replayed.foreign {
+        tracing::error!(
+            %journal, kept,
+            "the suppression journal is that of another state: who unsubscribed there is not known here; it was kept aside"
+        );
+    }
+    if replayed.damaged > 0 {
+        let (lines, kept) = (replayed.damaged, kept);
+        tracing::error!(
+            %journal, lines, kept,
+            "the suppression journal is damaged: after a restore, people who unsubscribed may be written to again; it was \
+             kept aside and written anew from what is known"
+        );
+    }
+    if replayed.torn {
+        tracing::warn!(%journal, "the last line of the suppression journal was cut off by a crash; nobody was told that it holds");
+    }
+    if replayed.changed > 0 {
+        let entries = replayed.changed;
+        tracing::warn!(%journal, entries, "the state had forgotten entries of the suppression list; they hold again");
+    }
 }
 
 /// Whether there is nothing where the configuration says the state is: nudged has not run yet.
@@ -46,7 +89,7 @@ pub async fn snapshot_state(options: &StateOptions, to: &Path) -> Result<bool, S
     Ok(true)
 }
 
-fn sqlite_path(url: &str) -> Option<&str> {
+pub(super) fn sqlite_path(url: &str) -> Option<&str> {
     url.strip_prefix("sqlite:").map(|path| path.strip_prefix("//").unwrap_or(path))
 }
 
@@ -96,7 +139,17 @@ pub fn senders(config: &Config, clock: &Arc<dyn Clock>) -> Result<[Arc<dyn Sende
         if unset { Arc::new(NoEmail) } else { email::sender(&config.email, Arc::clone(clock))? };
     let webhooks = WebhookSender::new(&config.webhooks, Arc::clone(clock))?;
     let chats = ChatSender::new(&config.chats, Arc::clone(clock))?;
-    Ok([email, Arc::new(HttpSender::new(webhooks, chats))])
+    let sms = SmsSender::new(&config.sms, redirected(config), Arc::clone(clock))?;
+    Ok([email, Arc::new(HttpSender::new(webhooks, chats).with_sms(sms))])
+}
+
+/// Where mails go to one address, no text message reaches anybody either.
+fn redirected(config: &Config) -> Redirected {
+    match (config.sms.redirect_all_to.trim(), config.email.redirect_all_to.trim()) {
+        ("", "") => Redirected::No,
+        ("", _) => Redirected::KeptBack,
+        (number, _) => Redirected::To(number.to_owned()),
+    }
 }
 
 /// Stands in while the configuration has no `[email]`, for those whose rules only call webhooks. Live rules

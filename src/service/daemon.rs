@@ -2,6 +2,7 @@
 //!
 //! The command `run` gives it the configured ones, the demo its own.
 
+use super::beside::Beside;
 use super::examine::RuleExaminer;
 use crate::engine::port::{Owner, Sender, Source, Store};
 use crate::engine::{Drained, Engine, Parts, Senders, Settings, TaskWriter};
@@ -24,6 +25,8 @@ pub struct Outfit {
     pub settings: Settings,
     /// Reads the secrets anew at a reload.
     pub renew: Option<Renew>,
+    /// What lies beside the state.
+    pub beside: Beside,
 }
 
 /// Rulebook and engine at work. Dropping it stops them at once; [`Daemon::stop`] drains first.
@@ -33,12 +36,14 @@ pub struct Daemon {
     stop: watch::Sender<bool>,
     serving: JoinHandle<Drained>,
     watching: JoinHandle<()>,
+    /// Its lock says that this node is alive.
+    _beside: Beside,
 }
 
 impl Daemon {
     /// Loads the rules and starts to work. Nothing is sent before the first generation is whole.
     pub async fn start(outfit: Outfit) -> Result<Self, RulebookError> {
-        let Outfit { clock, source, store, email, webhook, rules, outside, settings, renew } = outfit;
+        let Outfit { clock, source, store, email, webhook, rules, outside, settings, renew, mut beside } = outfit;
         let book = Rulebook::open(
             rules,
             outside,
@@ -51,23 +56,30 @@ impl Daemon {
         .renewing(renew);
         let rulebook = book.handle();
         let generation = rulebook.generations();
-        let task = TaskWriter::new(Arc::clone(&clock), Arc::clone(&source), Arc::clone(&store), generation.clone());
+        let task = TaskWriter::new(Arc::clone(&clock), Arc::clone(&source), Arc::clone(&store), generation.clone())
+            .telling(Arc::clone(&email));
         let engine = Arc::new(Engine::new(Parts {
             clock,
             source,
             store,
             senders: Senders { email, webhook, task: Arc::new(task) },
             generation,
-            owner: Owner(format!("{}-{}", std::process::id(), uuid::Uuid::new_v4().simple())),
+            owner: beside.owner.take().unwrap_or_else(drawn),
             settings,
         }));
+        if let Some(witness) = beside.witness.take() {
+            engine.set_witness(witness);
+        }
+        if let Some(room) = beside.room.take() {
+            engine.set_room(room);
+        }
         let (stop, stopped) = watch::channel(false);
         let serving = tokio::spawn({
             let engine = Arc::clone(&engine);
             async move { engine.run(stopped).await }
         });
         let watching = tokio::spawn(book.run());
-        Ok(Self { engine, rulebook, stop, serving, watching })
+        Ok(Self { engine, rulebook, stop, serving, watching, _beside: beside })
     }
 
     pub const fn engine(&self) -> &Arc<Engine> {
@@ -99,6 +111,11 @@ impl Daemon {
         // A panic is as much of an end as a return; the panic itself is in the log.
         let _ = (&mut self.serving).await;
     }
+}
+
+/// For who has no name.
+fn drawn() -> Owner {
+    Owner(format!("{}-{}", std::process::id(), uuid::Uuid::new_v4().simple()))
 }
 
 impl Drop for Daemon {

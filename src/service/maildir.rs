@@ -1,7 +1,8 @@
 //! Reads the Maildir that bounces are delivered to. A mail that was read is marked as seen and stays, so that somebody
 //! can look at it; deleting is the mail server's business.
 
-use crate::action::email::returned::{self, NoReport};
+use crate::action::email::mailed_out::{self, MailedOut};
+use crate::action::email::returned::{self, NoReport, Returned};
 use crate::model::Channel;
 use crate::web::{Intake, Report};
 use std::fs;
@@ -34,29 +35,41 @@ pub(super) async fn watch(maildir: PathBuf, intake: Intake) {
     }
 }
 
+/// What a mail says.
+enum Said {
+    Returned(Returned),
+    MailedOut(MailedOut),
+    Nothing(NoReport),
+}
+
 /// Reads what is new; how many mails that was.
 async fn look(maildir: &Path, intake: &Intake) -> io::Result<usize> {
-    let (folder, secret) = (maildir.to_owned(), intake.secret().clone());
+    let (folder, secret, now) = (maildir.to_owned(), intake.secret().clone(), intake.now());
     let mails = tokio::task::spawn_blocking(move || {
         let files = new_mails(&folder)?;
         // One that can't be read stays, and doesn't stand in the way of the others.
         let read = files.into_iter().filter_map(|file| {
             let bytes = head_of(&file).ok()?;
-            Some((file, returned::read(&bytes, &secret)))
+            let read = match returned::read(&bytes, &secret) {
+                Ok(returned) => Said::Returned(returned),
+                Err(why) => mailed_out::read(&bytes, &secret, now).map_or(Said::Nothing(why), Said::MailedOut),
+            };
+            Some((file, read))
         });
         Ok::<_, io::Error>(read.collect::<Vec<_>>())
     });
     let mails = mails.await.map_err(io::Error::other)??;
-    let mut reports = Vec::new();
+    let (mut reports, mut out) = (Vec::new(), Vec::new());
     for (file, read) in &mails {
         match read {
-            Ok(returned) => {
+            Said::MailedOut(reader) => out.push(reader.clone()),
+            Said::Returned(returned) => {
                 let known =
                     |address: &String| intake.secret().address_hash(Channel::Email, address) == returned.address;
                 let address = returned.recipient.clone().filter(known);
                 reports.push(Report { hash: returned.address, address, verdict: returned.verdict });
             }
-            Err(why) => {
+            Said::Nothing(why) => {
                 let why = match why {
                     NoReport::Other => "other",
                     NoReport::NotOurs => "not_ours",
@@ -68,6 +81,7 @@ async fn look(maildir: &Path, intake: &Intake) -> io::Result<usize> {
     }
     // First kept, then marked: a crash in between reads them again, which changes nothing.
     intake.take("maildir", &reports).await.map_err(io::Error::other)?;
+    intake.unsubscribe(&out).await.map_err(io::Error::other)?;
     for (file, _) in &mails {
         mark_seen(maildir, file)?;
     }

@@ -3,6 +3,7 @@
 //! It decides nothing about rules or messages. What systemd is told is in [`systemd`], what is logged in
 //! `logging` and `observe`, and how an operator's signals arrive in `signals`.
 
+mod beside;
 mod connect;
 mod daemon;
 mod examine;
@@ -15,6 +16,7 @@ mod signals;
 pub mod systemd;
 mod vitals;
 
+pub use beside::Beside;
 pub use connect::{OpenError, open_source, open_state, senders, snapshot_state, state_is_new};
 pub use daemon::{Daemon, Outfit};
 pub use examine::RuleExaminer;

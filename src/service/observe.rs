@@ -15,6 +15,8 @@ use tokio::sync::broadcast::{Receiver, error::RecvError};
 /// Logs and counts until the engine is gone.
 pub async fn observe(mut events: Receiver<Event>) {
     gauge!("nudged_source_up").set(1.0);
+    gauge!("nudged_sending_held").set(0.0);
+    gauge!("nudged_room_short").set(0.0);
     loop {
         match events.recv().await {
             Ok(event) => {
@@ -68,6 +70,10 @@ fn count(event: &Event) {
         Event::SourceLost { .. } => gauge!("nudged_source_up").set(0.0),
         Event::SourceBack { .. } => gauge!("nudged_source_up").set(1.0),
         Event::StateFailed { .. } => counter!("nudged_state_failures_total").increment(1),
+        Event::SendingHeld { .. } => gauge!("nudged_sending_held").set(1.0),
+        Event::SendingFreed => gauge!("nudged_sending_held").set(0.0),
+        Event::RoomShort { .. } => gauge!("nudged_room_short").set(1.0),
+        Event::RoomBack { .. } => gauge!("nudged_room_short").set(0.0),
         _ => {}
     }
 }
@@ -88,12 +94,16 @@ fn log(event: &Event) {
         Event::SweepPostponed { rule, reason, .. } => {
             tracing::warn!(%rule, reason = &*without_addresses(reason), "sweep postponed");
         }
+        Event::AnswerRefused { delivery, reason } => {
+            let reason = &*without_addresses(reason);
+            tracing::error!(DELIVERY = %delivery, reason, "an answer to a survey can't be written; it is tried again");
+        }
         Event::SourceRefused { rule, reason } => {
             let reason = &*without_addresses(reason);
             tracing::warn!(%rule, reason, "the database refuses the rule's question; all rules are checked against it again");
         }
         Event::SweepFailed { rule, reason, .. } => {
-            tracing::error!(%rule, reason = &*without_addresses(reason), "sweep failed; it is tried again")
+            tracing::error!(%rule, reason = &*without_addresses(reason), "sweep failed; it is tried again");
         }
         Event::Matched { rule, lane, record, occasion, .. } => {
             tracing::info!(%rule, record = %named(record), lane = lane.as_str(), "matched");
@@ -101,7 +111,7 @@ fn log(event: &Event) {
             tracing::debug!(%rule, record = %named(record), %occasion, "its occasion");
         }
         Event::Missed { rule, record, reason, .. } => {
-            tracing::debug!(%rule, record = %named(record), reason, "crossed, but no match")
+            tracing::debug!(%rule, record = %named(record), reason, "crossed, but no match");
         }
         Event::StepDecided { rule, record, step, decided, .. } => log_step(rule, record, step, decided),
         Event::AttemptFinished { delivery, rule, record, step, kind, number, outcome, .. } => {
@@ -114,7 +124,7 @@ fn log(event: &Event) {
                     tracing::warn!(%rule, record = %named(record), %delivery, %step, kind, number, outcome = what, detail, "delivery");
                 }
                 _ => {
-                    tracing::info!(%rule, record = %named(record), %delivery, %step, kind, number, outcome = what, detail, "delivery")
+                    tracing::info!(%rule, record = %named(record), %delivery, %step, kind, number, outcome = what, detail, "delivery");
                 }
             }
         }
@@ -154,6 +164,17 @@ fn log(event: &Event) {
             }
         }
         Event::Pruned { what, count } => tracing::info!(what = what.as_str(), count, "forgot what had grown old"),
+        Event::LedgerPruned { count } => tracing::info!(count, "dropped old matches from the ledger"),
+        Event::SendingHeld { reason } => tracing::error!(reason, "NOTHING IS SENT until an operator confirms"),
+        Event::SendingFreed => tracing::warn!("an operator has confirmed; what is due is sent"),
+        Event::RoomShort { free } => {
+            let free_mib = free / (1024 * 1024);
+            tracing::error!(free_mib, "the disk of the state is nearly full: sweeps stop, what is due is still sent");
+        }
+        Event::RoomBack { free } => {
+            let free_mib = free / (1024 * 1024);
+            tracing::info!(free_mib, "there is room on the disk of the state again; sweeps go on");
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 //! Listeners come first, so that a second daemon with the same configuration ends before it touches the
 //! state. The source may be away at the start; sweeps wait for it.
 
+use super::beside::Beside;
 use super::connect::{OpenError, open_source, open_state};
 use super::daemon::{Daemon, Outfit};
 use super::maildir;
@@ -16,12 +17,13 @@ use super::systemd;
 use super::vitals::ProcessVitals;
 use crate::action::SetupError;
 use crate::config::Config;
-use crate::engine::port::{Inbox, Source, Store, StoreError};
+use crate::engine::port::{Inbox, Source, Store, StoreError, WitnessError};
 use crate::engine::{Drained, Event, Links, Settings};
 use crate::model::{Clock, SystemClock};
+use crate::rule::generation::Gateways;
 use crate::rulebook::{Handle, Outside, RulebookError, Standing};
 use crate::web::{
-    self, Admin, BadSecret, Bounces, Consent, Intake, Listeners, Public, PublicListener, ServeError, Vitals,
+    self, Admin, BadSecret, Bounces, Consent, Intake, Listeners, Public, PublicListener, ServeError, SmsAnswers, Vitals,
 };
 use futures::future::{BoxFuture, FutureExt, OptionFuture};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -43,6 +45,8 @@ pub enum StartError {
     Rules(#[from] RulebookError),
     #[error(transparent)]
     Setup(#[from] SetupError),
+    #[error(transparent)]
+    Witness(#[from] WitnessError),
     #[error(transparent)]
     Secret(#[from] BadSecret),
     #[error("signals can't be listened to: {0}")]
@@ -79,7 +83,12 @@ pub async fn run(config: Config, reread: Reread) -> Result<Ended, StartError> {
     let listeners = Listeners::bind(&config.web).await?;
     let public = PublicListener::bind(&config.web).await?;
     let store = open_state(&config.state, clock.now(), true).await?;
-    let mut daemon = start(&config, reread, source, Arc::clone(&store), Arc::clone(&clock)).await?;
+    let beside = Beside::open(&config.state)?;
+    if !beside.dead.is_empty() {
+        tracing::info!(nodes = beside.dead.len(), "a dead node's leases are taken over");
+        store.bury(&beside.dead).await?;
+    }
+    let mut daemon = start(&config, reread, source, Arc::clone(&store), Arc::clone(&clock), beside).await?;
 
     let vitals = Arc::new(ProcessVitals::new(config.service.stalled(), Arc::clone(daemon.engine())));
     let public_routes = public_routes(&config, &daemon, &store, &clock)?;
@@ -121,9 +130,13 @@ async fn start(
     source: Arc<dyn Source>,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
+    beside: Beside,
 ) -> Result<Daemon, StartError> {
     if !config.email.redirect_all_to.is_empty() {
         tracing::warn!("email.redirect_all_to is set: every mail goes there, and nobody else is written to");
+    }
+    if !config.sms.redirect_all_to.is_empty() {
+        tracing::warn!("sms.redirect_all_to is set: every text message goes there, and nobody else is written to");
     }
     let (secrets, [email, webhook]) = Secrets::new(config.clone(), reread, Arc::clone(&clock))?;
     let outfit = Outfit {
@@ -140,6 +153,7 @@ async fn start(
             ..config.settings()
         },
         renew: Some(Arc::new(move || secrets.renew())),
+        beside,
     };
     Ok(Daemon::start(outfit).await?)
 }
@@ -149,6 +163,7 @@ pub fn outside(config: &Config) -> Outside {
     Outside {
         destinations: config.webhooks.keys().cloned().collect(),
         chats: config.chats.keys().cloned().collect(),
+        gateways: Gateways { names: config.sms.gateways.keys().cloned().collect(), segments: config.sms.segments },
         topics: config.marketing.topics.clone(),
         emails: !config.email.from.is_empty(),
         events: config.events.keys().cloned().collect(),
@@ -185,9 +200,12 @@ fn public_routes(
     let events = Public::new(&config.events, inbox, Arc::clone(clock), Arc::new(move || engine.arrived()))?;
     let (topics, pages, sender) = (config.marketing.topics.clone(), config.pages.clone(), config.sender.name.clone());
     let consent = Consent::new(Arc::clone(store), Arc::clone(clock), topics, pages, sender);
+    let writer = Arc::clone(daemon.engine());
+    let consent = consent.telling(Arc::new(move || writer.answered()));
     let intake = Intake::new(Arc::clone(store), Arc::clone(clock));
     let bounces = Bounces::new(config.bounces.clone(), intake);
-    Ok(web::public_router([events.router(), consent.router(), bounces.router()]))
+    let texts = SmsAnswers::new(&config.sms, config.web.pages_url(), Arc::clone(store), Arc::clone(clock));
+    Ok(web::public_router([events.router(), consent.router(), bounces.router(), texts.router()]))
 }
 
 async fn serve_web(

@@ -64,6 +64,11 @@ fn with_secrets_of(config: &Config, newer: &Config) -> Config {
             options.url.clone_from(&newer.url);
         }
     }
+    for (name, options) in &mut config.sms.gateways {
+        if let Some(newer) = newer.sms.gateways.get(name) {
+            options.token.clone_from(&newer.token);
+        }
+    }
     config
 }
 

@@ -1,8 +1,9 @@
-//! What a login must be allowed for one catalog: to read its tables, and to insert into those that tasks are written to.
+//! What a login must be allowed for one catalog: to read its tables, to insert into those that tasks are written to, and
+//! to write the columns that it says may be written.
 
-use crate::catalog::{Catalog, Origin, Table};
+use crate::catalog::{Catalog, ConsentTest, Entity, Expression, Origin, Table};
 use crate::rule::statement::Dialect;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Who is to be allowed it.
 #[derive(Debug, Clone)]
@@ -17,8 +18,7 @@ pub struct Grantee {
 pub fn grants(catalog: &Catalog, dialect: Dialect, to: &Grantee, sequences: &[Table]) -> Vec<String> {
     let mut lines = Vec::new();
     let read: BTreeSet<Table> = catalog.tables().into_iter().collect();
-    let tasks = catalog.tasks.iter().flat_map(|tasks| &tasks.inserts);
-    let written: BTreeSet<Table> = tasks.map(|insert| insert.table.clone()).collect();
+    let writes = Writes::of(catalog);
     for entity in catalog.entities.values() {
         if let Origin::Sql(_) = entity.origin {
             lines.push(format!("-- `{}` comes from SQL: allow SELECT on what that reads", entity.name));
@@ -26,7 +26,7 @@ pub fn grants(catalog: &Catalog, dialect: Dialect, to: &Grantee, sequences: &[Ta
     }
     if dialect == Dialect::Sqlite {
         lines.push("-- SQLite knows no logins: the permissions of the file decide.".to_owned());
-        let writes = if written.is_empty() { "read" } else { "read and write" };
+        let writes = if writes.0.is_empty() { "read" } else { "read and write" };
         lines.push(format!(
             "-- The user that nudged runs as must {writes} the database file, and its directory if it keeps a WAL."
         ));
@@ -45,7 +45,7 @@ pub fn grants(catalog: &Catalog, dialect: Dialect, to: &Grantee, sequences: &[Ta
         );
     }
     for table in &read {
-        lines.push(allow(if written.contains(table) { "SELECT, INSERT" } else { "SELECT" }, table));
+        lines.push(allow(&writes.privileges(dialect, table), table));
     }
     if dialect == Dialect::Postgres {
         lines.extend(
@@ -53,6 +53,76 @@ pub fn grants(catalog: &Catalog, dialect: Dialect, to: &Grantee, sequences: &[Ta
         );
     }
     lines
+}
+
+/// What is written into a table.
+#[derive(Default)]
+struct Written {
+    inserts: bool,
+    deletes: bool,
+    /// Only these are ever changed.
+    columns: BTreeSet<String>,
+}
+
+struct Writes(BTreeMap<Table, Written>);
+
+impl Writes {
+    fn of(catalog: &Catalog) -> Self {
+        let mut writes: BTreeMap<Table, Written> = BTreeMap::new();
+        let mut into = |table: &Table, note: &dyn Fn(&mut Written)| note(writes.entry(table.clone()).or_default());
+        for insert in catalog.tasks.iter().flat_map(|tasks| &tasks.inserts) {
+            into(&insert.table, &|written| written.inserts = true);
+        }
+        for insert in catalog.surveys.values().map(|question| &question.insert) {
+            // An answer may be changed.
+            let columns = insert.set.iter().map(|(column, _)| column.name.clone()).collect::<Vec<_>>();
+            into(&insert.table, &|written| {
+                written.inserts = true;
+                written.columns.extend(columns.clone());
+            });
+        }
+        for entity in catalog.entities.values() {
+            if let Some(tags) = &entity.tags {
+                into(&tags.table, &|written| (written.inserts, written.deletes) = (true, true));
+            }
+            let Some(table) = entity.table() else { continue };
+            for column in written_columns(entity) {
+                into(table, &|written| written.columns.extend([column.to_owned()]));
+            }
+        }
+        for pool in catalog.pools.values() {
+            let marks = pool.marks.iter().map(|(column, _)| column).chain([&pool.reference]);
+            for column in marks {
+                into(&pool.table, &|written| written.columns.extend([column.name.clone()]));
+            }
+        }
+        Self(writes)
+    }
+
+    fn privileges(&self, dialect: Dialect, table: &Table) -> String {
+        let Some(written) = self.0.get(table) else { return "SELECT".to_owned() };
+        let mut privileges = vec!["SELECT".to_owned()];
+        privileges.extend(written.inserts.then(|| "INSERT".to_owned()));
+        privileges.extend(written.deletes.then(|| "DELETE".to_owned()));
+        if !written.columns.is_empty() {
+            let columns: Vec<String> = written.columns.iter().map(|column| quoted(dialect, column)).collect();
+            privileges.push(format!("UPDATE ({})", columns.join(", ")));
+        }
+        privileges.join(", ")
+    }
+}
+
+/// Columns of the entity's own table that steps or readers' decisions change.
+fn written_columns(entity: &Entity) -> impl Iterator<Item = &str> {
+    let fields = entity.writable.iter().filter_map(|name| match &entity.fields.get(name)?.expression {
+        Expression::Column(column) | Expression::Means { column, .. } => Some(column),
+        Expression::Aggregate(_) => None,
+    });
+    let consents = entity.consent.iter().filter(|consent| consent.write_back.is_some()).flat_map(|consent| {
+        let (ConsentTest::Is(column) | ConsentTest::Not(column)) = &consent.test;
+        consent.given_at.iter().chain([column])
+    });
+    fields.chain(consents).map(|column| column.name.as_str())
 }
 
 fn name(dialect: Dialect, table: &Table) -> String {
@@ -80,7 +150,7 @@ mod tests {
         let catalog = Catalog {
             time_zone: jiff::tz::TimeZone::UTC,
             locale: crate::model::Locale::default(),
-            entities: std::collections::BTreeMap::new(),
+            entities: BTreeMap::new(),
             suppressions: vec![crate::catalog::SuppressionTable {
                 table: Table { schema: Some("crm".into()), name: "odd\"`name".into() },
                 email: None,
@@ -88,9 +158,11 @@ mod tests {
                 reason: None,
             }],
             tasks: None,
+            surveys: BTreeMap::new(),
             tenants: None,
-            calendars: std::collections::BTreeMap::new(),
+            calendars: BTreeMap::new(),
             usual_calendar: crate::model::BusinessCalendar::default(),
+            pools: BTreeMap::new(),
         };
         let to = Grantee { role: "o'hara\"".into(), host: "%".into() };
         assert_eq!(

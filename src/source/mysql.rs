@@ -2,10 +2,10 @@
 
 use super::error::classify;
 use super::postgres::{chrono_date, chrono_instant, chrono_naive};
-use super::stream::{read_only, write_all};
+use super::stream::{read_only, transact};
 use super::{SourceOptions, mysql_schema};
 use crate::catalog::{ColumnSchema, Schema, Table};
-use crate::engine::port::{Source, SourceError};
+use crate::engine::port::{Deed, Done, Source, SourceError};
 use crate::model::{Tenant, Value};
 use crate::rule::statement::{Dialect, Row, Statement};
 use async_trait::async_trait;
@@ -82,9 +82,9 @@ impl Source for MySqlSource {
         read_only!(self.pool, "START TRANSACTION READ ONLY", tenant, statement, arguments, decode, mysql_error)
     }
 
-    async fn write(&self, tenant: &Tenant, statements: Vec<Statement>) -> Result<Vec<u64>, SourceError> {
+    async fn transact(&self, tenant: &Tenant, steps: Vec<Deed>) -> Result<Vec<Done>, SourceError> {
         let tenant = self.options.tenant_sql(tenant);
-        write_all!(self.pool, "START TRANSACTION", tenant, statements, arguments, mysql_error)
+        transact!(self.pool, "START TRANSACTION", tenant, steps, arguments, decode, mysql_error)
     }
 
     async fn schema(&self, tables: &[Table]) -> Result<Schema, SourceError> {

@@ -2,10 +2,10 @@
 
 use super::error::{by_state, classify};
 use super::postgres_cell::{Untyped, decode};
-use super::stream::{read_only, write_all};
+use super::stream::{read_only, transact};
 use super::{SourceOptions, postgres_schema};
 use crate::catalog::{ColumnSchema, Schema, Table};
-use crate::engine::port::{Source, SourceError};
+use crate::engine::port::{Deed, Done, Source, SourceError};
 use crate::model::{Tenant, Value};
 use crate::rule::statement::{Dialect, Row, Statement};
 use async_trait::async_trait;
@@ -74,9 +74,9 @@ impl Source for PostgresSource {
         read_only!(self.pool, "BEGIN READ ONLY", tenant, statement, arguments, decode, postgres_error)
     }
 
-    async fn write(&self, tenant: &Tenant, statements: Vec<Statement>) -> Result<Vec<u64>, SourceError> {
+    async fn transact(&self, tenant: &Tenant, steps: Vec<Deed>) -> Result<Vec<Done>, SourceError> {
         let tenant = self.options.tenant_sql(tenant);
-        write_all!(self.pool, "BEGIN", tenant, statements, arguments, postgres_error)
+        transact!(self.pool, "BEGIN", tenant, steps, arguments, decode, postgres_error)
     }
 
     async fn schema(&self, tables: &[Table]) -> Result<Schema, SourceError> {

@@ -1,10 +1,10 @@
 //! SQLite: cells are decoded by the type of the value, since a column may hold any.
 
 use super::error::classify;
-use super::stream::{read_only, write_all};
+use super::stream::{read_only, transact};
 use super::{SourceOptions, sqlite_schema};
 use crate::catalog::{ColumnSchema, Schema, Table};
-use crate::engine::port::{Source, SourceError};
+use crate::engine::port::{Deed, Done, Source, SourceError};
 use crate::model::{Clock, SystemClock, Tenant, Value};
 use crate::rule::statement::{Dialect, Row, Statement};
 use async_trait::async_trait;
@@ -78,9 +78,9 @@ impl Source for SqliteSource {
         read_only!(self.readers, "BEGIN", tenant, statement, arguments, decode, sqlite_error)
     }
 
-    async fn write(&self, tenant: &Tenant, statements: Vec<Statement>) -> Result<Vec<u64>, SourceError> {
+    async fn transact(&self, tenant: &Tenant, steps: Vec<Deed>) -> Result<Vec<Done>, SourceError> {
         let tenant = self.options.tenant_sql(tenant);
-        write_all!(self.writer, "BEGIN IMMEDIATE", tenant, statements, arguments, sqlite_error)
+        transact!(self.writer, "BEGIN IMMEDIATE", tenant, steps, arguments, decode, sqlite_error)
     }
 
     async fn schema(&self, tables: &[Table]) -> Result<Schema, SourceError> {

@@ -89,24 +89,33 @@ macro_rules! read_only {
 }
 
 /// One read-write transaction: all statements or none.
-macro_rules! write_all {
-    ($pool:expr, $begin:expr, $tenant:expr, $statements:expr, $arguments:path, $classify:path) => {{
+macro_rules! transact {
+    ($pool:expr, $begin:expr, $tenant:expr, $steps:expr, $arguments:path, $decode:path, $classify:path) => {{
         let work = async {
             let mut transaction = $pool.begin_with($begin).await?;
             if let Some(sql) = $tenant {
                 sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut *transaction).await?;
             }
-            let mut touched = Vec::with_capacity($statements.len());
-            for statement in $statements {
-                let arguments = $arguments(&statement.binds)?;
-                let query = sqlx::query_with(sqlx::AssertSqlSafe(statement.sql), arguments);
-                touched.push(query.execute(&mut *transaction).await?.rows_affected());
+            let mut done = Vec::with_capacity($steps.len());
+            for step in $steps {
+                done.push(match step {
+                    Deed::Run(statement) => {
+                        let arguments = $arguments(&statement.binds)?;
+                        let query = sqlx::query_with(sqlx::AssertSqlSafe(statement.sql), arguments);
+                        Done::Touched(query.execute(&mut *transaction).await?.rows_affected())
+                    }
+                    Deed::Read(statement) => {
+                        let arguments = $arguments(&statement.binds)?;
+                        let query = sqlx::query_with(sqlx::AssertSqlSafe(statement.sql), arguments);
+                        Done::Rows(query.fetch_all(&mut *transaction).await?.iter().map($decode).collect())
+                    }
+                });
             }
             transaction.commit().await?;
-            Ok::<_, sqlx::Error>(touched)
+            Ok::<_, sqlx::Error>(done)
         };
         work.await.map_err($classify)
     }};
 }
 
-pub(super) use {read_only, write_all};
+pub(super) use {read_only, transact};

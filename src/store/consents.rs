@@ -21,6 +21,9 @@ impl<D: Database> Consents for State<D> {
     }
 
     async fn prefer(&self, entries: &[Preference]) -> Result<u64, StoreError> {
+        if let Some(journal) = &self.journal {
+            journal.said(entries).await?;
+        }
         let entries: Arc<[Preference]> = entries.into();
         let changed = self.database.write(move |mut session| {
             let entries = Arc::clone(&entries);
@@ -29,13 +32,18 @@ impl<D: Database> Consents for State<D> {
         changed.await
     }
 
-    async fn confirm(&self, entry: &Preference, issued: Timestamp) -> Result<bool, StoreError> {
-        let entry = Arc::new(entry.clone());
+    async fn confirm(&self, said: &Preference, issued: Timestamp) -> Result<bool, StoreError> {
+        let entry = Arc::new(said.clone());
         let confirmed = self.database.write(move |mut session| {
             let entry = Arc::clone(&entry);
             Box::pin(async move { preference::confirm(&mut session, &entry, issued).await })
         });
-        confirmed.await
+        let confirmed = confirmed.await?;
+        // A yes comes after the state: one that a restore forgets is asked for again.
+        if let Some(journal) = self.journal.as_ref().filter(|_| confirmed) {
+            journal.said(std::slice::from_ref(said)).await?;
+        }
+        Ok(confirmed)
     }
 
     async fn newest_preferences(&self, limit: usize) -> Result<Vec<Preference>, StoreError> {

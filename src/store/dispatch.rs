@@ -7,11 +7,12 @@ use super::sql::Session;
 use super::state::State;
 use super::table::attempt::{self, Line};
 use super::table::{
-    contact, delivery_code, enrollment, outbox, outbox_state as state, rule_version, suppression, task, timeline,
+    contact, delivery_code, enrollment, gathering, outbox, outbox_state as state, rule_state, rule_version,
+    suppression, task, timeline,
 };
 use crate::engine::port::{
-    Claimed, Completion, ContactStanding, Enrolling, Mark, Note, Noted, Outbox, OutboxToken, Owner, Rescued,
-    RuleVersion, Settled, Settlement, Spent, StoreError, TaskDraft, Then, Waiting,
+    Claimed, Completion, ContactStanding, Enrolling, Gathered, Gathering, Mark, Note, Noted, Outbox, OutboxToken,
+    Owner, Rescued, RuleVersion, Settled, Settlement, Spent, StoreError, TaskDraft, Then, Waiting,
 };
 use crate::model::{
     AddressHash, ContactId, DeliveryId, DeliveryState, EndReason, EntityName, Key, RuleId, Suppression, TemplateName,
@@ -43,6 +44,15 @@ impl<D: Database> Outbox for State<D> {
             self.floor.raise(seen, last.due_at.as_microsecond());
         }
         Ok(claimed)
+    }
+
+    async fn gather(&self, of: &Gathering, now: Timestamp, limit: usize) -> Result<Gathered, StoreError> {
+        let (of, length) = (Arc::new(of.clone()), self.lease_micros());
+        let gathered = self.database.write(move |mut session| {
+            let of = Arc::clone(&of);
+            Box::pin(async move { gather(&mut session, &of, now.as_microsecond(), limit, length).await })
+        });
+        gathered.await
     }
 
     async fn settle(&self, settlement: &Settlement) -> Result<Settled, StoreError> {
@@ -114,6 +124,11 @@ impl<D: Database> Outbox for State<D> {
     }
 
     async fn suppress(&self, entries: &[Suppression]) -> Result<u64, StoreError> {
+        if let Some(journal) = &self.journal {
+            let hashes: Vec<AddressHash> = entries.iter().map(|entry| entry.hash).collect();
+            let known: HashSet<AddressHash> = self.suppressed(&hashes).await?.iter().map(|entry| entry.hash).collect();
+            journal.suppressed(entries.iter().filter(|entry| !known.contains(&entry.hash)).cloned().collect()).await?;
+        }
         let entries: Arc<[Suppression]> = entries.into();
         let added = self.database.write(move |mut session| {
             let entries = Arc::clone(&entries);
@@ -260,6 +275,24 @@ impl<D: Database> State<D> {
         self.floor.reset();
         Ok(count)
     }
+}
+
+/// One after the other: of two nodes that ask at once, the second sees what the first has leased.
+async fn gather(
+    session: &mut Session<'_>,
+    of: &Gathering,
+    now: i64,
+    limit: usize,
+    length: i64,
+) -> Result<Gathered, StoreError> {
+    let Some(numbers) = gathering::numbers(session, of).await? else { return Ok(Gathered::default()) };
+    rule_state::lock(session, numbers.0).await?;
+    let there = gathering::due(session, numbers, &[of.node], now, limit).await?;
+    let coming = gathering::due(session, numbers, &of.before, now, limit).await?;
+    let leased: Vec<i64> = there.iter().chain(&coming).map(|claimed| claimed.token.id).collect();
+    outbox::lease(session, &leased, &of.owner, length).await?;
+    let elsewhere = gathering::is_elsewhere(session, numbers, of, &leased).await?;
+    Ok(Gathered { there, coming, elsewhere })
 }
 
 async fn standings(

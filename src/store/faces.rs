@@ -42,6 +42,15 @@ impl<D: Database> View for State<D> {
         found.await
     }
 
+    async fn count_enrollments(&self, filter: &EnrollmentFilter) -> Result<u64, StoreError> {
+        let of = Arc::new((filter.clone(), self.secret.clone()));
+        let counted = self.database.read(move |mut session| {
+            let of = Arc::clone(&of);
+            Box::pin(async move { count_enrollments(&mut session, &of.0, &of.1).await })
+        });
+        counted.await
+    }
+
     async fn timelines(&self, ids: &[i64]) -> Result<Vec<Happening>, StoreError> {
         let ids: Arc<[i64]> = ids.into();
         let found = self.database.read(move |mut session| {
@@ -144,6 +153,31 @@ impl Conditions {
         (self.sql, self.params)
     }
 
+    async fn of_enrollments(
+        &mut self,
+        session: &mut Session<'_>,
+        filter: &EnrollmentFilter,
+        secret: &InstanceSecret,
+    ) -> Result<(), StoreError> {
+        self.of_record(session, filter.record.as_ref(), secret).await?;
+        if let Some(rule) = &filter.rule {
+            self.and("r.rule = ?", rule.as_str());
+        }
+        if let Some(lane) = filter.lane {
+            self.and("r.lane = ?", lane.as_str());
+        }
+        if let Some(state) = filter.state {
+            self.and("e.state = ?", enrollment_code(state));
+        }
+        if let Some(id) = filter.id {
+            self.and("e.id = ?", id);
+        }
+        if let Some(below) = filter.below {
+            self.and("e.id < ?", below);
+        }
+        Ok(())
+    }
+
     /// A record is found by its tracks under every rule, which are indexed; its key alone is not.
     async fn of_record(
         &mut self,
@@ -182,19 +216,7 @@ async fn enrollments(
          LEFT JOIN outbox o ON o.id = e.id AND e.state <> 2
          WHERE e.state <> 3",
     );
-    conditions.of_record(session, filter.record.as_ref(), secret).await?;
-    if let Some(rule) = &filter.rule {
-        conditions.and("r.rule = ?", rule.as_str());
-    }
-    if let Some(lane) = filter.lane {
-        conditions.and("r.lane = ?", lane.as_str());
-    }
-    if let Some(state) = filter.state {
-        conditions.and("e.state = ?", enrollment_code(state));
-    }
-    if let Some(id) = filter.id {
-        conditions.and("e.id = ?", id);
-    }
+    conditions.of_enrollments(session, filter, secret).await?;
     let (sql, params) = conditions.finish("ORDER BY e.id DESC", filter.limit);
     let read = |mut row: Row| {
         Ok(EnrollmentView {
@@ -215,6 +237,18 @@ async fn enrollments(
         })
     };
     session.rows(&sql, &params).await?.into_iter().map(read).collect()
+}
+
+async fn count_enrollments(
+    session: &mut Session<'_>,
+    filter: &EnrollmentFilter,
+    secret: &InstanceSecret,
+) -> Result<u64, StoreError> {
+    let sql = "SELECT count(*) FROM enrollment e JOIN rule_state r ON r.id = e.rule_state WHERE e.state <> 3";
+    let mut conditions = Conditions::new(sql);
+    conditions.of_enrollments(session, filter, secret).await?;
+    let Conditions { sql, params } = conditions;
+    session.row(&sql, &params).await?.map_or(Ok(0), |row| row.count(0))
 }
 
 async fn deliveries(

@@ -8,20 +8,27 @@
 //!
 //! It decides nothing about rules, and it never logs what it stores.
 
+mod answers;
 mod consents;
 mod database;
 mod dispatch;
 mod faces;
 mod inbox;
+mod journal;
 mod ledger;
 mod migration;
 mod personal;
 mod places;
 pub mod postgres;
 mod register;
+mod safety;
 mod sql;
 pub mod sqlite;
 mod state;
 mod table;
+pub mod witness;
+mod writes;
 
+pub use database::Database;
+pub use journal::Replayed;
 pub use state::State;

@@ -49,7 +49,8 @@ pub async fn take(session: &mut Session<'_>, marks: &[&Mark]) -> Result<Vec<Refu
 /// Gives back what messages had taken that definitely did not arrive.
 pub async fn give_back(session: &mut Session<'_>, completions: &[&Completion]) -> Result<(), StoreError> {
     let failed = completions.iter().filter_map(|completion| completion.attempt.as_ref()).filter(|attempt| {
-        attempt.kind == "email" && matches!(attempt.outcome, Outcome::Transient { .. } | Outcome::Permanent { .. })
+        matches!(attempt.kind, "email" | "sms")
+            && matches!(attempt.outcome, Outcome::Transient { .. } | Outcome::Permanent { .. })
     });
     let deliveries: Vec<[u8; 16]> = failed.map(|attempt| attempt.delivery.0).collect();
     contact::give_back(session, &deliveries).await

@@ -1,5 +1,6 @@
 //! The state over either database.
 
+use super::journal::Journal;
 use super::sql::Dialect;
 use crate::model::InstanceSecret;
 use std::sync::Mutex;
@@ -18,11 +19,12 @@ pub struct State<D> {
     pub(super) secret: InstanceSecret,
     pub(super) lease: Duration,
     pub(super) floor: Floor,
+    pub(super) journal: Option<Journal>,
 }
 
 impl<D> State<D> {
     pub(super) fn new(database: D, secret: InstanceSecret, dialect: Dialect) -> Self {
-        Self { database, secret, lease: LEASE, floor: Floor::new(dialect) }
+        Self { database, secret, lease: LEASE, floor: Floor::new(dialect), journal: None }
     }
 
     /// With leases of another length.

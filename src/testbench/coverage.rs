@@ -3,7 +3,7 @@
 use super::{RuleReport, Taken};
 use crate::model::{RuleId, StepId, TemplateName};
 use crate::rule::CheckedRule;
-use crate::rule::checked::{Action, Step};
+use crate::rule::checked::Step;
 
 /// How much of the rules their tests have seen.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -79,17 +79,14 @@ pub(super) fn ways(rule: &CheckedRule) -> Taken {
                 let names = cases.iter().map(|case| case.name.clone()).chain(["otherwise".to_owned()]);
                 ways.branches.extend(names.map(|name| (node.id.clone(), name)));
             }
-            Step::Act(Action::Email(email)) => {
-                ways.templates.insert(email.template.clone());
+            Step::Act(action) => {
+                ways.templates.extend(action.email().map(|email| email.template.clone()));
             }
             Step::Split(split) => {
                 let names = split.arms.iter().filter(|arm| arm.weight > 0).map(|arm| arm.name.clone());
                 ways.branches.extend(names.map(|name| (node.id.clone(), name)));
             }
-            Step::Act(Action::Webhook(_) | Action::Chat(_) | Action::Task(_))
-            | Step::Wait(_)
-            | Step::Enroll(_)
-            | Step::Stop => {}
+            Step::Wait(_) | Step::Enroll(_) | Step::Stop => {}
         }
     }
     ways

@@ -36,17 +36,22 @@ impl Got {
             (Detail::Name, Message::Webhook(call)) => call.destination == text || self.step.as_str() == text,
             (Detail::Name, Message::Chat(chat)) => chat.to == text || self.step.as_str() == text,
             (Detail::Name, Message::Task(task)) => task.title == text || self.step.as_str() == text,
+            (Detail::Name, Message::Write(draft)) => draft.what.name() == Some(text) || self.step.as_str() == text,
+            (Detail::Name, Message::Sms(_)) => self.step.as_str() == text,
             (Detail::Record, _) => self.record.key.as_str() == text,
             (Detail::To, Message::Email(email)) => email.to_address == text,
             (Detail::To, Message::Task(task)) => {
                 task.assignee_email.as_deref() == Some(text)
                     || task.assignee_key.as_ref().is_some_and(|key| key.as_str() == text)
             }
+            (Detail::To, Message::Sms(sms)) => sms.to == text,
+            (Detail::Contains, Message::Sms(sms)) => sms.text.contains(text),
             (Detail::Subject, Message::Email(email)) => email.subject.contains(text),
             (Detail::Contains, Message::Email(email)) => email.text.contains(text) || email.html.contains(text),
             (Detail::Contains, Message::Webhook(call)) => call.body.to_string().contains(text),
             (Detail::Contains, Message::Chat(chat)) => chat.text.contains(text),
             (Detail::Contains, Message::Task(task)) => task.body.as_deref().is_some_and(|body| body.contains(text)),
+            (Detail::Contains, Message::Write(draft)) => draft.what.told().contains(text),
             (Detail::Due, Message::Task(task)) => task.due.is_some_and(|due| due.to_string() == text),
             _ => false,
         }
@@ -61,11 +66,13 @@ impl Got {
             }
             Message::Webhook(call) => format!("webhook {} {}", call.destination, call.body),
             Message::Chat(chat) => format!("chat {} \"{}\"", chat.to, chat.text),
+            Message::Sms(sms) => format!("sms {} to {} \"{}\"", self.step, sms.to, sms.text),
             Message::Task(task) => {
                 let to = task.assignee_email.as_deref().map_or_else(String::new, |to| format!(" to {to}"));
                 let due = task.due.map_or_else(String::new, |due| format!(" due {due}"));
                 format!("task {}{to}{due}", task.title)
             }
+            Message::Write(draft) => format!("{} {}", self.kind, draft.what.told()),
         };
         let at = self.at.to_zoned(zone.clone()).strftime("%F %H:%M");
         format!("{what}, about {}:{} at {at}", self.record.entity, self.record.key)

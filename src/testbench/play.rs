@@ -6,7 +6,7 @@ use super::witness::{Log, Witness};
 use super::world::{Folder, World};
 use super::{Failure, Taken};
 use crate::diagnostic::{Finding, Report};
-use crate::engine::port::{EnrollmentFilter, EnrollmentView, Noted, Owner, Sender, Store};
+use crate::engine::port::{EnrollmentFilter, EnrollmentView, Message, Noted, Owner, Sender, Store};
 use crate::engine::{
     Engine, EngineError, Event, Horizon, Parts, PreviewScope, Previewer, Senders, TaskWriter, preview,
 };
@@ -187,7 +187,8 @@ impl<'a> Player<'a> {
             Event::AttemptFinished { delivery, rule, record, step, kind, outcome, .. } => match outcome {
                 Outcome::Sent { .. } => {
                     let Some(message) = self.log.message(delivery) else { return };
-                    let template = self.stage.template_of(&rule, &step);
+                    let is_mail = matches!(message, Message::Email(_));
+                    let template = self.stage.template_of(&rule, &step).filter(|_| is_mail);
                     self.taken.templates.extend(template.clone());
                     self.got.push(Got { step, kind, record, template, message, at: self.clock.now() });
                 }

@@ -56,6 +56,7 @@ pub(super) fn shape(clues: &Clues<'_>) -> Schema {
     shape.relations(clues.catalog);
     shape.given(clues);
     shape.tasks(clues.catalog);
+    shape.written(clues.catalog);
     shape.schema()
 }
 
@@ -224,16 +225,20 @@ impl Shape {
         }
     }
 
-    /// A task's columns are what the catalog's recipe puts into them.
+    /// Columns of tasks and answers are what the catalog's recipe puts into them.
     fn tasks(&mut self, catalog: &Catalog) {
-        for insert in catalog.tasks.iter().flat_map(|tasks| &tasks.inserts) {
+        let answers = catalog.surveys.values().map(|question| &question.insert);
+        for insert in catalog.tasks.iter().flat_map(|tasks| &tasks.inserts).chain(answers) {
             for (column, value) in &insert.set {
                 let ty = match value {
                     InsertValue::Constant(literal) => of_literals(&[literal]),
                     InsertValue::Uuid => ColumnType::Uuid(UuidStorage::Text),
-                    InsertValue::Title | InsertValue::Body | InsertValue::Ref | InsertValue::AssigneeEmail => {
-                        ColumnType::Text
-                    }
+                    InsertValue::Title
+                    | InsertValue::Body
+                    | InsertValue::Ref
+                    | InsertValue::AssigneeEmail
+                    | InsertValue::Comment => ColumnType::Text,
+                    InsertValue::Score => ColumnType::Int,
                     InsertValue::Due => ColumnType::Date(DateStorage::Text),
                     InsertValue::Now => ColumnType::Instant(InstantStorage::Text(TimeZone::UTC)),
                     InsertValue::RecordField(field) => {
@@ -247,6 +252,29 @@ impl Shape {
                     | InsertValue::LookUp(_) => ColumnType::Unknown,
                 };
                 self.learn(&insert.table, &column.name, &ty);
+            }
+        }
+    }
+
+    /// What steps write beside an entity's own columns.
+    fn written(&mut self, catalog: &Catalog) {
+        for entity in catalog.entities.values() {
+            let Some(tags) = &entity.tags else { continue };
+            let key = self.key_type(entity);
+            self.learn(&tags.table, &tags.record.name, &key);
+            self.learn(&tags.table, &tags.tag.name, &ColumnType::Text);
+        }
+        for pool in catalog.pools.values() {
+            self.learn(&pool.table, &pool.code.name, &ColumnType::Text);
+            self.learn(&pool.table, &pool.reference.name, &ColumnType::Text);
+            self.filters(&pool.table, &pool.only);
+            for (column, value) in &pool.marks {
+                let ty = match value {
+                    InsertValue::Now => ColumnType::Instant(InstantStorage::Text(TimeZone::UTC)),
+                    InsertValue::Constant(literal) => of_literals(&[literal]),
+                    _ => ColumnType::Unknown,
+                };
+                self.learn(&pool.table, &column.name, &ty);
             }
         }
     }

@@ -8,7 +8,7 @@ use crate::diagnostic::{Finding, Severity, SourceFile};
 use crate::engine::{Sending, Settings};
 use crate::model::{RuleId, StepId, TemplateName};
 use crate::rule::check::{self, Known};
-use crate::rule::checked::{Action, CheckedRule, Mode, Step, Trigger};
+use crate::rule::checked::{CheckedRule, Mode, Trigger};
 use crate::rule::compiled::CompiledRule;
 use crate::rule::example::Example;
 use crate::rule::generation::{Checked, Generation, Surroundings, Tree};
@@ -64,10 +64,7 @@ impl Stage {
     /// The template that a step of one of the rules sends.
     pub fn template_of(&self, rule: &RuleId, step: &StepId) -> Option<TemplateName> {
         let nodes = &self.generation.rules.get(rule)?.rule.nodes;
-        match &nodes.iter().find(|node| node.id == *step)?.step {
-            Step::Act(Action::Email(email)) => Some(email.template.clone()),
-            _ => None,
-        }
+        Some(nodes.iter().find(|node| node.id == *step)?.step.action()?.email()?.template.clone())
     }
 
     pub fn step_id(&self, rule: &RuleId, node: usize) -> Option<&StepId> {
@@ -113,6 +110,7 @@ fn examples(tree: &Tree, file: &Arc<SourceFile>, catalog: &Catalog, surroundings
         topics: &surroundings.topics,
         destinations: &surroundings.destinations,
         chats: &surroundings.chats,
+        gateways: &surroundings.gateways,
         templates: &templates,
         scripts: &scripts,
     };

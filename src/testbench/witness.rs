@@ -18,6 +18,8 @@ impl Log {
             Message::Webhook(call) => call.delivery,
             Message::Chat(chat) => chat.delivery,
             Message::Task(task) => task.delivery,
+            Message::Write(draft) => draft.delivery,
+            Message::Sms(sms) => sms.delivery,
         };
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(delivery, message.clone());
     }

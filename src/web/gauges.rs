@@ -35,6 +35,11 @@ pub fn describe() {
     describe_histogram!("nudged_attempt_seconds", Unit::Seconds, "How long tries took, by kind");
     describe_counter!("nudged_enrollments_ended_total", "Enrollments that ended, by rule and reason");
     describe_gauge!("nudged_source_up", "1 while the source answers");
+    describe_gauge!(
+        "nudged_sending_held",
+        "1 while nothing is sent, after a restore or in a clone, until an operator confirms"
+    );
+    describe_gauge!("nudged_room_short", "1 while the state's disk is nearly full and sweeps stop");
     describe_counter!("nudged_state_failures_total", "Failures of the state database");
     describe_counter!("nudged_events_lost_total", "Events that logs and metrics missed because they came too fast");
     describe_gauge!("nudged_enrollments", "Enrollments by state");

@@ -14,6 +14,7 @@ mod public;
 mod report;
 mod server;
 mod signed;
+mod sms_answers;
 
 pub use admin::{Admin, Vitals, router};
 pub use bounces::{BounceFormat, BounceOptions, Bounces, Intake, Report};
@@ -23,3 +24,4 @@ pub use options::{EventOptions, WebOptions};
 pub use public::{BadSecret, Public, public_router};
 pub use report::{rulebook_report, state_report};
 pub use server::{Listeners, PublicListener, ServeError};
+pub use sms_answers::SmsAnswers;

@@ -11,7 +11,12 @@ pub async fn state_report(store: &dyn Store, now: Timestamp) -> Result<Json, Sto
     let overview = store.overview(now).await?;
     let rules = store.rule_states().await?;
     let held = store.held_sweeps().await?;
+    let objections = store.objections().await?;
     Ok(json!({
+        "sending_held": objections.iter().map(|(_, objection)| json!({
+            "why": objection.as_str(),
+            "message": objection.explain(),
+        })).collect::<Vec<_>>(),
         "counts": counts(&overview),
         "rules": rules.iter().map(rule).collect::<Vec<_>>(),
         "held": held.iter().map(sweep).collect::<Vec<_>>(),

@@ -10,7 +10,7 @@ use nudged::diagnostic::render::{Look, render};
 use nudged::engine::Settings;
 use nudged::engine::port::{ChatMessage, Message, Sender, Sent};
 use nudged::model::{DeliveryId, Outcome};
-use nudged::rule::generation::{Surroundings, Tree};
+use nudged::rule::generation::{Gateways, Surroundings, Tree};
 use nudged::rule::statement::Dialect;
 use nudged::testbench::Bench;
 use serde_json::json;
@@ -162,6 +162,7 @@ async fn said(expect: &str) -> String {
         schema: None,
         destinations: [].into(),
         chats: ["sales".to_owned()].into(),
+        gateways: Gateways::default(),
         topics: [].into(),
     };
     let bench = Bench { tree: Arc::new(Tree { files }), surroundings, settings: Settings::default() };

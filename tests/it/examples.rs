@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use nudged::engine::port::{EnrollmentFilter, Message, Owner, Sender, Sent, Store};
 use nudged::engine::{Engine, Parts, Senders, Settings, TaskWriter};
 use nudged::model::{Clock, Outcome};
-use nudged::rule::generation::{Generation, Surroundings};
+use nudged::rule::generation::{Gateways, Generation, Surroundings};
 use nudged::rule::statement::Dialect;
 use nudged::rulebook::{Limits, Outside, inspect, read_tree};
 use nudged::source::{SourceOptions, connect};
@@ -35,6 +35,7 @@ fn outside() -> Outside {
     Outside {
         destinations: ["team-chat".to_owned()].into(),
         chats: ["sales".to_owned()].into(),
+        gateways: Gateways { names: ["phones".to_owned()].into(), ..Gateways::default() },
         topics: ["offers".into()].into(),
         emails: true,
         pages: true,
@@ -46,8 +47,8 @@ fn outside() -> Outside {
 /// All findings of a rules directory, offline.
 fn findings(rules: &str, dialect: Dialect) -> Vec<String> {
     let tree = Arc::new(read_tree(&root().join(rules), &Limits::default(), None).unwrap());
-    let Outside { destinations, chats, topics, .. } = outside();
-    match Generation::build(tree, &Surroundings { dialect, schema: None, destinations, chats, topics }) {
+    let Outside { destinations, chats, gateways, topics, .. } = outside();
+    match Generation::build(tree, &Surroundings { dialect, schema: None, destinations, chats, gateways, topics }) {
         Ok(generation) => generation.warnings.iter().map(ToString::to_string).collect(),
         Err(findings) => findings.iter().map(ToString::to_string).collect(),
     }
@@ -115,7 +116,9 @@ impl Sender for Sink {
             Message::Email(email) => format!("mail to {}: {}", email.to_address, email.subject),
             Message::Webhook(call) => format!("webhook to {}: {}", call.destination, call.body),
             Message::Chat(chat) => format!("chat to {}: {}", chat.to, chat.text),
+            Message::Sms(sms) => format!("sms to {}: {}", sms.to, sms.text),
             Message::Task(task) => panic!("tasks go into the CRM: {task:?}"),
+            Message::Write(draft) => panic!("writes go into the CRM: {draft:?}"),
         };
         self.0.lock().unwrap().insert(line);
         Sent { outcome: Outcome::Sent { reply: "taken".to_owned() }, answer: None }
@@ -186,6 +189,7 @@ async fn the_postgres_example_finds_the_right_people() {
         format!("repeated-tickets {}", key("05")),
         format!("renewal {}", key("c1")),
         format!("renewal {}", key("c2")),
+        format!("new-lead {}", key("09")),
     ];
     assert_eq!(morning.matches, expected.into());
     // Vogel never agreed to offers and Frei is called instead.
@@ -204,10 +208,16 @@ async fn the_postgres_example_finds_the_right_people() {
     // Two business days after a Saturday is Tuesday.
     let expected = [
         "Call Alpina Hotels\tJana\t2026-11-24",
+        "Call Nordlicht Druck, a new lead\tJana\t2026-11-23",
         "Call Studio Keller today\tJana\t2026-11-23",
         "Find out what goes wrong at Studio Keller\tJana\t2026-11-23",
     ];
     assert_eq!(database.rows(tasks), expected);
+    // The lead is somebody's, and its stage and tags have moved on.
+    let lead = "SELECT u.first_name, a.stage, a.contacted_at IS NOT NULL, string_agg(t.tag, ' ' ORDER BY t.tag) \
+                FROM crm.accounts a JOIN crm.users u ON u.id = a.owner_id JOIN crm.account_tags t ON t.account_id = a.id \
+                GROUP BY 1, 2, 3";
+    assert_eq!(database.rows(lead), ["Jana\tcontacted\tt\tnurture web form"]);
 }
 
 #[tokio::test]

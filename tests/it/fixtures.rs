@@ -10,7 +10,7 @@ mod outside;
 use nudged::catalog::{ColumnSchema, ColumnType, DateStorage, InstantStorage, Schema, Table, TableKind, TableSchema};
 use nudged::diagnostic::render::{Look, render};
 use nudged::diagnostic::{Finding, Severity, SourceFile};
-use nudged::rule::generation::{Checked, Generation, Surroundings, Tree};
+use nudged::rule::generation::{Checked, Gateways, Generation, Surroundings, Tree};
 use nudged::rule::statement::Dialect;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -60,6 +60,7 @@ pub fn surroundings(schema: Option<Schema>) -> Surroundings {
         schema,
         destinations: ["team-chat".to_owned()].into(),
         chats: ["sales".to_owned()].into(),
+        gateways: Gateways { names: ["phones".to_owned()].into(), ..Gateways::default() },
         topics: ["offers".into(), "news".into()].into(),
     }
 }
@@ -388,6 +389,73 @@ fn the_entities_of_the_reference_are_right() {
 }
 
 #[test]
+fn the_pools_of_the_reference_are_right() {
+    for pools in examples("docs/catalog.md", "pools") {
+        let entities = "entities:\n  customer: {table: crm.accounts, key: id}\n";
+        let text = format!("version: 1\ntime_zone: UTC\n{entities}pools:\n{}", indented(&pools));
+        let file = SourceFile { path: "catalog.yaml".to_owned(), text };
+        let found = Checked::of(&tree(vec![file]), &surroundings(None)).findings;
+        assert!(found.is_empty(), "{pools}\n{}", render(&found, Look::Plain));
+    }
+}
+
+#[test]
+fn the_catalogs_with_tenants_of_the_reference_are_right() {
+    let catalogs = examples("docs/catalog.md", "catalog with tenants");
+    assert_eq!(catalogs.len(), 1);
+    for text in catalogs {
+        let file = SourceFile { path: "catalog.yaml".to_owned(), text };
+        let checked = Checked::of(&tree(vec![file]), &surroundings(None));
+        assert!(checked.findings.is_empty(), "{}", render(&checked.findings, Look::Plain));
+        assert_eq!(checked.catalog.unwrap().tenants.as_ref().unwrap().names.len(), 2);
+    }
+}
+
+/// The keys of a schema, wherever they stand in it.
+fn keys_of(schema: &serde_json::Value, keys: &mut BTreeSet<String>) {
+    match schema {
+        serde_json::Value::Object(parts) => {
+            if let Some(serde_json::Value::Object(properties)) = parts.get("properties") {
+                keys.extend(properties.keys().cloned());
+            }
+            parts.values().for_each(|part| keys_of(part, keys));
+        }
+        serde_json::Value::Array(parts) => parts.iter().for_each(|part| keys_of(part, keys)),
+        _ => {}
+    }
+}
+
+/// The reference names no key that no test has read: every key of the schemas stands in one of the examples that the
+/// tests beside this one, and those of the test bench, check and play.
+#[test]
+fn every_key_has_an_example_that_the_tests_read() {
+    let read = |pages: &[(&str, &[&str])]| -> String {
+        pages.iter().flat_map(|(page, marks)| marks.iter().flat_map(|mark| examples(page, mark))).collect()
+    };
+    let rules = read(&[
+        ("docs/rules.md", &["rule", "trigger", "offsets", "conditions", "steps", "tests"]),
+        ("docs/sequences.md", &["rule", "steps"]),
+    ]);
+    let catalogs = read(&[
+        ("docs/catalog.md", &["catalog", "entities", "catalog with tenants"]),
+        ("docs/sequences.md", &["calendars"]),
+    ]);
+    for (schema, text) in [("schema/rule.v1.json", rules), ("schema/catalog.v1.json", catalogs)] {
+        let schema: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(schema).unwrap()).unwrap();
+        let mut keys = BTreeSet::new();
+        keys_of(&schema, &mut keys);
+        let is_shown = |key: &&String| {
+            text.match_indices(&format!("{key}:")).any(|(at, _)| {
+                let before = text[..at].chars().next_back();
+                !before.is_some_and(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '$'))
+            })
+        };
+        let missing: Vec<&String> = keys.iter().filter(|key| !is_shown(key)).collect();
+        assert!(keys.len() > 50 && missing.is_empty(), "without an example: {missing:?}");
+    }
+}
+
+#[test]
 fn the_examples_of_the_reference_are_right() {
     let catalog = catalog_of_the_reference();
     let head = "version: 1\nid: example\nmode: live\npurpose: offers\nfor_each: customer\nto: main_contact\n";
@@ -410,16 +478,19 @@ fn the_examples_of_the_reference_are_right() {
             .iter()
             .map(|where_| format!("{head}{inactivity}where:\n{where_}{steps}")),
     );
-    for page in ["docs/rules.md", "docs/sequences.md"] {
+    rules.extend(examples("docs/sms.md", "combine").iter().map(|key| format!("{head}{key}{inactivity}{steps}")));
+    for page in ["docs/rules.md", "docs/sequences.md", "docs/sms.md", "docs/surveys.md"] {
         rules.extend(examples(page, "steps").iter().map(|own| format!("{head}{inactivity}steps:\n{own}")));
     }
     assert!(rules.len() >= 8, "{} examples", rules.len());
     for rule in rules {
         let mut files = vec![SourceFile { path: "catalog.yaml".to_owned(), text: catalog.clone() }];
-        for name in ["win-back-1", "win-back-2", "renewal", "renewal-over"] {
-            let text = "---\nsubject: Hello\n---\nHello\n".to_owned();
+        for name in ["win-back-1", "win-back-2", "renewal", "renewal-over", "at-risk", "nps-ask", "confirm"] {
+            let text = "---\nsubject: Hello\n---\nHello {{ confirm_url }}\n".to_owned();
             files.push(SourceFile { path: format!("templates/{name}.md"), text });
         }
+        let script = "fn score(record, now) { 0.7 }\n".to_owned();
+        files.push(SourceFile { path: "scripts/score.rhai".to_owned(), text: script });
         files.push(SourceFile { path: "rule.yaml".to_owned(), text: rule.clone() });
         let other = format!("{head}trigger: {{enrolled: {{}}}}\n{steps}").replace("id: example", "id: onboarding");
         files.push(SourceFile { path: "other.yaml".to_owned(), text: other });

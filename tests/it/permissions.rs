@@ -27,10 +27,15 @@ entities:
       people: {entity: person, through: account_people, from: account_id, to: person_id}
     fields:
       closed: {look_up: status.closed}
+      stage: {writable: true}
+      owner: {column: owner_id, writable: true}
     recipients:
       main: {first_of: people}
+    tags: {table: tags, record: account_id, tag: tag}
   status: {table: statuses, key: id}
   person: {table: people, key: id, person: {email: email}}
+pools:
+  codes: {table: codes, code: code, taken: {taken_by: $ref}}
 tasks:
   insert:
     - {table: tasks, set: {title: $title, account_id: $record.key, ref: $ref, status_id: {look_up: {table: statuses, take: id, only: {label: New}}}}}
@@ -39,12 +44,16 @@ tasks:
 
 const TABLES: &str = "
 CREATE TABLE statuses (id INTEGER PRIMARY KEY, label VARCHAR(20), closed INTEGER);
-CREATE TABLE accounts (id INTEGER PRIMARY KEY, name VARCHAR(40), status_id INTEGER);
+CREATE TABLE accounts (id INTEGER PRIMARY KEY, name VARCHAR(40), status_id INTEGER, stage VARCHAR(20), owner_id INTEGER);
+CREATE TABLE tags (account_id INTEGER, tag VARCHAR(20));
+CREATE TABLE codes (code VARCHAR(20) PRIMARY KEY, taken_by VARCHAR(80), secret VARCHAR(20));
 CREATE TABLE people (id INTEGER PRIMARY KEY, email VARCHAR(40));
 CREATE TABLE account_people (account_id INTEGER, person_id INTEGER);
 CREATE TABLE secrets (id INTEGER PRIMARY KEY);
 INSERT INTO statuses VALUES (1, 'New', 0), (2, 'Done', 1);
-INSERT INTO accounts VALUES (1, 'Ada', 1), (2, 'Bob', 2);
+INSERT INTO accounts (id, name, status_id) VALUES (1, 'Ada', 1), (2, 'Bob', 2);
+INSERT INTO tags VALUES (1, 'cold');
+INSERT INTO codes (code) VALUES ('c-1'), ('c-2');
 INSERT INTO people VALUES (1, 'ada@x.example');
 INSERT INTO account_people VALUES (1, 1);
 ";
@@ -57,7 +66,20 @@ for_each: account
 to: main
 trigger: {schedule: {cron: \"0 * * * *\"}}
 where: [closed: 0]
-steps: [task: {title: \"call {{ record.name }}\"}]
+steps:
+  - task: {title: \"call {{ record.name }}\"}
+  - assign: {from: person, set: owner}
+  - claim: {pool: codes, save: code}
+  - update: {set: {stage: called}, add_tags: [called], remove_tags: [cold]}
+";
+/// Watches what the other writes, so that the row is locked and read around the write.
+const WATCH: &str = "version: 1
+id: watch
+mode: live
+purpose: service
+for_each: account
+trigger: {changed: {field: stage}}
+steps: [task: {title: watched}]
 ";
 
 fn role() -> String {
@@ -118,7 +140,11 @@ async fn a_sweep_and_a_task_need_just_what_is_printed() {
         let world = World::set_up_as(setup, async |crm| create_role(crm, &role).await).await;
         grant(&world, &read(CATALOG), &role).await;
         world.learn().await;
-        world.load(&[("call.yaml", RULE)]).await;
+        world.load(&[("call.yaml", RULE), ("watch.yaml", WATCH)]).await;
+        // The check asks the database whether it would let the rule write, and it would.
+        let outside = Outside { emails: true, pages: true, postal_address: true, ..Outside::default() };
+        let inspected = inspect(world.generation().tree.clone(), &*world.source, &outside, None).await.unwrap();
+        assert!(inspected.refused.is_empty(), "{kind:?}: {:?}", inspected.refused);
         world.pass(hours(1)).await;
         for _ in 0..3 {
             world.pass(minutes(5)).await;
@@ -126,6 +152,10 @@ async fn a_sweep_and_a_task_need_just_what_is_printed() {
         let asked =
             "SELECT t.title, t.account_id, t.status_id, p.note FROM tasks t JOIN task_people p ON p.task_id = t.id";
         assert_eq!(written(&world, asked.to_owned()).await, ["call Ada | 1 | 1 | call Ada"], "{kind:?}");
+
+        let done = "SELECT a.stage, a.owner_id, t.tag, c.code FROM accounts a JOIN tags t ON t.account_id = a.id
+                    JOIN codes c ON c.taken_by IS NOT NULL WHERE a.id = 1";
+        assert_eq!(written(&world, done.to_owned()).await, ["called | 1 | called | c-1"], "{kind:?}");
 
         // And no more than that.
         let tenant = Tenant::new("");
@@ -135,10 +165,24 @@ async fn a_sweep_and_a_task_need_just_what_is_printed() {
             "UPDATE tasks SET title = ''",
             "INSERT INTO people VALUES (9, '')",
             "INSERT INTO secrets VALUES (1)",
+            "UPDATE accounts SET name = ''",
+            "UPDATE codes SET code = 'x'",
+            "DELETE FROM codes",
         ] {
             let refused = world.source.write(&tenant, forbidden(sql)).await;
             assert!(matches!(refused, Err(SourceError::Refused(_))), "{kind:?}: {sql}: {refused:?}");
         }
+        // Without one of them the check says so, and which rule and columns it is about.
+        let revoke = match kind {
+            Kind::Postgres => format!("REVOKE UPDATE (stage) ON accounts FROM {role}"),
+            _ => format!("REVOKE UPDATE (`stage`) ON accounts FROM '{role}'@'%'"),
+        };
+        world.crm.run(&revoke).await;
+        let inspected = inspect(world.generation().tree.clone(), &*world.source, &outside, None).await.unwrap();
+        let [(rule, finding)] = &inspected.refused[..] else { panic!("{kind:?}: {:?}", inspected.refused) };
+        assert_eq!((rule.as_str(), finding.code), ("call", "rule.write-refused"), "{kind:?}");
+        let told = finding.to_string();
+        assert!(told.contains("to write `stage` of `accounts`"), "{kind:?}: {told}");
         drop_role(&world.crm, &role).await;
     }
 }

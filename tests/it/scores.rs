@@ -141,7 +141,7 @@ async fn people_see_the_score_wherever_they_ask() {
 
     let (from, until) = (world.ago(days(1)), world.now());
     let source = &*world.source;
-    let backtester = Backtester { generation: &generation, source, from, until, every: None, batch: 2 };
+    let backtester = Backtester { generation: &generation, source, store: None, from, until, every: None, batch: 2 };
     let told = backtester.run(&id, |_| {}).await.unwrap();
     assert_eq!((told.total.crossed, told.total.matched, told.unjudged), (4, 1, 1), "{told:?}");
 }
@@ -234,6 +234,21 @@ async fn a_few_odd_records_hold_nothing() {
     load(&world, &rule(WHERE, WEBHOOK), SCRIPT, WORTH).await;
     world.pass(hours(2)).await;
     assert_eq!(status(&world).await, RuleStatus::Running);
+}
+
+#[tokio::test]
+async fn a_rule_that_asks_about_few_records_is_held_within_a_day() {
+    let world = world(Kind::Sqlite, &[("broken", "AT"), ("broken", "AT")]).await;
+    load(&world, &rule(WHERE, WEBHOOK), SCRIPT, WORTH).await;
+    world.pass(hours(2)).await;
+    assert_eq!(status(&world).await, RuleStatus::Running, "it may be a passing trouble");
+    for _ in 0..3 {
+        world.pass(hours(2)).await;
+    }
+    let RuleStatus::Held(reason) = status(&world).await else { panic!("{:?}", status(&world).await) };
+    assert!(reason.starts_with("its script failed for 2 of 2 records within a day"), "{reason}");
+    let mails = world.mail.mails();
+    assert!(mails.iter().any(|(_, subject)| subject == "[nudged] The rule worthy is held"), "{mails:?}");
 }
 
 #[tokio::test]

@@ -143,6 +143,8 @@ fn render(body: &str, record: BTreeMap<String, Value>) -> Result<nudged::rule::m
         enriched: None,
         regional: &Regional::default(),
         links: None,
+        rows: &[],
+        more: 0,
     };
     templates.email(&"mail".into(), &context).map_err(|error| error.to_string())
 }

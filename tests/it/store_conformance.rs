@@ -4,13 +4,16 @@ mod concurrency;
 mod consents;
 mod episodes;
 mod faces;
+mod gathering;
 mod inbox;
 mod outbox;
 mod personal;
 mod places;
 mod register;
+mod safety;
 mod sweeps;
 mod timeline;
+mod writes;
 
 use crate::support::{Database, instant, postgres};
 use jiff::{SignedDuration, Timestamp};

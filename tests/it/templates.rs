@@ -68,6 +68,8 @@ fn render(templates: &Templates, name: &str, facts: &Facts, locale: &str) -> Ren
         enriched: None,
         regional: &regional,
         links: None,
+        rows: &[],
+        more: 0,
     };
     templates.email(&name.into(), &context).unwrap_or_else(|error| panic!("{error}"))
 }

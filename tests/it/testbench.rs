@@ -6,7 +6,7 @@ use nudged::diagnostic::SourceFile;
 use nudged::diagnostic::render::{Look, render};
 use nudged::engine::{Horizon, Settings};
 use nudged::model::Clock;
-use nudged::rule::generation::{Surroundings, Tree};
+use nudged::rule::generation::{Gateways, Surroundings, Tree};
 use nudged::rule::statement::Dialect;
 use nudged::testbench::{Bench, Failure, RuleReport, coverage};
 use std::fs;
@@ -107,6 +107,7 @@ fn bench(tests: &str) -> Bench {
         schema: None,
         destinations: ["desk".to_owned()].into(),
         chats: ["sales".to_owned()].into(),
+        gateways: Gateways::default(),
         topics: ["offers".into()].into(),
     };
     Bench { tree: Arc::new(Tree { files }), surroundings, settings: Settings::default() }
@@ -539,39 +540,60 @@ fn the_shipped_rules_and_the_examples_pass_their_tests() {
     }
 }
 
-/// The example of the reference, and the one of its section on tests.
+/// The rules of the reference, and the example of its section on tests.
 #[tokio::test]
 async fn the_tests_of_the_reference_pass() {
     let page = |path: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
-    let block = |text: &str, what: &str| {
+    let blocks = |text: &str, what: &str| -> Vec<String> {
         let marker = format!("```yaml\n# {what}\n");
-        text.split(&marker)
-            .nth(1)
-            .unwrap_or_else(|| panic!("no example of {what}"))
-            .split("```")
-            .next()
-            .unwrap()
-            .to_owned()
+        text.split(&marker).skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
     };
-    let (rules, catalog) = (page("docs/rules.md"), block(&page("docs/catalog.md"), "catalog"));
-    let rule = block(&rules, "rule");
-    let section = block(&rules, "tests");
-    let other = rule.replace("id: win-back-90", "id: other").split("\ntests:").next().unwrap().to_owned();
+    let (text, catalog) = (page("docs/rules.md"), blocks(&page("docs/catalog.md"), "catalog").remove(0));
+    let mut rules = blocks(&text, "rule");
+    let section = blocks(&text, "tests").remove(0);
+    let other = rules[0].replace("id: win-back-90", "id: other").split("\ntests:").next().unwrap().to_owned();
+    rules.push(format!("{other}\ntests:\n{section}"));
     let mut files = vec![
-        ("a.yaml".to_owned(), rule),
-        ("b.yaml".to_owned(), format!("{other}\ntests:\n{section}")),
         ("catalog.yaml".to_owned(), catalog),
+        ("scripts/score.rhai".to_owned(), "fn score(record, now) { 0.7 }\n".to_owned()),
     ];
+    let played = rules.len();
+    files.extend(rules.into_iter().enumerate().map(|(number, rule)| (format!("rule-{number}.yaml"), rule)));
     for name in ["win-back-1", "win-back-2"] {
         files.push((format!("templates/{name}.md"), "---\nsubject: Hello\n---\nHello\n".to_owned()));
     }
     let files = files.into_iter().map(|(path, text)| Arc::new(SourceFile { path, text })).collect();
-    let bench = Bench { tree: Arc::new(Tree { files }), ..bench("") };
+    let mut bench = Bench { tree: Arc::new(Tree { files }), ..bench("") };
+    bench.surroundings.destinations.insert("team-chat".to_owned());
     let reports = bench.play(&bench.rule_files(), 2, |_| {}).await;
     let reports = reports.unwrap_or_else(|findings| panic!("{}", render(&findings, Look::Plain)));
     let failed: Vec<_> = reports.iter().flat_map(RuleReport::failures).cloned().collect();
     assert!(failed.is_empty(), "{}", said(&failed));
-    assert!(reports.iter().all(|report| report.tests.len() == 1));
+    assert_eq!(reports.len(), played);
+    assert!(reports.iter().all(|report| !report.tests.is_empty()));
+}
+
+/// The rule of the page on writing, over the catalog that stands there.
+#[tokio::test]
+async fn the_tests_of_the_page_on_writing_pass() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/writing.md")).unwrap();
+    let block = |what: &str| {
+        let marker = format!("```yaml\n# {what}\n");
+        page.split(&marker).nth(1).unwrap().split("```").next().unwrap().to_owned()
+    };
+    let template = "---\nsubject: Hello\n---\nYour code: {{ saved.voucher.code }}, from {{ saved.assigned.email }}\n";
+    let files = [
+        ("rule.yaml".to_owned(), block("rule")),
+        ("catalog.yaml".to_owned(), block("catalog")),
+        ("templates/voucher.md".to_owned(), template.to_owned()),
+    ];
+    let files = files.into_iter().map(|(path, text)| Arc::new(SourceFile { path, text })).collect();
+    let bench = Bench { tree: Arc::new(Tree { files }), ..bench("") };
+    let reports = bench.play(&bench.rule_files(), 1, |_| {}).await;
+    let reports = reports.unwrap_or_else(|findings| panic!("{}", render(&findings, Look::Plain)));
+    let failed: Vec<_> = reports.iter().flat_map(RuleReport::failures).cloned().collect();
+    assert!(failed.is_empty(), "{}", said(&failed));
+    assert_eq!(reports[0].tests.len(), 1);
 }
 
 /// The rules of the page on sequences, together: one enrolls into the other.

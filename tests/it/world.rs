@@ -8,12 +8,12 @@ use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use nudged::catalog::{ColumnSchema, Schema, Table};
 use nudged::diagnostic::{Finding, SourceFile};
 use nudged::engine::port::{
-    DeliveryFilter, EnrollmentFilter, EnrollmentView, Message, Owner, Sender, Sent, Source, SourceError, Store,
-    live_schema,
+    Deed, DeliveryFilter, Done, EnrollmentFilter, EnrollmentView, Message, Owner, Sender, Sent, Source, SourceError,
+    Store, live_schema,
 };
 use nudged::engine::{Engine, Event, Parts, Senders, Settings, TaskWriter};
 use nudged::model::{Clock, ManualClock, Outcome, Tenant, at_local};
-use nudged::rule::generation::{Generation, Rest, Surroundings, Tree};
+use nudged::rule::generation::{Gateways, Generation, Rest, Surroundings, Tree};
 use nudged::rule::statement::{Dialect, Row, Statement};
 use nudged::source::{SourceOptions, connect};
 use nudged::store::postgres::{PostgresStore, Reached};
@@ -190,7 +190,7 @@ impl Sender for Recorder {
     async fn send(&self, message: Message) -> Sent {
         let echoed = self.echoes.lock().unwrap().and_then(|key| match &message {
             Message::Webhook(call) => Some(serde_json::json!({"text": call.body["data"][key]})),
-            Message::Email(_) | Message::Chat(_) | Message::Task(_) => None,
+            Message::Email(_) | Message::Chat(_) | Message::Task(_) | Message::Sms(_) | Message::Write(_) => None,
         });
         self.messages.lock().unwrap().push(message);
         assert!(!self.panics.swap(false, Ordering::SeqCst), "a bug in a sender, as the test asked for");
@@ -243,9 +243,9 @@ impl Source for Wire {
         }
     }
 
-    async fn write(&self, tenant: &Tenant, statements: Vec<Statement>) -> Result<Vec<u64>, SourceError> {
+    async fn transact(&self, tenant: &Tenant, steps: Vec<Deed>) -> Result<Vec<Done>, SourceError> {
         self.ask()?;
-        self.source.write(tenant, statements).await
+        self.source.transact(tenant, steps).await
     }
 
     async fn schema(&self, tables: &[Table]) -> Result<Schema, SourceError> {
@@ -369,6 +369,7 @@ impl World {
             schema: None,
             destinations: ["sink".to_owned()].into(),
             chats: ["sales".to_owned()].into(),
+            gateways: Gateways::default(),
             topics: ["offers".into()].into(),
         };
         let events = Mutex::new(engine.events());

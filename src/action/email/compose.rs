@@ -6,6 +6,7 @@
 
 use super::EmailOptions;
 use super::dkim::Signer;
+use super::mailed_out;
 use crate::action::SetupError;
 use crate::engine::port::Email;
 use jiff::Timestamp;
@@ -17,6 +18,9 @@ use std::time::SystemTime;
 
 /// The tag of the return path, for reports that come back another way.
 pub(super) const RETURN_TAG: &str = "X-Return-Tag";
+
+/// Where a mail to leave may go as well, if somebody reads it.
+const LIST_UNSUBSCRIBE: &str = "List-Unsubscribe";
 
 /// Headers that are ours alone; a message may bring others, such as List-Unsubscribe.
 const RESERVED: [&str; 15] = [
@@ -69,6 +73,8 @@ pub struct Composer {
     return_path: Option<Address>,
     /// Whose bounce it would be stands in the return path.
     tagged: bool,
+    /// Somebody reads what comes back there, mails that unsubscribe among it.
+    read: bool,
     signers: Vec<Signer>,
     senders: BTreeMap<String, (Mailbox, Option<Mailbox>)>,
 }
@@ -91,6 +97,7 @@ impl Composer {
             reply_to: reply_to.transpose()?,
             return_path: return_path.transpose().map_err(|_| wrong("return_path"))?,
             tagged: options.return_tags,
+            read: options.bounce_maildir.is_some(),
             senders,
             signers: options.dkim.iter().map(|(name, key)| Signer::new(name, key)).collect::<Result<_, _>>()?,
         })
@@ -125,12 +132,16 @@ impl Composer {
         if let Some(tag) = &email.return_tag {
             builder = builder.raw_header(header(RETURN_TAG, tag)?);
         }
+        let return_path = self.return_path(email)?;
         for (name, value) in &email.headers {
-            builder = builder.raw_header(foreign_header(name, value)?);
+            let way_out = return_path.as_ref().filter(|_| self.read && name.eq_ignore_ascii_case(LIST_UNSUBSCRIBE));
+            let by_mail = way_out.and_then(|path| mailed_out::address_of(value, path.as_ref()));
+            let value = by_mail.map_or_else(|| value.clone(), |by_mail| format!("{value}, {by_mail}"));
+            builder = builder.raw_header(foreign_header(name, &value)?);
         }
         let message = builder.multipart(parts(email)?);
         let message = message.map_err(|error| ComposeError::Mime(error.to_string()))?;
-        let from = self.return_path(email)?.unwrap_or(from.email);
+        let from = return_path.unwrap_or(from.email);
         Ok(Composed { from, to, bytes: self.signed(message.formatted(), now)? })
     }
 }
@@ -283,6 +294,29 @@ mod tests {
         let unknown = Email { sender: Some("nobody".into()), ..email() };
         let refused = Composer::new(&options).unwrap().compose(&unknown, now()).unwrap_err();
         assert_eq!(refused, ComposeError::Sender("nobody".into()));
+    }
+
+    #[test]
+    fn a_way_out_by_mail_stands_beside_the_link_where_the_mailbox_is_read() {
+        let header = |bounce_maildir: Option<&str>| {
+            let options = EmailOptions {
+                from: "hi@acme.example".into(),
+                return_path: Some("bounces@mail.acme.example".into()),
+                bounce_maildir: bounce_maildir.map(Into::into),
+                ..EmailOptions::default()
+            };
+            let email = Email {
+                return_tag: Some("abc".into()),
+                headers: vec![("List-Unsubscribe".into(), "<https://a.example/u/t0ken>".into())],
+                ..email()
+            };
+            let bytes = sent_by(&options, &email).0.bytes;
+            let mail = mail_parser::MessageParser::default().parse(&bytes).unwrap();
+            mail.header_raw("List-Unsubscribe").unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(header(None), "<https://a.example/u/t0ken>");
+        let both = "<https://a.example/u/t0ken>, <mailto:bounces+abc@mail.acme.example?subject=unsubscribe%20t0ken>";
+        assert_eq!(header(Some("/mail")), both);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod compose;
 mod dkim;
 mod folder;
+pub mod mailed_out;
 mod options;
 mod redirect;
 pub mod returned;

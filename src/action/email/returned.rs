@@ -102,7 +102,7 @@ fn field(text: &str, name: &str) -> Option<String> {
 }
 
 /// Where the report was sent to: the return path of the mail it is about.
-fn tag_in_recipients(mail: &Message<'_>, secret: &InstanceSecret) -> Option<AddressHash> {
+pub(super) fn tag_in_recipients(mail: &Message<'_>, secret: &InstanceSecret) -> Option<AddressHash> {
     let places = ["To", "Delivered-To", "X-Original-To", "Envelope-To", "X-Envelope-To"];
     let values = mail.headers_raw().filter(|(name, _)| places.iter().any(|place| name.eq_ignore_ascii_case(place)));
     values.flat_map(|(_, value)| value.split([' ', '\t', '\r', '\n', ',', '<', '>', '"'])).find_map(|word| {

@@ -7,7 +7,7 @@ use crate::engine::port::{Sent, WebhookCall};
 use crate::model::{Outcome, Period};
 use jiff::Timestamp;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, Url, redirect};
+use reqwest::{Client, RequestBuilder, StatusCode, Url, redirect};
 use secrecy::ExposeSecret;
 use std::error::Error;
 use std::net::IpAddr;
@@ -27,6 +27,15 @@ pub(in crate::action) struct Destination {
     timeout: Duration,
     /// Calls at once: what a slow receiver may hold.
     permits: Semaphore,
+}
+
+/// What came back.
+pub(in crate::action) struct Answered {
+    pub status: StatusCode,
+    /// What the status means, unless it means success.
+    pub refused: Option<Sent>,
+    /// Where it came in full.
+    pub body: Option<Vec<u8>>,
 }
 
 impl Destination {
@@ -70,21 +79,14 @@ impl Destination {
     }
 
     async fn post(&self, headers: HeaderMap, body: Vec<u8>, keep_answer: bool, now: Timestamp) -> Sent {
-        let deadline = Instant::now() + self.timeout;
-        let permit = timeout_at(deadline, self.permits.acquire()).await;
-        let Ok(Ok(_permit)) = permit else { return transient("all sessions of the destination are busy") };
-        let request = self.client.post(self.url.clone()).headers(headers).body(body);
-        let response = match timeout_at(deadline, request.send()).await {
-            Ok(Ok(response)) => response,
-            Ok(Err(error)) => return failed(&error),
-            // Connecting has a shorter deadline of its own, so this is the answer that did not come.
-            Err(_) => return unknown("the receiver did not answer in time"),
+        let asked = self.exchange(now, |client, url| client.post(url).headers(headers).body(body)).await;
+        let Answered { status, refused, body } = match asked {
+            Ok(answered) => answered,
+            Err(sent) => return sent,
         };
-        let status = response.status();
-        if let Some(refused) = answer::refusal(status, response.headers(), now) {
+        if let Some(refused) = refused {
             return refused;
         }
-        let body = timeout_at(deadline, answer::body(response)).await.ok().flatten();
         let reply = format!("{status}");
         if !keep_answer {
             return came_to(Outcome::Sent { reply });
@@ -93,6 +95,28 @@ impl Destination {
             Some(answer) => Sent { outcome: Outcome::Sent { reply }, answer: Some(answer) },
             None => came_to(Outcome::Sent { reply: format!("{reply}; the answer is not JSON or too long to keep") }),
         }
+    }
+
+    /// One request within the deadline, and what was answered; the other way round what became of it without an answer.
+    pub(in crate::action) async fn exchange(
+        &self,
+        now: Timestamp,
+        request: impl FnOnce(&Client, Url) -> RequestBuilder,
+    ) -> Result<Answered, Sent> {
+        let deadline = Instant::now() + self.timeout;
+        let permit = timeout_at(deadline, self.permits.acquire()).await;
+        let Ok(Ok(_permit)) = permit else { return Err(transient("all sessions of the destination are busy")) };
+        let request = request(&self.client, self.url.clone());
+        let response = match timeout_at(deadline, request.send()).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return Err(failed(&error)),
+            // Connecting has a shorter deadline of its own, so this is the answer that did not come.
+            Err(_) => return Err(unknown("the receiver did not answer in time")),
+        };
+        let status = response.status();
+        let refused = answer::refusal(status, response.headers(), now);
+        let body = timeout_at(deadline, answer::body(response)).await.ok().flatten();
+        Ok(Answered { status, refused, body })
     }
 
     fn headers(&self, call: &WebhookCall, now: Timestamp, body: &[u8]) -> HeaderMap {

@@ -1,9 +1,9 @@
 use super::Checker;
 use crate::catalog::written::{EntityEntry, PersonEntry};
-use crate::catalog::{Column, ColumnType, Consent, ConsentTest, Entity, KeyType, Origin, Person, Table};
+use crate::catalog::{Column, ColumnType, Consent, ConsentTest, Entity, Expression, KeyType, Origin, Person, Table};
 use crate::diagnostic::Finding;
 use crate::diagnostic::yaml::{At, Content, Node, ShortOr};
-use crate::model::{EntityName, Topic};
+use crate::model::{EntityName, FieldName, Topic};
 use std::collections::BTreeSet;
 
 impl Checker {
@@ -49,6 +49,8 @@ impl Checker {
             survey_kind: entry.kind.as_ref().map(|kind| kind.value.clone()),
             person,
             consent,
+            writable: BTreeSet::new(),
+            tags: None,
         }
     }
 
@@ -85,6 +87,7 @@ impl Checker {
     }
 
     fn person(&mut self, entity: &EntityName, table: Option<&Table>, entry: &PersonEntry) -> Person {
+        let channel = entry.channel.as_ref().and_then(|name| self.channel(entity, name));
         let mut column = |name: &Option<At<String>>| name.as_ref().and_then(|n| self.column(Some(entity), table, n));
         Person {
             email: column(&entry.email),
@@ -93,7 +96,27 @@ impl Checker {
             last_name: column(&entry.last_name),
             zone: column(&entry.zone),
             locale: column(&entry.locale),
+            channel,
         }
+    }
+
+    /// A declared field, whose words are those of channels where it has any.
+    fn channel(&mut self, entity: &EntityName, name: &At<String>) -> Option<FieldName> {
+        const CHANNELS: [&str; 3] = ["email", "sms", "task"];
+        let declared = self.fields.get(entity).and_then(|fields| fields.get(name.as_str()));
+        let problem = match declared.map(|field| &field.expression) {
+            None => Some(format!("`{}` is not declared among the fields of `{entity}`", name.value)),
+            Some(Expression::Means { words, .. })
+                if !words.iter().any(|(word, _)| CHANNELS.contains(&word.as_str())) =>
+            {
+                Some(format!("none of the words of `{}` is a channel", name.value))
+            }
+            Some(_) => None,
+        };
+        let Some(problem) = problem else { return Some(FieldName::new(name.as_str())) };
+        let help = format!("write `{}: {{column: …, means: {{email: […], sms: […], task: […]}}}}` there", name.value);
+        self.report.add(&name.range, Finding::error("catalog.channel", problem).help(help));
+        None
     }
 
     fn consents(&mut self, entity: &EntityName, table: Option<&Table>, entry: &EntityEntry) -> Vec<Consent> {
@@ -114,12 +137,16 @@ impl Checker {
                 .find(|(key, _)| key.as_str() == "given_at")
                 .and_then(|(_, node)| self.column_name(node))
                 .and_then(|name| self.time_column(entity, table, &name));
-            for (topic, node) in entries.iter().filter(|(key, _)| key.as_str() != "given_at") {
+            let write_back = entries.iter().find(|(key, _)| key.as_str() == "write_back").map(|(_, node)| node);
+            let is_topic = |name: &str| !matches!(name, "given_at" | "write_back");
+            for (topic, node) in entries.iter().filter(|(key, _)| is_topic(key.as_str())) {
                 let Some(test) = self.consent_test(entity, table, node) else { continue };
+                let write_back = write_back.and_then(|node| self.write_back(table, &test, node));
                 let range = topic.range.clone();
                 let topic = (topic.as_str() != "any_topic").then(|| Topic::new(topic.as_str()));
                 self.topics.extend(topic.clone().map(|topic| (topic, range)));
-                consents.push(Consent { channel: channel.value.clone(), topic, test, given_at: given_at.clone() });
+                let (channel, given_at) = (channel.value.clone(), given_at.clone());
+                consents.push(Consent { channel, topic, test, given_at, write_back });
             }
         }
         consents

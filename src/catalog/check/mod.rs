@@ -6,9 +6,11 @@ mod field;
 mod filter;
 mod path;
 mod place;
+mod question;
 mod recipient;
 mod relation;
 mod task;
+mod writing;
 
 use super::written::{CatalogFile, EntityEntry};
 use super::{
@@ -140,16 +142,24 @@ impl Checker {
             // Relations of other entities may have added fields since this one was built.
             entity.fields = self.fields.get(name).cloned().unwrap_or_default();
         }
+        for (name, entry) in written.entities.iter() {
+            if let Some(entity) = entities.get_mut(name.as_str()) {
+                self.writing(entity, entry);
+            }
+        }
         let suppressions = written.suppressions.iter().filter_map(|entry| self.suppression(entry)).collect();
         let tasks = written.tasks.as_ref().map(|tasks| self.tasks(tasks));
+        let surveys = self.questions(written);
         let tenants = written.tenants.as_ref().map(|tenants| Tenants {
             names: tenants.names.iter().map(|name| Tenant::new(name.as_str())).collect(),
             per_transaction: tenants.per_transaction.as_ref().map(|sql| sql.value.clone()),
         });
+        let pools = self.pools(written);
         let locale = self.locale(written.locale.as_ref());
         let (calendars, usual_calendar) = self.calendars(written);
         let time_zone = self.zone.clone();
-        let catalog = Catalog { time_zone, locale, entities, suppressions, tasks, tenants, calendars, usual_calendar };
+        let catalog =
+            Catalog { time_zone, locale, entities, suppressions, tasks, surveys, tenants, calendars, usual_calendar, pools };
         let mut findings = self.report.into_findings();
         findings.extend(self.elsewhere);
         Reading {

@@ -38,7 +38,7 @@ impl Checker {
         Some(Insert { table, set })
     }
 
-    fn assignment(
+    pub(super) fn assignment(
         &mut self,
         index: usize,
         table: &Table,

@@ -11,7 +11,7 @@ use crate::engine::port::Store;
 use crate::engine::{Links, Sending, Settings};
 use crate::model::{Clock, Limits};
 use crate::rulebook::{Outside, RulebookOptions};
-use crate::service::{Daemon, Outfit, StartError};
+use crate::service::{Beside, Daemon, Outfit, StartError};
 use crate::source::{self, SourceOptions};
 use crate::store::sqlite::SqliteStore;
 use serde_json::json;
@@ -61,6 +61,7 @@ pub async fn start(
         },
         settings: settings(),
         renew: None,
+        beside: Beside::default(),
     };
     let daemon = Daemon::start(outfit).await.map_err(StartError::Rules)?;
     Ok((daemon, store))

@@ -79,6 +79,7 @@ fn list(list: &List, context: &Context, output: &mut Output) -> Result<Exit, Fai
             State::Ended => EnrollmentState::Ended,
         }),
         id: None,
+        below: None,
         limit: list.limit,
     };
     let (found, steps) = context.block_on(async {

@@ -7,8 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// Words the design has and this version doesn't: saying so is kinder than "unknown".
-const PLANNED: &[&str] =
-    &["update", "sms", "assign", "claim", "digest", "settle_at", "seeds", "percent", "priority", "combine", "isolate"];
+const PLANNED: &[&str] = &["update", "assign", "claim", "settle_at", "seeds", "percent", "isolate"];
 
 pub(super) fn finding(error: &Error, file: &Arc<SourceFile>) -> Finding {
     let error = innermost(error);

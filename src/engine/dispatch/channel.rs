@@ -9,10 +9,13 @@ use super::prepare::give_back;
 use super::seeds;
 use super::settler::Settler;
 use super::walk::{Walked, Way};
-use super::work::{Parcel, Verdict};
+use super::work::{Finished, Follower, Parcel, Verdict, Work};
 use crate::engine::context::Context;
-use crate::engine::port::{Mark, Message, Place, Refusal, Sender, Sent, Then};
-use crate::model::{Channel as By, Outcome, Suppression, SuppressionReason, reply_says_gone};
+use crate::engine::event::Event;
+use crate::engine::port::{Mark, Message, OutboxToken, Place, Refusal, Sender, Sent, Then};
+use crate::model::{
+    Channel as By, DeliveryId, Outcome, SkipReason, Suppression, SuppressionReason, refusal_says, reply_says_gone,
+};
 use futures::FutureExt;
 use jiff::Timestamp;
 use rand::RngExt;
@@ -22,6 +25,9 @@ use std::time::Duration;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+
+/// How long it is waited when the sends can't be numbered.
+const UNWITNESSED: Duration = Duration::from_secs(1);
 
 #[derive(Clone)]
 pub struct Channel {
@@ -105,40 +111,81 @@ impl Marker {
         if ready.is_empty() {
             return;
         }
-        let marks = ready.iter().map(|(parcel, _)| Mark {
-            token: parcel.work.claimed.token,
-            delivery: parcel.delivery,
-            step: parcel.work.step(),
-            kind: parcel.kind,
-            repeatable: parcel.repeatable,
-            place: parcel.place.clone().map(|place| Place { at: self.context.clock.now(), ..place }),
-        });
+        if !self.may_send(ready.len()).await {
+            return self.release(ready).await;
+        }
+        let marks = ready.iter().flat_map(|(parcel, _)| self.marks(parcel));
         let Ok(mut marked) = self.settler.mark(marks.collect()).await else {
             // Without the commit there is no send.
             return self.release(ready).await;
         };
         let mut lost = Vec::new();
-        for (parcel, permit) in ready {
+        for (mut parcel, permit) in ready {
             let token = parcel.work.claimed.token;
             if let Some(refusal) = marked.refused.remove(&token) {
                 self.put_off(parcel, refusal).await;
             } else if marked.lost.contains(&token) {
-                lost.push((parcel, permit));
+                lost.push(token);
+                // Those are marked, unless they are lost as well.
+                self.apart(parcel.followers, self.context.clock.now()).await;
             } else {
+                let (kept, others): (Vec<_>, Vec<_>) = std::mem::take(&mut parcel.followers)
+                    .into_iter()
+                    .partition(|follower| !marked.lost.contains(&follower.work.claimed.token));
+                lost.extend(others.iter().map(|follower| follower.work.claimed.token));
+                parcel.followers = kept;
                 // There is room: the queue holds as many as there are places.
                 let _ = self.work.send((parcel, permit)).await;
             }
         }
         // What is still ours, since its rule was paused meanwhile, waits among those that are due.
         if !lost.is_empty() {
-            self.release(lost).await;
+            self.return_all(lost).await;
+        }
+    }
+
+    /// Of the message, and of all whose matches it tells of: after a crash none of them is sent again unasked.
+    fn marks(&self, parcel: &Parcel) -> Vec<Mark> {
+        let mark = |work: &Work, delivery, place| Mark {
+            token: work.claimed.token,
+            delivery,
+            step: work.step(),
+            kind: parcel.kind,
+            repeatable: parcel.repeatable,
+            place,
+        };
+        let place = parcel.place.clone().map(|place| Place { at: self.context.clock.now(), ..place });
+        let own = mark(&parcel.work, parcel.delivery, place);
+        let followers = parcel.followers.iter().map(|follower| mark(&follower.work, follower.delivery, None));
+        std::iter::once(own).chain(followers).collect()
+    }
+
+    /// Rows whose message is not sent now.
+    async fn apart(&self, followers: Vec<Follower>, until: Timestamp) {
+        for Follower { work, .. } in followers {
+            let then = Then::Again { due_at: until, counts: false };
+            self.settler.finish(work.conclude(&self.context, None, Walked { then, notes: Vec::new() })).await;
+        }
+    }
+
+    /// Reserves their numbers, without which nothing leaves.
+    async fn may_send(&self, count: usize) -> bool {
+        match self.context.gate.draw(&self.context, count).await {
+            Ok(open) => open,
+            Err(error) => {
+                self.context.announce(|| Event::StateFailed { reason: error.to_string() });
+                // What is given back is claimed again at once.
+                tokio::time::sleep(UNWITNESSED).await;
+                false
+            }
         }
     }
 
     /// Others took the last place between the question and the mark.
     async fn put_off(&self, parcel: Parcel, refusal: Refusal) {
-        let Parcel { work, delivery, kind, .. } = parcel;
+        let Parcel { work, delivery, kind, followers, .. } = parcel;
         let Refusal { until, reason, .. } = refusal;
+        self.apart(followers, until).await;
         let at = self.context.clock.now();
         let outcome = Outcome::Postponed { until, reason };
         let verdict = Verdict { delivery, kind, outcome, started_at: at, finished_at: at, took: Duration::ZERO };
@@ -148,23 +195,29 @@ impl Marker {
 
     /// Stale rows are claimed again at once, with fresh facts.
     async fn release(&self, back: Vec<(Parcel, OwnedSemaphorePermit)>) {
-        let tokens: Vec<_> = back.iter().map(|(parcel, _)| parcel.work.claimed.token).collect();
+        self.return_all(back.iter().flat_map(|(parcel, _)| parcel.tokens()).collect()).await;
+    }
+
+    async fn return_all(&self, tokens: Vec<OutboxToken>) {
         give_back(&self.context, tokens).await;
         self.context.due.notify_one();
     }
 }
 
 impl Session {
-    fn gone(&self, address: String, since: Timestamp) -> Suppression {
-        let hash = self.context.store.secret().address_hash(By::Email, &address);
-        let reason = SuppressionReason::Bounced;
-        Suppression { channel: By::Email, hash, address: Some(address), reason, since }
+    fn gone(&self, (channel, address): (By, String), reason: SuppressionReason, since: Timestamp) -> Suppression {
+        let hash = self.context.store.secret().address_hash(channel, &address);
+        Suppression { channel, hash, address: Some(address), reason, since }
     }
 
     /// Nothing has left, so the place it took is free again and its facts are asked anew.
     async fn ask_again(&self, parcel: Parcel, permit: OwnedSemaphorePermit) {
         let then = Then::Again { due_at: self.context.clock.now(), counts: false };
-        let mut finished = parcel.work.conclude(&self.context, None, Walked { then, notes: Vec::new() });
+        let again = |work: Work| work.conclude(&self.context, None, Walked { then: then.clone(), notes: Vec::new() });
+        for follower in parcel.followers {
+            self.settler.finish(again(follower.work)).await;
+        }
+        let mut finished = again(parcel.work);
         finished.permit = Some(permit);
         self.settler.finish(finished).await;
     }
@@ -182,11 +235,9 @@ impl Session {
         if parcel.is_stale(&self.context) {
             return self.ask_again(parcel, permit).await;
         }
-        let Parcel { work, delivery, kind, repeatable, message, template, save, zone, .. } = parcel;
-        let copied = template.and_then(|template| match &message {
-            Message::Email(email) => Some((email.clone(), template)),
-            Message::Webhook(_) | Message::Chat(_) | Message::Task(_) => None,
-        });
+        let Parcel { work, delivery, kind, repeatable, message, template, save, keep, zone, notes, followers, .. } =
+            parcel;
+        let copied = template.map(|template| (message.clone(), template));
         let address = address_of(&message);
         let started_at = self.context.clock.now();
         let began = Instant::now();
@@ -206,29 +257,77 @@ impl Session {
             at: finished_at,
             jitter: rand::rng().random(),
         };
-        let walked = after(tried, &sent.outcome);
-        let gone = address.filter(|_| says_gone(&sent.outcome)).map(|address| self.gone(address, finished_at));
+        let mut walked = after(tried, &sent.outcome);
+        // In doubt it may be answered, too.
+        let was_sent = matches!(sent.outcome, Outcome::Sent { .. } | Outcome::Unknown { .. });
+        if matches!(sent.outcome, Outcome::Sent { .. }) {
+            walked.notes.splice(0..0, notes);
+        }
+        let gone = address.and_then(|address| {
+            let reason = says_gone(address.0, &sent.outcome)?;
+            Some(self.gone(address, reason, finished_at))
+        });
+        let times = (started_at, finished_at, took);
+        let follow = |follower| self.follow(follower, (delivery, kind), (&sent.outcome, repeatable), times);
+        let together: Vec<Finished> = followers.into_iter().map(follow).collect();
         let verdict = Verdict { delivery, kind, outcome: sent.outcome, started_at, finished_at, took };
         let mut finished = work.conclude(&self.context, Some(verdict), walked);
-        finished.completion.saved = save.zip(sent.answer);
+        finished.completion.saved = save.zip(sent.answer).or(keep.filter(|_| was_sent));
         finished.gone = gone;
         finished.permit = Some(permit);
+        finished.together = together;
         self.settler.finish(finished).await;
-        if let Some((email, template)) = copied {
-            seeds::copy(&self.context, &*self.sender, &email, &template).await;
+        if let Some((message, template)) = copied {
+            seeds::copy(&self.context, &*self.sender, &message, &template).await;
         }
     }
 }
 
-/// Whom a mail goes to.
-fn address_of(message: &Message) -> Option<String> {
-    match message {
-        Message::Email(email) => Some(email.to_address.clone()),
-        Message::Webhook(_) | Message::Chat(_) | Message::Task(_) => None,
+impl Session {
+    /// What becomes of a row whose match another one's message tells of: it goes on with that message, or fails with it.
+    fn follow(
+        &self,
+        follower: Follower,
+        (into, kind): (DeliveryId, &'static str),
+        (came_to, repeatable): (&Outcome, bool),
+        (started_at, finished_at, took): (Timestamp, Timestamp, Duration),
+    ) -> Finished {
+        let Follower { work, delivery, zone } = follower;
+        let outcome = match came_to {
+            Outcome::Sent { .. } => {
+                Outcome::Skipped { reason: SkipReason::Combined, detail: format!("combined into {into}") }
+            }
+            other => other.clone(),
+        };
+        let tried = Try {
+            way: Way::of(&work.rule.rule, &work.claimed, &zone),
+            node: work.node,
+            number: work.claimed.attempts + 1,
+            max_attempts: self.context.settings.max_attempts,
+            repeatable,
+            at: finished_at,
+            jitter: 1.0,
+        };
+        let walked = after(tried, &outcome);
+        let verdict = Verdict { delivery, kind, outcome, started_at, finished_at, took };
+        work.conclude(&self.context, Some(verdict), walked)
     }
 }
 
-/// The mail server said that nobody can be reached at this address any more.
-fn says_gone(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Permanent { reason } if reply_says_gone(reason))
+/// Whom a message goes to.
+fn address_of(message: &Message) -> Option<(By, String)> {
+    match message {
+        Message::Email(email) => Some((By::Email, email.to_address.clone())),
+        Message::Sms(sms) => Some((By::Sms, sms.to.clone())),
+        Message::Webhook(_) | Message::Chat(_) | Message::Task(_) | Message::Write(_) => None,
+    }
+}
+
+/// The other side said that nobody can be reached at this address any more, or doesn't want to be.
+fn says_gone(by: By, outcome: &Outcome) -> Option<SuppressionReason> {
+    let Outcome::Permanent { reason } = outcome else { return None };
+    match by {
+        By::Email => reply_says_gone(reason).then_some(SuppressionReason::Bounced),
+        By::Sms => refusal_says(reason),
+    }
 }

@@ -6,13 +6,17 @@
 //! sequence go on; then window, rate and caps put it off. `docs/sending.md` has it as a table.
 
 use super::moment::{Moment, address_domain};
+use super::render::kind;
 use super::waiting;
 use super::walk::{Walked, Way};
 use crate::engine::evaluate::{Failing, first_failing};
 use crate::engine::lateness;
-use crate::engine::port::{Claimed, Noted, Then};
-use crate::model::{EndReason, Outcome, Preference, RuleId, SkipReason, StepId, SuppressionReason, zone_or_default};
-use crate::rule::checked::{Action, Email, Node, Purpose, Step, Task, Trigger};
+use crate::engine::port::{Claimed, ContactStanding, Noted, Then};
+use crate::model::{
+    Channel, Country, EndReason, Outcome, Preference, RoleName, RuleId, SkipReason, StepId, SuppressionReason, e164,
+    zone_or_default,
+};
+use crate::rule::checked::{Action, Email, Node, Preferred, Purpose, Sms, Step, Task, Trigger};
 use crate::rule::compiled::{Facts, PersonFacts};
 use crate::rule::condition::Condition;
 use crate::rule::{CheckedRule, Score};
@@ -33,8 +37,18 @@ pub struct Situation<'a, 'c> {
     pub said: Option<&'a Preference>,
     /// `unless_open` found one.
     pub task_open: bool,
+    /// The same of the number that a text message would go to.
+    pub number: Line<'a>,
     /// When it may leave.
     pub moment: Moment<'c>,
+}
+
+/// What is known of an address.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Line<'a> {
+    pub suppressed: Option<SuppressionReason>,
+    pub said: Option<&'a Preference>,
+    pub contact: Option<&'a ContactStanding>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -45,8 +59,8 @@ pub enum Decision<'a> {
     Refuse { outcome: Outcome, then: Then, notes: Vec<(StepId, Noted)> },
     /// Start it in another rule's steps, and go on.
     Enroll { rule: &'a RuleId, walked: Walked },
-    /// Send it.
-    Act { action: &'a Action, to: Option<&'a PersonFacts> },
+    /// Send it. `fell_back`: why not by the channel that its reader prefers.
+    Act { action: &'a Action, to: Option<&'a PersonFacts>, fell_back: Option<String> },
     /// It can't run until somebody repairs it.
     Broken(String),
 }
@@ -102,14 +116,24 @@ impl Decision<'_> {
     }
 }
 
-/// The person an email goes to.
-pub fn addressee<'a>(rule: &CheckedRule, email: &Email, facts: &'a Facts) -> Option<&'a PersonFacts> {
-    facts.recipients.get(email.to.as_ref().or(rule.to.as_ref())?)
+/// The person a message goes to, by a role of its own or the rule's.
+pub fn addressee<'a>(rule: &CheckedRule, own: Option<&RoleName>, facts: &'a Facts) -> Option<&'a PersonFacts> {
+    facts.recipients.get(own.or(rule.to.as_ref())?)
+}
+
+/// The phone number in its international form, if there is one that can exist.
+pub fn number(person: &PersonFacts, country: Option<Country>) -> Option<String> {
+    e164(person.phone.as_deref()?, country)
 }
 
 /// The address, if there is one: empty is none.
 pub fn address(person: &PersonFacts) -> Option<&str> {
     person.email.as_deref().map(str::trim).filter(|address| !address.is_empty())
+}
+
+/// What another channel may help with.
+const fn is_about_address(reason: SkipReason) -> bool {
+    matches!(reason, SkipReason::NoAddress | SkipReason::NoConsent | SkipReason::Unsubscribed | SkipReason::Suppressed)
 }
 
 /// What ends an enrollment before a message.
@@ -139,14 +163,56 @@ impl<'a> Situation<'a, '_> {
             return refusal;
         }
         match action {
+            Action::Preferred(preferred) => self.preferred(preferred, facts),
+            one => self.one(one, facts),
+        }
+    }
+
+    fn one(&self, action: &'a Action, facts: &'a Facts) -> Decision<'a> {
+        match action {
             Action::Email(email) => self.email(action, email, facts),
+            Action::Sms(sms) => self.sms(action, sms, facts),
             Action::Task(Task { unless_open: Some(_), .. }) if self.task_open => {
                 self.skip(SkipReason::TaskOpen, "an open task is there already", facts)
             }
-            Action::Webhook(_) | Action::Chat(_) | Action::Task(_) => {
-                Decision::Act { action, to: self.main_recipient(facts) }
+            Action::Webhook(_)
+            | Action::Chat(_)
+            | Action::Task(_)
+            | Action::Preferred(_)
+            | Action::Update(_)
+            | Action::Assign(_)
+            | Action::Claim(_) => Decision::Act { action, to: self.main_recipient(facts), fell_back: None },
+        }
+    }
+
+    /// The channel that the reader prefers, or the next that they can be reached by.
+    fn preferred(&self, preferred: &'a Preferred, facts: &'a Facts) -> Decision<'a> {
+        let role = preferred.ways.iter().filter(|way| !matches!(way, Action::Task(_))).find_map(Action::role);
+        let wanted = addressee(self.rule, role, facts).and_then(|person| person.channel.as_deref());
+        let wanted = wanted.map(str::trim).filter(|wanted| !wanted.is_empty());
+        let mut ways: Vec<&'a Action> = preferred.ways.iter().collect();
+        ways.sort_by_key(|way| Some(kind(way)) != wanted);
+        let mut passed: Vec<String> = Vec::new();
+        if let Some(other) = wanted.filter(|wanted| ways.iter().all(|way| kind(way) != *wanted)) {
+            passed.push(format!("{other}: nothing is sent that way"));
+        }
+        let mut first = SkipReason::NoAddress;
+        for (index, way) in ways.into_iter().enumerate() {
+            match self.one(way, facts) {
+                Decision::Refuse { outcome: Outcome::Skipped { reason, detail }, .. } if is_about_address(reason) => {
+                    passed.push(format!("{}: {detail}", kind(way)));
+                    if index == 0 {
+                        first = reason;
+                    }
+                }
+                Decision::Act { action, to, .. } => {
+                    let fell_back = (!passed.is_empty()).then(|| passed.join("; "));
+                    return Decision::Act { action, to, fell_back };
+                }
+                other => return other,
             }
         }
+        self.skip(first, &passed.join("; "), facts)
     }
 
     fn main_recipient(&self, facts: &'a Facts) -> Option<&'a PersonFacts> {
@@ -189,9 +255,9 @@ impl<'a> Situation<'a, '_> {
         self.claimed.occasion.as_str().split('/').next()?.parse().ok()
     }
 
-    /// Tasks are never too late. A sequence whose first message is too late doesn't begin at all.
+    /// Work of our own people is never too late. A sequence whose first message is too late doesn't begin at all.
     fn too_late(&self, action: &Action, facts: &Facts) -> Option<Decision<'a>> {
-        if matches!(action, Action::Task(_)) {
+        if action.is_ours() {
             return None;
         }
         let rule = self.rule;
@@ -212,59 +278,100 @@ impl<'a> Situation<'a, '_> {
     }
 
     fn email(&self, action: &'a Action, email: &Email, facts: &'a Facts) -> Decision<'a> {
-        let Some((person, _)) = addressee(self.rule, email, facts).and_then(|person| Some((person, address(person)?)))
+        let Some((person, _)) =
+            addressee(self.rule, email.to.as_ref(), facts).and_then(|person| Some((person, address(person)?)))
         else {
             return self.skip(SkipReason::NoAddress, "the recipient has no address", facts);
+        };
+        self.written(action, Channel::Email, person, facts)
+    }
+
+    fn sms(&self, action: &'a Action, sms: &Sms, facts: &'a Facts) -> Decision<'a> {
+        let person = addressee(self.rule, sms.to.as_ref(), facts);
+        let Some(person) = person.filter(|person| person.phone.as_deref().is_some_and(|text| !text.trim().is_empty()))
+        else {
+            return self.skip(SkipReason::NoAddress, "the recipient has no phone number", facts);
+        };
+        if number(person, self.moment.sending.texts.country).is_none() {
+            return self.skip(SkipReason::NoAddress, "the recipient's phone number is none that can exist", facts);
+        }
+        self.written(action, Channel::Sms, person, facts)
+    }
+
+    fn line(&self, by: Channel) -> Line<'a> {
+        match by {
+            Channel::Email => Line { suppressed: self.suppressed, said: self.said, contact: None },
+            Channel::Sms => self.number,
+        }
+    }
+
+    /// Whether a message may go to a person who can be reached.
+    fn written(&self, action: &'a Action, by: Channel, person: &'a PersonFacts, facts: &'a Facts) -> Decision<'a> {
+        let line = self.line(by);
+        let (consent, way) = match by {
+            Channel::Email => (person.email_consent, "email"),
+            Channel::Sms => (person.phone_consent, "phone"),
         };
         let staff = person.staff || self.rule.purpose == Purpose::Staff;
         if let Purpose::Topic(topic) = &self.rule.purpose
             && !staff
         {
             // A no said here holds, whatever the CRM says. A yes said here counts where the CRM says nothing.
-            if let Some(no) = self.said.filter(|said| !said.allowed) {
+            if let Some(no) = line.said.filter(|said| !said.allowed) {
                 let detail = format!("unsubscribed from {topic} on {}", no.since.strftime("%F"));
                 return self.skip(SkipReason::Unsubscribed, &detail, facts);
             }
-            if !person.email_consent.unwrap_or(self.said.is_some()) {
-                return self.skip(SkipReason::NoConsent, &format!("no consent to {topic} by email"), facts);
+            if !consent.unwrap_or(line.said.is_some()) {
+                return self.skip(SkipReason::NoConsent, &format!("no consent to {topic} by {way}"), facts);
             }
         }
-        if let Some(reason) = self.suppression(person, staff) {
+        if let Some(reason) = self.suppression(by, person, staff) {
             return self.skip(SkipReason::Suppressed, &reason, facts);
         }
         let counted = !staff && matches!(self.rule.purpose, Purpose::Topic(_));
         if let Some(detail) = self.moment.sunset(self.rule, facts, self.now).filter(|_| counted) {
             return self.skip(SkipReason::Sunset, &detail, facts);
         }
-        if let Some((until, reason)) = self.not_yet(person, facts, staff, counted) {
+        if let Some((until, reason)) = self.not_yet(by, person, facts, (staff, counted)) {
             let then = Then::Again { due_at: until, counts: false };
             return Decision::Refuse { outcome: Outcome::Postponed { until, reason }, then, notes: Vec::new() };
         }
-        Decision::Act { action, to: Some(person) }
+        Decision::Act { action, to: Some(person), fell_back: None }
     }
 
     /// Until when it has to wait, and what for. The window and the caps protect readers of topics, the rate our name
     /// with mail servers; for our own people neither matters.
-    fn not_yet(&self, person: &PersonFacts, facts: &Facts, staff: bool, counted: bool) -> Option<(Timestamp, String)> {
+    fn not_yet(
+        &self,
+        by: Channel,
+        person: &PersonFacts,
+        facts: &Facts,
+        (staff, counted): (bool, bool),
+    ) -> Option<(Timestamp, String)> {
         // The reader's own zone, else that of the record's main recipient or the catalog.
         let zone = || zone_or_default(person.zone.as_deref(), &facts.zone).0;
-        let closed = || counted.then(|| self.moment.closed(self.rule, &zone(), self.now)).flatten();
+        let closed = || counted.then(|| self.moment.closed(by, self.rule, &zone(), self.now)).flatten();
         let paced = || {
-            let domain = address(person).map(address_domain)?;
-            (!staff).then(|| (self.moment.pace)(domain)).flatten()
+            let domain = match by {
+                Channel::Email => address(person).map(address_domain)?,
+                Channel::Sms => "",
+            };
+            (!staff).then(|| (self.moment.pace)(by, domain)).flatten()
         };
         let capped = || {
             let own = self.claimed.token.id;
-            counted.then(|| self.moment.capped(self.rule.priority, own, self.now)).flatten()
+            let contact = if by == Channel::Sms { self.number.contact } else { self.moment.contact };
+            counted.then(|| self.moment.capped((by, contact), self.rule.priority, own, self.now)).flatten()
         };
         closed().or_else(paced).or_else(capped)
     }
 
     /// Staff only minds bounces: an address that doesn't work helps nobody.
-    fn suppression(&self, person: &PersonFacts, staff: bool) -> Option<String> {
-        let ours = self.suppressed.filter(|reason| !staff || *reason == SuppressionReason::Bounced);
+    fn suppression(&self, by: Channel, person: &PersonFacts, staff: bool) -> Option<String> {
+        let listed = if by == Channel::Sms { &person.phone_suppressed } else { &person.suppressed };
+        let ours = self.line(by).suppressed.filter(|reason| !staff || *reason == SuppressionReason::Bounced);
         let theirs = || {
-            let reason = person.suppressed.as_deref()?;
+            let reason = listed.as_deref()?;
             (!staff || reason.to_ascii_lowercase().contains("bounce")).then(|| format!("{reason} (in the source)"))
         };
         ours.map(|reason| reason.as_str().to_owned()).or_else(theirs)

@@ -1,6 +1,6 @@
 //! Eligibility at send, one reason at a time.
 
-use super::decide::{Decision, Situation, decide};
+use super::decide::{Decision, Line, Situation, decide};
 use super::moment::{Moment, Pacing};
 use crate::engine::port::{Claimed, ContactStanding, Noted, OutboxToken, Then, Waiting};
 use crate::engine::settings::Sending;
@@ -11,7 +11,7 @@ use crate::model::{
 use crate::rule::CheckedRule;
 use crate::rule::checked::{
     Action, Backfill, Cadence, Case, DateTrigger, Email, Entry, Goal, Guard, Inactivity, Mode, Node, Offset, OnChange,
-    OnDelete, OnRematch, Purpose, Step, Task, Trigger, UnlessOpen, Until, Wait,
+    OnDelete, OnRematch, Preferred, Purpose, Sms, Step, Task, Trigger, UnlessOpen, Until, Wait,
 };
 use crate::rule::compiled::{Facts, PersonFacts};
 use crate::rule::condition::{Condition, Term};
@@ -35,7 +35,7 @@ fn node(id: &str, step: Step, next: Option<usize>) -> Node {
 }
 
 fn email(template: &str) -> Step {
-    Step::Act(Action::Email(Email { template: template.into(), to: None, confirms: None }))
+    Step::Act(Action::Email(Email { template: template.into(), to: None, confirms: None, asks: None, digest: None }))
 }
 
 /// Mail, a week, mail, task.
@@ -77,6 +77,7 @@ pub fn rule() -> CheckedRule {
         spread: None,
         window: None,
         priority: 50,
+        combine: false,
         last_activity: vec!["last_order".into(), "last_login".into()],
         on_change: OnChange::Pin,
         on_delete: OnDelete::Drain,
@@ -102,7 +103,7 @@ fn person() -> PersonFacts {
     PersonFacts { email: Some("a@b.example".into()), email_consent: Some(true), ..PersonFacts::default() }
 }
 
-fn facts() -> Facts {
+pub fn facts() -> Facts {
     Facts {
         key: "1".into(),
         conditions: vec![Some(true)],
@@ -150,13 +151,14 @@ struct Given {
     suppressed: Option<SuppressionReason>,
     said: Option<Preference>,
     task_open: bool,
+    number: Line<'static>,
     sending: Sending,
     standing: Option<ContactStanding>,
     pace: Box<Pacing<'static>>,
 }
 
 fn unhurried() -> Box<Pacing<'static>> {
-    Box::new(|_| None)
+    Box::new(|_, _| None)
 }
 
 impl Default for Given {
@@ -168,6 +170,7 @@ impl Default for Given {
             suppressed: None,
             said: None,
             task_open: false,
+            number: Line::default(),
             sending: Sending::default(),
             standing: None,
             pace: unhurried(),
@@ -206,7 +209,7 @@ impl Given {
                 ..Sending::default()
             },
             standing: Some(standing),
-            pace: Box::new(|_| Some((instant("2026-11-20T12:00:00Z"), "the rate of 5/s is reached".to_owned()))),
+            pace: Box::new(|_, _| Some((instant("2026-11-20T12:00:00Z"), "the rate of 5/s is reached".to_owned()))),
             ..Self::default()
         }
     }
@@ -221,6 +224,7 @@ impl Given {
             suppressed: self.suppressed,
             said: self.said.as_ref(),
             task_open: self.task_open,
+            number: self.number,
             moment: Moment {
                 sending: &self.sending,
                 delivery: DeliveryId([1; 16]),
@@ -310,6 +314,7 @@ fn said(allowed: bool) -> Preference {
         allowed,
         since: instant("2026-11-18T08:00:00Z"),
         source: PreferenceSource::OneClick,
+        delivery: None,
     }
 }
 
@@ -547,4 +552,122 @@ fn who_was_not_heard_of_for_long_gets_no_more_offers() {
     assert_eq!(given(&[old.clone(), login], None).decided(), "send", "the latest counts");
     assert_eq!(given(&[("last_order", Value::Null)], None).decided(), "send", "nobody knows");
     assert_eq!(given(&[old], Some(Purpose::Service)).decided(), "send");
+}
+
+// ---- text messages and preferred channels ---------------------------------------------------------
+
+fn sms() -> Action {
+    Action::Sms(Sms { text: "Hello".into(), to: None, via: None })
+}
+
+/// The same rule with this as its first step.
+fn first(action: Action, mut given: Given) -> Given {
+    given.rule.nodes[0].step = Step::Act(action);
+    given
+}
+
+fn with_phone(change: impl FnOnce(&mut PersonFacts)) -> Given {
+    let mut given = Given::person(|person| {
+        person.phone = Some("0664 1234567".into());
+        person.phone_consent = Some(true);
+        change(person);
+    });
+    given.sending.texts.country = "AT".parse().ok();
+    given
+}
+
+#[test]
+fn a_text_message_has_its_own_number_consent_and_list() {
+    let decided = |given: Given| first(sms(), given).decided();
+    assert_eq!(decided(with_phone(|_| {})), "send");
+    let skipped = |reason: &str| format!("skip {reason}, look at 1 at 2026-11-27T10:00:00Z, for 2026-11-27T10:00:00Z");
+    let skips = |given: Given, reason: &str| {
+        let decided = decided(given);
+        assert!(decided.starts_with(&format!("skip {reason},")), "{decided} in place of {}", skipped(reason));
+    };
+    skips(with_phone(|person| person.phone = None), "no_address");
+    skips(with_phone(|person| person.phone = Some("ask me".into())), "no_address");
+    skips(with_phone(|person| person.phone_consent = None), "no_consent");
+    skips(with_phone(|person| person.phone_suppressed = Some("blocked".into())), "suppressed");
+    // What holds for the mailbox doesn't hold for the phone.
+    assert_eq!(decided(with_phone(|person| person.email_consent = Some(false))), "send");
+    assert_eq!(decided(with_phone(|person| person.suppressed = Some("bounce".into()))), "send");
+    let mut listed = with_phone(|_| {});
+    listed.number.suppressed = Some(SuppressionReason::Unsubscribed);
+    skips(listed, "suppressed");
+    let listed_mailbox = Given { suppressed: Some(SuppressionReason::Bounced), ..with_phone(|_| {}) };
+    assert_eq!(decided(listed_mailbox), "send");
+    let mut homeless = with_phone(|_| {});
+    homeless.sending.texts.country = None;
+    skips(homeless, "no_address");
+}
+
+#[test]
+fn text_messages_wait_for_their_own_window_rate_and_caps() {
+    let mut given = with_phone(|_| {});
+    given.sending.texts.window = "12:00-18:00".parse().ok();
+    assert!(first(sms(), given).decided().starts_with("12:00: outside the send window"));
+
+    let mut given = with_phone(|_| {});
+    given.pace = Box::new(|by, _| (by == Channel::Sms).then(|| (instant("2026-11-20T10:00:01Z"), "slowly".to_owned())));
+    assert_eq!(first(sms(), given).decided(), "10:00: slowly");
+
+    // The cap of mails counts no text message, nor theirs a mail.
+    let full = Given { pace: unhurried(), ..Given::not_now() };
+    let mut given = with_phone(|_| {});
+    given.sending.limits = full.sending.limits.clone();
+    given.standing = full.standing.clone();
+    assert_eq!(first(sms(), given).decided(), "send");
+}
+
+fn message() -> Action {
+    let task = Task { title: "Call".into(), body: None, assign_to: None, due: None, unless_open: None };
+    let email = Email { template: "mail".into(), to: None, confirms: None, asks: None, digest: None };
+    Action::Preferred(Preferred { ways: vec![Action::Email(email), sms(), Action::Task(task)] })
+}
+
+fn chosen(given: Given) -> String {
+    let given = first(message(), given);
+    match decide(&given.situation()) {
+        Decision::Act { action, fell_back, .. } => {
+            format!("{} {}", crate::engine::dispatch::kind(action), fell_back.unwrap_or_default()).trim().to_owned()
+        }
+        Decision::Refuse { outcome: Outcome::Skipped { reason, detail }, .. } => {
+            format!("{} {detail}", reason.as_str())
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_preferred_channel_is_taken_and_the_next_one_where_it_cant_be() {
+    let prefers = |channel: &str| with_phone(|person| person.channel = Some(channel.to_owned()));
+    assert_eq!(chosen(prefers("sms")), "sms");
+    assert_eq!(chosen(prefers("email")), "email");
+    assert_eq!(chosen(prefers("task")), "task");
+    assert_eq!(chosen(with_phone(|_| {})), "email", "nobody knows: in the order of the file");
+    assert_eq!(chosen(prefers("fax")), "email fax: nothing is sent that way");
+    let without = |change: fn(&mut PersonFacts)| {
+        with_phone(|person| {
+            person.channel = Some("sms".into());
+            change(person);
+        })
+    };
+    assert_eq!(chosen(without(|person| person.phone = None)), "email sms: the recipient has no phone number");
+    assert_eq!(
+        chosen(without(|person| person.phone_consent = Some(false))),
+        "email sms: no consent to offers by phone"
+    );
+    let neither = without(|person| {
+        person.phone_consent = None;
+        person.email = None;
+    });
+    assert_eq!(chosen(neither), "task sms: no consent to offers by phone; email: the recipient has no address",);
+}
+
+#[test]
+fn a_channel_that_is_only_busy_is_waited_for() {
+    let mut given = with_phone(|person| person.channel = Some("sms".into()));
+    given.sending.texts.window = "12:00-18:00".parse().ok();
+    assert!(first(message(), given).decided().starts_with("12:00: "), "not by mail at ten");
 }

@@ -1,10 +1,13 @@
 //! Runs due steps: claims them, asks fresh facts once per rule, decides, renders, sends, settles.
 
+mod addressed;
+mod assigned;
 mod channel;
 mod decide;
 #[cfg(test)]
 pub(super) mod decide_tests;
 mod enrolling;
+mod gather;
 mod moment;
 mod outcome;
 mod pipeline;
@@ -29,7 +32,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-pub(super) use decide::{Decision, Situation, address, addressee, decide};
+pub(super) use addressed::Addressed;
+pub(super) use assigned::{joined, rehearsed};
+pub(super) use decide::{Decision, Line, Situation, address, decide, number};
 pub(super) use moment::Moment;
 pub(super) use places::since;
 pub(super) use prepare::{open_tasks, said};

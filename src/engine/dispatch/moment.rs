@@ -3,7 +3,7 @@
 
 use crate::engine::port::{ContactStanding, Waiting};
 use crate::engine::settings::Sending;
-use crate::model::{DeliveryId, SendWindow, Value, at_local};
+use crate::model::{Channel, DeliveryId, SendWindow, Value, at_local};
 use crate::rule::CheckedRule;
 use crate::rule::compiled::Facts;
 use jiff::civil::Time;
@@ -17,7 +17,7 @@ const BEHIND: SignedDuration = SignedDuration::from_mins(1);
 const NEVER_OPEN: SignedDuration = SignedDuration::from_hours(24);
 
 /// Asks the rate.
-pub type Pacing<'p> = dyn Fn(&str) -> Option<(Timestamp, String)> + Send + Sync + 'p;
+pub type Pacing<'p> = dyn Fn(Channel, &str) -> Option<(Timestamp, String)> + Send + Sync + 'p;
 
 /// What decides when a message may leave.
 #[derive(Clone, Copy)]
@@ -25,9 +25,10 @@ pub struct Moment<'a> {
     pub sending: &'a Sending,
     /// The delivery in question; it is in nobody's way by itself.
     pub delivery: DeliveryId,
-    /// What the state knows of the person; `None`: no cap counts them.
+    /// What the state knows of the person's mailbox; `None`: no cap counts them.
     pub contact: Option<&'a ContactStanding>,
-    /// Asked last but one, with the domain of the address: until when the rate puts it off, and why.
+    /// Asked last but one, with the channel and the domain of a mail's address: until when the rate puts it off, and
+    /// why.
     pub pace: &'a Pacing<'a>,
 }
 
@@ -49,8 +50,15 @@ impl Moment<'_> {
     }
 
     /// When the configuration's window and the rule's are both open, if they aren't now.
-    pub fn closed(&self, rule: &CheckedRule, zone: &TimeZone, now: Timestamp) -> Option<(Timestamp, String)> {
-        let windows: Vec<&SendWindow> = self.sending.window.iter().chain(&rule.window).collect();
+    pub fn closed(
+        &self,
+        by: Channel,
+        rule: &CheckedRule,
+        zone: &TimeZone,
+        now: Timestamp,
+    ) -> Option<(Timestamp, String)> {
+        let own = self.sending.texts.window.as_ref().filter(|_| by == Channel::Sms);
+        let windows: Vec<&SendWindow> = self.sending.window.iter().chain(own).chain(&rule.window).collect();
         let written = || windows.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
         match SendWindow::all_open(&windows, now, zone) {
             Some(open) if open <= now => None,
@@ -67,8 +75,15 @@ impl Moment<'_> {
 
     /// When a cap leaves a place, if it leaves none now, or none besides those of more important messages to the
     /// same person.
-    pub fn capped(&self, priority: u8, own: i64, now: Timestamp) -> Option<(Timestamp, String)> {
-        let (standing, limits) = (self.contact?, &self.sending.limits);
+    pub fn capped(
+        &self,
+        (by, contact): (Channel, Option<&ContactStanding>),
+        priority: u8,
+        own: i64,
+        now: Timestamp,
+    ) -> Option<(Timestamp, String)> {
+        let limits = if by == Channel::Sms { &self.sending.texts.limits } else { &self.sending.limits };
+        let standing = contact?;
         let others = standing.sends.iter().filter(|(delivery, _)| *delivery != self.delivery);
         let sends: Vec<Timestamp> = others.map(|(_, at)| *at).collect();
         if let Some((until, cap)) = limits.capped(&sends, now) {

@@ -42,7 +42,7 @@ impl Pipeline {
         let queue = match parcel.kind {
             "email" => &self.email.queue,
             // What goes out over HTTP shares the sender's sessions.
-            "webhook" | "chat" => &self.webhook.queue,
+            "webhook" | "chat" | "sms" => &self.webhook.queue,
             _ => &self.task.queue,
         };
         let room = match patience {

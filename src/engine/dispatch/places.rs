@@ -1,15 +1,14 @@
 //! What a batch needs to know of the people it writes to, and the places its messages will need.
 
-use super::decide::{address, addressee};
+use super::addressed::Addressed;
 use super::moment::AHEAD;
 use super::work::Work;
 use crate::engine::EngineError;
 use crate::engine::context::Context;
-use crate::engine::evaluate::Answer;
 use crate::engine::port::{BudgetDay, ContactStanding, Contender, Place, Spent};
 use crate::engine::settings::Sending;
-use crate::model::{Channel, ContactId, Lane, at_local};
-use crate::rule::checked::{Action, Purpose, Step};
+use crate::model::{ContactId, Lane, at_local};
+use crate::rule::checked::Action;
 use jiff::civil::{Date, Time};
 use jiff::{Timestamp, tz::TimeZone};
 use std::collections::{HashMap, HashSet};
@@ -29,21 +28,18 @@ impl Places {
         context: &Context,
         zone: &TimeZone,
         works: &[Work],
-        answers: &[Answer],
+        addressed: &[Addressed],
         now: Timestamp,
     ) -> Result<Self, EngineError> {
         let sending = &context.settings.sending;
         let mut places = Self::default();
-        let mails = works.iter().any(|work| matches!(step(work), Some(Step::Act(Action::Email(_)))));
+        let mails = works.iter().any(|work| action(work).is_some_and(|action| action.email().is_some()));
         if mails && sending.limits.budget.is_limited() {
             let day = day_of(now, zone);
             places.spent = used_up(sending, context.store.spent_on(day.number).await?, day);
         }
-        if sending.limits.caps.is_empty() {
-            return Ok(places);
-        }
-        let contacts = works.iter().zip(answers).filter_map(|(work, answer)| contact(context, work, answer));
-        let contacts: Vec<ContactId> = contacts.collect::<HashSet<_>>().into_iter().collect();
+        let contacts: HashSet<ContactId> = addressed.iter().flat_map(Addressed::contacts).collect();
+        let contacts: Vec<ContactId> = contacts.into_iter().collect();
         if contacts.is_empty() {
             return Ok(places);
         }
@@ -56,18 +52,7 @@ impl Places {
 
 /// How far back sends still count.
 pub fn since(sending: &Sending, now: Timestamp) -> Timestamp {
-    now.saturating_sub(sending.limits.reach()).unwrap_or(Timestamp::MIN)
-}
-
-/// Whom a mail counts for under the caps; `None`: it is exempt, or there are no caps.
-pub fn contact(context: &Context, work: &Work, answer: &Answer) -> Option<ContactId> {
-    if context.settings.sending.limits.caps.is_empty() || !matches!(work.rule.rule.purpose, Purpose::Topic(_)) {
-        return None;
-    }
-    let (Answer::Facts(facts), Some(Step::Act(Action::Email(email)))) = (answer, step(work)) else { return None };
-    let person = addressee(&work.rule.rule, email, facts).filter(|person| !person.staff)?;
-    let secret = context.store.secret();
-    Some(secret.contact(&work.claimed.record.tenant, secret.address_hash(Channel::Email, address(person)?)))
+    now.saturating_sub(sending.reach()).unwrap_or(Timestamp::MIN)
 }
 
 /// What others for the same person may know of this message. What is only rehearsed is in nobody's way.
@@ -93,6 +78,12 @@ pub fn place(
     })
 }
 
+/// The place a text message needs: budgets are of mails.
+pub fn text_place(sending: &Sending, contact: Option<ContactId>, at: Timestamp, zone: &TimeZone) -> Option<Place> {
+    let contact = Some(contact?);
+    Some(Place { contact, at, day: day_of(at, zone), limits: Arc::clone(&sending.texts.limits) })
+}
+
 /// The day of the budget that an instant lies in.
 pub fn day_of(at: Timestamp, zone: &TimeZone) -> BudgetDay {
     let today = at.to_zoned(zone.clone()).date();
@@ -107,6 +98,6 @@ fn used_up(sending: &Sending, spent: Spent, day: BudgetDay) -> Option<(Timestamp
     (spent.used >= allowed).then(|| (day.next, format!("the day's budget of {allowed} mails is used up")))
 }
 
-fn step(work: &Work) -> Option<&Step> {
-    work.rule.rule.nodes.get(work.node).map(|node| &node.step)
+fn action(work: &Work) -> Option<&Action> {
+    work.rule.rule.nodes.get(work.node)?.step.action()
 }

@@ -1,13 +1,15 @@
 //! From a decision to send to the finished message.
 
-use super::decide::address;
+use super::decide::{address, number};
+use crate::catalog::Catalog;
 use crate::engine::links::{LinkedMail, Links};
-use crate::engine::port::{ChatMessage, Claimed, Email, Message, TaskDraft, WebhookCall};
-use crate::model::{Channel, DeliveryId, InstanceSecret, Topic};
+use crate::engine::port::{ChatMessage, Claimed, Email, Message, SmsMessage, TaskDraft, WebhookCall, Write, WriteDraft};
+use crate::model::{AskedAbout, Channel, Country, DeliveryId, InstanceSecret, Topic};
 use crate::rule::CompiledRule;
-use crate::rule::checked::{self, Action, Chat, CheckedRule, Purpose, Task, Webhook};
+use crate::rule::checked::{self, Action, Assign, Chat, CheckedRule, Purpose, Sms, Task, Update, Webhook};
 use crate::rule::compiled::{Facts, PersonFacts};
-use crate::rule::message::{MessageContext, MessageLinks, TemplateError, Templates};
+use crate::rule::message::{MessageContext, MessageLinks, MessageRow, TemplateError, Templates};
+use crate::rule::write::{NewCell, NewValue, Updating};
 use jiff::Timestamp;
 use serde_json::{Map, Value as Json, json};
 
@@ -20,6 +22,7 @@ pub struct Draft<'a> {
     pub facts: &'a Facts,
     pub to: Option<&'a PersonFacts>,
     pub templates: &'a Templates,
+    pub catalog: &'a Catalog,
     pub sender: &'a Json,
     /// Who the mails of the rule are from, as its file says now.
     pub written_by: Option<&'a str>,
@@ -27,6 +30,11 @@ pub struct Draft<'a> {
     pub secret: &'a InstanceSecret,
     pub enriched: Option<&'a Json>,
     pub now: Timestamp,
+    /// Whose phone numbers are meant that are written without a country.
+    pub country: Option<Country>,
+    /// The matches that it tells of, where they are several, and how many more there are.
+    pub rows: &'a [MessageRow<'a>],
+    pub more: usize,
 }
 
 /// A way out by one click of the mail program (RFC 8058), without opening the mail.
@@ -63,15 +71,20 @@ pub const fn kind(action: &Action) -> &'static str {
         Action::Webhook(_) => "webhook",
         Action::Chat(_) => "chat",
         Action::Task(_) => "task",
+        Action::Update(_) => "update",
+        Action::Assign(_) => "assign",
+        Action::Claim(_) => "claim",
+        Action::Sms(_) => "sms",
+        Action::Preferred(_) => "message",
     }
 }
 
-/// To be repeated with the same key where nobody knows whether it left. Mailboxes and chats mind no key: they would show
+/// To be repeated with the same key where nobody knows whether it left. Mailboxes, chats and phones mind no key: they would show
 /// it twice, so there the rule decides.
 pub const fn repeatable(action: &Action, rule: &CheckedRule) -> bool {
     match action {
-        Action::Webhook(_) | Action::Task(_) => true,
-        Action::Email(_) | Action::Chat(_) => rule.resends_unknown,
+        Action::Webhook(_) | Action::Task(_) | Action::Update(_) | Action::Assign(_) | Action::Claim(_) => true,
+        Action::Email(_) | Action::Chat(_) | Action::Sms(_) | Action::Preferred(_) => rule.resends_unknown,
     }
 }
 
@@ -82,6 +95,18 @@ impl Draft<'_> {
             Action::Webhook(webhook) => self.webhook(webhook).map(Message::Webhook),
             Action::Chat(chat) => self.chat(chat).map(Message::Chat),
             Action::Task(task) => self.task(task).map(Message::Task),
+            Action::Update(update) => {
+                let what = Write::Update(self.update(update)?);
+                Ok(self.write(what))
+            }
+            Action::Assign(assign) => Ok(self.write(self.assign(assign))),
+            Action::Claim(claim) => Ok(self.write(Write::Claim(claim.clone()))),
+            Action::Sms(sms) => self.sms(sms).map(Message::Sms),
+            Action::Preferred(_) => Err(TemplateError {
+                template: "message".to_owned(),
+                line: 1,
+                problem: "no channel was chosen for it".to_owned(),
+            }),
         }
     }
 
@@ -95,12 +120,15 @@ impl Draft<'_> {
             enriched: self.enriched,
             regional: &self.rule.regional,
             links: None,
+            rows: self.rows,
+            more: self.more,
         }
     }
 
     fn email(&self, email: &checked::Email) -> Result<Email, TemplateError> {
         let to_address = self.to.and_then(address).unwrap_or_default().to_owned();
         let hash = self.secret.address_hash(Channel::Email, &to_address);
+        let asks = email.asks.as_deref().map(|survey| self.asks(survey)).transpose()?;
         let links = self.links.of(
             self.secret,
             LinkedMail {
@@ -108,6 +136,7 @@ impl Draft<'_> {
                 delivery: self.delivery,
                 topic: self.topic(),
                 confirms: email.confirms.as_ref(),
+                asks: asks.as_ref(),
                 now: self.now,
             },
         );
@@ -131,6 +160,21 @@ impl Draft<'_> {
             images: rendered.images,
             return_tag: Some(self.secret.return_tag(hash)),
             headers: list_unsubscribe(&links),
+        })
+    }
+
+    /// What the links to answer a survey say.
+    fn asks(&self, survey: &str) -> Result<AskedAbout, TemplateError> {
+        let Some(question) = self.catalog.surveys.get(survey) else {
+            let problem = format!("the catalog has no survey `{survey}` any more");
+            return Err(TemplateError { template: "answer_url".to_owned(), line: 1, problem });
+        };
+        Ok(AskedAbout {
+            survey: survey.to_owned(),
+            enrollment: self.claimed.token.id,
+            lowest: question.lowest,
+            highest: question.highest,
+            change_within: question.change_within.max_seconds(),
         })
     }
 
@@ -187,6 +231,51 @@ impl Draft<'_> {
     fn chat(&self, chat: &Chat) -> Result<ChatMessage, TemplateError> {
         let text = self.templates.line(&chat.text, &self.context())?;
         Ok(ChatMessage { delivery: self.delivery, to: chat.to.clone(), text: text.trim().to_owned() })
+    }
+
+    fn write(&self, what: Write) -> Message {
+        Message::Write(Box::new(WriteDraft {
+            delivery: self.delivery,
+            enrollment: self.claimed.token.id,
+            rule: self.claimed.rule.clone(),
+            record: self.claimed.record.clone(),
+            at: self.claimed.due_at,
+            fields: self.facts.record.clone(),
+            what,
+        }))
+    }
+
+    fn update(&self, update: &Update) -> Result<Updating, TemplateError> {
+        let context = self.context();
+        let line = |text: &String| self.templates.line(text, &context).map(|text| text.trim().to_owned());
+        let cell = |value: &NewValue| {
+            Ok(match value {
+                NewValue::Null => NewCell::Null,
+                NewValue::Now => NewCell::Now,
+                NewValue::Constant(value) => NewCell::Value(value.clone()),
+                NewValue::Template(text) => NewCell::Text(line(text)?),
+            })
+        };
+        let set = update.set.iter().map(|(field, value)| Ok((field.clone(), cell(value)?)));
+        Ok(Updating {
+            set: set.collect::<Result<_, TemplateError>>()?,
+            add_tags: update.add_tags.iter().map(line).collect::<Result<_, _>>()?,
+            remove_tags: update.remove_tags.iter().map(line).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// A rotation of its own is named by rule and step, so that no other step takes part in it by chance.
+    fn assign(&self, assign: &Assign) -> Write {
+        let step = self.rule.rule.nodes.get(self.node).map_or("", |node| node.id.as_str());
+        let own = || format!("step {}/{step}", self.claimed.rule);
+        let rotation = assign.rotation.as_ref().map_or_else(own, |name| format!("rotation {name}"));
+        Write::Assign { assign: assign.clone(), rotation }
+    }
+
+    fn sms(&self, sms: &Sms) -> Result<SmsMessage, TemplateError> {
+        let text = self.templates.line(&sms.text, &self.context())?;
+        let to = self.to.and_then(|person| number(person, self.country)).unwrap_or_default();
+        Ok(SmsMessage { delivery: self.delivery, to, via: sms.via.clone(), text: text.trim().to_owned() })
     }
 
     fn task(&self, task: &Task) -> Result<TaskDraft, TemplateError> {

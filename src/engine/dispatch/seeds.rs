@@ -4,8 +4,8 @@
 //! tried again. They say what a real reader was told, name and all.
 
 use crate::engine::context::Context;
-use crate::engine::port::{Email, Message, Sender};
-use crate::model::{DeliveryId, TemplateName};
+use crate::engine::port::{Email, Message, Sender, SmsMessage};
+use crate::model::{DeliveryId, RuleId, StepId, TemplateName};
 use crate::rule::generation::Generation;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
@@ -24,8 +24,17 @@ pub fn version(generation: &Generation, template: &TemplateName) -> Arc<str> {
             digest.update(file.text.as_bytes());
         }
     }
+    hexadecimal(&digest.finalize())
+}
+
+/// The same of a text message, which stands in the rule itself.
+pub fn version_of_text(rule: &RuleId, step: &StepId, text: &str) -> (TemplateName, Arc<str>) {
+    (TemplateName::new(format!("{rule}/{step}")), hexadecimal(&Sha256::digest(text.as_bytes())))
+}
+
+fn hexadecimal(digest: &[u8]) -> Arc<str> {
     let mut hex = String::with_capacity(64);
-    for byte in digest.finalize() {
+    for byte in digest {
         let _ = write!(hex, "{byte:02x}");
     }
     hex.into()
@@ -34,23 +43,39 @@ pub fn version(generation: &Generation, template: &TemplateName) -> Arc<str> {
 /// Versions that were worked out for one batch.
 pub type Versions = HashMap<TemplateName, Arc<str>>;
 
-/// Sends the copies, if this mail was the first of its version.
-pub async fn copy(context: &Context, sender: &dyn Sender, email: &Email, template: &(TemplateName, Arc<str>)) {
+/// Sends the copies, if this message was the first of its version.
+pub async fn copy(context: &Context, sender: &dyn Sender, message: &Message, template: &(TemplateName, Arc<str>)) {
     let now = context.clock.now();
     // A state that can't tell has no first copy; the next mail asks again.
     if !context.store.is_first_copy(&template.0, &template.1, now).await.unwrap_or(false) {
         return;
     }
-    for (number, seed) in context.settings.sending.seeds.iter().enumerate() {
-        let copy = Email {
-            delivery: of(email.delivery, number),
-            to_address: seed.clone(),
-            to_name: None,
-            subject: format!("[seed] {}", email.subject),
-            headers: email.headers.iter().filter(|(name, _)| !is_unsubscribing(name)).cloned().collect(),
-            ..email.clone()
-        };
-        sender.send(Message::Email(copy)).await;
+    let sending = &context.settings.sending;
+    match message {
+        Message::Email(email) => {
+            for (number, seed) in sending.seeds.iter().enumerate() {
+                sender.send(Message::Email(of_mail(email, number, seed))).await;
+            }
+        }
+        Message::Sms(sms) => {
+            for (number, seed) in sending.texts.seeds.iter().enumerate() {
+                let (delivery, text) = (of(sms.delivery, number), format!("[seed] {}", sms.text));
+                let copy = SmsMessage { delivery, to: seed.clone(), text, via: sms.via.clone() };
+                sender.send(Message::Sms(copy)).await;
+            }
+        }
+        Message::Webhook(_) | Message::Chat(_) | Message::Task(_) | Message::Write(_) => {}
+    }
+}
+
+fn of_mail(email: &Email, number: usize, seed: &str) -> Email {
+    Email {
+        delivery: of(email.delivery, number),
+        to_address: seed.to_owned(),
+        to_name: None,
+        subject: format!("[seed] {}", email.subject),
+        headers: email.headers.iter().filter(|(name, _)| !is_unsubscribing(name)).cloned().collect(),
+        ..email.clone()
     }
 }
 

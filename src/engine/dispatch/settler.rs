@@ -92,7 +92,10 @@ impl Group {
         self
     }
 
-    fn complete(mut self, finished: Box<Finished>) -> Self {
+    fn complete(mut self, mut finished: Box<Finished>) -> Self {
+        for other in std::mem::take(&mut finished.together) {
+            self = self.complete(Box::new(other));
+        }
         self.settlement.completions.push(finished.completion);
         self.events.extend(finished.events);
         self.gone.extend(finished.gone);

@@ -4,7 +4,9 @@ use super::walk::Walked;
 use crate::engine::context::Context;
 use crate::engine::event::Event;
 use crate::engine::flight::Ticket;
-use crate::engine::port::{Attempt, Claimed, Completion, Contender, Message, Note, Noted, Place, RuleVersion, Then};
+use crate::engine::port::{
+    Attempt, Claimed, Completion, Contender, Message, Note, Noted, OutboxToken, Place, RuleVersion, Then,
+};
 use crate::model::{DeliveryId, Outcome, StepId, Suppression, TemplateName};
 use crate::rule::CompiledRule;
 use jiff::{Timestamp, tz::TimeZone};
@@ -47,10 +49,33 @@ pub struct Parcel {
     pub template: Option<(TemplateName, Arc<str>)>,
     /// Keep the answer under this name.
     pub save: Option<String>,
+    /// Kept once it is sent, whatever the answer.
+    pub keep: Option<(String, serde_json::Value)>,
     /// Of the person, for waits that follow.
     pub zone: TimeZone,
     /// When its facts were asked.
     pub asked: Instant,
+    /// For the timeline, once it is sent.
+    pub notes: Vec<(StepId, Noted)>,
+    /// Those whose matches it tells of as well.
+    pub followers: Vec<Follower>,
+}
+
+/// A row that sends nothing itself: another one's message tells of its match.
+#[derive(Debug)]
+pub struct Follower {
+    pub work: Work,
+    pub delivery: DeliveryId,
+    /// Of the person, for waits that follow.
+    pub zone: TimeZone,
+}
+
+impl Parcel {
+    /// All rows that it speaks for.
+    pub fn tokens(&self) -> impl Iterator<Item = OutboxToken> {
+        let followers = self.followers.iter().map(|follower| follower.work.claimed.token);
+        std::iter::once(self.work.claimed.token).chain(followers)
+    }
 }
 
 impl Parcel {
@@ -69,6 +94,8 @@ pub struct Finished {
     pub permit: Option<OwnedSemaphorePermit>,
     /// The address is gone: nobody writes to it again.
     pub gone: Option<Suppression>,
+    /// What is decided with it, in the same transaction.
+    pub together: Vec<Finished>,
 }
 
 /// What became of a row, before it is put into words for the log and the feed.
@@ -95,7 +122,7 @@ pub fn settle_unread(context: &Context, boarded: Boarded, then: &Then, detail: &
     };
     let notes = what.map(|what| Note { at: context.clock.now(), step: None, what }).into_iter().collect();
     let completion = Completion { notes, ..Completion::of(claimed.token, then.clone()) };
-    Finished { completion, events, ticket, permit: None, gone: None }
+    Finished { completion, events, ticket, permit: None, gone: None, together: Vec::new() }
 }
 
 fn note_end(claimed: &Claimed, then: &Then, detail: String, events: &mut Vec<Event>) {
@@ -154,7 +181,7 @@ impl Work {
         });
         let contender = contender.filter(|_| matches!(then, Then::Again { .. }));
         let completion = Completion { attempt, migrated, notes, contender, ..Completion::of(claimed.token, then) };
-        Finished { completion, events, ticket, permit: None, gone: None }
+        Finished { completion, events, ticket, permit: None, gone: None, together: Vec::new() }
     }
 
     fn events(

@@ -1,51 +1,82 @@
 //! Values that are watched: another hash than the one kept is a change. An episode of such a rule is a moment:
-//! it opens and closes with the change.
+//! it opens and closes with the change. What nudged itself wrote is no change.
 
+use super::others::{Others, others};
 use super::{Sighting, Watch, crossing};
 use crate::engine::error::EngineError;
-use crate::engine::port::{Episode, EpisodeChange};
-use crate::model::{Key, Value};
+use crate::engine::port::{Episode, EpisodeChange, OwnWrite};
+use crate::model::{InstanceSecret, Key, Value};
 use crate::rule::checked::Changed;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+
+/// A write that was intended and never settled is in doubt for so long: its step has been repeated, or given up, by then.
+const IN_DOUBT: SignedDuration = SignedDuration::from_hours(24);
 
 impl Watch<'_> {
     /// Looks at the values of these records, which are all different.
     pub(super) async fn values(&self, changed: &Changed, values: &[(Key, Value)]) -> Result<Sighting, EngineError> {
         let keys: Vec<Key> = values.iter().map(|(key, _)| key.clone()).collect();
         let kept = self.kept(&keys).await?;
+        let records: Vec<[u8; 16]> = kept.iter().map(|(record, _)| *record).collect();
+        let doubted = self.now.checked_sub(IN_DOUBT).unwrap_or(Timestamp::MIN);
+        let own = self.store.own_writes(&self.rule.rule.id, &records, doubted).await?;
         let mut sighting = Sighting::default();
-        for ((key, value), (record, known)) in values.iter().zip(kept) {
-            let hash = |value: &Value| self.namer.secret.value_hash(&record, &canonical(value));
-            let among = |values: &Option<Vec<Value>>, one: [u8; 16]| {
-                values.as_ref().is_none_or(|values| values.iter().any(|value| hash(value) == one))
-            };
-            let now = hash(value);
-            // What an older definition kept is another field's.
-            let old =
-                known.as_ref().filter(|known| known.closed_at != Some(Timestamp::MIN)).and_then(|known| known.value);
-            let (ordinal, opened_at) = known.as_ref().map_or((0, self.now), |known| (known.ordinal, known.opened_at));
-            let mut episode =
-                Episode { ordinal, opened_at, closed_at: Some(self.now), due_at: self.now, value: Some(now) };
-            match old {
-                Some(old) if old == now => {
-                    let last = known.filter(|known| known.closed_at == Some(known.opened_at) && known.ordinal > 0);
-                    if let Some(last) = last.filter(|last| last.opened_at > self.asked_after) {
-                        sighting.crossings.push(told(key, &last, value));
-                    }
-                    continue;
-                }
-                Some(old) if among(&changed.from, old) && among(&changed.to, now) => {
-                    episode.ordinal += 1;
-                    episode.opened_at = self.now;
-                    sighting.crossings.push(told(key, &episode, value));
-                }
-                // Another change, or a record nobody has looked at before.
-                _ => {}
-            }
-            sighting.changes.push(EpisodeChange { record, key: key.clone(), episode });
+        for (((key, value), (record, known)), own) in values.iter().zip(kept).zip(own) {
+            self.value(changed, (key, value), (record, known), &own, &mut sighting);
         }
         Ok(sighting)
     }
+
+    fn value(
+        &self,
+        changed: &Changed,
+        (key, value): (&Key, &Value),
+        (record, known): ([u8; 16], Option<Episode>),
+        own: &[OwnWrite],
+        sighting: &mut Sighting,
+    ) {
+        let hash = |value: &Value| value_hash(self.namer.secret, &record, value);
+        let among = |values: &Option<Vec<Value>>, one: [u8; 16]| {
+            values.as_ref().is_none_or(|values| values.iter().any(|value| hash(value) == one))
+        };
+        let now = hash(value);
+        // What an older definition kept is another field's.
+        let old = known.as_ref().filter(|known| known.closed_at != Some(Timestamp::MIN)).and_then(|known| known.value);
+        let seen = known.as_ref().map_or(Timestamp::MIN, |known| known.own);
+        let unseen: Vec<OwnWrite> = own.iter().filter(|write| write.at > seen).cloned().collect();
+        let (ordinal, opened_at) = known.as_ref().map_or((0, self.now), |known| (known.ordinal, known.opened_at));
+        let mut episode =
+            Episode { ordinal, opened_at, closed_at: Some(self.now), due_at: self.now, value: Some(now), own: seen };
+        let Some(old) = old else {
+            // A record nobody has looked at before. What we have settled by now is in its value.
+            let settled = unseen.iter().filter(|write| write.settled_at.is_some_and(|at| at <= self.now));
+            episode.own = settled.map(|write| write.at).max().unwrap_or(seen);
+            sighting.changes.push(EpisodeChange { record, key: key.clone(), episode });
+            return;
+        };
+        let Others { changes, own } = others(old, now, &unseen, self.now);
+        episode.own = own.unwrap_or(seen);
+        if changes.iter().any(|(from, to)| among(&changed.from, *from) && among(&changed.to, *to)) {
+            episode.ordinal += 1;
+            episode.opened_at = self.now;
+            sighting.crossings.push(told(key, &episode, value));
+        } else if old == now && changes.is_empty() {
+            let last = known.filter(|known| known.closed_at == Some(known.opened_at) && known.ordinal > 0);
+            if let Some(last) = last.filter(|last| last.opened_at > self.asked_after) {
+                sighting.crossings.push(told(key, &last, value));
+                episode.closed_at = last.closed_at;
+            }
+            if episode.own == seen {
+                return;
+            }
+        }
+        sighting.changes.push(EpisodeChange { record, key: key.clone(), episode });
+    }
+}
+
+/// HMAC of a record's value.
+pub(in crate::engine) fn value_hash(secret: &InstanceSecret, record: &[u8; 16], value: &Value) -> [u8; 16] {
+    secret.value_hash(record, &canonical(value))
 }
 
 fn told(key: &Key, episode: &Episode, value: &Value) -> crate::rule::compiled::Crossing {

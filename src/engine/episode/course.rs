@@ -1,10 +1,11 @@
 //! Episodes of counted rows: a batch of records, their rows, and what follows.
 
 use super::replay::{Course, Terms};
-use super::{Sighting, Watch, crossing, is_open};
+use super::{Outlook, Sighting, Watch, crossing, is_open};
 use crate::engine::error::EngineError;
-use crate::engine::port::{Episode, EpisodeChange};
-use crate::model::Key;
+use crate::engine::port::{Episode, EpisodeChange, Source};
+use crate::model::{Key, Tenant};
+use crate::rule::CompiledRule;
 use crate::rule::compiled::Window;
 use crate::rule::tide::{Tide, When};
 use futures::TryStreamExt;
@@ -44,6 +45,21 @@ impl Watch<'_> {
         Ok(sighting)
     }
 
+    /// Lets time pass over one record's rows: as long as any of them still counts.
+    pub(super) async fn foresee(&self, tide: &Tide<'_>, key: &Key) -> Result<Outlook, EngineError> {
+        let keys = std::slice::from_ref(key);
+        let kept = self.kept(keys).await?.pop().and_then(|(_, episode)| episode);
+        let rows = self.rows(keys, self.begin(kept.as_ref())).await?;
+        let zone = self.rule.zone();
+        let course = Course::of(tide, rows.get(key).map_or(&[][..], Vec::as_slice), zone, self.now);
+        let terms = Terms { since: self.since, seed: self.seeding(), anew: None, now: self.now };
+        let episode = course.replay(kept.as_ref(), terms).last;
+        let later = course.replay(kept.as_ref(), Terms { now: tide.reach().after(self.now, zone), ..terms });
+        let next = later.opened.into_iter().find(|(episode, _)| episode.opened_at > self.now);
+        let ahead = next.map(|(episode, level)| crossing(key, episode.ordinal, episode.opened_at, Some(level)));
+        Ok(Outlook { episode, ahead })
+    }
+
     /// From when on a record's rows matter.
     fn begin(&self, kept: Option<&Episode>) -> Timestamp {
         let since = self.seeding().map_or(self.since, |seed| seed.min(self.since));
@@ -59,14 +75,25 @@ impl Watch<'_> {
 
     async fn rows(&self, keys: &[Key], begin: Timestamp) -> Result<HashMap<Key, Vec<When>>, EngineError> {
         let window = Window { after: begin, until: self.now, now: self.now };
-        let Some(statement) = self.rule.course(keys, window) else { return Ok(HashMap::new()) };
-        let mut rows = self.source.rows(self.tenant, statement);
-        let mut found: HashMap<Key, Vec<When>> = HashMap::with_capacity(keys.len());
-        while let Some(row) = rows.try_next().await? {
-            if let Ok((key, Some(when))) = self.rule.read_course(&row) {
-                found.entry(key).or_default().push(when);
-            }
-        }
-        Ok(found)
+        rows(self.source, self.rule, self.tenant, keys, window).await
     }
+}
+
+/// When the rows of each record happened that count in the window.
+pub(super) async fn rows(
+    source: &dyn Source,
+    rule: &CompiledRule,
+    tenant: &Tenant,
+    keys: &[Key],
+    window: Window,
+) -> Result<HashMap<Key, Vec<When>>, EngineError> {
+    let Some(statement) = rule.course(keys, window) else { return Ok(HashMap::new()) };
+    let mut rows = source.rows(tenant, statement);
+    let mut found: HashMap<Key, Vec<When>> = HashMap::with_capacity(keys.len());
+    while let Some(row) = rows.try_next().await? {
+        if let Ok((key, Some(when))) = rule.read_course(&row) {
+            found.entry(key).or_default().push(when);
+        }
+    }
+    Ok(found)
 }

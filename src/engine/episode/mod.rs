@@ -7,8 +7,13 @@
 
 mod changed;
 mod course;
+mod others;
+mod past;
 mod replay;
 mod segment;
+
+pub(super) use changed::value_hash;
+pub(super) use past::Past;
 
 use super::error::EngineError;
 use super::port::{Episode, EpisodeChange, Lease, OpenEpisode, Source, Store};
@@ -49,6 +54,14 @@ pub(super) struct Sighting {
     pub changes: Vec<EpisodeChange>,
 }
 
+/// What is known of one record's episodes, and what comes by time alone.
+#[derive(Debug, Default)]
+pub(super) struct Outlook {
+    /// The latest.
+    pub episode: Option<Episode>,
+    pub ahead: Option<Crossing>,
+}
+
 impl Watch<'_> {
     /// Looks at records that may have come inside, which are all different.
     pub async fn candidates(&self, keys: &[Key]) -> Result<Sighting, EngineError> {
@@ -84,6 +97,21 @@ impl Watch<'_> {
             Some(OpenEpisode { record, key: key.clone(), episode })
         });
         self.open(&open.collect::<Vec<_>>()).await
+    }
+
+    /// How the record's episode stands after a look now, and which edge comes if nothing changes but the time.
+    pub async fn outlook(&self, key: &Key) -> Result<Outlook, EngineError> {
+        let keys = std::slice::from_ref(key);
+        if let Some(tide) = self.rule.rule.trigger.tide() {
+            return self.foresee(&tide, key).await;
+        }
+        let mut episode = self.kept(keys).await?.pop().and_then(|(_, episode)| episode);
+        let Trigger::Segment(segment) = &self.rule.rule.trigger else { return Ok(Outlook { episode, ahead: None }) };
+        // One that has left since the last sweep isn't in the state yet.
+        episode = self.open_of(keys).await?.changes.pop().map(|change| change.episode).or(episode);
+        let leaving = episode.as_ref().filter(|episode| segment.leaves && is_open(episode) && episode.due_at != NEVER);
+        let ahead = leaving.map(|episode| crossing(key, episode.ordinal, episode.due_at, None));
+        Ok(Outlook { episode, ahead })
     }
 
     fn hash(&self, key: &Key) -> [u8; 16] {

@@ -70,7 +70,14 @@ impl<'a> Course<'a> {
             && self.tide.holds(self.level(seed))
         {
             let ordinal = last.as_ref().map_or(1, |episode| episode.ordinal + 1);
-            last = Some(Episode { ordinal, opened_at: seed, closed_at: None, due_at: NEVER, value: None });
+            last = Some(Episode {
+                ordinal,
+                opened_at: seed,
+                closed_at: None,
+                due_at: NEVER,
+                value: None,
+                own: Timestamp::MIN,
+            });
             from = self.least(seed);
         }
         let mut passed = self.steps.partition_point(|(at, _)| *at <= from);
@@ -96,7 +103,14 @@ impl<'a> Course<'a> {
                 break;
             } else if inside {
                 let ordinal = last.as_ref().map_or(1, |episode| episode.ordinal + 1);
-                let episode = Episode { ordinal, opened_at: at, closed_at: None, due_at: NEVER, value: None };
+                let episode = Episode {
+                    ordinal,
+                    opened_at: at,
+                    closed_at: None,
+                    due_at: NEVER,
+                    value: None,
+                    own: Timestamp::MIN,
+                };
                 opened.push((episode.clone(), level));
                 last = Some(episode);
             }

@@ -7,6 +7,7 @@ use crate::model::Key;
 use crate::rule::checked::{Backfill, Segment};
 use crate::rule::compiled::{Reach, Window};
 use futures::TryStreamExt;
+use jiff::Timestamp;
 use std::collections::HashSet;
 
 impl Watch<'_> {
@@ -33,7 +34,7 @@ impl Watch<'_> {
                     if !segment.leaves && silent.is_none() {
                         sighting.crossings.push(crossing(key, ordinal, opened_at, None));
                     }
-                    Episode { ordinal, opened_at, closed_at: None, due_at: NEVER, value: None }
+                    Episode { ordinal, opened_at, closed_at: None, due_at: NEVER, value: None, own: Timestamp::MIN }
                 }
             };
             sighting.changes.push(EpisodeChange { record, key: key.clone(), episode });

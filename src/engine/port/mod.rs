@@ -1,16 +1,22 @@
 //! What the engine needs of the world, as traits. The adapters implement them; tests may too.
 
+mod answers;
 mod consents;
+mod gathering;
 mod inbox;
 mod outbox;
 mod personal;
 mod register;
+mod safety;
 mod sender;
 mod source;
 mod sweeps;
 mod view;
+mod writes;
 
+pub use answers::{Answered, Answers, Asked, DueAnswer, Given, NewAnswer};
 pub use consents::Consents;
+pub use gathering::{Gathered, Gathering};
 pub use inbox::{Inbound, Inbox};
 pub use outbox::{
     Attempt, BudgetDay, Claimed, Completion, ContactStanding, Contender, Enrolling, Mark, Note, Noted, Outbox,
@@ -18,8 +24,11 @@ pub use outbox::{
 };
 pub use personal::{Aged, BuiltInTask, Dossier, Enrolled, Forgotten, Personal, Stay};
 pub use register::{Adopted, Adoption, Register, RuleState, RuleStatus, StoredGeneration};
-pub use sender::{ChatMessage, Email, Message, Sender, Sent, TaskDraft, WebhookCall};
-pub use source::{Source, SourceError, live_schema};
+pub use safety::{
+    BLOCK_LIFE, Bearing, LedgerSize, Objection, Room, Safety, Testimony, Whereabouts, Witness, WitnessError,
+};
+pub use sender::{ChatMessage, Email, Message, Sender, Sent, SmsMessage, TaskDraft, WebhookCall, Write, WriteDraft};
+pub use source::{Deed, Done, Source, SourceError, live_schema};
 pub use sweeps::{
     Candidate, Episode, EpisodeChange, EpisodePage, Found, Lease, Ledger, Miss, MissKind, NewMatch, OpenEpisode,
     Progress, Rematch, Standing, SweepCommit, SweepCount, SweepId, Verdict,
@@ -28,10 +37,11 @@ pub use view::{
     AttemptView, DeliveryFilter, DeliveryView, EnrollmentFilter, EnrollmentView, Happening, HeldMatch, MissView,
     Overview, SweepView, View,
 };
+pub use writes::{Owed, OwnWrite, Turn, Writes};
 
 /// Everything the engine keeps. One conformance suite holds for every implementation.
-pub trait Store: Register + Ledger + Outbox + Consents + Inbox + View + Personal {}
-impl<T: Register + Ledger + Outbox + Consents + Inbox + View + Personal> Store for T {}
+pub trait Store: Register + Ledger + Outbox + Consents + Answers + Inbox + View + Personal + Writes + Safety {}
+impl<T: Register + Ledger + Outbox + Consents + Answers + Inbox + View + Personal + Writes + Safety> Store for T {}
 
 /// Why the state database could not do it.
 #[derive(Debug, thiserror::Error)]

@@ -14,6 +14,10 @@ pub trait Outbox: Send + Sync {
     /// Leases up to `limit` rows due at `now`, oldest first. `Due` rows become `Claimed`.
     async fn claim(&self, owner: &Owner, now: Timestamp, limit: usize) -> Result<Vec<Claimed>, StoreError>;
 
+    /// Leases what else is due at a step where matches of a rule meet, and on its way there. Nodes that ask at the same
+    /// time are answered one after the other.
+    async fn gather(&self, of: &super::Gathering, now: Timestamp, limit: usize) -> Result<super::Gathered, StoreError>;
+
     /// Marks and completions of many deliveries in one transaction. A token whose lease was lost is left
     /// alone and named in the result: its mark must not be followed by I/O. A completion of the same
     /// attempt is still accepted from `sending` and `unknown`.
@@ -159,9 +163,9 @@ pub struct Mark {
     pub delivery: DeliveryId,
     /// What is being sent, so that a delivery whose process died can still be named.
     pub step: StepId,
-    /// `email`, `webhook`, `chat`, `task`.
+    /// `email`, `webhook`, `chat`, `task`, `sms`.
     pub kind: &'static str,
-    /// Safe to repeat with the same key after a crash (webhook, task); an email and a chat are not.
+    /// Safe to repeat with the same key after a crash (webhook, task); an email, a chat and a text message are not.
     pub repeatable: bool,
     /// What it needs before it may leave; `None`: nothing counts it.
     pub place: Option<Place>,
@@ -301,6 +305,8 @@ pub enum Noted {
     Retried,
     /// An operator gave a delivery up.
     Discarded,
+    /// It didn't go by the channel that its reader prefers, and why.
+    FellBack(String),
 }
 
 impl Noted {
@@ -322,6 +328,7 @@ impl Noted {
             Self::Cancelled(_) => "cancelled",
             Self::Retried => "retried",
             Self::Discarded => "discarded",
+            Self::FellBack(_) => "fell_back",
         }
     }
 
@@ -329,7 +336,9 @@ impl Noted {
     #[must_use]
     pub fn detail(&self) -> &str {
         match self {
-            Self::Branch(text) | Self::Arm(text) | Self::Held(text) | Self::Cancelled(text) => text,
+            Self::Branch(text) | Self::Arm(text) | Self::Held(text) | Self::Cancelled(text) | Self::FellBack(text) => {
+                text
+            }
             Self::Enrolled(rule) | Self::WouldEnroll(rule) => rule.as_str(),
             Self::Migrated(version) => version.as_str(),
             Self::Waits(_)
@@ -369,7 +378,7 @@ pub struct Attempt {
     pub lane: Lane,
     pub record: RecordId,
     pub step: StepId,
-    /// `email`, `webhook`, `chat`, `task`.
+    /// `email`, `webhook`, `chat`, `task`, `sms`.
     pub kind: &'static str,
     pub number: AttemptNumber,
     pub started_at: Timestamp,

@@ -42,10 +42,13 @@ pub enum Aged {
     Enrollments,
     /// Events of other systems.
     Events,
+    /// Our own writes of values that rules watch.
+    Writes,
 }
 
 impl Aged {
-    pub const ALL: [Self; 5] = [Self::Attempts, Self::Timeline, Self::Misses, Self::Enrollments, Self::Events];
+    pub const ALL: [Self; 6] =
+        [Self::Attempts, Self::Timeline, Self::Misses, Self::Enrollments, Self::Events, Self::Writes];
 
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -55,6 +58,7 @@ impl Aged {
             Self::Misses => "misses",
             Self::Enrollments => "enrollments",
             Self::Events => "events",
+            Self::Writes => "writes",
         }
     }
 }

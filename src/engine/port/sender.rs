@@ -1,6 +1,8 @@
-use crate::model::{AttemptNumber, DeliveryId, Key, Outcome, RecordId, Tenant, Value};
+use crate::model::{AttemptNumber, DeliveryId, Key, Outcome, RecordId, RuleId, Tenant, Value};
 use crate::rule::message::InlineImage;
+use crate::rule::write::{Among, Assign, Claim, NewCell, Updating};
 use async_trait::async_trait;
+use jiff::Timestamp;
 use std::collections::BTreeMap;
 
 /// Carries a finished message out of the house.
@@ -21,6 +23,8 @@ pub enum Message {
     Webhook(WebhookCall),
     Chat(ChatMessage),
     Task(TaskDraft),
+    Write(Box<WriteDraft>),
+    Sms(SmsMessage),
 }
 
 impl Message {
@@ -32,6 +36,8 @@ impl Message {
             Self::Webhook(call) => format!("to {}", call.destination),
             Self::Chat(chat) => format!("to {}", chat.to),
             Self::Task(task) => task.title.clone(),
+            Self::Write(draft) => draft.what.summary(),
+            Self::Sms(sms) => shortened(&sms.text),
         }
     }
 }
@@ -78,6 +84,26 @@ pub struct ChatMessage {
     pub text: String,
 }
 
+/// A text message to a phone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SmsMessage {
+    pub delivery: DeliveryId,
+    /// In E.164.
+    pub to: String,
+    /// A gateway named in the configuration; `None`: the only one.
+    pub via: Option<String>,
+    pub text: String,
+}
+
+/// The beginning of a text, on one line.
+fn shortened(text: &str) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(60) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct TaskDraft {
     pub delivery: DeliveryId,
@@ -91,6 +117,80 @@ pub struct TaskDraft {
     pub due: Option<jiff::civil::Date>,
     pub assignee_key: Option<Key>,
     pub assignee_email: Option<String>,
+}
+
+/// Something to be written into the CRM, about one record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WriteDraft {
+    pub delivery: DeliveryId,
+    pub enrollment: i64,
+    pub rule: RuleId,
+    pub record: RecordId,
+    /// When the step was first due to run: a repeat writes the same time.
+    pub at: Timestamp,
+    /// The record's own fields, for the catalog's `$record.…`.
+    pub fields: BTreeMap<String, Value>,
+    pub what: Write,
+}
+
+/// What is written.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Write {
+    Update(Updating),
+    /// `rotation`: by its full name.
+    Assign {
+        assign: Assign,
+        rotation: String,
+    },
+    Claim(Claim),
+}
+
+impl Write {
+    /// In a few words, without values: they may be about a person.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        match self {
+            Self::Update(update) => {
+                let mut parts: Vec<String> = update.set.iter().map(|(field, _)| field.to_string()).collect();
+                parts.extend(update.add_tags.iter().map(|tag| format!("+{tag}")));
+                parts.extend(update.remove_tags.iter().map(|tag| format!("-{tag}")));
+                parts.join(", ")
+            }
+            Self::Assign { assign, .. } => match &assign.among {
+                Among::Addresses(addresses) => format!("one of {}", addresses.len()),
+                Among::Records { entity, .. } => format!("one {entity}"),
+            },
+            Self::Claim(claim) => format!("a code of {}", claim.pool),
+        }
+    }
+
+    /// What it is about, by a name of the files.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Update(_) => None,
+            Self::Assign { rotation, .. } => Some(rotation),
+            Self::Claim(claim) => Some(&claim.pool),
+        }
+    }
+
+    /// With the values: for whoever may see the record itself.
+    #[must_use]
+    pub fn told(&self) -> String {
+        let Self::Update(update) = self else { return self.summary() };
+        let cell = |cell: &NewCell| match cell {
+            NewCell::Null => "null".to_owned(),
+            NewCell::Now => "now".to_owned(),
+            NewCell::Value(value) => value.as_text().map_or_else(|| value.to_json().to_string(), str::to_owned),
+            NewCell::Text(text) => text.clone(),
+            NewCell::Key(key) => key.to_string(),
+        };
+        let mut parts: Vec<String> =
+            update.set.iter().map(|(field, value)| format!("{field} = {}", cell(value))).collect();
+        parts.extend(update.add_tags.iter().map(|tag| format!("+{tag}")));
+        parts.extend(update.remove_tags.iter().map(|tag| format!("-{tag}")));
+        parts.join(", ")
+    }
 }
 
 /// What came of one try.

@@ -16,8 +16,14 @@ pub trait Source: Send + Sync {
     /// Runs one query in a read-only transaction of that tenant and streams its rows; nothing is collected.
     fn rows<'a>(&'a self, tenant: &'a Tenant, statement: Statement) -> BoxStream<'a, Result<Row, SourceError>>;
 
-    /// Runs the statements in one read-write transaction: all or nothing. Returns the rows each touched.
-    async fn write(&self, tenant: &Tenant, statements: Vec<Statement>) -> Result<Vec<u64>, SourceError>;
+    /// Runs the statements in one read-write transaction: all or nothing. What each came to, in the same order.
+    async fn transact(&self, tenant: &Tenant, steps: Vec<Deed>) -> Result<Vec<Done>, SourceError>;
+
+    /// As [`Source::transact`], for statements that only write. Returns the rows each touched.
+    async fn write(&self, tenant: &Tenant, statements: Vec<Statement>) -> Result<Vec<u64>, SourceError> {
+        let done = self.transact(tenant, statements.into_iter().map(Deed::Run).collect()).await?;
+        Ok(done.iter().map(Done::touched).collect())
+    }
 
     /// What the database says of these tables.
     async fn schema(&self, tables: &[Table]) -> Result<Schema, SourceError>;
@@ -27,6 +33,42 @@ pub trait Source: Send + Sync {
 
     /// Has the database type-check a statement without running it.
     async fn prepare(&self, statement: &Statement) -> Result<(), SourceError>;
+}
+
+/// One statement of a transaction that writes.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Deed {
+    /// Writes, or locks what is written next.
+    Run(Statement),
+    /// Reads what the statements before it have left; its rows are few.
+    Read(Statement),
+}
+
+/// What a [`Deed`] came to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Done {
+    Touched(u64),
+    Rows(Vec<Row>),
+}
+
+impl Done {
+    /// How many rows it wrote.
+    #[must_use]
+    pub const fn touched(&self) -> u64 {
+        match self {
+            Self::Touched(rows) => *rows,
+            Self::Rows(_) => 0,
+        }
+    }
+
+    /// The rows it read.
+    #[must_use]
+    pub fn rows(&self) -> &[Row] {
+        match self {
+            Self::Touched(_) => &[],
+            Self::Rows(rows) => rows,
+        }
+    }
 }
 
 /// What the database says of everything that a catalog reads: its tables, and the entities that are queries. A query

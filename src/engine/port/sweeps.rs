@@ -141,6 +141,8 @@ pub struct Episode {
     pub due_at: Timestamp,
     /// HMAC of the value that a rule watches.
     pub value: Option<[u8; 16]>,
+    /// Our own writes that were intended up to here are in the value.
+    pub own: Timestamp,
 }
 
 /// How a record's episode stands after a sweep.

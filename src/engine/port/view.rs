@@ -10,6 +10,8 @@ use jiff::Timestamp;
 pub trait View: Send + Sync {
     async fn overview(&self, now: Timestamp) -> Result<Overview, StoreError>;
     async fn enrollments(&self, filter: &EnrollmentFilter) -> Result<Vec<EnrollmentView>, StoreError>;
+    /// How many the filter lets through, whatever its limit.
+    async fn count_enrollments(&self, filter: &EnrollmentFilter) -> Result<u64, StoreError>;
     /// Everything that happened to each of these enrollments, oldest first.
     async fn timelines(&self, ids: &[i64]) -> Result<Vec<Happening>, StoreError>;
     async fn deliveries(&self, filter: &DeliveryFilter) -> Result<Vec<DeliveryView>, StoreError>;
@@ -46,6 +48,8 @@ pub struct EnrollmentFilter {
     pub state: Option<EnrollmentState>,
     /// The one with this number.
     pub id: Option<i64>,
+    /// Those with smaller numbers: the next page, as the newest come first.
+    pub below: Option<i64>,
     pub limit: usize,
 }
 

@@ -9,9 +9,11 @@ use super::horizon;
 use crate::engine::EngineError;
 use crate::engine::cadence::Plan;
 use crate::engine::context::tenants_of;
+use crate::engine::episode::Past;
 use crate::engine::evaluate::{self, Answer, Eligibility};
-use crate::engine::port::Source;
-use crate::model::{Occasion, RecordId, RuleId, Tenant};
+use crate::engine::inbound;
+use crate::engine::port::{Source, SourceError, Store};
+use crate::model::{Key, Occasion, RecordId, RuleId, Tenant};
 use crate::rule::CompiledRule;
 use crate::rule::checked::{Cadence, Trigger};
 use crate::rule::compiled::{Crossing, Facts, Reach, Subject, Window};
@@ -20,7 +22,7 @@ use crate::rule::generation::Generation;
 use crate::rule::operands::{Basis, Section, basis};
 use futures::TryStreamExt;
 use jiff::{SignedDuration, Timestamp, civil};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What was counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -96,6 +98,8 @@ pub enum Told {
 pub struct Backtester<'a> {
     pub generation: &'a Generation,
     pub source: &'a dyn Source,
+    /// The events of other systems are kept there; all else is told by the source.
+    pub store: Option<&'a dyn Store>,
     pub from: Timestamp,
     pub until: Timestamp,
     /// Looks at intervals of this length instead of the rule's own; a schedule keeps its instants.
@@ -118,11 +122,12 @@ impl Backtester<'_> {
     pub async fn run(&self, rule: &RuleId, mut tell: impl FnMut(Told) + Send) -> Result<Backtest, EngineError> {
         let generation = self.generation;
         let compiled = generation.rules.get(rule).ok_or_else(|| EngineError::NoSuchRule(rule.clone()))?;
-        if !horizon::has_history(&compiled.rule) {
-            let why = format!(
-                "the source doesn't tell when `{rule}` would have matched: its occasions are episodes, which the state \
-                 keeps, or it is a query without `at`; simulate it, or run it in shadow"
-            );
+        if let Some(reason) = horizon::untold(&compiled.rule) {
+            let why = format!("`{rule}` has no past to look at: {reason}; simulate it, or run it in shadow");
+            return Err(EngineError::NothingToShow(why));
+        }
+        if matches!(compiled.rule.trigger, Trigger::Event(_)) && self.store.is_none() {
+            let why = format!("`{rule}` has no past to look at: events are kept in the state, and there is none yet");
             return Err(EngineError::NothingToShow(why));
         }
         let zone = &generation.catalog.time_zone;
@@ -131,16 +136,25 @@ impl Backtester<'_> {
             count.days.insert(day, Tally::default());
         }
         let tenants = tenants_of(&generation.catalog);
-        let (mut last, mut looks) = (self.from, 0);
-        while let Some(at) = self.next(compiled, last) {
-            let window = Window { after: last, until: at, now: at };
+        let looks = if compiled.rule.trigger.tide().is_some() {
+            let looks = self.looks(compiled);
             for tenant in &tenants {
-                self.look(compiled, tenant, window, &mut count, &mut tell).await?;
+                self.replay(compiled, tenant, &looks, &mut count, &mut tell).await?;
             }
-            looks += 1;
-            tell(Told::Looked(at));
-            last = at;
-        }
+            looks.len() as u64
+        } else {
+            let (mut last, mut looks) = (self.from, 0);
+            while let Some(at) = self.next(compiled, last) {
+                let window = Window { after: last, until: at, now: at };
+                for tenant in &tenants {
+                    self.look(compiled, tenant, window, &mut count, &mut tell).await?;
+                }
+                looks += 1;
+                tell(Told::Looked(at));
+                last = at;
+            }
+            looks
+        };
         Ok(Backtest {
             rule: rule.clone(),
             from: self.from,
@@ -179,6 +193,20 @@ impl Backtester<'_> {
         tell: &mut (impl FnMut(Told) + Send),
     ) -> Result<(), EngineError> {
         let mut batch = Vec::new();
+        if let Some(store) = self.store {
+            let mut beyond = Some(0);
+            while let Some(from) = beyond {
+                let page = inbound::page(store, rule, tenant, window, from, self.batch.max(1)).await?;
+                for told in page.crossings {
+                    match told {
+                        Ok(crossing) => batch.push(crossing),
+                        Err(_) => count.unjudged += 1,
+                    }
+                }
+                self.judge(rule, tenant, window, std::mem::take(&mut batch), count, tell).await?;
+                beyond = page.beyond;
+            }
+        }
         for (index, statement) in rule.crossings(Reach::Crossed(window)).into_iter().enumerate() {
             let mut rows = self.source.rows(tenant, statement);
             while let Some(row) = rows.try_next().await? {
@@ -192,6 +220,57 @@ impl Backtester<'_> {
             }
         }
         self.judge(rule, tenant, window, batch, count, tell).await
+    }
+
+    fn looks(&self, rule: &CompiledRule) -> Vec<Timestamp> {
+        std::iter::successors(self.next(rule, self.from), |last| self.next(rule, *last)).collect()
+    }
+
+    /// Goes through the records once, by chunks of their keys: each one's episodes follow from its rows, as if the
+    /// rule had begun to look at the span's start. Each is asked about at the first look after it opened.
+    async fn replay(
+        &self,
+        rule: &CompiledRule,
+        tenant: &Tenant,
+        looks: &[Timestamp],
+        count: &mut Count<'_>,
+        tell: &mut (impl FnMut(Told) + Send),
+    ) -> Result<(), EngineError> {
+        let (from, until) = (self.from, self.until);
+        let window = Window { after: from, until, now: until };
+        let past = Past { source: self.source, rule, tenant, from, until };
+        let mut after: Option<Key> = None;
+        loop {
+            let end = self.source.rows(tenant, rule.chunk_end(after.as_ref(), self.batch.max(1))).try_next().await?;
+            let end = end.map(|row| rule.read_key(&row)).transpose();
+            let upto = end.map_err(|error| SourceError::Refused(error.to_string()))?;
+            let mut keys = BTreeSet::new();
+            for statement in rule.crossings(Reach::Chunk { window, after: after.as_ref(), upto: upto.as_ref() }) {
+                let mut rows = self.source.rows(tenant, statement);
+                while let Some(row) = rows.try_next().await? {
+                    match rule.read_key(&row) {
+                        Ok(key) => drop(keys.insert(key)),
+                        Err(_) => count.unjudged += 1,
+                    }
+                }
+            }
+            let mut at_look: BTreeMap<Timestamp, Vec<Crossing>> = BTreeMap::new();
+            let keys: Vec<Key> = keys.into_iter().collect();
+            for episode in past.episodes(&keys).await?.into_iter().filter(|episode| !episode.before) {
+                let first = looks.partition_point(|look| *look < episode.crossing.crossed_at);
+                if let Some(look) = looks.get(first) {
+                    at_look.entry(*look).or_default().push(episode.crossing);
+                }
+            }
+            for (look, batch) in at_look {
+                self.judge(rule, tenant, Window { after: from, until: look, now: look }, batch, count, tell).await?;
+            }
+            if upto.is_none() {
+                tell(Told::Looked(until));
+                return Ok(());
+            }
+            after = upto;
+        }
     }
 
     async fn judge(

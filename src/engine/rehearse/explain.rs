@@ -2,18 +2,18 @@
 //! would take, and what would keep a message from it. For a match and for a non-match alike.
 
 use super::horizon;
+use super::ruling::Case;
 use super::term::{self, TermAnswer};
 use super::verdict::Verdict;
 use crate::engine::EngineError;
-use crate::engine::adopt::baseline;
 use crate::engine::context::lane_of;
-use crate::engine::dispatch::address;
-use crate::engine::evaluate::{self, Answer, Eligibility};
-use crate::engine::port::{EnrollmentFilter, EnrollmentView, RuleState, Standing, SweepId, SweepView};
+use crate::engine::dispatch::{address, number};
+use crate::engine::evaluate::{self, Answer};
+use crate::engine::port::{EnrollmentFilter, EnrollmentView, Episode, RuleState, Standing, SweepView};
 use crate::engine::preview::{Preview, PreviewMessage, PreviewScope, Previewer};
-use crate::engine::sweep::{had_its_chance, occasion_data};
+use crate::engine::sweep::occasion_data;
 use crate::model::{Channel, Lane, Occasion, RecordId, RoleName, RuleId, SuppressionReason};
-use crate::rule::checked::{Action, Backfill, Mode, Purpose, Step};
+use crate::rule::checked::{Backfill, Mode, Purpose};
 use crate::rule::compiled::{Crossing, Facts, PersonFacts, Reach, Subject, Window};
 use crate::rule::{CompiledRule, Score};
 use futures::TryStreamExt;
@@ -21,9 +21,6 @@ use jiff::Timestamp;
 use rust_decimal::Decimal;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-
-/// How many matches of a held sweep are looked through at once.
-const PAGE: usize = 10_000;
 
 /// Everything that can be said.
 #[derive(Debug, Clone)]
@@ -80,6 +77,7 @@ pub struct Crossed {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reached {
     pub role: RoleName,
+    pub channel: Channel,
     pub address: Option<String>,
     pub staff: bool,
     /// On the rule's topic; `None`: the catalog maps none, which counts as no.
@@ -94,9 +92,9 @@ pub async fn explain(previewer: &Previewer<'_>, rule: &RuleId, record: &RecordId
 }
 
 pub(super) struct Explainer<'a> {
-    previewer: &'a Previewer<'a>,
+    pub previewer: &'a Previewer<'a>,
     pub rule: &'a CompiledRule,
-    record: &'a RecordId,
+    pub record: &'a RecordId,
 }
 
 /// What was read of the source.
@@ -104,6 +102,8 @@ pub(super) struct Seen {
     /// Newest first.
     pub behind: Vec<Crossing>,
     pub ahead: Option<Crossing>,
+    /// Its latest, by a look now; for rules whose occasions are episodes.
+    pub episode: Option<Episode>,
     pub answer: Answer,
     subject: Subject,
 }
@@ -179,7 +179,8 @@ impl<'a> Explainer<'a> {
             verdict: Verdict::NeverCrossed,
         };
         let eligibility = facts.as_deref().map(|facts| evaluate::eligibility(rule, facts, now));
-        explanation.verdict = self.verdict(&explanation, eligibility).await?;
+        let case = Case { told: &explanation, seen: &seen, eligibility, operands: &operands };
+        explanation.verdict = self.verdict(&case).await?;
         Ok(explanation)
     }
 
@@ -192,10 +193,10 @@ impl<'a> Explainer<'a> {
         let mut unread = Preview::default();
         let mut behind = previewer.crossings(rule, (&self.record.tenant, lane), &scope, &mut unread).await?;
         behind.sort_by_key(|crossing| std::cmp::Reverse(crossing.crossed_at));
-        behind.truncate(previewer.limit);
+        let outlook = previewer.outlook(rule, (&self.record.tenant, lane), &self.record.key).await?.unwrap_or_default();
         let ahead = match horizon::ahead(&rule.rule, zone, now) {
             Some(window) => self.crossings_in(window).await?.into_iter().min_by_key(|crossing| crossing.crossed_at),
-            None => None,
+            None => outlook.ahead,
         };
         let crossing = behind.first().or(ahead.as_ref());
         let subject = crossing.map_or_else(
@@ -205,7 +206,7 @@ impl<'a> Explainer<'a> {
         let asked = std::slice::from_ref(&subject);
         let answers = evaluate::ask_all(previewer.source, rule, &self.record.tenant, asked, now).await?;
         let answer = answers.into_iter().next().unwrap_or(Answer::Gone);
-        Ok(Seen { behind, ahead, answer, subject })
+        Ok(Seen { behind, ahead, episode: outlook.episode, answer, subject })
     }
 
     async fn crossings_in(&self, window: Window) -> Result<Vec<Crossing>, EngineError> {
@@ -255,30 +256,45 @@ impl<'a> Explainer<'a> {
 
     async fn recipients(&self, facts: &Facts) -> Result<Vec<Reached>, EngineError> {
         let rule = &self.rule.rule;
-        let named = rule.nodes.iter().filter_map(|node| match &node.step {
-            Step::Act(Action::Email(email)) => email.to.as_ref(),
-            _ => None,
-        });
+        let named = rule.nodes.iter().filter_map(|node| node.step.action()?.email()?.to.as_ref());
         let roles: BTreeSet<&RoleName> = rule.to.iter().chain(named).collect();
         let mut reached = Vec::new();
         for role in roles {
             let nobody = PersonFacts::default();
             let person = facts.recipients.get(role).unwrap_or(&nobody);
-            let listed = self.listed(person).await?.map(|reason| reason.as_str().to_owned());
-            reached.push(Reached {
-                role: role.clone(),
-                address: address(person).map(str::to_owned),
-                staff: person.staff,
-                consent: person.email_consent,
-                suppressed: listed.or_else(|| Some(format!("{} (in the source)", person.suppressed.as_ref()?))),
-            });
+            let address = address(person).map(str::to_owned);
+            reached.push(self.reached(role, person, Channel::Email, address).await?);
+        }
+        let texts = rule.nodes.iter().filter_map(|node| node.step.action()?.sms());
+        let roles: BTreeSet<&RoleName> = texts.filter_map(|sms| sms.to.as_ref().or(rule.to.as_ref())).collect();
+        let country = self.previewer.sending.and_then(|sending| sending.texts.country);
+        for role in roles {
+            let nobody = PersonFacts::default();
+            let person = facts.recipients.get(role).unwrap_or(&nobody);
+            reached.push(self.reached(role, person, Channel::Sms, number(person, country)).await?);
         }
         Ok(reached)
     }
 
-    async fn listed(&self, person: &PersonFacts) -> Result<Option<SuppressionReason>, EngineError> {
-        let Some(address) = address(person) else { return Ok(None) };
-        let hash = self.previewer.store.secret().address_hash(Channel::Email, address);
+    async fn reached(
+        &self,
+        role: &RoleName,
+        person: &PersonFacts,
+        channel: Channel,
+        address: Option<String>,
+    ) -> Result<Reached, EngineError> {
+        let listed = self.listed(channel, address.as_deref()).await?.map(|reason| reason.as_str().to_owned());
+        let (consent, theirs) = match channel {
+            Channel::Email => (person.email_consent, &person.suppressed),
+            Channel::Sms => (person.phone_consent, &person.phone_suppressed),
+        };
+        let suppressed = listed.or_else(|| Some(format!("{} (in the source)", theirs.as_ref()?)));
+        Ok(Reached { role: role.clone(), channel, address, staff: person.staff, consent, suppressed })
+    }
+
+    async fn listed(&self, channel: Channel, address: Option<&str>) -> Result<Option<SuppressionReason>, EngineError> {
+        let Some(address) = address else { return Ok(None) };
+        let hash = self.previewer.store.secret().address_hash(channel, address);
         Ok(self.previewer.store.suppressed(&[hash]).await?.first().map(|entry| entry.reason))
     }
 
@@ -293,97 +309,5 @@ impl<'a> Explainer<'a> {
             ..facts.clone()
         };
         previewer.messages(self.rule, self.record, crossing, &matching).await
-    }
-
-    async fn verdict(&self, told: &Explanation, eligibility: Option<Eligibility>) -> Result<Verdict, EngineError> {
-        if self.rule.rule.trigger.keeps_episodes()
-            && told.crossings.is_empty()
-            && let Some(newest) = told.enrollments.first()
-        {
-            // Its episode is known, so nothing crosses until the next one.
-            return Ok(Verdict::Matched { at: Some(newest.entered_at) });
-        }
-        let Some(newest) = told.crossings.first().filter(|newest| newest.standing == Standing::Known) else {
-            return Ok(self.unentered(told, eligibility));
-        };
-        let entered = told.enrollments.iter().find(|found| found.occasion.as_ref() == Some(&newest.occasion));
-        if let Some(entered) = entered {
-            return Ok(Verdict::Matched { at: Some(entered.entered_at) });
-        }
-        for sweep in &told.held {
-            if self.is_held_by(sweep, &newest.occasion).await? {
-                return Ok(Verdict::Held { reason: sweep.reason.clone() });
-            }
-        }
-        let earlier = told.enrollments.iter().any(|found| found.occasion.is_some());
-        Ok(if earlier { Verdict::WithinTolerance } else { Verdict::Matched { at: None } })
-    }
-
-    fn unentered(&self, told: &Explanation, eligibility: Option<Eligibility>) -> Verdict {
-        match &told.record_state {
-            RecordState::Gone => return Verdict::NoRecord,
-            RecordState::Unreadable(problem) => return Verdict::Unreadable { problem: problem.clone() },
-            RecordState::Present => {}
-        }
-        let failing = match eligibility {
-            Some(Eligibility::ScriptFailed(problem)) => return Verdict::ScriptFailed { problem },
-            Some(Eligibility::Miss(term)) => Some(term),
-            Some(Eligibility::Match) | None => None,
-        };
-        let Some(newest) = told.crossings.first() else { return self.ahead(told, failing) };
-        let crossed_at = newest.crossed_at;
-        if let Some(term) = failing {
-            return Verdict::Fails { crossed_at, term };
-        }
-        if let Standing::Missed { kind, reason } = &newest.standing
-            && had_its_chance(&self.rule.rule, *kind, crossed_at, told.now)
-        {
-            return Verdict::GaveUp { crossed_at, term: reason.clone() };
-        }
-        let zone = &self.previewer.generation.catalog.time_zone;
-        // A rule that has not run yet begins to look when it first does.
-        let begins = || baseline(&self.rule.rule, zone, told.now);
-        let baseline = told.state.as_ref().map_or_else(begins, |state| state.baseline);
-        if crossed_at <= baseline {
-            return Verdict::BeforeActivation { crossed_at, baseline };
-        }
-        let Some(state) = &told.state else { return Verdict::Matches { crossed_at } };
-        let reach = horizon::reach(&self.rule.rule);
-        let looked_past = crossed_at <= state.progress.watermark && told.now.duration_since(crossed_at) > reach;
-        if looked_past {
-            return match &told.ahead {
-                Some(_) => self.ahead(told, None),
-                None => Verdict::Passed { crossed_at },
-            };
-        }
-        Verdict::Matches { crossed_at }
-    }
-
-    /// Nothing has crossed yet.
-    fn ahead(&self, told: &Explanation, failing: Option<String>) -> Verdict {
-        let zone = &self.previewer.generation.catalog.time_zone;
-        let crosses_at = told.ahead.as_ref().map(|ahead| ahead.crossed_at);
-        let Some(crosses_at) = crosses_at.or_else(|| horizon::planned(&self.rule.rule, zone, told.now)) else {
-            return Verdict::NeverCrossed;
-        };
-        match failing {
-            None => Verdict::NotYet { crosses_at },
-            Some(term) => Verdict::NotYetAndFails { crosses_at, term },
-        }
-    }
-
-    async fn is_held_by(&self, sweep: &SweepView, occasion: &Occasion) -> Result<bool, EngineError> {
-        let (id, mut after) = (SweepId(sweep.id.clone()), 0);
-        loop {
-            let page = self.previewer.store.held_matches(&id, after, PAGE).await?;
-            let ours = |record: &Option<RecordId>| record.as_ref() == Some(self.record);
-            if page.iter().any(|held| ours(&held.record) && held.occasion.as_ref() == Some(occasion)) {
-                return Ok(true);
-            }
-            match page.last() {
-                Some(last) if page.len() == PAGE => after = last.place,
-                _ => return Ok(false),
-            }
-        }
     }
 }

@@ -68,23 +68,36 @@ pub fn reach(rule: &CheckedRule) -> SignedDuration {
     }
 }
 
-/// Whether crossings of the past can be told from those of now.
-pub fn has_history(rule: &CheckedRule) -> bool {
+/// Why nothing tells of the past who crossed when; `None`: it can be told.
+pub fn untold(rule: &CheckedRule) -> Option<&'static str> {
     match &rule.trigger {
-        Trigger::Query(query) => query.at.is_some(),
-        // The state keeps them; the source doesn't know when the last one ended, or what other systems said.
-        Trigger::Event(_)
-        | Trigger::Count(_)
-        | Trigger::Segment(_)
-        | Trigger::Decline(_)
-        | Trigger::Changed(_)
-        | Trigger::Enrolled => false,
+        Trigger::Query(query) if query.at.is_none() => {
+            Some("its query has no `at`, so nothing tells when a row of it came")
+        }
+        Trigger::Segment(_) => Some("the source says who is in its segment now, and not who came or left when"),
+        Trigger::Changed(_) => Some("the source has the value of now, and not those before it"),
+        Trigger::Enrolled => Some("nothing but the `enroll` steps of other rules makes it match"),
         Trigger::Inactivity(_)
         | Trigger::Survey(_)
         | Trigger::Date(_)
         | Trigger::Schedule(_)
         | Trigger::Created(_)
         | Trigger::Abandoned(_)
-        | Trigger::Yearly(_) => true,
+        | Trigger::Yearly(_)
+        | Trigger::Query(_)
+        | Trigger::Event(_)
+        | Trigger::Count(_)
+        | Trigger::Decline(_) => None,
+    }
+}
+
+/// Why nothing but its sweeps can tell whom a rule matches now; `None`: it can be counted.
+pub fn uncounted(rule: &CheckedRule) -> Option<&'static str> {
+    match &rule.trigger {
+        Trigger::Segment(segment) if segment.leaves => {
+            Some("the source says who is in its segment, and only sweeps know who was and has left")
+        }
+        Trigger::Changed(_) => Some("the source has the value of now, and only sweeps know the one before"),
+        _ => None,
     }
 }

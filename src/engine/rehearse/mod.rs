@@ -12,11 +12,15 @@
 
 mod backtest;
 mod compare;
+mod crowd;
 mod explain;
 pub(super) mod horizon;
+mod later;
+mod ruling;
 mod simulate;
 mod term;
 mod test_send;
+mod under_way;
 mod verdict;
 mod why;
 

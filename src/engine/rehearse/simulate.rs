@@ -5,7 +5,9 @@
 
 use crate::catalog::{ColumnSchema, Schema, Table};
 use crate::engine::core::{Engine, Parts, Senders};
-use crate::engine::port::{AttemptView, Message, Owner, RuleStatus, Sender, Sent, Source, SourceError, Store};
+use crate::engine::port::{
+    AttemptView, Deed, Done, Message, Owner, RuleStatus, Sender, Sent, Source, SourceError, Store,
+};
 use crate::engine::{EngineError, Sending, Settings, Swept, scheduler};
 use crate::model::{ManualClock, Outcome, RuleId, Tenant};
 use crate::rule::generation::Generation;
@@ -181,7 +183,7 @@ impl Source for Frozen {
         self.source.rows(tenant, statement)
     }
 
-    async fn write(&self, _tenant: &Tenant, _statements: Vec<Statement>) -> Result<Vec<u64>, SourceError> {
+    async fn transact(&self, _tenant: &Tenant, _steps: Vec<Deed>) -> Result<Vec<Done>, SourceError> {
         Err(SourceError::Refused("a simulation writes nothing into the source".to_owned()))
     }
 
@@ -210,7 +212,8 @@ impl Sender for Notebook {
     async fn send(&self, message: Message) -> Sent {
         let reply = match &message {
             Message::Email(email) => format!("to {}: {}", email.to_address, email.subject),
-            Message::Webhook(_) | Message::Chat(_) | Message::Task(_) => message.summary(),
+            Message::Sms(sms) => format!("to {}: {}", sms.to, message.summary()),
+            Message::Webhook(_) | Message::Chat(_) | Message::Task(_) | Message::Write(_) => message.summary(),
         };
         Sent { outcome: Outcome::Sent { reply }, answer: None }
     }

@@ -7,7 +7,7 @@ use crate::engine::evaluate::Answer;
 use crate::engine::port::{Email, Message};
 use crate::engine::preview::Previewer;
 use crate::model::{DeliveryId, RecordId, RuleId, StepId};
-use crate::rule::checked::{Action, Step};
+use crate::rule::checked::Action;
 
 /// A mail and where it would have gone.
 #[derive(Debug, Clone)]
@@ -30,10 +30,11 @@ pub async fn render_test(
     let compiled = explainer.rule;
     let nothing = |why: String| EngineError::NothingToShow(why);
     let wanted = |id: &StepId| step.is_none_or(|wanted| wanted == id);
-    let found = compiled.rule.nodes.iter().enumerate().find_map(|(number, node)| match &node.step {
-        Step::Act(action @ Action::Email(email)) if wanted(&node.id) => Some((number, node, action, email)),
-        _ => None,
-    });
+    let found =
+        compiled.rule.nodes.iter().enumerate().filter(|(_, node)| wanted(&node.id)).find_map(|(number, node)| {
+            let mut ways = node.step.action()?.ways().iter();
+            ways.find_map(|way| if let Action::Email(email) = way { Some((number, node, way, email)) } else { None })
+        });
     let Some((number, node, action, email)) = found else {
         return Err(nothing(match step {
             Some(step) => format!("the rule `{rule}` has no email step `{step}`"),

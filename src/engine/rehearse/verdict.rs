@@ -9,14 +9,22 @@ use std::fmt;
 pub enum Verdict {
     /// It crossed, everything holds, and nothing has entered it yet: the next sweep will.
     Matches { crossed_at: Timestamp },
-    /// In the ledger by this occasion.
-    Matched { at: Option<Timestamp> },
+    /// In the ledger by this occasion; and when its trigger comes again, where that follows from time alone.
+    Matched { at: Option<Timestamp>, again: Option<Timestamp> },
     /// The ledger has an earlier occasion that this one is too close to.
     WithinTolerance,
     /// Matched by a sweep that the guard holds.
     Held { reason: String },
-    /// It crossed, and this term is not true.
-    Fails { crossed_at: Timestamp, term: String },
+    /// It crossed and everything holds, but an operator, or the rule's file, has paused the rule.
+    Paused { crossed_at: Timestamp, by_file: bool },
+    /// It crossed and everything holds, but the rule itself is held.
+    RuleHeld { crossed_at: Timestamp, reason: String },
+    /// It crossed, and this term is not true; by time alone everything holds `later`, when nobody asks any more.
+    Fails { crossed_at: Timestamp, term: String, later: Option<Timestamp> },
+    /// It crossed, and this term is not true yet: only time is missing, and it is asked again until then.
+    NotTrueYet { crossed_at: Timestamp, term: String, holds_at: Timestamp },
+    /// What crossed is over, and the state remembers why it came to nothing.
+    Missed { crossed_at: Timestamp, reason: String },
     /// It crossed and failed this term then; it holds now, but the time for more chances is over.
     GaveUp { crossed_at: Timestamp, term: String },
     /// It crossed before the rule began to look.
@@ -26,7 +34,9 @@ pub enum Verdict {
     /// Only time is missing.
     NotYet { crosses_at: Timestamp },
     /// Time is missing, and as it stands this term would fail then.
-    NotYetAndFails { crosses_at: Timestamp, term: String },
+    NotYetAndFails { crosses_at: Timestamp, term: String, later: Option<Timestamp> },
+    /// It is inside what the rule waits for it to leave.
+    Inside { since: Timestamp },
     /// Nothing in the source would ever take it over the edge as it stands.
     NeverCrossed,
     /// Not there, or outside the entity's base filter.
@@ -46,12 +56,17 @@ impl Verdict {
             Self::Matched { .. } => "matched",
             Self::WithinTolerance => "within_tolerance",
             Self::Held { .. } => "held",
+            Self::Paused { .. } => "paused",
+            Self::RuleHeld { .. } => "rule_held",
             Self::Fails { .. } => "fails",
+            Self::NotTrueYet { .. } => "not_true_yet",
+            Self::Missed { .. } => "missed",
             Self::GaveUp { .. } => "gave_up",
             Self::BeforeActivation { .. } => "before_activation",
             Self::Passed { .. } => "passed",
             Self::NotYet { .. } => "not_yet",
             Self::NotYetAndFails { .. } => "not_yet_and_fails",
+            Self::Inside { .. } => "inside",
             Self::NeverCrossed => "never_crossed",
             Self::NoRecord => "no_record",
             Self::Unreadable { .. } => "unreadable",
@@ -63,7 +78,20 @@ impl Verdict {
     #[must_use]
     pub fn failed_term(&self) -> Option<&str> {
         match self {
-            Self::Fails { term, .. } | Self::GaveUp { term, .. } | Self::NotYetAndFails { term, .. } => Some(term),
+            Self::Fails { term, .. }
+            | Self::NotTrueYet { term, .. }
+            | Self::GaveUp { term, .. }
+            | Self::NotYetAndFails { term, .. } => Some(term),
+            _ => None,
+        }
+    }
+
+    /// When everything holds by time alone.
+    #[must_use]
+    pub const fn holds_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::NotTrueYet { holds_at, .. } => Some(*holds_at),
+            Self::Fails { later, .. } | Self::NotYetAndFails { later, .. } => *later,
             _ => None,
         }
     }
@@ -83,17 +111,45 @@ impl fmt::Display for Verdict {
             Self::Matches { crossed_at } => {
                 write!(f, "matches: crossed {}, and the next sweep enters it", Day(*crossed_at))
             }
-            Self::Matched { at: Some(at) } => write!(f, "matched {}", Day(*at)),
-            Self::Matched { at: None } => {
-                write!(f, "in the ledger already: it was left out at first, or what came of it was erased")
+            Self::Matched { at, again } => {
+                match at {
+                    Some(at) => write!(f, "matched {}", Day(*at))?,
+                    None => {
+                        write!(f, "in the ledger already: it was left out at first, or what came of it was erased")?
+                    }
+                }
+                again.map_or(Ok(()), |again| write!(f, "; it crosses again {} if nothing changes", Day(again)))
             }
             Self::WithinTolerance => {
                 write!(f, "no match: too close to the occasion of an earlier match, so it isn't a new one")
             }
             Self::Held { reason } => write!(f, "matched, and held for review: {reason}"),
-            Self::Fails { crossed_at, term } => {
+            Self::Paused { crossed_at, by_file } => {
+                let who = if *by_file { "the rule's file says `mode: paused`" } else { "an operator paused the rule" };
+                write!(f, "no match yet: crossed {}, and everything holds, but {who}", Day(*crossed_at))
+            }
+            Self::RuleHeld { crossed_at, reason } => {
+                let crossed = Day(*crossed_at);
+                write!(f, "no match yet: crossed {crossed}, and everything holds, but the rule is held: {reason}")
+            }
+            Self::Fails { crossed_at, term, later } => {
                 let (term, score) = term_and_score(term);
-                write!(f, "no match: crossed {}, but `{term}` is not true{score}", Day(*crossed_at))
+                write!(f, "no match: crossed {}, but `{term}` is not true{score}", Day(*crossed_at))?;
+                later.map_or(Ok(()), |later| {
+                    write!(f, "; by time alone it holds from {}, when nobody asks any more", Day(later))
+                })
+            }
+            Self::NotTrueYet { crossed_at, term, holds_at } => {
+                let (crossed, holds, (term, score)) = (Day(*crossed_at), Day(*holds_at), term_and_score(term));
+                write!(f, "not yet: crossed {crossed}, and only time is missing: `{term}` is not true{score} ")?;
+                write!(f, "before {holds}; it matches then if nothing changes")
+            }
+            Self::Missed { crossed_at, reason } if reason.starts_with("already ") => {
+                write!(f, "no match: crossed {} while {reason}", Day(*crossed_at))
+            }
+            Self::Missed { crossed_at, reason } => {
+                let (term, score) = term_and_score(reason);
+                write!(f, "no match: when it crossed, {}, `{term}` was not true{score}", Day(*crossed_at))
             }
             Self::GaveUp { crossed_at, term } => {
                 let (term, score) = term_and_score(term);
@@ -113,13 +169,17 @@ impl fmt::Display for Verdict {
             Self::NotYet { crosses_at } => {
                 write!(f, "not yet: only time is missing; it crosses {} if nothing changes", Day(*crosses_at))
             }
-            Self::NotYetAndFails { crosses_at, term } => {
+            Self::NotYetAndFails { crosses_at, term, later } => {
                 let (term, score) = term_and_score(term);
                 let crosses = Day(*crosses_at);
                 write!(
                     f,
                     "not yet: it crosses {crosses} if nothing changes, and as it stands `{term}` fails then{score}"
-                )
+                )?;
+                later.map_or(Ok(()), |later| write!(f, "; by time alone it holds from {}", Day(later)))
+            }
+            Self::Inside { since } => {
+                write!(f, "no match: it has been inside since {}, and the rule waits for it to leave", Day(*since))
             }
             Self::NeverCrossed => write!(f, "never crossed: nothing in the source sets the trigger off"),
             Self::NoRecord => write!(f, "no such record: it isn't there, or its entity's `only` leaves it out"),

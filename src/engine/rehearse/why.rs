@@ -110,7 +110,9 @@ impl Past {
 impl RuleStory {
     fn outcome(&self, since: Timestamp) -> StoryOutcome {
         let mut outcome = self.of_the_past().unwrap_or_else(|| self.of_now(since));
-        if let Some(notice) = self.notice() {
+        // What keeps it from matching was said by then.
+        let said = matches!(outcome.code, "paused" | "rule_held");
+        if let Some(notice) = self.notice().filter(|_| !said) {
             outcome.text = format!("{}; {notice}", outcome.text);
         }
         outcome
@@ -159,16 +161,18 @@ impl RuleStory {
         let Some(told) = &self.explanation else {
             return StoryOutcome { code: "rule_gone", text: "its rule is gone".to_owned() };
         };
-        if matches!(told.verdict, Verdict::NeverCrossed | Verdict::NotYet { .. } | Verdict::NotYetAndFails { .. })
-            && let Some(miss) = self.misses.first()
-        {
+        let uncrossed = matches!(
+            told.verdict,
+            Verdict::NeverCrossed | Verdict::Missed { .. } | Verdict::NotYet { .. } | Verdict::NotYetAndFails { .. }
+        );
+        if uncrossed && let Some(miss) = self.misses.first() {
             let (term, score) = term_and_score(&miss.reason);
             let (crossed, now) = (at(miss.crossed_at), found(told, term));
             let text = format!("crossed {crossed}, but `{term}` was not true{score}{now}");
             return StoryOutcome { code: "fails", text };
         }
         let code = told.verdict.code();
-        if let Verdict::Matched { at: Some(entered) } = &told.verdict
+        if let Verdict::Matched { at: Some(entered), .. } = &told.verdict
             && *entered < since
         {
             return StoryOutcome { code, text: format!("matched {}, before the time asked about", at(*entered)) };

@@ -1,20 +1,187 @@
 //! How often a rule's script may fail before the rule is held: for a few records that are odd, never for many.
+//!
+//! A sweep with many crossers shows it at once. A rule that meets a record or two a sweep shows it only over a day, in
+//! which each record counts once, however often it was asked. Kept in memory: a restart begins a new day.
 
 use super::SweepReport;
+use crate::model::{Lane, MatchId, RuleId, Tenant};
+use jiff::{SignedDuration, Timestamp};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
 
 /// Of those that the script had a say in.
 const PERCENT: u64 = 5;
-/// Fewer than these are odd records, whatever their share. A record that failed is asked again at every sweep, so
-/// that a rule with few crossers reaches it as well.
+/// Fewer than these are odd records, unless they are half of all.
 const FLOOR: u64 = 5;
+const DAY: SignedDuration = SignedDuration::from_hours(24);
+/// Records that failed, remembered by rule; more than these are too many anyway.
+pub const REMEMBERED: usize = 1_000;
 
-/// Whether a sweep's failures are too many.
-pub fn is_spent(report: &SweepReport) -> bool {
-    report.script_failed >= FLOOR && report.script_failed * 100 > report.scripted * PERCENT
+/// What was asked of a script, and how much of it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked {
+    /// Records.
+    pub failed: u64,
+    pub of: u64,
+    /// Each failure, also of the same record.
+    pub tries: u64,
+    /// Within a day, or else within one sweep.
+    pub day: bool,
 }
 
-/// For the rule's status and its owner. `error` names file and line and no value.
-pub fn reason(report: &SweepReport, error: &str) -> String {
-    let (failed, scripted) = (report.script_failed, report.scripted);
-    format!("its script failed for {failed} of {scripted} records, more than {PERCENT} %; the first: {error}")
+/// The day of every rule whose script fails.
+#[derive(Debug, Default)]
+pub struct Budgets(Mutex<HashMap<(RuleId, Lane, Tenant), Day>>);
+
+#[derive(Debug, Default)]
+struct Day {
+    /// When each record failed last.
+    failed: HashMap<MatchId, Timestamp>,
+    /// How many answers, and how many failures, a sweep had.
+    sweeps: VecDeque<(Timestamp, u64, u64)>,
+}
+
+impl Budgets {
+    /// Adds a sweep to its rule's day; tells what was asked, if it is too much. The day is then over.
+    pub fn spend(&self, report: &SweepReport, failing: &[MatchId], now: Timestamp) -> Option<Asked> {
+        let key = (report.rule.clone(), report.lane, report.tenant.clone());
+        let mut days = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let at_once = Asked { failed: report.script_failed, of: report.scripted, tries: FLOOR, day: false };
+        let day = days.entry(key.clone()).or_default();
+        day.forget(now.checked_sub(DAY).unwrap_or(Timestamp::MIN));
+        if report.scripted > 0 {
+            day.sweeps.push_back((now, report.scripted - report.script_failed, report.script_failed));
+        }
+        for id in failing.iter().take(REMEMBERED) {
+            if day.failed.len() < REMEMBERED || day.failed.contains_key(id) {
+                day.failed.insert(*id, now);
+            }
+        }
+        let asked = [at_once, day.asked()].into_iter().find(|asked| report.script_failed > 0 && asked.is_too_much());
+        if asked.is_some() || day.sweeps.is_empty() {
+            days.remove(&key);
+        }
+        asked
+    }
+}
+
+impl Day {
+    fn forget(&mut self, before: Timestamp) {
+        while self.sweeps.front().is_some_and(|(at, ..)| *at < before) {
+            self.sweeps.pop_front();
+        }
+        self.failed.retain(|_, at| *at >= before);
+    }
+
+    fn asked(&self) -> Asked {
+        let failed = self.failed.len() as u64;
+        let answered: u64 = self.sweeps.iter().map(|(_, answered, _)| answered).sum();
+        let tries = self.sweeps.iter().map(|(.., failed)| failed).sum();
+        Asked { failed, of: failed + answered, tries, day: true }
+    }
+}
+
+impl Asked {
+    /// A sweep's record is tried once; over a day a single one may be all that there is, and is then tried a few times.
+    const fn is_too_much(self) -> bool {
+        let many = self.failed >= FLOOR;
+        let half = self.day && self.failed * 2 >= self.of;
+        self.tries >= FLOOR && (many || half) && self.failed * 100 > self.of * PERCENT
+    }
+
+    /// For the rule's status and its owner. `error` names file and line and no value.
+    pub fn reason(self, error: &str) -> String {
+        let Self { failed, of, day, .. } = self;
+        let within = if day { " within a day" } else { "" };
+        format!("its script failed for {failed} of {of} records{within}, more than {PERCENT} %; the first: {error}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn at(hour: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + hour * 3600).unwrap()
+    }
+
+    /// A sweep with so many answers, and failures for these records.
+    fn sweep(budgets: &Budgets, hour: i64, answered: u64, failing: &[u8]) -> Option<Asked> {
+        let failing: Vec<MatchId> = failing.iter().map(|number| MatchId([*number; 16])).collect();
+        let failed = failing.len() as u64;
+        let report = SweepReport {
+            rule: "r".into(),
+            lane: Lane::Live,
+            tenant: "".into(),
+            after: at(hour),
+            until: at(hour),
+            reconcile: false,
+            crossed: 0,
+            matched: 0,
+            entered: 0,
+            known: 0,
+            missed: 0,
+            scripted: answered + failed,
+            script_failed: failed,
+            unreadable: 0,
+            zone_unknown: 0,
+            zone_unknown_of: None,
+            locale_unknown: 0,
+            locale_unknown_of: None,
+            waits_at: None,
+            late: 0,
+            left_out: 0,
+            held: None,
+            tripped: None,
+            took: Duration::ZERO,
+        };
+        budgets.spend(&report, &failing, at(hour))
+    }
+
+    #[test]
+    fn many_in_one_sweep_are_too_many_at_once() {
+        let budgets = Budgets::default();
+        assert_eq!(sweep(&budgets, 0, 100, &[1, 2, 3, 4, 5]), None, "less than 5 %");
+        let budgets = Budgets::default();
+        let asked = sweep(&budgets, 0, 20, &[1, 2, 3, 4, 5]).unwrap();
+        assert_eq!((asked.failed, asked.of, asked.day), (5, 25, false));
+    }
+
+    #[test]
+    fn a_rule_that_meets_one_record_a_sweep_is_found_out_within_a_day() {
+        let budgets = Budgets::default();
+        let each = (0..5).map(|hour| sweep(&budgets, hour * 4, 0, &[hour as u8]));
+        let each: Vec<Option<Asked>> = each.collect();
+        assert_eq!(each[..4], [None; 4]);
+        assert_eq!(each[4].map(|asked| (asked.failed, asked.of, asked.day)), Some((5, 5, true)));
+        assert_eq!(sweep(&budgets, 21, 0, &[9]), None, "a new day");
+    }
+
+    #[test]
+    fn a_single_record_that_fails_again_and_again_counts_once() {
+        let budgets = Budgets::default();
+        for hour in 0..40 {
+            assert_eq!(sweep(&budgets, hour, 3, &[1]), None, "one odd record among many");
+        }
+        let budgets = Budgets::default();
+        let told: Vec<bool> = (0..5).map(|hour| sweep(&budgets, hour, 0, &[1]).is_some()).collect();
+        assert_eq!(told, [false, false, false, false, true], "it is all there is");
+    }
+
+    #[test]
+    fn what_is_older_than_a_day_no_longer_counts() {
+        let budgets = Budgets::default();
+        for hour in 0..20 {
+            assert_eq!(sweep(&budgets, hour * 12, 0, &[hour as u8]), None);
+        }
+    }
+
+    #[test]
+    fn four_odd_records_among_many_hold_nothing() {
+        let budgets = Budgets::default();
+        for hour in 0..24 {
+            assert_eq!(sweep(&budgets, hour, 10, &[1, 2, 3, 4]), None);
+        }
+    }
 }

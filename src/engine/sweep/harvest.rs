@@ -1,5 +1,6 @@
 //! What one sweep gathers: batches of crossers in, matches and misses out, staged or committed.
 
+use super::budget::REMEMBERED;
 use super::entry::{Namer, Timing, late, new_match};
 use super::feed::Batch;
 use super::window::had_its_chance;
@@ -12,7 +13,7 @@ use crate::engine::port::{
     Candidate, EpisodeChange, Found, Lease, Miss, MissKind, Progress, Standing, SweepCommit, SweepCount, SweepId,
     Verdict,
 };
-use crate::model::{Key, SkipReason};
+use crate::model::{Key, MatchId, SkipReason};
 use crate::rule::checked::{Backfill, Trigger};
 use crate::rule::compiled::{Crossing, Subject};
 use jiff::Timestamp;
@@ -33,6 +34,8 @@ pub struct Harvest<'a> {
     pub unsettled: Option<Timestamp>,
     /// The first thing that a script failed with.
     pub script_error: Option<String>,
+    /// Whom it failed for; the first of many.
+    pub failing: Vec<MatchId>,
 }
 
 /// A batch of crossings, and what is known of them.
@@ -54,8 +57,21 @@ impl<'a> Harvest<'a> {
         report: SweepReport,
     ) -> Self {
         let (found, asked_again) = (Found::default(), HashSet::new());
-        let (is_staged, unsettled, script_error) = (false, None, None);
-        Self { context, namer, lease, timing, id, report, found, is_staged, asked_again, unsettled, script_error }
+        let (is_staged, unsettled, script_error, failing) = (false, None, None, Vec::new());
+        Self {
+            context,
+            namer,
+            lease,
+            timing,
+            id,
+            report,
+            found,
+            is_staged,
+            asked_again,
+            unsettled,
+            script_error,
+            failing,
+        }
     }
 
     /// Matches that will act.
@@ -196,6 +212,9 @@ impl<'a> Harvest<'a> {
             }
             Eligibility::ScriptFailed(reason) => {
                 self.report.script_failed += 1;
+                if self.failing.len() < REMEMBERED {
+                    self.failing.push(candidate.id);
+                }
                 self.script_error.get_or_insert_with(|| reason.clone());
                 self.unjudged(crossing, reason);
             }

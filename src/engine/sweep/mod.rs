@@ -4,7 +4,7 @@
 //! them. Nothing here sends. The idea of a watermark that moves in the same transaction as its rows is that
 //! of stream processors; bounding the query by it keeps a quiet sweep independent of the table's size.
 
-mod budget;
+pub(super) mod budget;
 mod entry;
 mod feed;
 mod guard;
@@ -382,9 +382,9 @@ impl Sweeper {
     /// Holds a rule whose script fails too often. Before the commit, while the lease is ours: if that fails, nothing
     /// was moved and the rule rests with everything still to do.
     async fn trip(&self, sweep: &Sweep<'_>, harvest: &Harvest<'_>) -> Result<Option<String>, EngineError> {
-        let report = &harvest.report;
-        let Some(error) = harvest.script_error.as_deref().filter(|_| budget::is_spent(report)) else { return Ok(None) };
-        let reason = budget::reason(report, error);
+        let asked = self.context.budgets.spend(&harvest.report, &harvest.failing, sweep.now);
+        let Some((asked, error)) = asked.zip(harvest.script_error.as_deref()) else { return Ok(None) };
+        let reason = asked.reason(error);
         self.context.store.trip(sweep.lease, &reason).await?;
         Ok(Some(reason))
     }

@@ -2,7 +2,7 @@
 
 use super::values::Subject;
 use super::{Checker, Scores};
-use crate::catalog::{ColumnType, Entity, Expression};
+use crate::catalog::{self, ColumnType, Entity, Expression};
 use crate::diagnostic::yaml::{At, Node};
 use crate::model::{Period, RelationName, Unit, Value};
 use crate::rule::checked::{Backfill, Changed, Compared, Count, Decline, Segment};
@@ -138,9 +138,15 @@ impl<'a> Checker<'a> {
     #[expect(clippy::option_option, reason = "a mistake is no answer, and no key is one")]
     fn values_of(&mut self, subject: &Subject, node: Option<&Node>) -> Option<Option<Vec<Value>>> {
         let Some(node) = node else { return Some(None) };
+        // A day beside a time would mean all of it, and a hash knows of one instant.
+        let zone = &self.known.catalog.time_zone.clone();
+        let exact = |value: Value| match &value {
+            Value::Date(day) => catalog::value(&day.to_string(), true, &subject.ty, zone).unwrap_or(value),
+            _ => value,
+        };
         match self.test(subject, node)? {
-            Test::Equals(value) => Some(Some(vec![value])),
-            Test::In(values) => Some(Some(values)),
+            Test::Equals(value) => Some(Some(vec![exact(value)])),
+            Test::In(values) => Some(Some(values.into_iter().map(exact).collect())),
             Test::Missing => Some(Some(vec![Value::Null])),
             _ => {
                 let help = "write a value, a list of values, or `missing`";

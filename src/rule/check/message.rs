@@ -10,9 +10,24 @@ use std::ops::Range;
 
 /// Names at the top of every template.
 /// The mail's own links.
-const LINKS: [&str; 3] = ["unsubscribe_url", "preferences_url", "confirm_url"];
-const ROOTS: [&str; 8] =
-    ["record", "to", "occasion", "saved", "sender", "unsubscribe_url", "preferences_url", "confirm_url"];
+const LINKS: [&str; 4] = ["unsubscribe_url", "preferences_url", "confirm_url", "answer_url"];
+/// What messages that tell of several matches see besides.
+const ROWS: [&str; 4] = ["rows", "combined", "more", "count"];
+const ROOTS: [&str; 13] = [
+    "record",
+    "to",
+    "occasion",
+    "saved",
+    "sender",
+    "unsubscribe_url",
+    "preferences_url",
+    "confirm_url",
+    "answer_url",
+    "rows",
+    "combined",
+    "more",
+    "count",
+];
 const PERSON: [&str; 8] = ["key", "email", "phone", "first_name", "last_name", "name", "zone", "locale"];
 const OCCASION: [&str; 4] = ["at", "value", "offset", "row"];
 
@@ -99,7 +114,7 @@ impl Scope<'_> {
             "occasion" => OCCASION.to_vec(),
             "saved" => self.saved.clone(),
             "sender" => return None,
-            root if LINKS.contains(&root) => return None,
+            root if LINKS.contains(&root) || ROWS.contains(&root) => return None,
             _ => {
                 let help = suggest::help(root, ROOTS);
                 return Some((format!("templates don't know `{root}`"), help));

@@ -7,6 +7,7 @@ mod abandoned;
 mod condition;
 mod created;
 mod cron;
+mod digest;
 mod episodes;
 mod event;
 mod message;
@@ -20,7 +21,9 @@ mod steps;
 mod tests;
 mod trigger;
 mod values;
+mod voices;
 mod wait;
+mod writes;
 mod yearly;
 
 pub use message::{TemplateProblem, template_problem};
@@ -30,6 +33,7 @@ pub(crate) use values::moment;
 use super::checked::{Cadence, CheckedRule, Entry, Goal, Mode, Node, Purpose, Trigger};
 use super::condition::{Condition, Term};
 use super::contradiction::clash;
+use super::generation::Gateways;
 use super::statement::Dialect;
 use super::written::{Conditions, GoalEntry, ModeWord, RuleFile};
 use crate::catalog::{Catalog, Entity, Schema};
@@ -51,6 +55,7 @@ pub struct Known<'a> {
     pub topics: &'a BTreeSet<Topic>,
     pub destinations: &'a BTreeSet<String>,
     pub chats: &'a BTreeSet<String>,
+    pub gateways: &'a Gateways,
     pub templates: &'a BTreeSet<String>,
     pub scripts: &'a BTreeSet<String>,
 }
@@ -140,6 +145,7 @@ fn assemble(
         spread: settings.spread,
         window: settings.window.clone(),
         priority: settings.priority,
+        combine: settings.combine,
         last_activity: body.last_activity,
         on_change: settings.on_change,
         on_delete: settings.on_delete,
@@ -187,6 +193,8 @@ struct Checker<'a> {
     /// As written.
     id: Option<String>,
     enrolls: Vec<(RuleId, StepId, Range<usize>)>,
+    /// A step before has chosen a colleague.
+    assigned: bool,
 }
 
 impl<'a> Checker<'a> {
@@ -202,6 +210,7 @@ impl<'a> Checker<'a> {
             outer: Vec::new(),
             id: None,
             enrolls: Vec::new(),
+            assigned: false,
         }
     }
 
@@ -253,7 +262,7 @@ impl<'a> Checker<'a> {
         }
         let (entries, nodes) = self.steps(written, entity, to.as_ref());
         if let Some(Purpose::Topic(topic)) = &head.purpose {
-            self.consent(entity, topic, written, to.as_ref());
+            self.consent(entity, topic, written, (to.as_ref(), &nodes));
         }
         let (for_each, last_activity) = (entity.name.clone(), entity.last_activity.clone());
         let trigger = trigger?;

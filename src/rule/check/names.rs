@@ -4,6 +4,8 @@ use crate::catalog::{ColumnType, Consent, Entity, Expression, Field, Origin, Rec
 use crate::diagnostic::Finding;
 use crate::diagnostic::yaml::At;
 use crate::model::{EntityName, FieldName, RelationName, RoleName, Topic};
+use crate::rule::checked::Node;
+use crate::rule::write::ASSIGNED;
 use crate::rule::written::RuleFile;
 
 impl<'a> Checker<'a> {
@@ -119,14 +121,17 @@ impl<'a> Checker<'a> {
         if let Some(recipient) = entity.recipients.get(name.as_str()) {
             return Some(recipient.name.clone());
         }
-        let known = entity.recipients.keys().map(RoleName::as_str);
+        if name.as_str() == ASSIGNED && self.assigned {
+            return Some(RoleName::new(ASSIGNED));
+        }
+        let known = entity.recipients.keys().map(RoleName::as_str).chain(self.assigned.then_some(ASSIGNED));
         let message = format!("`{}` has no recipient `{}`", entity.name, name.value);
         self.unknown_as("rule.unknown-recipient", message, name, known);
         None
     }
 
     /// The entity whose rows a role's people are.
-    fn person_of(&self, entity: &'a Entity, recipient: &Recipient) -> Option<&'a Entity> {
+    pub(super) fn person_of(&self, entity: &'a Entity, recipient: &Recipient) -> Option<&'a Entity> {
         let pick = recipient.pick.as_ref()?;
         match &pick.relation {
             None => Some(entity),
@@ -145,19 +150,33 @@ impl<'a> Checker<'a> {
     }
 
     /// Missing consent means no: a rule on a topic that nobody can have agreed to would reach nobody.
-    pub(super) fn consent(&mut self, entity: &'a Entity, topic: &Topic, written: &RuleFile, to: Option<&RoleName>) {
+    pub(super) fn consent(
+        &mut self,
+        entity: &'a Entity,
+        topic: &Topic,
+        written: &RuleFile,
+        (to, nodes): (Option<&RoleName>, &[Node]),
+    ) {
         let Some(recipient) = to.and_then(|to| entity.recipients.get(to)) else { return };
         let Some(person) = self.person_of(entity, recipient).filter(|_| !recipient.staff) else { return };
         let covers = |consent: &Consent| consent.topic.as_ref().is_none_or(|covered| covered == topic);
-        if person.consent.iter().any(|consent| consent.channel == "email" && covers(consent)) {
-            return;
-        }
         let Some(purpose) = &written.purpose else { return };
-        let message =
-            format!("the catalog maps no consent of `{}` to `{topic}`, so nobody would be written to", person.name);
-        let finding = Finding::warning("rule.no-consent", message);
-        let help = format!("add `consent: {{email: {{{topic}: COLUMN}}}}` to the entity `{}`", person.name);
-        self.report.add(&purpose.range, finding.help(help));
+        let ways = || nodes.iter().filter_map(|node| node.step.action());
+        let texts = ways().any(|action| action.sms().is_some());
+        let mails = !texts || ways().any(|action| action.email().is_some());
+        for (channel, by, _) in
+            [("email", "", mails), ("phone", " by text message", texts)].into_iter().filter(|way| way.2)
+        {
+            if person.consent.iter().any(|consent| consent.channel == channel && covers(consent)) {
+                continue;
+            }
+            let whom = &person.name;
+            let message =
+                format!("the catalog maps no consent of `{whom}` to `{topic}`{by}, so nobody would be written to");
+            let finding = Finding::warning("rule.no-consent", message);
+            let help = format!("add `consent: {{{channel}: {{{topic}: COLUMN}}}}` to the entity `{whom}`");
+            self.report.add(&purpose.range, finding.help(help));
+        }
     }
 
     /// The name of an entity in the rule's tests.

@@ -32,6 +32,7 @@ pub(super) struct Settings {
     pub spread: Option<Period>,
     pub window: Option<SendWindow>,
     pub priority: u8,
+    pub combine: bool,
     pub on_change: OnChange,
     pub on_delete: OnDelete,
     pub resends_unknown: bool,
@@ -54,6 +55,7 @@ impl Checker<'_> {
             spread: self.spread(written),
             window: self.window(written),
             priority: self.priority(written.priority.as_ref()),
+            combine: self.combine(written),
             on_change: written.on_change.as_ref().map_or(OnChange::Pin, |word| on_change(word.value)),
             on_delete: written.on_delete.as_ref().map_or(OnDelete::Drain, |word| on_delete(word.value)),
             resends_unknown: match &written.unknown {

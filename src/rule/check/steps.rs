@@ -125,10 +125,10 @@ impl<'a> Checker<'a> {
         (id, next): (&StepId, Option<usize>),
     ) -> Option<Step> {
         match &step.value {
-            StepEntry::Email(email) => self.email(entity, to, email),
+            StepEntry::Email(email) => self.email(entity, to, email).map(Step::Act),
             StepEntry::Webhook(webhook) => Some(self.webhook(entity, webhook)),
             StepEntry::Chat(chat) => Some(self.chat(entity, chat)),
-            StepEntry::Task(task) => self.task(entity, task),
+            StepEntry::Task(task) => self.task(entity, task).map(Step::Act),
             StepEntry::Wait(wait) => self.wait(flow, entity, to, (&**wait, &step.range), next),
             StepEntry::Branch(branch) => self.branch(flow, entity, to, branch, next),
             StepEntry::Split(split) => Some(self.split(flow, entity, to, (split, &step.range), (id, next))),
@@ -138,6 +138,12 @@ impl<'a> Checker<'a> {
                 Some(Step::Enroll(rule))
             }
             StepEntry::Stop(_) => Some(Step::Stop),
+            StepEntry::Update(update) => self.update(entity, update, &step.range),
+            StepEntry::Assign(assign) => self.assign(entity, assign, &step.range),
+            StepEntry::Claim(claim) => Some(self.claim(claim)),
+            StepEntry::Sms(sms) => self.sms(entity, to, sms).map(Step::Act),
+            StepEntry::Message(message) => self.message(entity, to, message).map(Step::Act),
+            StepEntry::Digest(digest) => self.digest(entity, to, digest).map(Step::Act),
         }
     }
 
@@ -153,6 +159,12 @@ impl<'a> Checker<'a> {
             StepEntry::Split(split) => (&split.id, "split".to_owned()),
             StepEntry::Enroll(enroll) => (&enroll.id, format!("enroll-{}", enroll.rule.value)),
             StepEntry::Stop(end) => (&end.id, "stop".to_owned()),
+            StepEntry::Update(update) => (&update.id, "update".to_owned()),
+            StepEntry::Assign(assign) => (&assign.id, "assign".to_owned()),
+            StepEntry::Claim(claim) => (&claim.id, format!("claim-{}", claim.pool.value)),
+            StepEntry::Sms(sms) => (&sms.id, "sms".to_owned()),
+            StepEntry::Message(message) => (&message.id, "message".to_owned()),
+            StepEntry::Digest(digest) => (&digest.id, format!("digest-{}", digest.template.value)),
         };
         let name = own.as_ref().map_or(default, |id| id.value.clone());
         let count = flow.ids.entry(name.clone()).and_modify(|count| *count += 1).or_insert(1);
@@ -171,7 +183,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn email(&mut self, entity: &'a Entity, to: Option<&RoleName>, written: &EmailEntry) -> Option<Step> {
+    pub(super) fn email(&mut self, entity: &'a Entity, to: Option<&RoleName>, written: &EmailEntry) -> Option<Action> {
         if !self.known.templates.contains(written.template.as_str()) {
             let known = self.known.templates.iter().map(String::as_str);
             self.unknown("rule.unknown-template", "template", &written.template, known);
@@ -191,7 +203,12 @@ impl<'a> Checker<'a> {
         }
         let confirms = written.confirms.as_ref().and_then(|topic| self.topic(topic));
         let template = TemplateName::new(written.template.as_str());
-        Some(Step::Act(Action::Email(Email { template, to: own, confirms })))
+        let surveys = &self.known.catalog.surveys;
+        if let Some(asks) = written.asks.as_ref().filter(|asks| !surveys.contains_key(asks.as_str())) {
+            self.unknown("rule.unknown-survey", "survey", asks, surveys.keys().map(String::as_str));
+        }
+        let asks = written.asks.as_ref().map(|asks| asks.value.clone());
+        Some(Action::Email(Email { template, to: own, confirms, asks, digest: None }))
     }
 
     fn webhook(&mut self, entity: &'a Entity, written: &WebhookEntry) -> Step {
@@ -217,7 +234,7 @@ impl<'a> Checker<'a> {
         Step::Act(Action::Chat(Chat { to: written.to.value.clone(), text: written.text.value.clone() }))
     }
 
-    fn task(&mut self, entity: &'a Entity, written: &TaskEntry) -> Option<Step> {
+    pub(super) fn task(&mut self, entity: &'a Entity, written: &TaskEntry) -> Option<Action> {
         self.line(entity, &written.title, &written.title.range);
         if let Some(body) = &written.body {
             self.line(entity, body, &body.range);
@@ -235,7 +252,7 @@ impl<'a> Checker<'a> {
             UnlessOpenWord::Same => UnlessOpen::Same,
         });
         let body = written.body.as_ref().map(|body| body.value.clone());
-        Some(Step::Act(Action::Task(Task { title: written.title.value.clone(), body, assign_to, due, unless_open })))
+        Some(Action::Task(Task { title: written.title.value.clone(), body, assign_to, due, unless_open }))
     }
 
     fn branch(

@@ -14,7 +14,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-const ACTIONS: [&str; 4] = ["email", "webhook", "chat", "task"];
+const ACTIONS: [&str; 8] = ["email", "webhook", "chat", "task", "sms", "update", "assign", "claim"];
 const ENDS: [&str; 12] = [
     "completed",
     "goal",

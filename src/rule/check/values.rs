@@ -4,7 +4,7 @@ use crate::diagnostic::yaml::{At, Node};
 use crate::diagnostic::{Finding, suggest};
 use crate::model::{Period, Value};
 use crate::rule::condition::Moment;
-use jiff::civil::Time;
+use jiff::civil::{Date, Time};
 use std::ops::Range;
 
 /// What a test is about: a field, or a number computed from related rows.
@@ -39,6 +39,9 @@ impl Checker<'_> {
             text.into_owned()
         };
         let zone = &self.known.catalog.time_zone;
+        if let Some(day) = whole_day(&subject.ty, amount.trim()) {
+            return Some(Value::Date(day));
+        }
         match catalog::value(&amount, node.is_plain(&source), &subject.ty, zone) {
             Ok(value) => Some(value),
             Err(misfit) => {
@@ -158,6 +161,12 @@ impl Checker<'_> {
         }
         found
     }
+}
+
+/// A day beside a time means all of it, in the catalog's zone: no hour of it is neither before, nor in, nor after.
+fn whole_day(ty: &ColumnType, text: &str) -> Option<Date> {
+    let is_day = matches!(ty, ColumnType::Instant(_)) && text.len() == 10;
+    is_day.then(|| text.parse().ok()).flatten()
 }
 
 /// A fixed or relative point in time, as people write it.

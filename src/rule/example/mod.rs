@@ -67,7 +67,7 @@ pub struct Expected {
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct ExpectedMessage {
-    /// `email`, `webhook`, `chat` or `task`.
+    /// `email`, `webhook`, `chat`, `task`, `sms`, `update`, `assign` or `claim`.
     pub kind: String,
     pub range: Range<usize>,
     pub wants: Vec<Want>,
@@ -102,11 +102,14 @@ impl Detail {
     #[must_use]
     pub fn of_key(kind: &str, key: &str) -> Option<Self> {
         Some(match (kind, key) {
-            ("email", "template") | ("webhook", "destination") | ("chat", "to") | ("task", "title") | (_, "step") => {
-                Self::Name
-            }
+            ("email", "template")
+            | ("webhook", "destination")
+            | ("chat", "to")
+            | ("task", "title")
+            | ("claim", "pool")
+            | (_, "step") => Self::Name,
             (_, "record") => Self::Record,
-            ("email", "to") | ("task", "assigned_to") => Self::To,
+            ("email" | "sms", "to") | ("task", "assigned_to") => Self::To,
             ("email", "subject") => Self::Subject,
             (_, "contains") => Self::Contains,
             ("task", "due") => Self::Due,
@@ -121,6 +124,9 @@ impl Detail {
             b"email" => &["template", "step", "record", "to", "subject", "contains"],
             b"webhook" => &["destination", "step", "record", "contains"],
             b"chat" => &["to", "step", "record", "contains"],
+            b"update" | b"assign" => &["step", "record", "contains"],
+            b"claim" => &["pool", "step", "record"],
+            b"sms" => &["step", "record", "to", "contains"],
             _ => &["title", "step", "record", "assigned_to", "due", "contains"],
         }
     }

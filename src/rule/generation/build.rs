@@ -10,7 +10,7 @@ use crate::diagnostic::yaml;
 use crate::diagnostic::{Finding, Place, Severity, SourceFile};
 use crate::model::{EntityName, FieldName, RuleId};
 use crate::rule::check::{self, Known, Outcome};
-use crate::rule::checked::{Action, CheckedRule, Step};
+use crate::rule::checked::{Action, CheckedRule};
 use crate::rule::compiled::CompiledRule;
 use crate::rule::definition;
 use crate::rule::message::Templates;
@@ -58,6 +58,7 @@ impl Checked {
             topics: &surroundings.topics,
             destinations: &surroundings.destinations,
             chats: &surroundings.chats,
+            gateways: &surroundings.gateways,
             templates: &templates,
             scripts: &scripts,
         };
@@ -225,6 +226,7 @@ pub(super) fn compile_pinned(
         topics: &surroundings.topics,
         destinations: &surroundings.destinations,
         chats: &surroundings.chats,
+        gateways: &surroundings.gateways,
         templates: &templates,
         scripts: &scripts,
     };
@@ -241,6 +243,7 @@ pub(super) fn compile_pinned(
         rule.resends_unknown = current.resends_unknown;
         rule.window.clone_from(&current.window);
         rule.priority = current.priority;
+        rule.combine = current.combine;
     }
     let catalog = if outcome.assumed.is_empty() {
         Arc::clone(&generation.catalog)
@@ -324,10 +327,8 @@ impl<'a> Compiler<'a> {
         }
         let mut texts = vec![file.text.as_str()];
         texts.extend(script.into_iter().flat_map(|script| self.with_imports(script)).map(|file| file.text.as_str()));
-        let templates = rule.nodes.iter().filter_map(|node| match &node.step {
-            Step::Act(Action::Email(email)) => Some(self.templates?.files(&email.template)),
-            _ => None,
-        });
+        let templates =
+            rule.nodes.iter().filter_map(|node| Some(self.templates?.files(&node.step.action()?.email()?.template)));
         texts.extend(templates.flatten().map(|template| template.text.as_str()));
         let mut catalog = Catalog::clone(self.catalog);
         for entity in catalog.entities.values_mut() {
@@ -381,11 +382,8 @@ fn placeholders(
         let Some(entity) = catalog.entity(&rule.for_each) else { continue };
         let known = surroundings.schema.as_ref().and_then(|schema| schema.of(entity));
         let open = rule.script.is_some() || known.is_none();
-        let actions =
-            || rule.nodes.iter().filter_map(|node| if let Step::Act(act) = &node.step { Some(act) } else { None });
-        let saved: Vec<&str> = actions()
-            .filter_map(|action| if let Action::Webhook(webhook) = action { webhook.save.as_deref() } else { None })
-            .collect();
+        let actions = || rule.nodes.iter().filter_map(|node| node.step.action()).flat_map(Action::ways);
+        let saved: Vec<&str> = actions().filter_map(Action::saves).collect();
         for action in actions() {
             let Action::Email(email) = action else { continue };
             for used in templates.uses(&email.template) {

@@ -80,6 +80,7 @@ impl<'a> Earlier<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rule::generation::Gateways;
     use crate::rule::generation::Tree;
     use crate::rule::statement::Dialect;
 
@@ -101,7 +102,14 @@ mod tests {
 
     fn surroundings() -> Surroundings {
         let (destinations, topics) = (["sink".to_owned()].into(), ["offers".into()].into());
-        Surroundings { dialect: Dialect::Sqlite, schema: None, destinations, chats: [].into(), topics }
+        Surroundings {
+            dialect: Dialect::Sqlite,
+            schema: None,
+            destinations,
+            chats: [].into(),
+            gateways: Gateways::default(),
+            topics,
+        }
     }
 
     /// Builds after `earlier` what `files` say, makes sure that building them from nothing comes to the same, and

@@ -139,7 +139,13 @@ fn in_steps(steps: &[yaml::At<StepEntry>], found: &mut Vec<String>) {
             | StepEntry::Webhook(_)
             | StepEntry::Chat(_)
             | StepEntry::Task(_)
-            | StepEntry::Stop(_) => {}
+            | StepEntry::Stop(_)
+            | StepEntry::Update(_)
+            | StepEntry::Assign(_)
+            | StepEntry::Claim(_)
+            | StepEntry::Sms(_)
+            | StepEntry::Message(_)
+            | StepEntry::Digest(_) => {}
         }
     }
 }

@@ -64,8 +64,24 @@ pub struct Surroundings {
     pub destinations: BTreeSet<String>,
     /// Chats of the configuration.
     pub chats: BTreeSet<String>,
+    /// Gateways for text messages of the configuration.
+    pub gateways: Gateways,
     /// Topics of the configuration.
     pub topics: BTreeSet<Topic>,
+}
+
+/// The ways to the phone network, as far as rules are checked against them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gateways {
+    pub names: BTreeSet<String>,
+    /// Longer texts are warned of.
+    pub segments: u32,
+}
+
+impl Default for Gateways {
+    fn default() -> Self {
+        Self { names: BTreeSet::new(), segments: 3 }
+    }
 }
 
 /// Why a rule that is here neither matches nor sends.

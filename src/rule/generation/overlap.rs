@@ -3,7 +3,7 @@
 use crate::diagnostic::{Finding, Place, SourceFile};
 use crate::model::{RoleName, RuleId};
 use crate::rule::CheckedRule;
-use crate::rule::checked::{Action, Mode, Offset, Step};
+use crate::rule::checked::{Action, Mode, Offset};
 use crate::rule::condition::Condition;
 use crate::rule::contradiction::clash;
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,7 +52,7 @@ fn mails(rule: &CheckedRule) -> Vec<Mail> {
             let Some(node) = rule.nodes.get(place).filter(|_| seen.insert(place)) else { continue };
             ahead.extend(node.next);
             ahead.extend(node.step.inner());
-            if let Step::Act(Action::Email(email)) = &node.step {
+            if let Some(email) = node.step.action().and_then(Action::email) {
                 mails.extend(email.to.clone().or_else(|| rule.to.clone()).map(|role| (role, entry.offset)));
             }
         }

@@ -1,9 +1,9 @@
 //! What templates see: `record`, `to`, `occasion`, `saved`, `sender`, and the mail's own links.
 
 use super::reader::Reader;
-use super::{MessageContext, MessageLinks};
+use super::{MessageContext, MessageLinks, MessageRow, Regional};
 use crate::model;
-use crate::rule::compiled::PersonFacts;
+use crate::rule::compiled::{Facts, PersonFacts};
 use minijinja::Value;
 use minijinja::value::{Object, ObjectRepr, Serde};
 use rust_decimal::Decimal;
@@ -82,22 +82,45 @@ fn person(person: &PersonFacts) -> Value {
     ])
 }
 
-fn record(context: &MessageContext<'_>) -> Value {
-    let facts = context.facts;
-    let currency = |name: &str| context.regional.currencies.get(name);
+fn record(facts: &Facts, enriched: Option<&Json>, regional: &Regional) -> Value {
+    let currency = |name: &str| regional.currencies.get(name);
     let own = facts.record.iter().map(|(name, value)| (name.as_str(), field(value, currency(name))));
     let key = std::iter::once(("key", Value::from(facts.key.as_str())));
     // `enrich` comes last: what a script computes outranks the column of the same name.
-    let enriched = context.enriched.and_then(Json::as_object).into_iter().flatten();
+    let enriched = enriched.and_then(Json::as_object).into_iter().flatten();
     let enriched = enriched.map(|(name, value)| (name.as_str(), json(value)));
     Value::from_pairs(key.chain(own).chain(enriched))
+}
+
+/// What a message that tells of several matches says of each.
+fn rows(context: &MessageContext<'_>) -> Value {
+    let alone = [MessageRow {
+        facts: context.facts,
+        occasion: context.occasion,
+        saved: context.saved,
+        enriched: context.enriched,
+    }];
+    let rows = if context.rows.is_empty() { &alone } else { context.rows };
+    let row = |row: &MessageRow<'_>| {
+        Value::from_pairs([
+            ("record", record(row.facts, row.enriched, context.regional)),
+            ("occasion", json(row.occasion)),
+            ("saved", json(row.saved)),
+        ])
+    };
+    rows.iter().map(row).collect()
 }
 
 pub(super) fn roots(context: &MessageContext<'_>, reader: Reader) -> Vec<(&'static str, Value)> {
     let link =
         |link: fn(&MessageLinks) -> &Option<String>| text(context.links.and_then(|links| link(links).as_deref()));
+    let rows = rows(context);
     vec![
-        ("record", record(context)),
+        ("combined", rows.clone()),
+        ("count", Value::from(context.rows.len().max(1) + context.more)),
+        ("more", Value::from(context.more)),
+        ("rows", rows),
+        ("record", record(context.facts, context.enriched, context.regional)),
         ("to", context.to.map_or_else(|| json(&serde_json::json!({})), person)),
         ("occasion", json(context.occasion)),
         ("saved", json(context.saved)),
@@ -105,6 +128,7 @@ pub(super) fn roots(context: &MessageContext<'_>, reader: Reader) -> Vec<(&'stat
         ("unsubscribe_url", link(|links| &links.unsubscribe)),
         ("preferences_url", link(|links| &links.preferences)),
         ("confirm_url", link(|links| &links.confirm)),
+        ("answer_url", link(|links| &links.answer)),
         (READER, Value::from_object(reader)),
     ]
 }

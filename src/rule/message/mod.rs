@@ -61,7 +61,8 @@ pub struct RenderedEmail {
     pub images: Vec<InlineImage>,
 }
 
-/// The fixed roots that templates see: `record`, `to`, `occasion`, `saved`, `sender`, and the mail's own links.
+/// The fixed roots that templates see: `record`, `to`, `occasion`, `saved`, `sender`, the mail's own links, and the
+/// `rows` of a message that tells of several matches.
 #[derive(Debug, Clone)]
 pub struct MessageContext<'a> {
     pub facts: &'a Facts,
@@ -73,15 +74,30 @@ pub struct MessageContext<'a> {
     pub enriched: Option<&'a Json>,
     pub regional: &'a Regional,
     pub links: Option<&'a MessageLinks>,
+    /// The matches that the message tells of, where it tells of several; empty: only of this one.
+    pub rows: &'a [MessageRow<'a>],
+    /// How many more there are than it tells of.
+    pub more: usize,
 }
 
-/// Links that are this mail's own; `None` where it has none. Templates see `unsubscribe_url`, `preferences_url` and
-/// `confirm_url`.
+/// One match of several in one message.
+#[derive(Debug, Clone)]
+pub struct MessageRow<'a> {
+    pub facts: &'a Facts,
+    pub occasion: &'a Json,
+    pub saved: &'a Json,
+    pub enriched: Option<&'a Json>,
+}
+
+/// Links that are this mail's own; `None` where it has none. Templates see `unsubscribe_url`, `preferences_url`,
+/// `confirm_url` and `answer_url`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MessageLinks {
     pub unsubscribe: Option<String>,
     pub preferences: Option<String>,
     pub confirm: Option<String>,
+    /// A score behind it is the answer to the survey that the mail asks.
+    pub answer: Option<String>,
 }
 
 /// A path that a template reads, and where.

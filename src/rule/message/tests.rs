@@ -38,6 +38,8 @@ fn render(templates: &Templates, facts: &Facts) -> Result<RenderedEmail, Templat
         enriched: None,
         regional: &regional,
         links: None,
+        rows: &[],
+        more: 0,
     };
     templates.email(&"mail".into(), &context)
 }
@@ -145,6 +147,8 @@ fn lines_in_rules_print_values_as_they_are() {
         enriched: None,
         regional: &Regional::default(),
         links: None,
+        rows: &[],
+        more: 0,
     };
     assert_eq!(templates.line("Call {{ record.name }}", &context).unwrap(), "Call <A> & *B*");
     let error = templates.line("Call {{ record.nmae }}", &context).unwrap_err();

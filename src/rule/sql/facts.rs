@@ -14,6 +14,7 @@ use crate::rule::compiled::{Facts, ReadError, Subject};
 use crate::rule::condition::Condition;
 use crate::rule::score::{Cut, Score};
 use crate::rule::statement::{Dialect, Row, Statement};
+use crate::rule::write::ASSIGNED;
 use jiff::Timestamp;
 use rust_decimal::Decimal;
 use std::collections::{BTreeMap, BTreeSet};
@@ -288,12 +289,10 @@ fn reached(
 
 /// The roles that the rule writes to or assigns.
 fn roles(rule: &CheckedRule) -> BTreeSet<RoleName> {
-    let named = rule.nodes.iter().filter_map(|node| match &node.step {
-        Step::Act(Action::Email(email)) => email.to.clone(),
-        Step::Act(Action::Task(task)) => task.assign_to.clone(),
-        _ => None,
-    });
-    rule.to.iter().cloned().chain(named).collect()
+    let actions = rule.nodes.iter().filter_map(|node| node.step.action()).flat_map(Action::ways);
+    let named = actions.filter_map(Action::role).cloned();
+    // Who was chosen by an earlier step is known to the state alone.
+    rule.to.iter().cloned().chain(named).filter(|role| role.as_str() != ASSIGNED).collect()
 }
 
 /// All declared fields, and undeclared columns that the rule's conditions and waits use.

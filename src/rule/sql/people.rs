@@ -8,7 +8,7 @@ use super::hole::Hole;
 use super::read::{Cells, Meaning};
 use super::relation::Doubles;
 use super::{RenderError, Renderer, dialect, filter};
-use crate::catalog::{Column, Consent, ConsentTest, Entity, KeyType, Person, PickOne};
+use crate::catalog::{Column, Consent, ConsentTest, Entity, KeyType, Person, PickOne, SuppressionTable};
 use crate::model::{Key, RoleName, Value, zone_or_default};
 use crate::rule::checked::Purpose;
 use crate::rule::compiled::{PersonFacts, ReadError};
@@ -31,6 +31,8 @@ struct Slot {
     own: bool,
     /// Of email, phone, names, zone and locale, in the order of [`columns`].
     present: [bool; 6],
+    /// Whether they say which channel they prefer.
+    prefers: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -109,6 +111,7 @@ impl People {
             key: person.key_type.clone(),
             own: pick.relation.is_none(),
             present: columns(&mapped).map(Option::is_some),
+            prefers: mapped.channel.is_some(),
         });
         Ok(self.slots.len() - 1)
     }
@@ -133,7 +136,7 @@ impl People {
                 sql.joins.push(Fragment::of(&format!(" LEFT JOIN {{}} ON {{}} = b.p{number}"), &[&rows, &key]));
                 sql.cells.push(key);
             }
-            details(renderer, person, &alias, detail, &mut sql.cells);
+            details(renderer, person, &alias, detail, &mut sql.cells)?;
         }
         if let Detail::All(_) = detail {
             for fixed in self.chains.values().filter_map(|chain| chain.fixed.as_ref()) {
@@ -191,7 +194,8 @@ impl Slot {
         }
         let [email, phone, first_name, last_name, zone, locale] = texts;
         let (email_consent, phone_consent) = (cells.boolean()?, cells.boolean()?);
-        let suppressed = cells.text()?;
+        let (suppressed, phone_suppressed) = (cells.text()?, cells.text()?);
+        let channel = if self.prefers { cells.text()? } else { None };
         Ok(key.map(|key| PersonFacts {
             key: Some(key),
             email,
@@ -204,6 +208,8 @@ impl Slot {
             phone_consent,
             staff: false,
             suppressed,
+            phone_suppressed,
+            channel,
         }))
     }
 }
@@ -246,13 +252,19 @@ fn pick_one(renderer: &Renderer<'_>, entity: &Entity, pick: &PickOne) -> Result<
     ))
 }
 
-fn details(renderer: &Renderer<'_>, person: &Entity, alias: &str, detail: Detail<'_>, cells: &mut Vec<Fragment>) {
+fn details(
+    renderer: &Renderer<'_>,
+    person: &Entity,
+    alias: &str,
+    detail: Detail<'_>,
+    cells: &mut Vec<Fragment>,
+) -> Result<(), RenderError> {
     let mapped = person.person.clone().unwrap_or_default();
     let select =
         |column: &Column| -> (Fragment, Meaning) { renderer.selected(&renderer.column_operand(alias, column)) };
     let Detail::All(purpose) = detail else {
         cells.extend(mapped.zone.as_ref().map(|column| select(column).0));
-        return;
+        return Ok(());
     };
     cells.extend(columns(&mapped).into_iter().flatten().map(|column| select(column).0));
     for channel in ["email", "phone"] {
@@ -260,6 +272,19 @@ fn details(renderer: &Renderer<'_>, person: &Entity, alias: &str, detail: Detail
     }
     let email = mapped.email.as_ref().map(|column| renderer.cell(alias, column));
     cells.push(suppressed(renderer, email.as_ref()));
+    let phone = mapped.phone.as_ref().map(|column| renderer.cell(alias, column));
+    cells.push(listed(renderer, phone.as_ref(), |table| table.phone.as_ref(), digits));
+    if let Some(channel) = &mapped.channel {
+        cells.push(renderer.selected(&renderer.operand(person, alias, channel)?).0);
+    }
+    Ok(())
+}
+
+/// A phone number without what people write between its digits.
+fn digits(dialect: Dialect, number: &Fragment) -> Fragment {
+    [" ", "-", "/", "(", ")", "."].iter().fold(dialect::folded_text(dialect, number), |number, sign| {
+        Fragment::of(&format!("REPLACE({{}}, '{sign}', '')"), &[&number])
+    })
 }
 
 /// True where everything the catalog maps for this channel and topic says yes; null where it maps nothing.
@@ -287,9 +312,18 @@ fn consent(renderer: &Renderer<'_>, person: &Entity, alias: &str, channel: &str,
 /// The reason why an address stands on one of the catalog's suppression tables. The tables are read once
 /// per batch, not once per person.
 fn suppressed(renderer: &Renderer<'_>, email: Option<&Fragment>) -> Fragment {
+    listed(renderer, email, |table| table.email.as_ref(), dialect::folded_text)
+}
+
+fn listed(
+    renderer: &Renderer<'_>,
+    address: Option<&Fragment>,
+    column: fn(&SuppressionTable) -> Option<&Column>,
+    folded: fn(Dialect, &Fragment) -> Fragment,
+) -> Fragment {
     let mut cases = Fragment::default();
     for table in &renderer.catalog.suppressions {
-        let (Some(email), Some(column)) = (email, &table.email) else { continue };
+        let (Some(address), Some(column)) = (address, column(table)) else { continue };
         let alias = renderer.alias("x");
         let listed = renderer.cell(&alias, column);
         let rows = Fragment::of("{} AS {}", &[&renderer.table(&table.table), &Fragment::text(&alias)]);
@@ -299,13 +333,7 @@ fn suppressed(renderer: &Renderer<'_>, email: Option<&Fragment>) -> Fragment {
             if renderer.dialect == Dialect::Postgres { Fragment::of("CAST({} AS text)", &[&reason]) } else { reason };
         cases.push(&Fragment::of(
             " WHEN {} IN (SELECT {} FROM {} WHERE {} IS NOT NULL) THEN {}",
-            &[
-                &dialect::folded_text(renderer.dialect, email),
-                &dialect::folded_text(renderer.dialect, &listed),
-                &rows,
-                &listed,
-                &reason,
-            ],
+            &[&folded(renderer.dialect, address), &folded(renderer.dialect, &listed), &rows, &listed, &reason],
         ));
     }
     if cases == Fragment::default() { Fragment::text("NULL") } else { Fragment::of("(CASE{} END)", &[&cases]) }

@@ -9,6 +9,8 @@ mod condition;
 mod steps;
 mod tests;
 mod trigger;
+mod voices;
+mod writes;
 
 pub use condition::Conditions;
 pub use steps::{
@@ -21,6 +23,9 @@ pub use trigger::{
     EventEntry, Feb29Word, InactivityEntry, QueryEntry, QuerySql, ScheduleEntry, SegmentEntry, SurveyEntry,
     TriggerEntry, YearlyEntry,
 };
+
+pub use voices::{ChannelWord, DigestEntry, MessageEntry, NothingWord, SmsEntry, WayWord};
+pub use writes::{AssignEntry, BalanceWord, ClaimEntry, UpdateEntry, WhenEmptyWord};
 
 use crate::diagnostic::yaml::{At, Named};
 use schemars::JsonSchema;
@@ -100,12 +105,15 @@ pub struct RuleFile {
     pub window: Option<At<String>>,
     /// Which of two messages to one person goes first where a cap leaves room for one: 0 to 100, usually 50.
     pub priority: Option<At<u8>>,
+    /// `per recipient`: what several records of one person would get at the same moment is one message, with a row for
+    /// each in `combined`.
+    pub combine: Option<At<String>>,
     /// What becomes of running sequences when the steps change.
     pub on_change: Option<At<OnChangeWord>>,
     /// What becomes of running sequences when the rule is deleted.
     pub on_delete: Option<At<OnDeleteWord>>,
-    /// What becomes of a mail or a chat message of which nobody knows whether it left: usually it is held for topics
-    /// and sent again for `service` and `staff`.
+    /// What becomes of a mail, a chat or a text message of which nobody knows whether it left: usually it is held for
+    /// topics and sent again for `service` and `staff`.
     pub unknown: Option<At<UnknownWord>>,
     /// What happens to a record that matches, in order.
     pub steps: Option<At<Vec<At<StepEntry>>>>,

@@ -1,4 +1,5 @@
-use super::Conditions;
+use super::voices::{DigestEntry, MessageEntry, SmsEntry};
+use super::{AssignEntry, ClaimEntry, Conditions, UpdateEntry};
 use crate::diagnostic::yaml::{At, Node};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -25,6 +26,18 @@ pub enum StepEntry {
     Enroll(EnrollEntry),
     /// The sequence ends here: `stop: {}`.
     Stop(StopEntry),
+    /// `update: {set: {stage: won}, add_tags: [nurtured]}`
+    Update(Box<UpdateEntry>),
+    /// `assign: {among: [ada@acme.example, bo@acme.example]}`
+    Assign(Box<AssignEntry>),
+    /// `claim: {pool: vouchers, save: voucher}`
+    Claim(ClaimEntry),
+    /// `sms: {text: "{{ record.name }}, your table is free"}`
+    Sms(SmsEntry),
+    /// One message, by the channel that its reader prefers.
+    Message(Box<MessageEntry>),
+    /// One mail to a colleague with all that stands here: `digest: {template: at-risk, to: owner}`
+    Digest(DigestEntry),
 }
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -36,6 +49,8 @@ pub struct EmailEntry {
     pub to: Option<At<String>>,
     /// Asks for a yes to this topic: the template's `confirm_url` gives it (double opt-in).
     pub confirms: Option<At<String>>,
+    /// Asks a survey of the catalog: the template's `answer_url`, with a score behind it, is the answer.
+    pub asks: Option<At<String>>,
     /// The step's name; kind and template if left out. Give one before you move a step to another template.
     pub id: Option<At<String>>,
 }

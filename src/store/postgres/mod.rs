@@ -21,6 +21,10 @@ use std::time::Duration;
 const STEPS: Steps = &[
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/postgres/0001_state.sql")),
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/postgres/0002_timeline.sql")),
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/postgres/0003_writes.sql")),
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/postgres/0004_consent_owed.sql")),
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/postgres/0005_safety.sql")),
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/postgres/0006_answers.sql")),
 ];
 
 const CONNECTIONS: u32 = 8;

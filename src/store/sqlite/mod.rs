@@ -26,6 +26,10 @@ use writer::Writer;
 const STEPS: Steps = &[
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/sqlite/0001_state.sql")),
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/sqlite/0002_timeline.sql")),
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/sqlite/0003_writes.sql")),
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/sqlite/0004_consent_owed.sql")),
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/sqlite/0005_safety.sql")),
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/sqlite/0006_answers.sql")),
 ];
 
 /// Each statement over a batch comes in several sizes.
@@ -224,15 +228,27 @@ mod tests {
 
     #[tokio::test]
     async fn an_upgrade_copies_the_file_first_and_an_older_binary_refuses_it() {
-        const NEWER: Steps = &[STEPS[0], STEPS[1], "CREATE TABLE added (x INTEGER)"];
+        const KNOWN: usize = STEPS.len();
+        const NEWER: Steps = &{
+            let mut steps = [""; KNOWN + 1];
+            let mut step = 0;
+            while step < KNOWN {
+                steps[step] = STEPS[step];
+                step += 1;
+            }
+            steps[KNOWN] = "CREATE TABLE added (x INTEGER)";
+            steps
+        };
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state.db");
         SqliteStore::open(&path, NOW).await.unwrap().close().await;
         SqliteStore::open_with(&path, NOW, NEWER).await.unwrap().close().await;
 
         let refused = SqliteStore::open(&path, NOW).await.unwrap_err();
-        assert!(matches!(refused, StoreError::NewerSchema { found: 3, known: 2 }), "{refused}");
-        let copy = copy_path(&path, 2);
+        let known = i64::try_from(KNOWN).unwrap();
+        let StoreError::NewerSchema { found, known: ours } = refused else { panic!("{refused}") };
+        assert_eq!((found, ours), (known + 1, known));
+        let copy = copy_path(&path, known);
         assert_eq!(fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);
         SqliteStore::open(&copy, NOW).await.unwrap();
     }

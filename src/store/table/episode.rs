@@ -19,16 +19,17 @@ fn columns(changes: &[EpisodeChange]) -> Batch {
         .ints("due_at", last.values().map(|change| change.episode.due_at.as_microsecond()))
         .opt_ids("value", last.values().map(|change| change.episode.value.as_ref()))
         .opt_texts("key", last.values().map(|change| open(change).then(|| change.key.as_str())))
+        .ints("own", last.values().map(|change| change.episode.own.as_microsecond()))
 }
 
 pub async fn store(session: &mut Session<'_>, rule_state: i64, changes: &[EpisodeChange]) -> Result<(), StoreError> {
-    let sql = "INSERT INTO episode (rule_state, record, series, ordinal, opened_at, closed_at, due_at, key, value)
-               SELECT r.id, b.record, r.series, b.ordinal, b.opened_at, b.closed_at, b.due_at, b.key, b.value
+    let sql = "INSERT INTO episode (rule_state, record, series, ordinal, opened_at, closed_at, due_at, key, value, own)
+               SELECT r.id, b.record, r.series, b.ordinal, b.opened_at, b.closed_at, b.due_at, b.key, b.value, b.own
                FROM {batch} CROSS JOIN rule_state r WHERE r.id = $1
                ON CONFLICT (rule_state, record)
                DO UPDATE SET series = excluded.series, ordinal = excluded.ordinal, opened_at = excluded.opened_at,
                              closed_at = excluded.closed_at, due_at = excluded.due_at, key = excluded.key,
-                             value = excluded.value";
+                             value = excluded.value, own = excluded.own";
     session.run_batch(sql, params![rule_state], &columns(changes)).await?;
     Ok(())
 }
@@ -39,12 +40,12 @@ pub async fn stage(
     sweep: i64,
     changes: &[EpisodeChange],
 ) -> Result<(), StoreError> {
-    let sql = "INSERT INTO episode_staged (rule_state, sweep, record, ordinal, opened_at, closed_at, due_at, key, value)
-               SELECT $1, $2, b.record, b.ordinal, b.opened_at, b.closed_at, b.due_at, b.key, b.value FROM {batch} WHERE TRUE
+    let sql = "INSERT INTO episode_staged (rule_state, sweep, record, ordinal, opened_at, closed_at, due_at, key, value, own)
+               SELECT $1, $2, b.record, b.ordinal, b.opened_at, b.closed_at, b.due_at, b.key, b.value, b.own FROM {batch} WHERE TRUE
                ON CONFLICT (rule_state, sweep, record)
                DO UPDATE SET ordinal = excluded.ordinal, opened_at = excluded.opened_at,
                              closed_at = excluded.closed_at, due_at = excluded.due_at, key = excluded.key,
-                             value = excluded.value";
+                             value = excluded.value, own = excluded.own";
     session.run_batch(sql, params![rule_state, sweep], &columns(changes)).await?;
     Ok(())
 }
@@ -57,14 +58,14 @@ pub async fn staged_of(session: &mut Session<'_>, rule_state: i64) -> Result<Opt
 
 /// Moves up to `limit` episodes of a closed sweep to where they count.
 pub async fn unstage(session: &mut Session<'_>, rule_state: i64, sweep: i64, limit: usize) -> Result<(), StoreError> {
-    let sql = "INSERT INTO episode (rule_state, record, series, ordinal, opened_at, closed_at, due_at, key, value)
-               SELECT s.rule_state, s.record, r.series, s.ordinal, s.opened_at, s.closed_at, s.due_at, s.key, s.value
+    let sql = "INSERT INTO episode (rule_state, record, series, ordinal, opened_at, closed_at, due_at, key, value, own)
+               SELECT s.rule_state, s.record, r.series, s.ordinal, s.opened_at, s.closed_at, s.due_at, s.key, s.value, s.own
                FROM (SELECT * FROM episode_staged WHERE rule_state = $1 AND sweep = $2 ORDER BY record LIMIT $3) s
                JOIN rule_state r ON r.id = s.rule_state WHERE TRUE
                ON CONFLICT (rule_state, record)
                DO UPDATE SET series = excluded.series, ordinal = excluded.ordinal, opened_at = excluded.opened_at,
                              closed_at = excluded.closed_at, due_at = excluded.due_at, key = excluded.key,
-                             value = excluded.value";
+                             value = excluded.value, own = excluded.own";
     session.run(sql, params![rule_state, sweep, limit]).await?;
     drop_staged(session, rule_state, sweep, limit).await?;
     Ok(())
@@ -100,14 +101,14 @@ pub async fn of_records(
     records: &[[u8; 16]],
 ) -> Result<Vec<Option<Episode>>, StoreError> {
     let batch = Batch::new().ints("n", (0..records.len()).map(|n| n as i64)).ids("record", records);
-    let sql = "SELECT b.n, e.ordinal, e.opened_at, e.closed_at, e.due_at, e.value,
+    let sql = "SELECT b.n, e.ordinal, e.opened_at, e.closed_at, e.due_at, e.value, e.own,
                       CASE WHEN e.series = r.series THEN 1 ELSE 0 END
                FROM {batch} CROSS JOIN rule_state r CROSS JOIN episode e
                WHERE r.id = $1 AND e.rule_state = r.id AND e.record = b.record";
     let mut found = vec![None; records.len()];
     for row in session.rows_batch(sql, params![rule_state], &batch).await? {
         let episode = read(&row, 1)?;
-        let closed_at = if row.int(6)? == 1 { episode.closed_at } else { Some(Timestamp::MIN) };
+        let closed_at = if row.int(7)? == 1 { episode.closed_at } else { Some(Timestamp::MIN) };
         if let Some(place) = found.get_mut(row.count(0)? as usize) {
             *place = Some(Episode { closed_at, ..episode });
         }
@@ -120,7 +121,7 @@ pub async fn open(
     rule_state: i64,
     page: &EpisodePage,
 ) -> Result<Vec<OpenEpisode>, StoreError> {
-    let sql = "SELECT e.ordinal, e.opened_at, e.closed_at, e.due_at, e.value, e.record, e.key
+    let sql = "SELECT e.ordinal, e.opened_at, e.closed_at, e.due_at, e.value, e.own, e.record, e.key
                FROM episode e JOIN rule_state r ON r.id = e.rule_state
                WHERE e.rule_state = $1 AND e.closed_at IS NULL AND e.series = r.series AND e.key IS NOT NULL
                  AND (e.due_at, e.record) > ($2, $3) AND (e.due_at <= $4 OR e.opened_at > $5)
@@ -136,7 +137,7 @@ pub async fn open(
     ];
     let read = |mut row: Row| {
         let episode = read(&row, 0)?;
-        Ok(OpenEpisode { record: row.id(5)?, key: Key::new(row.text(6)?), episode })
+        Ok(OpenEpisode { record: row.id(6)?, key: Key::new(row.text(7)?), episode })
     };
     session.rows(sql, &params).await?.into_iter().map(read).collect()
 }
@@ -148,5 +149,6 @@ fn read(row: &Row, first: usize) -> Result<Episode, StoreError> {
         closed_at: row.opt_instant(first + 2)?,
         due_at: row.instant(first + 3)?,
         value: row.opt_id(first + 4)?,
+        own: row.instant(first + 5)?,
     })
 }

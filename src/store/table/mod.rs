@@ -1,19 +1,26 @@
 //! The SQL of the state, one table a file. States and lanes are kept as small numbers or names; this page
 //! says which.
 
+pub mod answer;
+pub mod assignment;
 pub mod attempt;
+pub mod consent_owed;
 pub mod contact;
 pub mod enrollment;
 pub mod episode;
+pub mod gathering;
 pub mod generation;
 pub mod inbox;
+pub mod journal;
 pub mod ledger;
 pub mod miss;
 pub mod outbox;
+pub mod own_write;
 pub mod personal;
 pub mod preference;
 pub mod rule_state;
 pub mod rule_version;
+pub mod send;
 pub mod suppression;
 pub mod sweep;
 pub mod task;

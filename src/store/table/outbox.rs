@@ -31,29 +31,32 @@ pub async fn insert(session: &mut Session<'_>, rule_state: i64, drafts: &[Draft]
     Ok(())
 }
 
+/// What [`claimed`] reads of a row `o` with its enrollment `e`, rule `r` and version `v`.
+pub const COLUMNS: &str = "o.id, o.epoch, e.match_id, r.rule, r.lane, v.hash, r.tenant, e.entity, e.key, e.occasion,
+                           e.occasion_at, e.occasion_data, e.entered_at, e.entry, o.node, o.iteration, o.attempts,
+                           o.due_at, o.planned_at, e.saved,
+                           CASE WHEN o.planned_at <= (SELECT doubt_until FROM send_sequence WHERE one = 1) THEN 1
+                                ELSE o.discarded END, o.since";
+pub const JOINS: &str = "CROSS JOIN enrollment e CROSS JOIN rule_state r CROSS JOIN rule_version v
+                         WHERE e.id = o.id AND r.id = o.rule_state AND v.id = o.version";
+
 /// Due rows with what is needed to run them, locked and passed over where another node has them.
 pub async fn due(session: &mut Session<'_>, now: i64, floor: i64, limit: usize) -> Result<Vec<Claimed>, StoreError> {
-    let rows = session
-        .rows(
-            "SELECT o.id, o.epoch, e.match_id, r.rule, r.lane, v.hash, r.tenant, e.entity, e.key, e.occasion,
-                    e.occasion_at, e.occasion_data, e.entered_at, e.entry, o.node, o.iteration, o.attempts, o.due_at,
-                    o.planned_at, e.saved, o.discarded, o.since
-             FROM (SELECT q.id, q.epoch, q.rule_state, q.version, q.node, q.iteration, q.attempts, q.due_at,
-                          q.planned_at, q.discarded, q.since
-                   FROM outbox q
-                   WHERE q.state = 0 AND q.due_at <= $1 AND q.due_at >= $2
-                     AND q.rule_state NOT IN (SELECT id FROM rule_state WHERE paused = 1)
-                   ORDER BY q.due_at, q.id LIMIT $3 {lock q skipping}) o
-             CROSS JOIN enrollment e CROSS JOIN rule_state r CROSS JOIN rule_version v
-             WHERE e.id = o.id AND r.id = o.rule_state AND v.id = o.version
-             ORDER BY o.due_at, o.id",
-            params![now, floor, limit],
-        )
-        .await?;
+    let sql = format!(
+        "SELECT {COLUMNS}
+         FROM (SELECT q.id, q.epoch, q.rule_state, q.version, q.node, q.iteration, q.attempts, q.due_at,
+                      q.planned_at, q.discarded, q.since
+               FROM outbox q
+               WHERE q.state = 0 AND q.due_at <= $1 AND q.due_at >= $2
+                 AND q.rule_state NOT IN (SELECT id FROM rule_state WHERE paused = 1)
+               ORDER BY q.due_at, q.id LIMIT $3 {{lock q skipping}}) o
+         {JOINS} ORDER BY o.due_at, o.id"
+    );
+    let rows = session.rows(&sql, params![now, floor, limit]).await?;
     rows.into_iter().map(claimed).collect()
 }
 
-fn claimed(mut row: Row) -> Result<Claimed, StoreError> {
+pub fn claimed(mut row: Row) -> Result<Claimed, StoreError> {
     Ok(Claimed {
         token: OutboxToken { id: row.int(0)?, epoch: row.int(1)? + 1 },
         match_id: MatchId(row.id(2)?),

@@ -209,6 +209,7 @@ pub async fn aged(session: &mut Session<'_>, what: Aged, at: Timestamp, limit: u
              ORDER BY e.id LIMIT $2"
         }
         Aged::Events => "SELECT i.id FROM inbox i WHERE i.received_at < $1 ORDER BY i.id LIMIT $2",
+        Aged::Writes => "SELECT w.id FROM own_write w WHERE w.at < $1 ORDER BY w.at LIMIT $2",
         Aged::Misses => return Ok(Vec::new()),
     };
     session.rows(sql, params![at, limit]).await?.iter().map(|row| row.int(0)).collect()
@@ -223,9 +224,11 @@ pub async fn drop_aged(session: &mut Session<'_>, what: Aged, ids: &[i64]) -> Re
         Aged::Timeline => &["DELETE FROM timeline WHERE id IN {ids}"],
         Aged::Events => &["DELETE FROM inbox WHERE id IN {ids}"],
         Aged::Misses => &[],
+        Aged::Writes => &["DELETE FROM own_write WHERE id IN {ids}"],
         Aged::Enrollments => &[
             "DELETE FROM attempt WHERE enrollment IN {ids}",
             "DELETE FROM timeline WHERE enrollment IN {ids}",
+            "DELETE FROM assignment WHERE enrollment IN {ids}",
             "UPDATE enrollment SET key = NULL, occasion = NULL, occasion_data = 'null', saved = NULL, hold = NULL
              WHERE id IN {ids}",
             "DELETE FROM enrollment WHERE id IN {ids}

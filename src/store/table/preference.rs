@@ -1,6 +1,6 @@
 //! `preference`: what people said about topics.
 
-use super::unread;
+use super::{consent_owed, unread};
 use crate::engine::port::StoreError;
 use crate::model::{AddressHash, Channel, Preference, PreferenceSource, Topic};
 use crate::store::sql::{Batch, Row, Session, params};
@@ -39,7 +39,9 @@ pub async fn put(session: &mut Session<'_>, entries: &[Preference]) -> Result<u6
                WHERE preference.allowed <> excluded.allowed
                  AND (preference.since < excluded.since
                       OR (preference.since = excluded.since AND excluded.allowed = 0))";
-    session.run_batch(sql, &[], &batch).await
+    let changed = session.run_batch(sql, &[], &batch).await?;
+    consent_owed::add(session, &entries).await?;
+    Ok(changed)
 }
 
 /// False: something was said since the question was issued.
@@ -53,12 +55,35 @@ pub async fn confirm(session: &mut Session<'_>, entry: &Preference, issued: Time
                WHERE preference.since < $6";
     let (channel, source) = (entry.channel.as_str(), entry.source.as_str());
     let values = params![&entry.hash.0, topic(entry), channel, entry.since, source, issued];
-    Ok(session.run(sql, values).await? > 0)
+    let confirmed = session.run(sql, values).await? > 0;
+    if confirmed {
+        consent_owed::add(session, &[entry]).await?;
+    }
+    Ok(confirmed)
 }
 
 pub async fn newest(session: &mut Session<'_>, limit: usize) -> Result<Vec<Preference>, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM preference p ORDER BY p.since DESC, p.hash, p.topic LIMIT $1");
     session.rows(&sql, params![limit]).await?.into_iter().map(read).collect()
+}
+
+/// In the order of their hashes and topics, from behind one of them on.
+pub async fn page(
+    session: &mut Session<'_>,
+    after: Option<(AddressHash, Option<Topic>)>,
+    limit: usize,
+) -> Result<Vec<Preference>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM preference p WHERE p.hash > $1 OR (p.hash = $1 AND p.topic > $2)
+         ORDER BY p.hash, p.topic LIMIT $3"
+    );
+    let (hash, topic) = after.map_or((Vec::new(), None), |(hash, topic)| (hash.0.to_vec(), topic));
+    let topic = topic.as_ref().map_or(ALL, Topic::as_str);
+    session.rows(&sql, params![hash.as_slice(), topic, limit]).await?.into_iter().map(read).collect()
+}
+
+pub async fn count(session: &mut Session<'_>) -> Result<u64, StoreError> {
+    session.row("SELECT count(*) FROM preference", &[]).await?.map_or(Ok(0), |row| row.count(0))
 }
 
 fn read(mut row: Row) -> Result<Preference, StoreError> {
@@ -73,5 +98,6 @@ fn read(mut row: Row) -> Result<Preference, StoreError> {
         allowed: row.int(3)? != 0,
         since: row.instant(4)?,
         source: named::<PreferenceSource>("a source of a preference", &row.text(5)?)?,
+        delivery: None,
     })
 }

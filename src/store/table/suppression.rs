@@ -31,6 +31,17 @@ pub async fn newest(session: &mut Session<'_>, limit: usize) -> Result<Vec<Suppr
     session.rows(&sql, params![limit]).await?.into_iter().map(read).collect()
 }
 
+/// In the order of their hashes, from behind one of them on.
+pub async fn page(
+    session: &mut Session<'_>,
+    after: Option<AddressHash>,
+    limit: usize,
+) -> Result<Vec<Suppression>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM suppression s WHERE s.hash > $1 ORDER BY s.hash LIMIT $2");
+    let after = after.map_or(Vec::new(), |hash| hash.0.to_vec());
+    session.rows(&sql, params![after.as_slice(), limit]).await?.into_iter().map(read).collect()
+}
+
 pub async fn count(session: &mut Session<'_>) -> Result<u64, StoreError> {
     session.row("SELECT count(*) FROM suppression", &[]).await?.map_or(Ok(0), |row| row.count(0))
 }

@@ -6,9 +6,10 @@
 mod formats;
 
 use super::guard::same;
+use crate::action::email::mailed_out::MailedOut;
 use crate::action::email::returned::Verdict;
 use crate::engine::port::{Store, StoreError};
-use crate::model::{AddressHash, Channel, Clock, Suppression, SuppressionReason};
+use crate::model::{AddressHash, Channel, Clock, Preference, PreferenceSource, Suppression, SuppressionReason};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
@@ -87,6 +88,35 @@ impl Intake {
             tracing::info!(by, addresses = added, "addresses were put on the suppression list");
         }
         Ok(added)
+    }
+
+    /// Readers who wrote that they want no more.
+    pub async fn unsubscribe(&self, readers: &[MailedOut]) -> Result<(), StoreError> {
+        if readers.is_empty() {
+            return Ok(());
+        }
+        let (channel, since, source) = (Channel::Email, self.clock.now(), PreferenceSource::Mail);
+        let entry = |reader: &MailedOut| Preference {
+            hash: reader.address,
+            channel,
+            topic: reader.topic.clone(),
+            allowed: false,
+            since,
+            source,
+            delivery: None,
+        };
+        self.store.prefer(&readers.iter().map(entry).collect::<Vec<_>>()).await?;
+        for reader in readers {
+            let topic = reader.topic.as_ref().map_or_else(|| "all".to_owned(), ToString::to_string);
+            metrics::counter!("nudged_preferences_total", "said" => "no", "topic" => topic, "by" => source.as_str())
+                .increment(1);
+        }
+        Ok(())
+    }
+
+    /// Our now.
+    pub fn now(&self) -> jiff::Timestamp {
+        self.clock.now()
     }
 
     fn entry(&self, report: &Report) -> Option<Suppression> {

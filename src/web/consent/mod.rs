@@ -1,9 +1,10 @@
-//! The pages behind the links of mails: unsubscribe, preferences, confirm.
+//! The pages behind the links of mails: unsubscribe, preferences, confirm, and the answers to surveys.
 //!
 //! Looking changes nothing: mail scanners follow every link of a mail. Only a POST acts, from the page's own button or
 //! from a mail program's (RFC 8058, one click). What a link may do is signed into it; whoever holds it needs no login.
 //! Acting twice is harmless, and the page says so.
 
+mod answer;
 mod form;
 mod page;
 mod texts;
@@ -32,6 +33,8 @@ pub struct Consent {
     clock: Arc<dyn Clock>,
     topics: Arc<BTreeSet<Topic>>,
     pages: Arc<Pages>,
+    /// Told after an answer to a survey was kept.
+    answered: Arc<dyn Fn() + Send + Sync>,
 }
 
 impl Consent {
@@ -43,7 +46,14 @@ impl Consent {
         options: PageOptions,
         sender: String,
     ) -> Self {
-        Self { store, clock, topics: Arc::new(topics), pages: Arc::new(Pages::new(options, sender)) }
+        let pages = Arc::new(Pages::new(options, sender));
+        Self { store, clock, topics: Arc::new(topics), pages, answered: Arc::new(|| {}) }
+    }
+
+    /// With somebody who is told when an answer to a survey was kept.
+    #[must_use]
+    pub fn telling(self, answered: Arc<dyn Fn() + Send + Sync>) -> Self {
+        Self { answered, ..self }
     }
 
     /// The routes, for the public listener.
@@ -52,6 +62,8 @@ impl Consent {
             .route("/u/{token}", get(ask_unsubscribe).post(unsubscribe))
             .route("/p/{token}", get(show_preferences).post(save_preferences))
             .route("/c/{token}", get(ask_confirm).post(confirm))
+            .route("/a/{token}", get(answer::ask_anew).post(answer::answer_anew))
+            .route("/a/{token}/{score}", get(answer::ask_answer).post(answer::answer))
             .with_state(self)
     }
 
@@ -75,6 +87,7 @@ impl Consent {
                 LinkPurpose::Unsubscribe => &words.texts.unsubscribe,
                 LinkPurpose::Preferences => &words.texts.preferences,
                 LinkPurpose::Confirm => &words.texts.confirm,
+                LinkPurpose::Answer => &words.texts.answer,
             };
             Box::new(words.answer(status, &Page { title: title.clone(), said: said.clone(), ..Page::default() }))
         })
@@ -87,7 +100,7 @@ impl Consent {
 
     fn entry(&self, link: &Link, topic: Option<Topic>, allowed: bool, source: PreferenceSource) -> Preference {
         let (hash, channel, since) = (link.address, Channel::Email, self.clock.now());
-        Preference { hash, channel, topic, allowed, since, source }
+        Preference { hash, channel, topic, allowed, since, source, delivery: link.delivery }
     }
 
     /// Leads from one page to the other, below whatever path a proxy has put us.
@@ -241,7 +254,7 @@ impl Consent {
             question: words.about(&words.texts.preferences_intro, None),
             topics: topics.collect(),
             buttons,
-            more: None,
+            ..Page::default()
         };
         words.answer(StatusCode::OK, &page)
     }

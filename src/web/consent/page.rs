@@ -33,8 +33,22 @@ pub(super) struct Page {
     pub said: String,
     pub question: String,
     pub topics: Vec<TopicBox>,
+    /// Of a survey.
+    pub scores: Option<Scores>,
     pub buttons: Vec<Button>,
     pub more: Option<More>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Scores {
+    pub scores: Vec<Score>,
+    pub comment: String,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Score {
+    pub score: i64,
+    pub chosen: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -123,10 +137,19 @@ impl Words<'_> {
             language: &'a str,
             sender: &'a str,
             style: &'a str,
+            comment_label: &'a str,
+            send: &'a str,
             #[serde(flatten)]
             page: &'a Page,
         }
-        let whole = Whole { language: self.language, sender: &self.pages.sender, style: STYLE, page };
+        let whole = Whole {
+            language: self.language,
+            sender: &self.pages.sender,
+            style: STYLE,
+            comment_label: &self.texts.answer_comment,
+            send: &self.texts.answer_send,
+            page,
+        };
         let rendered = self.pages.environment.get_template(NAME).and_then(|template| template.render(Serde(&whole)));
         let html = match rendered {
             Ok(html) => html,
@@ -176,6 +199,7 @@ mod tests {
             topics: vec![TopicBox { name: evil.into(), label: evil.into(), on: true }],
             buttons: vec![Button { scope: "save", label: evil.into() }],
             more: Some(More { href: evil.into(), label: evil.into() }),
+            scores: Some(Scores { scores: vec![Score { score: 3, chosen: true }], comment: evil.into() }),
         };
         let html = body(words.answer(StatusCode::OK, &page)).await;
         assert!(!html.contains("<script") && !html.contains("<b>"), "{html}");

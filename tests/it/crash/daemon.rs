@@ -48,7 +48,7 @@ impl Daemon {
         let state = state.map_or(own, str::to_owned);
         let config = format!(
             "[source]\nurl = \"{source}\"\n\
-            [state]\nurl = \"{state}\"\n\
+            [state]\nurl = \"{state}\"\ndirectory = \"{dir}\"\n\
             [rules]\ndirectory = \"{dir}/rules\"\n\
             [email]\ntransport = \"smtp\"\nfrom = \"Crash <crash@test.example>\"\nhost = \"127.0.0.1\"\n\
             port = {smtp}\ntls = \"none\"\nsessions = {mail_sessions}\nrate = \"\"\nper_domain = \"\"\nwarm_up = \"\"\n\

@@ -135,6 +135,8 @@ async fn a_task_is_written_once_whatever_how_often() {
             due: Some(jiff::civil::date(2026, 11, 24)),
             assignee_key: Some(&assignee),
             assignee_email: None,
+            score: None,
+            comment: None,
             now: "2026-11-21T10:00:00Z".parse().unwrap(),
         };
         let tenant = Tenant::new("");

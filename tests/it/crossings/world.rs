@@ -9,7 +9,7 @@ use nudged::engine::port::Source;
 use nudged::model::{Key, Tenant};
 use nudged::rule::CompiledRule;
 use nudged::rule::compiled::{Calls, Crossing, Facts, Reach, Subject, Window};
-use nudged::rule::generation::{Generation, Surroundings, Tree};
+use nudged::rule::generation::{Gateways, Generation, Surroundings, Tree};
 use nudged::rule::statement::{Dialect, Row, Statement};
 use nudged::source::{SourceOptions, connect};
 use std::collections::BTreeMap;
@@ -116,6 +116,7 @@ impl World {
             schema: None,
             destinations: ["crm".to_owned()].into(),
             chats: ["sales".to_owned()].into(),
+            gateways: Gateways::default(),
             topics: ["offers".into()].into(),
         };
         let offline = Generation::build(Arc::clone(&tree), &surroundings)

@@ -9,7 +9,7 @@ use futures::stream::{self, BoxStream};
 use jiff::Timestamp;
 use nudged::catalog::{ColumnSchema, Schema, Table};
 use nudged::engine::Settings;
-use nudged::engine::port::{EpisodePage, Lease, OpenEpisode, Owner, Source, SourceError};
+use nudged::engine::port::{Deed, Done, EpisodePage, Lease, OpenEpisode, Owner, Source, SourceError};
 use nudged::model::{Lane, Tenant};
 use nudged::rule::statement::{Dialect, Row, Statement};
 use std::sync::Arc;
@@ -45,8 +45,8 @@ impl Source for Frayed {
         backwards.flatten().map(cut).boxed()
     }
 
-    async fn write(&self, tenant: &Tenant, statements: Vec<Statement>) -> Result<Vec<u64>, SourceError> {
-        self.inner.write(tenant, statements).await
+    async fn transact(&self, tenant: &Tenant, steps: Vec<Deed>) -> Result<Vec<Done>, SourceError> {
+        self.inner.transact(tenant, steps).await
     }
 
     async fn schema(&self, tables: &[Table]) -> Result<Schema, SourceError> {

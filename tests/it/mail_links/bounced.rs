@@ -119,3 +119,33 @@ fn what_a_service_reports_by_webhook_is_believed_with_its_secret_only() {
     let log = office.site.log();
     assert!(!log.contains("secret") && !log.contains("@x.example"), "{log}");
 }
+
+#[test]
+fn a_mail_to_the_address_in_its_head_unsubscribes() {
+    let (writes, stays) = ("anna@writes.example", "anna@stays.example");
+    let office = Office::new(OFFERS, &[writes, stays]);
+    let folder = maildir(&office.site);
+    office.site.configure("return_path =", &format!("bounce_maildir = \"{folder}\"\nreturn_path ="));
+    let mut office = office.open();
+    let sent = mail_to(writes);
+    let header = parsed(&sent).header_raw("List-Unsubscribe").unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+    let mailto = header.split_once("<mailto:").unwrap().1.trim_end_matches('>');
+    let (to, subject) = mailto.split_once("?subject=").unwrap();
+    assert!(to.starts_with("bounces+") && to.ends_with("@linden.example"), "{to}");
+    mail_to(stays);
+
+    // From whatever address: the link says whose it is. A forged one says nothing.
+    let subject = subject.replace("%20", " ");
+    deliver(&folder, "1.forged", "To: bounces@linden.example\nSubject: unsubscribe AAAA\n\n");
+    was_read(&folder, "1.forged");
+    assert!(office.holds_for(writes).is_empty() && office.holds_for(stays).is_empty());
+    deliver(&folder, "2.out", &format!("From: other@writes.example\nTo: {to}\nSubject: {subject}\n\n"));
+    was_read(&folder, "2.out");
+    assert!(!office.holds_for(writes).is_empty(), "{:?}", office.list());
+    assert!(office.holds_for(stays).is_empty());
+
+    office.an_hour_passes();
+    poll_until(PATIENCE, || office.skipped().len() == 1);
+    assert!(office.skipped()[0].contains("unsubscribed"), "{:?}", office.skipped());
+    assert_eq!(smtp().wait_for(stays, 2).len(), 2);
+}

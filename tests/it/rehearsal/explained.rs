@@ -109,7 +109,7 @@ async fn a_non_match_names_the_first_failing_term_or_the_time_that_is_missing() 
     assert_eq!(explained(&world, "3").await.verdict, Verdict::NotYet { crosses_at });
     let told = explained(&world, "4").await;
     let term = "country: {in: [AT, DE]}".to_owned();
-    assert_eq!(told.verdict, Verdict::NotYetAndFails { crosses_at, term });
+    assert_eq!(told.verdict, Verdict::NotYetAndFails { crosses_at, term, later: None });
     assert_eq!((told.terms[0].holds, &told.terms[0].operands[0].value), (None, &Value::Null), "unknown");
 
     let baseline = world.ago(days(10));
@@ -142,7 +142,7 @@ async fn what_the_ledger_knows_is_told_and_a_touched_order_is_no_new_match() {
     let world = world().await;
     world.pass(hours(2)).await;
     let told = explained(&world, "1").await;
-    assert_eq!(told.verdict, Verdict::Matched { at: Some(world.now()) });
+    assert_eq!(told.verdict, Verdict::Matched { at: Some(world.now()), again: None });
     assert_eq!(told.enrollments.len(), 1);
     let touched = world.crm.time(world.ago(days(31)) + hours(3));
     world.crm.run(&format!("UPDATE orders SET placed_at = {touched} WHERE id = 1")).await;

@@ -1,10 +1,13 @@
 //! What people ask before they trust a rule, against real databases: the same records everywhere, and nothing
 //! left behind.
 
+mod capped;
 mod explained;
+mod printed;
 mod remembered;
 mod same;
 pub mod shown;
+mod verdicts;
 
 use crate::world::World;
 use nudged::engine::Previewer;

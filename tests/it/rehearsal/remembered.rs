@@ -4,6 +4,7 @@ use super::{nothing, previewer};
 use crate::support::instant;
 use crate::world::{Kind, World, days, hours};
 use nudged::engine::Settings;
+use nudged::engine::port::Inbound;
 use nudged::engine::rehearse::{Change, Comparer, Comparison, Happened, Part, People, Simulator, why};
 use nudged::model::{AddressHash, Channel, RecordId, RuleId, Suppression, SuppressionReason};
 use nudged::store::sqlite::SqliteStore;
@@ -161,6 +162,92 @@ async fn a_plan_names_who_newly_matches_who_no_longer_does_and_who_is_under_way(
     let plan = compared(&world, &[HELLO, LAYOUT]).await;
     assert_eq!((&plan.rules[0].change, plan.rules[0].no_longer.count), (&Change::Removed, 4));
     assert!(plan.rules[0].under_way.fate.contains("on_delete: drain"));
+}
+
+/// A rule that watches, over customers whose orders and answers [`world`] has made.
+fn watching(trigger: &str, more: &str) -> String {
+    silent(30, more).replace("  inactivity: {of: orders, for: 30 days}\n", &format!("  {trigger}\n"))
+}
+
+#[tokio::test]
+async fn a_plan_counts_episodes_by_who_is_inside_now() {
+    let world = world(&silent(30, "")).await;
+    world.pass(hours(1)).await;
+    for id in 1..=4 {
+        let at = world.crm.time(world.ago(days(3)) + hours(id));
+        world.crm.run(&format!("INSERT INTO orders VALUES ({}, {id}, {at}, 'paid')", 100 + id)).await;
+    }
+    // Customers 1, 3 and 4; 2 is Swiss.
+    let files = |text: &str| [("win-back.yaml", text.to_owned())];
+    let planned = async |text: &str| {
+        let [(path, text)] = files(text);
+        compared(&world, &[(path, &text), HELLO, LAYOUT]).await.rules.remove(0)
+    };
+    let count = planned(&watching("count: {of: orders, at_least: 1, within: 7 days}", "backfill: 4 days")).await;
+    assert_eq!((count.uncounted, count.after, count.at_once), (None, 3, 3));
+    let count = planned(&watching("count: {of: orders, at_least: 1, within: 7 days}", "")).await;
+    assert_eq!((count.after, count.at_once), (3, 0), "they came inside before it looks");
+    let segment = planned(&watching("segment: {when: {orders: {some: {}, within_last: 7 days}}}", "")).await;
+    assert_eq!((segment.after, segment.at_once), (3, 0));
+    let segment = watching("segment: {when: {orders: {some: {}, within_last: 7 days}}}", "backfill: all");
+    assert_eq!(planned(&segment).await.at_once, 3);
+    let decline = planned(&watching("decline: {of: orders, by: 50, from_at_least: 1, window: 25 days}", "")).await;
+    // Those without a new order, but for 5, who has answered lately, and 9, whose order is too long ago.
+    assert_eq!((names(&decline.newly).len(), decline.after), (3, 3), "{decline:?}");
+    for trigger in ["changed: {field: country}", "segment: {when: {country: AT}, leaves: true}"] {
+        let plan = planned(&watching(trigger, "")).await;
+        assert!(plan.uncounted.is_some_and(|reason| reason.contains("only sweeps")), "{plan:?}");
+        assert_eq!((plan.before, plan.after), (0, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_plan_counts_events_that_were_kept() {
+    let world = world(&silent(30, "")).await;
+    for id in [6, 2, 7, 7, 77] {
+        let number = world.now().as_microsecond();
+        let event = Inbound {
+            name: "signed-up".into(),
+            id: format!("msg_{number}"),
+            received_at: world.now(),
+            body: serde_json::json!({"customer": id}),
+        };
+        world.store.accept(&event).await.unwrap();
+        world.clock.advance(hours(1));
+    }
+    let text = watching("event: {name: signed-up, key: customer}", "backfill: 10 days");
+    let plan = compared(&world, &[("win-back.yaml", &text), HELLO, LAYOUT]).await.rules.remove(0);
+    assert_eq!((plan.after, plan.at_once, names(&plan.newly)), (2, 2, vec!["6", "7"]), "{plan:?}");
+}
+
+#[tokio::test]
+async fn everybody_under_way_is_counted_however_many_they_are() {
+    let unguarded = silent(30, "").replace("floor: 1000", "floor: 100000");
+    let world = world(&unguarded).await;
+    let ordered = world.crm.time(world.ago(days(30)) + hours(1));
+    // More than are read at once.
+    let many = |table: &str, row: &str| {
+        format!(
+            "WITH RECURSIVE n(id) AS (SELECT 1000 UNION ALL SELECT id + 1 FROM n WHERE id < 11200)
+             INSERT INTO {table} SELECT {row} FROM n;"
+        )
+    };
+    let sql = [
+        many("accounts", &format!("id, 'A' || id, 'AT', {ordered}")),
+        many("contacts", "id, id, 'p' || id || '@x.example', 'P', NULL, TRUE"),
+        many("orders", &format!("id, id, {ordered}, 'paid'")),
+    ];
+    world.crm.run(&sql.concat()).await;
+    world.clock.advance(hours(2));
+    world.engine.sweep_due().await.unwrap();
+    let germans = unguarded.replace("[AT, DE]", "[DE]");
+    let (running, sender) = (world.generation(), nothing());
+    let new = world.build(&[("win-back.yaml", &germans), HELLO, LAYOUT]);
+    let look = previewer(&world, &new, &sender);
+    let comparer = Comparer { previewer: look, running: Some(&running), batch: 4_000, names: 3 };
+    let plan = comparer.compare().await.unwrap().rules.remove(0);
+    assert_eq!(plan.under_way.people.count, 10_202);
+    assert_eq!((plan.under_way.ending.count, names(&plan.under_way.people).len()), (10_202, 3));
 }
 
 #[tokio::test]

@@ -2,13 +2,9 @@
 //! whatever the process still wanted of the state is never answered.
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use nudged::engine::port::{
-    Adopted, Adoption, Aged, AttemptView, Candidate, Claimed, Consents, ContactStanding, DeliveryFilter, DeliveryView,
-    Dossier, EnrollmentFilter, EnrollmentView, Episode, EpisodePage, Forgotten, Found, Happening, HeldMatch, Inbound,
-    Inbox, Lease, Ledger, MissView, OpenEpisode, Outbox, OutboxToken, Overview, Owner, Personal, Progress, Register,
-    Rescued, RuleState, RuleVersion, Settled, Settlement, Spent, Standing, Store, StoreError, StoredGeneration,
-    SweepCommit, SweepCount, SweepId, SweepView, TaskDraft, Verdict, View,
+    Adopted, Adoption, Aged, Answered, Answers, Asked, AttemptView, Bearing, Candidate, Claimed, Consents, ContactStanding, DeliveryFilter, DeliveryView, Dossier, DueAnswer, EnrollmentFilter, EnrollmentView, Episode, EpisodePage, Forgotten, Found, Gathered, Gathering, Happening, HeldMatch, Inbound, Inbox, Lease, Ledger, LedgerSize, MissView, NewAnswer, Objection, OpenEpisode, Outbox, OutboxToken, Overview, Owed, OwnWrite, Owner, Personal, Progress, Register, Rescued, RuleState, RuleVersion, Safety, Settled, Settlement, Spent, Standing, Store, StoreError, StoredGeneration, SweepCommit, SweepCount, SweepId, SweepView, TaskDraft, Turn, Verdict, View, Whereabouts, Writes,
 };
 use nudged::model::{
     AddressHash, ContactId, DeliveryId, EntityName, InstanceSecret, Key, Lane, Preference, RecordId, RuleId,
@@ -143,6 +139,25 @@ impl Consents for Mortal {
 }
 
 #[async_trait]
+impl Answers for Mortal {
+    async fn asked(&self, enrollment: i64, delivery: DeliveryId) -> Result<Option<Asked>, StoreError> {
+        self.alive().await.asked(enrollment, delivery).await
+    }
+    async fn answer(&self, answer: &NewAnswer) -> Result<Answered, StoreError> {
+        self.alive().await.answer(answer).await
+    }
+    async fn answers_due(&self, now: Timestamp, limit: usize) -> Result<Vec<DueAnswer>, StoreError> {
+        self.alive().await.answers_due(now, limit).await
+    }
+    async fn answers_told(&self, told: &[(DeliveryId, i64)]) -> Result<(), StoreError> {
+        self.alive().await.answers_told(told).await
+    }
+    async fn put_off_answers(&self, left: &[(DeliveryId, i64)], until: Timestamp) -> Result<(), StoreError> {
+        self.alive().await.put_off_answers(left, until).await
+    }
+}
+
+#[async_trait]
 impl Outbox for Mortal {
     async fn standings_of(
         &self,
@@ -163,6 +178,9 @@ impl Outbox for Mortal {
     }
     async fn claim(&self, owner: &Owner, now: Timestamp, limit: usize) -> Result<Vec<Claimed>, StoreError> {
         self.alive().await.claim(owner, now, limit).await
+    }
+    async fn gather(&self, of: &Gathering, now: Timestamp, limit: usize) -> Result<Gathered, StoreError> {
+        self.alive().await.gather(of, now, limit).await
     }
     async fn settle(&self, settlement: &Settlement) -> Result<Settled, StoreError> {
         let store = self.alive().await;
@@ -244,6 +262,9 @@ impl View for Mortal {
     async fn enrollments(&self, filter: &EnrollmentFilter) -> Result<Vec<EnrollmentView>, StoreError> {
         self.alive().await.enrollments(filter).await
     }
+    async fn count_enrollments(&self, filter: &EnrollmentFilter) -> Result<u64, StoreError> {
+        self.alive().await.count_enrollments(filter).await
+    }
     async fn timelines(&self, ids: &[i64]) -> Result<Vec<Happening>, StoreError> {
         self.alive().await.timelines(ids).await
     }
@@ -310,6 +331,46 @@ impl Inbox for Mortal {
 }
 
 #[async_trait]
+impl Safety for Mortal {
+    async fn bearing(&self, here: &Whereabouts) -> Result<Bearing, StoreError> {
+        self.alive().await.bearing(here).await
+    }
+    async fn admit(&self, here: &Whereabouts) -> Result<(), StoreError> {
+        self.alive().await.admit(here).await
+    }
+    async fn object(&self, here: &Whereabouts, objection: &Objection, now: Timestamp) -> Result<(), StoreError> {
+        self.alive().await.object(here, objection, now).await
+    }
+    async fn objections(&self) -> Result<Vec<(Whereabouts, Objection)>, StoreError> {
+        self.alive().await.objections().await
+    }
+    async fn confirm_objections(&self, doubtful: Option<Timestamp>) -> Result<(), StoreError> {
+        self.alive().await.confirm_objections(doubtful).await
+    }
+    async fn reserve_sends(&self, count: u64) -> Result<Option<u64>, StoreError> {
+        self.alive().await.reserve_sends(count).await
+    }
+    async fn beat(&self, here: &Whereabouts) -> Result<(), StoreError> {
+        self.alive().await.beat(here).await
+    }
+    async fn bury(&self, dead: &[Owner]) -> Result<(), StoreError> {
+        self.alive().await.bury(dead).await
+    }
+    async fn prune_ledger(
+        &self,
+        rules: &[(RuleId, SignedDuration)],
+        before: Timestamp,
+        after: Option<[u8; 16]>,
+        limit: usize,
+    ) -> Result<(u64, Option<[u8; 16]>), StoreError> {
+        self.alive().await.prune_ledger(rules, before, after, limit).await
+    }
+    async fn ledger_size(&self) -> Result<LedgerSize, StoreError> {
+        self.alive().await.ledger_size().await
+    }
+}
+
+#[async_trait]
 impl Personal for Mortal {
     async fn dossier(&self, record: &RecordId) -> Result<Dossier, StoreError> {
         self.alive().await.dossier(record).await
@@ -328,5 +389,44 @@ impl Personal for Mortal {
     }
     async fn prune(&self, what: Aged, before: Timestamp, limit: usize) -> Result<u64, StoreError> {
         self.alive().await.prune(what, before, limit).await
+    }
+}
+
+#[async_trait]
+impl Writes for Mortal {
+    async fn intend(&self, intended: &[OwnWrite]) -> Result<(), StoreError> {
+        self.alive().await.intend(intended).await
+    }
+    async fn confirm_writes(&self, delivery: DeliveryId, written: &[OwnWrite]) -> Result<(), StoreError> {
+        self.alive().await.confirm_writes(delivery, written).await
+    }
+    async fn withdraw(&self, delivery: DeliveryId) -> Result<(), StoreError> {
+        self.alive().await.withdraw(delivery).await
+    }
+    async fn own_writes(
+        &self,
+        rule: &RuleId,
+        records: &[[u8; 16]],
+        since: Timestamp,
+    ) -> Result<Vec<Vec<OwnWrite>>, StoreError> {
+        self.alive().await.own_writes(rule, records, since).await
+    }
+    async fn assign(&self, turn: &Turn) -> Result<Option<String>, StoreError> {
+        self.alive().await.assign(turn).await
+    }
+    async fn note_pool(&self, pool: &str, low: bool, now: Timestamp) -> Result<bool, StoreError> {
+        self.alive().await.note_pool(pool, low, now).await
+    }
+    async fn owed(&self, now: Timestamp, limit: usize) -> Result<Vec<Owed>, StoreError> {
+        self.alive().await.owed(now, limit).await
+    }
+    async fn mails(&self, deliveries: &[DeliveryId]) -> Result<Vec<Option<(RuleId, RecordId)>>, StoreError> {
+        self.alive().await.mails(deliveries).await
+    }
+    async fn paid(&self, owed: &[Owed]) -> Result<(), StoreError> {
+        self.alive().await.paid(owed).await
+    }
+    async fn owe_later(&self, owed: &[Owed], due_at: Timestamp) -> Result<(), StoreError> {
+        self.alive().await.owe_later(owed, due_at).await
     }
 }

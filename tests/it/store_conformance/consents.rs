@@ -18,6 +18,7 @@ fn said(store: &dyn Store, address: &str, topic: Option<&str>, allowed: bool, si
         allowed,
         since,
         source: PreferenceSource::Page,
+        delivery: None,
     }
 }
 

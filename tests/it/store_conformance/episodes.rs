@@ -16,7 +16,14 @@ fn hash(store: &dyn Store, key: &str) -> [u8; 16] {
 }
 
 fn open(ordinal: u64, due: i64) -> Episode {
-    Episode { ordinal, opened_at: now(), closed_at: None, due_at: now() + days(due), value: Some([9; 16]) }
+    Episode {
+        ordinal,
+        opened_at: now(),
+        closed_at: None,
+        due_at: now() + days(due),
+        value: Some([9; 16]),
+        own: Timestamp::MIN,
+    }
 }
 
 fn closed(ordinal: u64) -> Episode {

@@ -14,6 +14,8 @@ use tokio::sync::watch;
 #[derive(Debug, Clone)]
 pub struct Received {
     pub path: String,
+    /// What stands behind `?`.
+    pub query: String,
     pub headers: HeaderMap,
     pub body: Bytes,
 }
@@ -109,9 +111,10 @@ pub fn http_receiver() -> HttpReceiver {
 async fn receive(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let path = head.uri.path().to_owned();
+    let query = head.uri.query().unwrap_or_default().to_owned();
     // A sender killed half way through its body has not sent anything.
     let Ok(body) = axum::body::to_bytes(body, 64 << 20).await else { return Response::default() };
-    shared.received.lock().unwrap().push(Received { path, headers: head.headers, body });
+    shared.received.lock().unwrap().push(Received { path, query, headers: head.headers, body });
     let scripted = shared.next.lock().unwrap().pop_front();
     let reply = scripted.unwrap_or_else(|| shared.otherwise.lock().unwrap().clone());
     if reply.held {

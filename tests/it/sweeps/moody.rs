@@ -5,7 +5,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use jiff::{SignedDuration, Timestamp};
 use nudged::catalog::{ColumnSchema, Schema, Table};
-use nudged::engine::port::{Source, SourceError};
+use nudged::engine::port::{Deed, Done, Source, SourceError};
 use nudged::model::Tenant;
 use nudged::rule::statement::{Dialect, Row, Statement};
 use std::collections::VecDeque;
@@ -64,8 +64,8 @@ impl Source for Moody {
         }
     }
 
-    async fn write(&self, tenant: &Tenant, statements: Vec<Statement>) -> Result<Vec<u64>, SourceError> {
-        self.inner.write(tenant, statements).await
+    async fn transact(&self, tenant: &Tenant, steps: Vec<Deed>) -> Result<Vec<Done>, SourceError> {
+        self.inner.transact(tenant, steps).await
     }
 
     async fn schema(&self, tables: &[Table]) -> Result<Schema, SourceError> {

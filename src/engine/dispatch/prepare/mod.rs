@@ -1,34 +1,41 @@
 //! From claimed rows to decisions and messages: one facts statement per rule version and tenant.
 
-use super::decide::{Decision, Situation, address, addressee, decide};
+mod deliver;
+
+use self::deliver::{Meeting, way_of};
+use super::addressed::Addressed;
+use super::assigned::with_assigned;
+use super::decide::{Decision, Line, Situation, decide, number};
+use super::gather::{self, Met, Together};
 use super::moment::Moment;
 use super::pipeline::Pipeline;
 use super::places::{self, Places};
-use super::render::{Draft, kind, repeatable};
+use super::render::kind;
 use super::seeds;
-use super::walk::{Walked, Way};
-use super::work::{Boarded, Parcel, Verdict, Work, settle_unread};
+use super::walk::Walked;
+use super::work::{Boarded, Verdict, Work, settle_unread};
 use super::{Dispatcher, enrolling};
 use crate::engine::context::Context;
 use crate::engine::error::EngineError;
 use crate::engine::evaluate::{self, Answer};
 use crate::engine::event::Event;
 use crate::engine::late_notice;
-use crate::engine::port::{Claimed, OutboxToken, Source, SourceError, Store, Then};
+use crate::engine::port::{Claimed, Noted, OutboxToken, Source, SourceError, Store, Then};
 use crate::engine::versions::Standing;
 use crate::model::{
-    AddressHash, Channel, ContactId, EndReason, EntityName, Key, Lane, Outcome, Preference, RuleId, SkipReason,
-    SuppressionReason, TemplateName, Tenant, VersionHash, preferences_for,
+    AddressHash, Channel, ContactId, DeliveryId, EndReason, EntityName, Key, Lane, Outcome, Preference, RuleId,
+    SkipReason, SuppressionReason, Tenant, VersionHash, preferences_for,
 };
-use crate::rule::checked::{Action, Mode, Purpose, Step, Task, UnlessOpen};
-use crate::rule::compiled::{Facts, PersonFacts, Subject};
+use crate::rule::checked::{Action, Mode, Purpose, Step, UnlessOpen};
+use crate::rule::compiled::{Facts, Subject};
 use crate::rule::generation::Generation;
 use crate::rule::task;
 use crate::rule::{CheckedRule, CompiledRule};
 use futures::TryStreamExt;
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use rand::RngExt;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -36,8 +43,6 @@ use tokio::time::Instant;
 const EMPTIED: SignedDuration = SignedDuration::from_mins(10);
 /// How long rows are put off whose facts the source refuses to tell.
 const REFUSED: SignedDuration = SignedDuration::from_mins(1);
-/// How long messages are put off whose channel is full.
-const FULL: SignedDuration = SignedDuration::from_secs(5);
 
 /// Rows that share a facts statement.
 type Group = (RuleId, VersionHash, Tenant);
@@ -46,6 +51,9 @@ impl Dispatcher {
     /// Claims once and takes every row as far as it goes without waiting for I/O. Returns how many it claimed.
     pub(super) async fn pass(&self, pipeline: &Pipeline, patience: Option<Duration>) -> Result<usize, EngineError> {
         let generation = self.context.generation()?;
+        if !self.context.gate.is_open(&self.context).await? {
+            return Ok(0);
+        }
         let now = self.context.clock.now();
         let limit = self.context.settings.claim;
         let claimed = self.context.store.claim(&self.context.owner, now, limit).await?;
@@ -95,6 +103,9 @@ pub(super) async fn give_back(context: &Context, tokens: Vec<OutboxToken>) {
     }
 }
 
+/// What the rate said of each message that tells of several matches.
+type Slots = Mutex<HashMap<(Channel, Option<AddressHash>), Option<(Timestamp, String)>>>;
+
 struct Batch<'a> {
     context: &'a Arc<Context>,
     generation: &'a Generation,
@@ -116,6 +127,8 @@ struct Asked {
     said: HashMap<AddressHash, Preference>,
     open: HashSet<Key>,
     places: Places,
+    /// Of each row, whom it may write to.
+    addressed: Vec<Addressed>,
 }
 
 impl Batch<'_> {
@@ -148,6 +161,12 @@ impl Batch<'_> {
             }
         };
         let works = self.board(rows, &compiled, from.as_deref()).await;
+        // Rows of an older version that another took over meet at no step of theirs.
+        let whole = (rule.clone(), version.clone(), tenant.clone());
+        let works = if from.is_none() { self.gathered(&whole, &compiled, works).await? } else { works };
+        if works.is_empty() {
+            return Ok(());
+        }
         match self.ask(&compiled, tenant, &works).await {
             Ok(asked) => self.decide_all(works, &asked).await,
             Err(EngineError::Source(SourceError::Unavailable(reason))) => {
@@ -181,11 +200,61 @@ impl Batch<'_> {
         works
     }
 
+    /// With everything else that is due at steps where messages are sent together, or without those if not all have
+    /// come there yet.
+    async fn gathered(
+        &self,
+        group: &Group,
+        rule: &Arc<CompiledRule>,
+        mut works: Vec<Work>,
+    ) -> Result<Vec<Work>, EngineError> {
+        let places: BTreeSet<(Lane, usize)> = works
+            .iter()
+            .filter(|work| gather::meets(&rule.rule, work.node))
+            .map(|work| (work.claimed.lane, work.node))
+            .collect();
+        for (lane, node) in places {
+            let is_here = |work: &Work| work.claimed.lane == lane && work.node == node;
+            let (here, mut others): (Vec<Work>, Vec<Work>) = works.into_iter().partition(is_here);
+            let place = gather::Place {
+                rule: &rule.rule,
+                group,
+                lane,
+                node,
+                held: here.iter().map(|work| work.claimed.token).collect(),
+                others: others.iter().filter(|work| work.claimed.lane == lane).map(|work| work.node).collect(),
+            };
+            match gather::gather(self.context, place).await? {
+                Met::All(more) => {
+                    others.extend(here);
+                    others.extend(self.board(more, rule, None).await);
+                }
+                Met::Coming(coming) => {
+                    give_back(self.context, here.iter().map(|work| work.claimed.token).collect()).await;
+                    others.extend(self.board(coming, rule, None).await);
+                }
+                Met::Elsewhere => {
+                    // Of two that look at each other, one comes back first.
+                    let wait = rand::rng().random_range(500..1_500);
+                    let due_at = self.later(SignedDuration::from_millis(wait));
+                    for work in here {
+                        self.finish(work, None, Then::Again { due_at, counts: false }).await;
+                    }
+                }
+            }
+            works = others;
+        }
+        Ok(works)
+    }
+
     async fn ask(&self, rule: &CompiledRule, tenant: &Tenant, works: &[Work]) -> Result<Asked, EngineError> {
         let (at, now) = (Instant::now(), self.context.clock.now());
         let subjects: Vec<Subject> = works.iter().map(|work| subject(rule, &work.claimed)).collect();
         let source = self.context.source.as_ref();
         let answers = evaluate::ask(source, rule, tenant, &subjects, now).await?;
+        let saved = works.iter().map(|work| &work.claimed.saved);
+        let answers: Vec<Answer> =
+            answers.into_iter().zip(saved).map(|(answer, saved)| with_assigned(answer, saved)).collect();
         if let Some(event) = self.context.health.answered() {
             self.context.announce(|| event);
         }
@@ -195,23 +264,20 @@ impl Batch<'_> {
             let entity = &rule.rule.for_each;
             return Err(SourceError::Unavailable(format!("there are no {entity} records any more")).into());
         }
-        let hashes = self.address_hashes(works, &answers);
+        let addressed: Vec<Addressed> =
+            works.iter().zip(&answers).map(|(work, answer)| self.addressed(work, answer)).collect();
+        let hashes: HashSet<AddressHash> = addressed.iter().flat_map(Addressed::hashes).collect();
+        let hashes: Vec<AddressHash> = hashes.into_iter().collect();
         let suppressed = self.suppressed(&hashes).await?;
         let said = said(self.context.store.as_ref(), &rule.rule, &hashes).await?;
         let open = self.open_tasks(rule, tenant, works, &answers).await?;
-        let places = Places::ask(self.context, self.zone(), works, &answers, now).await?;
-        Ok(Asked { at, now, answers, suppressed, said, open, places })
+        let places = Places::ask(self.context, self.zone(), works, &addressed, now).await?;
+        Ok(Asked { at, now, answers, suppressed, said, open, places, addressed })
     }
 
     /// The catalog's.
     fn zone(&self) -> &'_ TimeZone {
         &self.generation.catalog.time_zone
-    }
-
-    /// Of everybody who is to get a mail.
-    fn address_hashes(&self, works: &[Work], answers: &[Answer]) -> Vec<AddressHash> {
-        let hashes = works.iter().zip(answers).filter_map(|(work, answer)| self.address_hash(work, answer));
-        hashes.collect::<HashSet<_>>().into_iter().collect()
     }
 
     async fn suppressed(&self, hashes: &[AddressHash]) -> Result<HashMap<AddressHash, SuppressionReason>, EngineError> {
@@ -222,12 +288,12 @@ impl Batch<'_> {
         Ok(found.into_iter().map(|entry| (entry.hash, entry.reason)).collect())
     }
 
-    fn address_hash(&self, work: &Work, answer: &Answer) -> Option<AddressHash> {
-        let (Answer::Facts(facts), Some(Step::Act(Action::Email(email)))) = (answer, step_of(work)) else {
-            return None;
+    fn addressed(&self, work: &Work, answer: &Answer) -> Addressed {
+        let (Answer::Facts(facts), Some(Step::Act(action))) = (answer, step_of(work)) else {
+            return Addressed::default();
         };
-        let address = address(addressee(&work.rule.rule, email, facts)?)?;
-        Some(self.context.store.secret().address_hash(Channel::Email, address))
+        let (sending, secret) = (&self.context.settings.sending, self.context.store.secret());
+        Addressed::of(&work.rule.rule, action, (facts, &work.claimed.record.tenant), sending, secret)
     }
 
     /// Records of this group with an open task, for `unless_open`.
@@ -240,7 +306,10 @@ impl Batch<'_> {
     ) -> Result<HashSet<Key>, EngineError> {
         let mut open = HashSet::new();
         for which in [UnlessOpen::Any, UnlessOpen::Same] {
-            let asks = |work: &Work| matches!(step_of(work), Some(Step::Act(Action::Task(Task { unless_open: Some(found), .. }))) if *found == which);
+            let asks = |work: &Work| {
+                let task = step_of(work).and_then(Step::action).and_then(Action::task);
+                task.is_some_and(|task| task.unless_open == Some(which))
+            };
             let facts: Vec<&Facts> = works
                 .iter()
                 .zip(answers)
@@ -257,7 +326,10 @@ impl Batch<'_> {
 
     async fn decide_all(&mut self, works: Vec<Work>, asked: &Asked) {
         let context: &Context = self.context;
-        for (mut work, answer) in works.into_iter().zip(&asked.answers) {
+        let mut groups: gather::Groups<Meeting<'_>> = gather::Groups::new();
+        // One message takes one slot of the rate, however many matches it tells of.
+        let slots: Slots = Slots::default();
+        for ((mut work, answer), addressed) in works.into_iter().zip(&asked.answers).zip(&asked.addressed) {
             let facts = match answer {
                 Answer::Facts(facts) => Some(facts.as_ref()),
                 Answer::Gone => None,
@@ -268,29 +340,50 @@ impl Batch<'_> {
                 }
             };
             let rule = Arc::clone(&work.rule);
-            let hash = self.address_hash(&work, answer);
-            let contact = places::contact(context, &work, answer);
-            work.contender = places::contender(&work, contact);
+            let hash = addressed.email;
+            work.contender = places::contender(&work, addressed.contacts().next());
             let (sending, delivery) = (&context.settings.sending, self.delivery(&work));
             let live = work.claimed.lane == Lane::Live;
-            let pace = move |domain: &str| {
+            let meets = gather::meets(&rule.rule, work.node);
+            let slots = &slots;
+            let pace = move |by: Channel, domain: &str| {
                 if !live {
                     // What is only rehearsed takes nobody's turn.
                     return None;
                 }
-                asked.places.spent.clone().or_else(|| context.pace.ask(sending, delivery, domain, asked.now))
+                let ask = || match by {
+                    Channel::Sms => context.pace.ask_text(sending, delivery, asked.now),
+                    Channel::Email => {
+                        asked.places.spent.clone().or_else(|| context.pace.ask(sending, delivery, domain, asked.now))
+                    }
+                };
+                if !meets {
+                    return ask();
+                }
+                let address = if by == Channel::Sms { addressed.sms } else { addressed.email };
+                let mut slots = slots.lock().unwrap_or_else(PoisonError::into_inner);
+                slots.entry((by, address)).or_insert_with(ask).clone()
             };
-            let standing = contact.and_then(|contact| asked.places.standings.get(&contact));
+            let standing =
+                |contact: Option<ContactId>| contact.and_then(|contact| asked.places.standings.get(&contact));
+            let suppressed = |hash: Option<AddressHash>| hash.and_then(|hash| asked.suppressed.get(&hash).copied());
+            let said = |hash: Option<AddressHash>| hash.and_then(|hash| asked.said.get(&hash));
+            let phone = Line {
+                suppressed: suppressed(addressed.sms),
+                said: said(addressed.sms),
+                contact: standing(addressed.text_contact),
+            };
             let situation = Situation {
                 rule: &rule.rule,
                 claimed: &work.claimed,
                 node: work.node,
                 facts,
                 now: asked.now,
-                suppressed: hash.and_then(|hash| asked.suppressed.get(&hash).copied()),
-                said: hash.and_then(|hash| asked.said.get(&hash)),
+                suppressed: suppressed(hash),
+                said: said(hash),
                 task_open: asked.open.contains(&work.claimed.record.key),
-                moment: Moment { sending, delivery, contact: standing, pace: &pace },
+                number: phone,
+                moment: Moment { sending, delivery, contact: standing(addressed.mail_contact), pace: &pace },
             };
             match decide(&situation) {
                 Decision::Move { then, notes } => self.go_on(work, None, Walked { then, notes }).await,
@@ -301,11 +394,22 @@ impl Batch<'_> {
                 }
                 Decision::Enroll { rule, walked } => self.enroll(work, rule, walked).await,
                 Decision::Broken(reason) => self.finish(work, None, Then::Hold { reason }).await,
-                Decision::Act { action, to } => {
+                Decision::Act { action, to, fell_back } => {
                     let Some(facts) = facts else { continue };
-                    self.deliver(work, (action, to, contact), facts, asked).await;
+                    let notes = fell_back.map(|why| (work.step(), Noted::FellBack(why))).into_iter().collect();
+                    let number = to.and_then(|person| number(person, sending.texts.country));
+                    let together = Together::of(&rule.rule, (work.node, work.claimed.lane), action, to, number);
+                    let way = way_of(&rule.rule, action);
+                    let meeting = Meeting { work, way, facts, addressed: *addressed, notes };
+                    match together {
+                        Some(together) => groups.entry(together).or_default().push(meeting),
+                        None => self.deliver(vec![meeting], asked).await,
+                    }
                 }
             }
+        }
+        for meetings in groups.into_values() {
+            self.deliver(meetings, asked).await;
         }
     }
 
@@ -318,89 +422,6 @@ impl Batch<'_> {
         if late && work.claimed.lane == Lane::Live {
             let (context, rule) = (Arc::clone(self.context), Arc::clone(&work.rule));
             tokio::spawn(async move { late_notice::note(&context, &rule.rule, 1).await });
-        }
-    }
-
-    async fn deliver(
-        &mut self,
-        work: Work,
-        (action, to, contact): (&Action, Option<&PersonFacts>, Option<ContactId>),
-        facts: &Facts,
-        asked: &Asked,
-    ) {
-        let delivery = self.delivery(&work);
-        if work.claimed.lane == Lane::Live && needs_links(&work, action) && !self.context.settings.links.work() {
-            let reason = "its mail needs a link to unsubscribe or confirm, and `web.public_url` is not set";
-            return self.broken(work, reason.to_owned()).await;
-        }
-        let enriched = match work.rule.script.as_ref().map(|script| script.enrich(facts, asked.now)).transpose() {
-            Ok(enriched) => enriched.flatten(),
-            Err(error) => return self.broken(work, error.to_string()).await,
-        };
-        // Who writes is not pinned: a sender that changed is the one of every mail from now on.
-        let current = self.generation.rules.get(&work.claimed.rule).unwrap_or(&work.rule);
-        let draft = Draft {
-            rule: &work.rule,
-            node: work.node,
-            claimed: &work.claimed,
-            delivery,
-            facts,
-            to,
-            templates: &self.generation.templates,
-            sender: &self.context.settings.sender,
-            written_by: current.rule.sender.as_deref(),
-            links: &self.context.settings.links,
-            secret: self.context.store.secret(),
-            enriched: enriched.as_ref(),
-            now: asked.now,
-        };
-        let message = match draft.render(action) {
-            Ok(message) => message,
-            Err(error) => return self.broken(work, error.to_string()).await,
-        };
-        if work.claimed.lane == Lane::Shadow {
-            let verdict = self.verdict(&work, Outcome::Recorded { what: message.summary() });
-            let next = work.rule.rule.nodes.get(work.node).and_then(|node| node.next);
-            let walked = Way::of(&work.rule.rule, &work.claimed, &facts.zone).walk(next, asked.now);
-            return self.go_on(work, Some(verdict), walked).await;
-        }
-        let save = match action {
-            Action::Webhook(webhook) => webhook.save.clone(),
-            Action::Email(_) | Action::Chat(_) | Action::Task(_) => None,
-        };
-        let (place, template) = match action {
-            Action::Email(email) => {
-                let staff = work.rule.rule.purpose == Purpose::Staff || to.is_some_and(|person| person.staff);
-                let sending = &self.context.settings.sending;
-                (places::place(sending, contact, staff, asked.now, self.zone()), self.version_of(&email.template))
-            }
-            Action::Webhook(_) | Action::Chat(_) | Action::Task(_) => (None, None),
-        };
-        let (kind, repeatable, zone) = (kind(action), repeatable(action, &work.rule.rule), facts.zone.clone());
-        let asked = asked.at;
-        self.queue(Parcel { work, delivery, kind, repeatable, place, message, template, save, zone, asked }).await;
-    }
-
-    /// `None`: nobody gets copies.
-    fn version_of(&mut self, template: &TemplateName) -> Option<(TemplateName, Arc<str>)> {
-        if self.context.settings.sending.seeds.is_empty() {
-            return None;
-        }
-        let generation = self.generation;
-        let version = self.versions.entry(template.clone()).or_insert_with(|| seeds::version(generation, template));
-        Some((template.clone(), Arc::clone(version)))
-    }
-
-    async fn queue(&mut self, parcel: Parcel) {
-        let kind = parcel.kind;
-        let clogged = self.clogged.contains(&kind);
-        let patience = self.patience.map(|patience| if clogged { Duration::ZERO } else { patience });
-        if let Err(parcel) = self.pipeline.send(parcel, patience).await {
-            if !clogged {
-                self.clogged.push(kind);
-            }
-            let due_at = self.later(FULL);
-            self.finish(parcel.work, None, Then::Again { due_at, counts: false }).await;
         }
     }
 
@@ -481,7 +502,7 @@ impl Batch<'_> {
         Verdict { delivery: self.delivery(work), kind, outcome, started_at: at, finished_at: at, took: Duration::ZERO }
     }
 
-    fn delivery(&self, work: &Work) -> crate::model::DeliveryId {
+    fn delivery(&self, work: &Work) -> DeliveryId {
         self.context.store.secret().delivery_id(work.claimed.match_id, &work.step(), work.claimed.iteration)
     }
 
@@ -500,12 +521,6 @@ pub(in crate::engine) async fn said(
         Purpose::Topic(topic) if !hashes.is_empty() => Ok(preferences_for(topic, store.preferences(hashes).await?)),
         _ => Ok(HashMap::new()),
     }
-}
-
-/// Whether a mail can't go without a page behind it.
-fn needs_links(work: &Work, action: &Action) -> bool {
-    let Action::Email(email) = action else { return false };
-    email.confirms.is_some() || matches!(work.rule.rule.purpose, Purpose::Topic(_))
 }
 
 fn step_of(work: &Work) -> Option<&Step> {
@@ -572,7 +587,7 @@ async fn built_in_tasks(
 async fn ours(
     store: &dyn Store,
     rule: &CompiledRule,
-    open: Vec<(Key, crate::model::DeliveryId)>,
+    open: Vec<(Key, DeliveryId)>,
 ) -> Result<HashSet<Key>, EngineError> {
     let ids: Vec<_> = open.iter().map(|(_, id)| *id).collect();
     let ours = store.deliveries_of(&rule.rule.id, &ids).await?;

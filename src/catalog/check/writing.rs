@@ -1,0 +1,154 @@
+//! What steps may write: fields that say so, tags, pools of codes, and what people said by the links of mails.
+
+use super::Checker;
+use crate::catalog::written::{CatalogFile, EntityEntry, PoolEntry, TagsEntry, TasksEntry};
+use crate::catalog::{
+    Column, ColumnType, ConsentTest, Entity, Expression, InsertValue, Literal, Place, Pool, Table, Tags,
+};
+use crate::diagnostic::Finding;
+use crate::diagnostic::yaml::{At, Content, Node, ShortOr};
+use crate::model::Value;
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+impl Checker {
+    /// Once the entity's fields are complete.
+    pub(super) fn writing(&mut self, entity: &mut Entity, entry: &EntityEntry) {
+        for (name, written) in entry.fields.iter() {
+            let ShortOr::Long(long) = &written.value else { continue };
+            if !long.writable {
+                continue;
+            }
+            if let Some(why) = unwritable(entity, name.as_str()) {
+                let message = format!("`{}` can't be writable: {why}", name.value);
+                let help = "only a column of the entity's own table can be written; remove `writable`";
+                self.report.add(&name.range, Finding::error("catalog.writable", message).help(help));
+                continue;
+            }
+            entity.writable.insert(name.as_str().into());
+        }
+        entity.tags = entry.tags.as_ref().and_then(|tags| self.tags(&tags.value));
+    }
+
+    fn tags(&mut self, entry: &TagsEntry) -> Option<Tags> {
+        let table = self.table(&entry.table)?;
+        let record = self.column(None, Some(&table), &entry.record)?;
+        let tag = self.column(None, Some(&table), &entry.tag)?;
+        Some(Tags { table, record, tag })
+    }
+
+    pub(super) fn pools(&mut self, written: &CatalogFile) -> BTreeMap<String, Pool> {
+        let mut pools = BTreeMap::new();
+        for (name, entry) in written.pools.iter() {
+            self.name(name);
+            if let Some(pool) = self.pool(name, &entry.value) {
+                pools.insert(name.value.clone(), pool);
+            }
+        }
+        pools
+    }
+
+    fn pool(&mut self, name: &At<String>, entry: &PoolEntry) -> Option<Pool> {
+        let table = self.table(&entry.table)?;
+        let code = self.column(None, Some(&table), &entry.code)?;
+        let only = entry.only.as_ref().map_or_else(Vec::new, |node| self.filters(None, Some(&table), node));
+        let none = TasksEntry { open: None, insert: Vec::new() };
+        let mut reference = None;
+        let mut marks = Vec::new();
+        for (column, node) in entry.taken.iter() {
+            let Some((column, value)) = self.assignment(0, &table, column, node, &none) else { continue };
+            match value {
+                InsertValue::Ref => reference = Some(column),
+                InsertValue::Constant(_) | InsertValue::Now | InsertValue::RecordKey | InsertValue::RecordField(_) => {
+                    marks.push((column, value));
+                }
+                _ => {
+                    let finding = Finding::error("catalog.pool", "a pool can't be marked with that");
+                    let help = "use `$ref`, `$now`, `$record.key`, `$record.FIELD` or a constant";
+                    self.report.add(&node.range, finding.help(help));
+                }
+            }
+        }
+        let Some(reference) = reference else {
+            let finding = Finding::error("catalog.pool", format!("the pool `{}` doesn't keep `$ref`", name.value));
+            let help = "add a text column to `taken` that is set to `$ref`: it is empty while a code is free";
+            self.report.add(&name.range, finding.help(help));
+            return None;
+        };
+        Some(Pool { table, code, reference, marks, only, low_water: entry.low_water.as_ref().map(|low| low.value) })
+    }
+
+    /// `true`, or `{yes: Y, no: N}` in the words of the column.
+    pub(super) fn write_back(
+        &mut self,
+        table: Option<&Table>,
+        test: &ConsentTest,
+        node: &Node,
+    ) -> Option<(Literal, Literal)> {
+        let (ConsentTest::Is(column) | ConsentTest::Not(column)) = test;
+        if table.is_none() || column.place != Place::Row {
+            self.no_write_back(&node.range, "only a column of the person's own table can be written");
+            return None;
+        }
+        let source = self.report.source().to_owned();
+        if let Content::Map(entries) = &node.content {
+            let known = entries.iter().all(|(key, _)| matches!(key.as_str(), "yes" | "no"));
+            let word = |key: &str| node.get(key).and_then(|node| Some((node.text(&source)?.into_owned(), node)));
+            let (Some(yes), Some(no), true) = (word("yes"), word("no"), known) else {
+                self.no_write_back(&node.range, "write both: `write_back: {yes: Y, no: N}`");
+                return None;
+            };
+            let read = |(text, node): (String, &Node)| {
+                Literal::read(&text, node.is_plain(&source), &worded(column), &self.zone).ok()
+            };
+            return read(yes).zip(read(no));
+        }
+        match node.text(&source).as_deref() {
+            Some("true") if worded(column) != ColumnType::Text => {
+                let yes = !matches!(test, ConsentTest::Not(_));
+                let literal = |value: bool| Literal { text: value.to_string(), value: Value::Bool(value) };
+                Some((literal(yes), literal(!yes)))
+            }
+            Some("true") => {
+                let help = "the column keeps text: say in which words, `write_back: {yes: Y, no: N}`";
+                self.no_write_back(&node.range, help);
+                None
+            }
+            Some("false") => None,
+            _ => {
+                self.no_write_back(&node.range, "write `write_back: true`, or `write_back: {yes: Y, no: N}`");
+                None
+            }
+        }
+    }
+
+    fn no_write_back(&mut self, range: &Range<usize>, help: &str) {
+        self.report.add(range, Finding::error("catalog.write-back", "this can't be written back").help(help));
+    }
+}
+
+/// Booleans kept as text are written in the words that the catalog gives.
+fn worded(column: &Column) -> ColumnType {
+    match &column.ty {
+        ColumnType::BoolText => ColumnType::Text,
+        ty => ty.clone(),
+    }
+}
+
+/// Why a field can't be written, if so.
+fn unwritable(entity: &Entity, name: &str) -> Option<&'static str> {
+    if entity.table().is_none() {
+        return Some("the entity has no table of its own");
+    }
+    let column = match &entity.fields.get(name)?.expression {
+        Expression::Aggregate(_) => return Some("it is computed from other rows"),
+        Expression::Column(column) | Expression::Means { column, .. } => column,
+    };
+    if column.place != Place::Row {
+        return Some("it doesn't stand in a column of its own");
+    }
+    if column.name == entity.key.name {
+        return Some("it is the key");
+    }
+    matches!(column.ty, ColumnType::Json | ColumnType::Bytes).then_some("its type can't be written")
+}

@@ -1,0 +1,54 @@
+//! Whom a step may write to, by each of the channels that it may take.
+
+use super::decide::{address, addressee, number};
+use crate::engine::settings::Sending;
+use crate::model::{AddressHash, Channel, ContactId, InstanceSecret, RoleName, Tenant};
+use crate::rule::CheckedRule;
+use crate::rule::checked::{Action, Purpose};
+use crate::rule::compiled::{Facts, PersonFacts};
+
+/// The addresses that a step may come to.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Addressed {
+    pub email: Option<AddressHash>,
+    pub sms: Option<AddressHash>,
+    /// Whose caps count its mail; `None`: nobody's.
+    pub mail_contact: Option<ContactId>,
+    /// Whose caps count its text message.
+    pub text_contact: Option<ContactId>,
+}
+
+impl Addressed {
+    pub fn of(
+        rule: &CheckedRule,
+        action: &Action,
+        (facts, tenant): (&Facts, &Tenant),
+        sending: &Sending,
+        secret: &InstanceSecret,
+    ) -> Self {
+        let person = |to: Option<&RoleName>| addressee(rule, to, facts);
+        let mail = action.email().and_then(|email| person(email.to.as_ref()));
+        let text = action.sms().and_then(|sms| person(sms.to.as_ref()));
+        let email = mail.and_then(address).map(|address| secret.address_hash(Channel::Email, address));
+        let sms = text.and_then(|person| number(person, sending.texts.country));
+        let sms = sms.map(|number| secret.address_hash(Channel::Sms, &number));
+        let counted = |hash: Option<AddressHash>, person: Option<&PersonFacts>, capped: bool| {
+            let counts = capped && matches!(rule.purpose, Purpose::Topic(_)) && person.is_some_and(|who| !who.staff);
+            hash.filter(|_| counts).map(|hash| secret.contact(tenant, hash))
+        };
+        Self {
+            email,
+            sms,
+            mail_contact: counted(email, mail, !sending.limits.caps.is_empty()),
+            text_contact: counted(sms, text, !sending.texts.limits.caps.is_empty()),
+        }
+    }
+
+    pub fn hashes(&self) -> impl Iterator<Item = AddressHash> {
+        self.email.into_iter().chain(self.sms)
+    }
+
+    pub fn contacts(&self) -> impl Iterator<Item = ContactId> {
+        self.mail_contact.into_iter().chain(self.text_contact)
+    }
+}

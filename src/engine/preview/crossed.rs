@@ -1,0 +1,275 @@
+//! Which crossings a preview and an explanation look at.
+
+use super::{Preview, PreviewScope, Previewer};
+use crate::engine::episode::{NEVER, Outlook, Watch};
+use crate::engine::error::EngineError;
+use crate::engine::port::{EpisodePage, Lease, Progress};
+use crate::engine::rehearse::horizon;
+use crate::engine::{adopt, inbound};
+use crate::model::{Key, Lane, Occasion, RecordId, Tenant, Value};
+use crate::rule::CompiledRule;
+use crate::rule::checked::{Cadence, Segment, Trigger};
+use crate::rule::compiled::{Crossing, Reach, Window};
+use futures::TryStreamExt;
+use jiff::{SignedDuration, Timestamp};
+use std::collections::{HashMap, HashSet};
+
+/// Events read at once.
+const PAGE: usize = 1_000;
+
+/// Crossings, never more than twice as many as are wanted.
+struct Kept {
+    most: usize,
+    /// Of named records the newest count; of a span, whichever come first.
+    newest: bool,
+    crossings: Vec<Crossing>,
+    left_out: bool,
+}
+
+impl Kept {
+    fn new(scope: &PreviewScope, most: usize) -> Self {
+        let newest = matches!(scope, PreviewScope::Records(_));
+        Self { most, newest, crossings: Vec::new(), left_out: false }
+    }
+
+    /// False: no other will be kept.
+    fn take(&mut self, crossing: Crossing) -> bool {
+        if !self.newest && self.crossings.len() >= self.most {
+            self.left_out = true;
+            return false;
+        }
+        self.crossings.push(crossing);
+        if self.crossings.len() >= self.most.saturating_mul(2).max(2) {
+            self.drop_oldest();
+        }
+        true
+    }
+
+    fn drop_oldest(&mut self) {
+        self.crossings.sort_by(|a, b| (b.crossed_at, &b.occasion).cmp(&(a.crossed_at, &a.occasion)));
+        self.left_out |= self.crossings.len() > self.most;
+        self.crossings.truncate(self.most);
+    }
+
+    fn end(mut self, preview: &mut Preview) -> Vec<Crossing> {
+        if self.newest {
+            self.drop_oldest();
+        }
+        preview.truncated |= self.left_out;
+        self.crossings
+    }
+}
+
+impl Previewer<'_> {
+    /// Of named records the newest first.
+    pub(in crate::engine) async fn crossings(
+        &self,
+        rule: &CompiledRule,
+        (tenant, lane): (&Tenant, Lane),
+        scope: &PreviewScope,
+        preview: &mut Preview,
+    ) -> Result<Vec<Crossing>, EngineError> {
+        let window = self.window(rule, scope);
+        let reach = match scope {
+            PreviewScope::Records(keys) => Reach::Of(window, keys),
+            PreviewScope::LastInterval | PreviewScope::Last(_) => Reach::Crossed(window),
+        };
+        if rule.rule.trigger.keeps_episodes() {
+            return self.episodes(rule, (tenant, lane), (reach, window), preview).await;
+        }
+        let mut kept = Kept::new(scope, self.limit);
+        if !self.events(rule, tenant, window, (scope, &mut kept)).await? {
+            return Ok(kept.end(preview));
+        }
+        for (index, statement) in rule.crossings(reach).into_iter().enumerate() {
+            let mut rows = self.source.rows(tenant, statement);
+            while let Some(row) = rows.try_next().await? {
+                match rule.read_crossing(index, &row, window) {
+                    Ok(crossing) => {
+                        if crossing.is_some_and(|crossing| !kept.take(crossing)) {
+                            return Ok(kept.end(preview));
+                        }
+                    }
+                    Err(error) => {
+                        let (entity, key) = (rule.rule.for_each.clone(), Key::new(error.key.clone()));
+                        let record = RecordId { tenant: tenant.clone(), entity, key };
+                        preview.misses.push((record, Occasion::from(""), error.to_string()));
+                    }
+                }
+            }
+        }
+        Ok(kept.end(preview))
+    }
+
+    fn window(&self, rule: &CompiledRule, scope: &PreviewScope) -> Window {
+        let back = |by: SignedDuration| self.now.checked_sub(by).unwrap_or(Timestamp::MIN);
+        let after = match (scope, &rule.rule.cadence) {
+            (PreviewScope::Last(span), _) => back(*span),
+            (PreviewScope::LastInterval, Cadence::Every(every)) => back(SignedDuration::from_secs(every.max_seconds())),
+            (PreviewScope::LastInterval, Cadence::Cron(_)) => back(SignedDuration::from_hours(24)),
+            (PreviewScope::Records(_), _) => adopt::BEGINNING,
+        };
+        horizon::behind(&rule.rule, &self.generation.catalog.time_zone, after, self.now)
+    }
+
+    /// What other systems said, for a rule that waits for it. False: no other crossing will be kept.
+    async fn events(
+        &self,
+        rule: &CompiledRule,
+        tenant: &Tenant,
+        window: Window,
+        (scope, kept): (&PreviewScope, &mut Kept),
+    ) -> Result<bool, EngineError> {
+        let wanted = |crossing: &Crossing| match scope {
+            PreviewScope::Records(keys) => keys.contains(&crossing.key),
+            PreviewScope::LastInterval | PreviewScope::Last(_) => true,
+        };
+        let mut beyond = Some(0);
+        while let Some(from) = beyond {
+            let page = inbound::page(self.store, rule, tenant, window, from, PAGE).await?;
+            for crossing in page.crossings.into_iter().flatten().filter(wanted) {
+                if !kept.take(crossing) {
+                    return Ok(false);
+                }
+            }
+            beyond = page.beyond;
+        }
+        Ok(true)
+    }
+
+    /// How the record's episode stands, and which edge comes by time alone. `None` for rules without episodes.
+    pub(in crate::engine) async fn outlook(
+        &self,
+        rule: &CompiledRule,
+        (tenant, lane): (&Tenant, Lane),
+        key: &Key,
+    ) -> Result<Option<Outlook>, EngineError> {
+        if !rule.rule.trigger.keeps_episodes() {
+            return Ok(None);
+        }
+        let scope = PreviewScope::Records(vec![key.clone()]);
+        let window = self.window(rule, &scope);
+        let lease = self.watched(rule, (tenant, lane), (window, true)).await?;
+        Ok(Some(self.watch(rule, tenant, &lease, window).outlook(key).await?))
+    }
+
+    /// Where the watch of a preview begins. Of named records it is where the rule's own began, so that their episodes
+    /// are counted as it counts them; who was inside at the start of a span, and has no episode in the state, is
+    /// taken for one of those whom a baseline leaves out.
+    async fn watched(
+        &self,
+        rule: &CompiledRule,
+        (tenant, lane): (&Tenant, Lane),
+        (window, named): (Window, bool),
+    ) -> Result<Lease, EngineError> {
+        let is_segment = matches!(rule.rule.trigger, Trigger::Segment(_));
+        let mut lease = self.lease(rule, tenant, lane);
+        let known = if named { self.adopted(rule, lane, tenant).await? } else { None };
+        lease.baseline = known.as_ref().map_or(window.after, |known| known.baseline);
+        let seeded = known.is_some_and(|known| known.progress.seeded);
+        // Of named records only what is open counts, of a span also what has ended since.
+        let swept_at = if named { self.now } else { window.after };
+        lease.progress = Progress { swept_at, seeded: is_segment || seeded, ..lease.progress };
+        Ok(lease)
+    }
+
+    fn watch<'w>(&'w self, rule: &'w CompiledRule, tenant: &'w Tenant, lease: &'w Lease, window: Window) -> Watch<'w> {
+        Watch {
+            source: self.source,
+            store: self.store,
+            rule,
+            tenant,
+            namer: self.namer(rule, tenant, lease.lane),
+            lease,
+            now: self.now,
+            since: window.after.max(lease.baseline),
+            asked_after: window.after,
+            anew: false,
+        }
+    }
+
+    /// Edges of episodes, as the next sweep would find them.
+    async fn episodes(
+        &self,
+        rule: &CompiledRule,
+        (tenant, lane): (&Tenant, Lane),
+        (reach, window): (Reach<'_>, Window),
+        preview: &mut Preview,
+    ) -> Result<Vec<Crossing>, EngineError> {
+        let named = if let Reach::Of(_, keys) = reach { Some(keys) } else { None };
+        let lease = self.watched(rule, (tenant, lane), (window, named.is_some())).await?;
+        let watch = self.watch(rule, tenant, &lease, window);
+        let crossings = match &rule.rule.trigger {
+            Trigger::Segment(Segment { leaves: true, .. }) => self.leaving(&watch, named).await?,
+            Trigger::Changed(_) => self.changes(&watch, reach).await?,
+            _ => self.openings(&watch, (reach, named)).await?,
+        };
+        Ok(self.limited(crossings, preview))
+    }
+
+    async fn leaving(&self, watch: &Watch<'_>, named: Option<&[Key]>) -> Result<Vec<Crossing>, EngineError> {
+        let sighting = if let Some(keys) = named {
+            watch.open_of(keys).await?
+        } else {
+            let (after, limit) = (None, self.limit + 1);
+            let page = EpisodePage { after, due_until: self.now, opened_after: NEVER, limit };
+            watch.open(&self.store.open_episodes(watch.lease, &page).await?).await?
+        };
+        Ok(sighting.crossings)
+    }
+
+    async fn changes(&self, watch: &Watch<'_>, reach: Reach<'_>) -> Result<Vec<Crossing>, EngineError> {
+        let mut crossings = Vec::new();
+        let mut values: HashMap<Key, Value> = HashMap::new();
+        for statement in watch.rule.crossings(reach) {
+            let mut rows = self.source.rows(watch.tenant, statement);
+            while let Some(row) = rows.try_next().await? {
+                values.extend(watch.rule.read_value(&row));
+                if values.len() >= self.limit.max(1) {
+                    let batch: Vec<(Key, Value)> = values.drain().collect();
+                    crossings.extend(watch.changed(&batch).await?.crossings);
+                    if crossings.len() > self.limit {
+                        return Ok(crossings);
+                    }
+                }
+            }
+        }
+        crossings.extend(watch.changed(&values.into_iter().collect::<Vec<_>>()).await?.crossings);
+        Ok(crossings)
+    }
+
+    async fn openings(
+        &self,
+        watch: &Watch<'_>,
+        (reach, named): (Reach<'_>, Option<&[Key]>),
+    ) -> Result<Vec<Crossing>, EngineError> {
+        let mut crossings = Vec::new();
+        let mut keys: HashSet<Key> = HashSet::new();
+        if let Some(named) = named.filter(|_| watch.rule.rule.trigger.tide().is_some()) {
+            // Their rows are asked for by key anyway.
+            keys.extend(named.iter().cloned());
+            return Ok(watch.candidates(&keys.into_iter().collect::<Vec<_>>()).await?.crossings);
+        }
+        for statement in watch.rule.crossings(reach) {
+            let mut rows = self.source.rows(watch.tenant, statement);
+            while let Some(row) = rows.try_next().await? {
+                keys.extend(watch.rule.read_key(&row));
+                if keys.len() >= self.limit.max(1) {
+                    let batch: Vec<Key> = keys.drain().collect();
+                    crossings.extend(watch.candidates(&batch).await?.crossings);
+                    if crossings.len() > self.limit {
+                        return Ok(crossings);
+                    }
+                }
+            }
+        }
+        crossings.extend(watch.candidates(&keys.into_iter().collect::<Vec<_>>()).await?.crossings);
+        Ok(crossings)
+    }
+
+    fn limited(&self, mut crossings: Vec<Crossing>, preview: &mut Preview) -> Vec<Crossing> {
+        preview.truncated |= crossings.len() > self.limit;
+        crossings.truncate(self.limit);
+        crossings
+    }
+}

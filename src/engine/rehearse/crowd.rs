@@ -1,0 +1,237 @@
+//! Whom a rule matches now, beside another: records are read in chunks by key, under both rules, so that memory stays
+//! flat and a record with several occasions counts once.
+
+use super::compare::{Comparer, RuleComparison};
+use super::horizon;
+use crate::engine::EngineError;
+use crate::engine::adopt::baseline;
+use crate::engine::context::lane_of;
+use crate::engine::episode::Past;
+use crate::engine::evaluate::{self, Answer, Eligibility};
+use crate::engine::inbound;
+use crate::engine::port::{Source, SourceError, Standing};
+use crate::model::{Key, RecordId, Tenant};
+use crate::rule::CompiledRule;
+use crate::rule::checked::{Backfill, Trigger};
+use crate::rule::compiled::{Crossing, Reach, Subject, Window};
+use futures::TryStreamExt;
+use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Events read at once.
+const PAGE: usize = 1_000;
+
+/// Who matches, each with the newest crossing.
+type Crowd = BTreeMap<Key, Crossing>;
+
+impl Comparer<'_> {
+    /// Walks the records once, under both rules. Rules about different entities have nobody in common.
+    pub(super) async fn people(
+        &self,
+        tenant: &Tenant,
+        old: Option<&CompiledRule>,
+        new: Option<&CompiledRule>,
+        compared: &mut RuleComparison,
+    ) -> Result<(), EngineError> {
+        if let (Some(old), Some(new)) = (old, new)
+            && old.rule.for_each != new.rule.for_each
+        {
+            self.walk(tenant, Some(old), None, compared).await?;
+            return self.walk(tenant, None, Some(new), compared).await;
+        }
+        self.walk(tenant, old, new, compared).await
+    }
+
+    async fn walk(
+        &self,
+        tenant: &Tenant,
+        old: Option<&CompiledRule>,
+        new: Option<&CompiledRule>,
+        compared: &mut RuleComparison,
+    ) -> Result<(), EngineError> {
+        let Some(guide) = new.or(old) else { return Ok(()) };
+        if [old, new].into_iter().flatten().any(|rule| matches!(rule.rule.trigger, Trigger::Event(_))) {
+            // Events lie in the state, by when they came: they and whom they are compared with are held at once.
+            let (was, is) = (self.everybody(old, tenant).await?, self.everybody(new, tenant).await?);
+            return self.count(tenant, new.or(old), new, (&was, &is), compared).await;
+        }
+        let mut after: Option<Key> = None;
+        loop {
+            let upto = self.chunk_end(guide, tenant, after.as_ref()).await?;
+            let chunk = (after.as_ref(), upto.as_ref());
+            let (was, is) = (self.matching(old, tenant, chunk).await?, self.matching(new, tenant, chunk).await?);
+            self.count(tenant, Some(guide), new, (&was, &is), compared).await?;
+            if upto.is_none() {
+                return Ok(());
+            }
+            after = upto;
+        }
+    }
+
+    async fn count(
+        &self,
+        tenant: &Tenant,
+        guide: Option<&CompiledRule>,
+        new: Option<&CompiledRule>,
+        (was, is): (&Crowd, &Crowd),
+        compared: &mut RuleComparison,
+    ) -> Result<(), EngineError> {
+        let Some(guide) = guide else { return Ok(()) };
+        compared.before += was.len() as u64;
+        compared.after += is.len() as u64;
+        let entity = &guide.rule.for_each;
+        let record = |key: &Key| RecordId { tenant: tenant.clone(), entity: entity.clone(), key: key.clone() };
+        for key in was.keys().filter(|key| !is.contains_key(*key)) {
+            compared.no_longer.add(record(key), self.names);
+        }
+        let fresh: Vec<(&Key, &Crossing)> = is.iter().filter(|(key, _)| !was.contains_key(*key)).collect();
+        for (key, _) in &fresh {
+            compared.newly.add(record(key), self.names);
+        }
+        if let Some(new) = new {
+            compared.at_once += self.at_once(new, tenant, fresh).await?;
+        }
+        Ok(())
+    }
+
+    /// All who match, at once.
+    async fn everybody(&self, rule: Option<&CompiledRule>, tenant: &Tenant) -> Result<Crowd, EngineError> {
+        let Some(rule) = rule else { return Ok(Crowd::new()) };
+        let mut all = Crowd::new();
+        if matches!(rule.rule.trigger, Trigger::Event(_)) {
+            let window: Window =
+                horizon::ever(&rule.rule, &self.previewer.generation.catalog.time_zone, self.previewer.now);
+            let mut beyond = Some(0);
+            while let Some(from) = beyond {
+                let page = inbound::page(self.previewer.store, rule, tenant, window, from, PAGE).await?;
+                let crossed: Vec<Crossing> = page.crossings.into_iter().flatten().collect();
+                self.keep_matching(rule, tenant, crossed, &mut all).await?;
+                beyond = page.beyond;
+            }
+            return Ok(all);
+        }
+        let mut after: Option<Key> = None;
+        loop {
+            let upto = self.chunk_end(rule, tenant, after.as_ref()).await?;
+            all.append(&mut self.matching(Some(rule), tenant, (after.as_ref(), upto.as_ref())).await?);
+            if upto.is_none() {
+                return Ok(all);
+            }
+            after = upto;
+        }
+    }
+
+    async fn chunk_end(
+        &self,
+        rule: &CompiledRule,
+        tenant: &Tenant,
+        after: Option<&Key>,
+    ) -> Result<Option<Key>, SourceError> {
+        let source: &dyn Source = self.previewer.source;
+        let row = source.rows(tenant, rule.chunk_end(after, self.batch)).try_next().await?;
+        row.map(|row| rule.read_key(&row)).transpose().map_err(|error| SourceError::Refused(error.to_string()))
+    }
+
+    /// The records of a chunk that match, each with its newest crossing.
+    async fn matching(
+        &self,
+        rule: Option<&CompiledRule>,
+        tenant: &Tenant,
+        (after, upto): (Option<&Key>, Option<&Key>),
+    ) -> Result<Crowd, EngineError> {
+        let Some(rule) = rule else { return Ok(Crowd::new()) };
+        let (source, now) = (self.previewer.source, self.previewer.now);
+        let window: Window = horizon::ever(&rule.rule, &self.previewer.generation.catalog.time_zone, now);
+        let reach = Reach::Chunk { window, after, upto };
+        let mut crossed = Vec::new();
+        if rule.rule.trigger.keeps_episodes() {
+            crossed = self.inside(rule, tenant, reach).await?;
+        } else {
+            for (index, statement) in rule.crossings(reach).into_iter().enumerate() {
+                let mut rows = source.rows(tenant, statement);
+                while let Some(row) = rows.try_next().await? {
+                    crossed.extend(rule.read_crossing(index, &row, window).ok().flatten());
+                }
+            }
+        }
+        let mut matching = Crowd::new();
+        self.keep_matching(rule, tenant, crossed, &mut matching).await?;
+        Ok(matching)
+    }
+
+    /// Who is inside now, each since when. Where nothing tells, since now.
+    async fn inside(
+        &self,
+        rule: &CompiledRule,
+        tenant: &Tenant,
+        reach: Reach<'_>,
+    ) -> Result<Vec<Crossing>, EngineError> {
+        let (source, now) = (self.previewer.source, self.previewer.now);
+        let mut keys = BTreeSet::new();
+        for statement in rule.crossings(reach) {
+            let mut rows = source.rows(tenant, statement);
+            while let Some(row) = rows.try_next().await? {
+                keys.extend(rule.read_key(&row));
+            }
+        }
+        let keys: Vec<Key> = keys.into_iter().collect();
+        let Some(tide) = rule.rule.trigger.tide() else {
+            return Ok(keys.iter().map(|key| Past::now(key, now)).collect());
+        };
+        // Far enough back for every row that counts, and for what a baseline would leave out.
+        let zone = rule.zone();
+        let back = |at: Timestamp, times: u32| {
+            (0..times).fold(at, |at, _| tide.reach().before(at, zone)).max(crate::engine::adopt::BEGINNING)
+        };
+        let from = back(now, 4).min(back(baseline(&rule.rule, zone, now), 1));
+        let episodes = Past { source, rule, tenant, from, until: now }.episodes(&keys).await?;
+        Ok(episodes.into_iter().filter(|episode| episode.is_open).map(|episode| episode.crossing).collect())
+    }
+
+    async fn keep_matching(
+        &self,
+        rule: &CompiledRule,
+        tenant: &Tenant,
+        crossed: Vec<Crossing>,
+        matching: &mut Crowd,
+    ) -> Result<(), EngineError> {
+        let (source, now) = (self.previewer.source, self.previewer.now);
+        let subjects: Vec<Subject> = crossed.iter().map(|crossing| evaluate::subject(rule, crossing, now)).collect();
+        let answers = evaluate::ask(source, rule, tenant, &subjects, now).await?;
+        for (crossing, answer) in crossed.into_iter().zip(answers) {
+            let Answer::Facts(facts) = answer else { continue };
+            if evaluate::eligibility(rule, &facts, now) != Eligibility::Match {
+                continue;
+            }
+            let newer = matching.get(&crossing.key).is_none_or(|known| known.crossed_at < crossing.crossed_at);
+            if newer {
+                matching.insert(crossing.key.clone(), crossing);
+            }
+        }
+        Ok(())
+    }
+
+    /// How many of these the first sweep under a fresh baseline enters.
+    async fn at_once(
+        &self,
+        rule: &CompiledRule,
+        tenant: &Tenant,
+        fresh: Vec<(&Key, &Crossing)>,
+    ) -> Result<u64, EngineError> {
+        let Some(lane) = lane_of(rule) else { return Ok(0) };
+        if matches!(rule.rule.trigger, Trigger::Segment(_)) {
+            // Whoever is inside at its first look came inside in silence.
+            return Ok(if rule.rule.backfill == Backfill::All { fresh.len() as u64 } else { 0 });
+        }
+        let zone = &self.previewer.generation.catalog.time_zone;
+        let baseline: Timestamp = baseline(&rule.rule, zone, self.previewer.now);
+        let beyond = fresh.into_iter().filter(|(_, crossing)| crossing.crossed_at > baseline);
+        let beyond: Vec<Crossing> = beyond.map(|(_, crossing)| crossing.clone()).collect();
+        // Those that an older definition kept have ended with it, and what opens anew is another occasion.
+        if beyond.is_empty() || rule.rule.trigger.keeps_episodes() {
+            return Ok(beyond.len() as u64);
+        }
+        let standings = self.previewer.standings(rule, tenant, lane, &beyond).await?;
+        Ok(standings.iter().filter(|standing| **standing != Standing::Known).count() as u64)
+    }
+}

@@ -1,0 +1,212 @@
+//! What it comes to: the first thing that decides, of all that an explanation found.
+
+use super::explain::{Crossed, Explainer, Explanation, RecordState, Seen};
+use super::horizon;
+use super::later::Question;
+use super::verdict::Verdict;
+use crate::engine::EngineError;
+use crate::engine::adopt::baseline;
+use crate::engine::evaluate::Eligibility;
+use crate::engine::port::{MissView, RuleStatus, Standing, SweepId, SweepView};
+use crate::engine::sweep::{had_its_chance, keep_trying};
+use crate::model::{Occasion, RecordId};
+use crate::rule::checked::{Mode, Trigger};
+use crate::rule::compiled::Crossing;
+use crate::rule::condition::Condition;
+use crate::rule::operands::Operand;
+use jiff::Timestamp;
+
+/// How many matches of a held sweep are looked through at once.
+const PAGE: usize = 10_000;
+
+/// What is decided about.
+pub(super) struct Case<'a> {
+    pub told: &'a Explanation,
+    pub seen: &'a Seen,
+    /// What the rule says of the record now; `None`: it isn't there, or can't be read.
+    pub eligibility: Option<Eligibility>,
+    pub operands: &'a [Operand],
+}
+
+impl Explainer<'_> {
+    pub(super) async fn verdict(&self, case: &Case<'_>) -> Result<Verdict, EngineError> {
+        let told = case.told;
+        if self.rule.rule.trigger.keeps_episodes()
+            && told.crossings.is_empty()
+            && let Some(newest) = told.enrollments.first()
+        {
+            // Its episode is known, so nothing crosses until the next one.
+            let missed = self.newest_miss(told).await?.filter(|miss| miss.crossed_at > newest.entered_at);
+            return Ok(match missed {
+                Some(miss) => Verdict::Missed { crossed_at: miss.crossed_at, reason: miss.reason },
+                None => matched(told, Some(newest.entered_at)),
+            });
+        }
+        let Some(newest) = told.crossings.first().filter(|newest| newest.standing == Standing::Known) else {
+            return self.unentered(case).await;
+        };
+        let entered = told.enrollments.iter().find(|found| found.occasion.as_ref() == Some(&newest.occasion));
+        if let Some(entered) = entered {
+            return Ok(matched(told, Some(entered.entered_at)));
+        }
+        for sweep in &told.held {
+            if self.is_held_by(sweep, &newest.occasion).await? {
+                return Ok(Verdict::Held { reason: sweep.reason.clone() });
+            }
+        }
+        let earlier = told.enrollments.iter().any(|found| found.occasion.is_some());
+        Ok(if earlier { Verdict::WithinTolerance } else { matched(told, None) })
+    }
+
+    async fn unentered(&self, case: &Case<'_>) -> Result<Verdict, EngineError> {
+        let told = case.told;
+        match &told.record_state {
+            RecordState::Gone => return Ok(Verdict::NoRecord),
+            RecordState::Unreadable(problem) => return Ok(Verdict::Unreadable { problem: problem.clone() }),
+            RecordState::Present => {}
+        }
+        if let Some(Eligibility::ScriptFailed(problem)) = &case.eligibility {
+            return Ok(Verdict::ScriptFailed { problem: problem.clone() });
+        }
+        let Some(newest) = told.crossings.first() else { return self.not_crossed(case).await };
+        let begins = self.begins(told);
+        // What is behind is over; what lies ahead is another occasion.
+        let is_over = newest.crossed_at <= begins || self.is_passed(told, newest);
+        if is_over && let Some(verdict) = self.ahead(case).await? {
+            return Ok(verdict);
+        }
+        self.crossed_now(case, newest, begins).await
+    }
+
+    /// It crossed: does it match?
+    async fn crossed_now(&self, case: &Case<'_>, newest: &Crossed, begins: Timestamp) -> Result<Verdict, EngineError> {
+        let (told, crossed_at) = (case.told, newest.crossed_at);
+        if let Some(Eligibility::Miss(term)) = &case.eligibility {
+            let later = self.holds_later(case, case.seen.behind.first(), told.now).await?;
+            let still_tried = crossed_at.saturating_add(keep_trying(&self.rule.rule)).unwrap_or(Timestamp::MAX);
+            let term = term.clone();
+            return Ok(match later {
+                Some(holds_at) if holds_at < still_tried && crossed_at > begins => {
+                    Verdict::NotTrueYet { crossed_at, term, holds_at }
+                }
+                later => Verdict::Fails { crossed_at, term, later },
+            });
+        }
+        if let Standing::Missed { kind, reason } = &newest.standing
+            && had_its_chance(&self.rule.rule, *kind, crossed_at, told.now)
+        {
+            return Ok(Verdict::GaveUp { crossed_at, term: reason.clone() });
+        }
+        if crossed_at <= begins {
+            return Ok(Verdict::BeforeActivation { crossed_at, baseline: begins });
+        }
+        if self.is_passed(told, newest) {
+            return Ok(Verdict::Passed { crossed_at });
+        }
+        if told.mode == Mode::Paused {
+            return Ok(Verdict::Paused { crossed_at, by_file: true });
+        }
+        Ok(match told.state.as_ref().map(|state| &state.status) {
+            Some(RuleStatus::Paused) => Verdict::Paused { crossed_at, by_file: false },
+            Some(RuleStatus::Held(reason)) => Verdict::RuleHeld { crossed_at, reason: reason.clone() },
+            Some(RuleStatus::Running | RuleStatus::Removed) | None => Verdict::Matches { crossed_at },
+        })
+    }
+
+    /// From when on the rule looks. One that has not run yet begins when it first does.
+    fn begins(&self, told: &Explanation) -> Timestamp {
+        let zone = &self.previewer.generation.catalog.time_zone;
+        let first = || baseline(&self.rule.rule, zone, told.now);
+        told.state.as_ref().map_or_else(first, |state| state.baseline)
+    }
+
+    /// Whether no sweep looks at it any more.
+    fn is_passed(&self, told: &Explanation, newest: &Crossed) -> bool {
+        let reach = horizon::reach(&self.rule.rule);
+        let watermark = told.state.as_ref().map(|state| state.progress.watermark);
+        let crossed_at = newest.crossed_at;
+        watermark.is_some_and(|mark| crossed_at <= mark) && told.now.duration_since(crossed_at) > reach
+    }
+
+    /// Nothing has crossed: it will, or it did and the state remembers, or neither.
+    async fn not_crossed(&self, case: &Case<'_>) -> Result<Verdict, EngineError> {
+        if let Some(verdict) = self.ahead(case).await? {
+            return Ok(verdict);
+        }
+        if let Some(miss) = self.newest_miss(case.told).await? {
+            return Ok(Verdict::Missed { crossed_at: miss.crossed_at, reason: miss.reason });
+        }
+        let open = case.seen.episode.as_ref().filter(|episode| episode.closed_at.is_none());
+        Ok(match (&self.rule.rule.trigger, open) {
+            (Trigger::Segment(segment), Some(episode)) if segment.leaves => {
+                Verdict::Inside { since: episode.opened_at }
+            }
+            _ => Verdict::NeverCrossed,
+        })
+    }
+
+    /// What comes by time alone, and whether it matches then.
+    async fn ahead(&self, case: &Case<'_>) -> Result<Option<Verdict>, EngineError> {
+        let (told, zone) = (case.told, &self.previewer.generation.catalog.time_zone);
+        let crossing = case.seen.ahead.as_ref();
+        let mut crosses_at = crossing.map(|ahead| ahead.crossed_at);
+        if crosses_at.is_none() {
+            crosses_at = horizon::planned(&self.rule.rule, zone, told.now);
+        }
+        if let (None, Trigger::Segment(segment)) = (crosses_at, &self.rule.rule.trigger)
+            && !segment.leaves
+        {
+            let when = std::iter::once(&segment.when);
+            crosses_at = self.first(Question::Inside, when, case.operands, told.now).await?;
+        }
+        let Some(crosses_at) = crosses_at else { return Ok(None) };
+        let then = self.eligible(crossing, crosses_at).await?;
+        Ok(Some(match then {
+            Some(Eligibility::Miss(term)) => {
+                let later = self.holds_later(case, crossing, crosses_at).await?;
+                Verdict::NotYetAndFails { crosses_at, term, later }
+            }
+            Some(Eligibility::Match | Eligibility::ScriptFailed(_)) | None => Verdict::NotYet { crosses_at },
+        }))
+    }
+
+    /// When every term holds by time alone.
+    async fn holds_later(
+        &self,
+        case: &Case<'_>,
+        crossing: Option<&Crossing>,
+        from: Timestamp,
+    ) -> Result<Option<Timestamp>, EngineError> {
+        let rule = &self.rule.rule;
+        let terms = rule.conditions.iter().chain(&rule.only_at_entry);
+        let conditions: Vec<&Condition> = terms.map(|term| &term.condition).collect();
+        self.first(Question::Matches(crossing), conditions.into_iter(), case.operands, from).await
+    }
+
+    /// What the state remembers of its last crossing that came to nothing.
+    async fn newest_miss(&self, told: &Explanation) -> Result<Option<MissView>, EngineError> {
+        let misses = self.previewer.store.misses(self.record).await?.into_iter();
+        let ours = misses.filter(|miss| miss.rule == told.rule && miss.lane == told.lane);
+        Ok(ours.max_by_key(|miss| miss.crossed_at))
+    }
+
+    async fn is_held_by(&self, sweep: &SweepView, occasion: &Occasion) -> Result<bool, EngineError> {
+        let (id, mut after) = (SweepId(sweep.id.clone()), 0);
+        loop {
+            let page = self.previewer.store.held_matches(&id, after, PAGE).await?;
+            let ours = |record: &Option<RecordId>| record.as_ref() == Some(self.record);
+            if page.iter().any(|held| ours(&held.record) && held.occasion.as_ref() == Some(occasion)) {
+                return Ok(true);
+            }
+            match page.last() {
+                Some(last) if page.len() == PAGE => after = last.place,
+                _ => return Ok(false),
+            }
+        }
+    }
+}
+
+/// It matched, and where its trigger comes again, it crosses again.
+fn matched(told: &Explanation, at: Option<Timestamp>) -> Verdict {
+    Verdict::Matched { at, again: told.ahead.as_ref().map(|ahead| ahead.crossed_at) }
+}

@@ -1,0 +1,253 @@
+//! The suppression journal: who must not be written to, and what people said about topics, once more in a file beside
+//! the state. A state that was restored from a copy learns from it who unsubscribed since; without it, those would be
+//! written to again.
+//!
+//! A no goes into the journal before the state, so that nobody is told of one that a restore could forget. Only the end
+//! of the journal that the state doesn't know is read at a start.
+
+mod entry;
+mod file;
+
+use super::database::Database;
+use super::state::State;
+use super::table::{journal as read, preference, suppression};
+use crate::engine::port::StoreError;
+use crate::model::{Preference, Suppression};
+use entry::Entry;
+use file::{Head, JournalFile};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Entries that are read or written at once.
+const PAGE: usize = 1_000;
+/// Lines that say nothing new are borne with up to so many.
+const SLACK: u64 = 1_000;
+
+/// The journal of a state that is open.
+#[derive(Debug)]
+pub struct Journal {
+    file: Arc<JournalFile>,
+}
+
+/// What a start found in the journal.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Replayed {
+    /// Entries that the state did not know.
+    pub entries: u64,
+    /// Of these, how many changed it.
+    pub changed: u64,
+    /// A crash had cut the last line off: nobody was told that it holds.
+    pub torn: bool,
+    /// Lines that could not be read: perhaps people who unsubscribed.
+    pub damaged: u64,
+    /// A file that can't be used as it is was kept there.
+    pub kept: Option<PathBuf>,
+    /// It was another state's.
+    pub foreign: bool,
+}
+
+fn failed(path: &Path, error: &dyn std::fmt::Display) -> StoreError {
+    StoreError::Unavailable(format!(
+        "the suppression journal {} failed: {error}; state.journal says where it is kept",
+        path.display()
+    ))
+}
+
+impl Journal {
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&JournalFile) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let file = Arc::clone(&self.file);
+        let done = tokio::task::spawn_blocking(move || work(&file)).await.map_err(io::Error::other).flatten();
+        done.map_err(|error| failed(self.file.path(), &error))
+    }
+
+    async fn append(&self, entries: Vec<Entry>) -> Result<(), StoreError> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        // Without a file, the next start writes one with all that the state knows.
+        self.blocking(move |file| file.append(&entries)).await.map(drop)
+    }
+
+    pub(super) async fn suppressed(&self, entries: Vec<Suppression>) -> Result<(), StoreError> {
+        self.append(entries.into_iter().map(Entry::Suppressed).collect()).await
+    }
+
+    pub(super) async fn said(&self, entries: &[Preference]) -> Result<(), StoreError> {
+        self.append(entries.iter().cloned().map(Entry::Said).collect()).await
+    }
+}
+
+impl<D: Database> State<D> {
+    /// From now on what is suppressed goes into the journal as well, if there is one.
+    #[must_use]
+    pub fn journaled(mut self, path: &Path) -> Self {
+        self.journal = Some(Journal { file: Arc::new(JournalFile::new(path, &self.secret.name())) });
+        self
+    }
+
+    /// Brings state and journal in line: what the state has forgotten is taken from the journal, and a journal that is
+    /// missing, or much longer than what it says, is written anew.
+    pub async fn replay(&self) -> Result<Replayed, StoreError> {
+        let Some(journal) = &self.journal else { return Ok(Replayed::default()) };
+        let mut replayed = Replayed::default();
+        match journal.blocking(JournalFile::head).await? {
+            Head::Absent => self.rewrite(journal, None).await?,
+            Head::Foreign => {
+                replayed.foreign = true;
+                replayed.kept = Some(journal.blocking(|file| file.keep_as("foreign")).await?);
+                self.rewrite(journal, None).await?;
+            }
+            Head::Damaged => {
+                self.learn(journal, 0, None, &mut replayed).await?;
+                replayed.kept = Some(journal.blocking(|file| file.keep_as("damaged")).await?);
+                self.rewrite(journal, None).await?;
+            }
+            Head::Ours { id, begins } => {
+                let from = self.position(&id).await?.filter(|at| *at >= begins).unwrap_or(begins);
+                self.learn(journal, from, Some(&id), &mut replayed).await?;
+                if replayed.damaged > 0 {
+                    replayed.kept = Some(journal.blocking(|file| file.keep_as("damaged")).await?);
+                    self.rewrite(journal, Some(&id)).await?;
+                } else if self.is_long(journal, begins).await? {
+                    self.rewrite(journal, Some(&id)).await?;
+                }
+            }
+        }
+        Ok(replayed)
+    }
+
+    /// Reads the journal from a position on, page by page, each with the new position in one transaction.
+    async fn learn(
+        &self,
+        journal: &Journal,
+        from: u64,
+        id: Option<&str>,
+        replayed: &mut Replayed,
+    ) -> Result<(), StoreError> {
+        let mut from = from;
+        loop {
+            let page = journal.blocking(move |file| file.page(from, PAGE)).await?;
+            replayed.entries += page.entries.len() as u64;
+            replayed.damaged += page.damaged;
+            replayed.torn |= page.torn;
+            let (next, is_last) = (page.next, page.is_last);
+            if next != from {
+                let of = Arc::new((page.entries, id.map(str::to_owned)));
+                let learnt = self.database.write(move |mut session| {
+                    let of = Arc::clone(&of);
+                    Box::pin(async move {
+                        let changed = take_in(&mut session, &of.0).await?;
+                        if let Some(id) = &of.1 {
+                            read::note(&mut session, id, next).await?;
+                        }
+                        Ok(changed)
+                    })
+                });
+                replayed.changed += learnt.await?;
+            }
+            if is_last {
+                return Ok(());
+            }
+            from = next;
+        }
+    }
+
+    async fn position(&self, id: &str) -> Result<Option<u64>, StoreError> {
+        let id = id.to_owned();
+        let found = self.database.read(move |mut session| {
+            let id = id.clone();
+            Box::pin(async move { read::position(&mut session, &id).await })
+        });
+        found.await
+    }
+
+    /// Whether most of its lines say nothing that others don't.
+    async fn is_long(&self, journal: &Journal, begins: u64) -> Result<bool, StoreError> {
+        let lines = journal.blocking(move |file| {
+            let (mut lines, mut from) = (0, begins);
+            loop {
+                let page = file.page(from, PAGE)?;
+                lines += page.entries.len() as u64;
+                if page.is_last {
+                    return Ok(lines);
+                }
+                from = page.next;
+            }
+        });
+        let known = self.database.read(|mut session| {
+            Box::pin(
+                async move { Ok(suppression::count(&mut session).await? + preference::count(&mut session).await?) },
+            )
+        });
+        Ok(lines.await? > known.await? * 2 + SLACK)
+    }
+
+    /// Writes the journal anew, with all that the state knows.
+    async fn rewrite(&self, journal: &Journal, old: Option<&str>) -> Result<(), StoreError> {
+        // Read first: a rewriting holds the file's lock, which is no place to wait for a database.
+        let (mut entries, mut after) = (Vec::new(), None);
+        loop {
+            let page = self
+                .database
+                .read(move |mut session| Box::pin(async move { suppression::page(&mut session, after, PAGE).await }));
+            let page = page.await?;
+            let Some(last) = page.last().map(|entry| entry.hash) else { break };
+            after = Some(last);
+            entries.extend(page.into_iter().map(|entry| Entry::Suppressed(Suppression { address: None, ..entry })));
+        }
+        let mut after = None;
+        loop {
+            let asked = after.clone();
+            let page = self.database.read(move |mut session| {
+                let asked = asked.clone();
+                Box::pin(async move { preference::page(&mut session, asked, PAGE).await })
+            });
+            let page = page.await?;
+            let Some(last) = page.last() else { break };
+            after = Some((last.hash, last.topic.clone()));
+            entries.extend(page.into_iter().map(Entry::Said));
+        }
+        let rewritten = journal.blocking(move |file| {
+            let mut pages = entries.chunks(PAGE).map(<[Entry]>::to_vec).collect::<Vec<_>>().into_iter();
+            file.rewrite(|| Ok(pages.next().unwrap_or_default()))
+        });
+        let (id, length) = rewritten.await?;
+        let of = Arc::new((id, old.map(str::to_owned)));
+        let noted = self.database.write(move |mut session| {
+            let of = Arc::clone(&of);
+            Box::pin(async move {
+                if let Some(old) = &of.1 {
+                    read::forget(&mut session, old).await?;
+                }
+                read::note(&mut session, &of.0, length).await
+            })
+        });
+        noted.await
+    }
+}
+
+async fn take_in(session: &mut super::sql::Session<'_>, entries: &[Entry]) -> Result<u64, StoreError> {
+    let suppressed: Vec<Suppression> = entries
+        .iter()
+        .filter_map(|entry| match entry {
+            Entry::Suppressed(entry) => Some(entry.clone()),
+            Entry::Said(_) => None,
+        })
+        .collect();
+    let mut changed = suppression::add(session, &suppressed).await?;
+    // One after the other where somebody changed their mind: of one address and topic, a batch reads the first.
+    let mut said: Vec<Preference> = Vec::new();
+    for entry in entries {
+        let Entry::Said(entry) = entry else { continue };
+        if said.iter().any(|earlier| earlier.hash == entry.hash && earlier.topic == entry.topic) {
+            changed += preference::put(session, &said).await?;
+            said.clear();
+        }
+        said.push(entry.clone());
+    }
+    Ok(changed + preference::put(session, &said).await?)
+}

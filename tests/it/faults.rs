@@ -1,0 +1,176 @@
+//! What happens when the world fails, each way once, with the real daemon: a state that is told, seen, and recovered
+//! from, with nothing lost and nothing repeated that must not be.
+//!
+//! | fault | what is seen meanwhile | shown by |
+//! |---|---|---|
+//! | SMTP 4xx, 5xx, hang-up at any command, no reply after DATA, a silent server | transient, permanent, unknown | `smtp::every_way_to_fail_has_its_outcome`, `smtp::a_silent_server_costs_the_deadline_and_no_more` |
+//! | SMTP session dead between two mails | nothing | `smtp::a_kept_session_that_died_meanwhile_is_replaced…` |
+//! | HTTP 429 with Retry-After, 5xx, 4xx, redirect | transient, permanent | `webhooks::answers_are_told_apart`, `a_redirect_is_not_followed` |
+//! | HTTP hang, reset, nonsense, endless or broken body | unknown, or sent | `webhooks::no_answer_in_time…`, `a_connection_that_breaks…`, `an_answer_whose_body_breaks_off…`, `an_answer_is_kept_only_when…` |
+//! | HTTP through the whole daemon: 500, 429, then well | attempts, then sent | [`a_receiver_that_fails_for_a_while_gets_everything_once`] |
+//! | the source away for hours | sweeps postponed, told once | `outage` |
+//! | the process killed | unknown mails, repeated webhooks with their keys | `crash`, `takeover` |
+//! | the state's disk full, in the middle of sending | the log, `nudged_state_failures_total` | [`a_full_disk_loses_nothing_and_repeats_nothing`] |
+//! | the state's disk nearly full | the log, `nudged_room_short` | [`a_disk_that_is_nearly_full_stops_sweeps_first`] |
+
+use super::operator::with_silent;
+use super::restore::silent_in;
+use super::site::Site;
+use super::support::guarded::as_root;
+use super::support::{HttpReceiver, PATIENCE, Reply, http_receiver, poll_until};
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+const RULE: &str = "version: 1
+id: silence
+description: Silent for 90 days.
+mode: live
+purpose: service
+for_each: customer
+to: main_contact
+trigger:
+  inactivity: {of: orders, for: 90 days}
+backfill: 30 days
+check_every: 1 second
+guard: {percent_per_day: 100, floor: 1000}
+steps:
+  - webhook: {to: team-chat}
+";
+
+/// Customers who are due with the first start, and who is called then.
+fn site(customers: usize) -> (Site, HttpReceiver) {
+    let (site, receiver) = (with_silent(customers, RULE), http_receiver());
+    site.configure("http://127.0.0.1:9/", &receiver.url);
+    (site, receiver)
+}
+
+fn all_sent(site: &Site, count: usize) {
+    poll_until(PATIENCE, || {
+        let counts = &site.status()["state"]["counts"];
+        counts["matches"] == count && counts["enrollments"]["active"] == 0
+    });
+}
+
+/// A disk of its own for the state, as small as it is told to be.
+struct SmallDisk(String);
+
+impl SmallDisk {
+    fn mount(site: &Site, size: &str) -> Self {
+        let place = site.path("small");
+        fs::create_dir(&place).unwrap();
+        let owner = fs::metadata(&place).unwrap();
+        let owner = format!("size={size},uid={},gid={}", owner.uid(), owner.gid());
+        run_mount(&["-t", "tmpfs", "-o", &owner, "tmpfs", &place]);
+        site.configure(&site.path("state.db"), &format!("{place}/state.db"));
+        Self(place)
+    }
+
+    fn grow(&self, size: &str) {
+        run_mount(&["-o", &format!("remount,size={size}"), &self.0]);
+    }
+
+    /// Not a byte is left.
+    fn fill(&self) {
+        let mut ballast = fs::File::create(format!("{}/ballast", self.0)).unwrap();
+        for size in [64 * 1024, 1024, 1] {
+            while ballast.write_all(&vec![1; size]).is_ok() {}
+        }
+    }
+
+    fn free(&self) {
+        fs::remove_file(format!("{}/ballast", self.0)).unwrap();
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = as_root(Path::new("umount")).args(["--lazy", &self.0]).status();
+    }
+}
+
+fn run_mount(arguments: &[&str]) {
+    let status = as_root(Path::new("mount")).args(arguments).status().unwrap();
+    assert!(status.success(), "mount {arguments:?}: these tests may mount, as they may start servers");
+}
+
+#[test]
+fn a_full_disk_loses_nothing_and_repeats_nothing() {
+    let (site, receiver) = site(5);
+    let disk = SmallDisk::mount(&site, "12m");
+    site.configure("[state]", "[state]\nmin_free_mib = 0");
+    receiver.reply_always(Reply::ok().held());
+    let daemon = site.start();
+    site.told("READY=1");
+    receiver.wait_for(5);
+
+    // Five webhooks are on their way, and their outcomes find no room.
+    disk.fill();
+    receiver.release();
+    poll_until(PATIENCE, || site.log().contains("the state database failed"));
+    assert!(site.log().contains("database or disk is full"), "{}", site.log());
+    // Three more fall silent meanwhile: their sweep finds no room, either.
+    for id in 6..=8 {
+        site.crm(&format!(
+            "INSERT INTO accounts VALUES ({id}, 'Cafe {id}', 'cafe', 'Graz', 'AT', 'B', 0, 1, 0, '2020-01-01 00:00:00');
+             INSERT INTO orders VALUES ({id}, {id}, '{}', 'paid', 12.5);",
+            silent_in(1)
+        ));
+    }
+    poll_until(PATIENCE, || site.log().contains("sweep postponed"));
+    assert_eq!(receiver.count(), 5);
+
+    disk.free();
+    receiver.wait_for(8);
+    all_sent(&site, 8);
+    assert_eq!(receiver.count(), 8);
+    assert!(receiver.count_by_key().values().all(|times| *times == 1), "{:?}", receiver.count_by_key());
+    drop(daemon);
+    drop(disk);
+}
+
+#[test]
+fn a_disk_that_is_nearly_full_stops_sweeps_first() {
+    let (site, receiver) = site(2);
+    // 64 MB free are fewer than a GiB.
+    let disk = SmallDisk::mount(&site, "64m");
+    let daemon = site.start();
+    site.told("READY=1");
+    poll_until(PATIENCE, || site.log().contains("the disk of the state is nearly full: sweeps stop"));
+    assert_eq!(receiver.count(), 0);
+    assert_eq!(site.status()["state"]["counts"]["matches"], 0);
+
+    disk.grow("2g");
+    poll_until(PATIENCE, || site.log().contains("sweeps go on"));
+    receiver.wait_for(2);
+    all_sent(&site, 2);
+    drop(daemon);
+    drop(disk);
+}
+
+#[test]
+fn a_receiver_that_fails_for_a_while_gets_everything_once() {
+    let (site, receiver) = site(3);
+    receiver.reply_next(Reply::status(500));
+    receiver.reply_next(Reply::status(429).header("retry-after", "1"));
+    receiver.reply_next(Reply::status(503));
+    let daemon = site.start();
+    site.told("READY=1");
+    receiver.wait_for(3);
+    poll_until(PATIENCE, || site.log().matches("\"outcome\":\"transient\"").count() == 3);
+    // Half a minute is the first pause; nobody waits for it here.
+    let mut stopping = daemon;
+    stopping.signal("TERM");
+    assert_eq!(stopping.ends().code(), Some(0), "{}", site.log());
+    site.sql("state.db", "UPDATE outbox SET due_at = due_at - 3600000000");
+    let _daemon = site.start();
+    site.told("READY=1");
+    receiver.wait_for(6);
+    all_sent(&site, 3);
+    assert!(
+        receiver.count_by_key().values().all(|times| *times == 2),
+        "the same key each: {:?}",
+        receiver.count_by_key()
+    );
+}

@@ -1,0 +1,195 @@
+//! One mail to each colleague with everything that concerns them.
+
+use super::world::{settings, world_with};
+use crate::support::instant;
+use crate::world::{Kind, World, days, hours, minutes};
+use jiff::SignedDuration;
+use nudged::engine::Settings;
+use nudged::engine::port::Message;
+use nudged::model::Outcome;
+use rstest::rstest;
+
+const RULE: &str = "version: 1
+id: at-risk
+mode: live
+purpose: staff
+for_each: customer
+to: owner
+trigger: {schedule: {cron: \"0 9 * * MON\"}}
+where: [{health: {at_most: 50}}]
+guard: {per_day: 100000, percent_per_day: 100, floor: 100000}
+steps:
+  - digest: {template: at-risk, rows: 3, order: [health, name desc]}
+  - webhook: {to: sink}
+";
+const MAIL: (&str, &str) = (
+    "templates/at-risk.md",
+    "---\nsubject: \"{{ count }} at risk\"\n---\nHi {{ to.first_name | default(\"team\") }}:\n{% for row in rows %}\n- {{ row.record.name }} {{ row.record.health }}\n{%- endfor %}\n{% if more %}\nand {{ more }} more\n{% endif %}\n",
+);
+const LAYOUT: (&str, &str) = ("templates/layouts/default.html", "<html><body>{{ content }}</body></html>");
+
+async fn customers(world: &World, owner: &str, healths: &[(u32, u32)]) {
+    for (id, health) in healths {
+        let sql = format!(
+            "INSERT INTO accounts (id, name, country_code, owner_id, health) VALUES ({id}, 'C{id}', 'AT', {owner}, {health})"
+        );
+        world.crm.run(&sql).await;
+    }
+}
+
+/// Address, subject and text of every mail since the last call.
+fn mails(world: &World) -> Vec<(String, String, String)> {
+    let mails = world.mail.take().into_iter().filter_map(|message| match message {
+        Message::Email(email) => Some((email.to_address, email.subject, email.text)),
+        // The other node sends everything by this one.
+        _ => None,
+    });
+    let mut mails: Vec<_> = mails.collect();
+    mails.sort();
+    mails
+}
+
+/// To the next Monday at nine in Vienna.
+fn until_monday(world: &World) -> SignedDuration {
+    instant("2026-06-08T07:00:00Z").duration_since(world.now())
+}
+
+async fn office(kind: Kind, settings: Settings) -> World {
+    let world = world_with(kind, settings).await;
+    world.crm.run("INSERT INTO users VALUES (1, 'Jana', 'jana@acme.example'); INSERT INTO users VALUES (2, 'Max', 'max@acme.example')").await;
+    world
+}
+
+#[rstest]
+#[case::sqlite(Kind::Sqlite)]
+#[case::postgres(Kind::Postgres)]
+#[case::mariadb(Kind::MariaDb)]
+#[tokio::test]
+async fn each_colleague_gets_one_mail_with_the_worst_first(#[case] kind: Kind) {
+    let world = office(kind, settings()).await;
+    customers(&world, "1", &[(1, 40), (2, 10), (3, 40), (4, 20), (5, 90)]).await;
+    customers(&world, "2", &[(6, 50)]).await;
+    customers(&world, "NULL", &[(7, 5)]).await;
+    world.load(&[("at-risk.yaml", RULE), MAIL, LAYOUT]).await;
+    world.turn().await;
+    world.pass(until_monday(&world)).await;
+    let sent = mails(&world);
+    let heads: Vec<_> = sent.iter().map(|(to, subject, _)| (to.as_str(), subject.as_str())).collect();
+    let expected =
+        [("jana@acme.example", "4 at risk"), ("max@acme.example", "1 at risk"), ("team@acme.example", "1 at risk")];
+    assert_eq!(heads, expected);
+    let lines: Vec<&str> = sent[0].2.lines().filter(|line| !line.trim().is_empty()).collect();
+    assert_eq!(lines[0], "Hi Jana:");
+    let named: Vec<&str> =
+        lines.iter().filter_map(|line| line.trim_start_matches(['*', '-', ' ']).strip_prefix('C')).collect();
+    assert_eq!(named, ["2 10", "4 20", "3 40"], "{}", sent[0].2);
+    assert!(sent[0].2.contains("and 1 more"), "{}", sent[0].2);
+    assert!(!sent[1].2.contains("more"), "{}", sent[1].2);
+
+    // Every match has its own line, and its own way on.
+    let told = world.deliveries().await;
+    let combined = told.iter().filter(|(_, detail)| detail.starts_with("combined: combined into ")).count();
+    assert_eq!(combined, 3, "{told:?}");
+    assert_eq!(world.webhooks.take().len(), 6);
+
+    world.pass(days(7)).await;
+    assert_eq!(mails(&world).len(), 3, "and again a week later");
+}
+
+#[tokio::test]
+async fn nothing_to_tell_is_no_mail() {
+    let world = office(Kind::Sqlite, settings()).await;
+    customers(&world, "1", &[(1, 90)]).await;
+    world.load(&[("at-risk.yaml", RULE), MAIL, LAYOUT]).await;
+    world.turn().await;
+    world.pass(until_monday(&world)).await;
+    assert_eq!(mails(&world), []);
+}
+
+/// More than one claim holds, more than one transaction enters, and all of them come from a wait.
+#[rstest]
+#[case::at_once("")]
+#[case::after_a_wait("  - wait: {days: [TUE], at: \"08:00\"}\n")]
+#[tokio::test]
+async fn a_digest_is_whole_however_many_match(#[case] wait: &str) {
+    let settings = Settings { claim: 7, batch: 40, ..settings() };
+    let world = office(Kind::Sqlite, settings).await;
+    let healths: Vec<(u32, u32)> = (1..=150).map(|id| (id, 10)).collect();
+    customers(&world, "1", &healths[..100]).await;
+    customers(&world, "2", &healths[100..]).await;
+    let rule = RULE.replace("steps:\n", &format!("steps:\n{wait}"));
+    world.load(&[("at-risk.yaml", &rule), MAIL, LAYOUT]).await;
+    world.turn().await;
+    world.pass(until_monday(&world)).await;
+    world.pass(days(1)).await;
+    let heads: Vec<_> = mails(&world).into_iter().map(|(to, subject, _)| (to, subject)).collect();
+    let expected = [("jana@acme.example", "100 at risk"), ("max@acme.example", "50 at risk")];
+    assert_eq!(heads, expected.map(|(to, subject)| (to.to_owned(), subject.to_owned())));
+}
+
+#[tokio::test]
+async fn a_digest_that_fails_for_now_comes_again_whole_and_one_in_doubt_waits_whole() {
+    let rule = RULE.replace("purpose: staff", "purpose: staff\nunknown: hold");
+    let world = office(Kind::Sqlite, settings()).await;
+    customers(&world, "1", &[(1, 40), (2, 10), (3, 30)]).await;
+    world.load(&[("at-risk.yaml", &rule), MAIL, LAYOUT]).await;
+    world.turn().await;
+    world.mail.answer([
+        Outcome::Transient { reason: "451".into(), retry_after: None },
+        Outcome::Unknown { reason: "no answer".into() },
+    ]);
+    world.pass(until_monday(&world)).await;
+    assert_eq!(mails(&world).len(), 1);
+    assert_eq!(world.webhooks.take().len(), 0);
+    world.pass(minutes(5)).await;
+    let sent = mails(&world);
+    assert_eq!(sent.iter().map(|mail| mail.1.as_str()).collect::<Vec<_>>(), ["3 at risk"]);
+    world.pass(hours(24)).await;
+    assert_eq!(mails(&world), []);
+    assert_eq!(
+        world.store.overview(world.now()).await.unwrap().outbox_unknown,
+        3,
+        "none of them is told of twice unasked"
+    );
+}
+
+#[tokio::test]
+async fn in_shadow_a_digest_is_written_down_once() {
+    let world = office(Kind::Sqlite, settings()).await;
+    customers(&world, "1", &[(1, 40), (2, 10)]).await;
+    let rule = RULE.replace("mode: live", "mode: shadow");
+    world.load(&[("at-risk.yaml", &rule), MAIL, LAYOUT]).await;
+    world.turn().await;
+    world.pass(until_monday(&world)).await;
+    assert_eq!(mails(&world), []);
+    let told: Vec<String> = world.deliveries().await.into_iter().map(|(_, detail)| detail).collect();
+    assert_eq!(told.iter().filter(|detail| *detail == "2 at risk").count(), 1, "{told:?}");
+    assert_eq!(told.iter().filter(|detail| detail.starts_with("combined into ")).count(), 1, "{told:?}");
+}
+
+/// Two nodes that claim halves at the same time: each colleague still gets one mail.
+#[tokio::test]
+async fn two_nodes_make_one_digest() {
+    let settings = Settings { claim: 10, ..settings() };
+    let world = {
+        use crate::world::Setup;
+        let setup = Setup::of(Kind::Sqlite, instant("2026-06-01T08:00:00Z"));
+        super::world::set_up(Setup { shared: true, settings, ..setup }).await
+    };
+    world.crm.run("INSERT INTO users VALUES (1, 'Jana', 'jana@acme.example')").await;
+    let healths: Vec<(u32, u32)> = (1..=60).map(|id| (id, 10)).collect();
+    customers(&world, "1", &healths).await;
+    world.load(&[("at-risk.yaml", RULE), MAIL, LAYOUT]).await;
+    let other = world.node("other", world.mail.clone()).await;
+    world.turn().await;
+    world.clock.advance(until_monday(&world));
+    world.engine.sweep_due().await.unwrap();
+    for _ in 0..20 {
+        let (one, two) = tokio::join!(world.engine.dispatch_due(), other.dispatch_due());
+        one.unwrap();
+        two.unwrap();
+        world.clock.advance(SignedDuration::from_secs(2));
+    }
+    let heads: Vec<String> = mails(&world).into_iter().map(|mail| mail.1).collect();
+    assert_eq!(heads, ["60 at risk"]);
+}

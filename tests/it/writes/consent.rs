@@ -1,0 +1,139 @@
+//! What readers decide by the links of mails, in the CRM's own columns.
+
+use super::*;
+use crate::catalog_shapes::written;
+use crate::world::{Crm, hours, minutes};
+use nudged::model::{AddressHash, Channel, Preference, PreferenceSource, Topic};
+
+const RULE: &str = "version: 1
+id: offers
+mode: live
+purpose: offers
+for_each: customer
+to: main_contact
+trigger: {schedule: {cron: \"0 * * * *\"}}
+steps: [{email: {template: hello}}]
+";
+const TEMPLATE: &str = "---\nsubject: \"{{ record.name }}\"\n---\nHello\n";
+
+async fn office(kind: Kind) -> (World, DeliveryId) {
+    let world = world(kind).await;
+    world.crm.run("INSERT INTO accounts (id, name) VALUES (1, 'Ada')").await;
+    world.crm.run("INSERT INTO contacts (id, account_id, email, news_ok, no_calls) VALUES (5, 1, 'ada@x.example', true, false)").await;
+    world.crm.run("INSERT INTO accounts (id, name) VALUES (2, 'Bob')").await;
+    world.crm.run("INSERT INTO contacts (id, account_id, email, news_ok, no_calls) VALUES (6, 2, 'bob@x.example', true, false)").await;
+    world.load(&[("offers.yaml", RULE), ("templates/hello.md", TEMPLATE)]).await;
+    world.pass(hours(1)).await;
+    let mails = world.mail.take();
+    assert_eq!(mails.len(), 2);
+    let ours = mails.into_iter().find_map(|message| match message {
+        nudged::engine::port::Message::Email(email) if email.to_address == "ada@x.example" => Some(email.delivery),
+        _ => None,
+    });
+    (world, ours.unwrap())
+}
+
+fn hash(world: &World, address: &str) -> AddressHash {
+    world.store.secret().address_hash(Channel::Email, address)
+}
+
+fn said(world: &World, delivery: DeliveryId, topic: Option<&str>, allowed: bool) -> Preference {
+    Preference {
+        hash: hash(world, "ada@x.example"),
+        channel: Channel::Email,
+        topic: topic.map(Topic::from),
+        allowed,
+        since: world.now(),
+        source: PreferenceSource::OneClick,
+        delivery: Some(delivery),
+    }
+}
+
+async fn columns(world: &World) -> Vec<String> {
+    let flag = |name: &str| match world.crm {
+        Crm::Postgres(..) => format!("CASE WHEN {name} THEN 1 ELSE 0 END"),
+        _ => name.to_owned(),
+    };
+    let sql = format!(
+        "SELECT id, {}, {}, CASE WHEN news_at IS NULL THEN 0 ELSE 1 END FROM contacts ORDER BY id",
+        flag("news_ok"),
+        flag("no_calls")
+    );
+    written(world, sql).await
+}
+
+#[tokio::test]
+async fn a_no_and_a_later_yes_reach_the_persons_own_row() {
+    for kind in KINDS {
+        let (world, delivery) = office(kind).await;
+        world.store.prefer(&[said(&world, delivery, Some("offers"), false)]).await.unwrap();
+        assert_eq!(
+            columns(&world).await,
+            ["5 | 1 | 0 | 0", "6 | 1 | 0 | 0"],
+            "{kind:?}: the page asks the CRM nothing"
+        );
+        assert_eq!(world.engine.carry_consents().await.unwrap(), 1, "{kind:?}");
+        assert_eq!(columns(&world).await, ["5 | 0 | 0 | 0", "6 | 1 | 0 | 0"], "{kind:?}");
+        assert_eq!(world.engine.carry_consents().await.unwrap(), 0, "{kind:?}: done once");
+
+        world.clock.advance(minutes(5));
+        let yes = Preference { source: PreferenceSource::Confirmed, ..said(&world, delivery, Some("offers"), true) };
+        assert!(world.store.confirm(&yes, world.now() - minutes(1)).await.unwrap());
+        assert_eq!(world.engine.carry_consents().await.unwrap(), 1, "{kind:?}");
+        assert_eq!(columns(&world).await, ["5 | 1 | 0 | 1", "6 | 1 | 0 | 0"], "{kind:?}: with when it was given");
+    }
+}
+
+#[tokio::test]
+async fn a_source_that_is_away_gets_it_later_and_only_what_was_said_last() {
+    let (world, delivery) = office(Kind::Sqlite).await;
+    world.wire.cut(true);
+    world.store.prefer(&[said(&world, delivery, Some("offers"), false)]).await.unwrap();
+    assert_eq!(world.engine.carry_consents().await.unwrap(), 0);
+    world.wire.cut(false);
+    assert_eq!(world.engine.carry_consents().await.unwrap(), 0, "it rests first");
+    world.clock.advance(minutes(2));
+    assert_eq!(world.engine.carry_consents().await.unwrap(), 1);
+    assert_eq!(columns(&world).await[0], "5 | 0 | 0 | 0");
+
+    // Two decisions while it is away again.
+    world.wire.cut(true);
+    world.store.prefer(&[said(&world, delivery, Some("offers"), true)]).await.unwrap();
+    assert_eq!(world.engine.carry_consents().await.unwrap(), 0);
+    world.clock.advance(minutes(1));
+    world.store.prefer(&[said(&world, delivery, Some("offers"), false)]).await.unwrap();
+    world.wire.cut(false);
+    world.clock.advance(minutes(5));
+    world.crm.run("UPDATE contacts SET news_ok = true").await;
+    assert_eq!(world.engine.carry_consents().await.unwrap(), 1);
+    assert_eq!(columns(&world).await[0], "5 | 0 | 0 | 0", "the last word");
+}
+
+#[tokio::test]
+async fn an_address_that_is_somebody_elses_now_and_a_rule_that_watches_are_left_alone() {
+    let (world, delivery) = office(Kind::Postgres).await;
+    let watch = "version: 1\nid: watch\nmode: live\npurpose: service\nfor_each: contact\n\
+                 trigger: {changed: {field: news_ok}}\ncheck_every: 1 hour\nsteps: [{webhook: {to: sink}}]\n";
+    world.load(&[("offers.yaml", RULE), ("watch.yaml", watch), ("templates/hello.md", TEMPLATE)]).await;
+    world.pass(hours(1)).await;
+    let sent = world.mail.take();
+    assert_eq!(sent.len(), 2);
+    world.store.prefer(&[said(&world, delivery, Some("offers"), false)]).await.unwrap();
+    world.engine.carry_consents().await.unwrap();
+    assert_eq!(columns(&world).await[0], "5 | 0 | 0 | 0");
+    world.pass(hours(1)).await;
+    let watched = world.enrollments().await.iter().filter(|view| view.rule.as_str() == "watch").count();
+    assert_eq!(watched, 0, "it was us");
+
+    world.crm.run("UPDATE contacts SET email = 'new@x.example', news_ok = true WHERE id = 5").await;
+    world.clock.advance(minutes(1));
+    world
+        .store
+        .prefer(&[said(&world, delivery, Some("offers"), true), said(&world, delivery, None, true)])
+        .await
+        .unwrap();
+    world.clock.advance(minutes(1));
+    world.store.prefer(&[said(&world, delivery, Some("offers"), false)]).await.unwrap();
+    world.engine.carry_consents().await.unwrap();
+    assert_eq!(columns(&world).await[0], "5 | 1 | 0 | 0", "the address is not theirs any more");
+}

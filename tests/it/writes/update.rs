@@ -1,0 +1,191 @@
+//! `update`: values by the catalog's types, tags, and nothing twice.
+
+use super::*;
+use crate::catalog_shapes::written;
+use crate::world::{Crm, hours, minutes};
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use nudged::catalog::{ColumnSchema, Schema, Table};
+use nudged::engine::port::{Deed, Done, SourceError};
+use nudged::model::Tenant;
+use nudged::rule::statement::{Dialect, Row, Statement};
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::Notify;
+
+const RULE: &str = "where: [stage: lead]
+steps:
+  - update:
+      set:
+        stage: nurtured
+        tier: vip
+        seats: 5
+        amount: 12.50
+        active: true
+        contacted_at: now
+        renews_on: 2027-01-31
+        owner_email: null
+        note: \"Hello {{ record.name }}, it's \\\"you\\\"; DROP TABLE accounts\"
+      add_tags: [nurtured, \"for {{ record.name }}\"]
+      remove_tags: [cold]
+";
+
+/// Everything an update has to do with.
+async fn all(world: &World) -> Vec<String> {
+    let flag = if matches!(world.crm, Crm::Postgres(..)) { "CASE WHEN active THEN 1 ELSE 0 END" } else { "active" };
+    let rows = format!(
+        "SELECT id, stage, class, seats, CAST(amount * 100 AS DECIMAL(10, 0)), {flag}, contacted_at, renews_on, owner_email, note,
+                untouched FROM accounts ORDER BY id"
+    );
+    let mut all = written(world, rows).await;
+    all.extend(written(world, "SELECT account_id, tag FROM account_tags ORDER BY account_id, tag".to_owned()).await);
+    all
+}
+
+#[tokio::test]
+async fn an_update_writes_by_the_types_of_the_catalog_and_touches_nothing_else() {
+    for kind in KINDS {
+        let world = world(kind).await;
+        world.crm.run("INSERT INTO accounts (id, name, stage, class, owner_email, untouched) VALUES (1, 'Ada', 'lead', 'C', 'x@y.example', 'as it was'), (2, 'Bob', 'won', 'C', 'x@y.example', 'as it was')").await;
+        world.crm.run("INSERT INTO account_tags VALUES (1, 'cold'), (1, 'kept'), (2, 'cold')").await;
+        world.load(&[("update.yaml", &hourly("nurture", RULE))]).await;
+        world.pass(hours(1)).await;
+        let seen = all(&world).await;
+        let ada: Vec<&str> = seen[0].split(" | ").collect();
+        assert_eq!(ada[4].trim_end_matches(".0"), "1250", "{kind:?}: {seen:?}");
+        assert_eq!([ada[0], ada[1], ada[2], ada[3], ada[5]], ["1", "nurtured", "A", "5", "1"], "{kind:?}: {seen:?}");
+        assert_eq!(
+            ada[7..],
+            ["2027-01-31", "null", "Hello Ada, it's \"you\"; DROP TABLE accounts", "as it was"],
+            "{kind:?}"
+        );
+        // When the step was due, as the column keeps it.
+        let hour = if kind == Kind::Postgres { "2026-11-20T13:30:00Z" } else { "14:30:00" };
+        assert!(ada[6].contains(hour), "{kind:?}: {}", ada[6]);
+        assert!(seen[1].starts_with("2 | won | C | null"), "{kind:?}: {seen:?}");
+        assert_eq!(seen[2..], ["1 | for Ada", "1 | kept", "1 | nurtured", "2 | cold"], "{kind:?}");
+        assert_eq!(world.enrollments().await.len(), 1, "{kind:?}");
+        // Another match of the same: nothing changes any more.
+        world.crm.run("UPDATE accounts SET stage = 'lead' WHERE id = 1").await;
+        world.pass(hours(1)).await;
+        let again = all(&world).await;
+        assert_eq!(again.len(), 6, "{kind:?}: a tag is there once: {again:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_value_that_does_not_fit_waits_for_an_operator_and_writes_nothing() {
+    let world = world(Kind::Postgres).await;
+    world.crm.run("INSERT INTO accounts (id, name, stage) VALUES (1, 'Ada', 'lead')").await;
+    let rule = hourly("odd", "steps: [{update: {set: {stage: won, seats: \"{{ record.name }}\"}}}]\n");
+    world.load(&[("odd.yaml", &rule)]).await;
+    world.pass(hours(1)).await;
+    let deliveries = world.deliveries().await;
+    assert_eq!(deliveries.len(), 1);
+    assert_eq!(deliveries[0].0, "dead");
+    assert!(deliveries[0].1.contains("`seats` can't be written: `Ada` is not a whole number"), "{deliveries:?}");
+    assert_eq!(written(&world, "SELECT stage FROM accounts".to_owned()).await, ["lead"]);
+}
+
+#[tokio::test]
+async fn in_shadow_nothing_is_written_and_what_would_be_is_recorded() {
+    let world = world(Kind::Sqlite).await;
+    world.crm.run("INSERT INTO accounts (id, name, stage) VALUES (1, 'Ada', 'lead')").await;
+    let rule = hourly("quiet", "steps: [{update: {set: {stage: won}, add_tags: [x]}}]\n").replace("live", "shadow");
+    world.load(&[("quiet.yaml", &rule)]).await;
+    world.pass(hours(1)).await;
+    assert_eq!(written(&world, "SELECT stage FROM accounts".to_owned()).await, ["lead"]);
+    let attempts = attempts(&world, "1").await;
+    assert_eq!((attempts[0].1.as_str(), attempts[0].2.as_str()), ("recorded", "stage, +x"));
+}
+
+/// A source that commits what it is given, and then doesn't come back.
+struct Hanging {
+    inner: Arc<dyn Source>,
+    hangs: AtomicBool,
+    committed: Notify,
+}
+
+#[async_trait]
+impl Source for Hanging {
+    fn dialect(&self) -> Dialect {
+        self.inner.dialect()
+    }
+
+    async fn now(&self) -> Result<Timestamp, SourceError> {
+        self.inner.now().await
+    }
+
+    fn rows<'a>(&'a self, tenant: &'a Tenant, statement: Statement) -> BoxStream<'a, Result<Row, SourceError>> {
+        self.inner.rows(tenant, statement)
+    }
+
+    async fn transact(&self, tenant: &Tenant, steps: Vec<Deed>) -> Result<Vec<Done>, SourceError> {
+        let done = self.inner.transact(tenant, steps).await;
+        if self.hangs.swap(false, Ordering::SeqCst) {
+            self.committed.notify_one();
+            std::future::pending::<()>().await;
+        }
+        done
+    }
+
+    async fn schema(&self, tables: &[Table]) -> Result<Schema, SourceError> {
+        self.inner.schema(tables).await
+    }
+
+    async fn describe(&self, sql: &str) -> Result<Vec<ColumnSchema>, SourceError> {
+        self.inner.describe(sql).await
+    }
+
+    async fn prepare(&self, statement: &Statement) -> Result<(), SourceError> {
+        self.inner.prepare(statement).await
+    }
+}
+
+/// The process dies after the CRM has it and before the state does: the repeat changes nothing, and no rule takes the
+/// write for somebody's work.
+#[tokio::test]
+async fn a_death_between_the_two_commits_repeats_a_write_that_changes_nothing() {
+    for kind in KINDS {
+        let world = world(kind).await;
+        world.crm.run("INSERT INTO accounts (id, name, stage) VALUES (1, 'Ada', 'lead')").await;
+        let update = hourly(
+            "move",
+            "where: [stage: lead]\nsteps: [{wait: {for: 30 minutes}}, {update: {set: {stage: won, contacted_at: now}}}]\n",
+        )
+        // The condition is about who enters; the step itself makes it false.
+        .replace("where:", "only_at_entry:");
+        let watch = "version: 1\nid: watch\nmode: live\npurpose: service\nfor_each: customer\n\
+                     trigger: {changed: {field: stage}}\ncheck_every: 1 hour\nsteps: [{webhook: {to: sink}}]\n";
+        world.load(&[("move.yaml", &update), ("watch.yaml", watch)]).await;
+        world.pass(hours(1)).await;
+        world.clock.advance(minutes(30));
+        let (inner, hangs) = (Arc::clone(&world.source), AtomicBool::new(true));
+        let hanging = Arc::new(Hanging { inner, hangs, committed: Notify::new() });
+        let doomed = world.engine_over(hanging.clone(), Arc::clone(&world.store), nudged::engine::Settings::default());
+        tokio::select! {
+            _ = doomed.dispatch_due() => panic!("it hangs"),
+            () = hanging.committed.notified() => {}
+        }
+        drop(doomed);
+        let asked = || written(&world, "SELECT stage, contacted_at FROM accounts".to_owned());
+        let first = asked().await;
+        assert!(first[0].starts_with("won"), "{kind:?}: {first:?}");
+
+        world.clock.advance(minutes(2));
+        let next = world.life("next", Arc::clone(&world.store));
+        let rescued = next.rescue().await.unwrap();
+        assert_eq!((rescued.repeated, rescued.unknown), (1, 0), "{kind:?}");
+        next.dispatch_due().await.unwrap();
+        assert_eq!(asked().await, first, "{kind:?}: the same time is written again");
+        assert_eq!(attempts(&world, "1").await[0].2, "was so already", "{kind:?}");
+
+        world.pass(hours(1)).await;
+        let watched = |views: Vec<nudged::engine::port::EnrollmentView>| {
+            views.iter().filter(|view| view.rule.as_str() == "watch").count()
+        };
+        assert_eq!(watched(world.enrollments().await), 0, "{kind:?}: it was us");
+        world.crm.run("UPDATE accounts SET stage = 'lost'").await;
+        world.pass(hours(1)).await;
+        assert_eq!(watched(world.enrollments().await), 1, "{kind:?}: it was somebody");
+    }
+}

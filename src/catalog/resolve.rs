@@ -2,8 +2,8 @@
 
 use super::{
     Aggregate, AggregateFunction, Catalog, Column, ColumnType, ConsentTest, DateStorage, Entity, Expression, Field,
-    Filter, FilterTest, Insert, InsertValue, InstantStorage, Join, KeyType, Literal, Origin, Place, Pool, Schema, Table,
-    TableSchema, UuidStorage,
+    Filter, FilterTest, Insert, InsertValue, InstantStorage, Join, KeyType, Literal, Origin, Place, Pool, Schema,
+    Table, TableSchema, UuidStorage,
 };
 use crate::model::{EntityName, FieldName};
 use jiff::tz::TimeZone;

@@ -459,7 +459,12 @@ impl Action {
             Self::Email(email) => email.to.as_ref(),
             Self::Sms(sms) => sms.to.as_ref(),
             Self::Task(task) => task.assign_to.as_ref(),
-            Self::Assign(_) | Self::Update(_) | Self::Claim(_) | Self::Webhook(_) | Self::Chat(_) | Self::Preferred(_) => None,
+            Self::Assign(_)
+            | Self::Update(_)
+            | Self::Claim(_)
+            | Self::Webhook(_)
+            | Self::Chat(_)
+            | Self::Preferred(_) => None,
         }
     }
 

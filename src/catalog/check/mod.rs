@@ -158,8 +158,18 @@ impl Checker {
         let locale = self.locale(written.locale.as_ref());
         let (calendars, usual_calendar) = self.calendars(written);
         let time_zone = self.zone.clone();
-        let catalog =
-            Catalog { time_zone, locale, entities, suppressions, tasks, surveys, tenants, calendars, usual_calendar, pools };
+        let catalog = Catalog {
+            time_zone,
+            locale,
+            entities,
+            suppressions,
+            tasks,
+            surveys,
+            tenants,
+            calendars,
+            usual_calendar,
+            pools,
+        };
         let mut findings = self.report.into_findings();
         findings.extend(self.elsewhere);
         Reading {

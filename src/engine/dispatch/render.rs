@@ -3,7 +3,9 @@
 use super::decide::{address, number};
 use crate::catalog::Catalog;
 use crate::engine::links::{LinkedMail, Links};
-use crate::engine::port::{ChatMessage, Claimed, Email, Message, SmsMessage, TaskDraft, WebhookCall, Write, WriteDraft};
+use crate::engine::port::{
+    ChatMessage, Claimed, Email, Message, SmsMessage, TaskDraft, WebhookCall, Write, WriteDraft,
+};
 use crate::model::{AskedAbout, Channel, Country, DeliveryId, InstanceSecret, Topic};
 use crate::rule::CompiledRule;
 use crate::rule::checked::{self, Action, Assign, Chat, CheckedRule, Purpose, Sms, Task, Update, Webhook};

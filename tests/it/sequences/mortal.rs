@@ -4,7 +4,13 @@
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use nudged::engine::port::{
-    Adopted, Adoption, Aged, Answered, Answers, Asked, AttemptView, Bearing, Candidate, Claimed, Consents, ContactStanding, DeliveryFilter, DeliveryView, Dossier, DueAnswer, EnrollmentFilter, EnrollmentView, Episode, EpisodePage, Forgotten, Found, Gathered, Gathering, Happening, HeldMatch, Inbound, Inbox, Lease, Ledger, LedgerSize, MissView, NewAnswer, Objection, OpenEpisode, Outbox, OutboxToken, Overview, Owed, OwnWrite, Owner, Personal, Progress, Register, Rescued, RuleState, RuleVersion, Safety, Settled, Settlement, Spent, Standing, Store, StoreError, StoredGeneration, SweepCommit, SweepCount, SweepId, SweepView, TaskDraft, Turn, Verdict, View, Whereabouts, Writes,
+    Adopted, Adoption, Aged, Answered, Answers, Asked, AttemptView, Bearing, Candidate, Claimed, Consents,
+    ContactStanding, DeliveryFilter, DeliveryView, Dossier, DueAnswer, EnrollmentFilter, EnrollmentView, Episode,
+    EpisodePage, Forgotten, Found, Gathered, Gathering, Happening, HeldMatch, Inbound, Inbox, Lease, Ledger,
+    LedgerSize, MissView, NewAnswer, Objection, OpenEpisode, Outbox, OutboxToken, Overview, Owed, OwnWrite, Owner,
+    Personal, Progress, Register, Rescued, RuleState, RuleVersion, Safety, Settled, Settlement, Spent, Standing, Store,
+    StoreError, StoredGeneration, SweepCommit, SweepCount, SweepId, SweepView, TaskDraft, Turn, Verdict, View,
+    Whereabouts, Writes,
 };
 use nudged::model::{
     AddressHash, ContactId, DeliveryId, EntityName, InstanceSecret, Key, Lane, Preference, RecordId, RuleId,

@@ -435,6 +435,8 @@ fn every_key_has_an_example_that_the_tests_read() {
     let rules = read(&[
         ("docs/rules.md", &["rule", "trigger", "offsets", "conditions", "steps", "tests"]),
         ("docs/sequences.md", &["rule", "steps"]),
+        ("docs/sms.md", &["combine", "steps"]),
+        ("docs/surveys.md", &["steps"]),
     ]);
     let catalogs = read(&[
         ("docs/catalog.md", &["catalog", "entities", "catalog with tenants"]),
@@ -486,7 +488,7 @@ fn the_examples_of_the_reference_are_right() {
     for rule in rules {
         let mut files = vec![SourceFile { path: "catalog.yaml".to_owned(), text: catalog.clone() }];
         for name in ["win-back-1", "win-back-2", "renewal", "renewal-over", "at-risk", "nps-ask", "confirm"] {
-            let text = "---\nsubject: Hello\n---\nHello {{ confirm_url }}\n".to_owned();
+            let text = "---\nsubject: Hello\n---\nHello {{ confirm_url }} {{ answer_url }}\n".to_owned();
             files.push(SourceFile { path: format!("templates/{name}.md"), text });
         }
         let script = "fn score(record, now) { 0.7 }\n".to_owned();

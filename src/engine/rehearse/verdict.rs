@@ -112,11 +112,10 @@ impl fmt::Display for Verdict {
                 write!(f, "matches: crossed {}, and the next sweep enters it", Day(*crossed_at))
             }
             Self::Matched { at, again } => {
-                match at {
-                    Some(at) => write!(f, "matched {}", Day(*at))?,
-                    None => {
-                        write!(f, "in the ledger already: it was left out at first, or what came of it was erased")?
-                    }
+                if let Some(at) = at {
+                    write!(f, "matched {}", Day(*at))?;
+                } else {
+                    write!(f, "in the ledger already: it was left out at first, or what came of it was erased")?;
                 }
                 again.map_or(Ok(()), |again| write!(f, "; it crosses again {} if nothing changes", Day(again)))
             }

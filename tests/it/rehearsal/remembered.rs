@@ -233,6 +233,7 @@ async fn everybody_under_way_is_counted_however_many_they_are() {
         )
     };
     let sql = [
+        "CREATE INDEX of_contacts ON contacts (account_id); CREATE INDEX of_orders ON orders (account_id);".to_owned(),
         many("accounts", &format!("id, 'A' || id, 'AT', {ordered}")),
         many("contacts", "id, id, 'p' || id || '@x.example', 'P', NULL, TRUE"),
         many("orders", &format!("id, id, {ordered}, 'paid'")),

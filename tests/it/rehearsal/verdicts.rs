@@ -137,7 +137,7 @@ async fn behind_what_is_over_the_next_crossing_is_told() {
 }
 
 async fn of_mondays() -> World {
-    world(&rule("schedule: {cron: \"0 9 * * MON\"}", "")).await
+    world(&rule("schedule: {cron: \"0 9 * * MON\"}", "").replace("check_every: 1 hour\n", "")).await
 }
 
 #[tokio::test]

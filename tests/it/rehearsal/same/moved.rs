@@ -12,6 +12,7 @@ use nudged::rule::generation::Tree;
 use nudged::store::sqlite::SqliteStore;
 use nudged::testbench::{Bench, RuleReport};
 use std::collections::BTreeSet;
+use std::fmt::Write;
 use std::sync::Arc;
 
 const START: &str = "2026-10-20T06:00:00Z";
@@ -43,7 +44,7 @@ const LOOKS: [[&str; 4]; 6] = [
 ];
 
 fn name(customer: usize) -> &'static str {
-    if customer % 2 == 0 { "Ada" } else { "Bob" }
+    if customer.is_multiple_of(2) { "Ada" } else { "Bob" }
 }
 
 async fn the_same_everywhere(kind: Kind) {
@@ -77,16 +78,12 @@ async fn the_same_everywhere(kind: Kind) {
         let before = world.enrollments().await.len();
         world.turn().await;
         assert_eq!(world.enrollments().await.len() - before, fresh.len(), "look {look_number}: preview and live");
-        let expected = match fresh.len() {
-            0 => "nothing".to_owned(),
-            _ => {
-                let key = |line: &String| line.split(' ').next().unwrap().rsplit(':').next().unwrap().to_owned();
-                let records: Vec<String> = fresh.iter().map(|line| format!("{{record: '{}'}}", key(line))).collect();
-                format!("{{webhook: [{}]}}", records.join(", "))
-            }
-        };
+        let key = |line: &String| line.split(' ').next().unwrap().rsplit(':').next().unwrap().to_owned();
+        let records: Vec<String> = fresh.iter().map(|line| format!("{{record: '{}'}}", key(line))).collect();
+        let expected =
+            if records.is_empty() { "nothing".to_owned() } else { format!("{{webhook: [{}]}}", records.join(", ")) };
         let (at, updates) = (6 * look_number, updates.join(", "));
-        then += &format!("      - {{after: {at} hours, update: {{customer: [{updates}]}}, expect: {expected}}}\n");
+        writeln!(then, "      - {{after: {at} hours, update: {{customer: [{updates}]}}, expect: {expected}}}").unwrap();
         previewed.extend(fresh);
     }
     let enrollments = world.enrollments().await.into_iter();

@@ -140,7 +140,7 @@ async fn every_index_that_is_asked_for_can_be_made_and_is_enough(#[case] kind: K
     }
     world.learn().await;
     let generation = world.build(&files);
-    for number in 0..rules.len() {
-        assert!(missing(&generation, number).is_empty(), "{kind:?}: {}", rules[number].1);
+    for (number, (_, text)) in rules.iter().enumerate() {
+        assert!(missing(&generation, number).is_empty(), "{kind:?}: {text}");
     }
 }

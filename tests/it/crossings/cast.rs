@@ -151,9 +151,9 @@ async fn all_agree(ty: &str, declared: &str, values: &Values, cases: &[(&str, &s
     for (id, value) in (1..).zip(values) {
         let quoted = value.map_or_else(|| "NULL".to_owned(), |value| format!("'{value}'"));
         let json = serde_json::json!({"deep": {"it": value}}).to_string();
-        let _ = write!(sql, "INSERT INTO things VALUES ({id}, {quoted}, '{json}');\n");
+        let _ = writeln!(sql, "INSERT INTO things VALUES ({id}, {quoted}, '{json}');");
         if value.is_some() {
-            let _ = write!(sql, "INSERT INTO custom VALUES ({id}, 'it', {quoted});\n");
+            let _ = writeln!(sql, "INSERT INTO custom VALUES ({id}, 'it', {quoted});");
         }
     }
     let asked: Vec<(String, &str)> = ["own", "eav", "json"]
@@ -163,7 +163,7 @@ async fn all_agree(ty: &str, declared: &str, values: &Values, cases: &[(&str, &s
     for world in World::all() {
         // A backslash of JSON is one of MariaDB's strings as well.
         let sql = match world.dialect() {
-            Dialect::MySql => sql.replace("\\", "\\\\"),
+            Dialect::MySql => sql.replace('\\', "\\\\"),
             _ => sql.clone(),
         };
         world.execute(&sql).await;
@@ -264,7 +264,7 @@ async fn a_position_is_one_of_a_list_and_json_is_read_as_it_is_written() {
                    ok: {column: props, path: ok, type: bool}\n      text: {column: props, path: text, type: text}\n";
     let mut sql = "CREATE TABLE things (id integer PRIMARY KEY, props {json});\n".to_owned();
     for (id, document) in (1..).zip(DOCUMENTS) {
-        let _ = write!(sql, "INSERT INTO things VALUES ({id}, '{document}');\n");
+        let _ = writeln!(sql, "INSERT INTO things VALUES ({id}, '{document}');");
     }
     let asked: Vec<(String, &str)> =
         DOCUMENT_CASES.iter().map(|(condition, keys)| ((*condition).to_owned(), *keys)).collect();

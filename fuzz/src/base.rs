@@ -1,6 +1,6 @@
 //! A catalog of every kind of field and relation, its tables, and a rule that is right.
 
-use nudged::catalog::{ColumnSchema, ColumnType, DateStorage, InstantStorage, Schema, Table, TableSchema};
+use nudged::catalog::{ColumnSchema, ColumnType, DateStorage, InstantStorage, Schema, Table, TableKind, TableSchema};
 use nudged::diagnostic::SourceFile;
 use nudged::rule::generation::{Gateways, Surroundings, Tree};
 use nudged::rule::statement::Dialect;
@@ -130,6 +130,7 @@ pub fn surroundings(dialect: Dialect) -> Surroundings {
     let tables = TABLES.iter().map(|(name, columns)| TableSchema {
         table: Table { schema: None, name: (*name).to_owned() },
         exists: true,
+        kind: TableKind::Table,
         columns: columns.iter().map(column).collect(),
         indexes: Vec::new(),
     });

@@ -130,7 +130,7 @@ fn mailed(files: &[(&str, String)], template: &str) {
     let (occasion, saved, sender) = (json!({"value": 5, "row": {"a": SECRET}}), json!({}), json!({"name": "Acme"}));
     let regional = Regional::default();
     let link = |what: &str| Some(format!("https://acme.example/{what}"));
-    let links = MessageLinks { unsubscribe: link("u"), preferences: link("p"), confirm: link("c") };
+    let links = MessageLinks { unsubscribe: link("u"), preferences: link("p"), confirm: link("c"), answer: link("a") };
     let context = MessageContext {
         facts: &facts,
         to: Some(&person),
@@ -140,6 +140,8 @@ fn mailed(files: &[(&str, String)], template: &str) {
         enriched: None,
         regional: &regional,
         links: Some(&links),
+        rows: &[],
+        more: 0,
     };
     match templates.email(&"mail".into(), &context) {
         Ok(mail) => {

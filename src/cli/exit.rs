@@ -130,10 +130,7 @@ impl Failure {
 
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
-        match error {
-            OpenError::Unset => Self::other(Exit::Config, error.to_string()),
-            OpenError::Source(error) => Self::Source(error),
-        }
+        Self::other(Exit::Config, error.to_string())
     }
 }
 

@@ -6,8 +6,8 @@ use super::{Context, Exit, Failure, Format, Output, record, text};
 use crate::action::email::Composer;
 use crate::config::Config;
 use crate::engine::port::Message;
-use crate::engine::{Preview, PreviewMatch, PreviewScope, preview};
-use crate::model::{Key, Period, RuleId};
+use crate::engine::{EngineError, Preview, PreviewMatch, PreviewScope, preview};
+use crate::model::{Period, RecordId, RuleId};
 use jiff::SignedDuration;
 use serde_json::{Value as Json, json};
 use std::path::{Path, PathBuf};
@@ -33,11 +33,26 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, Failure> {
-    let scope = scope(args)?;
+    let records = args.records.iter().map(|text| record::parse(text)).collect::<Result<Vec<RecordId>, Failure>>()?;
+    let scope = scope(args, &records);
     let (found, config) = context.block_on(async {
         let rehearsal = Rehearsal::open(context).await?;
         let rule = RuleId::from(args.rule.as_str());
-        let found = preview(&rehearsal.previewer(args.limit), &rule, &scope).await?;
+        let looker = rehearsal.previewer(args.limit);
+        if let Some(about) = looker.generation.rules.get(&rule)
+            && let Some(other) = records.iter().find(|record| record.entity != about.rule.for_each)
+        {
+            let (for_each, entity) = (about.rule.for_each.clone(), other.entity.clone());
+            return Err(EngineError::OtherEntity { rule, for_each, entity }.into());
+        }
+        let mut found = preview(&looker, &rule, &scope).await?;
+        // The same key may be somebody else's with another tenant.
+        let is = |asked: &RecordId, found: &RecordId| {
+            asked.key == found.key && (asked.tenant.as_str().is_empty() || asked.tenant == found.tenant)
+        };
+        let asked = |found: &RecordId| records.is_empty() || records.iter().any(|record| is(record, found));
+        found.matches.retain(|matched| asked(&matched.record));
+        found.misses.retain(|(record, ..)| asked(record));
         Ok((found, rehearsal.config))
     })?;
     if let Some(folder) = &args.out {
@@ -51,15 +66,12 @@ pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, 
     Ok(Exit::Success)
 }
 
-fn scope(args: &Args) -> Result<PreviewScope, Failure> {
-    if !args.records.is_empty() {
-        let keys =
-            args.records.iter().map(|text| Ok(record::parse(text)?.key)).collect::<Result<Vec<Key>, Failure>>()?;
-        return Ok(PreviewScope::Records(keys));
+fn scope(args: &Args, records: &[RecordId]) -> PreviewScope {
+    if !records.is_empty() {
+        return PreviewScope::Records(records.iter().map(|record| record.key.clone()).collect());
     }
-    Ok(args
-        .last
-        .map_or(PreviewScope::LastInterval, |last| PreviewScope::Last(SignedDuration::from_secs(last.max_seconds()))))
+    args.last
+        .map_or(PreviewScope::LastInterval, |last| PreviewScope::Last(SignedDuration::from_secs(last.max_seconds())))
 }
 
 fn show(found: &Preview, args: &Args, output: &mut Output) {

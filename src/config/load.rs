@@ -96,7 +96,7 @@ pub fn load(
     match Config::deserialize(Deserializer::from(root)) {
         Ok(config) if findings.is_empty() => return Ok(config),
         Ok(_) => {}
-        Err(error) => findings.push(shape(&error, &file, text.len(), &overrides)),
+        Err(error) => findings.push(shape(&error, text, &file, &overrides)),
     }
     Err(ConfigError::Wrong(findings))
 }
@@ -107,8 +107,11 @@ fn syntax(error: &toml::de::Error, file: &Arc<SourceFile>) -> Finding {
 }
 
 /// An unknown key, a wrong type, a missing or senseless value.
-fn shape(error: &toml::de::Error, file: &Arc<SourceFile>, end: usize, overrides: &[(&str, &str)]) -> Finding {
+fn shape(error: &toml::de::Error, text: &str, file: &Arc<SourceFile>, overrides: &[(&str, &str)]) -> Finding {
+    let end = text.len();
+    let hidden = error.span().is_some_and(|span| span.start >= end || text.get(span.clone()) != file.text.get(span));
     let message = one_line(error.message());
+    let message = if hidden { without_value(&message) } else { message };
     let unknown = message.starts_with("unknown field") || message.starts_with("unknown variant");
     let code = if unknown { "config.unknown-key" } else { "config.value" };
     let mut finding = Finding::error(code, message.clone());
@@ -133,6 +136,17 @@ fn place(finding: Finding, span: Option<Range<usize>>, file: &Arc<SourceFile>) -
         Some(range) => finding.at(Place { file: Arc::clone(file), range }),
         None => finding,
     }
+}
+
+/// Serde quotes the value that it can't use, which may be a secret: ``invalid type: integer `4711`, expected a string``.
+fn without_value(message: &str) -> String {
+    let quoted = |message: &str| {
+        let (kind, rest) = message.strip_prefix("invalid ")?.split_once(": ")?;
+        let expected = rest.rfind(", expected ")?;
+        let what = rest[..expected].split(['`', '"']).next().unwrap_or_default().trim();
+        Some(format!("invalid {kind}: {what}{}", &rest[expected..]))
+    };
+    quoted(message).unwrap_or_else(|| message.to_owned())
 }
 
 fn one_line(message: &str) -> String {
@@ -238,6 +252,16 @@ mod tests {
                     [sms]\ncap = []\nrate = \"\"\n";
         let config = load("config.toml", none, true, &Environment::none(), Secrecy::Resolve).unwrap();
         assert_eq!(config.settings().sending, crate::engine::Sending::default());
+    }
+
+    #[test]
+    fn a_secret_of_the_wrong_kind_is_not_quoted() {
+        for text in ["[email]\npassword = 48151623\n", "[source]\nurl = {a = \"hunter48151623\"}\n"] {
+            let wrong = findings(text, &Environment::none());
+            assert!(!wrong[0].contains("48151623") && wrong[0].contains("expected"), "{wrong:?}");
+        }
+        let plain = findings("[log]\nlevel = 4\n", &Environment::none());
+        assert!(plain[0].contains("integer `4`"), "{plain:?}");
     }
 
     #[test]

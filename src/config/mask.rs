@@ -33,6 +33,12 @@ fn of_table(table: &DeTable<'_>, path: &mut Vec<String>, found: &mut Vec<Range<u
 }
 
 fn of_value(value: &DeValue<'_>, span: Range<usize>, path: &mut Vec<String>, found: &mut Vec<Range<usize>>) {
+    let names: Vec<&str> = path.iter().map(String::as_str).collect();
+    let is_text = matches!(value, DeValue::String(_));
+    // Whatever stands in a secret's place, and whatever is sent as a header.
+    if !is_text && secret::is_secret(&names) {
+        return found.push(span);
+    }
     match value {
         DeValue::Table(table) => of_table(table, path, found),
         DeValue::Array(items) => {
@@ -41,13 +47,17 @@ fn of_value(value: &DeValue<'_>, span: Range<usize>, path: &mut Vec<String>, fou
             }
         }
         DeValue::String(text) if is_hidden(text, path) => found.push(span),
+        DeValue::Integer(_) | DeValue::Float(_) if path.last().is_some_and(|key| is_word_of_secrets(key)) => {
+            found.push(span);
+        }
         _ => {}
     }
 }
 
 fn is_hidden(text: &str, path: &[String]) -> bool {
     let names: Vec<&str> = path.iter().map(String::as_str).collect();
-    let secret = secret::is_secret(&names) || path.last().is_some_and(|key| sounds_secret(key));
+    let in_headers = names.contains(&"headers");
+    let secret = secret::is_secret(&names) || in_headers || path.last().is_some_and(|key| sounds_secret(key));
     (secret || has_login(text)) && !secret::is_reference(text)
 }
 
@@ -107,7 +117,13 @@ fn mask_line(line: &str) -> String {
 
 fn sounds_secret(key: &str) -> bool {
     let name = key.to_lowercase();
-    ["pas", "pw", "secret", "sercet", "token", "key", "url", "cred"].iter().any(|part| name.contains(part))
+    is_word_of_secrets(key) || ["pas", "pw", "sercet", "key", "url", "cred"].iter().any(|part| name.contains(part))
+}
+
+/// Of what even a number is one.
+fn is_word_of_secrets(key: &str) -> bool {
+    let name = key.to_lowercase();
+    ["password", "secret", "token", "authorization"].iter().any(|part| name.contains(part))
 }
 
 fn has_login(value: &str) -> bool {
@@ -142,6 +158,20 @@ mod tests {
         let masked = mask(lines);
         assert!(!masked.contains("nter") && masked.contains("hots = \"mail.example\""), "{masked}");
         assert_eq!((masked.len(), mask(inline).len()), (lines.len(), inline.len()));
+    }
+
+    #[test]
+    fn numbers_tables_and_headers_are_hidden_where_secrets_stand() {
+        for text in [
+            "[email]\npassword = 48151623\n",
+            "[webhooks]\ncrm = {secret = 48151623, tmeout = \"5 s\"}\n",
+            "[source]\nurl = {a = \"48151623\"}\n",
+            "[sms.gateway]\nheaders = {Authorization = \"Bearer 48151623\"}\n",
+        ] {
+            let masked = mask(text);
+            assert!(!masked.contains("48151623"), "{masked}");
+            assert_eq!(masked.len(), text.len());
+        }
     }
 
     #[test]

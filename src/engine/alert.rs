@@ -7,14 +7,18 @@ use super::port::{Email, Message, Sender};
 use crate::model::{DeliveryId, Outcome};
 use crate::rule::CheckedRule;
 
-/// Tells the owner, if the rule names one. What hinders it is announced.
-pub(super) async fn tell_owner(context: &Context, rule: &CheckedRule, subject: &str, text: &str) {
+/// Tells the owner, if the rule names one. What hinders it is announced; false where it may be tried again.
+pub(super) async fn tell_owner(context: &Context, rule: &CheckedRule, subject: &str, text: &str) -> bool {
     if !context.gate.is_open(context).await.unwrap_or(false) {
         // The clone of a state tells nobody.
-        return;
+        return false;
     }
-    if let Err(reason) = tell(&*context.senders.email, rule, subject, text).await {
-        context.announce(|| Event::OwnerNotTold { rule: rule.id.clone(), reason });
+    match tell(&*context.senders.email, rule, subject, text).await {
+        Ok(()) => true,
+        Err(reason) => {
+            context.announce(|| Event::OwnerNotTold { rule: rule.id.clone(), reason });
+            false
+        }
     }
 }
 

@@ -23,6 +23,10 @@ const AWAY: SignedDuration = SignedDuration::from_secs(30);
 /// Tells the source of every answer that is due; of how many.
 pub(super) async fn tell(context: &Context) -> Result<u64, EngineError> {
     let generation = context.generation()?;
+    // The copy of a state has nothing to say to the CRM.
+    if !context.gate.is_open(context).await? {
+        return Ok(0);
+    }
     let mut total = 0;
     loop {
         let now = context.clock.now();

@@ -34,6 +34,10 @@ type Group = BTreeMap<(RuleId, Tenant), Vec<(Owed, RecordId)>>;
 /// Carries what is due; how many decisions are done with.
 pub(super) async fn carry(context: &Context) -> Result<u64, EngineError> {
     let generation = context.generation()?;
+    // The copy of a state has nothing to say to the CRM.
+    if !context.gate.is_open(context).await? {
+        return Ok(0);
+    }
     let mut carried = 0;
     loop {
         let owed = context.store.owed(context.clock.now(), BATCH).await?;

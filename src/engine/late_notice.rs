@@ -2,11 +2,11 @@
 
 use super::alert;
 use super::context::Context;
+use super::versions::successor;
 use crate::model::RuleId;
-use crate::rule::CheckedRule;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Between two mails about one rule.
 const QUIET: SignedDuration = SignedDuration::from_hours(24);
@@ -22,33 +22,51 @@ struct Told {
 }
 
 impl LateNotices {
-    /// How many to tell of now.
-    fn add(&self, rule: &RuleId, count: u64, now: Timestamp) -> Option<u64> {
-        let mut rules = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let told = rules.entry(rule.clone()).or_default();
-        told.since += count;
-        if told.at.is_some_and(|at| now.duration_since(at) < QUIET) {
-            return None;
+    pub fn add(&self, rule: &RuleId, count: u64) {
+        if count > 0 {
+            self.lock().entry(rule.clone()).or_default().since += count;
         }
-        told.at = Some(now);
-        Some(std::mem::take(&mut told.since))
+    }
+
+    /// Whose owner to tell now, and of how many.
+    fn due(&self, now: Timestamp) -> Vec<(RuleId, u64)> {
+        let rules = self.lock();
+        let due =
+            rules.iter().filter(|(_, told)| told.since > 0 && told.at.is_none_or(|at| now.duration_since(at) >= QUIET));
+        due.map(|(rule, told)| (rule.clone(), told.since)).collect()
+    }
+
+    fn told(&self, rule: &RuleId, count: u64, now: Timestamp) {
+        if let Some(told) = self.lock().get_mut(rule) {
+            told.since = told.since.saturating_sub(count);
+            told.at = Some(now);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<RuleId, Told>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Notes matches or messages of a rule that were skipped for their lateness.
-pub(super) async fn note(context: &Context, rule: &CheckedRule, count: u64) {
-    if count == 0 {
-        return;
+/// Tells the owners of what has come together. A mail that can't be sent is tried again at the next look.
+pub(super) async fn tell(context: &Context) {
+    let now = context.clock.now();
+    let Ok(generation) = context.generation() else { return };
+    for (id, count) in context.lates.due(now) {
+        let Some(rule) = successor(&generation, &id) else {
+            context.lates.told(&id, count, now);
+            continue;
+        };
+        let text = format!(
+            "The rule {id} found {count} of its messages or matches later than its `late` allows, so nothing was sent \
+             for them. This happens after an outage, or where facts reach the CRM late.\n\n\
+             `nudged deliveries list --rule {id} --state skipped` and `nudged enrollments list --rule {id}` show them; \
+             tasks are never skipped. You hear of further ones once a day.\n"
+        );
+        if alert::tell_owner(context, &rule.rule, &format!("The rule {id} came too late"), &text).await {
+            context.lates.told(&id, count, now);
+        }
     }
-    let Some(count) = context.lates.add(&rule.id, count, context.clock.now()) else { return };
-    let id = &rule.id;
-    let text = format!(
-        "The rule {id} found {count} of its messages or matches later than its `late` allows, so nothing was sent for \
-         them. This happens after an outage, or where facts reach the CRM late.\n\n\
-         `nudged deliveries list --rule {id} --state skipped` and `nudged enrollments list --rule {id}` show them; tasks are never \
-         skipped. You hear of further ones once a day.\n"
-    );
-    alert::tell_owner(context, rule, &format!("The rule {id} came too late"), &text).await;
 }
 
 #[cfg(test)]
@@ -60,10 +78,19 @@ mod tests {
         let notices = LateNotices::default();
         let rule = RuleId::from("win-back");
         let at = |hours| Timestamp::UNIX_EPOCH + SignedDuration::from_hours(hours);
-        assert_eq!(notices.add(&rule, 3, at(0)), Some(3));
-        assert_eq!(notices.add(&rule, 2, at(1)), None);
-        assert_eq!(notices.add(&rule, 1, at(23)), None);
-        assert_eq!(notices.add(&RuleId::from("renewal"), 1, at(23)), Some(1));
-        assert_eq!(notices.add(&rule, 4, at(25)), Some(7));
+        let told = |hours| {
+            let due = notices.due(at(hours));
+            due.iter().for_each(|(rule, count)| notices.told(rule, *count, at(hours)));
+            due.into_iter().map(|(_, count)| count).collect::<Vec<_>>()
+        };
+        notices.add(&rule, 3);
+        assert_eq!(notices.due(at(0)), [(rule.clone(), 3)], "a mail that failed is tried again");
+        assert_eq!(told(0), [3]);
+        notices.add(&rule, 2);
+        assert_eq!(told(1), [0; 0]);
+        notices.add(&rule, 1);
+        assert_eq!(told(23), [0; 0]);
+        assert_eq!(told(25), [3], "and nobody is forgotten");
+        assert_eq!(told(60), [0; 0]);
     }
 }

@@ -3,6 +3,7 @@
 use super::context::Context;
 use super::error::EngineError;
 use super::event::Event;
+use super::late_notice;
 use super::port::{Rescued, StoreError};
 use super::sweep::enter_staged;
 use jiff::{SignedDuration, Timestamp};
@@ -28,6 +29,7 @@ pub(super) async fn rescue(context: &Context) -> Result<Rescued, EngineError> {
     enter_staged(context).await?;
     context.gate.beat(context).await?;
     forget_sends(context).await?;
+    late_notice::tell(context).await;
     Ok(rescued)
 }
 

@@ -22,7 +22,8 @@ struct Cache {
     /// Of the generation that the entries were compiled against.
     hash: String,
     surroundings: Option<Arc<Surroundings>>,
-    compiled: HashMap<VersionHash, Pinned>,
+    /// Steps may be the same in two rules, but conditions and consent are each rule's own.
+    compiled: HashMap<(RuleId, VersionHash), Pinned>,
 }
 
 type Pinned = Result<Arc<CompiledRule>, String>;
@@ -48,8 +49,8 @@ impl Versions {
         rule: &RuleId,
         version: &VersionHash,
     ) -> Result<Standing, EngineError> {
-        let current = generation.rules.get(rule);
-        if let Some(rest) = generation.resting.get(rule) {
+        let current = successor(generation, rule);
+        if let Some(rest) = generation.resting.get(current.map_or(rule, |current| &current.rule.id)) {
             return Ok(Standing::Hold(rest.reason().into()));
         }
         if let Some(current) = current {
@@ -60,7 +61,7 @@ impl Versions {
                 return Ok(Standing::Cancel("its rule changed, and `on_change` is `cancel`"));
             }
         }
-        let pinned = match self.pinned(store, generation, version).await? {
+        let pinned = match self.pinned(store, generation, (rule, version)).await? {
             Ok(pinned) => pinned,
             Err(problem) => return Ok(Standing::Hold(problem)),
         };
@@ -79,7 +80,7 @@ impl Versions {
         &self,
         store: &dyn Store,
         generation: &Generation,
-        version: &VersionHash,
+        (rule, version): (&RuleId, &VersionHash),
     ) -> Result<Pinned, EngineError> {
         let mut cache = self.cache.lock().await;
         let around = &generation.surroundings;
@@ -90,25 +91,35 @@ impl Versions {
             let (hash, surroundings) = (generation.hash.clone(), Some(Arc::clone(around)));
             *cache = Cache { hash, surroundings, compiled: HashMap::new() };
         }
-        if let Some(known) = cache.compiled.get(version) {
-            return Ok(known.clone());
+        // Versions keep the name that their rule had when it was theirs.
+        let formers = successor(generation, rule).map(|current| current.rule.was.clone()).unwrap_or_default();
+        let find = |cache: &Cache| {
+            let mut names = std::iter::once(rule).chain(&formers);
+            names.find_map(|name| cache.compiled.get(&(name.clone(), version.clone())).cloned())
+        };
+        if let Some(known) = find(&cache) {
+            return Ok(known);
         }
-        let known: HashSet<VersionHash> = cache.compiled.keys().cloned().collect();
+        let known: HashSet<(RuleId, VersionHash)> = cache.compiled.keys().cloned().collect();
         for (rule, version, text) in store.pinned_versions(&known).await? {
             let current = successor(generation, &rule).map(|current| current.rule.as_ref());
             let compiled = generation.compile_pinned(&text, current).map(Arc::new).map_err(|findings| {
                 let first = findings.first().map_or_else(String::new, ToString::to_string);
                 format!("its pinned rule version no longer compiles: {first}")
             });
-            cache.compiled.insert(version, compiled);
+            cache.compiled.insert((rule, version), compiled);
         }
-        let missing = || Err("the text of its pinned rule version is not in the state".to_owned());
-        Ok(cache.compiled.entry(version.clone()).or_insert_with(missing).clone())
+        if let Some(found) = find(&cache) {
+            return Ok(found);
+        }
+        let missing = Err("the text of its pinned rule version is not in the state".to_owned());
+        cache.compiled.insert((rule.clone(), version.clone()), missing.clone());
+        Ok(missing)
     }
 }
 
 /// The rule that goes by this name now, or took it over.
-fn successor<'a>(generation: &'a Generation, name: &RuleId) -> Option<&'a CompiledRule> {
+pub(super) fn successor<'a>(generation: &'a Generation, name: &RuleId) -> Option<&'a Arc<CompiledRule>> {
     let renamed = || generation.rules.values().find(|rule| rule.rule.was.contains(name));
-    generation.rules.get(name).or_else(renamed).map(AsRef::as_ref)
+    generation.rules.get(name).or_else(renamed)
 }

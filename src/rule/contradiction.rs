@@ -153,13 +153,15 @@ fn none_allowed(tests: &[&Test]) -> bool {
 
 /// Whether a value may pass a test; true where that can't be told.
 fn may_pass(value: &Value, test: &Test) -> bool {
+    // Beside a time, a day is all of its hours.
+    let is_open = |other: &Value| matches!(value, Value::Date(_)) != matches!(other, Value::Date(_));
     let is = |other: &Value| order(value, other).map_or(value == other, Ordering::is_eq);
     let ordered = |other: &Value, wanted: fn(Ordering) -> bool| order(value, other).is_none_or(wanted);
     match test {
-        Test::Equals(other) => is(other),
-        Test::NotEquals(other) => !is(other),
-        Test::In(values) => values.iter().any(is),
-        Test::NotIn(values) => !values.iter().any(is),
+        Test::Equals(other) => is_open(other) || is(other),
+        Test::NotEquals(other) => is_open(other) || !is(other),
+        Test::In(values) => values.iter().any(|other| is_open(other) || is(other)),
+        Test::NotIn(values) => !values.iter().any(|other| !is_open(other) && is(other)),
         Test::AtLeast(low) => ordered(low, Ordering::is_ge),
         Test::AtMost(high) => ordered(high, Ordering::is_le),
         Test::Above(low) => ordered(low, Ordering::is_gt),

@@ -311,7 +311,11 @@ impl Rulebook {
         let missing = brake::missing(&self.rules, &generation, self.options.brake_percent);
         if let Some(missing) = missing.filter(|_| !confirm) {
             let of = self.rules.len();
-            self.swap(running.with_resting(missing.iter().map(|id| (id.clone(), Rest::Missing)).collect()));
+            // Those that rest for another reason go on resting.
+            let mut resting = running.resting.clone();
+            resting.retain(|_, rest| *rest != Rest::Missing);
+            resting.extend(missing.iter().map(|id| (id.clone(), Rest::Missing)));
+            self.swap(running.with_resting(resting));
             return Some(Trouble::Braked { missing: missing.into_iter().collect(), of });
         }
         let same = generation.hash == running.hash

@@ -348,6 +348,7 @@ pub fn probes(rule: &CompiledRule, catalog: &Catalog, dialect: Dialect, now: Tim
     statements.extend(rule.course(keys, window));
     statements.push(rule.chunk_end(Some(&nobody), 1));
     statements.push(rule.count_until(now));
+    statements.push(rule.count_records());
     statements.push(rule.facts(&[Subject { key: nobody.clone(), since: Some(now), entered: Some(now) }], now));
     if rule.rule.nodes.iter().any(|node| node.step.action().and_then(Action::task).is_some()) {
         let record = RecordId { tenant: Tenant::new(""), entity: rule.rule.for_each.clone(), key: nobody.clone() };

@@ -45,7 +45,7 @@ pub(super) async fn begin(
                     return match restore(outside, source, register).await? {
                         Ok(Loaded { generation: mut last, .. }) => {
                             let there = missing.iter().filter(|id| last.rules.contains_key(*id));
-                            last.resting = there.map(|id| (id.clone(), Rest::Missing)).collect();
+                            last.resting.extend(there.map(|id| (id.clone(), Rest::Missing)));
                             let trouble = Trouble::Braked { missing: missing.into_iter().collect(), of };
                             Ok(Beginning { generation: last, restored: true, trouble: Some(trouble), judged })
                         }

@@ -6,7 +6,7 @@ use crate::action::{HttpSender, SetupError, email, email::Transport, webhook::We
 use crate::catalog;
 use crate::config::{Config, StateOptions};
 use crate::diagnostic::SourceFile;
-use crate::engine::port::{Message, Sender, Sent, Source, SourceError, Store, StoreError};
+use crate::engine::port::{Message, Sender, Sent, Source, Store, StoreError};
 use crate::model::{Clock, Outcome, Period};
 use crate::source::{self, SourceOptions};
 use crate::store::postgres::{PostgresStore, Reached};
@@ -98,8 +98,9 @@ pub(super) fn sqlite_path(url: &str) -> Option<&str> {
 pub enum OpenError {
     #[error("`source.url` is not set; it names the CRM database")]
     Unset,
-    #[error(transparent)]
-    Source(#[from] SourceError),
+    /// It names no database that there is an adapter for, or can't be read. Connecting comes later.
+    #[error("`source.url` can't be used: {0}")]
+    Malformed(String),
 }
 
 /// Opens the source. Connections are made when something is asked, so a source that is away now is no
@@ -118,7 +119,7 @@ pub fn open_source(config: &Config) -> Result<Arc<dyn Source>, OpenError> {
         per_transaction: per_transaction(&config.rules.directory),
         ..SourceOptions::new(url)
     };
-    Ok(source::connect(&options)?)
+    source::connect(&options).map_err(|error| OpenError::Malformed(error.to_string()))
 }
 
 fn seconds(period: Period) -> Duration {

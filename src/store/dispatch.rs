@@ -248,11 +248,15 @@ impl<D: Database> Outbox for State<D> {
 
     async fn pinned_versions(
         &self,
-        known: &HashSet<VersionHash>,
+        known: &HashSet<(RuleId, VersionHash)>,
     ) -> Result<Vec<(RuleId, VersionHash, String)>, StoreError> {
         let pinned =
             self.database.read(|mut session| Box::pin(async move { rule_version::pinned(&mut session).await }));
-        Ok(pinned.await?.into_iter().filter(|(_, version, _)| !known.contains(version)).collect())
+        Ok(pinned
+            .await?
+            .into_iter()
+            .filter(|(rule, version, _)| !known.contains(&(rule.clone(), version.clone())))
+            .collect())
     }
 }
 
@@ -496,7 +500,11 @@ impl<'a> Writes<'a> {
                 let (due_at, contender) = (Some(due_at.as_microsecond()), completion.contender);
                 self.leaves.push(outbox::Leave { id, state: state::DUE, due_at, counts: *counts, contender });
             }
-            Then::Park { state } => self.leaves.push(outbox::Leave::at(id, delivery_code(*state), tried)),
+            Then::Park { state } => {
+                self.leaves.push(outbox::Leave::at(id, delivery_code(*state), tried));
+                // Who waits behind it need not wait for an operator as well.
+                self.freed.push((row.track, completion.attempt.as_ref().map_or(0, |a| a.finished_at.as_microsecond())));
+            }
             Then::Hold { reason } => {
                 self.leaves.push(outbox::Leave::at(id, state::HELD, false));
                 self.holds.push((id, reason));
@@ -518,6 +526,9 @@ fn with(saved: Option<&str>, name: &str, value: &serde_json::Value) -> Result<St
     Ok(serde_json::Value::Object(all).to_string())
 }
 
+/// A message that was begun this often and never came to an end may be what kills the process: an operator decides.
+const MOST_BEGUN: i64 = 5;
+
 async fn rescue(session: &mut Session<'_>, owner: &Owner, now: Timestamp) -> Result<(Rescued, usize), StoreError> {
     let orphans = outbox::orphans(session, owner, RESCUE_CHUNK).await?;
     let (mut rescued, mut gone, mut leaves) = (Rescued::default(), Vec::new(), Vec::new());
@@ -531,7 +542,7 @@ async fn rescue(session: &mut Session<'_>, owner: &Owner, now: Timestamp) -> Res
                 rescued.requeued += 1;
                 DeliveryState::Due
             }
-            outbox::Orphan { repeatable: true, .. } => {
+            outbox::Orphan { repeatable: true, attempts, .. } if *attempts < MOST_BEGUN => {
                 rescued.repeated += 1;
                 DeliveryState::Due
             }

@@ -52,7 +52,8 @@ pub async fn give_back(session: &mut Session<'_>, completions: &[&Completion]) -
         matches!(attempt.kind, "email" | "sms")
             && matches!(attempt.outcome, Outcome::Transient { .. } | Outcome::Permanent { .. })
     });
-    let deliveries: Vec<[u8; 16]> = failed.map(|attempt| attempt.delivery.0).collect();
+    let unsent = completions.iter().filter_map(|completion| completion.unsent);
+    let deliveries: Vec<[u8; 16]> = failed.map(|attempt| attempt.delivery.0).chain(unsent.map(|id| id.0)).collect();
     contact::give_back(session, &deliveries).await
 }
 

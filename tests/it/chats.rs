@@ -118,7 +118,8 @@ async fn a_rule_writes_to_its_chat_once_and_never_again_in_doubt() {
     let ordered = world.crm.time(world.ago(days(30)) + hours(1));
     world.crm.run(&format!("INSERT INTO accounts VALUES (1, '{{{{ Ada }}}}', 'AT', {ordered})")).await;
     world.crm.run(&format!("INSERT INTO orders VALUES (1, 1, {ordered}, 'paid')")).await;
-    world.load(&[("silence.yaml", RULE)]).await;
+    let held = RULE.replace("purpose: staff", "purpose: staff\nunknown: hold");
+    world.load(&[("silence.yaml", &held)]).await;
     world.webhooks.answer([Outcome::Sent { reply: "200".into() }, Outcome::Unknown { reason: "no answer".into() }]);
     world.pass(hours(2)).await;
     world.pass(days(1)).await;

@@ -401,6 +401,46 @@ async fn a_file_set_to_shadow_reaches_nobody_who_is_under_way() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_renamed_and_set_to_shadow_reaches_nobody_either() {
+    let world = silent(TWO_MAILS).await;
+    world.pass(hours(2)).await;
+    world.mail.take();
+    let renamed = win_back(&TWO_MAILS.replace("7 days", "6 days"))
+        .replace("id: win-back", "id: come-back\nwas: [win-back]")
+        .replace("mode: live", "mode: shadow");
+    world.load(&[("win-back.yaml", &renamed), MAIL_1, MAIL_2, LAYOUT]).await;
+    world.pass(days(8)).await;
+    assert_eq!(world.mail.mails(), []);
+}
+
+#[tokio::test]
+async fn rules_with_the_same_steps_keep_their_own_conditions_when_both_are_edited() {
+    let world = silent(TWO_MAILS).await;
+    let of = |id: &str, country: &str, steps: &str| {
+        win_back(steps).replace("id: win-back", &format!("id: {id}")).replace("[AT, DE]", &format!("[{country}]"))
+    };
+    let ordered = world.crm.time(world.ago(days(30)) + hours(1));
+    world
+        .crm
+        .run(&format!(
+            "INSERT INTO accounts VALUES (2, 'Bob', 'DE', {ordered});
+             INSERT INTO contacts VALUES (8, 2, 'bob@example.org', 'Bob', 'Europe/Vienna', true);
+             INSERT INTO orders VALUES (2, 2, {ordered}, 'paid')"
+        ))
+        .await;
+    let load = async |steps: &str| {
+        let (a, b) = (of("austria", "AT", steps), of("germany", "DE", steps));
+        world.load(&[("a.yaml", &a), ("b.yaml", &b), MAIL_1, MAIL_2, LAYOUT]).await;
+    };
+    load(TWO_MAILS).await;
+    world.pass(hours(2)).await;
+    assert_eq!(world.mail.take().len(), 2);
+    load(&TWO_MAILS.replace("7 days", "6 days")).await;
+    world.pass(days(8)).await;
+    assert_eq!(world.mail.take().len(), 2, "{:?}", ended(&world).await);
+}
+
+#[tokio::test]
 async fn a_corrected_purpose_asks_for_consent_of_those_under_way_too() {
     let world = silent(TWO_MAILS).await;
     let service = win_back(TWO_MAILS).replace("purpose: offers", "purpose: service");
@@ -528,6 +568,27 @@ async fn a_dead_delivery_is_in_nobodys_way() {
     }
     assert_eq!(world.webhooks.take().len(), 1, "silent again: another occasion");
     assert_eq!(ended(&world).await, [Some(EndReason::Completed), Some(EndReason::Cancelled)]);
+}
+
+#[tokio::test]
+async fn a_queued_match_starts_when_the_delivery_before_it_is_dead() {
+    let world = silent("  - wait: {for: 40 days}\n  - webhook: {to: sink}\n").await;
+    let queueing = win_back("  - wait: {for: 40 days}\n  - webhook: {to: sink}\n")
+        .replace("goal:", "on_rematch: queue\nwhere_not_used:")
+        .lines()
+        .filter(|line| !line.starts_with("where_not_used"))
+        .collect::<Vec<_>>()
+        .join("\n");
+    world.load(&[("win-back.yaml", &queueing), MAIL_1, MAIL_2, LAYOUT]).await;
+    world.pass(hours(2)).await;
+    let now = world.crm.time(world.now());
+    world.crm.run(&format!("INSERT INTO orders VALUES (2, 1, {now}, 'paid')")).await;
+    world.webhooks.answer([Outcome::Permanent { reason: "400 Bad Request".into() }]);
+    // Silent again after 30 days, while the first still waits; that one dies after 40.
+    for _ in 0..85 {
+        world.pass(days(1)).await;
+    }
+    assert_eq!(world.webhooks.take().len(), 2, "{:?}", world.deliveries().await);
 }
 
 #[tokio::test]

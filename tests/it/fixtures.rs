@@ -437,6 +437,7 @@ fn every_key_has_an_example_that_the_tests_read() {
         ("docs/sequences.md", &["rule", "steps"]),
         ("docs/sms.md", &["combine", "steps"]),
         ("docs/surveys.md", &["steps"]),
+        ("docs/writing.md", &["rule", "steps"]),
     ]);
     // The examples of pools are read as what stands under that key.
     let catalogs = read(&[
@@ -482,7 +483,7 @@ fn the_examples_of_the_reference_are_right() {
             .map(|where_| format!("{head}{inactivity}where:\n{where_}{steps}")),
     );
     rules.extend(examples("docs/sms.md", "combine").iter().map(|key| format!("{head}{key}{inactivity}{steps}")));
-    for page in ["docs/rules.md", "docs/sequences.md", "docs/sms.md", "docs/surveys.md"] {
+    for page in ["docs/rules.md", "docs/sequences.md", "docs/sms.md", "docs/surveys.md", "docs/writing.md"] {
         rules.extend(examples(page, "steps").iter().map(|own| format!("{head}{inactivity}steps:\n{own}")));
     }
     assert!(rules.len() >= 8, "{} examples", rules.len());

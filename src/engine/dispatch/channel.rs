@@ -128,12 +128,16 @@ impl Marker {
                 lost.push(token);
                 // Those are marked, unless they are lost as well.
                 self.apart(parcel.followers, self.context.clock.now()).await;
-            } else {
-                let (kept, others): (Vec<_>, Vec<_>) = std::mem::take(&mut parcel.followers)
-                    .into_iter()
-                    .partition(|follower| !marked.lost.contains(&follower.work.claimed.token));
+            } else if parcel.followers.iter().any(|follower| marked.lost.contains(&follower.work.claimed.token)) {
+                // It would tell of a match that is somebody else's to tell of.
+                let is_lost = |work: &Work| marked.lost.contains(&work.claimed.token);
+                let (others, mut ours): (Vec<_>, Vec<_>) =
+                    std::mem::take(&mut parcel.followers).into_iter().partition(|follower| is_lost(&follower.work));
                 lost.extend(others.iter().map(|follower| follower.work.claimed.token));
-                parcel.followers = kept;
+                let Parcel { work, delivery, zone, .. } = parcel;
+                ours.push(Follower { work, delivery, zone });
+                self.apart(ours, self.context.clock.now()).await;
+            } else {
                 // There is room: the queue holds as many as there are places.
                 let _ = self.work.send((parcel, permit)).await;
             }
@@ -213,7 +217,11 @@ impl Session {
     /// Nothing has left, so the place it took is free again and its facts are asked anew.
     async fn ask_again(&self, parcel: Parcel, permit: OwnedSemaphorePermit) {
         let then = Then::Again { due_at: self.context.clock.now(), counts: false };
-        let again = |work: Work| work.conclude(&self.context, None, Walked { then: then.clone(), notes: Vec::new() });
+        let again = |work: Work| {
+            let mut finished = work.conclude(&self.context, None, Walked { then: then.clone(), notes: Vec::new() });
+            finished.completion.unsent = Some(parcel.delivery);
+            finished
+        };
         for follower in parcel.followers {
             self.settler.finish(again(follower.work)).await;
         }
@@ -268,7 +276,9 @@ impl Session {
             Some(self.gone(address, reason, finished_at))
         });
         let times = (started_at, finished_at, took);
-        let follow = |follower| self.follow(follower, (delivery, kind), (&sent.outcome, repeatable), times);
+        // They are tried again together, or the message would fall apart.
+        let again = if let Then::Again { due_at, .. } = &walked.then { Some(*due_at) } else { None };
+        let follow = |follower| self.follow(follower, (delivery, kind), (&sent.outcome, repeatable, again), times);
         let together: Vec<Finished> = followers.into_iter().map(follow).collect();
         let verdict = Verdict { delivery, kind, outcome: sent.outcome, started_at, finished_at, took };
         let mut finished = work.conclude(&self.context, Some(verdict), walked);
@@ -289,7 +299,7 @@ impl Session {
         &self,
         follower: Follower,
         (into, kind): (DeliveryId, &'static str),
-        (came_to, repeatable): (&Outcome, bool),
+        (came_to, repeatable, again): (&Outcome, bool, Option<Timestamp>),
         (started_at, finished_at, took): (Timestamp, Timestamp, Duration),
     ) -> Finished {
         let Follower { work, delivery, zone } = follower;
@@ -308,7 +318,10 @@ impl Session {
             at: finished_at,
             jitter: 1.0,
         };
-        let walked = after(tried, &outcome);
+        let mut walked = after(tried, &outcome);
+        if let (Then::Again { due_at, .. }, Some(again)) = (&mut walked.then, again) {
+            *due_at = again;
+        }
         let verdict = Verdict { delivery, kind, outcome, started_at, finished_at, took };
         work.conclude(&self.context, Some(verdict), walked)
     }

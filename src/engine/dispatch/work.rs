@@ -9,6 +9,7 @@ use crate::engine::port::{
 };
 use crate::model::{DeliveryId, Outcome, StepId, Suppression, TemplateName};
 use crate::rule::CompiledRule;
+use crate::rule::generation::Generation;
 use jiff::{Timestamp, tz::TimeZone};
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,6 +56,8 @@ pub struct Parcel {
     pub zone: TimeZone,
     /// When its facts were asked.
     pub asked: Instant,
+    /// The rules that it was decided by.
+    pub decided_by: Arc<Generation>,
     /// For the timeline, once it is sent.
     pub notes: Vec<(StepId, Noted)>,
     /// Those whose matches it tells of as well.
@@ -79,9 +82,10 @@ impl Parcel {
 }
 
 impl Parcel {
-    /// Its facts are too old to write to somebody by.
+    /// Its facts are too old to write to somebody by, or the rules have changed since it was decided.
     pub fn is_stale(&self, context: &Context) -> bool {
-        self.asked.elapsed() > context.settings.facts_age
+        let replaced = context.generation().is_ok_and(|running| !Arc::ptr_eq(&running, &self.decided_by));
+        replaced || self.asked.elapsed() > context.settings.facts_age
     }
 }
 

@@ -104,7 +104,7 @@ pub trait Outbox: Send + Sync {
     /// Versions that active enrollments pin, with their rule file's text.
     async fn pinned_versions(
         &self,
-        known: &HashSet<VersionHash>,
+        known: &HashSet<(RuleId, VersionHash)>,
     ) -> Result<Vec<(RuleId, VersionHash, String)>, StoreError>;
 }
 
@@ -241,6 +241,8 @@ pub struct Completion {
     pub enrolls: Option<Box<Enrolling>>,
     /// Noted on a row that comes again, so that others for the same person can see it coming.
     pub contender: Option<Contender>,
+    /// Marked, and then not sent after all: what it took of caps and budget is given back.
+    pub unsent: Option<DeliveryId>,
 }
 
 impl Completion {
@@ -256,6 +258,7 @@ impl Completion {
             notes: Vec::new(),
             enrolls: None,
             contender: None,
+            unsent: None,
         }
     }
 }

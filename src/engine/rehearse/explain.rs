@@ -91,10 +91,22 @@ pub async fn explain(previewer: &Previewer<'_>, rule: &RuleId, record: &RecordId
     Explainer::new(previewer, rule, record)?.explain().await
 }
 
+/// The same without asking when a term that only waits for time becomes true, which takes many questions: for those
+/// who ask about many rules at once.
+pub(super) async fn explain_now(
+    previewer: &Previewer<'_>,
+    rule: &RuleId,
+    record: &RecordId,
+) -> Result<Explanation, EngineError> {
+    let explainer = Explainer::new(previewer, rule, record)?;
+    Explainer { looks_ahead: false, ..explainer }.explain().await
+}
+
 pub(super) struct Explainer<'a> {
     pub previewer: &'a Previewer<'a>,
     pub rule: &'a CompiledRule,
     pub record: &'a RecordId,
+    pub looks_ahead: bool,
 }
 
 /// What was read of the source.
@@ -115,7 +127,7 @@ impl<'a> Explainer<'a> {
             let (for_each, entity) = (found.rule.for_each.clone(), record.entity.clone());
             return Err(EngineError::OtherEntity { rule: rule.clone(), for_each, entity });
         }
-        Ok(Self { previewer, rule: found, record })
+        Ok(Self { looks_ahead: true, previewer, rule: found, record })
     }
 
     async fn explain(&self) -> Result<Explanation, EngineError> {

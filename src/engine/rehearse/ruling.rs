@@ -14,7 +14,7 @@ use crate::rule::checked::{Mode, Trigger};
 use crate::rule::compiled::Crossing;
 use crate::rule::condition::Condition;
 use crate::rule::operands::Operand;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 /// How many matches of a held sweep are looked through at once.
 const PAGE: usize = 10_000;
@@ -83,7 +83,10 @@ impl Explainer<'_> {
         let (told, crossed_at) = (case.told, newest.crossed_at);
         if let Some(Eligibility::Miss(term)) = &case.eligibility {
             let later = self.holds_later(case, case.seen.behind.first(), told.now).await?;
-            let still_tried = crossed_at.saturating_add(keep_trying(&self.rule.rule)).unwrap_or(Timestamp::MAX);
+            // Those who failed are asked again once per `recheck`, which may be the last time just before.
+            let recheck = SignedDuration::from_secs(self.rule.rule.recheck.max_seconds());
+            let tried = keep_trying(&self.rule.rule) - recheck.min(keep_trying(&self.rule.rule));
+            let still_tried = crossed_at.saturating_add(tried).unwrap_or(Timestamp::MAX);
             let term = term.clone();
             return Ok(match later {
                 Some(holds_at) if holds_at < still_tried && crossed_at > begins => {
@@ -177,6 +180,9 @@ impl Explainer<'_> {
         crossing: Option<&Crossing>,
         from: Timestamp,
     ) -> Result<Option<Timestamp>, EngineError> {
+        if !self.looks_ahead {
+            return Ok(None);
+        }
         let rule = &self.rule.rule;
         let terms = rule.conditions.iter().chain(&rule.only_at_entry);
         let conditions: Vec<&Condition> = terms.map(|term| &term.condition).collect();

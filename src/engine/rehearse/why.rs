@@ -1,7 +1,7 @@
 //! One record under every rule: what the state remembers of it, and where it remembers nothing, what the rule
 //! says of it now. One sentence a rule.
 
-use super::explain::{Explanation, explain};
+use super::explain::{Explanation, explain_now};
 use super::verdict::Verdict;
 use crate::engine::EngineError;
 use crate::engine::evaluate::term_and_score;
@@ -48,7 +48,7 @@ pub async fn why(
     let about = previewer.generation.rules.values().filter(|rule| rule.rule.for_each == record.entity);
     let mut told = BTreeSet::new();
     for rule in about {
-        let explanation = explain(previewer, &rule.rule.id, record).await?;
+        let explanation = explain_now(previewer, &rule.rule.id, record).await?;
         let lane = explanation.lane;
         told.insert((rule.rule.id.clone(), lane));
         stories.push(past.story(rule.rule.id.clone(), lane, Some(explanation)));

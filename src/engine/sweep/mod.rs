@@ -30,9 +30,10 @@ use futures::TryStreamExt;
 use guard::Load;
 use harvest::Harvest;
 use jiff::{SignedDuration, Timestamp};
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedMutexGuard, mpsc};
 use tokio::time::Instant;
 
 pub(super) use entry::{Namer, occasion_data, rematch};
@@ -96,6 +97,8 @@ pub enum Swept {
 
 pub struct Sweeper {
     context: Arc<Context>,
+    /// Of rules whose limit is one of all tenants together: they are counted and committed one after another.
+    turns: Mutex<HashMap<RuleId, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 /// One sweep under way.
@@ -112,7 +115,7 @@ struct Sweep<'a> {
 
 impl Sweeper {
     pub(super) fn new(context: Arc<Context>) -> Self {
-        Self { context }
+        Self { context, turns: Mutex::default() }
     }
 
     /// Sweeps the rule for one tenant, and reconciles it when its night has come.
@@ -348,6 +351,7 @@ impl Sweeper {
         if harvest.report.crossed > 0 {
             self.note_populated(sweep).await?;
         }
+        let _turn = self.turn(sweep).await;
         let held = self.breach(sweep, harvest.new_matches()).await?;
         let tripped = self.trip(sweep, &harvest).await?;
         let (mut report, commit) = harvest.finish(progress, held).await?;
@@ -364,7 +368,8 @@ impl Sweeper {
             alert::tell_owner(&self.context, rule, &format!("The rule {} is held", rule.id), &text).await;
         }
         if sweep.lane == Lane::Live {
-            late_notice::note(&self.context, &sweep.rule.rule, report.late).await;
+            self.context.lates.add(&sweep.rule.rule.id, report.late);
+            late_notice::tell(&self.context).await;
         }
         if let Some(reason) = &report.tripped {
             let rule = &sweep.rule.rule;
@@ -377,6 +382,18 @@ impl Sweeper {
             alert::tell_owner(&self.context, rule, &format!("The rule {} is held", rule.id), &text).await;
         }
         Ok(report)
+    }
+
+    async fn turn(&self, sweep: &Sweep<'_>) -> Option<OwnedMutexGuard<()>> {
+        let rule = &sweep.rule.rule;
+        if sweep.tenants.len() < 2 || rule.guard.per_day.is_none() {
+            return None;
+        }
+        let turn = {
+            let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(turns.entry(rule.id.clone()).or_default())
+        };
+        Some(turn.lock_owned().await)
     }
 
     /// Holds a rule whose script fails too often. Before the commit, while the lease is ours: if that fails, nothing

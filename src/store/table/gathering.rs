@@ -33,6 +33,7 @@ pub async fn due(
                FROM outbox q
                WHERE q.state = 0 AND q.due_at <= $1 AND q.rule_state = $2 AND q.version = $3
                  AND q.node IN (SELECT b.node FROM {{batch}})
+                 AND NOT EXISTS (SELECT 1 FROM rule_state p WHERE p.id = $2 AND p.paused = 1)
                ORDER BY q.due_at, q.id LIMIT $4 {{lock q skipping}}) o
          {JOINS} ORDER BY o.due_at, o.id"
     );

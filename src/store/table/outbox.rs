@@ -108,12 +108,15 @@ pub struct Standing {
 /// Locks rows in key order.
 pub async fn lock(session: &mut Session<'_>, ids: impl Iterator<Item = i64>) -> Result<Vec<Standing>, StoreError> {
     let batch = Batch::new().ints("id", ids);
+    let locked = "SELECT o.id FROM {batch} CROSS JOIN outbox o WHERE o.id = b.id ORDER BY o.id {lock o}";
+    session.rows_batch(locked, &[], &batch).await?;
+    // A statement of its own: the one that waits for a lock still sees the other tables as they were before it.
     let rows = session
         .rows_batch(
             "SELECT o.id, o.epoch, o.state, e.state, e.track, e.saved,
                     CASE WHEN e.key IS NULL THEN 1 ELSE 0 END
              FROM {batch} CROSS JOIN outbox o CROSS JOIN enrollment e
-             WHERE o.id = b.id AND e.id = o.id ORDER BY o.id {lock o}",
+             WHERE o.id = b.id AND e.id = o.id ORDER BY o.id",
             &[],
             &batch,
         )
@@ -149,7 +152,19 @@ pub async fn mark(session: &mut Session<'_>, marks: &[&Mark], lease: i64) -> Res
                  AND NOT EXISTS (SELECT 1 FROM enrollment e WHERE e.id = outbox.id AND e.state = 2)
                  AND outbox.rule_state NOT IN (SELECT id FROM rule_state WHERE paused = 1)
                RETURNING outbox.id";
-    session.rows_batch(sql, params![lease], &batch).await?.iter().map(|row| row.int(0)).collect()
+    let marked: HashSet<i64> = session
+        .rows_batch(sql, params![lease], &batch)
+        .await?
+        .iter()
+        .map(|row| row.int(0))
+        .collect::<Result<_, _>>()?;
+    if marked.len() < marks.len() {
+        // Nothing is left to do for an enrollment that has ended.
+        let sql = "DELETE FROM outbox WHERE id IN (SELECT b.id FROM {batch}) AND state = 1
+                     AND EXISTS (SELECT 1 FROM enrollment e WHERE e.id = outbox.id AND e.state = 2)";
+        session.run_batch(sql, &[], &batch).await?;
+    }
+    Ok(marked)
 }
 
 /// Takes marks back: the rows are claimed again.
@@ -272,7 +287,8 @@ pub async fn cancel(session: &mut Session<'_>, ids: &[i64]) -> Result<(), StoreE
     Ok(())
 }
 
-/// Starts the oldest queued enrollment of each track that has nothing else under way: (track, at).
+/// Starts the oldest queued enrollment of each track that has nothing else under way but what waits for an operator:
+/// (track, at).
 pub async fn start_queued(session: &mut Session<'_>, freed: &[([u8; 16], i64)]) -> Result<bool, StoreError> {
     if session.row("SELECT id FROM outbox WHERE state >= 3 AND state = 6 LIMIT 1", &[]).await?.is_none() {
         return Ok(false);
@@ -285,7 +301,7 @@ pub async fn start_queued(session: &mut Session<'_>, freed: &[([u8; 16], i64)]) 
     let rows = session
         .rows_batch(
             "SELECT min(e.id), max(b.at) FROM {batch} CROSS JOIN enrollment e CROSS JOIN outbox o
-             WHERE e.track = b.track AND o.id = e.id AND e.state IN (0, 1) GROUP BY e.track
+             WHERE e.track = b.track AND o.id = e.id AND e.state IN (0, 1) AND o.state NOT IN (3, 4) GROUP BY e.track
              HAVING min(o.state) = 6",
             &[],
             &batch,

@@ -254,7 +254,7 @@ impl Outbox for Mortal {
     }
     async fn pinned_versions(
         &self,
-        known: &HashSet<VersionHash>,
+        known: &HashSet<(RuleId, VersionHash)>,
     ) -> Result<Vec<(RuleId, VersionHash, String)>, StoreError> {
         self.alive().await.pinned_versions(known).await
     }

@@ -345,7 +345,7 @@ async fn pinned_versions_are_those_under_way(home: Home) {
     store.adopt(&[newer], now()).await.unwrap();
     let pinned = store.pinned_versions(&HashSet::new()).await.unwrap();
     assert_eq!(pinned, [(rule(), "v1".into(), "id: win-back".to_owned())]);
-    assert!(store.pinned_versions(&HashSet::from(["v1".into()])).await.unwrap().is_empty());
+    assert!(store.pinned_versions(&HashSet::from([(rule(), "v1".into())])).await.unwrap().is_empty());
     complete(&*store, completion(&claimed, None, end())).await;
     assert!(store.pinned_versions(&HashSet::new()).await.unwrap().is_empty());
 }

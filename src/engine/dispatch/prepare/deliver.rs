@@ -131,6 +131,7 @@ impl Batch<'_> {
             keep,
             zone,
             asked,
+            decided_by: Arc::clone(self.generation),
             notes,
             followers,
         };

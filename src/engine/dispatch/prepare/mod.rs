@@ -19,9 +19,8 @@ use crate::engine::context::Context;
 use crate::engine::error::EngineError;
 use crate::engine::evaluate::{self, Answer};
 use crate::engine::event::Event;
-use crate::engine::late_notice;
 use crate::engine::port::{Claimed, Noted, OutboxToken, Source, SourceError, Store, Then};
-use crate::engine::versions::Standing;
+use crate::engine::versions::{Standing, successor};
 use crate::model::{
     AddressHash, Channel, ContactId, DeliveryId, EndReason, EntityName, Key, Lane, Outcome, Preference, RuleId,
     SkipReason, SuppressionReason, Tenant, VersionHash, preferences_for,
@@ -108,7 +107,7 @@ type Slots = Mutex<HashMap<(Channel, Option<AddressHash>), Option<(Timestamp, St
 
 struct Batch<'a> {
     context: &'a Arc<Context>,
-    generation: &'a Generation,
+    generation: &'a Arc<Generation>,
     pipeline: &'a Pipeline,
     patience: Option<Duration>,
     /// Kinds whose channel was full a moment ago.
@@ -133,6 +132,12 @@ struct Asked {
 
 impl Batch<'_> {
     async fn run(&mut self, (rule, version, tenant): &Group, rows: Vec<Boarded>) -> Result<(), EngineError> {
+        // What is decided by rules that have just been replaced would not be looked at again by their successors.
+        if !Arc::ptr_eq(self.generation, &self.context.generation()?) {
+            let due_at = self.context.clock.now();
+            self.finish_rows(rows, &Then::Again { due_at, counts: false }, "the rules have just changed").await;
+            return Ok(());
+        }
         let store = self.context.store.as_ref();
         let standing = self.context.versions.standing(store, self.generation, rule, version).await?;
         let (compiled, from) = match standing {
@@ -147,7 +152,7 @@ impl Batch<'_> {
                 return Ok(());
             }
         };
-        let rows = match self.generation.rules.get(rule).map_or(&compiled, |current| current).rule.mode {
+        let rows = match successor(self.generation, rule).unwrap_or(&compiled).rule.mode {
             Mode::Live => rows,
             Mode::Paused => {
                 self.hold(rows, "its file says `mode: paused`").await;
@@ -388,7 +393,7 @@ impl Batch<'_> {
             match decide(&situation) {
                 Decision::Move { then, notes } => self.go_on(work, None, Walked { then, notes }).await,
                 Decision::Refuse { outcome, then, notes } => {
-                    self.tell_late(&work, &outcome);
+                    self.note_late(&work, &outcome);
                     let verdict = self.verdict(&work, outcome);
                     self.go_on(work, Some(verdict), Walked { then, notes }).await;
                 }
@@ -413,15 +418,13 @@ impl Batch<'_> {
         }
     }
 
-    /// A mail to the owner must not keep the others waiting.
-    fn tell_late(&self, work: &Work, outcome: &Outcome) {
+    fn note_late(&self, work: &Work, outcome: &Outcome) {
         let late = matches!(
             outcome,
             Outcome::Skipped { reason: SkipReason::Late, .. } | Outcome::Ended { reason: EndReason::Late, .. }
         );
         if late && work.claimed.lane == Lane::Live {
-            let (context, rule) = (Arc::clone(self.context), Arc::clone(&work.rule));
-            tokio::spawn(async move { late_notice::note(&context, &rule.rule, 1).await });
+            self.context.lates.add(&work.claimed.rule, 1);
         }
     }
 

@@ -80,7 +80,9 @@ mod tests {
         let at = |hours| Timestamp::UNIX_EPOCH + SignedDuration::from_hours(hours);
         let told = |hours| {
             let due = notices.due(at(hours));
-            due.iter().for_each(|(rule, count)| notices.told(rule, *count, at(hours)));
+            for (rule, count) in &due {
+                notices.told(rule, *count, at(hours));
+            }
             due.into_iter().map(|(_, count)| count).collect::<Vec<_>>()
         };
         notices.add(&rule, 3);

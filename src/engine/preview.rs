@@ -391,7 +391,7 @@ impl Previewer<'_> {
             due_at: self.now,
             planned_at: self.now,
             since: None,
-            saved: rehearsed(&rule.rule),
+            saved: rehearsed(rule, &self.generation.templates),
             discarded: false,
         }
     }

@@ -591,6 +591,21 @@ async fn a_queued_match_starts_when_the_delivery_before_it_is_dead() {
     assert_eq!(world.webhooks.take().len(), 2, "{:?}", world.deliveries().await);
 }
 
+/// What a webhook would answer is not known in shadow; the steps after it are rehearsed all the same.
+#[tokio::test]
+async fn in_shadow_an_answer_that_is_kept_has_a_stand_in() {
+    let steps = "  - webhook: {to: sink, save: ticket}\n  - email: {template: mail-3}\n";
+    let mail = ("templates/mail-3.md", "---\nsubject: Ticket {{ saved.ticket.thread.id }}\n---\nHello\n");
+    let world = silent(TWO_MAILS).await;
+    let shadow = win_back(steps).replace("mode: live", "mode: shadow");
+    world.load(&[("win-back.yaml", &shadow), mail, LAYOUT]).await;
+    world.pass(hours(2)).await;
+    world.pass(hours(1)).await;
+    let told: Vec<String> = world.deliveries().await.into_iter().map(|(_, detail)| detail).collect();
+    assert!(told.iter().any(|detail| detail == "Ticket <thread.id of sink>"), "{told:?}");
+    assert_eq!(ended(&world).await, [Some(EndReason::Completed)]);
+}
+
 #[tokio::test]
 async fn only_at_entry_is_asked_at_entry_only() {
     let rule = win_back(TWO_MAILS).replace("goal:", "only_at_entry:\n  - name: Ada\ngoal:");

@@ -2,9 +2,10 @@
 
 use crate::engine::evaluate::Answer;
 use crate::model::RoleName;
-use crate::rule::CheckedRule;
-use crate::rule::checked::{Action, Node, Step};
+use crate::rule::CompiledRule;
+use crate::rule::checked::Action;
 use crate::rule::compiled::{Facts, PersonFacts};
+use crate::rule::message::Templates;
 use crate::rule::write::{ASSIGNED, Among, Member};
 use serde_json::{Map, Value as Json, json};
 use std::sync::Arc;
@@ -28,24 +29,60 @@ pub(in crate::engine) fn joined(mut facts: Arc<Facts>, saved: &Json) -> Arc<Fact
     facts
 }
 
-/// What the steps before might have kept, for those who only look: the first colleague, a code that is none.
-pub(in crate::engine) fn rehearsed(rule: &CheckedRule) -> Json {
+/// What the steps before might have kept, for those who only look.
+pub(in crate::engine) fn rehearsed(rule: &CompiledRule, templates: &Templates) -> Json {
+    let actions = rule.rule.nodes.iter().filter_map(|node| node.step.action());
+    let kept = actions.filter_map(|action| stand_in(action, rule, templates));
     let mut saved = Map::new();
-    for Node { step, .. } in &rule.nodes {
-        match step {
-            Step::Act(Action::Assign(assign)) => {
-                let (key, email) = match &assign.among {
-                    Among::Addresses(addresses) => (None, addresses.first().cloned()),
-                    Among::Records { entity, .. } => (Some(format!("some {entity}")), None),
-                };
-                let chosen = json!({"key": key, "email": email, "first_name": null, "last_name": null});
-                saved.insert(ASSIGNED.to_owned(), chosen);
+    kept.for_each(|(name, answer)| _ = saved.insert(name, answer));
+    Json::Object(saved)
+}
+
+/// What a step might keep under which name: the first colleague, a code that is none, and of what a system answers just
+/// what the rule goes on to use.
+pub(in crate::engine) fn stand_in(
+    action: &Action,
+    rule: &CompiledRule,
+    templates: &Templates,
+) -> Option<(String, Json)> {
+    let name = action.saves()?.to_owned();
+    let answer = match action {
+        Action::Assign(assign) => {
+            let (key, email) = match &assign.among {
+                Among::Addresses(addresses) => (None, addresses.first().cloned()),
+                Among::Records { entity, .. } => (Some(format!("some {entity}")), None),
+            };
+            json!({"key": key, "email": email, "first_name": null, "last_name": null})
+        }
+        Action::Claim(claim) => json!({"code": format!("<code of {}>", claim.pool)}),
+        Action::Webhook(webhook) => answer_of(&webhook.to, &name, rule, templates),
+        _ => return None,
+    };
+    Some((name, answer))
+}
+
+fn answer_of(destination: &str, name: &str, rule: &CompiledRule, templates: &Templates) -> Json {
+    let root = format!("saved.{name}.");
+    let is_path = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.');
+    let in_rule = rule.text.match_indices(&root).map(|(at, _)| {
+        let rest = &rule.text[at + root.len()..];
+        rest.split(|c| !is_path(c)).next().unwrap_or_default().trim_end_matches('.').to_owned()
+    });
+    let mails = rule.rule.nodes.iter().filter_map(|node| node.step.action()?.email());
+    let uses = mails.flat_map(|email| templates.uses(&email.template));
+    let in_mails = uses.filter_map(|used| Some(used.path.strip_prefix(&root)?.to_owned()));
+    let mut answer = json!({});
+    for path in in_rule.chain(in_mails).filter(|path| !path.is_empty()) {
+        let mut place = &mut answer;
+        for part in path.split('.') {
+            if !place.is_object() {
+                *place = json!({});
             }
-            Step::Act(Action::Claim(claim)) => {
-                saved.insert(claim.save.clone(), json!({"code": format!("<code of {}>", claim.pool)}));
-            }
-            _ => {}
+            place = &mut place[part];
+        }
+        if place.is_null() {
+            *place = json!(format!("<{path} of {destination}>"));
         }
     }
-    Json::Object(saved)
+    answer
 }

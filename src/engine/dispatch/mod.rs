@@ -33,7 +33,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 pub(super) use addressed::Addressed;
-pub(super) use assigned::{joined, rehearsed};
+pub(super) use assigned::{joined, rehearsed, stand_in};
 pub(super) use decide::{Decision, Line, Situation, address, decide, number};
 pub(super) use moment::Moment;
 pub(super) use places::since;

@@ -5,16 +5,19 @@
 
 use crate::catalog::{ColumnSchema, Schema, Table};
 use crate::engine::core::{Engine, Parts, Senders};
+use crate::engine::dispatch::stand_in;
 use crate::engine::port::{
-    AttemptView, Deed, Done, Message, Owner, RuleStatus, Sender, Sent, Source, SourceError, Store,
+    AttemptView, Deed, Done, Message, Owner, RuleStatus, Sender, Sent, Source, SourceError, Store, Write,
 };
 use crate::engine::{EngineError, Sending, Settings, Swept, scheduler};
 use crate::model::{ManualClock, Outcome, RuleId, Tenant};
+use crate::rule::checked::Action;
 use crate::rule::generation::Generation;
 use crate::rule::statement::{Dialect, Row, Statement};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use jiff::{SignedDuration, Timestamp};
+use serde_json::Value as Json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -84,7 +87,7 @@ impl Simulator {
     }
 
     fn engine(&self, clock: &Arc<ManualClock>) -> Engine {
-        let note: Arc<dyn Sender> = Arc::new(Notebook);
+        let note: Arc<dyn Sender> = Arc::new(Notebook { generation: Arc::clone(&self.generation) });
         let (_, generation) = watch::channel(Some(Arc::clone(&self.generation)));
         Engine::new(Parts {
             clock: Arc::clone(clock) as Arc<dyn crate::model::Clock>,
@@ -201,7 +204,9 @@ impl Source for Frozen {
 }
 
 /// Takes note of a message instead of sending it: its line in the attempt log says what and to whom.
-struct Notebook;
+struct Notebook {
+    generation: Arc<Generation>,
+}
 
 #[async_trait]
 impl Sender for Notebook {
@@ -215,6 +220,33 @@ impl Sender for Notebook {
             Message::Sms(sms) => format!("to {}: {}", sms.to, message.summary()),
             Message::Webhook(_) | Message::Chat(_) | Message::Task(_) | Message::Write(_) => message.summary(),
         };
-        Sent { outcome: Outcome::Sent { reply }, answer: None }
+        Sent { outcome: Outcome::Sent { reply }, answer: self.answer(&message) }
+    }
+}
+
+impl Notebook {
+    /// What the other side might have answered.
+    fn answer(&self, message: &Message) -> Option<Json> {
+        let rule: RuleId = match message {
+            Message::Webhook(call) if call.keep_answer => call.body["data"]["rule"].as_str()?.into(),
+            Message::Write(draft) => draft.rule.clone(),
+            _ => return None,
+        };
+        let rule = self.generation.rules.get(&rule)?;
+        let mut actions = rule.rule.nodes.iter().filter_map(|node| node.step.action());
+        let action = actions.find(|action| is_of(message, action))?;
+        Some(stand_in(action, rule, &self.generation.templates)?.1)
+    }
+}
+
+fn is_of(message: &Message, action: &Action) -> bool {
+    match (message, action) {
+        (Message::Webhook(call), Action::Webhook(webhook)) => webhook.save.is_some() && webhook.to == call.destination,
+        (Message::Write(draft), action) => match (&draft.what, action) {
+            (Write::Assign { assign, .. }, Action::Assign(other)) => assign == other,
+            (Write::Claim(claim), Action::Claim(other)) => claim == other,
+            _ => false,
+        },
+        _ => false,
     }
 }

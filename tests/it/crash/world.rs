@@ -8,10 +8,10 @@ pub struct World {
 }
 
 impl World {
-    pub const CUSTOMERS: usize = 600;
+    pub const CUSTOMERS: usize = 1_200;
 
-    /// Customer `n` last ordered so that the hour is over `n` × 100 ms from now: for a minute, each sweep finds
-    /// a few. Two of three wait for the next half minute, so that some sweeps are larger than a batch.
+    /// Customer `n` last ordered so that the hour is over `n` × 100 ms from now: for two minutes, each sweep
+    /// finds a few. Two of three wait for the next half minute, so that some sweeps are larger than a batch.
     pub fn create(database: Database) -> Self {
         let tables = "CREATE TABLE customers (id int PRIMARY KEY, name varchar(40) NOT NULL);
             CREATE TABLE contacts (id int PRIMARY KEY, customer int NOT NULL, email varchar(80), news_ok boolean);";

@@ -129,7 +129,7 @@ async fn a_pause_holds_in_every_lane_and_for_every_tenant_that_a_file_brings(hom
     assert_eq!(running().await, 0);
     // Under another name and in another lane at once.
     let renamed = Adoption { rule: "come-back".into(), was: vec![rule()], ..in_lane(Lane::Shadow, "") };
-    store.adopt(&[renamed.clone()], now()).await.unwrap();
+    store.adopt(std::slice::from_ref(&renamed), now()).await.unwrap();
     assert_eq!(running().await, 0);
     store.set_paused(&"come-back".into(), false).await.unwrap();
     assert_eq!(running().await, 1);

@@ -2,6 +2,7 @@
 
 use super::{Asked, Batch};
 use crate::engine::dispatch::addressed::Addressed;
+use crate::engine::dispatch::assigned::stand_in;
 use crate::engine::dispatch::decide::addressee;
 use crate::engine::dispatch::render::{Draft, kind, repeatable};
 use crate::engine::dispatch::walk::Way;
@@ -21,6 +22,9 @@ use std::time::Duration;
 
 /// How long messages are put off whose channel is full.
 const FULL: SignedDuration = SignedDuration::from_secs(5);
+
+/// What a rehearsed step leaves behind: lines of the timeline, and what it keeps under which name.
+type Remembered = (Vec<(StepId, Noted)>, Option<(String, Json)>);
 
 /// A row that is to send something, perhaps with others.
 pub(super) struct Meeting<'a> {
@@ -97,9 +101,11 @@ impl Batch<'_> {
         };
         if work.claimed.lane == Lane::Shadow {
             for Follower { work, zone, .. } in followers {
-                self.record(work, &zone, format!("combined into {delivery}"), Vec::new(), asked).await;
+                self.record(work, &zone, format!("combined into {delivery}"), (Vec::new(), None), asked).await;
             }
-            return self.record(work, &facts.zone, message.summary(), notes, asked).await;
+            // Later steps find what they would, or they could not be rehearsed.
+            let saved = stand_in(action, &rule, &self.generation.templates);
+            return self.record(work, &facts.zone, message.summary(), (notes, saved), asked).await;
         }
         let save = action.saves().map(str::to_owned);
         let sending = &self.context.settings.sending;
@@ -203,12 +209,14 @@ impl Batch<'_> {
     }
 
     /// The shadow lane's note of what would have been sent.
-    async fn record(&self, work: Work, zone: &TimeZone, what: String, notes: Vec<(StepId, Noted)>, asked: &Asked) {
+    async fn record(&self, work: Work, zone: &TimeZone, what: String, (notes, saved): Remembered, asked: &Asked) {
         let verdict = self.verdict(&work, Outcome::Recorded { what });
         let next = work.rule.rule.nodes.get(work.node).and_then(|node| node.next);
         let mut walked = Way::of(&work.rule.rule, &work.claimed, zone).walk(next, asked.now);
         walked.notes.splice(0..0, notes);
-        self.go_on(work, Some(verdict), walked).await;
+        let mut finished = work.conclude(self.context, Some(verdict), walked);
+        finished.completion.saved = saved;
+        self.pipeline.finish(finished).await;
     }
 
     /// `None`: nobody gets copies.

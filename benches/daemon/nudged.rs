@@ -59,7 +59,7 @@ impl Nudged {
         let own = format!("sqlite:{dir}/state.db");
         let state = self.state.as_ref().map_or(own.as_str(), |database| &database.url);
         let config = format!(
-            "[source]\nurl = \"{source}\"\n[state]\nurl = \"{state}\"\ndirect = true\n[rules]\ndirectory = \"{dir}/rules\"\n\
+            "[source]\nurl = \"{source}\"\n[state]\nurl = \"{state}\"\ndirect = true\ndirectory = \"{dir}\"\n[rules]\ndirectory = \"{dir}/rules\"\n\
             [email]\ntransport = \"folder\"\nfolder = \"{dir}/mail\"\nfrom = \"Bench <bench@test.example>\"\n\
             [webhooks.sink]\nurl = \"{url}\"\nallow_private = true\nsessions = {SESSIONS}\n\
             [web]\nsocket = \"{dir}/{name}.sock\"\nlisten = \"\"\n[log]\nformat = \"text\"\nlevel = \"warn\"\n",

@@ -232,6 +232,7 @@ fn a_demo_that_is_interrupted_drains_and_a_second_start_goes_on() {
     let directory = tempfile::tempdir().unwrap();
     let mut demo = Running::start(directory.path());
     demo.until(&["match", "win-back-90"]);
+    demo.until(&["mail"]);
     send_signal(demo.child.id(), "INT");
     let status = demo.child.wait().unwrap();
     assert_eq!(status.code(), Some(0), "everything under way was done");

@@ -145,12 +145,13 @@ pub async fn mark(session: &mut Session<'_>, marks: &[&Mark], lease: i64) -> Res
         .texts("step", marks.iter().map(|m| m.step.as_str()))
         .texts("kind", marks.iter().map(|m| m.kind))
         .ints("repeatable", marks.iter().map(|m| i64::from(m.repeatable)));
+    // One look-up a row: with `NOT IN` PostgreSQL would read the whole outbox first, a hundred times as slow.
     let sql = "UPDATE outbox SET state = 2, delivery = b.delivery, step = b.step, kind = b.kind,
                       repeatable = b.repeatable, lease_until = {clock} + $1
                FROM {batch}
                WHERE outbox.id = b.id AND outbox.epoch = b.epoch AND outbox.state = 1
                  AND NOT EXISTS (SELECT 1 FROM enrollment e WHERE e.id = outbox.id AND e.state = 2)
-                 AND outbox.rule_state NOT IN (SELECT id FROM rule_state WHERE paused = 1)
+                 AND (SELECT r.paused FROM rule_state r WHERE r.id = outbox.rule_state) = 0
                RETURNING outbox.id";
     let marked: HashSet<i64> = session
         .rows_batch(sql, params![lease], &batch)

@@ -27,7 +27,7 @@ use wreck::Wreckage;
 const KILLS: usize = 50;
 /// The longest that a daemon is left alive once it is up, however little it gets to do; more where it took long
 /// to come up, so that a slow machine gets as far.
-const LIFE: Duration = Duration::from_secs(3);
+const LIFE: Duration = Duration::from_secs(4);
 /// After the last kill: leases of killed processes run out, then the rest is sent.
 const RECOVERY: Duration = Duration::from_mins(5);
 

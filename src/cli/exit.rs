@@ -2,6 +2,7 @@
 
 use crate::config::ConfigError;
 use crate::diagnostic::Finding;
+use crate::diagnostic::render::counted;
 use crate::engine::EngineError;
 use crate::engine::port::{SourceError, StoreError};
 use crate::rulebook::ReadTreeError;
@@ -156,5 +157,5 @@ impl From<EngineError> for Failure {
 
 fn count(findings: &[Finding]) -> String {
     let errors = findings.iter().filter(|finding| finding.severity == crate::diagnostic::Severity::Error).count();
-    format!("{errors} error{} in the files", if errors == 1 { "" } else { "s" })
+    format!("{} in the files", counted(errors, "error"))
 }

@@ -2,6 +2,7 @@
 
 use super::rehearsal::{self, Rehearsal};
 use super::{Context, Exit, Failure, Format, Output};
+use crate::diagnostic::render::counted;
 use crate::engine::rehearse::{Change, Comparer, Comparison, Part, People, RuleComparison};
 use crate::rule::checked::Backfill;
 use crate::rule::generation::Generation;
@@ -76,7 +77,9 @@ fn show(comparison: &Comparison, runs: bool, output: &mut Output) {
         output.line(&format!("other files that differ: {}", comparison.files.join(", ")));
     }
     let (changed, unchanged) = (comparison.rules.len(), comparison.unchanged);
-    output.talk(&format!("{changed} rules differ, {unchanged} don't; nothing was changed"));
+    let differ = if changed == 1 { "differs" } else { "differ" };
+    let rules = counted(changed, "rule");
+    output.talk(&format!("{rules} {differ}, {unchanged} don't; nothing was changed"));
 }
 
 fn show_rule(compared: &RuleComparison, output: &mut Output) {

@@ -2,6 +2,7 @@
 
 use super::admin::AdminClient;
 use super::{Context, Exit, Failure, Format, Output};
+use crate::diagnostic::render::counted;
 use reqwest::StatusCode;
 use serde_json::{Value as Json, json};
 
@@ -32,14 +33,20 @@ pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, 
 }
 
 fn tell(verdict: &Json, output: &mut Output) {
-    for finding in listed(&verdict["warnings"]).chain(listed(&verdict["trouble"]["findings"])) {
+    let trouble = &verdict["trouble"];
+    for finding in listed(&verdict["warnings"]).chain(listed(&trouble["findings"])) {
         output.talk(&one_line(finding));
     }
-    let rules = verdict["rules"].as_u64().unwrap_or(0);
-    match verdict["trouble"]["message"].as_str() {
-        None => output.talk(&format!("{rules} rules loaded")),
-        Some(message) if verdict["trouble"]["kind"] == "braked" => output.talk(&format!("error: {message}")),
-        Some(message) => output.talk(&format!("error: {message}\n{rules} rules of the last good version go on")),
+    let rules = counted(verdict["rules"].as_u64().unwrap_or(0) as usize, "rule");
+    match trouble["message"].as_str() {
+        None => output.talk(&format!("{rules} loaded")),
+        Some(message) if trouble["kind"] == "braked" => output.talk(&format!("error: {message}")),
+        Some(message) => {
+            // What is wrong stands above already.
+            let said = matches!(trouble["kind"].as_str(), Some("rejected" | "isolated" | "refused"));
+            let message = message.split_once(": ").map_or(message, |(what, _)| if said { what } else { message });
+            output.talk(&format!("error: {message}\n{rules} of the last good version stay loaded"));
+        }
     }
 }
 

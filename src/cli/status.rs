@@ -2,6 +2,7 @@
 
 use super::admin::AdminClient;
 use super::{Context, Exit, Failure, Format, Output, rules, text};
+use crate::diagnostic::render::counted;
 use serde_json::{Value as Json, json};
 
 #[derive(Debug, clap::Args)]
@@ -55,9 +56,9 @@ fn tell_daemon(daemon: &Json, output: &mut Output) {
     ));
     let hash = text::of(&rulebook["generation"]);
     output.line(&format!(
-        "generation   {}, {} rules, loaded {}{}",
+        "generation   {}, {}, loaded {}{}",
         hash.get(..12).unwrap_or(&hash),
-        text::of(&rulebook["rules"]),
+        counted(rulebook["rules"].as_u64().unwrap_or(0) as usize, "rule"),
         text::instant(&rulebook["loaded_at"]),
         if rulebook["restored"] == true { ", restored from the state" } else { "" }
     ));

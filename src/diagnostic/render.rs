@@ -40,8 +40,13 @@ pub fn render(findings: &[Finding], look: Look) -> String {
 #[must_use]
 pub fn summary(findings: &[Finding]) -> String {
     let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
-    let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
-    format!("{}, {}", count(errors, "error"), count(findings.len() - errors, "warning"))
+    format!("{}, {}", counted(errors, "error"), counted(findings.len() - errors, "warning"))
+}
+
+/// `1 rule`, `2 rules`
+#[must_use]
+pub fn counted(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 fn graphical(text: &mut String, finding: &Finding, colour: bool, width: usize) {

@@ -58,17 +58,17 @@ impl Default for Block {
 
 /// What speaks against sending, as the state and its witness stand.
 fn judge(bearing: &Bearing, state: &str, testimony: Option<&Testimony>) -> Option<Objection> {
+    // A confirmation says that this is the place. What was sent since it counts with what it confirmed, so a copy that was
+    // made after it and before its use is older all the same.
+    if let Some(said) = testimony.filter(|said| said.state == state && said.sequence > bearing.reserved) {
+        let until = said.at.saturating_add(BLOCK_LIFE).unwrap_or(Timestamp::MAX);
+        return Some(Objection::Restored { known: said.sequence, lost: said.sequence - bearing.reserved, until });
+    }
     if bearing.confirmed {
         return None;
     }
-    if let Some(said) = testimony {
-        if said.state != state {
-            return Some(Objection::Replaced);
-        }
-        if said.sequence > bearing.reserved {
-            let until = said.at.saturating_add(BLOCK_LIFE).unwrap_or(Timestamp::MAX);
-            return Some(Objection::Restored { known: said.sequence, lost: said.sequence - bearing.reserved, until });
-        }
+    if testimony.is_some_and(|said| said.state != state) {
+        return Some(Objection::Replaced);
     }
     let known_elsewhere = !bearing.admitted && bearing.elsewhere;
     let lost_its_witness = testimony.is_none() && bearing.reserved > 0;

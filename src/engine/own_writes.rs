@@ -68,12 +68,15 @@ impl Hand<'_> {
             let known = watchers.iter().zip(rows);
             known.filter_map(|(watcher, before)| Some(watcher.noted(of.delivery, (*before)?, at))).collect()
         };
-        self.store.intend(&noted(&before)).await?;
+        let intended = noted(&before);
+        let is_first = self.store.intend(&intended).await? == intended.len() as u64;
         let done = match self.source.transact(of.tenant, self.steps(of, &watchers, statements)).await {
             Ok(done) => done,
             Err(error @ SourceError::Refused(_)) => {
-                // Rolled back, for certain.
-                self.store.withdraw(of.delivery).await?;
+                // Rolled back, for certain; an earlier try, whose end nobody knows, stays in doubt.
+                if is_first {
+                    self.store.withdraw(of.delivery).await?;
+                }
                 return Err(error.into());
             }
             Err(error) => return Err(error.into()),

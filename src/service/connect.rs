@@ -6,7 +6,7 @@ use crate::action::{HttpSender, SetupError, email, email::Transport, webhook::We
 use crate::catalog;
 use crate::config::{Config, StateOptions};
 use crate::diagnostic::SourceFile;
-use crate::engine::port::{Message, Sender, Sent, Source, Store, StoreError};
+use crate::engine::port::{Message, Sender, Sent, Source, SourceError, Store, StoreError};
 use crate::model::{Clock, Outcome, Period};
 use crate::source::{self, SourceOptions};
 use crate::store::postgres::{PostgresStore, Reached};
@@ -119,7 +119,9 @@ pub fn open_source(config: &Config) -> Result<Arc<dyn Source>, OpenError> {
         per_transaction: per_transaction(&config.rules.directory),
         ..SourceOptions::new(url)
     };
-    source::connect(&options).map_err(|error| OpenError::Malformed(error.to_string()))
+    source::connect(&options).map_err(|error| match error {
+        SourceError::Refused(reason) | SourceError::Unavailable(reason) => OpenError::Malformed(reason),
+    })
 }
 
 fn seconds(period: Period) -> Duration {

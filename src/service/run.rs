@@ -17,6 +17,7 @@ use super::systemd;
 use super::vitals::ProcessVitals;
 use crate::action::SetupError;
 use crate::config::Config;
+use crate::diagnostic::render::counted;
 use crate::engine::port::{Inbox, Source, Store, StoreError, WitnessError};
 use crate::engine::{Drained, Event, Links, Settings};
 use crate::model::{Clock, SystemClock};
@@ -297,8 +298,8 @@ async fn recheck(mut events: Receiver<Event>, rulebook: Handle) {
 
 fn summary(standing: &Standing) -> String {
     match &standing.trouble {
-        None => format!("{} rules", standing.rules),
-        Some(trouble) => format!("{} rules; {trouble}", standing.rules),
+        None => counted(standing.rules, "rule"),
+        Some(trouble) => format!("{}; {trouble}", counted(standing.rules, "rule")),
     }
 }
 

@@ -21,15 +21,20 @@ impl<D: Database> Consents for State<D> {
     }
 
     async fn prefer(&self, entries: &[Preference]) -> Result<u64, StoreError> {
-        if let Some(journal) = &self.journal {
-            journal.said(entries).await?;
-        }
-        let entries: Arc<[Preference]> = entries.into();
+        let journaled = match &self.journal {
+            Some(journal) => journal.said(entries).await,
+            None => Ok(()),
+        };
+        // A journal that can't be written keeps nobody from saying no.
+        let holds = |said: &&Preference| journaled.is_ok() || !said.allowed;
+        let entries: Arc<[Preference]> = entries.iter().filter(holds).cloned().collect();
         let changed = self.database.write(move |mut session| {
             let entries = Arc::clone(&entries);
             Box::pin(async move { preference::put(&mut session, &entries).await })
         });
-        changed.await
+        let changed = changed.await?;
+        journaled?;
+        Ok(changed)
     }
 
     async fn confirm(&self, said: &Preference, issued: Timestamp) -> Result<bool, StoreError> {

@@ -15,8 +15,8 @@ use crate::engine::port::{
     Owner, Rescued, RuleVersion, Settled, Settlement, Spent, StoreError, TaskDraft, Then, Waiting,
 };
 use crate::model::{
-    AddressHash, ContactId, DeliveryId, DeliveryState, EndReason, EntityName, Key, RuleId, Suppression, TemplateName,
-    Tenant, VersionHash,
+    AddressHash, Channel, ContactId, DeliveryId, DeliveryState, EndReason, EntityName, Key, RuleId, Suppression,
+    TemplateName, Tenant, VersionHash,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -124,17 +124,49 @@ impl<D: Database> Outbox for State<D> {
     }
 
     async fn suppress(&self, entries: &[Suppression]) -> Result<u64, StoreError> {
-        if let Some(journal) = &self.journal {
-            let hashes: Vec<AddressHash> = entries.iter().map(|entry| entry.hash).collect();
-            let known: HashSet<AddressHash> = self.suppressed(&hashes).await?.iter().map(|entry| entry.hash).collect();
-            journal.suppressed(entries.iter().filter(|entry| !known.contains(&entry.hash)).cloned().collect()).await?;
-        }
+        let journaled = match &self.journal {
+            Some(journal) => {
+                let hashes: Vec<AddressHash> = entries.iter().map(|entry| entry.hash).collect();
+                let known: HashSet<AddressHash> =
+                    self.suppressed(&hashes).await?.iter().map(|entry| entry.hash).collect();
+                journal.suppressed(entries.iter().filter(|entry| !known.contains(&entry.hash)).cloned().collect()).await
+            }
+            None => Ok(()),
+        };
+        // Where the journal can't be written it holds all the same, and whoever asked hears that a restore may forget it.
         let entries: Arc<[Suppression]> = entries.into();
         let added = self.database.write(move |mut session| {
             let entries = Arc::clone(&entries);
             Box::pin(async move { suppression::add(&mut session, &entries).await })
         });
-        added.await
+        let added = added.await?;
+        journaled?;
+        Ok(added)
+    }
+
+    async fn unsuppress(&self, entries: &[(Channel, AddressHash)], now: Timestamp) -> Result<u64, StoreError> {
+        let hashes: Arc<[AddressHash]> = entries.iter().map(|(_, hash)| *hash).collect();
+        let removed = self.database.write(move |mut session| {
+            let hashes = Arc::clone(&hashes);
+            Box::pin(async move { suppression::remove(&mut session, &hashes).await })
+        });
+        let removed = removed.await?;
+        // After the state: what a crash in between leaves in the journal is a no, which is the safe way to be wrong.
+        if let Some(journal) = &self.journal {
+            journal.removed(entries, now).await?;
+        }
+        Ok(removed)
+    }
+
+    async fn suppressions_after(
+        &self,
+        after: Option<AddressHash>,
+        limit: usize,
+    ) -> Result<Vec<Suppression>, StoreError> {
+        let page = self
+            .database
+            .read(move |mut session| Box::pin(async move { suppression::page(&mut session, after, limit).await }));
+        page.await
     }
 
     async fn suppressions(&self, limit: usize) -> Result<Vec<Suppression>, StoreError> {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 #[async_trait]
 impl<D: Database> Writes for State<D> {
-    async fn intend(&self, intended: &[OwnWrite]) -> Result<(), StoreError> {
+    async fn intend(&self, intended: &[OwnWrite]) -> Result<u64, StoreError> {
         let intended: Arc<[OwnWrite]> = intended.into();
         let noted = self.database.write(move |mut session| {
             let intended = Arc::clone(&intended);

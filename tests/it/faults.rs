@@ -23,7 +23,7 @@ use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-const RULE: &str = "version: 1
+pub const RULE: &str = "version: 1
 id: silence
 description: Silent for 90 days.
 mode: live

@@ -1,6 +1,7 @@
 //! A node that was killed and starts again, on a shared state: what it held comes back at once, not after a minute, and
 //! what another node holds is left alone.
 
+use super::faults::RULE;
 use super::operator::with_silent;
 use super::site::Site;
 use super::support::{Database, HttpReceiver, PATIENCE, Reply, http_receiver, poll_until, postgres};
@@ -9,22 +10,6 @@ use std::time::{Duration, Instant};
 
 /// A lease on the state lasts a minute.
 const LEASE: Duration = Duration::from_mins(1);
-
-const RULE: &str = "version: 1
-id: silence
-description: Silent for 90 days.
-mode: live
-purpose: service
-for_each: customer
-to: main_contact
-trigger:
-  inactivity: {of: orders, for: 90 days}
-backfill: 30 days
-check_every: 2 seconds
-guard: {percent_per_day: 100, floor: 1000}
-steps:
-  - webhook: {to: team-chat}
-";
 
 /// Five customers whose webhooks are received and never answered.
 fn shared() -> (Site, Database, HttpReceiver) {

@@ -1,10 +1,8 @@
 //! Any other gateway: a form or JSON as the configuration writes it.
 
 use super::{GatewayFormat, GatewayMethod, GatewayOptions};
-use crate::action::came_to;
 use crate::action::webhook::destination::Destination;
 use crate::engine::port::{Sent, SmsMessage};
-use crate::model::Outcome;
 use jiff::Timestamp;
 use reqwest::{Client, RequestBuilder, Url};
 use secrecy::ExposeSecret;
@@ -18,10 +16,7 @@ pub(super) async fn send(
 ) -> Sent {
     match destination.exchange(now, |client, url| request(client, url, options, message)).await {
         Err(sent) => sent,
-        Ok(answered) => {
-            let sent = || came_to(Outcome::Sent { reply: answered.status.to_string() });
-            answered.refused.unwrap_or_else(sent)
-        }
+        Ok(answered) => answered.without_key().in_short(),
     }
 }
 

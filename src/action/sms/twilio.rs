@@ -2,7 +2,7 @@
 
 use super::GatewayOptions;
 use crate::action::webhook::destination::Destination;
-use crate::action::{came_to, permanent, quoted, transient};
+use crate::action::{came_to, permanent, quoted, transient, unknown};
 use crate::engine::port::{Sent, SmsMessage};
 use crate::model::Outcome;
 use jiff::Timestamp;
@@ -39,7 +39,7 @@ pub(super) async fn send(
     let asked =
         destination.exchange(now, |client, url| client.post(url).basic_auth(account, token).form(&fields)).await;
     let answered = match asked {
-        Ok(answered) => answered,
+        Ok(answered) => answered.without_key(),
         Err(sent) => return sent,
     };
     let body = answered.body.unwrap_or_default();
@@ -65,8 +65,9 @@ fn refusal(refused: Sent, status: u16, body: &[u8], message: &SmsMessage) -> Sen
     let reason = format!("{status} {code}: {words}");
     match refused.outcome {
         Outcome::Transient { retry_after, .. } => came_to(Outcome::Transient { reason, retry_after }),
+        Outcome::Unknown { .. } => unknown(reason),
         // Queues of theirs that are full for now, whatever the status says.
-        _ if matches!(code, 14_107 | 20_429 | 20_500 | 20_503 | 21_611) => transient(reason),
+        _ if matches!(code, 14_107 | 20_429 | 20_503 | 21_611) => transient(reason),
         _ => permanent(reason),
     }
 }
@@ -93,7 +94,11 @@ mod tests {
     fn refused(status: u16, body: &str) -> Outcome {
         let message =
             SmsMessage { delivery: DeliveryId([1; 16]), to: "+436641234567".into(), via: None, text: "Hi".into() };
-        let plain = if status == 429 { transient("slow down") } else { permanent("no") };
+        let plain = match status {
+            429 => transient("slow down"),
+            500 => unknown("who knows"),
+            _ => permanent("no"),
+        };
         refusal(plain, status, body.as_bytes(), &message).outcome
     }
 
@@ -106,6 +111,8 @@ mod tests {
         let busy = refused(429, r#"{"code": 20429, "message": "Too Many Requests"}"#);
         assert!(matches!(&busy, Outcome::Transient { reason, .. } if reason.starts_with("429 20429")), "{busy:?}");
         assert!(matches!(refused(400, r#"{"code": 21611}"#), Outcome::Transient { .. }));
+        let broken = refused(500, r#"{"code": 20500, "message": "Internal Server Error"}"#);
+        assert_eq!(broken, Outcome::Unknown { reason: "500 20500: Internal Server Error".into() });
         assert_eq!(refused(404, "not JSON"), Outcome::Permanent { reason: "no".into() });
     }
 

@@ -38,6 +38,22 @@ pub(in crate::action) struct Answered {
     pub body: Option<Vec<u8>>,
 }
 
+impl Answered {
+    /// For a receiver that knows no key which would make a repeat harmless: what failed there, or behind it, may have
+    /// been taken first. Only 503 says that it was not.
+    pub fn without_key(mut self) -> Self {
+        if self.status.is_server_error() && self.status != StatusCode::SERVICE_UNAVAILABLE {
+            self.refused = Some(unknown(format!("{}: it may have been taken before that", self.status)));
+        }
+        self
+    }
+
+    /// What became of the message, when the status says it all.
+    pub fn in_short(self) -> Sent {
+        self.refused.unwrap_or_else(|| came_to(Outcome::Sent { reply: self.status.to_string() }))
+    }
+}
+
 impl Destination {
     /// `section`: where its options stand in the configuration.
     pub(in crate::action) fn new(section: &str, options: &DestinationOptions) -> Result<Self, SetupError> {
@@ -75,7 +91,11 @@ impl Destination {
     /// JSON without key or signature, for receivers that know neither.
     pub(in crate::action) async fn post_json(&self, body: &serde_json::Value, now: Timestamp) -> Sent {
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
-        self.post(headers, body.to_string().into_bytes(), false, now).await
+        let body = body.to_string();
+        match self.exchange(now, |client, url| client.post(url).headers(headers).body(body)).await {
+            Ok(answered) => answered.without_key().in_short(),
+            Err(sent) => sent,
+        }
     }
 
     async fn post(&self, headers: HeaderMap, body: Vec<u8>, keep_answer: bool, now: Timestamp) -> Sent {

@@ -10,7 +10,7 @@ use super::offline::Offline;
 use super::{Context, Exit, Failure, Output};
 use crate::catalog::Table;
 use crate::config::Config;
-use crate::diagnostic::render::summary;
+use crate::diagnostic::render::{counted, summary};
 use crate::diagnostic::{Finding, Place, Severity};
 use crate::rule::CompiledRule;
 use crate::rule::generation::{Generation, Tree};
@@ -165,8 +165,8 @@ fn report(args: &Args, directory: &Path, rules: usize, findings: &[Finding], out
         CheckFormat::Text => {
             output.findings(findings);
             output.talk(&match (errors, warnings) {
-                (0, 0) => format!("{rules} rules, nothing to complain about"),
-                (0, _) => format!("{rules} rules, {}", summary(findings)),
+                (0, 0) => format!("{}, nothing to complain about", counted(rules, "rule")),
+                (0, _) => format!("{}, {}", counted(rules, "rule"), summary(findings)),
                 _ => summary(findings),
             });
         }

@@ -1,6 +1,7 @@
 //! Results of tests as a table and as JSON.
 
 use crate::cli::Output;
+use crate::diagnostic::render::counted;
 use crate::testbench::{Coverage, Failure, RuleCover, RuleReport, TestReport};
 use serde_json::{Value as Json, json};
 use std::fmt::Write;
@@ -36,13 +37,16 @@ fn cover_row(rule: &RuleCover) -> Vec<String> {
 
 /// `3 rules, 7 tests: 6 passed, 1 failed; 1 rule has no test`
 pub(super) fn summary(reports: &[RuleReport]) -> String {
-    let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
     let tests = || reports.iter().flat_map(|report| &report.tests);
     let failed = tests().filter(|test| !test.failures.is_empty()).count();
     let untested = reports.iter().filter(|report| report.tests.is_empty()).count();
     let all = tests().count();
-    let mut text =
-        format!("{}, {}: {} passed, {failed} failed", count(reports.len(), "rule"), count(all, "test"), all - failed);
+    let mut text = format!(
+        "{}, {}: {} passed, {failed} failed",
+        counted(reports.len(), "rule"),
+        counted(all, "test"),
+        all - failed
+    );
     match untested {
         0 => {}
         1 => text.push_str("; 1 rule has no test"),

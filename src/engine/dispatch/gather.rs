@@ -6,6 +6,7 @@
 //! waited for: otherwise one person would get two halves.
 
 use super::decide::address;
+use super::prepare::give_back;
 use super::work::Boarded;
 use crate::engine::context::Context;
 use crate::engine::error::EngineError;
@@ -89,15 +90,21 @@ pub async fn gather(context: &Context, place: Place<'_>) -> Result<Met, EngineEr
         let held = of.held.iter().copied().chain(there.iter().map(|row| row.claimed.token)).collect();
         let limit = MANY.saturating_sub(there.len());
         let asked = Gathering { held, ..of.clone() };
-        let Gathered { there: more, coming, elsewhere } =
-            context.store.gather(&asked, context.clock.now(), limit).await?;
+        let gathered = match context.store.gather(&asked, context.clock.now(), limit).await {
+            Ok(gathered) => gathered,
+            Err(error) => {
+                give_back(context, there.iter().map(|row| row.claimed.token).collect()).await;
+                return Err(error.into());
+            }
+        };
+        let Gathered { there: more, coming, elsewhere } = gathered;
         let board = |claimed: crate::engine::port::Claimed| {
             let ticket = context.flight.board(claimed.token);
             Boarded { claimed, ticket }
         };
         there.extend(more.into_iter().map(board));
         if !coming.is_empty() || awaited {
-            release(context, &there).await?;
+            give_back(context, there.iter().map(|row| row.claimed.token).collect()).await;
             return Ok(Met::Coming(coming.into_iter().map(board).collect()));
         }
         if !elsewhere {
@@ -106,16 +113,8 @@ pub async fn gather(context: &Context, place: Place<'_>) -> Result<Met, EngineEr
         // What this process has moved on is there as soon as that is committed.
         tokio::time::sleep(PAUSE).await;
     }
-    release(context, &there).await?;
+    give_back(context, there.iter().map(|row| row.claimed.token).collect()).await;
     Ok(Met::Elsewhere)
-}
-
-async fn release(context: &Context, rows: &[Boarded]) -> Result<(), EngineError> {
-    let tokens: Vec<OutboxToken> = rows.iter().map(|row| row.claimed.token).collect();
-    if !tokens.is_empty() {
-        context.store.release(&tokens).await?;
-    }
-    Ok(())
 }
 
 /// Which message a row belongs to: those with the same are sent as one.

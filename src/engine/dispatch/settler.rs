@@ -149,17 +149,16 @@ fn due_by(then: &Then, now: jiff::Timestamp) -> bool {
     }
 }
 
-/// Before the outcomes that tell of them: after a crash in between, the address is known to be gone all the same.
+/// Before the outcomes that tell of them: after a crash in between, the address is known to be gone all the same. Like
+/// the outcomes it waits for a state that is away.
 async fn suppress(context: &Context, gone: &[Suppression]) {
-    let mut pause = Duration::from_millis(50);
-    for _ in 0..REFUSALS {
-        if gone.is_empty() {
-            return;
-        }
+    let (mut pause, mut refusals) = (Duration::from_millis(50), 0);
+    while !gone.is_empty() && refusals < REFUSALS {
         let Err(error) = context.store.suppress(gone).await else { return };
         context.announce(|| Event::StateFailed { reason: error.to_string() });
+        refusals += u32::from(!matches!(error, StoreError::Unavailable(_)));
         tokio::time::sleep(pause).await;
-        pause *= 2;
+        pause = (pause * 2).min(Duration::from_secs(5));
     }
 }
 

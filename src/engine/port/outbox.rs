@@ -1,7 +1,7 @@
 use super::StoreError;
 use crate::model::{
-    AttemptNumber, ContactId, DeliveryId, DeliveryState, EndReason, EntityName, Key, Lane, Limits, MatchId, Occasion,
-    Outcome, RecordId, RuleId, StepId, Suppression, TemplateName, Tenant, VersionHash,
+    AddressHash, AttemptNumber, Channel, ContactId, DeliveryId, DeliveryState, EndReason, EntityName, Key, Lane,
+    Limits, MatchId, Occasion, Outcome, RecordId, RuleId, StepId, Suppression, TemplateName, Tenant, VersionHash,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -39,9 +39,19 @@ pub trait Outbox: Send + Sync {
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError>;
 
     /// Which of these are suppressed.
-    async fn suppressed(&self, hashes: &[crate::model::AddressHash]) -> Result<Vec<Suppression>, StoreError>;
+    async fn suppressed(&self, hashes: &[AddressHash]) -> Result<Vec<Suppression>, StoreError>;
 
     async fn suppress(&self, entries: &[Suppression]) -> Result<u64, StoreError>;
+
+    /// Takes addresses off the list again; how many were on it.
+    async fn unsuppress(&self, entries: &[(Channel, AddressHash)], now: Timestamp) -> Result<u64, StoreError>;
+
+    /// All of them, page by page, in the order of their hashes.
+    async fn suppressions_after(
+        &self,
+        after: Option<AddressHash>,
+        limit: usize,
+    ) -> Result<Vec<Suppression>, StoreError>;
 
     /// Newest first.
     async fn suppressions(&self, limit: usize) -> Result<Vec<Suppression>, StoreError>;

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 #[async_trait]
 pub trait Writes: Send + Sync {
     /// Notes, before the source is written to, that these watched values may be about to change by our own hand. Those
-    /// that are in doubt since an earlier try stay as they were first noted.
-    async fn intend(&self, intended: &[OwnWrite]) -> Result<(), StoreError>;
+    /// that are in doubt since an earlier try stay as they were first noted. How many are new.
+    async fn intend(&self, intended: &[OwnWrite]) -> Result<u64, StoreError>;
 
     /// What came of them: the values before and after. Where this try changed nothing, an earlier one had written; where
     /// that changed nothing either, it is forgotten.

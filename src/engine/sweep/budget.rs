@@ -100,7 +100,6 @@ impl Asked {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn at(hour: i64) -> Timestamp {
         Timestamp::from_second(1_800_000_000 + hour * 3600).unwrap()
@@ -110,32 +109,8 @@ mod tests {
     fn sweep(budgets: &Budgets, hour: i64, answered: u64, failing: &[u8]) -> Option<Asked> {
         let failing: Vec<MatchId> = failing.iter().map(|number| MatchId([*number; 16])).collect();
         let failed = failing.len() as u64;
-        let report = SweepReport {
-            rule: "r".into(),
-            lane: Lane::Live,
-            tenant: "".into(),
-            after: at(hour),
-            until: at(hour),
-            reconcile: false,
-            crossed: 0,
-            matched: 0,
-            entered: 0,
-            known: 0,
-            missed: 0,
-            scripted: answered + failed,
-            script_failed: failed,
-            unreadable: 0,
-            zone_unknown: 0,
-            zone_unknown_of: None,
-            locale_unknown: 0,
-            locale_unknown_of: None,
-            waits_at: None,
-            late: 0,
-            left_out: 0,
-            held: None,
-            tripped: None,
-            took: Duration::ZERO,
-        };
+        let begun = SweepReport::begun(("r".into(), Lane::Live, "".into()), (at(hour), at(hour)), false);
+        let report = SweepReport { scripted: answered + failed, script_failed: failed, ..begun };
         budgets.spend(&report, &failing, at(hour))
     }
 

@@ -85,6 +85,42 @@ pub struct SweepReport {
     pub took: Duration,
 }
 
+impl SweepReport {
+    /// Of a sweep over this window that has found nothing yet.
+    pub(super) fn begun(
+        (rule, lane, tenant): (RuleId, Lane, Tenant),
+        (after, until): (Timestamp, Timestamp),
+        reconcile: bool,
+    ) -> Self {
+        Self {
+            rule,
+            lane,
+            tenant,
+            after,
+            until,
+            reconcile,
+            crossed: 0,
+            matched: 0,
+            entered: 0,
+            known: 0,
+            missed: 0,
+            scripted: 0,
+            script_failed: 0,
+            unreadable: 0,
+            zone_unknown: 0,
+            zone_unknown_of: None,
+            locale_unknown: 0,
+            locale_unknown_of: None,
+            waits_at: None,
+            late: 0,
+            left_out: 0,
+            held: None,
+            tripped: None,
+            took: Duration::ZERO,
+        }
+    }
+}
+
 /// What became of a sweep.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Swept {
@@ -249,32 +285,8 @@ impl Sweeper {
         let timing = entry::Timing { plan: sweep.plan, swept_at: sweep.lease.progress.swept_at, now: sweep.now };
         let rule = sweep.rule.rule.id.clone();
         let id = SweepId(format!("{rule}/{}/{}/{}", sweep.lane.as_str(), sweep.tenant, sweep.lease.epoch));
-        let report = SweepReport {
-            rule,
-            lane: sweep.lane,
-            tenant: sweep.tenant.clone(),
-            after,
-            until: sweep.now,
-            reconcile,
-            crossed: 0,
-            matched: 0,
-            entered: 0,
-            known: 0,
-            missed: 0,
-            scripted: 0,
-            script_failed: 0,
-            unreadable: 0,
-            zone_unknown: 0,
-            zone_unknown_of: None,
-            locale_unknown: 0,
-            locale_unknown_of: None,
-            waits_at: None,
-            late: 0,
-            left_out: 0,
-            held: None,
-            tripped: None,
-            took: Duration::ZERO,
-        };
+        let of = (rule, sweep.lane, sweep.tenant.clone());
+        let report = SweepReport::begun(of, (after, sweep.now), reconcile);
         Harvest::new(&self.context, namer, sweep.lease, timing, id, report)
     }
 

@@ -10,6 +10,12 @@ use std::fmt::Write;
 pub enum Entry {
     Suppressed(Suppression),
     Said(Preference),
+    /// An operator took the address off the list again.
+    Removed {
+        hash: AddressHash,
+        channel: Channel,
+        at: Timestamp,
+    },
 }
 
 /// As it is written: without a field's name, since there are many lines.
@@ -17,10 +23,14 @@ pub enum Entry {
 struct SuppressedLine(String, String, Channel, SuppressionReason, i64);
 
 #[derive(Serialize, Deserialize)]
+struct RemovedLine(String, String, Channel, i64);
+
+#[derive(Serialize, Deserialize)]
 struct SaidLine(String, String, Channel, Option<String>, bool, PreferenceSource, i64);
 
 const SUPPRESSED: &str = "s";
 const SAID: &str = "p";
+const REMOVED: &str = "r";
 
 impl Entry {
     pub fn to_json(&self) -> String {
@@ -41,6 +51,9 @@ impl Entry {
                 said.source,
                 said.since.as_microsecond(),
             )),
+            Self::Removed { hash, channel, at } => {
+                serde_json::to_string(&RemovedLine(REMOVED.to_owned(), hex(*hash), *channel, at.as_microsecond()))
+            }
         };
         // Texts, numbers and names of variants can't fail to be written.
         written.unwrap_or_default()
@@ -56,6 +69,10 @@ impl Entry {
                 reason,
                 since,
             }));
+        }
+        if let Ok(RemovedLine(kind, hash, channel, at)) = serde_json::from_str(text) {
+            let (hash, at) = (unhex(&hash)?, Timestamp::from_microsecond(at).ok()?);
+            return (kind == REMOVED).then_some(Self::Removed { hash, channel, at });
         }
         let SaidLine(kind, hash, channel, topic, allowed, source, since) = serde_json::from_str(text).ok()?;
         let (hash, since) = (unhex(&hash)?, Timestamp::from_microsecond(since).ok()?);
@@ -102,6 +119,8 @@ mod tests {
             let said = Entry::Said(Preference { hash, channel, topic, allowed: false, since, source, delivery: None });
             assert_eq!(Entry::of_json(&said.to_json()), Some(said));
         }
+        let removed = Entry::Removed { hash, channel, at: since };
+        assert_eq!(Entry::of_json(&removed.to_json()), Some(removed));
         assert_eq!(Entry::of_json("[\"x\",\"\"]"), None);
     }
 }

@@ -12,9 +12,10 @@ use super::database::Database;
 use super::state::State;
 use super::table::{journal as read, preference, suppression};
 use crate::engine::port::StoreError;
-use crate::model::{Preference, Suppression};
+use crate::model::{AddressHash, Channel, Preference, Suppression};
 use entry::Entry;
 use file::{Head, JournalFile};
+use jiff::Timestamp;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -74,6 +75,11 @@ impl Journal {
 
     pub(super) async fn suppressed(&self, entries: Vec<Suppression>) -> Result<(), StoreError> {
         self.append(entries.into_iter().map(Entry::Suppressed).collect()).await
+    }
+
+    pub(super) async fn removed(&self, entries: &[(Channel, AddressHash)], at: Timestamp) -> Result<(), StoreError> {
+        let entry = |(channel, hash): &(Channel, AddressHash)| Entry::Removed { hash: *hash, channel: *channel, at };
+        self.append(entries.iter().map(entry).collect()).await
     }
 
     pub(super) async fn said(&self, entries: &[Preference]) -> Result<(), StoreError> {
@@ -231,23 +237,26 @@ impl<D: Database> State<D> {
 }
 
 async fn take_in(session: &mut super::sql::Session<'_>, entries: &[Entry]) -> Result<u64, StoreError> {
-    let suppressed: Vec<Suppression> = entries
-        .iter()
-        .filter_map(|entry| match entry {
-            Entry::Suppressed(entry) => Some(entry.clone()),
-            Entry::Said(_) => None,
-        })
-        .collect();
-    let mut changed = suppression::add(session, &suppressed).await?;
+    let mut changed = 0;
     // One after the other where somebody changed their mind: of one address and topic, a batch reads the first.
-    let mut said: Vec<Preference> = Vec::new();
+    let (mut suppressed, mut said): (Vec<Suppression>, Vec<Preference>) = (Vec::new(), Vec::new());
     for entry in entries {
-        let Entry::Said(entry) = entry else { continue };
-        if said.iter().any(|earlier| earlier.hash == entry.hash && earlier.topic == entry.topic) {
-            changed += preference::put(session, &said).await?;
-            said.clear();
+        match entry {
+            Entry::Suppressed(entry) => suppressed.push(entry.clone()),
+            Entry::Removed { hash, .. } => {
+                changed += suppression::add(session, &suppressed).await?;
+                suppressed.clear();
+                changed += suppression::remove(session, &[*hash]).await?;
+            }
+            Entry::Said(entry) => {
+                if said.iter().any(|earlier| earlier.hash == entry.hash && earlier.topic == entry.topic) {
+                    changed += preference::put(session, &said).await?;
+                    said.clear();
+                }
+                said.push(entry.clone());
+            }
         }
-        said.push(entry.clone());
     }
+    changed += suppression::add(session, &suppressed).await?;
     Ok(changed + preference::put(session, &said).await?)
 }

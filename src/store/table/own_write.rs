@@ -16,12 +16,11 @@ fn columns(writes: &[OwnWrite]) -> Batch {
         .ints("settled_at", writes.iter().map(|write| write.settled_at.map(Timestamp::as_microsecond)))
 }
 
-pub async fn intend(session: &mut Session<'_>, writes: &[OwnWrite]) -> Result<(), StoreError> {
+pub async fn intend(session: &mut Session<'_>, writes: &[OwnWrite]) -> Result<u64, StoreError> {
     let sql = "INSERT INTO own_write (delivery, rule, record, was, at)
                SELECT b.delivery, b.rule, b.record, b.was, b.at FROM {batch} WHERE TRUE
                ON CONFLICT (delivery, rule) WHERE became IS NULL DO NOTHING";
-    session.run_batch(sql, &[], &columns(writes)).await?;
-    Ok(())
+    session.run_batch(sql, &[], &columns(writes)).await
 }
 
 /// A repeat that found its own value there already keeps what was before the first try, and when.

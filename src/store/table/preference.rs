@@ -5,6 +5,7 @@ use crate::engine::port::StoreError;
 use crate::model::{AddressHash, Channel, Preference, PreferenceSource, Topic};
 use crate::store::sql::{Batch, Row, Session, params};
 use jiff::Timestamp;
+use std::collections::{HashMap, HashSet};
 
 const COLUMNS: &str = "p.hash, p.channel, p.topic, p.allowed, p.since, p.source";
 /// In place of a topic: all of them.
@@ -23,7 +24,7 @@ pub async fn find(session: &mut Session<'_>, hashes: &[AddressHash]) -> Result<V
 /// How many entries changed what holds. What was said before stays when it is newer, and a no outlives a yes of the
 /// same instant. Of several entries for one address and topic, only the first is read.
 pub async fn put(session: &mut Session<'_>, entries: &[Preference]) -> Result<u64, StoreError> {
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     let entries: Vec<&Preference> = entries.iter().filter(|said| seen.insert((said.hash, topic(said)))).collect();
     let batch = Batch::new()
         .ids("hash", entries.iter().map(|said| &said.hash.0))
@@ -36,12 +37,30 @@ pub async fn put(session: &mut Session<'_>, entries: &[Preference]) -> Result<u6
                SELECT b.hash, b.topic, b.channel, b.allowed, b.since, b.source FROM {batch} WHERE TRUE
                ON CONFLICT (hash, topic) DO UPDATE
                SET allowed = excluded.allowed, since = excluded.since, source = excluded.source
-               WHERE preference.allowed <> excluded.allowed
-                 AND (preference.since < excluded.since
-                      OR (preference.since = excluded.since AND excluded.allowed = 0))";
-    let changed = session.run_batch(sql, &[], &batch).await?;
+               WHERE preference.since < excluded.since
+                  OR (preference.since = excluded.since AND excluded.allowed = 0)";
+    // Said again it moves on as well: a no is as young as it was last said, and no older yes gets past it.
+    let before = known(session, &entries).await?;
+    session.run_batch(sql, &[], &batch).await?;
+    let is_news = |said: &&&Preference| match before.get(&(said.hash, topic(said).to_owned())) {
+        None => true,
+        Some((allowed, since)) => {
+            *allowed != said.allowed && (*since < said.since || (*since == said.since && !said.allowed))
+        }
+    };
+    let changed = entries.iter().filter(is_news).count() as u64;
     consent_owed::add(session, &entries).await?;
     Ok(changed)
+}
+
+/// What these addresses said about topics so far, and when.
+async fn known(
+    session: &mut Session<'_>,
+    entries: &[&Preference],
+) -> Result<HashMap<(AddressHash, String), (bool, Timestamp)>, StoreError> {
+    let hashes: Vec<AddressHash> = entries.iter().map(|said| said.hash).collect();
+    let found = find(session, &hashes).await?;
+    Ok(found.into_iter().map(|said| ((said.hash, topic(&said).to_owned()), (said.allowed, said.since))).collect())
 }
 
 /// False: something was said since the question was issued.

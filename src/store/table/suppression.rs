@@ -20,6 +20,11 @@ pub async fn add(session: &mut Session<'_>, entries: &[Suppression]) -> Result<u
     session.run_batch(sql, &[], &batch).await
 }
 
+pub async fn remove(session: &mut Session<'_>, hashes: &[AddressHash]) -> Result<u64, StoreError> {
+    let batch = Batch::new().ids("hash", hashes.iter().map(|hash| &hash.0));
+    session.run_batch("DELETE FROM suppression WHERE hash IN (SELECT b.hash FROM {batch})", &[], &batch).await
+}
+
 pub async fn find(session: &mut Session<'_>, hashes: &[AddressHash]) -> Result<Vec<Suppression>, StoreError> {
     let batch = Batch::new().ids("hash", hashes.iter().map(|hash| &hash.0));
     let sql = format!("SELECT DISTINCT {COLUMNS} FROM {{batch}} CROSS JOIN suppression s WHERE s.hash = b.hash");

@@ -13,7 +13,7 @@ use nudged::engine::port::{
     Whereabouts, Writes,
 };
 use nudged::model::{
-    AddressHash, ContactId, DeliveryId, EntityName, InstanceSecret, Key, Lane, Preference, RecordId, RuleId,
+    AddressHash, Channel, ContactId, DeliveryId, EntityName, InstanceSecret, Key, Lane, Preference, RecordId, RuleId,
     Suppression, TemplateName, Tenant, VersionHash,
 };
 use std::collections::HashSet;
@@ -218,6 +218,16 @@ impl Outbox for Mortal {
     async fn suppress(&self, entries: &[Suppression]) -> Result<u64, StoreError> {
         self.alive().await.suppress(entries).await
     }
+    async fn unsuppress(&self, entries: &[(Channel, AddressHash)], now: Timestamp) -> Result<u64, StoreError> {
+        self.alive().await.unsuppress(entries, now).await
+    }
+    async fn suppressions_after(
+        &self,
+        after: Option<AddressHash>,
+        limit: usize,
+    ) -> Result<Vec<Suppression>, StoreError> {
+        self.alive().await.suppressions_after(after, limit).await
+    }
     async fn suppressions(&self, limit: usize) -> Result<Vec<Suppression>, StoreError> {
         self.alive().await.suppressions(limit).await
     }
@@ -400,7 +410,7 @@ impl Personal for Mortal {
 
 #[async_trait]
 impl Writes for Mortal {
-    async fn intend(&self, intended: &[OwnWrite]) -> Result<(), StoreError> {
+    async fn intend(&self, intended: &[OwnWrite]) -> Result<u64, StoreError> {
         self.alive().await.intend(intended).await
     }
     async fn confirm_writes(&self, delivery: DeliveryId, written: &[OwnWrite]) -> Result<(), StoreError> {

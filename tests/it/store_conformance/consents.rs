@@ -3,7 +3,7 @@ use nudged::model::{Channel, Preference, PreferenceSource};
 
 on_both_stores!(
     what_was_said_last_holds,
-    a_no_is_said_once_and_keeps_its_day,
+    a_no_said_again_is_no_news_and_as_young_as_it_was_last_said,
     of_two_of_the_same_instant_the_no_holds,
     a_confirmation_holds_once_and_never_over_something_newer,
     two_clicks_at_once_confirm_once,
@@ -43,12 +43,16 @@ async fn what_was_said_last_holds(home: Home) {
     assert_eq!((newest.len(), &newest[0]), (2, &yes));
 }
 
-async fn a_no_is_said_once_and_keeps_its_day(home: Home) {
+async fn a_no_said_again_is_no_news_and_as_young_as_it_was_last_said(home: Home) {
     let store = home.open().await;
     let no = |since| said(&*store, "a@b.example", Some("offers"), false, since);
     assert_eq!(store.prefer(&[no(now()), no(now())]).await.unwrap(), 1);
-    assert_eq!(store.prefer(&[no(now() + days(3))]).await.unwrap(), 0);
-    assert_eq!(store.preferences(&[no(now()).hash]).await.unwrap(), [no(now())]);
+    let again = no(now() + days(3));
+    assert_eq!(store.prefer(std::slice::from_ref(&again)).await.unwrap(), 0);
+    assert_eq!(store.preferences(&[again.hash]).await.unwrap(), std::slice::from_ref(&again));
+    let older_yes = said(&*store, "a@b.example", Some("offers"), true, now() + days(1));
+    assert_eq!(store.prefer(&[older_yes]).await.unwrap(), 0);
+    assert_eq!(store.preferences(&[again.hash]).await.unwrap(), [again]);
 }
 
 async fn of_two_of_the_same_instant_the_no_holds(home: Home) {

@@ -91,6 +91,9 @@ impl Dispatcher {
 
 /// Releases rows, with some patience: a row that isn't given back rests until its lease ends.
 pub(super) async fn give_back(context: &Context, tokens: Vec<OutboxToken>) {
+    if tokens.is_empty() {
+        return;
+    }
     let mut pause = Duration::from_millis(50);
     for _ in 0..8 {
         match context.store.release(&tokens).await {
@@ -180,7 +183,11 @@ impl Batch<'_> {
             Err(EngineError::Source(error @ SourceError::Refused(_))) => {
                 self.refused(rule, tenant, works, &error).await;
             }
-            Err(error) => return Err(error),
+            Err(error) => {
+                // Those that were claimed to meet others are known here alone.
+                give_back(self.context, works.iter().map(|work| work.claimed.token).collect()).await;
+                return Err(error);
+            }
         }
         Ok(())
     }

@@ -78,12 +78,16 @@ async fn a_chat_that_asks_for_time_gets_it_and_what_it_refuses_stays_refused() {
     receiver.reply_next(Reply::status(404));
     let gone = send(chat(), "hello").await.outcome;
     assert!(matches!(&gone, Outcome::Permanent { reason } if !reason.contains("s3cret")), "{gone:?}");
-    assert_eq!(receiver.count(), 2);
+    for (status, outcome) in [(503, "transient"), (500, "unknown"), (502, "unknown")] {
+        receiver.reply_next(Reply::status(status));
+        assert_eq!(send(chat(), "hello").await.outcome.as_str(), outcome, "{status}: chats know no key");
+    }
+    let asked = receiver.count();
 
     assert_eq!(send(chat(), " \n").await.outcome.as_str(), "permanent", "nothing to say");
     let unknown = sender(chat()).send(message("support", "hello")).await.outcome;
     assert_eq!(unknown, Outcome::Permanent { reason: "no chat `support` in the configuration".into() });
-    assert_eq!(receiver.count(), 2, "neither left the house");
+    assert_eq!(receiver.count(), asked, "neither left the house");
 }
 
 #[tokio::test]

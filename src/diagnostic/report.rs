@@ -25,6 +25,12 @@ impl Report {
         &self.file
     }
 
+    /// How much has been found so far.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.findings.len()
+    }
+
     #[must_use]
     pub fn place(&self, range: &Range<usize>) -> Place {
         Place { file: Arc::clone(&self.file), range: super::widened(&self.file.text, range.clone()) }

@@ -58,8 +58,10 @@ impl<'a> Checker<'a> {
 
     /// Several conditions as one; all must hold.
     pub(super) fn one_condition(&mut self, entity: &'a Entity, written: &Conditions) -> Option<Condition> {
+        let findings = self.report.count();
         let found = self.all_of(entity, &written.0);
-        if found.is_none() {
+        // What is written here and wrong has been told already.
+        if found.is_none() && self.report.count() == findings {
             self.wrong(
                 &written.0.range,
                 "rule.condition",

@@ -138,7 +138,7 @@ async fn what_a_gateway_refuses_stays_refused_and_what_it_doesnt_answer_is_in_do
     receiver.reply_next(problem(500, 20_500));
     assert_eq!(outcome().await.as_str(), "unknown", "what broke may have taken it first");
     receiver.reply_next(Reply::status(502));
-    let other = GatewayOptions::to(GatewayFormat::Json, &receiver.url);
+    let other = GatewayOptions { format: GatewayFormat::Json, ..twilio(&receiver.url) };
     assert_eq!(send(other, "Hi").await.outcome.as_str(), "unknown");
 
     receiver.reply_next(Reply::ok().held());

@@ -65,6 +65,13 @@ fn tell_daemon(daemon: &Json, output: &mut Output) {
     if let Some(trouble) = rulebook["trouble"]["message"].as_str() {
         output.line(&format!("TROUBLE      {trouble}"));
     }
+    if let Some(trouble) = daemon["source"].as_str() {
+        output.line(&format!("TROUBLE      {trouble}"));
+    }
+    let resting = rulebook["resting"].as_object().into_iter().flatten();
+    for (rule, reason) in resting {
+        output.line(&format!("RESTING      {rule}: {}", text::of(reason)));
+    }
     if let Some(to) = daemon["redirect_all_to"].as_str() {
         output.line(&format!("REDIRECTED   every mail goes to {to}, and nobody else is written to"));
     }

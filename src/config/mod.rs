@@ -223,12 +223,24 @@ impl ServiceOptions {
 pub struct LogOptions {
     pub format: LogFormat,
     /// `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,nudged::engine=debug`.
+    #[serde(deserialize_with = "log_level")]
     pub level: String,
 }
 
 impl Default for LogOptions {
     fn default() -> Self {
         Self { format: LogFormat::Auto, level: "info".to_owned() }
+    }
+}
+
+/// The filter would take an unknown word for the name of a module, and be silent about everything else.
+fn log_level<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+    let level = String::deserialize(deserializer)?;
+    let is_level = |part: &str| LEVELS.iter().any(|level| level.eq_ignore_ascii_case(part));
+    match level.split(',').map(str::trim).find(|part| !part.contains(['=', '[']) && !is_level(part)) {
+        Some(unknown) => Err(serde::de::Error::unknown_variant(unknown, &LEVELS)),
+        None => Ok(level),
     }
 }
 
@@ -253,6 +265,19 @@ pub fn schema() -> schemars::Schema {
 mod tests {
     use super::*;
     use secrecy::ExposeSecret;
+
+    #[test]
+    fn a_level_that_is_none_would_silence_the_log() {
+        let level =
+            |level: &str| toml::from_str::<LogOptions>(&format!("level = '{level}'")).map_err(|e| e.to_string());
+        for fine in ["info", "WARN", "info,nudged::engine=debug", "off", "sqlx=warn, debug"] {
+            assert!(level(fine).is_ok(), "{fine}");
+        }
+        for (wrong, word) in [("warning", "warning"), ("verbos", "verbos"), ("info,sqlx", "sqlx"), ("", "")] {
+            let told = level(wrong).unwrap_err();
+            assert!(told.contains(&format!("unknown variant `{word}`, expected one of `error`, `warn`")), "{told}");
+        }
+    }
 
     #[test]
     fn the_reference_says_what_the_defaults_are() {

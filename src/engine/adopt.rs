@@ -3,7 +3,7 @@
 use super::context::{Context, tenants_of};
 use super::error::EngineError;
 use super::event::Event;
-use super::port::Adoption;
+use super::port::{Adoption, RuleState};
 use super::pruner::ledger_since;
 use crate::model::{Lane, RuleId, Tenant};
 use crate::rule::checked::{Backfill, Mode};
@@ -16,11 +16,8 @@ use jiff::tz::TimeZone;
 /// Before any CRM: where `backfill: all` begins. Not `Timestamp::MIN`, which no database can hold.
 pub(super) const BEGINNING: Timestamp = Timestamp::constant(-2_208_988_800, 0);
 
-/// Brings rule states in line with the generation. Returns the rules that got a fresh baseline.
-pub(super) async fn adopt(
-    context: &Context,
-    generation: &Generation,
-) -> Result<Vec<(RuleId, Lane, Tenant)>, EngineError> {
+/// Brings rule states in line with the generation.
+pub(super) async fn adopt(context: &Context, generation: &Generation) -> Result<(), EngineError> {
     // The source's clock rules its windows; when it is away ours is close enough for a baseline.
     let now = match context.source.now().await {
         Ok(now) => now,
@@ -50,7 +47,7 @@ pub(super) async fn adopt(
         baselined,
         removed: adopted.removed.clone(),
     });
-    Ok(adopted.baselined)
+    Ok(())
 }
 
 fn adoption(rule: &CompiledRule, tenant: &Tenant, zone: &TimeZone, now: Timestamp) -> Adoption {
@@ -77,16 +74,14 @@ pub(super) fn baseline(rule: &CheckedRule, zone: &TimeZone, now: Timestamp) -> T
     }
 }
 
-/// Counts what each fresh baseline left out. A courtesy to people: failures are left for the next reload.
-pub(super) async fn count_left_out(context: &Context, generation: &Generation, baselined: &[(RuleId, Lane, Tenant)]) {
+/// Counts what each baseline left out, where nobody has yet. A courtesy to people: what fails, or has no types yet since
+/// the source was away, is left for the next generation.
+pub(super) async fn count_left_out(context: &Context, generation: &Generation) {
     let Ok(states) = context.store.rule_states().await else { return };
-    for (id, lane, tenant) in baselined {
-        let Some(rule) = generation.rules.get(id) else { continue };
-        let state = states.iter().find(|state| state.rule == *id && state.lane == *lane && state.tenant == *tenant);
-        let Some(baseline) = state.map(|state| state.baseline).filter(|baseline| *baseline > BEGINNING) else {
-            continue;
-        };
-        let Some(count) = count(context, tenant, rule.count_until(baseline)).await else { continue };
+    let uncounted = |state: &&RuleState| state.left_out.is_none() && state.baseline > BEGINNING;
+    for RuleState { rule: id, lane, tenant, baseline, .. } in states.iter().filter(uncounted) {
+        let Some(rule) = generation.rules.get(id).filter(|_| !generation.resting.contains_key(id)) else { continue };
+        let Some(count) = count(context, tenant, rule.count_until(*baseline)).await else { continue };
         if context.store.set_left_out(id, *lane, tenant, count).await.is_ok() {
             context.announce(|| Event::LeftOut { rule: id.clone(), lane: *lane, tenant: tenant.clone(), count });
         }

@@ -89,6 +89,11 @@ impl Engine {
         self.context.events.subscribe()
     }
 
+    /// For how long the source has not answered, and why it didn't at first; `None` while it does.
+    pub fn source_away(&self) -> Option<(Duration, String)> {
+        self.context.health.away()
+    }
+
     /// How long ago the slowest of the engine's loops last turned: for a watchdog.
     #[must_use]
     pub fn idle_for(&self) -> Duration {
@@ -143,9 +148,9 @@ impl Engine {
         let generation = self.context.generation()?;
         let mut adopted = self.adopted.lock().await;
         if adopted.as_ref().is_none_or(|known| !Arc::ptr_eq(known, &generation)) {
-            let baselined = adopt::adopt(&self.context, &generation).await?;
+            adopt::adopt(&self.context, &generation).await?;
             *adopted = Some(Arc::clone(&generation));
-            adopt::count_left_out(&self.context, &generation, &baselined).await;
+            adopt::count_left_out(&self.context, &generation).await;
         }
         Ok(generation)
     }

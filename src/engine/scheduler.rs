@@ -164,10 +164,12 @@ impl Scheduler {
         let Ok(generation) = self.context.generation() else { return true };
         // The same files under other tables, or with other rules at rest, are news too: what was held may go on.
         let news = self.generation.as_ref().is_none_or(|known| !Arc::ptr_eq(known, &generation));
-        let adopted = if news { adopt::adopt(&self.context, &generation).await } else { Ok(Vec::new()) };
+        let adopted = if news { adopt::adopt(&self.context, &generation).await } else { Ok(()) };
         let states = match adopted {
-            Ok(baselined) => {
-                self.count_left_out(&generation, baselined);
+            Ok(()) => {
+                if news {
+                    self.count_left_out(&generation);
+                }
                 self.context.store.rule_states().await
             }
             Err(error) => {
@@ -188,12 +190,9 @@ impl Scheduler {
         true
     }
 
-    fn count_left_out(&self, generation: &Arc<Generation>, baselined: Vec<(RuleId, crate::model::Lane, Tenant)>) {
-        if baselined.is_empty() {
-            return;
-        }
+    fn count_left_out(&self, generation: &Arc<Generation>) {
         let (context, generation) = (Arc::clone(&self.context), Arc::clone(generation));
-        tokio::spawn(async move { adopt::count_left_out(&context, &generation, &baselined).await });
+        tokio::spawn(async move { adopt::count_left_out(&context, &generation).await });
     }
 
     fn start_due(&mut self) {

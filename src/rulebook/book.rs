@@ -11,10 +11,14 @@ use crate::model::{Clock, RuleId};
 use crate::rule::generation::{Generation, Rest, Tree};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// After this many unequal readings it is said that the tree doesn't come to rest.
 const RESTLESS: u32 = 20;
+
+/// Between two questions whether a database answers that was away when rules were loaded.
+const KNOCK: Duration = Duration::from_secs(2);
 
 /// Reads what is outside the rules directory anew: the secrets. An error says why the old ones stay.
 pub type Renew = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
@@ -106,6 +110,7 @@ impl Rulebook {
             restored,
             trouble: trouble.map(Arc::new),
             warnings: Arc::new(generation.warnings.clone()),
+            resting: generation.resting.clone(),
             verdicts: 1,
         };
         let rules = generation.rules.keys().cloned().collect();
@@ -150,13 +155,17 @@ impl Rulebook {
     /// Watches and judges until the future is dropped.
     pub async fn run(mut self) {
         let mut watch = DirectoryWatch::new(&self.options.directory);
-        let mut rescan = tokio::time::interval(self.options.rescan.max(std::time::Duration::from_secs(1)));
-        rescan.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut rescan = tokio::time::interval(self.options.rescan.max(Duration::from_secs(1)));
+        let mut knock = tokio::time::interval(KNOCK);
+        for interval in [&mut rescan, &mut knock] {
+            interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        }
         // The handle inside keeps the request channel open, so `recv` never ends.
         loop {
             tokio::select! {
                 () = watch.changed() => self.notice().await,
                 _ = rescan.tick() => self.rescan().await,
+                _ = knock.tick(), if self.rests_unchecked() => self.knock().await,
                 Some(request) = self.requests.recv() => self.asked(request).await,
             }
             watch.follow();
@@ -180,6 +189,17 @@ impl Rulebook {
             if again || digest_of(&settled) != self.judged {
                 self.judge(settled, false).await;
             }
+        }
+    }
+
+    fn rests_unchecked(&self) -> bool {
+        self.running.resting.values().any(|rest| *rest == Rest::Unchecked)
+    }
+
+    /// Rules that rest because the database was away are checked as soon as it is back.
+    async fn knock(&mut self) {
+        if let Ok(Ok(_)) = tokio::time::timeout(KNOCK, self.source.now()).await {
+            self.rescan().await;
         }
     }
 
@@ -264,6 +284,7 @@ impl Rulebook {
             }
             standing.restored &= trouble.is_some();
             standing.warnings = Arc::new(generation.warnings.clone());
+            standing.resting.clone_from(&generation.resting);
             standing.trouble = trouble.map(Arc::new);
             standing.verdicts += 1;
         });

@@ -182,14 +182,16 @@ pub async fn inspect(
         unserved.append(&mut generation.warnings);
         return Err(unserved);
     }
+    let known = running.filter(|running| schema_is_same && running.catalog == generation.catalog);
+    let fresh = fresh(&generation, known.map(AsRef::as_ref));
     let mut refused = Vec::new();
     if warnings.is_empty() {
-        // What was taken up while the source was away has never been seen by it.
-        let seen = |running: &Generation| !running.warnings.iter().any(|warning| warning.code == UNREACHABLE);
-        let known = running
-            .filter(|running| schema_is_same && running.catalog == generation.catalog)
-            .filter(|running| seen(running));
-        refused = prepare_all(&generation, source, known.map(AsRef::as_ref), &mut warnings).await;
+        refused = prepare_all(&generation, source, &fresh, &mut warnings).await;
+    }
+    if !warnings.is_empty() {
+        // Without the live schema even the types of its columns are guesses.
+        let unchecked = fresh.iter().map(|rule| (rule.rule.id.clone(), Rest::Unchecked));
+        generation.resting.extend(unchecked);
     }
     if warnings.is_empty() && running.is_none_or(|running| running.catalog != generation.catalog) {
         warnings = silent(&generation, source).await;
@@ -256,19 +258,22 @@ fn unreachable(error: &SourceError) -> Finding {
     Finding::warning(UNREACHABLE, format!("the rules were not checked against the database: {error}"))
 }
 
-/// Has the source type-check the statements of every rule that `known`, over the same catalog and schema,
-/// doesn't have in the same version.
+/// The rules that `known`, over the same catalog and schema, doesn't have in the same version.
+fn fresh(generation: &Generation, known: Option<&Generation>) -> Vec<Arc<CompiledRule>> {
+    let fresh = generation.rules.values().filter(|rule| !known.is_some_and(|known| knows(known, rule)));
+    fresh.cloned().collect()
+}
+
+/// Has the source type-check the statements of these rules.
 async fn prepare_all(
     generation: &Generation,
     source: &dyn Source,
-    known: Option<&Generation>,
+    fresh: &[Arc<CompiledRule>],
     warnings: &mut Vec<Finding>,
 ) -> Vec<(RuleId, Finding)> {
-    let fresh = generation.rules.values().filter(|rule| !known.is_some_and(|known| knows(known, rule)));
-    let fresh: Vec<Arc<CompiledRule>> = fresh.cloned().collect();
     let now = source.now().await.unwrap_or(Timestamp::UNIX_EPOCH);
     let catalog = &generation.catalog;
-    let asked = fresh.into_iter().map(|rule| async move {
+    let asked = fresh.to_vec().into_iter().map(|rule| async move {
         let answer = match prepare(&rule, catalog, source, now).await {
             Ok(()) => may_write(&rule, catalog, source).await,
             Err(error) => Err((error, None)),

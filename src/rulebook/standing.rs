@@ -3,7 +3,9 @@
 use super::inspect::UNREACHABLE;
 use crate::diagnostic::Finding;
 use crate::model::RuleId;
+use crate::rule::generation::Rest;
 use jiff::Timestamp;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -20,6 +22,8 @@ pub struct Standing {
     pub trouble: Option<Arc<Trouble>>,
     /// Of the running generation.
     pub warnings: Arc<Vec<Finding>>,
+    /// Rules that are here but neither match nor send, and why.
+    pub resting: BTreeMap<RuleId, Rest>,
     /// Rises with every verdict, so that waiters notice one that changed nothing.
     pub verdicts: u64,
 }

@@ -5,11 +5,12 @@
 use super::beside::Beside;
 use super::examine::RuleExaminer;
 use crate::engine::port::{Owner, Sender, Source, Store};
-use crate::engine::{Drained, Engine, Parts, Senders, Settings, TaskWriter};
+use crate::engine::{Drained, Engine, Event, Parts, Senders, Settings, TaskWriter};
 use crate::model::Clock;
 use crate::rulebook::{Handle, Outside, Renew, Rulebook, RulebookError, RulebookOptions};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::broadcast::Receiver;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -38,6 +39,7 @@ pub struct Daemon {
     watching: JoinHandle<()>,
     /// Its lock says that this node is alive.
     _beside: Beside,
+    first_events: Option<Receiver<Event>>,
 }
 
 impl Daemon {
@@ -73,17 +75,23 @@ impl Daemon {
         if let Some(room) = beside.room.take() {
             engine.set_room(room);
         }
+        let first_events = Some(engine.events());
         let (stop, stopped) = watch::channel(false);
         let serving = tokio::spawn({
             let engine = Arc::clone(&engine);
             async move { engine.run(stopped).await }
         });
         let watching = tokio::spawn(book.run());
-        Ok(Self { engine, rulebook, stop, serving, watching, _beside: beside })
+        Ok(Self { engine, rulebook, stop, serving, watching, _beside: beside, first_events })
     }
 
     pub const fn engine(&self) -> &Arc<Engine> {
         &self.engine
+    }
+
+    /// What the engine tells, from its first word on for whoever asks first: some things are told only once.
+    pub fn events(&mut self) -> Receiver<Event> {
+        self.first_events.take().unwrap_or_else(|| self.engine.events())
     }
 
     pub const fn rulebook(&self) -> &Handle {

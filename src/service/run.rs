@@ -100,7 +100,7 @@ pub async fn run(config: Config, reread: Reread) -> Result<Ended, StartError> {
     let (stop_web, web_stopped) = watch::channel(false);
     let serving = tokio::spawn(serve_web(listeners, web::router(admin), public, public_routes, web_stopped));
     let mut beside = vec![
-        tokio::spawn(observe(daemon.engine().events())),
+        tokio::spawn(observe(daemon.events())),
         tokio::spawn(recheck(daemon.engine().events(), daemon.rulebook().clone())),
         tokio::spawn(upkeep(metrics)),
         tokio::spawn(feed_watchdog(Arc::clone(&vitals))),

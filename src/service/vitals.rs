@@ -29,6 +29,11 @@ impl Vitals for ProcessVitals {
         (idle > self.stalled).then(|| format!("the scheduler has not moved for {} s", idle.as_secs()))
     }
 
+    fn source_trouble(&self) -> Option<String> {
+        let (duration, reason) = self.engine.source_away()?;
+        Some(format!("the source has not answered for {} s: {reason}", duration.as_secs()))
+    }
+
     fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Acquire)
     }

@@ -30,6 +30,8 @@ const DEADLINE: Duration = Duration::from_mins(2);
 pub trait Vitals: Send + Sync {
     /// Why it is not healthy; `None` when it is.
     fn illness(&self) -> Option<String>;
+    /// For how long the source has not answered, and why; `None` while it does. No illness of this process.
+    fn source_trouble(&self) -> Option<String>;
     /// Whether it still takes work: false while starting and while draining.
     fn is_ready(&self) -> bool;
 }
@@ -112,6 +114,7 @@ async fn status(State(admin): State<Admin>) -> Result<Response, Refusal> {
             "now": now,
             "ready": admin.vitals.is_ready(),
             "illness": admin.vitals.illness(),
+            "source": admin.vitals.source_trouble(),
             "redirect_all_to": admin.redirected,
             "rulebook": rulebook_report(&standing),
         },

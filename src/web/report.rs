@@ -5,6 +5,7 @@ use crate::engine::port::{Overview, RuleState, RuleStatus, Store, StoreError, Sw
 use crate::rulebook::Standing;
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
+use std::collections::BTreeMap;
 
 /// What the state says: counts, rules, held sweeps.
 pub async fn state_report(store: &dyn Store, now: Timestamp) -> Result<Json, StoreError> {
@@ -36,7 +37,7 @@ fn counts(overview: &Overview) -> Json {
             "oldest_due": overview.oldest_due,
         },
         "suppressed": overview.suppressed,
-        "attempts_of_24_hours": overview.attempts_today.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
+        "attempts_of_24_hours": overview.attempts_today.iter().cloned().collect::<BTreeMap<_, _>>(),
     })
 }
 
@@ -57,7 +58,8 @@ fn rule(state: &RuleState) -> Json {
         "left_out": state.left_out,
         "baseline": state.baseline,
         "watermark": state.progress.watermark,
-        "swept_at": state.progress.swept_at,
+        // At first it says when the rule was taken up.
+        "swept_at": state.progress.seeded.then_some(state.progress.swept_at),
     })
 }
 
@@ -79,6 +81,7 @@ pub fn rulebook_report(standing: &Standing) -> Json {
         "rules": standing.rules,
         "loaded_at": standing.loaded_at,
         "restored": standing.restored,
+        "resting": standing.resting.iter().map(|(rule, rest)| (rule.to_string(), rest.reason())).collect::<BTreeMap<_, _>>(),
         "warnings": standing.warnings.iter().map(finding).collect::<Vec<_>>(),
         "trouble": standing.trouble.as_ref().map(|trouble| json!({
             "kind": trouble.kind(),

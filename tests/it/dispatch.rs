@@ -4,7 +4,7 @@ use crate::support::{PATIENCE, instant, wait_until};
 use crate::world::{Kind, Recorder, World, days, hours, minutes};
 use jiff::Timestamp;
 use nudged::engine::port::{DeliveryFilter, EnrollmentFilter, Message, Sender, Sent};
-use nudged::engine::{Event, Settings};
+use nudged::engine::{Event, Sending, Settings};
 use nudged::model::{AddressHash, Channel, EndReason, EnrollmentState, Lane, Outcome, Suppression, SuppressionReason};
 use nudged::rule::generation::Rest;
 
@@ -533,6 +533,27 @@ async fn a_message_that_waited_for_its_session_is_asked_about_again() {
     assert_eq!(world.mail.take().len(), 1, "whoever came back gets no mail");
     let ends = ended(&world).await;
     assert!(ends.contains(&Some(EndReason::Goal)) && ends.contains(&Some(EndReason::Completed)), "{ends:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_waited_past_the_end_of_its_window_waits_for_the_next() {
+    let world = std::sync::Arc::new(silent("  - email: {template: mail-1}\n").await);
+    all_silent(&world, 4).await;
+    let gate = Gate::before(&world.mail);
+    let sending = Sending { window: Some("09:00-20:00".parse().unwrap()), ..Sending::default() };
+    let engine = world.sending(gate.clone(), Settings { sending, ..Settings::default() });
+    world.clock.set(instant("2026-06-01T10:00:00Z"));
+    engine.sweep_due().await.unwrap();
+    let running = tokio::spawn(async move { engine.dispatch_due().await.map(|_| engine) });
+    wait_until(PATIENCE, async || world.mail.messages.lock().unwrap().len() == 1).await;
+    // It is evening for those who wait behind it.
+    world.clock.set(instant("2026-06-01T18:01:00Z"));
+    gate.open.add_permits(10);
+    let engine = running.await.unwrap().unwrap();
+    assert_eq!(world.mail.take().len(), 1, "nobody else gets a mail at night");
+    world.clock.set(instant("2026-06-02T08:00:00Z"));
+    engine.dispatch_due().await.unwrap();
+    assert_eq!(world.mail.take().len(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -80,6 +80,31 @@ fn check(example: &str, database: &Database) {
     assert!(!state.exists(), "a preview leaves no state behind");
 }
 
+/// State, mail and socket of an example lie beside its configuration, where git ignores them.
+#[test]
+fn the_examples_keep_their_things_beside_them() {
+    for example in ["postgres", "mariadb"] {
+        let folder = tempfile::tempdir().unwrap();
+        let config = std::fs::read_to_string(root().join("examples").join(example).join("config.toml")).unwrap();
+        for line in ["url = \"sqlite:state.db\"", "folder = \"mailbox\"", "socket = \"admin.sock\""] {
+            assert!(config.contains(line), "{example}: {line}");
+        }
+        let path = folder.path().join("config.toml");
+        std::fs::write(&path, config).unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_nudged"))
+            .arg("--config")
+            .arg(&path)
+            .arg("status")
+            .current_dir(root())
+            .env("CRM_URL", "postgres://nobody@127.0.0.1:1/nowhere")
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        let state = folder.path().join("state.db");
+        assert!(told.contains(&format!("there is no state at {}", state.display())), "{told}");
+    }
+}
+
 /// Without an index the check names the statement that makes it, and that statement is enough.
 fn check_indexes(example: &str, database: &Database, drop: &str, create: &str) {
     let check = |arguments: &[&str]| {

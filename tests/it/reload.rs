@@ -10,7 +10,7 @@ use nudged::engine::port::{
     SweepCommit, Then,
 };
 use nudged::model::{Clock, Lane, MatchIdentity, RecordId, RuleId, SystemClock};
-use nudged::rule::generation::Generation;
+use nudged::rule::generation::{Generation, Rest};
 use nudged::rulebook::{Handle, Outside, Rulebook, RulebookError, RulebookOptions, Standing, Trouble};
 use nudged::service::RuleExaminer;
 use nudged::source::{SourceOptions, connect};
@@ -575,6 +575,37 @@ async fn a_source_that_is_away_is_a_warning() {
     assert!(standing.is_good(), "{standing:?}");
     assert!(standing.warnings.iter().any(|warning| warning.code == "source.unreachable"), "{standing:?}");
     assert_eq!(book.rule_names(), ALL);
+    assert_eq!(standing.resting.len(), ALL.len(), "{standing:?}");
+    assert!(standing.resting.values().all(|rest| *rest == Rest::Unchecked), "{standing:?}");
+}
+
+/// Without the live tables the types of columns are guesses: a script would be handed `1` for `true`.
+#[tokio::test]
+async fn rules_rest_until_a_source_that_was_away_has_checked_them() {
+    let home = Home::new().await;
+    let (crm, away) = (home.folder.path().join("crm.db"), home.folder.path().join("away.db"));
+    fs::rename(&crm, &away).unwrap();
+    let later = connect(&SourceOptions::new(format!("sqlite:{}", crm.display()))).unwrap();
+    let book = home.try_open(home.options(), later).await.unwrap();
+    assert_eq!(book.handle.standing().resting.len(), ALL.len());
+    assert!(book.generation().surroundings.schema.is_none());
+    let mut standings = book.handle.standings();
+    fs::rename(&away, &crm).unwrap();
+    // Nobody asks for it.
+    standings.wait_for(|standing| standing.resting.is_empty()).await.unwrap();
+    assert!(book.handle.standing().warnings.is_empty());
+    assert!(book.generation().surroundings.schema.is_some());
+
+    // What is written while it is away again rests alone.
+    fs::rename(&crm, &away).unwrap();
+    home.edit("win-back.yaml", "Silent for 90 days:", "Silent for ninety days:");
+    standings.wait_for(|standing| !standing.resting.is_empty()).await.unwrap();
+    let resting: Vec<String> = book.handle.standing().resting.keys().map(ToString::to_string).collect();
+    assert_eq!(resting, ["win-back-90"]);
+    home.edit("low-nps.yaml", "A score of 6 or less:", "Six or less:");
+    standings.wait_for(|standing| standing.resting.len() == 2).await.unwrap();
+    fs::rename(&away, &crm).unwrap();
+    standings.wait_for(|standing| standing.resting.is_empty()).await.unwrap();
 }
 
 #[tokio::test]

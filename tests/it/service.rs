@@ -3,7 +3,7 @@
 use super::operator::{SILENCE, with_silent};
 use super::site::Site;
 use super::support::{PATIENCE, Reply, http_receiver, poll_until};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -124,6 +124,40 @@ fn that_nobody_real_is_written_to_is_said_loudly() {
     let (_, shown, _) = site.run(&["status"]);
     assert!(shown.contains("REDIRECTED   every mail goes to staging@acme.example"), "{shown}");
     assert!(site.log().contains("email.redirect_all_to is set"), "{}", site.log());
+}
+
+/// As after a reboot, when the daemon is up before the database.
+#[test]
+fn a_database_that_comes_later_is_waited_for_and_nothing_is_asked_blindly() {
+    let site = Site::new();
+    fs::rename(site.path("crm.db"), site.path("not-yet.db")).unwrap();
+    let mut daemon = site.start();
+    site.told("READY=1");
+    poll_until(PATIENCE, || site.status()["daemon"]["source"].is_string());
+    let status = site.status();
+    let rules = status["daemon"]["rulebook"]["rules"].as_u64().unwrap() as usize;
+    assert_eq!(status["daemon"]["rulebook"]["resting"].as_object().unwrap().len(), rules, "{status:#}");
+    let (_, table, _) = site.run(&["status"]);
+    assert!(table.contains("TROUBLE      the source has not answered for"), "{table}");
+    assert!(table.contains("RESTING      win-back-90: the database was away"), "{table}");
+    assert!(site.log().contains("the source does not answer"), "{}", site.log());
+
+    fs::rename(site.path("not-yet.db"), site.path("crm.db")).unwrap();
+    poll_until(PATIENCE, || {
+        let status = site.status();
+        let swept = |rule: &Json| rule["swept_at"].is_string();
+        status["daemon"]["source"].is_null() && status["state"]["rules"].as_array().unwrap().iter().any(swept)
+    });
+    let status = site.status();
+    assert_eq!(status["daemon"]["rulebook"]["resting"], json!({}), "{status:#}");
+    let rules = status["state"]["rules"].as_array().unwrap();
+    assert!(rules.iter().all(|rule| rule["status"] == "running"), "{status:#}");
+    poll_until(PATIENCE, || {
+        let status = site.status();
+        status["state"]["rules"].as_array().unwrap().iter().all(|rule| !rule["left_out"].is_null())
+    });
+    daemon.signal("TERM");
+    assert!(daemon.ends().success());
 }
 
 #[test]

@@ -37,6 +37,12 @@ pub fn address_domain(address: &str) -> &str {
     address.rsplit_once('@').map_or("", |(_, domain)| domain)
 }
 
+/// Those of the configuration and of the rule, which must all be open.
+pub fn windows<'w>(sending: &'w Sending, by: Channel, rule: &'w CheckedRule) -> Vec<&'w SendWindow> {
+    let own = sending.texts.window.as_ref().filter(|_| by == Channel::Sms);
+    sending.window.iter().chain(own).chain(&rule.window).collect()
+}
+
 impl Moment<'_> {
     /// Since when nothing was heard of the record, where that is too long.
     pub fn sunset(&self, rule: &CheckedRule, facts: &Facts, now: Timestamp) -> Option<String> {
@@ -57,8 +63,7 @@ impl Moment<'_> {
         zone: &TimeZone,
         now: Timestamp,
     ) -> Option<(Timestamp, String)> {
-        let own = self.sending.texts.window.as_ref().filter(|_| by == Channel::Sms);
-        let windows: Vec<&SendWindow> = self.sending.window.iter().chain(own).chain(&rule.window).collect();
+        let windows = windows(self.sending, by, rule);
         let written = || windows.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
         match SendWindow::all_open(&windows, now, zone) {
             Some(open) if open <= now => None,

@@ -7,7 +7,7 @@ use crate::engine::flight::Ticket;
 use crate::engine::port::{
     Attempt, Claimed, Completion, Contender, Message, Note, Noted, OutboxToken, Place, RuleVersion, Then,
 };
-use crate::model::{DeliveryId, Outcome, StepId, Suppression, TemplateName};
+use crate::model::{DeliveryId, Outcome, SendWindow, StepId, Suppression, TemplateName};
 use crate::rule::CompiledRule;
 use crate::rule::generation::Generation;
 use jiff::{Timestamp, tz::TimeZone};
@@ -54,6 +54,8 @@ pub struct Parcel {
     pub keep: Option<(String, serde_json::Value)>,
     /// Of the person, for waits that follow.
     pub zone: TimeZone,
+    /// When its reader may be written to; `None`: at any hour.
+    pub hours: Option<Hours>,
     /// When its facts were asked.
     pub asked: Instant,
     /// The rules that it was decided by.
@@ -62,6 +64,20 @@ pub struct Parcel {
     pub notes: Vec<(StepId, Noted)>,
     /// Those whose matches it tells of as well.
     pub followers: Vec<Follower>,
+}
+
+/// The send windows of a message, in its reader's zone.
+#[derive(Debug)]
+pub struct Hours {
+    pub windows: Vec<SendWindow>,
+    pub zone: TimeZone,
+}
+
+impl Hours {
+    fn are_over(&self, now: Timestamp) -> bool {
+        let windows: Vec<&SendWindow> = self.windows.iter().collect();
+        SendWindow::all_open(&windows, now, &self.zone).is_none_or(|open| open > now)
+    }
 }
 
 /// A row that sends nothing itself: another one's message tells of its match.
@@ -82,10 +98,12 @@ impl Parcel {
 }
 
 impl Parcel {
-    /// Its facts are too old to write to somebody by, or the rules have changed since it was decided.
+    /// Its facts are too old to write to somebody by, the rules have changed since it was decided, or its window has
+    /// closed.
     pub fn is_stale(&self, context: &Context) -> bool {
         let replaced = context.generation().is_ok_and(|running| !Arc::ptr_eq(&running, &self.decided_by));
-        replaced || self.asked.elapsed() > context.settings.facts_age
+        let late = || self.hours.as_ref().is_some_and(|hours| hours.are_over(context.clock.now()));
+        replaced || self.asked.elapsed() > context.settings.facts_age || late()
     }
 }
 

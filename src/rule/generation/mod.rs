@@ -91,6 +91,8 @@ pub enum Rest {
     Missing,
     /// The database doesn't accept its queries.
     Refused,
+    /// The database was away when it was loaded, so nobody knows yet what its columns are.
+    Unchecked,
 }
 
 impl Rest {
@@ -100,6 +102,7 @@ impl Rest {
         match self {
             Self::Missing => "its file went missing with many others; confirm or restore them",
             Self::Refused => "the database refuses its queries; `nudged status` says which",
+            Self::Unchecked => "the database was away when it was loaded; it is checked once that answers",
         }
     }
 }

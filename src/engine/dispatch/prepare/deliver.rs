@@ -4,12 +4,13 @@ use super::{Asked, Batch};
 use crate::engine::dispatch::addressed::Addressed;
 use crate::engine::dispatch::assigned::stand_in;
 use crate::engine::dispatch::decide::addressee;
+use crate::engine::dispatch::moment::windows;
 use crate::engine::dispatch::render::{Draft, kind, repeatable};
 use crate::engine::dispatch::walk::Way;
-use crate::engine::dispatch::work::{Follower, Parcel, Work};
+use crate::engine::dispatch::work::{Follower, Hours, Parcel, Work};
 use crate::engine::dispatch::{gather, places, seeds};
 use crate::engine::port::{Message, Noted, Then};
-use crate::model::{DeliveryId, Lane, Outcome, StepId, TemplateName};
+use crate::model::{Channel, DeliveryId, Lane, Outcome, StepId, TemplateName, zone_or_default};
 use crate::rule::CheckedRule;
 use crate::rule::answer::kept_fields;
 use crate::rule::checked::{Action, Purpose};
@@ -122,6 +123,7 @@ impl Batch<'_> {
             }
             _ => (None, None),
         };
+        let hours = self.hours(action, &rule.rule, to, facts);
         let keep = self.asked(action, delivery, facts);
         let (kind, repeatable, zone) = (kind(action), repeatable(action, &work.rule.rule), facts.zone.clone());
         let asked = asked.at;
@@ -136,12 +138,26 @@ impl Batch<'_> {
             save,
             keep,
             zone,
+            hours,
             asked,
             decided_by: Arc::clone(self.generation),
             notes,
             followers,
         };
         self.queue(parcel).await;
+    }
+
+    /// As they were asked for the decision: a message that waits a little may come to the end of them.
+    fn hours(&self, action: &Action, rule: &CheckedRule, to: Option<&PersonFacts>, facts: &Facts) -> Option<Hours> {
+        let by = match action {
+            Action::Email(_) => Channel::Email,
+            Action::Sms(_) => Channel::Sms,
+            _ => return None,
+        };
+        let person = to.filter(|person| matches!(rule.purpose, Purpose::Topic(_)) && !person.staff)?;
+        let windows: Vec<_> = windows(&self.context.settings.sending, by, rule).into_iter().cloned().collect();
+        let zone = zone_or_default(person.zone.as_deref(), &facts.zone).0;
+        (!windows.is_empty()).then_some(Hours { windows, zone })
     }
 
     /// What is kept of a mail that asks a survey, so that an answer can be written down without asking the source.

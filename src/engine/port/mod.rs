@@ -14,7 +14,7 @@ mod sweeps;
 mod view;
 mod writes;
 
-pub use answers::{Answered, Answers, Asked, DueAnswer, Given, NewAnswer};
+pub use answers::{AnswerId, Answered, Answers, Asked, DueAnswer, Given, NewAnswer};
 pub use consents::Consents;
 pub use gathering::{Gathered, Gathering};
 pub use inbox::{Inbound, Inbox};

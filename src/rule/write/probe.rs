@@ -84,6 +84,6 @@ fn one(catalog: &Catalog, dialect: Dialect, entity: &Entity, written: &Updating)
         crate::catalog::KeyType::Uuid(_) => Key::from("00000000-0000-0000-0000-000000000000"),
         _ => Key::from("0"),
     };
-    let statements = update(catalog, dialect, (entity, &key), written, Timestamp::UNIX_EPOCH).ok()?;
+    let statements = update(catalog, dialect, (entity, &key), written, Timestamp::UNIX_EPOCH, None).ok()?;
     statements.into_iter().next()
 }

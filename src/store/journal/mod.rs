@@ -191,11 +191,12 @@ impl<D: Database> State<D> {
             replayed.torn |= page.torn;
             let (next, is_last) = (page.next, page.is_last);
             if next != from {
+                let lease = self.lease_micros();
                 let of = Arc::new((page.entries, id.map(str::to_owned)));
                 let learnt = self.database.write(move |mut session| {
                     let of = Arc::clone(&of);
                     Box::pin(async move {
-                        let changed = take_in(&mut session, &of.0).await?;
+                        let changed = take_in(&mut session, &of.0, lease).await?;
                         if let Some(id) = &of.1 {
                             read::note(&mut session, id, next).await?;
                         }
@@ -288,7 +289,7 @@ impl<D: Database> State<D> {
     }
 }
 
-async fn take_in(session: &mut super::sql::Session<'_>, entries: &[Entry]) -> Result<u64, StoreError> {
+async fn take_in(session: &mut super::sql::Session<'_>, entries: &[Entry], lease: i64) -> Result<u64, StoreError> {
     let mut changed = 0;
     // One after the other where somebody changed their mind: of one address and topic, a batch reads the first.
     let (mut suppressed, mut said): (Vec<Suppression>, Vec<Preference>) = (Vec::new(), Vec::new());
@@ -302,7 +303,7 @@ async fn take_in(session: &mut super::sql::Session<'_>, entries: &[Entry]) -> Re
             }
             Entry::Said(entry) => {
                 if said.iter().any(|earlier| earlier.hash == entry.hash && earlier.topic == entry.topic) {
-                    changed += preference::put(session, &said).await?;
+                    changed += preference::put(session, &said, lease).await?;
                     said.clear();
                 }
                 said.push(entry.clone());
@@ -310,5 +311,5 @@ async fn take_in(session: &mut super::sql::Session<'_>, entries: &[Entry]) -> Re
         }
     }
     changed += suppression::add(session, &suppressed).await?;
-    Ok(changed + preference::put(session, &said).await?)
+    Ok(changed + preference::put(session, &said, lease).await?)
 }

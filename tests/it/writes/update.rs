@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use nudged::catalog::{ColumnSchema, Schema, Table};
 use nudged::engine::port::{Deed, Done, SourceError};
-use nudged::model::Tenant;
+use nudged::model::{Outcome, Tenant};
 use nudged::rule::statement::{Dialect, Row, Statement};
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Notify;
@@ -98,11 +98,19 @@ async fn in_shadow_nothing_is_written_and_what_would_be_is_recorded() {
     assert_eq!((attempts[0].1.as_str(), attempts[0].2.as_str()), ("recorded", "stage, +x"));
 }
 
-/// A source that commits what it is given, and then doesn't come back.
+/// A source that doesn't come back once: before or after it has committed what it was given.
 struct Hanging {
     inner: Arc<dyn Source>,
     hangs: AtomicBool,
-    committed: Notify,
+    commits: bool,
+    there: Notify,
+}
+
+impl Hanging {
+    fn over(world: &World, commits: bool) -> Arc<Self> {
+        let (inner, hangs) = (Arc::clone(&world.source), AtomicBool::new(true));
+        Arc::new(Self { inner, hangs, commits, there: Notify::new() })
+    }
 }
 
 #[async_trait]
@@ -120,9 +128,14 @@ impl Source for Hanging {
     }
 
     async fn transact(&self, tenant: &Tenant, steps: Vec<Deed>) -> Result<Vec<Done>, SourceError> {
+        let hangs = self.hangs.swap(false, Ordering::SeqCst);
+        if hangs && !self.commits {
+            self.there.notify_one();
+            std::future::pending::<()>().await;
+        }
         let done = self.inner.transact(tenant, steps).await;
-        if self.hangs.swap(false, Ordering::SeqCst) {
-            self.committed.notify_one();
+        if hangs {
+            self.there.notify_one();
             std::future::pending::<()>().await;
         }
         done
@@ -159,12 +172,11 @@ async fn a_death_between_the_two_commits_repeats_a_write_that_changes_nothing() 
         world.load(&[("move.yaml", &update), ("watch.yaml", watch)]).await;
         world.pass(hours(1)).await;
         world.clock.advance(minutes(30));
-        let (inner, hangs) = (Arc::clone(&world.source), AtomicBool::new(true));
-        let hanging = Arc::new(Hanging { inner, hangs, committed: Notify::new() });
+        let hanging = Hanging::over(&world, true);
         let doomed = world.engine_over(hanging.clone(), Arc::clone(&world.store), nudged::engine::Settings::default());
         tokio::select! {
             _ = doomed.dispatch_due() => panic!("it hangs"),
-            () = hanging.committed.notified() => {}
+            () = hanging.there.notified() => {}
         }
         drop(doomed);
         let asked = || written(&world, "SELECT stage, contacted_at FROM accounts".to_owned());
@@ -187,5 +199,93 @@ async fn a_death_between_the_two_commits_repeats_a_write_that_changes_nothing() 
         world.crm.run("UPDATE accounts SET stage = 'lost'").await;
         world.pass(hours(1)).await;
         assert_eq!(watched(world.enrollments().await), 1, "{kind:?}: it was somebody");
+    }
+}
+
+const MOVE: &str = "only_at_entry: [stage: lead]\nsteps: [{wait: {for: 30 minutes}}, \
+                    {update: {set: {stage: won, note: ours}, add_tags: [moved]}}]\n";
+
+/// A node dies in the middle of an update, before or after its commit; then somebody may do something, and another
+/// node tries again.
+async fn tried_twice(kind: Kind, commits: bool, meanwhile: &str) -> (World, Vec<String>, (String, String)) {
+    let world = world(kind).await;
+    world.crm.run("INSERT INTO accounts (id, name, stage, note) VALUES (1, 'Ada', 'lead', NULL)").await;
+    world.load(&[("move.yaml", &hourly("move", MOVE))]).await;
+    world.pass(hours(1)).await;
+    world.clock.advance(minutes(30));
+    let hanging = Hanging::over(&world, commits);
+    let doomed = world.engine_over(hanging.clone(), Arc::clone(&world.store), nudged::engine::Settings::default());
+    tokio::select! {
+        _ = doomed.dispatch_due() => panic!("it hangs"),
+        () = hanging.there.notified() => {}
+    }
+    drop(doomed);
+    world.crm.run(meanwhile).await;
+    world.clock.advance(minutes(2));
+    let next = world.life("next", Arc::clone(&world.store));
+    assert_eq!(next.rescue().await.unwrap().repeated, 1, "{kind:?}");
+    next.dispatch_due().await.unwrap();
+    let mut rows = written(&world, "SELECT stage, note FROM accounts".to_owned()).await;
+    rows.extend(written(&world, "SELECT tag FROM account_tags".to_owned()).await);
+    let (_, outcome, detail) = attempts(&world, "1").await.swap_remove(0);
+    (world, rows, (outcome, detail))
+}
+
+#[tokio::test]
+async fn a_repeat_writes_over_nothing_that_somebody_has_changed_since() {
+    for kind in KINDS {
+        for (commits, lost) in [
+            (true, "UPDATE accounts SET stage = 'lost'"),
+            (false, "UPDATE accounts SET stage = 'lost'"),
+            (true, "UPDATE accounts SET note = 'theirs', stage = 'lost'"),
+            (false, "UPDATE accounts SET note = 'theirs', stage = 'lost'"),
+            // Of what was written, something was taken back.
+            (true, "UPDATE accounts SET stage = 'LEAD'"),
+        ] {
+            let (_world, rows, (outcome, detail)) = tried_twice(kind, commits, lost).await;
+            let stage = if lost.contains("LEAD") { "LEAD" } else { "lost" };
+            assert!(rows[0].starts_with(stage), "{kind:?} {commits} {lost}: {rows:?}");
+            assert_eq!(rows.len(), 1 + usize::from(commits), "{kind:?} {commits} {lost}: {rows:?}");
+            assert_eq!(outcome, "skipped", "{kind:?} {commits} {lost}");
+            assert!(detail.contains("somebody has changed it since the first try"), "{detail}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_repeat_writes_what_was_not_written() {
+    for kind in KINDS {
+        let (_world, rows, told) = tried_twice(kind, false, "UPDATE accounts SET untouched = 'by somebody'").await;
+        assert_eq!(rows, ["won | ours", "moved"], "{kind:?}");
+        assert_eq!(told.0, "sent", "{kind:?}: {told:?}");
+        assert!(told.1.starts_with("written:"), "{kind:?}: {told:?}");
+        let (_world, rows, told) = tried_twice(kind, true, "UPDATE accounts SET untouched = 'by somebody'").await;
+        assert_eq!(rows, ["won | ours", "moved"], "{kind:?}");
+        assert_eq!(told, ("sent".to_owned(), "was so already".to_owned()), "{kind:?}");
+    }
+}
+
+/// The state knows that it was written, and dies before it has settled the step.
+#[tokio::test]
+async fn what_is_known_to_be_written_is_not_written_again() {
+    use nudged::rule::write::{NewCell, Updating};
+    for kind in KINDS {
+        let world = world(kind).await;
+        world.crm.run("INSERT INTO accounts (id, name, stage) VALUES (1, 'Ada', 'lead')").await;
+        let writer = Writer::new(&world);
+        let set = vec![("stage".into(), NewCell::Text("won".into()))];
+        let update = || Write::Update(Updating { set: set.clone(), ..Updating::default() });
+        writer.write(1, "1", world.now(), update()).await;
+        // Also back to what the first try found there.
+        for theirs in ["lost", "lead"] {
+            world.crm.run(&format!("UPDATE accounts SET stage = '{theirs}'")).await;
+            let again = writer.write(1, "1", world.now(), update()).await;
+            let Outcome::Sent { reply } = again.outcome else { panic!("{again:?}") };
+            assert_eq!(reply, "an earlier try has written it", "{kind:?}");
+            assert_eq!(written(&world, "SELECT stage FROM accounts".to_owned()).await, [theirs], "{kind:?}");
+        }
+        let other = writer.write(2, "1", world.now(), update()).await;
+        assert!(matches!(other.outcome, Outcome::Sent { .. }), "{kind:?}");
+        assert_eq!(written(&world, "SELECT stage FROM accounts".to_owned()).await, ["won"], "{kind:?}: another step");
     }
 }

@@ -11,12 +11,14 @@
 //! | the source away for hours | sweeps postponed, told once | `outage` |
 //! | the process killed | unknown mails, repeated webhooks with their keys | `crash`, `takeover` |
 //! | the state's disk full, in the middle of sending | the log, `nudged_state_failures_total` | [`a_full_disk_loses_nothing_and_repeats_nothing`] |
+//! | the disk under a PostgreSQL state full | the log, `nudged_state_failures_total` | [`a_full_disk_under_a_postgresql_state_loses_nothing_and_repeats_nothing`] |
 //! | the state's disk nearly full | the log, `nudged_room_short` | [`a_disk_that_is_nearly_full_stops_sweeps_first`] |
 
 use super::operator::with_silent;
 use super::restore::silent_in;
 use super::site::Site;
-use super::support::guarded::as_root;
+use super::support::guarded::{Account, as_root};
+use super::support::postgres::PostgresServer;
 use super::support::{HttpReceiver, PATIENCE, Reply, http_receiver, poll_until};
 use std::fs;
 use std::io::Write;
@@ -61,9 +63,13 @@ impl SmallDisk {
         let place = site.path("small");
         fs::create_dir(&place).unwrap();
         let owner = fs::metadata(&place).unwrap();
-        let owner = format!("size={size},uid={},gid={}", owner.uid(), owner.gid());
-        run_mount(&["-t", "tmpfs", "-o", &owner, "tmpfs", &place]);
-        site.configure(&site.path("state.db"), &format!("{place}/state.db"));
+        let disk = Self::over(place, (owner.uid(), owner.gid()), size);
+        site.configure(&site.path("state.db"), &format!("{}/state.db", disk.0));
+        disk
+    }
+
+    fn over(place: String, (uid, gid): (u32, u32), size: &str) -> Self {
+        run_mount(&["-t", "tmpfs", "-o", &format!("size={size},uid={uid},gid={gid}"), "tmpfs", &place]);
         Self(place)
     }
 
@@ -127,6 +133,52 @@ fn a_full_disk_loses_nothing_and_repeats_nothing() {
     assert_eq!(receiver.count(), 8);
     assert!(receiver.count_by_key().values().all(|times| *times == 1), "{:?}", receiver.count_by_key());
     drop(daemon);
+    drop(disk);
+}
+
+/// The state's tables lie on a small disk; the server's own files don't, so it lives on, and every row that needs room
+/// is refused.
+#[test]
+fn a_full_disk_under_a_postgresql_state_loses_nothing_and_repeats_nothing() {
+    let (site, receiver) = site(5);
+    let server = PostgresServer::start(None, &[]);
+    let state = server.create();
+    let place = Account::for_server("postgres").directory("nudged-small-");
+    let owner = fs::metadata(&place).unwrap();
+    let disk = SmallDisk::over(place.display().to_string(), (owner.uid(), owner.gid()), "24m");
+    state.execute(&format!("CREATE TABLESPACE small LOCATION '{}'", place.display()));
+    state.execute(&format!("ALTER DATABASE {} SET default_tablespace = small", state.name));
+    let own = format!("url = \"sqlite:{}\"", site.path("state.db"));
+    site.configure(&own, &format!("url = \"{}\"\ndirectory = \"{}\"", state.url, site.path("")));
+    receiver.reply_always(Reply::ok().held());
+    let daemon = site.start();
+    site.told("READY=1");
+    receiver.wait_for(5);
+
+    // No outcome was written so far, so the first one needs a page of its own.
+    disk.fill();
+    receiver.release();
+    poll_until(PATIENCE, || site.log().contains("the state database failed"));
+    assert!(site.log().contains("No space left on device"), "{}", site.log());
+    for id in 6..=8 {
+        site.crm(&format!(
+            "INSERT INTO accounts VALUES ({id}, 'Cafe {id}', 'cafe', 'Graz', 'AT', 'B', 0, 1, 0, '2020-01-01 00:00:00');
+             INSERT INTO orders VALUES ({id}, {id}, '{}', 'paid', 12.5);",
+            silent_in(1)
+        ));
+    }
+    // Whoever looks sees that they are on their way, and no outcome.
+    let status = site.status();
+    assert!(status["state"]["counts"]["enrollments"]["active"].as_u64() >= Some(5), "{status}");
+    assert_eq!(site.json(&["deliveries", "list", "--state", "sent"]), serde_json::json!([]));
+
+    disk.free();
+    receiver.wait_for(8);
+    all_sent(&site, 8);
+    assert_eq!(receiver.count(), 8);
+    assert!(receiver.count_by_key().values().all(|times| *times == 1), "{:?}", receiver.count_by_key());
+    drop(daemon);
+    drop((state, server));
     drop(disk);
 }
 

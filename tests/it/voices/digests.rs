@@ -287,7 +287,7 @@ async fn a_digest_whose_node_dies_stays_one_mail(#[case] unknown: &str, #[case] 
     world.clock.advance(until_monday(&world));
     world.engine.sweep_due().await.unwrap();
     let mute = Arc::new(Mute(Notify::new()));
-    let doomed = world.sending(mute.clone(), world.settings.clone());
+    let doomed = world.sending(mute.clone(), settings());
     tokio::select! {
         _ = doomed.dispatch_due() => panic!("it hangs"),
         () = mute.0.notified() => {}

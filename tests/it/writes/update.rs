@@ -272,6 +272,7 @@ async fn what_is_known_to_be_written_is_not_written_again() {
     for kind in KINDS {
         let world = world(kind).await;
         world.crm.run("INSERT INTO accounts (id, name, stage) VALUES (1, 'Ada', 'lead')").await;
+        world.load(&[("move.yaml", &hourly("move", MOVE))]).await;
         let writer = Writer::new(&world);
         let set = vec![("stage".into(), NewCell::Text("won".into()))];
         let update = || Write::Update(Updating { set: set.clone(), ..Updating::default() });
@@ -288,4 +289,108 @@ async fn what_is_known_to_be_written_is_not_written_again() {
         assert!(matches!(other.outcome, Outcome::Sent { .. }), "{kind:?}");
         assert_eq!(written(&world, "SELECT stage FROM accounts".to_owned()).await, ["won"], "{kind:?}: another step");
     }
+}
+
+/// How a column may hold tags: in the catalog, as a column, and what is there before and after one tag is added and one
+/// taken away.
+const LISTS: [(&str, &str, &str, &str); 3] = [
+    ("separator: \", \"", "VARCHAR(200)", "theirs, old", "theirs, moved"),
+    ("list: json", "TEXT", "[\"theirs\", \"old\", 7]", "[\"theirs\",7,\"moved\"]"),
+    ("list: json", "JSON", "[\"theirs\", \"old\", 7]", "[\"theirs\",7,\"moved\"]"),
+];
+
+/// Accounts whose tags lie in the column `labels`.
+async fn listing(kind: Kind, form: &str, column: &str) -> World {
+    let of = setup(kind);
+    let catalog = of.catalog.replace(
+        "tags: {table: account_tags, record: account_id, tag: tag}",
+        &format!("tags: {{column: labels, {form}}}"),
+    );
+    let tables = of.own_tables.as_ref().unwrap().replace("untouched VARCHAR", &format!("labels {column}, untouched VARCHAR"));
+    World::set_up(Setup { catalog, own_tables: Some(tables), ..of }).await
+}
+
+async fn labels(world: &World) -> String {
+    let text = match world.crm {
+        Crm::Postgres(..) => "CAST(labels AS text)",
+        Crm::MariaDb(..) => "CAST(labels AS CHAR)",
+        Crm::Sqlite(_) => "labels",
+    };
+    written(world, format!("SELECT {text} FROM accounts")).await.remove(0)
+}
+
+const RELABEL: &str = "only_at_entry: [stage: lead]\nsteps: [{update: {set: {stage: won}, add_tags: [moved], remove_tags: [old]}}]\n";
+
+#[tokio::test]
+async fn tags_in_one_column_change_by_name_and_the_others_stay() {
+    for kind in KINDS {
+        for (form, column, before, after) in LISTS {
+            let world = listing(kind, form, column).await;
+            world.crm.run(&format!("INSERT INTO accounts (id, name, stage, labels) VALUES (1, 'Ada', 'lead', '{before}')")).await;
+            world.load(&[("move.yaml", &hourly("move", RELABEL))]).await;
+            world.pass(hours(1)).await;
+            assert_eq!(attempts(&world, "1").await[0].1, "sent", "{kind:?} {form} {column}: {:?}", attempts(&world, "1").await);
+            assert_eq!(labels(&world).await.replace(", ", ",").replace(',', ", "), after.replace(", ", ",").replace(',', ", "), "{kind:?} {form} {column}");
+            // Once more: nothing changes.
+            world.crm.run("UPDATE accounts SET stage = 'lead'").await;
+            let same = labels(&world).await;
+            world.pass(hours(1)).await;
+            assert_eq!(labels(&world).await, same, "{kind:?} {form} {column}");
+        }
+    }
+    let world = listing(Kind::Postgres, "list: array", "TEXT[]").await;
+    world.crm.run("INSERT INTO accounts (id, name, stage, labels) VALUES (1, 'Ada', 'lead', '{theirs,old}')").await;
+    world.load(&[("move.yaml", &hourly("move", RELABEL))]).await;
+    world.pass(hours(1)).await;
+    assert_eq!(labels(&world).await, "{theirs,moved}");
+}
+
+/// Many write to one column at the same time: each finds what the others have put there.
+#[tokio::test]
+async fn tags_that_are_added_at_once_are_all_there() {
+    use nudged::rule::write::Updating;
+    for kind in KINDS {
+        let world = listing(kind, "separator: \",\"", "VARCHAR(200)").await;
+        world.crm.run("INSERT INTO accounts (id, name, stage, labels) VALUES (1, 'Ada', 'won', 'theirs')").await;
+        world.load(&[("move.yaml", &hourly("move", RELABEL))]).await;
+        let writer = Writer::new(&world);
+        let add = async |number: u32| {
+            let update = Updating { add_tags: vec![format!("t{number}")], ..Updating::default() };
+            // Whoever finds it busy is tried again, as every step is.
+            while !matches!(
+                writer.write(number, "1", world.now(), Write::Update(update.clone())).await.outcome,
+                Outcome::Sent { .. }
+            ) {}
+        };
+        futures::future::join_all((1..=8).map(add)).await;
+        let all = labels(&world).await;
+        let mut tags: Vec<&str> = all.split(',').collect();
+        tags.sort_unstable();
+        assert_eq!(tags, ["t1", "t2", "t3", "t4", "t5", "t6", "t7", "t8", "theirs"], "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn tags_in_one_column_are_no_change_to_watchers_and_a_list_that_is_none_is_left() {
+    let world = listing(Kind::Sqlite, "separator: \",\"", "VARCHAR(200)").await;
+    world.crm.run("INSERT INTO accounts (id, name, stage, labels) VALUES (1, 'Ada', 'lead', 'old')").await;
+    let watch = "version: 1\nid: watch\nmode: live\npurpose: service\nfor_each: customer\n\
+                 trigger: {changed: {field: labels}}\ncheck_every: 1 hour\nsteps: [{webhook: {to: sink}}]\n";
+    let wait = RELABEL.replace("steps: [", "steps: [{wait: {for: 30 minutes}}, ");
+    world.load(&[("move.yaml", &hourly("move", &wait)), ("watch.yaml", watch)]).await;
+    world.pass(hours(1)).await;
+    world.pass(hours(1)).await;
+    assert_eq!(labels(&world).await, "moved");
+    world.pass(hours(1)).await;
+    let watched = world.enrollments().await.into_iter().filter(|view| view.rule.as_str() == "watch").count();
+    assert_eq!(watched, 0, "it was us");
+
+    let world = listing(Kind::Sqlite, "list: json", "TEXT").await;
+    world.crm.run("INSERT INTO accounts (id, name, stage, labels) VALUES (1, 'Ada', 'lead', '{\"a\": 1}')").await;
+    world.load(&[("move.yaml", &hourly("move", RELABEL))]).await;
+    world.pass(hours(1)).await;
+    let tried = attempts(&world, "1").await;
+    assert!(tried[0].2.contains("`labels` can't be written: it holds no JSON list"), "{tried:?}");
+    assert_eq!(labels(&world).await, "{\"a\": 1}");
+    assert_eq!(written(&world, "SELECT stage FROM accounts".to_owned()).await, ["lead"], "nothing of it was written");
 }

@@ -10,7 +10,7 @@
 use super::own_writes::{Hand, WriteError, Written};
 use super::port::{OwnWrite, SourceError, Store, StoreError, WriteDraft};
 use crate::catalog::{Catalog, Entity};
-use crate::model::{DeliveryId, RuleId, Value};
+use crate::model::{DeliveryId, RuleId};
 use crate::rule::statement::Statement;
 use crate::rule::write::{self, Standing, UnfitValue, Updating};
 use futures::TryStreamExt;
@@ -94,7 +94,7 @@ impl Once<'_> {
                 }
                 Earlier::Doubtful(_) | Earlier::Done => false,
             };
-            let changed = match self.run(Some(&found.fields)).await {
+            let changed = match self.run(Some(&found)).await {
                 Err(error @ UpdateError::Written(WriteError::Source(SourceError::Refused(_)))) if is_first => {
                     // Rolled back, for certain.
                     self.store().withdraw(note).await?;
@@ -102,8 +102,10 @@ impl Once<'_> {
                 }
                 run => run?,
             };
-            if found.fields_differ && changed.first().is_none_or(|rows| *rows == 0) {
-                // Somebody wrote since it was looked at, so nothing of it was set.
+            let missed = |rows: Option<&u64>| rows.is_none_or(|rows| *rows == 0);
+            let list_missed = found.list.is_some() && found.tags_differ && missed(changed.last());
+            if found.fields_differ && missed(changed.first()) || list_missed {
+                // Somebody wrote since it was looked at, so not all of it was set.
                 if is_first {
                     self.store().withdraw(note).await?;
                 }
@@ -150,7 +152,7 @@ impl Once<'_> {
         let asked = write::standing(self.catalog(), dialect, record, self.update, self.draft.at)?;
         let Some(statement) = asked else { return Ok(None) };
         let row = self.hand.source.rows(&self.draft.record.tenant, statement).try_next().await?;
-        Ok(row.map(|row| write::read_standing(&row, self.update)))
+        Ok(row.map(|row| write::read_standing(&row, self.entity, self.update)).transpose()?)
     }
 
     fn hash(&self, note: DeliveryId, found: &Standing) -> [u8; 16] {
@@ -158,7 +160,7 @@ impl Once<'_> {
         self.store().secret().value_hash(&note.0, &values.collect::<Vec<_>>().join(","))
     }
 
-    async fn run(&self, seen: Option<&[Value]>) -> Result<Vec<u64>, UpdateError> {
+    async fn run(&self, seen: Option<&Standing>) -> Result<Vec<u64>, UpdateError> {
         let (record, dialect) = ((self.entity, &self.draft.record.key), self.hand.source.dialect());
         let statements: Vec<Statement> =
             write::update(self.catalog(), dialect, record, self.update, self.draft.at, seen)?;

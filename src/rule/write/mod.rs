@@ -3,6 +3,7 @@
 //! Written is only what the catalog allows by name, and every write sets to a value, so that a repeat changes nothing.
 
 mod claim;
+mod list;
 mod probe;
 mod staff;
 mod standing;

@@ -4,7 +4,7 @@
 //! changed since. Values are read as text, by which no type of a database is lost, and are compared as such.
 
 use super::update::{UnfitValue, Update, Writer};
-use crate::catalog::{Catalog, Column, Entity};
+use crate::catalog::{Catalog, Column, Entity, TagList};
 use crate::model::{Key, Value};
 use crate::rule::sql::{Fragment, Renderer};
 use crate::rule::statement::{Dialect, Row, Statement};
@@ -21,6 +21,8 @@ pub struct Standing {
     pub fields: Vec<Value>,
     /// Whether each tag is there: those to be removed, then those to be added.
     pub tags: Vec<Value>,
+    /// The column that holds them all, where there is one: as it is read, and as it is compared.
+    pub list: Option<(Value, Value)>,
 }
 
 /// Asks how the record stands. `None`: it has no table of its own.
@@ -40,7 +42,9 @@ pub fn standing(
         cells => flag(&writer.differs(cells)),
     }];
     columns.extend(cells.iter().map(|(column, _)| writer.stored(column)));
-    if let Some(tags) = &entity.tags {
+    if let Some(list) = tag_list(entity, update) {
+        columns.extend([writer.held(list), writer.stored(&list.column)]);
+    } else if let Some(tags) = &entity.tags {
         let holder = Writer::holder(entity, tags, key);
         let table = writer.renderer.table(&tags.table);
         let has = |tag: &String| {
@@ -55,23 +59,30 @@ pub fn standing(
 }
 
 /// Reads the row that [`standing`] asked for.
-#[must_use]
-pub fn read_standing(row: &Row, update: &Update) -> Standing {
+pub fn read_standing(row: &Row, entity: &Entity, update: &Update) -> Result<Standing, UnfitValue> {
     let is_set = |value: &Value| *value == Value::Int(1);
     let (flag, values) = row.0.split_at(1.min(row.0.len()));
     let (fields, tags) = values.split_at(update.set.len().min(values.len()));
-    let (removed, added) = tags.split_at(update.remove_tags.len().min(tags.len()));
-    Standing {
-        fields_differ: flag.iter().any(is_set),
-        tags_differ: removed.iter().any(is_set) || !added.iter().all(is_set),
-        fields: fields.to_vec(),
-        tags: tags.to_vec(),
+    let (mut tags, mut list) = (tags.to_vec(), None);
+    if let (Some(of), [held, stored]) = (tag_list(entity, update), tags.as_slice()) {
+        list = Some((held.clone(), stored.clone()));
+        let ours: Vec<&String> = update.remove_tags.iter().chain(&update.add_tags).collect();
+        tags = of.has(held, &ours)?.into_iter().map(|there| Value::Int(i64::from(there))).collect();
     }
+    let (removed, added) = tags.split_at(update.remove_tags.len().min(tags.len()));
+    let tags_differ = removed.iter().any(is_set) || !added.iter().all(is_set);
+    Ok(Standing { fields_differ: flag.iter().any(is_set), tags_differ, fields: fields.to_vec(), tags, list })
+}
+
+/// The column that the update changes for its tags.
+pub(super) fn tag_list<'e>(entity: &'e Entity, update: &Update) -> Option<&'e TagList> {
+    let has_tags = !update.add_tags.is_empty() || !update.remove_tags.is_empty();
+    entity.tag_list.as_ref().filter(|_| has_tags)
 }
 
 impl Writer<'_> {
     /// A column's value as text.
-    fn stored(&self, column: &Column) -> Fragment {
+    pub(super) fn stored(&self, column: &Column) -> Fragment {
         let name = Fragment::name(self.renderer.dialect, &column.name);
         let text = match self.renderer.dialect {
             Dialect::Postgres => "CAST({} AS text)",
@@ -83,14 +94,16 @@ impl Writer<'_> {
 
     /// Narrows an update to the row as it was seen.
     pub(super) fn while_seen(&self, set: &Fragment, cells: &[(&Column, Value)], seen: &[Value]) -> Fragment {
-        let same = cells.iter().zip(seen).map(|((column, _), seen)| {
-            let same = match self.renderer.dialect {
-                Dialect::Postgres => "{} IS NOT DISTINCT FROM {}",
-                Dialect::MySql => "{} <=> {}",
-                Dialect::Sqlite => "{} IS {}",
-            };
-            Fragment::of(same, &[&self.stored(column), &Self::bound(seen)])
-        });
+        let same = cells.iter().zip(seen).map(|((column, _), seen)| self.is_as_seen(column, seen));
         Fragment::of("{} AND {}", &[set, &Fragment::all(&same.collect::<Vec<_>>())])
+    }
+
+    pub(super) fn is_as_seen(&self, column: &Column, seen: &Value) -> Fragment {
+        let same = match self.renderer.dialect {
+            Dialect::Postgres => "{} IS NOT DISTINCT FROM {}",
+            Dialect::MySql => "{} <=> {}",
+            Dialect::Sqlite => "{} IS {}",
+        };
+        Fragment::of(same, &[&self.stored(column), &Self::bound(seen)])
     }
 }

@@ -1,8 +1,9 @@
 //! New values and tags as statements, to be run in one transaction.
 
+use super::standing::{Standing, tag_list};
 use crate::catalog::{
     self, Catalog, Column, ColumnType, Consent, ConsentTest, DateStorage, Entity, Expression, InstantStorage, Place,
-    Tags, UuidStorage,
+    TagList, Tags, UuidStorage,
 };
 use crate::model::{FieldName, Key, Value, at_local};
 use crate::rule::sql::wire::Form;
@@ -47,16 +48,20 @@ pub fn update(
     (entity, key): (&Entity, &Key),
     update: &Update,
     now: Timestamp,
-    seen: Option<&[Value]>,
+    seen: Option<&Standing>,
 ) -> Result<Vec<Statement>, UnfitValue> {
     let writer = Writer { renderer: Renderer::new(dialect, catalog), zone: &catalog.time_zone, now };
     let cells = writer.cells(entity, update)?;
     let set = writer.set(entity, key, &cells).map(|set| match seen {
-        Some(seen) => writer.while_seen(&set, &cells, seen),
+        Some(seen) => writer.while_seen(&set, &cells, &seen.fields),
         None => set,
     });
     let mut statements: Vec<Fragment> = set.into_iter().collect();
-    if let Some(tags) = &entity.tags {
+    if let Some(list) = tag_list(entity, update) {
+        let (held, stored) = seen.and_then(|seen| seen.list.clone()).unwrap_or((Value::Null, Value::Null));
+        let changed = list.changed(&held, update)?;
+        statements.extend(changed.and_then(|value| writer.list(entity, key, list, (&value, &stored))));
+    } else if let Some(tags) = &entity.tags {
         let holder = Writer::holder(entity, tags, key);
         statements.extend(update.remove_tags.iter().map(|tag| writer.remove(tags, &holder, tag)));
         statements.extend(update.add_tags.iter().map(|tag| writer.add(tags, &holder, tag)));
@@ -191,6 +196,14 @@ impl Writer<'_> {
         let (assigned, differs) = (Fragment::join(&assigned, ", "), self.differs(cells));
         let parts = [&self.renderer.table(table), &assigned, &self.is_record(entity, key), &differs];
         Some(Fragment::of("UPDATE {} SET {} WHERE {} AND {}", &parts))
+    }
+
+    /// A list is computed from what was seen, so it is written only while that stands there: nobody else's tag is lost.
+    fn list(&self, entity: &Entity, key: &Key, list: &TagList, (value, seen): (&Value, &Value)) -> Option<Fragment> {
+        let table = self.renderer.table(entity.table()?);
+        let (name, value) = (Fragment::name(self.renderer.dialect, &list.column.name), self.list_value(list, value));
+        let parts = [&table, &name, &value, &self.is_record(entity, key), &self.is_as_seen(&list.column, seen)];
+        Some(Fragment::of("UPDATE {} SET {} = {} WHERE {} AND {}", &parts))
     }
 
     /// Whether a column holds something else.

@@ -306,7 +306,8 @@ async fn listing(kind: Kind, form: &str, column: &str) -> World {
         "tags: {table: account_tags, record: account_id, tag: tag}",
         &format!("tags: {{column: labels, {form}}}"),
     );
-    let tables = of.own_tables.as_ref().unwrap().replace("untouched VARCHAR", &format!("labels {column}, untouched VARCHAR"));
+    let tables =
+        of.own_tables.as_ref().unwrap().replace("untouched VARCHAR", &format!("labels {column}, untouched VARCHAR"));
     World::set_up(Setup { catalog, own_tables: Some(tables), ..of }).await
 }
 
@@ -319,18 +320,31 @@ async fn labels(world: &World) -> String {
     written(world, format!("SELECT {text} FROM accounts")).await.remove(0)
 }
 
-const RELABEL: &str = "only_at_entry: [stage: lead]\nsteps: [{update: {set: {stage: won}, add_tags: [moved], remove_tags: [old]}}]\n";
+const RELABEL: &str =
+    "only_at_entry: [stage: lead]\nsteps: [{update: {set: {stage: won}, add_tags: [moved], remove_tags: [old]}}]\n";
 
 #[tokio::test]
 async fn tags_in_one_column_change_by_name_and_the_others_stay() {
     for kind in KINDS {
         for (form, column, before, after) in LISTS {
             let world = listing(kind, form, column).await;
-            world.crm.run(&format!("INSERT INTO accounts (id, name, stage, labels) VALUES (1, 'Ada', 'lead', '{before}')")).await;
+            world
+                .crm
+                .run(&format!("INSERT INTO accounts (id, name, stage, labels) VALUES (1, 'Ada', 'lead', '{before}')"))
+                .await;
             world.load(&[("move.yaml", &hourly("move", RELABEL))]).await;
             world.pass(hours(1)).await;
-            assert_eq!(attempts(&world, "1").await[0].1, "sent", "{kind:?} {form} {column}: {:?}", attempts(&world, "1").await);
-            assert_eq!(labels(&world).await.replace(", ", ",").replace(',', ", "), after.replace(", ", ",").replace(',', ", "), "{kind:?} {form} {column}");
+            assert_eq!(
+                attempts(&world, "1").await[0].1,
+                "sent",
+                "{kind:?} {form} {column}: {:?}",
+                attempts(&world, "1").await
+            );
+            assert_eq!(
+                labels(&world).await.replace(", ", ",").replace(',', ", "),
+                after.replace(", ", ",").replace(',', ", "),
+                "{kind:?} {form} {column}"
+            );
             // Once more: nothing changes.
             world.crm.run("UPDATE accounts SET stage = 'lead'").await;
             let same = labels(&world).await;

@@ -135,10 +135,10 @@ impl Writer<'_> {
         let bound = Self::bound(value);
         match (self.renderer.dialect, &list.form) {
             (Dialect::Postgres, ListForm::Array) => {
-                Fragment::of("ARRAY(SELECT jsonb_array_elements_text(CAST({} AS jsonb)))", &[&bound])
+                Fragment::of("ARRAY(SELECT jsonb_array_elements_text(CAST(CAST({} AS text) AS jsonb)))", &[&bound])
             }
             (Dialect::Postgres, ListForm::Json) if list.column.ty == ColumnType::Json => {
-                Fragment::of("CAST({} AS jsonb)", &[&bound])
+                Fragment::of("CAST(CAST({} AS text) AS jsonb)", &[&bound])
             }
             _ => bound,
         }

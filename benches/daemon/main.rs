@@ -32,6 +32,7 @@ mod source;
 #[path = "../../tests/it/support/mod.rs"]
 mod support;
 mod sweeps;
+mod witness;
 
 use source::BenchSource;
 
@@ -42,8 +43,9 @@ pub struct Bench {
 
 type Measure = fn(&Bench);
 
-const MEASURES: [(&str, Measure); 7] = [
+const MEASURES: [(&str, Measure); 8] = [
     ("main_job", main_job::measure),
+    ("witness", witness::measure),
     ("sweeps", sweeps::measure),
     ("latency", latency::measure),
     ("memory", memory::measure),

@@ -63,7 +63,7 @@ fn once(bench: &Bench, state: State, expected: usize, bare: Duration) {
 }
 
 /// When the first sweep was due: at the activation, which lies one `backfill` after the baseline.
-fn due(nudged: &Nudged) -> Duration {
+pub fn due(nudged: &Nudged) -> Duration {
     let (rules, _) = nudged.ask(&["rules", "--format", "json"]);
     let baseline: Timestamp = rules[0]["baseline"].as_str().expect("a baseline").parse().expect("an instant");
     let due = baseline + SignedDuration::from_hours(24);
@@ -93,7 +93,7 @@ fn killed(bench: &Bench, state: State, expected: usize) {
 }
 
 /// Waits until everything has arrived and its success is committed.
-fn finish(nudged: &Nudged, sink: &Sink, expected: usize) -> Tally {
+pub fn finish(nudged: &Nudged, sink: &Sink, expected: usize) -> Tally {
     // A customer more or less crosses while the clocks of psql and the daemon differ.
     poll_until(PATIENCE, || sink.tally().keys + 10 >= expected);
     poll_until(PATIENCE, || nudged.is_settled());

@@ -81,11 +81,21 @@ impl Nudged {
         self.start_node("config.toml")
     }
 
+    /// With settings that outrank the configuration.
+    pub fn start_with(&self, settings: &[(&str, &str)]) -> Life {
+        self.start_as("config.toml", settings)
+    }
+
     pub fn start_node(&self, config: &str) -> Life {
+        self.start_as(config, &[])
+    }
+
+    fn start_as(&self, config: &str, settings: &[(&str, &str)]) -> Life {
         let log = OpenOptions::new().create(true).append(true).open(self.dir.path().join("log"));
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--", env!("CARGO_BIN_EXE_nudged"), "run", "--config"]);
         command.arg(self.dir.path().join(config)).stderr(log.expect("the directory is ours"));
+        command.envs(settings.iter().copied());
         let began = since_1970();
         Life { child: command.spawn().expect("setpriv is part of every system"), began }
     }

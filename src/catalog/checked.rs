@@ -50,6 +50,23 @@ pub struct Tags {
     pub tag: Column,
 }
 
+/// A column of the record with all of its tags.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TagList {
+    pub column: Column,
+    pub form: ListForm,
+}
+
+/// How the column holds them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListForm {
+    /// Text, with this between them.
+    Separated(String),
+    Json,
+    /// An array of PostgreSQL; JSON in any other database.
+    Array,
+}
+
 impl Catalog {
     /// A calendar of the catalog, or the bundled one of a country: `AT`.
     #[must_use]
@@ -95,6 +112,8 @@ pub struct Entity {
     /// Fields that steps may write.
     pub writable: BTreeSet<FieldName>,
     pub tags: Option<Tags>,
+    /// In place of a table.
+    pub tag_list: Option<TagList>,
 }
 
 impl Entity {

@@ -219,6 +219,9 @@ impl Resolver<'_> {
             self.column(&theirs, &mut tags.record);
             self.column(&theirs, &mut tags.tag);
         }
+        if let Some(list) = &mut entity.tag_list {
+            self.column(table, &mut list.column);
+        }
         if let Origin::Union(members) = &mut entity.origin {
             for member in members {
                 if let Some(theirs) = self.live.get(&member.entity) {

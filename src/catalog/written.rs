@@ -133,7 +133,8 @@ pub struct EntityEntry {
     /// topics, what people say by the links of mails is written there; `write_back: {yes: Y, no: N}` says in which words.
     #[serde(default)]
     pub consent: Named<Node>,
-    /// The table with one row per record and tag, which `update` steps add to and remove from.
+    /// Where the tags are that `update` steps add and remove: a table with one row per record and tag, or a column with all of
+    /// them.
     pub tags: Option<At<TagsEntry>>,
 }
 
@@ -141,11 +142,28 @@ pub struct EntityEntry {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TagsEntry {
-    pub table: At<String>,
+    /// A table with one row per record and tag.
+    pub table: Option<At<String>>,
     /// Its column that holds our key.
-    pub record: At<String>,
+    pub record: Option<At<String>>,
     /// Its column with the tag's text.
-    pub tag: At<String>,
+    pub tag: Option<At<String>>,
+    /// In place of a table: the record's own column with all of its tags.
+    pub column: Option<At<String>>,
+    /// What stands between tags in a column of text: `","`.
+    pub separator: Option<At<String>>,
+    /// What list the column holds, if it isn't text with a separator.
+    pub list: Option<ListWord>,
+}
+
+/// How a column holds a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ListWord {
+    /// JSON, in a column of that type or of text.
+    Json,
+    /// An array of PostgreSQL.
+    Array,
 }
 
 /// What an entity adds to a union.

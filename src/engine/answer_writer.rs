@@ -4,8 +4,8 @@
 use super::context::Context;
 use super::error::EngineError;
 use super::event::Event;
-use super::port::{DueAnswer, SourceError};
-use crate::model::{DeliveryId, RecordId};
+use super::port::{AnswerId, DueAnswer, SourceError};
+use crate::model::RecordId;
 use crate::rule::answer::{AnswerValues, statements};
 use crate::rule::generation::Generation;
 use jiff::SignedDuration;
@@ -30,20 +30,20 @@ pub(super) async fn tell(context: &Context) -> Result<u64, EngineError> {
     let mut total = 0;
     loop {
         let now = context.clock.now();
-        let due = context.store.answers_due(now, BATCH).await?;
+        let due = context.store.take_answers(now, BATCH).await?;
         if due.is_empty() {
             return Ok(total);
         }
         let (mut told, mut refused, mut left) = (Vec::new(), Vec::new(), Vec::new());
         for answer in &due {
-            let id = (answer.delivery, answer.version);
+            let id = answer.id;
             match write(context, &generation, answer).await {
                 Ok(written) => {
                     total += u64::from(written);
                     told.push(id);
                 }
                 Err(SourceError::Refused(reason)) => {
-                    let delivery = answer.delivery;
+                    let delivery = id.delivery;
                     context.announce(|| Event::AnswerRefused { delivery, reason });
                     refused.push(id);
                 }
@@ -56,17 +56,22 @@ pub(super) async fn tell(context: &Context) -> Result<u64, EngineError> {
             }
         }
         let later = |by: SignedDuration| now.saturating_add(by).unwrap_or(jiff::Timestamp::MAX);
-        put_off(context, &refused, later(REFUSED)).await?;
-        put_off(context, &left, later(AWAY)).await?;
+        put_off(context, &refused, now, later(REFUSED)).await?;
+        put_off(context, &left, now, later(AWAY)).await?;
         if !told.is_empty() {
-            context.store.answers_told(&told).await?;
+            context.store.answers_told(&told, now).await?;
         }
     }
 }
 
-async fn put_off(context: &Context, left: &[(DeliveryId, i64)], until: jiff::Timestamp) -> Result<(), EngineError> {
+async fn put_off(
+    context: &Context,
+    left: &[AnswerId],
+    now: jiff::Timestamp,
+    until: jiff::Timestamp,
+) -> Result<(), EngineError> {
     if !left.is_empty() {
-        context.store.put_off_answers(left, until).await?;
+        context.store.put_off_answers(left, now, until).await?;
     }
     Ok(())
 }
@@ -78,7 +83,7 @@ async fn write(context: &Context, generation: &Generation, due: &DueAnswer) -> R
     let Some(question) = generation.catalog.surveys.get(&asked.survey) else {
         return Err(SourceError::Refused(format!("the catalog has no survey `{}`", asked.survey)));
     };
-    let reference = due.delivery.to_string();
+    let reference = due.id.delivery.to_string();
     let values = AnswerValues {
         reference: &reference,
         record,

@@ -40,7 +40,7 @@ pub(super) async fn carry(context: &Context) -> Result<u64, EngineError> {
     }
     let mut carried = 0;
     loop {
-        let owed = context.store.owed(context.clock.now(), BATCH).await?;
+        let owed = context.store.take_owed(context.clock.now(), BATCH).await?;
         let full = owed.len() == BATCH;
         let deliveries: Vec<DeliveryId> = owed.iter().map(|owed| owed.delivery).collect();
         if owed.is_empty() {
@@ -60,7 +60,7 @@ pub(super) async fn carry(context: &Context) -> Result<u64, EngineError> {
             done.extend(carry_group(context, &generation, &rule, &tenant, group).await?);
         }
         carried += done.len() as u64;
-        context.store.paid(&done).await?;
+        context.store.paid(&done, context.clock.now()).await?;
         if !full {
             return Ok(carried);
         }
@@ -126,7 +126,7 @@ async fn put_off(
     let tries = owed.iter().map(|owed| owed.tries).max().unwrap_or(0).min(10);
     let rest = (REST * 2_i32.pow(tries)).min(LONGEST);
     let due_at = now.saturating_add(rest).unwrap_or(Timestamp::MAX);
-    Ok(context.store.owe_later(owed, due_at).await?)
+    Ok(context.store.owe_later(owed, now, due_at).await?)
 }
 
 /// Writes one decision into the row of the person, wherever the record leads to that address.

@@ -29,6 +29,7 @@ mod inbound;
 mod late_notice;
 mod lateness;
 mod links;
+mod once;
 mod own_writes;
 mod pace;
 mod personal;

@@ -53,14 +53,14 @@ struct Watcher {
 }
 
 impl Hand<'_> {
-    /// Runs the statements in one transaction; how many rows they changed.
-    pub async fn write(&self, of: Written<'_>, statements: Vec<Statement>) -> Result<u64, WriteError> {
+    /// Runs the statements in one transaction; how many rows each of them changed.
+    pub async fn write(&self, of: Written<'_>, statements: Vec<Statement>) -> Result<Vec<u64>, WriteError> {
         if statements.is_empty() {
-            return Ok(0);
+            return Ok(Vec::new());
         }
         let watchers = self.watchers(of);
         if watchers.is_empty() {
-            return Ok(self.source.write(of.tenant, statements).await?.iter().sum());
+            return Ok(self.source.write(of.tenant, statements).await?);
         }
         let (at, count) = (self.source.now().await?, statements.len());
         let before = self.read(of, &watchers).await?;
@@ -84,7 +84,8 @@ impl Hand<'_> {
         let settled_at = self.source.now().await?;
         // A lock touches its row, and is no write.
         let (reads, writes): (Vec<&Done>, Vec<&Done>) = done.iter().partition(|done| matches!(done, Done::Rows(_)));
-        let changed = writes.iter().rev().take(count).map(|done| done.touched()).sum();
+        let skipped = writes.len().saturating_sub(count);
+        let changed = writes.iter().skip(skipped).map(|done| done.touched()).collect();
         let (first, last) = reads.split_at(watchers.len().min(reads.len()));
         let written = watchers.iter().zip(first.iter().zip(last)).filter_map(|(watcher, (before, after))| {
             let (before, after) = (self.value(watcher, before.rows())?, self.value(watcher, after.rows())?);

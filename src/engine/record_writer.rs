@@ -1,16 +1,16 @@
 //! Steps that write into the CRM: fields and tags, whose turn it is, codes of pools.
 //!
-//! All of it can be repeated: an update sets to values, a turn and a code belong to their delivery once they are given.
+//! All of it can be repeated: an update knows what its first try found, a turn and a code belong to their delivery once
+//! they are given.
 
 use super::alert;
-use super::own_writes::{Hand, WriteError, Written};
+use super::once::{Once, UpdateError, Updated};
+use super::own_writes::{Hand, WriteError};
 use super::port::{Deed, Message, Sender, Sent, Source, SourceError, Store, StoreError, Turn, Write, WriteDraft};
 use crate::catalog::{Entity, Pool};
 use crate::model::{Clock, Outcome, SkipReason, Value};
 use crate::rule::generation::Generation;
-use crate::rule::write::{
-    self, Among, Assign, Balance, Claim, Claiming, Member, NewCell, Others, UnfitValue, Updating, WhenEmpty,
-};
+use crate::rule::write::{self, Among, Assign, Balance, Claim, Claiming, Member, NewCell, Others, Updating, WhenEmpty};
 use futures::TryStreamExt;
 use jiff::SignedDuration;
 use serde_json::{Value as Json, json};
@@ -33,13 +33,11 @@ pub(super) struct RecordWriter<'a> {
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error(transparent)]
-    Written(#[from] WriteError),
+    Updated(#[from] UpdateError),
     #[error(transparent)]
     Source(#[from] SourceError),
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error(transparent)]
-    Unfit(#[from] UnfitValue),
     /// What the catalog said when the rule was checked holds no more.
     #[error("{0}")]
     Gone(String),
@@ -50,12 +48,16 @@ impl Failure {
     fn outcome(&self) -> Outcome {
         let reason = self.to_string();
         match self {
-            Self::Written(WriteError::Source(SourceError::Refused(_)) | WriteError::Store(StoreError::Broken(_)))
+            Self::Updated(
+                UpdateError::Written(
+                    WriteError::Source(SourceError::Refused(_)) | WriteError::Store(StoreError::Broken(_)),
+                )
+                | UpdateError::Unfit(_),
+            )
             | Self::Source(SourceError::Refused(_))
             | Self::Store(StoreError::Broken(_))
-            | Self::Unfit(_)
             | Self::Gone(_) => Outcome::Permanent { reason },
-            Self::Written(_) | Self::Source(_) | Self::Store(_) => Outcome::Transient { reason, retry_after: None },
+            Self::Updated(_) | Self::Source(_) | Self::Store(_) => Outcome::Transient { reason, retry_after: None },
         }
     }
 }
@@ -63,7 +65,7 @@ impl Failure {
 impl RecordWriter<'_> {
     pub async fn send(&self, draft: &WriteDraft) -> Sent {
         let done = match &draft.what {
-            Write::Update(update) => self.update(draft, update).await.map(|reply| Sent::plain(&reply)),
+            Write::Update(update) => self.update(draft, update).await.map(|updated| told(updated, draft)),
             Write::Assign { assign, rotation } => self.assign(draft, assign, rotation).await,
             Write::Claim(claim) => self.claim(draft, claim).await,
         };
@@ -76,15 +78,11 @@ impl RecordWriter<'_> {
         self.generation.catalog.entity(name).ok_or_else(gone)
     }
 
-    async fn update(&self, draft: &WriteDraft, update: &Updating) -> Result<String, Failure> {
-        let (entity, catalog) = (self.entity(draft)?, &self.generation.catalog);
-        let record = (entity, &draft.record.key);
-        let statements = write::update(catalog, self.source.dialect(), record, update, draft.at)?;
+    async fn update(&self, draft: &WriteDraft, update: &Updating) -> Result<Updated, Failure> {
+        let entity = self.entity(draft)?;
         let hand = Hand { source: self.source, store: self.store, generation: self.generation };
-        let (tenant, key, delivery) = (&draft.record.tenant, &draft.record.key, draft.delivery);
-        let changed = hand.write(Written { tenant, entity, key, delivery }, statements).await?;
-        let what = draft.what.summary();
-        Ok(if changed > 0 { format!("written: {what}") } else { "was so already".to_owned() })
+        let once = Once { hand, draft, entity, update, now: self.clock.now() };
+        Ok(once.write().await?)
     }
 
     async fn assign(&self, draft: &WriteDraft, assign: &Assign, rotation: &str) -> Result<Sent, Failure> {
@@ -111,7 +109,11 @@ impl RecordWriter<'_> {
                 (Some(key), _) => NewCell::Key(key.clone()),
                 (None, email) => email.clone().map_or(NewCell::Null, NewCell::Text),
             };
-            self.update(draft, &Updating { set: vec![(field.clone(), cell)], ..Updating::default() }).await?;
+            let update = Updating { set: vec![(field.clone(), cell)], ..Updating::default() };
+            if self.update(draft, &update).await? == Updated::Left {
+                let reply = format!("to {chosen}; somebody has changed `{field}` meanwhile, and it was left as it is");
+                return Ok(Sent { outcome: Outcome::Sent { reply }, answer: serde_json::to_value(member).ok() });
+            }
         }
         let reply = format!("to {chosen}");
         Ok(Sent { outcome: Outcome::Sent { reply }, answer: serde_json::to_value(member).ok() })
@@ -218,11 +220,17 @@ impl RecordWriter<'_> {
     }
 }
 
-impl Sent {
-    /// Done, with nothing to keep.
-    fn plain(reply: &str) -> Self {
-        Self { outcome: Outcome::Sent { reply: reply.to_owned() }, answer: None }
-    }
+fn told(updated: Updated, draft: &WriteDraft) -> Sent {
+    let reply = match updated {
+        Updated::Written => format!("written: {}", draft.what.summary()),
+        Updated::WasSo => "was so already".to_owned(),
+        Updated::Before => "an earlier try has written it".to_owned(),
+        Updated::Left => {
+            let detail = format!("somebody has changed it since the first try: {}", draft.what.summary());
+            return Sent { outcome: Outcome::Skipped { reason: SkipReason::Changed, detail }, answer: None };
+        }
+    };
+    Sent { outcome: Outcome::Sent { reply }, answer: None }
 }
 
 /// What is no write came to the writer.

@@ -123,6 +123,8 @@ pub enum SkipReason {
     PoolEmpty,
     /// Another message to the same person says it as well.
     Combined,
+    /// Somebody has changed what was to be written, between two tries at it.
+    Changed,
 }
 
 impl SkipReason {
@@ -140,6 +142,7 @@ impl SkipReason {
             Self::LeftOut => "left_out",
             Self::PoolEmpty => "pool_empty",
             Self::Combined => "combined",
+            Self::Changed => "changed",
         }
     }
 }

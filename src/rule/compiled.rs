@@ -305,6 +305,8 @@ pub struct Facts {
     pub recipients: BTreeMap<RoleName, PersonFacts>,
     /// The main recipient's zone, or the catalog's.
     pub zone: TimeZone,
+    /// Conditions that wait for what steps have kept.
+    pub unsaid: super::sql::Unsaid,
 }
 
 /// The person a role leads to. All empty: the role leads to nobody.

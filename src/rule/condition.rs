@@ -2,6 +2,7 @@
 //!
 //! Three-valued like SQL: null never matches, also not under `not`; `missing` does.
 
+use super::saved::SavedTest;
 use crate::model::{FieldName, Period, RelationName, Value};
 use jiff::Timestamp;
 
@@ -21,6 +22,8 @@ pub enum Condition {
     Related(Related),
     /// The number that the rule's script gives the record.
     Score(Test),
+    /// An answer that an earlier step has kept.
+    Saved(SavedTest),
 }
 
 impl Condition {
@@ -31,7 +34,18 @@ impl Condition {
             Self::All(parts) | Self::Any(parts) => parts.iter().any(Self::asks_score),
             Self::Not(inner) => inner.asks_score(),
             Self::Score(_) => true,
-            Self::Field { .. } | Self::Related(_) => false,
+            Self::Field { .. } | Self::Related(_) | Self::Saved(_) => false,
+        }
+    }
+
+    /// Whether an answer that a step has kept has a part in it.
+    #[must_use]
+    pub fn asks_saved(&self) -> bool {
+        match self {
+            Self::All(parts) | Self::Any(parts) => parts.iter().any(Self::asks_saved),
+            Self::Not(inner) => inner.asks_saved(),
+            Self::Saved(_) => true,
+            Self::Field { .. } | Self::Related(_) | Self::Score(_) => false,
         }
     }
 
@@ -41,7 +55,7 @@ impl Condition {
         match self {
             Self::All(parts) | Self::Any(parts) => parts.iter().any(Self::counts_since_entry),
             Self::Not(inner) => inner.counts_since_entry(),
-            Self::Field { .. } | Self::Score(_) => false,
+            Self::Field { .. } | Self::Score(_) | Self::Saved(_) => false,
             Self::Related(related) => related.since_entry || related.filter.iter().any(Self::counts_since_entry),
         }
     }

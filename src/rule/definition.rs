@@ -263,7 +263,7 @@ impl<'a> Written<'a> {
             Condition::Not(inner) => self.condition(entity, inner),
             Condition::Field { field, .. } => self.fields(entity, Some(field)),
             // The script's text is added by [`with_script`].
-            Condition::Score(_) => {}
+            Condition::Score(_) | Condition::Saved(_) => {}
             Condition::Related(related) => {
                 self.relation(entity, &related.relation);
                 let found = entity.relations.get(&related.relation);

@@ -190,7 +190,7 @@ impl Needs<'_> {
                 Some(Expression::Column(column) | Expression::Means { column, .. }) => self.elsewhere(column),
                 None => {}
             },
-            Condition::Score(_) => {}
+            Condition::Score(_) | Condition::Saved(_) => {}
             Condition::Related(related) => {
                 self.relation(entity, &related.relation);
                 let inner =

@@ -18,6 +18,7 @@ pub mod inbound;
 pub mod index;
 pub mod message;
 pub mod operands;
+mod saved;
 pub mod schema;
 mod score;
 pub mod script;

@@ -100,7 +100,8 @@ impl OperandsPlan {
                 let operand = match leaf {
                     Condition::Field { field, .. } => renderer.operand(entity, "r", field),
                     Condition::Related(related) => renderer.measured(entity, "r", related, deadline),
-                    Condition::All(_) | Condition::Any(_) | Condition::Not(_) | Condition::Score(_) => continue,
+                    Condition::All(_) | Condition::Any(_) | Condition::Not(_) => continue,
+                    Condition::Score(_) | Condition::Saved(_) => continue,
                 };
                 let (cell, meaning) = renderer.selected(&operand.ok()?);
                 cells.push(cell);
@@ -154,7 +155,7 @@ pub fn of_score(section: Section, term: usize, condition: &Condition, score: &Sc
             Condition::All(parts) | Condition::Any(parts) => parts.iter().for_each(|part| tests(part, found)),
             Condition::Not(inner) => tests(inner, found),
             Condition::Score(test) => found.push(test),
-            Condition::Field { .. } | Condition::Related(_) => {}
+            Condition::Field { .. } | Condition::Related(_) | Condition::Saved(_) => {}
         }
     }
     let Some(number) = score.number() else { return Vec::new() };
@@ -177,7 +178,7 @@ fn comparisons<'a>(condition: &'a Condition, found: &mut Vec<&'a Condition>) {
         Condition::Not(inner) => comparisons(inner, found),
         Condition::Field { .. } | Condition::Related(_) => found.push(condition),
         // No question to the source.
-        Condition::Score(_) => {}
+        Condition::Score(_) | Condition::Saved(_) => {}
     }
 }
 
@@ -190,7 +191,9 @@ fn name_of(leaf: &Condition) -> String {
             Quantity::Min { field, .. } => format!("min of {relation}.{field}"),
             Quantity::Max { field, .. } => format!("max of {relation}.{field}"),
         },
-        Condition::All(_) | Condition::Any(_) | Condition::Not(_) | Condition::Score(_) => String::new(),
+        Condition::All(_) | Condition::Any(_) | Condition::Not(_) | Condition::Score(_) | Condition::Saved(_) => {
+            String::new()
+        }
     }
 }
 
@@ -204,8 +207,8 @@ pub fn basis(catalog: &Catalog, entity: &Entity, condition: &Condition) -> Basis
         }
         Condition::Not(inner) => basis(catalog, entity, inner),
         Condition::Field { field, .. } => of_field(catalog, entity, field),
-        // It sees the fields as they stand today.
-        Condition::Score(_) => Basis::Current,
+        // It sees the fields as they stand today; an answer is as it was kept.
+        Condition::Score(_) | Condition::Saved(_) => Basis::Current,
         Condition::Related(related) => {
             if dated(catalog, entity, &related.relation) && related.filter.is_empty() {
                 Basis::AsOf

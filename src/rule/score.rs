@@ -2,11 +2,13 @@
 //!
 //! SQL goes first. A condition with `score: {…}` in it is cut into the largest parts that SQL can answer; their
 //! answers and the score are put together here, three-valued as SQL does it. A score that nobody asked for, or
-//! that failed, is unknown.
+//! that failed, is unknown. What earlier steps have kept (`saved.NAME`) is put in the same way.
 
 use super::condition::{Condition, Test};
+use super::saved::SavedTest;
 use crate::model::Value;
 use rust_decimal::Decimal;
+use serde_json::Value as Json;
 
 /// What the script's `score` came to for a record.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -34,14 +36,23 @@ impl Score {
 pub(crate) enum Cut<T> {
     Sql(T),
     Score(Test),
+    Saved(SavedTest),
     All(Vec<Cut<T>>),
     Any(Vec<Cut<T>>),
     Not(Box<Cut<T>>),
 }
 
+/// What is known beside SQL's answers.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Beside<'a> {
+    pub score: Option<Decimal>,
+    /// What the steps before have kept.
+    pub saved: Option<&'a Json>,
+}
+
 impl<'a> Cut<&'a Condition> {
     pub fn of(condition: &'a Condition) -> Self {
-        if !condition.asks_score() {
+        if !condition.asks_score() && !condition.asks_saved() {
             return Self::Sql(condition);
         }
         match condition {
@@ -49,6 +60,7 @@ impl<'a> Cut<&'a Condition> {
             Condition::Any(parts) => Self::Any(parts.iter().map(Self::of).collect()),
             Condition::Not(inner) => Self::Not(Box::new(Self::of(inner))),
             Condition::Score(test) => Self::Score(test.clone()),
+            Condition::Saved(test) => Self::Saved(test.clone()),
             Condition::Field { .. } | Condition::Related(_) => Self::Sql(condition),
         }
     }
@@ -63,6 +75,7 @@ impl<T> Cut<T> {
             Self::Not(inner) => Cut::Not(Box::new(inner.try_map(put)?)),
             Self::Sql(part) => Cut::Sql(put(part)?),
             Self::Score(test) => Cut::Score(test),
+            Self::Saved(test) => Cut::Saved(test),
         })
     }
 
@@ -70,25 +83,46 @@ impl<T> Cut<T> {
     pub fn parts(&self) -> usize {
         match self {
             Self::Sql(_) => 1,
-            Self::Score(_) => 0,
+            Self::Score(_) | Self::Saved(_) => 0,
             Self::All(parts) | Self::Any(parts) => parts.iter().map(Self::parts).sum(),
             Self::Not(inner) => inner.parts(),
         }
     }
 
-    /// Whether the score decides.
+    /// Whether SQL doesn't answer it alone.
     pub const fn is_cut(&self) -> bool {
         !matches!(self, Self::Sql(_))
     }
 
+    /// Whether the score has a part in it.
+    pub fn asks_score(&self) -> bool {
+        match self {
+            Self::Score(_) => true,
+            Self::Sql(_) | Self::Saved(_) => false,
+            Self::All(parts) | Self::Any(parts) => parts.iter().any(Self::asks_score),
+            Self::Not(inner) => inner.asks_score(),
+        }
+    }
+
+    /// Whether what was kept has a part in it.
+    pub fn asks_saved(&self) -> bool {
+        match self {
+            Self::Saved(_) => true,
+            Self::Sql(_) | Self::Score(_) => false,
+            Self::All(parts) | Self::Any(parts) => parts.iter().any(Self::asks_saved),
+            Self::Not(inner) => inner.asks_saved(),
+        }
+    }
+
     /// `answers` are SQL's, in the order of the parts.
-    pub fn judge(&self, answers: &mut impl Iterator<Item = Option<bool>>, score: Option<Decimal>) -> Option<bool> {
+    pub fn judge(&self, answers: &mut impl Iterator<Item = Option<bool>>, beside: Beside<'_>) -> Option<bool> {
         match self {
             Self::Sql(_) => answers.next().flatten(),
-            Self::Score(test) => score.map(|score| holds(test, score)),
-            Self::Not(inner) => inner.judge(answers, score).map(|holds| !holds),
-            Self::All(parts) => fold(parts, answers, score, false),
-            Self::Any(parts) => fold(parts, answers, score, true),
+            Self::Score(test) => beside.score.map(|score| holds(test, score)),
+            Self::Saved(test) => test.holds(beside.saved?),
+            Self::Not(inner) => inner.judge(answers, beside).map(|holds| !holds),
+            Self::All(parts) => fold(parts, answers, beside, false),
+            Self::Any(parts) => fold(parts, answers, beside, true),
         }
     }
 }
@@ -97,12 +131,12 @@ impl<T> Cut<T> {
 fn fold<T>(
     parts: &[Cut<T>],
     answers: &mut impl Iterator<Item = Option<bool>>,
-    score: Option<Decimal>,
+    beside: Beside<'_>,
     decisive: bool,
 ) -> Option<bool> {
     let mut told = Some(!decisive);
     for part in parts {
-        match part.judge(answers, score) {
+        match part.judge(answers, beside) {
             Some(answer) if answer == decisive => told = Some(decisive),
             None if told != Some(decisive) => told = None,
             Some(_) | None => {}
@@ -169,7 +203,7 @@ mod tests {
         let cut = Cut::of(condition);
         assert_eq!(cut.parts(), sql.len());
         let mut answers = sql.iter().copied();
-        let answer = cut.judge(&mut answers, score.map(|score| score.parse().unwrap()));
+        let answer = cut.judge(&mut answers, Beside { score: score.map(|score| score.parse().unwrap()), saved: None });
         assert_eq!(answers.next(), None, "every part took its answer");
         answer
     }

@@ -2,7 +2,8 @@
 
 use crate::config::StateOptions;
 use crate::engine::port::{Owner, Room, Witness, WitnessError};
-use crate::store::witness::FileWitness;
+use crate::store::witness::{FileWitness, is_witness_of};
+use crate::store::{JournalPlace, is_journal_of};
 use secrecy::ExposeSecret;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
@@ -14,6 +15,8 @@ use std::sync::Arc;
 const NONE: &str = "none";
 /// Where a PostgreSQL state has its files, unless the configuration or systemd says otherwise.
 const USUAL: &str = "/var/lib/nudged";
+/// What its files were called before they bore the state's name.
+const SHARED: &str = "nudged";
 /// Nodes of one machine that share a directory.
 const NODES: u32 = 64;
 
@@ -31,18 +34,19 @@ pub struct Beside {
 }
 
 impl Beside {
-    /// Looks at what there is, and claims what is ours.
-    pub fn open(options: &StateOptions) -> Result<Self, WitnessError> {
-        let places = Places::of(options);
+    /// Looks at what there is, and claims what is ours. `state` is the state's name.
+    pub fn open(options: &StateOptions, state: &str) -> Result<Self, WitnessError> {
+        let places = Places::of(options, state);
         let owner = Owner(format!("{}-{}", std::process::id(), uuid::Uuid::new_v4().simple()));
         let mut beside = Self { room: places.room(options), ..Self::default() };
         let mut slot = 1;
         // A state with one node knows by itself that all others are gone.
         if !places.single {
+            beside.dead = places.take_over(state);
             match places.enter(&owner) {
                 Ok(entered) => {
                     slot = entered.slot;
-                    beside.dead = entered.dead;
+                    beside.dead.extend(entered.dead);
                     beside.lock = Some(entered.lock);
                 }
                 Err(error) => tracing::warn!(
@@ -67,12 +71,18 @@ impl std::fmt::Debug for Beside {
     }
 }
 
-/// Where the suppression journal is; `None`: there is none by choice.
-pub(super) fn journal(options: &StateOptions) -> Option<PathBuf> {
+/// Where the suppression journal of the state with this name is; `None`: there is none by choice.
+pub(super) fn journal(options: &StateOptions, state: &str) -> Option<JournalPlace> {
     match options.journal.as_str() {
         NONE => None,
-        "" => Some(Places::of(options).file("suppressions")),
-        path => Some(PathBuf::from(path)),
+        "" => {
+            let places = Places::of(options, state);
+            // Nodes of an earlier version may be adding to it.
+            let earlier = places.earlier().file("suppressions");
+            let is_earlier = !places.single && is_journal_of(&earlier, state);
+            Some(JournalPlace { path: if is_earlier { earlier } else { places.file("suppressions") }, own: true })
+        }
+        path => Some(JournalPlace { path: PathBuf::from(path), own: false }),
     }
 }
 
@@ -93,7 +103,7 @@ struct Entered {
 }
 
 impl Places {
-    fn of(options: &StateOptions) -> Self {
+    fn of(options: &StateOptions, state: &str) -> Self {
         let file = super::connect::sqlite_path(options.url.expose_secret()).map(Path::new);
         let usual = || {
             // systemd names several with colons between them.
@@ -102,8 +112,40 @@ impl Places {
         };
         let own = file.map_or_else(usual, |file| file.parent().unwrap_or(Path::new("")).to_owned());
         let directory = if options.directory.as_os_str().is_empty() { own } else { options.directory.clone() };
-        let stem = file.and_then(Path::file_name).map_or("nudged".into(), |name| name.to_string_lossy().into_owned());
+        // Several states in servers may have their files in one directory, and what is one's says nothing of another.
+        let named = || format!("{SHARED}-{state}");
+        let stem = file.and_then(Path::file_name).map_or_else(named, |name| name.to_string_lossy().into_owned());
         Self { directory, stem, single: file.is_some() }
+    }
+
+    /// As it was before the state's name was in those of its files.
+    fn earlier(&self) -> Self {
+        Self { directory: self.directory.clone(), stem: SHARED.to_owned(), single: self.single }
+    }
+
+    /// Takes over the witnesses that nodes of this state have left under their earlier names, and says which nodes these
+    /// were. A file that is renamed is the same file, so nobody takes it for another place.
+    fn take_over(&self, state: &str) -> Vec<Owner> {
+        let (earlier, kernel) = (self.earlier(), Kernel::running());
+        let mut dead = Vec::new();
+        for slot in 1..=NODES {
+            let from = earlier.slot("witness", slot);
+            let free_name = (1..=NODES).map(|slot| self.slot("witness", slot)).find(|path| !path.exists());
+            let lock = File::open(earlier.file(&format!("node-{slot}")));
+            // Whoever holds its lock is still at work with it.
+            let free = lock.as_ref().map_or(true, |lock| lock.try_lock().is_ok());
+            let Some(to) = free_name.filter(|_| free && is_witness_of(&from, state)) else { continue };
+            if let Err(error) = std::fs::rename(&from, &to) {
+                tracing::warn!(%error, witness = %from.display(), "it keeps its earlier name, and is not looked at");
+                continue;
+            }
+            let text = lock.ok().and_then(|mut lock| {
+                let mut text = String::new();
+                lock.read_to_string(&mut text).ok().map(|_| text)
+            });
+            dead.extend(text.and_then(|text| kernel.late_owner(&text)));
+        }
+        dead
     }
 
     fn file(&self, ending: &str) -> PathBuf {
@@ -112,8 +154,15 @@ impl Places {
 
     /// Each node of a machine has its own.
     fn witness(&self, options: &StateOptions, slot: u32) -> PathBuf {
-        let path = if options.witness.is_empty() { self.file("witness") } else { PathBuf::from(&options.witness) };
-        if slot == 1 { path } else { PathBuf::from(format!("{}-{slot}", path.display())) }
+        if options.witness.is_empty() {
+            self.slot("witness", slot)
+        } else {
+            numbered(Path::new(&options.witness), slot)
+        }
+    }
+
+    fn slot(&self, ending: &str, slot: u32) -> PathBuf {
+        numbered(&self.file(ending), slot)
     }
 
     /// Only a state that is a file is on a disk of ours.
@@ -154,6 +203,10 @@ impl Places {
         let (slot, lock) = ours.ok_or_else(|| io::Error::other(format!("{NODES} nodes run here already")))?;
         Ok(Entered { slot, lock, dead })
     }
+}
+
+fn numbered(path: &Path, slot: u32) -> PathBuf {
+    if slot == 1 { path.to_owned() } else { PathBuf::from(format!("{}-{slot}", path.display())) }
 }
 
 /// Which system's locks these are. Over a network file system another machine's lock may look free.
@@ -239,6 +292,64 @@ mod tests {
         assert_eq!(fourth.dead, [owner("third"), owner("second")]);
         drop(fourth);
         assert_eq!(places.enter(&owner("fifth")).unwrap().dead, [owner("fourth")], "the dead are buried once");
+    }
+
+    fn options(directory: &Path, url: &str) -> StateOptions {
+        StateOptions { url: url.into(), directory: directory.to_owned(), ..StateOptions::default() }
+    }
+
+    const SERVER: &str = "postgres://db.example/nudged";
+
+    async fn testify(path: &Path, state: &str) -> crate::engine::port::Whereabouts {
+        let witness = FileWitness::open(path, machine_id(&StateOptions::default()).as_deref()).unwrap();
+        let (state, at) = (state.to_owned(), jiff::Timestamp::UNIX_EPOCH);
+        witness.testify(&crate::engine::port::Testimony { state, sequence: 7, at }).await.unwrap();
+        witness.here().clone()
+    }
+
+    #[test]
+    fn two_states_of_one_host_have_files_of_their_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = options(dir.path(), SERVER);
+        let [one, two] = ["one", "two"].map(|state| journal(&options, state).unwrap().path);
+        assert_ne!(one, two);
+        let open = ["one", "two", "one"].map(|state| Beside::open(&options, state).unwrap());
+        let mut places: Vec<String> =
+            open.iter().map(|beside| format!("{:?}", beside.witness.as_ref().unwrap().here())).collect();
+        places.sort();
+        places.dedup();
+        assert_eq!(places.len(), 3, "also each node of one");
+        assert!(dir.path().join("nudged-one.node-2").exists() && !dir.path().join("nudged-two.node-2").exists());
+    }
+
+    #[test]
+    fn an_earlier_journal_is_read_where_it_is_ours() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = options(dir.path(), SERVER);
+        let earlier = dir.path().join("nudged.suppressions");
+        std::fs::write(&earlier, "nudged-suppressions 1 one 0123\n").unwrap();
+        assert_eq!(journal(&options, "one").unwrap().path, earlier);
+        assert_eq!(journal(&options, "two").unwrap().path, dir.path().join("nudged-two.suppressions"));
+    }
+
+    #[tokio::test]
+    async fn an_earlier_witness_is_taken_over_as_the_same_place_once_its_node_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = options(dir.path(), SERVER);
+        let late = places(dir.path()).enter(&owner("late")).unwrap();
+        let ours = testify(&dir.path().join("nudged.witness"), "one").await;
+        let theirs = testify(&dir.path().join("nudged.witness-2"), "two").await;
+        let early = Beside::open(&options, "one").unwrap();
+        assert_ne!(*early.witness.as_ref().unwrap().here(), ours, "its node is at work");
+        drop((late, early));
+        std::fs::remove_file(dir.path().join("nudged-one.witness")).unwrap();
+        let open = Beside::open(&options, "one").unwrap();
+        assert_eq!(*open.witness.as_ref().unwrap().here(), ours);
+        assert!(open.dead.contains(&owner("late")));
+        drop(open);
+        let open = Beside::open(&options, "two").unwrap();
+        assert_eq!(*open.witness.as_ref().unwrap().here(), theirs, "its node was the second of the directory");
+        assert!(!dir.path().join("nudged.witness-2").exists());
     }
 
     #[test]

@@ -15,18 +15,17 @@ use crate::store::{Database, Replayed, State};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Opens the state. `create` is false for commands that only look: they must not leave an empty state
 /// behind because a path was wrong.
 pub async fn open_state(options: &StateOptions, now: Timestamp, create: bool) -> Result<Arc<dyn Store>, StoreError> {
-    let journal = super::beside::journal(options);
     let url = options.url.expose_secret();
     if url.starts_with("postgres://") || url.starts_with("postgresql://") {
         let reached = if options.direct { Reached::Directly } else { Reached::PerhapsPooled };
-        return with_journal(PostgresStore::open_as(url, reached, now).await?, journal, create).await;
+        return with_journal(PostgresStore::open_as(url, reached, now).await?, options, create).await;
     }
     let Some(path) = sqlite_path(url) else {
         return Err(StoreError::Broken("state.url must begin with `sqlite:` or `postgres://`".to_owned()));
@@ -34,19 +33,19 @@ pub async fn open_state(options: &StateOptions, now: Timestamp, create: bool) ->
     if !create && !Path::new(path).exists() {
         return Err(StoreError::Absent { place: path.to_owned() });
     }
-    with_journal(SqliteStore::open(Path::new(path), now).await?, journal, create).await
+    with_journal(SqliteStore::open(Path::new(path), now).await?, options, create).await
 }
 
 /// Only who runs on the state brings it in line with its journal; who looks in adds what he changes to it.
 async fn with_journal<D: Database>(
     state: State<D>,
-    journal: Option<PathBuf>,
+    options: &StateOptions,
     replay: bool,
 ) -> Result<Arc<dyn Store>, StoreError> {
-    let Some(path) = journal else { return Ok(Arc::new(state)) };
-    let state = state.journaled(&path);
+    let Some(place) = super::beside::journal(options, &state.name()) else { return Ok(Arc::new(state)) };
+    let state = state.journaled(&place);
     if replay {
-        tell(&path, &state.replay().await?);
+        tell(&place.path, &state.replay().await?);
     }
     Ok(Arc::new(state))
 }

@@ -84,7 +84,7 @@ pub async fn run(config: Config, reread: Reread) -> Result<Ended, StartError> {
     let listeners = Listeners::bind(&config.web).await?;
     let public = PublicListener::bind(&config.web).await?;
     let store = open_state(&config.state, clock.now(), true).await?;
-    let beside = Beside::open(&config.state)?;
+    let beside = Beside::open(&config.state, &store.secret().name())?;
     if !beside.dead.is_empty() {
         tracing::info!(nodes = beside.dead.len(), "a dead node's leases are taken over");
         store.bury(&beside.dead).await?;

@@ -122,7 +122,8 @@ fn written_columns(entity: &Entity) -> impl Iterator<Item = &str> {
         let (ConsentTest::Is(column) | ConsentTest::Not(column)) = &consent.test;
         consent.given_at.iter().chain([column])
     });
-    fields.chain(consents).map(|column| column.name.as_str())
+    let tags = entity.tag_list.iter().map(|list| &list.column);
+    fields.chain(consents).chain(tags).map(|column| column.name.as_str())
 }
 
 fn name(dialect: Dialect, table: &Table) -> String {

@@ -4,7 +4,7 @@ use super::database::Database;
 use super::sql::Session;
 use super::state::State;
 use super::table::answer as table;
-use crate::engine::port::{Answered, Answers, Asked, DueAnswer, Given, NewAnswer, StoreError};
+use crate::engine::port::{AnswerId, Answered, Answers, Asked, DueAnswer, Given, NewAnswer, StoreError};
 use crate::model::DeliveryId;
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -21,40 +21,49 @@ impl<D: Database> Answers for State<D> {
     }
 
     async fn answer(&self, answer: &NewAnswer) -> Result<Answered, StoreError> {
-        let answer = Arc::new(answer.clone());
+        let (answer, lease) = (Arc::new(answer.clone()), self.lease_micros());
         let answered = self.database.write(move |mut session| {
             let answer = Arc::clone(&answer);
-            Box::pin(async move { keep(&mut session, &answer).await })
+            Box::pin(async move { keep(&mut session, &answer, lease).await })
         });
         answered.await
     }
 
-    async fn answers_due(&self, now: Timestamp, limit: usize) -> Result<Vec<DueAnswer>, StoreError> {
+    async fn take_answers(&self, now: Timestamp, limit: usize) -> Result<Vec<DueAnswer>, StoreError> {
         let at = now.as_microsecond();
-        let due =
-            self.database.read(move |mut session| Box::pin(async move { table::due(&mut session, at, limit).await }));
-        let read = |row: table::Due| DueAnswer {
-            delivery: DeliveryId(row.delivery),
-            version: row.version,
-            of: row.of.and_then(|(record, saved)| Some((record, asked(&saved, DeliveryId(row.delivery))?))),
+        // Mostly there is nothing, and the writer is left alone.
+        let any =
+            self.database.read(move |mut session| Box::pin(async move { table::is_any_due(&mut session, at).await }));
+        if !any.await? {
+            return Ok(Vec::new());
+        }
+        let until = at.saturating_add(self.lease_micros());
+        let due = self
+            .database
+            .write(move |mut session| Box::pin(async move { table::take(&mut session, (at, until), limit).await }));
+        let read = |row: table::Due| {
+            let delivery = DeliveryId(row.delivery);
+            let id = AnswerId { delivery, enrollment: row.enrollment, version: row.version };
+            DueAnswer { id, of: row.of.and_then(|(record, saved)| Some((record, asked(&saved, delivery)?))) }
         };
         Ok(due.await?.into_iter().map(read).collect())
     }
 
-    async fn answers_told(&self, told: &[(DeliveryId, i64)]) -> Result<(), StoreError> {
-        let told: Arc<[(DeliveryId, i64)]> = told.into();
+    async fn answers_told(&self, told: &[AnswerId], now: Timestamp) -> Result<(), StoreError> {
+        let (told, now): (Arc<[AnswerId]>, i64) = (told.into(), now.as_microsecond());
         let done = self.database.write(move |mut session| {
             let told = Arc::clone(&told);
-            Box::pin(async move { table::told(&mut session, &told).await })
+            Box::pin(async move { table::told(&mut session, &told, now).await })
         });
         done.await
     }
 
-    async fn put_off_answers(&self, left: &[(DeliveryId, i64)], until: Timestamp) -> Result<(), StoreError> {
-        let (left, until): (Arc<[(DeliveryId, i64)]>, i64) = (left.into(), until.as_microsecond());
+    async fn put_off_answers(&self, left: &[AnswerId], now: Timestamp, until: Timestamp) -> Result<(), StoreError> {
+        let (left, now, until): (Arc<[AnswerId]>, i64, i64) =
+            (left.into(), now.as_microsecond(), until.as_microsecond());
         let done = self.database.write(move |mut session| {
             let left = Arc::clone(&left);
-            Box::pin(async move { table::put_off(&mut session, &left, until).await })
+            Box::pin(async move { table::put_off(&mut session, &left, now, until).await })
         });
         done.await
     }
@@ -83,7 +92,7 @@ fn given(kept: &Json) -> Option<Given> {
 }
 
 /// The row of the outbox is locked as well: whoever settles a step writes what is saved, too.
-async fn keep(session: &mut Session<'_>, answer: &NewAnswer) -> Result<Answered, StoreError> {
+async fn keep(session: &mut Session<'_>, answer: &NewAnswer, lease: i64) -> Result<Answered, StoreError> {
     let Some(mut saved) = table::lock(session, answer.enrollment).await? else { return Ok(Answered::Gone) };
     let Some(question) = asked(&saved, answer.delivery) else { return Ok(Answered::Gone) };
     let first = question.given.as_ref().map_or(answer.at, |given| given.at);
@@ -98,6 +107,6 @@ async fn keep(session: &mut Session<'_>, answer: &NewAnswer) -> Result<Answered,
         kept.insert("given".to_owned(), given);
     }
     table::save(session, answer.enrollment, &Json::Object(saved).to_string()).await?;
-    table::enter(session, answer.delivery, answer.enrollment, answer.at.as_microsecond()).await?;
+    table::enter(session, answer.delivery, answer.enrollment, answer.at.as_microsecond(), lease).await?;
     Ok(answered)
 }

@@ -28,9 +28,10 @@ impl<D: Database> Consents for State<D> {
         // A journal that can't be written keeps nobody from saying no.
         let holds = |said: &&Preference| journaled.is_ok() || !said.allowed;
         let entries: Arc<[Preference]> = entries.iter().filter(holds).cloned().collect();
+        let lease = self.lease_micros();
         let changed = self.database.write(move |mut session| {
             let entries = Arc::clone(&entries);
-            Box::pin(async move { preference::put(&mut session, &entries).await })
+            Box::pin(async move { preference::put(&mut session, &entries, lease).await })
         });
         let changed = changed.await?;
         journaled?;
@@ -38,10 +39,10 @@ impl<D: Database> Consents for State<D> {
     }
 
     async fn confirm(&self, said: &Preference, issued: Timestamp) -> Result<bool, StoreError> {
-        let entry = Arc::new(said.clone());
+        let (entry, lease) = (Arc::new(said.clone()), self.lease_micros());
         let confirmed = self.database.write(move |mut session| {
             let entry = Arc::clone(&entry);
-            Box::pin(async move { preference::confirm(&mut session, &entry, issued).await })
+            Box::pin(async move { preference::confirm(&mut session, &entry, issued, lease).await })
         });
         let confirmed = confirmed.await?;
         // A yes comes after the state: one that a restore forgets is asked for again.

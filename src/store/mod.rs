@@ -30,5 +30,5 @@ pub mod witness;
 mod writes;
 
 pub use database::Database;
-pub use journal::Replayed;
+pub use journal::{JournalPlace, Replayed, is_journal_of};
 pub use state::State;

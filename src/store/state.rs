@@ -27,6 +27,11 @@ impl<D> State<D> {
         Self { database, secret, lease: LEASE, floor: Floor::new(dialect), journal: None }
     }
 
+    /// What tells this state from others, in the names of the files beside it.
+    pub fn name(&self) -> String {
+        self.secret.name()
+    }
+
     /// With leases of another length.
     #[must_use]
     pub fn with_lease(mut self, lease: Duration) -> Self {

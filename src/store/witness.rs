@@ -63,6 +63,12 @@ impl FileWitness {
     }
 }
 
+/// Whether the file was last written by the state that has this name.
+pub fn is_witness_of(path: &Path, state: &str) -> bool {
+    let said = File::open(path).and_then(|file| read(&file));
+    said.ok().flatten().is_some_and(|line| line.testimony.state == state)
+}
+
 /// A hash, for a machine's id is nobody's business.
 fn whereabouts(file: &File, machine: Option<&str>) -> io::Result<Whereabouts> {
     let found = file.metadata()?;

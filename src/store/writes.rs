@@ -76,11 +76,19 @@ impl<D: Database> Writes for State<D> {
         noted.await
     }
 
-    async fn owed(&self, now: Timestamp, limit: usize) -> Result<Vec<Owed>, StoreError> {
-        let owed = self
+    async fn take_owed(&self, now: Timestamp, limit: usize) -> Result<Vec<Owed>, StoreError> {
+        // Mostly there is nothing, and the writer is left alone.
+        let due = self
             .database
-            .read(move |mut session| Box::pin(async move { consent_owed::due(&mut session, now, limit).await }));
-        owed.await
+            .read(move |mut session| Box::pin(async move { consent_owed::is_any_due(&mut session, now).await }));
+        if !due.await? {
+            return Ok(Vec::new());
+        }
+        let until = now.saturating_add(self.lease).unwrap_or(Timestamp::MAX);
+        let taken = self.database.write(move |mut session| {
+            Box::pin(async move { consent_owed::take(&mut session, (now, until), limit).await })
+        });
+        taken.await
     }
 
     async fn mails(&self, deliveries: &[DeliveryId]) -> Result<Vec<Option<(RuleId, RecordId)>>, StoreError> {
@@ -92,20 +100,20 @@ impl<D: Database> Writes for State<D> {
         found.await
     }
 
-    async fn paid(&self, owed: &[Owed]) -> Result<(), StoreError> {
+    async fn paid(&self, owed: &[Owed], now: Timestamp) -> Result<(), StoreError> {
         let owed: Arc<[Owed]> = owed.into();
         let dropped = self.database.write(move |mut session| {
             let owed = Arc::clone(&owed);
-            Box::pin(async move { consent_owed::drop_paid(&mut session, &owed).await })
+            Box::pin(async move { consent_owed::drop_paid(&mut session, &owed, now).await })
         });
         dropped.await
     }
 
-    async fn owe_later(&self, owed: &[Owed], due_at: Timestamp) -> Result<(), StoreError> {
+    async fn owe_later(&self, owed: &[Owed], now: Timestamp, due_at: Timestamp) -> Result<(), StoreError> {
         let owed: Arc<[Owed]> = owed.into();
         let later = self.database.write(move |mut session| {
             let owed = Arc::clone(&owed);
-            Box::pin(async move { consent_owed::put_off(&mut session, &owed, due_at).await })
+            Box::pin(async move { consent_owed::put_off(&mut session, &owed, (now, due_at)).await })
         });
         later.await
     }

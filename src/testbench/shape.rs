@@ -259,6 +259,9 @@ impl Shape {
     /// What steps write beside an entity's own columns.
     fn written(&mut self, catalog: &Catalog) {
         for entity in catalog.entities.values() {
+            if let (Some(list), Some(table)) = (&entity.tag_list, entity.table()) {
+                self.learn(table, &list.column.name, &ColumnType::Text);
+            }
             let Some(tags) = &entity.tags else { continue };
             let key = self.key_type(entity);
             self.learn(&tags.table, &tags.record.name, &key);

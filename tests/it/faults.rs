@@ -4,6 +4,7 @@
 //! | fault | what is seen meanwhile | shown by |
 //! |---|---|---|
 //! | SMTP 4xx, 5xx, hang-up at any command, no reply after DATA, a silent server | transient, permanent, unknown | `smtp::every_way_to_fail_has_its_outcome`, `smtp::a_silent_server_costs_the_deadline_and_no_more` |
+//! | SMTP through the whole daemon: 4xx, 5xx, no reply after DATA | `deliveries list`, `status`, `why` | [`a_mail_server_that_fails_in_every_way_leaves_each_mail_where_it_is_seen`] |
 //! | SMTP session dead between two mails | nothing | `smtp::a_kept_session_that_died_meanwhile_is_replaced…` |
 //! | HTTP 429 with Retry-After, 5xx, 4xx, redirect | transient, permanent | `webhooks::answers_are_told_apart`, `a_redirect_is_not_followed` |
 //! | HTTP hang, reset, nonsense, endless or broken body | unknown, or sent | `webhooks::no_answer_in_time…`, `a_connection_that_breaks…`, `an_answer_whose_body_breaks_off…`, `an_answer_is_kept_only_when…` |
@@ -11,17 +12,22 @@
 //! | the source away for hours | sweeps postponed, told once | `outage` |
 //! | the process killed | unknown mails, repeated webhooks with their keys | `crash`, `takeover` |
 //! | the state's disk full, in the middle of sending | the log, `nudged_state_failures_total` | [`a_full_disk_loses_nothing_and_repeats_nothing`] |
+//! | the disk under a PostgreSQL state full | the log, `nudged_state_failures_total` | [`a_full_disk_under_a_postgresql_state_loses_nothing_and_repeats_nothing`] |
 //! | the state's disk nearly full | the log, `nudged_room_short` | [`a_disk_that_is_nearly_full_stops_sweeps_first`] |
 
 use super::operator::with_silent;
 use super::restore::silent_in;
 use super::site::Site;
-use super::support::guarded::as_root;
+use super::smtp::{Act, scripted};
+use super::support::guarded::{Account, as_root};
+use super::support::postgres::PostgresServer;
 use super::support::{HttpReceiver, PATIENCE, Reply, http_receiver, poll_until};
+use serde_json::Value as Json;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub const RULE: &str = "version: 1
 id: silence
@@ -61,9 +67,13 @@ impl SmallDisk {
         let place = site.path("small");
         fs::create_dir(&place).unwrap();
         let owner = fs::metadata(&place).unwrap();
-        let owner = format!("size={size},uid={},gid={}", owner.uid(), owner.gid());
-        run_mount(&["-t", "tmpfs", "-o", &owner, "tmpfs", &place]);
-        site.configure(&site.path("state.db"), &format!("{place}/state.db"));
+        let disk = Self::over(place, (owner.uid(), owner.gid()), size);
+        site.configure(&site.path("state.db"), &format!("{}/state.db", disk.0));
+        disk
+    }
+
+    fn over(place: String, (uid, gid): (u32, u32), size: &str) -> Self {
+        run_mount(&["-t", "tmpfs", "-o", &format!("size={size},uid={uid},gid={gid}"), "tmpfs", &place]);
         Self(place)
     }
 
@@ -130,6 +140,52 @@ fn a_full_disk_loses_nothing_and_repeats_nothing() {
     drop(disk);
 }
 
+/// The state's tables lie on a small disk; the server's own files don't, so it lives on, and every row that needs room
+/// is refused.
+#[test]
+fn a_full_disk_under_a_postgresql_state_loses_nothing_and_repeats_nothing() {
+    let (site, receiver) = site(5);
+    let server = PostgresServer::start(None, &[]);
+    let state = server.create();
+    let place = Account::for_server("postgres").directory("nudged-small-");
+    let owner = fs::metadata(&place).unwrap();
+    let disk = SmallDisk::over(place.display().to_string(), (owner.uid(), owner.gid()), "24m");
+    state.execute(&format!("CREATE TABLESPACE small LOCATION '{}'", place.display()));
+    state.execute(&format!("ALTER DATABASE {} SET default_tablespace = small", state.name));
+    let own = format!("url = \"sqlite:{}\"", site.path("state.db"));
+    site.configure(&own, &format!("url = \"{}\"\ndirectory = \"{}\"", state.url, site.path("")));
+    receiver.reply_always(Reply::ok().held());
+    let daemon = site.start();
+    site.told("READY=1");
+    receiver.wait_for(5);
+
+    // No outcome was written so far, so the first one needs a page of its own.
+    disk.fill();
+    receiver.release();
+    poll_until(PATIENCE, || site.log().contains("the state database failed"));
+    assert!(site.log().contains("No space left on device"), "{}", site.log());
+    for id in 6..=8 {
+        site.crm(&format!(
+            "INSERT INTO accounts VALUES ({id}, 'Cafe {id}', 'cafe', 'Graz', 'AT', 'B', 0, 1, 0, '2020-01-01 00:00:00');
+             INSERT INTO orders VALUES ({id}, {id}, '{}', 'paid', 12.5);",
+            silent_in(1)
+        ));
+    }
+    // Whoever looks sees that they are on their way, and no outcome.
+    let status = site.status();
+    assert!(status["state"]["counts"]["enrollments"]["active"].as_u64() >= Some(5), "{status}");
+    assert_eq!(site.json(&["deliveries", "list", "--state", "sent"]), Json::Array(Vec::new()));
+
+    disk.free();
+    receiver.wait_for(8);
+    all_sent(&site, 8);
+    assert_eq!(receiver.count(), 8);
+    assert!(receiver.count_by_key().values().all(|times| *times == 1), "{:?}", receiver.count_by_key());
+    drop(daemon);
+    drop((state, server));
+    drop(disk);
+}
+
 #[test]
 fn a_disk_that_is_nearly_full_stops_sweeps_first() {
     let (site, receiver) = site(2);
@@ -149,6 +205,59 @@ fn a_disk_that_is_nearly_full_stops_sweeps_first() {
     drop(disk);
 }
 
+/// Which deliveries stand there, and why.
+fn standing(site: &Site, state: &str) -> Vec<(String, String)> {
+    let listed = site.json(&["deliveries", "list", "--state", state]);
+    let text = |row: &Json, key: &str| row[key].as_str().unwrap().to_owned();
+    listed.as_array().unwrap().iter().map(|row| (text(row, "record"), text(row, "detail"))).collect()
+}
+
+#[test]
+fn a_mail_server_that_fails_in_every_way_leaves_each_mail_where_it_is_seen() {
+    let rule = RULE.replace("webhook: {to: team-chat}", "email: {template: hello}");
+    let site = with_silent(4, &rule.replace("purpose: service", "purpose: service\nunknown: hold"));
+    let (recipients, ends) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let act = move |verb: &str, _: usize| match verb {
+        "RCPT" => match recipients.fetch_add(1, Ordering::SeqCst) {
+            0 => Some(Act::Say("451 4.3.0 come back later")),
+            1 => Some(Act::Say("554 5.7.1 not from you")),
+            _ => None,
+        },
+        "." => (ends.fetch_add(1, Ordering::SeqCst) == 0).then_some(Act::Drop),
+        _ => None,
+    };
+    let (port, commands) = scripted(false, act);
+    let server = format!("transport = \"smtp\"\nhost = \"127.0.0.1\"\nport = {port}\ntls = \"none\"");
+    site.configure("transport = \"folder\"", &server);
+    let mut daemon = site.start();
+    site.told("READY=1");
+    let seen = |state: &str| standing(&site, state);
+    poll_until(PATIENCE, || ["due", "dead", "unknown", "sent"].iter().all(|state| seen(state).len() == 1));
+    assert!(seen("due")[0].1.contains("451 4.3.0 come back later"), "{:?}", seen("due"));
+    assert!(seen("dead")[0].1.contains("554 5.7.1 not from you"), "{:?}", seen("dead"));
+    let (record, reason) = seen("unknown").remove(0);
+    assert!(!reason.is_empty());
+    let outbox = site.status()["state"]["counts"]["outbox"].clone();
+    assert_eq!((&outbox["dead"], &outbox["unknown"]), (&Json::from(1), &Json::from(1)), "{outbox}");
+    let (code, told, _) = site.run(&["why", &record]);
+    assert!(code == 0 && told.contains("may or may not have arrived"), "{told}");
+
+    // Half a minute is the first pause; nobody waits for it here.
+    daemon.signal("TERM");
+    assert_eq!(daemon.ends().code(), Some(0), "{}", site.log());
+    site.sql("state.db", "UPDATE outbox SET due_at = due_at - 3600000000 WHERE state = 0");
+    let _daemon = site.start();
+    site.told("READY=1");
+    poll_until(PATIENCE, || seen("sent").len() == 2);
+    for stuck in ["dead", "unknown"] {
+        assert_eq!(site.run(&["deliveries", "retry", "--all", stuck]).0, 0);
+    }
+    poll_until(PATIENCE, || seen("sent").len() == 4);
+    all_sent(&site, 4);
+    let ends = commands.lock().unwrap().iter().filter(|command| *command == ".").count();
+    assert_eq!(ends, 5, "each once, and the one in doubt again since an operator said so");
+}
+
 #[test]
 fn a_receiver_that_fails_for_a_while_gets_everything_once() {
     let (site, receiver) = site(3);
@@ -159,6 +268,9 @@ fn a_receiver_that_fails_for_a_while_gets_everything_once() {
     site.told("READY=1");
     receiver.wait_for(3);
     poll_until(PATIENCE, || site.log().matches("\"outcome\":\"transient\"").count() == 3);
+    let reasons = || -> String { standing(&site, "due").into_iter().map(|(_, reason)| reason).collect() };
+    poll_until(PATIENCE, || ["500", "429", "503"].iter().all(|status| reasons().contains(status)));
+    assert_eq!(site.status()["state"]["counts"]["enrollments"]["active"], 3);
     // Half a minute is the first pause; nobody waits for it here.
     let mut stopping = daemon;
     stopping.signal("TERM");

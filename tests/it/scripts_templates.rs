@@ -26,6 +26,7 @@ fn facts() -> Facts {
         date: None,
         recipients: BTreeMap::new(),
         zone: TimeZone::UTC,
+        unsaid: Default::default(),
     }
 }
 

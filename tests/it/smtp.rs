@@ -138,7 +138,7 @@ async fn without_starttls_nothing_is_sent_where_it_is_required_and_no_password_w
 
 /// What a scripted server does when it has read a command (`.` is the end of a message).
 #[derive(Debug, Clone, Copy)]
-enum Act {
+pub enum Act {
     Say(&'static str),
     Drop,
     /// Reads on and never answers again.
@@ -147,7 +147,7 @@ enum Act {
 
 /// A server that answers as `act(command, connection)` says, and otherwise politely. Returns its port and
 /// the commands it has read.
-fn scripted(
+pub fn scripted(
     pipelining: bool,
     act: impl Fn(&str, usize) -> Option<Act> + Send + Sync + 'static,
 ) -> (u16, Arc<Mutex<Vec<String>>>) {

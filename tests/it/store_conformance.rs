@@ -6,6 +6,7 @@ mod episodes;
 mod faces;
 mod gathering;
 mod inbox;
+mod journal;
 mod outbox;
 mod personal;
 mod places;

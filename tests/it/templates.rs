@@ -46,6 +46,7 @@ fn facts(record: &[(&str, Value)]) -> Facts {
         date: None,
         recipients: BTreeMap::new(),
         zone: TimeZone::get("Europe/Vienna").unwrap(),
+        unsaid: Default::default(),
     }
 }
 

@@ -51,6 +51,7 @@ impl Checker {
             consent,
             writable: BTreeSet::new(),
             tags: None,
+            tag_list: None,
         }
     }
 

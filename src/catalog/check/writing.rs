@@ -1,9 +1,10 @@
 //! What steps may write: fields that say so, tags, pools of codes, and what people said by the links of mails.
 
 use super::Checker;
-use crate::catalog::written::{CatalogFile, EntityEntry, PoolEntry, TagsEntry, TasksEntry};
+use crate::catalog::written::{CatalogFile, EntityEntry, ListWord, PoolEntry, TagsEntry, TasksEntry};
 use crate::catalog::{
-    Column, ColumnType, ConsentTest, Entity, Expression, InsertValue, Literal, Place, Pool, Table, Tags,
+    Column, ColumnType, ConsentTest, Entity, Expression, InsertValue, ListForm, Literal, Place, Pool, Table, TagList,
+    Tags,
 };
 use crate::diagnostic::Finding;
 use crate::diagnostic::yaml::{At, Content, Node, ShortOr};
@@ -27,14 +28,54 @@ impl Checker {
             }
             entity.writable.insert(name.as_str().into());
         }
-        entity.tags = entry.tags.as_ref().and_then(|tags| self.tags(&tags.value));
+        let Some(tags) = &entry.tags else { return };
+        if tags.value.column.is_some() {
+            entity.tag_list = self.tag_list(entity, tags);
+        } else {
+            entity.tags = self.tags(tags);
+        }
     }
 
-    fn tags(&mut self, entry: &TagsEntry) -> Option<Tags> {
-        let table = self.table(&entry.table)?;
-        let record = self.column(None, Some(&table), &entry.record)?;
-        let tag = self.column(None, Some(&table), &entry.tag)?;
+    fn tags(&mut self, entry: &At<TagsEntry>) -> Option<Tags> {
+        let TagsEntry { table: Some(table), record: Some(record), tag: Some(tag), separator: None, list: None, .. } =
+            &entry.value
+        else {
+            let help = "write `{table: …, record: …, tag: …}`, or `{column: labels, separator: \",\"}`";
+            let finding = Finding::error("catalog.tags", "this doesn't say where the tags are");
+            self.report.add(&entry.range, finding.help(help));
+            return None;
+        };
+        let table = self.table(table)?;
+        let record = self.column(None, Some(&table), record)?;
+        let tag = self.column(None, Some(&table), tag)?;
         Some(Tags { table, record, tag })
+    }
+
+    fn tag_list(&mut self, entity: &Entity, entry: &At<TagsEntry>) -> Option<TagList> {
+        let written = &entry.value;
+        let column = written.column.as_ref()?;
+        let form = match (&written.separator, written.list) {
+            (Some(separator), None) if !separator.is_empty() => Some(ListForm::Separated(separator.value.clone())),
+            (None, Some(ListWord::Json)) => Some(ListForm::Json),
+            (None, Some(ListWord::Array)) => Some(ListForm::Array),
+            _ => None,
+        };
+        let of_a_table = [&written.table, &written.record, &written.tag].iter().any(|key| key.is_some());
+        let Some(form) = form.filter(|_| !of_a_table) else {
+            let help =
+                "write `{column: labels, separator: \",\"}`, or `list: json`, or `list: array` for PostgreSQL's own";
+            let finding = Finding::error("catalog.tags", "this doesn't say how the column holds its tags");
+            self.report.add(&entry.range, finding.help(help));
+            return None;
+        };
+        let found = self.column(Some(&entity.name), entity.table(), column)?;
+        if found.place != Place::Row || entity.table().is_none() {
+            let help = "only a column of the entity's own table can be written";
+            let finding = Finding::error("catalog.tags", format!("`{}` can't be written", column.value));
+            self.report.add(&column.range, finding.help(help));
+            return None;
+        }
+        Some(TagList { column: found, form })
     }
 
     pub(super) fn pools(&mut self, written: &CatalogFile) -> BTreeMap<String, Pool> {

@@ -1,4 +1,5 @@
-//! The colleague that an earlier `assign` step chose, as a recipient of the later ones.
+//! What earlier steps have kept, joined with what the source says: the colleague that an `assign` step chose is a recipient of
+//! the later ones, and conditions see answers under `saved`.
 
 use crate::engine::evaluate::Answer;
 use crate::model::RoleName;
@@ -10,7 +11,7 @@ use crate::rule::write::{ASSIGNED, Among, Member};
 use serde_json::{Map, Value as Json, json};
 use std::sync::Arc;
 
-/// The answer with them in it, where the enrollment has kept one.
+/// The answer with it, where the enrollment has kept something.
 pub(super) fn with_assigned(answer: Answer, saved: &Json) -> Answer {
     match answer {
         Answer::Facts(facts) => Answer::Facts(joined(facts, saved)),
@@ -25,6 +26,9 @@ pub(in crate::engine) fn joined(mut facts: Arc<Facts>, saved: &Json) -> Arc<Fact
         // Our own people: only bounces matter.
         let person = PersonFacts { key, email, first_name, last_name, staff: true, ..PersonFacts::default() };
         Arc::make_mut(&mut facts).recipients.insert(RoleName::new(ASSIGNED), person);
+    }
+    if facts.asks_saved() {
+        Arc::make_mut(&mut facts).hear(saved);
     }
     facts
 }

@@ -15,13 +15,13 @@ pub trait Answers: Send + Sync {
     async fn answer(&self, answer: &NewAnswer) -> Result<Answered, StoreError>;
 
     /// Answers that the source should be told of by now, oldest first.
-    async fn answers_due(&self, now: Timestamp, limit: usize) -> Result<Vec<DueAnswer>, StoreError>;
+    async fn take_answers(&self, now: Timestamp, limit: usize) -> Result<Vec<DueAnswer>, StoreError>;
 
     /// The source has these; one that was changed meanwhile stays due.
-    async fn answers_told(&self, told: &[(DeliveryId, i64)]) -> Result<(), StoreError>;
+    async fn answers_told(&self, told: &[AnswerId], now: Timestamp) -> Result<(), StoreError>;
 
     /// The source couldn't be told of these: again from then on.
-    async fn put_off_answers(&self, left: &[(DeliveryId, i64)], until: Timestamp) -> Result<(), StoreError>;
+    async fn put_off_answers(&self, left: &[AnswerId], now: Timestamp, until: Timestamp) -> Result<(), StoreError>;
 }
 
 /// A question that was asked by a mail.
@@ -68,11 +68,18 @@ pub enum Answered {
     Gone,
 }
 
+/// Which answer: to the question of a mail, and as it was last given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AnswerId {
+    pub delivery: DeliveryId,
+    pub enrollment: i64,
+    pub version: i64,
+}
+
 /// An answer on its way to the source.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DueAnswer {
-    pub delivery: DeliveryId,
-    pub version: i64,
+    pub id: AnswerId,
     /// `None`: the person was erased meanwhile.
     pub of: Option<(RecordId, Asked)>,
 }

@@ -14,7 +14,7 @@ mod sweeps;
 mod view;
 mod writes;
 
-pub use answers::{Answered, Answers, Asked, DueAnswer, Given, NewAnswer};
+pub use answers::{AnswerId, Answered, Answers, Asked, DueAnswer, Given, NewAnswer};
 pub use consents::Consents;
 pub use gathering::{Gathered, Gathering};
 pub use inbox::{Inbound, Inbox};
@@ -55,6 +55,12 @@ pub enum StoreError {
     /// The database can't be reached or is busy beyond its timeout; trying again may help.
     #[error("the state database did not answer: {0}")]
     Unavailable(String),
+    /// Two states that write into one journal would undo each other's.
+    #[error(
+        "the suppression journal {place} is that of another state: give each state its own by state.journal, or, if that \
+         state is gone, move the file away"
+    )]
+    ForeignJournal { place: String },
     /// A newer nudged has been here. Running on it could lose what the newer version added.
     #[error(
         "the state has schema {found}, this version of nudged knows up to {known}: run the newer version, or restore \

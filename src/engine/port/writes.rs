@@ -34,17 +34,18 @@ pub trait Writes: Send + Sync {
     /// Notes that a pool is low (`true`: nobody had noted it), or that it isn't any more.
     async fn note_pool(&self, pool: &str, low: bool, now: Timestamp) -> Result<bool, StoreError>;
 
-    /// Decisions that the CRM is to learn and that are due, oldest first.
-    async fn owed(&self, now: Timestamp, limit: usize) -> Result<Vec<Owed>, StoreError>;
+    /// Takes decisions that the CRM is to learn and that are due, oldest first: no other node gets them for the length of
+    /// a lease, nor what the same person decides meanwhile.
+    async fn take_owed(&self, now: Timestamp, limit: usize) -> Result<Vec<Owed>, StoreError>;
 
     /// Rule and record of mails that were sent, by the place of each; `None`: nothing is known of it any more.
     async fn mails(&self, deliveries: &[DeliveryId]) -> Result<Vec<Option<(RuleId, RecordId)>>, StoreError>;
 
-    /// Done with, unless the person has decided anew meanwhile.
-    async fn paid(&self, owed: &[Owed]) -> Result<(), StoreError>;
+    /// Done with. Whose person has decided anew meanwhile is due again: what was written may lie over it.
+    async fn paid(&self, owed: &[Owed], now: Timestamp) -> Result<(), StoreError>;
 
     /// Tried again at `due_at`.
-    async fn owe_later(&self, owed: &[Owed], due_at: Timestamp) -> Result<(), StoreError>;
+    async fn owe_later(&self, owed: &[Owed], now: Timestamp, due_at: Timestamp) -> Result<(), StoreError>;
 }
 
 /// A value that a rule watches, and that our own write changes.
@@ -86,6 +87,9 @@ pub struct Owed {
     /// The mail whose link was used: it leads to the person's row.
     pub delivery: DeliveryId,
     pub allowed: bool,
+    /// When it was said.
     pub since: Timestamp,
+    /// Tells it from what the same person decides later.
+    pub version: Timestamp,
     pub tries: u32,
 }

@@ -140,6 +140,7 @@ fn periods_of(condition: &Condition, periods: &mut Vec<Period>) -> bool {
         }
         Condition::Not(inner) => periods_of(inner, periods),
         Condition::Field { test, .. } | Condition::Score(test) => periods_of_test(test, periods),
+        Condition::Saved(_) => false,
         Condition::Related(related) => {
             let mut relative =
                 related.at.iter().fold(false, |relative, test| periods_of_test(test, periods) | relative);

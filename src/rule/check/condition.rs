@@ -1,12 +1,16 @@
 use super::values::Subject;
 use super::{Checker, Scores};
 use crate::catalog::{ColumnType, Entity};
-use crate::diagnostic::Finding;
 use crate::diagnostic::yaml::{At, Content, Node};
+use crate::diagnostic::{Finding, suggest};
 use crate::model::Value;
 use crate::rule::condition::{Condition, Term, Test};
+use crate::rule::saved::SavedTest;
 use crate::rule::written::Conditions;
 use std::ops::Range;
+
+/// What a condition begins with that asks for an answer.
+const SAVED: &str = "saved.";
 
 /// All operators of a value, for suggestions.
 const OPERATORS: [&str; 19] = [
@@ -87,6 +91,7 @@ impl<'a> Checker<'a> {
             "not" => self.all_of(entity, node).map(|inner| Condition::Not(Box::new(inner))),
             "score" if self.is_script_score(entity) => self.script_score(key, node),
             name if entity.relations.contains_key(name) => self.related(entity, key, node),
+            name if name.starts_with(SAVED) => self.saved_test(key, node),
             _ => {
                 let (field, subject) = self.field(entity, key)?;
                 let test = self.test(&subject, node)?;
@@ -116,6 +121,42 @@ impl<'a> Checker<'a> {
             return None;
         }
         Some(Condition::Score(test))
+    }
+
+    /// The condition of a branch, a wait or an exit, which may ask what earlier steps have kept.
+    pub(super) fn later_condition(&mut self, entity: &'a Entity, written: &Conditions) -> Option<Condition> {
+        self.may_ask_saved = true;
+        let condition = self.one_condition(entity, written);
+        self.may_ask_saved = false;
+        condition
+    }
+
+    /// `saved.lead.score: {at_least: 50}`
+    fn saved_test(&mut self, key: &At<String>, node: &Node) -> Option<Condition> {
+        if !self.may_ask_saved || self.scores == Scores::OfRelated {
+            let help = "ask for it in a `branch`, `wait: {until: {when: …}}` or `exit_when`, of the record itself";
+            self.wrong(&key.range, "rule.saved-place", "nothing is kept yet where this is asked", help);
+            return None;
+        }
+        let path = key.strip_prefix(SAVED).unwrap_or_default();
+        let name = path.split('.').next().unwrap_or_default();
+        if !self.saved.contains(name) {
+            let finding = Finding::error("rule.saved-name", format!("no step before this one keeps `{name}`"));
+            let known: Vec<String> = self.saved.iter().cloned().collect();
+            let help = suggest::help(name, known.iter().map(String::as_str));
+            let help =
+                help.unwrap_or_else(|| "keep an answer with `save:` of a webhook, or a code with `claim`".to_owned());
+            self.report.add(&key.range, finding.help(help));
+            return None;
+        }
+        let subject = Subject { name: key.value.clone(), ty: ColumnType::Unknown, words: None, currency: None };
+        let test = self.test(&subject, node)?;
+        if is_about_time(&test) {
+            let help = "compare it as text, as a number, or with true or false";
+            self.wrong(&node.range, "rule.operator-type", "an answer says nothing of what is a date or a time", help);
+            return None;
+        }
+        Some(Condition::Saved(SavedTest { path: path.to_owned(), test }))
     }
 
     fn several(&mut self, entity: &'a Entity, key: &At<String>, node: &Node) -> Option<Vec<Condition>> {
@@ -292,6 +333,17 @@ impl<'a> Checker<'a> {
             &format!("add `at:` with its time column to the entity `{}`", entity.name),
         );
         None
+    }
+}
+
+fn is_about_time(test: &Test) -> bool {
+    let is_time = |value: &Value| matches!(value, Value::Date(_) | Value::Instant(_) | Value::Naive(_));
+    match test {
+        Test::Before(_) | Test::After(_) | Test::OlderThan(_) | Test::WithinLast(_) | Test::WithinNext(_) => true,
+        Test::AtLeast(value) | Test::AtMost(value) | Test::Above(value) | Test::Below(value) => is_time(value),
+        Test::Between(low, high) => is_time(low) || is_time(high),
+        Test::Both(tests) => tests.iter().any(is_about_time),
+        _ => false,
     }
 }
 

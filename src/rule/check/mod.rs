@@ -181,8 +181,10 @@ struct Checker<'a> {
     report: Report,
     known: Known<'a>,
     assumed: BTreeSet<(EntityName, FieldName)>,
-    /// Names that `saved.NAME` can have in templates.
+    /// Names that `saved.NAME` can have in templates, and in conditions of what follows.
     saved: BTreeSet<String>,
+    /// Conditions are read now that may ask for it.
+    may_ask_saved: bool,
     has_script: bool,
     /// What `score` means where conditions are read now.
     scores: Scores,
@@ -204,6 +206,7 @@ impl<'a> Checker<'a> {
             known,
             assumed: BTreeSet::new(),
             saved: BTreeSet::new(),
+            may_ask_saved: false,
             has_script: false,
             scores: Scores::InTrigger,
             has_role: false,
@@ -254,13 +257,14 @@ impl<'a> Checker<'a> {
         let only_at_entry = self.terms(entity, written.only_at_entry.as_ref());
         self.possible(written, &conditions, &only_at_entry);
         let goal = written.goal.as_ref().and_then(|goal| self.goal(entity, goal));
-        let exit_when = self.exit_when(entity, written.exit_when.as_ref());
         let cadence = self.cadence(written, trigger.as_ref());
         self.without_effect(written, trigger.as_ref());
         if let Some(Trigger::Segment(segment)) = &trigger {
             self.backfill_of_segment(written, segment, settings.backfill);
         }
         let (entries, nodes) = self.steps(written, entity, to.as_ref());
+        // It is asked before every message, and may name what any step keeps.
+        let exit_when = self.exit_when(entity, written.exit_when.as_ref());
         if let Some(Purpose::Topic(topic)) = &head.purpose {
             self.consent(entity, topic, written, (to.as_ref(), &nodes));
         }
@@ -427,7 +431,7 @@ impl<'a> Checker<'a> {
     fn exit_when(&mut self, entity: &'a Entity, written: Option<&Conditions>) -> Vec<Term> {
         let Some(written) = written else { return Vec::new() };
         let text = written.0.entries_line(self.report.source());
-        self.one_condition(entity, written).map(|condition| Term { text, condition }).into_iter().collect()
+        self.later_condition(entity, written).map(|condition| Term { text, condition }).into_iter().collect()
     }
 
     fn unknown<'n>(

@@ -269,7 +269,7 @@ impl<'a> Checker<'a> {
                 let message = format!("the case `{}` stands twice", case.name.value);
                 self.wrong(&case.name.range, "rule.case", message, "give each its own name");
             }
-            let when = self.one_condition(entity, &case.when);
+            let when = self.later_condition(entity, &case.when);
             if let Some(name) = when.as_ref().and_then(|when| clash(self.outer.iter().chain([when]))) {
                 let message =
                     format!("nobody takes this case: with `where`, what is asked of `{name}` excludes itself");

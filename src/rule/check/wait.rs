@@ -90,7 +90,7 @@ impl<'a> Checker<'a> {
         next: Option<usize>,
     ) -> Option<Until> {
         let text = when.0.entries_line(self.report.source());
-        let condition = self.one_condition(entity, when);
+        let condition = self.later_condition(entity, when);
         let check_every = self.clock_period(written.check_every.as_ref());
         let otherwise = written.otherwise.as_ref().and_then(|steps| self.sequence(flow, entity, to, steps, next));
         let Some(at_most) = &written.at_most else {

@@ -76,9 +76,12 @@ impl<'a> Checker<'a> {
 
     fn tags(&mut self, entity: &'a Entity, written: &[At<String>]) -> Vec<String> {
         let Some(first) = written.first() else { return Vec::new() };
-        if entity.tags.is_none() {
+        if entity.tags.is_none() && entity.tag_list.is_none() {
             let message = format!("the catalog doesn't say where tags of `{}` are kept", entity.name);
-            let help = format!("add `tags: {{table: …, record: …, tag: …}}` to the entity `{}`", entity.name);
+            let help = format!(
+                "add `tags: {{table: …, record: …, tag: …}}`, or `tags: {{column: …, separator: \",\"}}`, to the entity `{}`",
+                entity.name
+            );
             self.report.add(&first.range, Finding::error("rule.no-tags", message).help(help));
             return Vec::new();
         }

@@ -20,6 +20,7 @@ fn facts(fields: &[(&str, Cell)]) -> Facts {
         date: None,
         recipients: BTreeMap::new(),
         zone: TimeZone::get("Europe/Vienna").unwrap(),
+        unsaid: Default::default(),
     }
 }
 

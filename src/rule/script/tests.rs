@@ -25,6 +25,7 @@ fn facts() -> Facts {
         date: None,
         recipients: BTreeMap::new(),
         zone: TimeZone::get("Europe/Vienna").unwrap(),
+        unsaid: Default::default(),
     }
 }
 

@@ -26,7 +26,7 @@ impl<'a> Renderer<'a> {
             Condition::Not(inner) => self.condition(entity, alias, inner, deadline)?.negated(),
             Condition::Field { field, test } => self.test(&self.operand(entity, alias, field)?, test)?,
             Condition::Related(related) => self.quantified(entity, alias, related, deadline)?,
-            Condition::Score(_) => return Err(RenderError::Score),
+            Condition::Score(_) | Condition::Saved(_) => return Err(RenderError::Score),
         })
     }
 
@@ -160,7 +160,7 @@ fn may_be_open(filter: &[Condition]) -> bool {
         Condition::All(parts) | Condition::Any(parts) => may_be_open(parts),
         Condition::Not(inner) => may_be_open(std::slice::from_ref(inner)),
         Condition::Field { test: Test::Missing | Test::Present, .. } => false,
-        Condition::Field { .. } | Condition::Score(_) => true,
+        Condition::Field { .. } | Condition::Score(_) | Condition::Saved(_) => true,
         Condition::Related(related) => match related.quantity {
             Quantity::Some | Quantity::None | Quantity::Count(_) => may_be_open(&related.filter),
             Quantity::Sum { .. } | Quantity::Min { .. } | Quantity::Max { .. } => true,

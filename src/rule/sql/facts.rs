@@ -12,12 +12,14 @@ use crate::model::{FieldName, RoleName, Value, zone_or_default};
 use crate::rule::checked::{Action, CheckedRule, Goal, Step, Trigger, Until, Wait};
 use crate::rule::compiled::{Facts, ReadError, Subject};
 use crate::rule::condition::Condition;
-use crate::rule::score::{Cut, Score};
+use crate::rule::score::{Beside, Cut, Score};
 use crate::rule::statement::{Dialect, Row, Statement};
 use crate::rule::write::ASSIGNED;
 use jiff::Timestamp;
 use rust_decimal::Decimal;
+use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 #[derive(Debug, Clone)]
 pub(in crate::rule) struct FactsPlan {
@@ -34,7 +36,7 @@ pub(in crate::rule) struct FactsPlan {
 #[derive(Debug, Clone)]
 struct Shape {
     /// Every condition of the rule, each with as many cells as SQL has parts of it.
-    tested: Vec<(Slot, Cut<()>)>,
+    tested: Vec<(Slot, Arc<Cut<()>>)>,
     fields: Vec<(String, Meaning)>,
     date: Option<Meaning>,
     people: People,
@@ -43,7 +45,7 @@ struct Shape {
 
 /// Which of a rule's conditions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Slot {
+pub(in crate::rule) enum Slot {
     Where(usize),
     OnlyAtEntry(usize),
     Goal,
@@ -58,6 +60,36 @@ pub(in crate::rule) struct Open(Vec<(usize, Vec<Option<bool>>)>);
 impl Open {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+/// Conditions over what steps have kept, as far as the source has answered them.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Unsaid(Vec<Waiting>);
+
+#[derive(Debug, Clone, PartialEq)]
+struct Waiting {
+    slot: Slot,
+    cut: Arc<Cut<()>>,
+    parts: Vec<Option<bool>>,
+    score: Option<Decimal>,
+}
+
+impl Facts {
+    /// Whether a condition asks what steps have kept.
+    #[must_use]
+    pub fn asks_saved(&self) -> bool {
+        !self.unsaid.0.is_empty()
+    }
+
+    /// Decides the conditions over what steps have kept.
+    pub fn hear(&mut self, saved: &Json) {
+        let unsaid = std::mem::take(&mut self.unsaid);
+        for Waiting { slot, cut, parts, score } in &unsaid.0 {
+            let beside = Beside { score: *score, saved: Some(saved) };
+            slot.put(self, cut.judge(&mut parts.iter().copied(), beside));
+        }
+        self.unsaid = unsaid;
     }
 }
 
@@ -140,12 +172,16 @@ impl FactsPlan {
         let mut cells = Cells::new(row, self.parts.entity.as_str());
         let key = cells.key(&self.parts.key)?;
         let mut answers = Vec::with_capacity(shape.tested.len());
-        let mut open = Open::default();
+        let (mut open, mut unsaid) = (Open::default(), Unsaid::default());
         for (number, (slot, cut)) in shape.tested.iter().enumerate() {
             let parts = booleans(&mut cells, cut.parts())?;
-            let answer = cut.judge(&mut parts.iter().copied(), None);
+            let answer = cut.judge(&mut parts.iter().copied(), Beside::default());
             answers.push((*slot, answer));
-            if cut.is_cut() && answer.is_none() {
+            if cut.asks_saved() {
+                let cut = Arc::clone(cut);
+                unsaid.0.push(Waiting { slot: *slot, cut, parts: parts.clone(), score: None });
+            }
+            if cut.asks_score() && answer.is_none() {
                 open.0.push((number, parts));
             }
         }
@@ -170,6 +206,7 @@ impl FactsPlan {
             date,
             recipients,
             zone,
+            unsaid,
         };
         for (slot, answer) in answers {
             slot.put(&mut facts, answer);
@@ -181,8 +218,12 @@ impl FactsPlan {
     pub fn settle(&self, facts: &mut Facts, open: &Open, score: Decimal) {
         for (number, parts) in &open.0 {
             if let Some((slot, cut)) = self.shape.tested.get(*number) {
-                slot.put(facts, cut.judge(&mut parts.iter().copied(), Some(score)));
+                let beside = Beside { score: Some(score), saved: None };
+                slot.put(facts, cut.judge(&mut parts.iter().copied(), beside));
             }
+        }
+        for waiting in &mut facts.unsaid.0 {
+            waiting.score = Some(score);
         }
     }
 
@@ -229,20 +270,20 @@ fn tested(
 ) -> Result<(), RenderError> {
     let tested = &mut shape.tested;
     for (number, term) in rule.conditions.iter().enumerate() {
-        tested.push((Slot::Where(number), cut(renderer, entity, &term.condition, false, cells)?));
+        tested.push((Slot::Where(number), Arc::new(cut(renderer, entity, &term.condition, false, cells)?)));
     }
     for (number, term) in rule.only_at_entry.iter().enumerate() {
-        tested.push((Slot::OnlyAtEntry(number), cut(renderer, entity, &term.condition, false, cells)?));
+        tested.push((Slot::OnlyAtEntry(number), Arc::new(cut(renderer, entity, &term.condition, false, cells)?)));
     }
     if let Some(goal) = &rule.goal {
-        tested.push((Slot::Goal, reached(renderer, entity, goal, cells)?));
+        tested.push((Slot::Goal, Arc::new(reached(renderer, entity, goal, cells)?)));
     }
     for (number, term) in rule.exit_when.iter().enumerate() {
-        tested.push((Slot::ExitWhen(number), cut(renderer, entity, &term.condition, false, cells)?));
+        tested.push((Slot::ExitWhen(number), Arc::new(cut(renderer, entity, &term.condition, false, cells)?)));
     }
     for (number, node) in rule.nodes.iter().enumerate() {
         for (case, condition) in node.step.conditions().into_iter().enumerate() {
-            tested.push((Slot::Case(number, case), cut(renderer, entity, condition, false, cells)?));
+            tested.push((Slot::Case(number, case), Arc::new(cut(renderer, entity, condition, false, cells)?)));
         }
     }
     Ok(())
@@ -317,6 +358,6 @@ fn own_fields(condition: &Condition, names: &mut BTreeSet<FieldName>) {
         Condition::Field { field, .. } => {
             names.insert(field.clone());
         }
-        Condition::Related(_) | Condition::Score(_) => {}
+        Condition::Related(_) | Condition::Score(_) | Condition::Saved(_) => {}
     }
 }

@@ -39,6 +39,7 @@ mod yearly;
 use dialect::join_of;
 pub(super) use dialect::key_value;
 pub(super) use episodes::CoursePlan;
+pub use facts::Unsaid;
 pub(super) use facts::{FactsPlan, Open};
 pub(super) use fragment::Fragment;
 pub(super) use hole::{Fill, Hole};

@@ -3,13 +3,16 @@
 //! Written is only what the catalog allows by name, and every write sets to a value, so that a repeat changes nothing.
 
 mod claim;
+mod list;
 mod probe;
 mod staff;
+mod standing;
 mod update;
 
 pub use claim::{Claiming, Others, claim, claimed_code, count_free};
 pub use probe::probes;
 pub use staff::{members, read_member};
+pub use standing::{Standing, read_standing, standing};
 pub use update::{Decided, NewCell, UnfitValue, Update as Updating, consent, locks, update};
 
 use super::condition::Condition;

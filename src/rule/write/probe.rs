@@ -70,13 +70,14 @@ fn of_tags(
     entity: &Entity,
     (adds, removes): (bool, bool),
 ) -> Vec<(String, Statement)> {
-    let Some(tags) = &entity.tags else { return Vec::new() };
+    let table = entity.tags.as_ref().map(|tags| &tags.table);
+    let Some(table) = table.or_else(|| entity.table().filter(|_| entity.tag_list.is_some())) else { return Vec::new() };
     let tag = || vec![String::new()];
     let add = adds.then(|| Updating { add_tags: tag(), ..Updating::default() });
     let remove = removes.then(|| Updating { remove_tags: tag(), ..Updating::default() });
     let wanted = add.into_iter().chain(remove);
     let found = wanted.filter_map(|update| one(catalog, dialect, entity, &update));
-    found.map(|statement| (format!("to write `{}`", tags.table), statement)).collect()
+    found.map(|statement| (format!("to write `{table}`"), statement)).collect()
 }
 
 fn one(catalog: &Catalog, dialect: Dialect, entity: &Entity, written: &Updating) -> Option<Statement> {
@@ -84,6 +85,6 @@ fn one(catalog: &Catalog, dialect: Dialect, entity: &Entity, written: &Updating)
         crate::catalog::KeyType::Uuid(_) => Key::from("00000000-0000-0000-0000-000000000000"),
         _ => Key::from("0"),
     };
-    let statements = update(catalog, dialect, (entity, &key), written, Timestamp::UNIX_EPOCH).ok()?;
+    let statements = update(catalog, dialect, (entity, &key), written, Timestamp::UNIX_EPOCH, None).ok()?;
     statements.into_iter().next()
 }

@@ -1,8 +1,9 @@
 //! New values and tags as statements, to be run in one transaction.
 
+use super::standing::{Standing, tag_list};
 use crate::catalog::{
     self, Catalog, Column, ColumnType, Consent, ConsentTest, DateStorage, Entity, Expression, InstantStorage, Place,
-    Tags, UuidStorage,
+    TagList, Tags, UuidStorage,
 };
 use crate::model::{FieldName, Key, Value, at_local};
 use crate::rule::sql::wire::Form;
@@ -39,28 +40,28 @@ pub struct UnfitValue {
     pub why: String,
 }
 
-/// The writes of an update of one record. None of them touches a row that is as it should be already.
+/// The writes of an update of one record: that of its fields first, if there are any. None of them touches a row that is
+/// as it should be already, and fields only while they are as they were `seen`.
 pub fn update(
     catalog: &Catalog,
     dialect: Dialect,
     (entity, key): (&Entity, &Key),
     update: &Update,
     now: Timestamp,
+    seen: Option<&Standing>,
 ) -> Result<Vec<Statement>, UnfitValue> {
     let writer = Writer { renderer: Renderer::new(dialect, catalog), zone: &catalog.time_zone, now };
-    let mut cells = Vec::new();
-    for (field, cell) in &update.set {
-        let unfit = |why: &str| UnfitValue { field: field.to_string(), why: why.to_owned() };
-        // The catalog may have changed since the step was checked.
-        let known = entity.fields.get(field).filter(|_| entity.writable.contains(field));
-        let expression = &known.ok_or_else(|| unfit("the catalog doesn't call it `writable` any more"))?.expression;
-        let value = writer.cell(expression, cell).map_err(|why| unfit(&why))?;
-        if let Expression::Column(column) | Expression::Means { column, .. } = expression {
-            cells.push((column, value));
-        }
-    }
-    let mut statements: Vec<Fragment> = writer.set(entity, key, &cells).into_iter().collect();
-    if let Some(tags) = &entity.tags {
+    let cells = writer.cells(entity, update)?;
+    let set = writer.set(entity, key, &cells).map(|set| match seen {
+        Some(seen) => writer.while_seen(&set, &cells, &seen.fields),
+        None => set,
+    });
+    let mut statements: Vec<Fragment> = set.into_iter().collect();
+    if let Some(list) = tag_list(entity, update) {
+        let (held, stored) = seen.and_then(|seen| seen.list.clone()).unwrap_or((Value::Null, Value::Null));
+        let changed = list.changed(&held, update)?;
+        statements.extend(changed.and_then(|value| writer.list(entity, key, list, (&value, &stored))));
+    } else if let Some(tags) = &entity.tags {
         let holder = Writer::holder(entity, tags, key);
         statements.extend(update.remove_tags.iter().map(|tag| writer.remove(tags, &holder, tag)));
         statements.extend(update.add_tags.iter().map(|tag| writer.add(tags, &holder, tag)));
@@ -118,14 +119,30 @@ pub fn consent(
     writer.fill(vec![written]).pop()
 }
 
-struct Writer<'a> {
-    renderer: Renderer<'a>,
-    zone: &'a TimeZone,
-    now: Timestamp,
+pub(super) struct Writer<'a> {
+    pub renderer: Renderer<'a>,
+    pub zone: &'a TimeZone,
+    pub now: Timestamp,
 }
 
 impl Writer<'_> {
-    fn fill(&self, fragments: Vec<Fragment>) -> Vec<Statement> {
+    /// The columns that an update sets, and what they are to hold.
+    pub fn cells<'e>(&self, entity: &'e Entity, update: &Update) -> Result<Vec<(&'e Column, Value)>, UnfitValue> {
+        let mut cells = Vec::new();
+        for (field, cell) in &update.set {
+            let unfit = |why: &str| UnfitValue { field: field.to_string(), why: why.to_owned() };
+            // The catalog may have changed since the step was checked.
+            let known = entity.fields.get(field).filter(|_| entity.writable.contains(field));
+            let known = known.ok_or_else(|| unfit("the catalog doesn't call it `writable` any more"))?;
+            let value = self.cell(&known.expression, cell).map_err(|why| unfit(&why))?;
+            if let Expression::Column(column) | Expression::Means { column, .. } = &known.expression {
+                cells.push((column, value));
+            }
+        }
+        Ok(cells)
+    }
+
+    pub fn fill(&self, fragments: Vec<Fragment>) -> Vec<Statement> {
         let fill = Fill::at(self.now, self.zone);
         fragments.into_iter().map(|fragment| fragment.fill(self.renderer.dialect, &fill)).collect()
     }
@@ -159,11 +176,11 @@ impl Writer<'_> {
         fitted(column, value, self.zone, self.renderer.dialect)
     }
 
-    fn bound(value: &Value) -> Fragment {
+    pub fn bound(value: &Value) -> Fragment {
         if *value == Value::Null { Fragment::text("NULL") } else { Fragment::hole(Hole::Constant(value.clone())) }
     }
 
-    fn is_record(&self, entity: &Entity, key: &Key) -> Fragment {
+    pub fn is_record(&self, entity: &Entity, key: &Key) -> Fragment {
         let own = Fragment::name(self.renderer.dialect, &entity.key.name);
         Fragment::of("{} = {}", &[&own, &Self::bound(&key_value(&entity.key_type, key))])
     }
@@ -171,12 +188,30 @@ impl Writer<'_> {
     /// Only where something differs: an `updated_at` that moved by itself would look like somebody's work.
     fn set(&self, entity: &Entity, key: &Key, cells: &[(&Column, Value)]) -> Option<Fragment> {
         let table = entity.table().filter(|_| !cells.is_empty())?;
+        let assigned = cells.iter().map(|(column, value)| {
+            let name = Fragment::name(self.renderer.dialect, &column.name);
+            Fragment::of("{} = {}", &[&name, &Self::bound(value)])
+        });
+        let assigned: Vec<Fragment> = assigned.collect();
+        let (assigned, differs) = (Fragment::join(&assigned, ", "), self.differs(cells));
+        let parts = [&self.renderer.table(table), &assigned, &self.is_record(entity, key), &differs];
+        Some(Fragment::of("UPDATE {} SET {} WHERE {} AND {}", &parts))
+    }
+
+    /// A list is computed from what was seen, so it is written only while that stands there: nobody else's tag is lost.
+    fn list(&self, entity: &Entity, key: &Key, list: &TagList, (value, seen): (&Value, &Value)) -> Option<Fragment> {
+        let table = self.renderer.table(entity.table()?);
+        let (name, value) = (Fragment::name(self.renderer.dialect, &list.column.name), self.list_value(list, value));
+        let parts = [&table, &name, &value, &self.is_record(entity, key), &self.is_as_seen(&list.column, seen)];
+        Some(Fragment::of("UPDATE {} SET {} = {} WHERE {} AND {}", &parts))
+    }
+
+    /// Whether a column holds something else.
+    pub fn differs(&self, cells: &[(&Column, Value)]) -> Fragment {
         let dialect = self.renderer.dialect;
-        let (mut assigned, mut differs) = (Vec::new(), Vec::new());
-        for (column, value) in cells {
+        let differs = cells.iter().map(|(column, value)| {
             let (name, bound) = (Fragment::name(dialect, &column.name), Self::bound(value));
-            assigned.push(Fragment::of("{} = {}", &[&name, &bound]));
-            differs.push(match (dialect, value) {
+            match (dialect, value) {
                 (_, Value::Null) => Fragment::of("{} IS NOT NULL", &[&name]),
                 (Dialect::Postgres, _) => Fragment::of("{} IS DISTINCT FROM {}", &[&name, &bound]),
                 // Byte by byte: a letter that was made great is a change.
@@ -185,21 +220,19 @@ impl Writer<'_> {
                 }
                 (Dialect::MySql, _) => Fragment::of("NOT ({} <=> {})", &[&name, &bound]),
                 (Dialect::Sqlite, _) => Fragment::of("{} IS NOT {}", &[&name, &bound]),
-            });
-        }
-        let (assigned, differs) = (Fragment::join(&assigned, ", "), Fragment::any(&differs));
-        let parts = [&self.renderer.table(table), &assigned, &self.is_record(entity, key), &differs];
-        Some(Fragment::of("UPDATE {} SET {} WHERE {} AND {}", &parts))
+            }
+        });
+        Fragment::any(&differs.collect::<Vec<_>>())
     }
 
     /// The record's key as the table of tags keeps it.
-    fn holder(entity: &Entity, tags: &Tags, key: &Key) -> Value {
+    pub fn holder(entity: &Entity, tags: &Tags, key: &Key) -> Value {
         let ty =
             if tags.record.ty == ColumnType::Unknown { entity.key_type.clone() } else { key_type(&tags.record.ty) };
         key_value(&ty, key)
     }
 
-    fn is_tag(&self, tags: &Tags, holder: &Value, tag: &str) -> Fragment {
+    pub fn is_tag(&self, tags: &Tags, holder: &Value, tag: &str) -> Fragment {
         let name = |column: &Column| Fragment::name(self.renderer.dialect, &column.name);
         let (holder, tag) = (Self::bound(holder), Self::bound(&Value::Text(tag.to_owned())));
         Fragment::of("{} = {} AND {} = {}", &[&name(&tags.record), &holder, &name(&tags.tag), &tag])

@@ -8,8 +8,8 @@ use super::entry::Entry;
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 const HEAD: &str = "nudged-suppressions 1";
@@ -33,6 +33,16 @@ pub enum Head {
     Foreign,
     /// Nothing that can be read.
     Damaged,
+}
+
+/// What became of entries that were to be added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Appended {
+    Added,
+    /// No journal is kept on this machine.
+    Nowhere,
+    /// The file is another state's, and was left as it is.
+    Foreign,
 }
 
 /// A stretch of the journal.
@@ -66,22 +76,61 @@ impl JournalFile {
         head(&file, &self.state)
     }
 
-    /// Adds entries for good: they are on the disk when this returns. False: there is no journal to add to.
-    pub fn append(&self, entries: &[Entry]) -> io::Result<bool> {
+    /// Adds entries for good: they are on the disk when this returns. Where there is no journal yet, it begins one.
+    pub fn append(&self, entries: &[Entry]) -> io::Result<Appended> {
         let mut text = String::new();
         for entry in entries {
             line(&mut text, entry);
         }
-        let Some(mut file) = self.locked()? else { return Ok(false) };
+        let Some(mut file) = self.held()? else { return Ok(Appended::Nowhere) };
+        if head(&file, &self.state)? == Head::Foreign {
+            return Ok(Appended::Foreign);
+        }
         drop_torn_line(&mut file)?;
         file.seek(SeekFrom::End(0))?;
         file.write_all(text.as_bytes())?;
         file.sync_data()?;
-        Ok(true)
+        Ok(Appended::Added)
+    }
+
+    /// Begins a journal where there is none.
+    pub fn begin(&self) -> io::Result<()> {
+        if let Some(parent) = self.path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            fs::create_dir_all(parent)?;
+        }
+        let made = self.held()?;
+        made.map(drop).ok_or_else(|| io::Error::from(io::ErrorKind::PermissionDenied))
+    }
+
+    /// The file at the path, locked, with a head. `None`: there is none, and nobody may make one here: a machine that
+    /// runs no daemon of this state.
+    fn held(&self) -> io::Result<Option<File>> {
+        loop {
+            if let Some(file) = self.locked()? {
+                if file.metadata()?.len() > 0 && head(&file, &self.state)? != Head::Absent {
+                    return Ok(Some(file));
+                }
+                // Empty, or its first line was cut off by a crash: nobody has written to it.
+                let mut file = file;
+                file.set_len(0)?;
+                file.rewind()?;
+                writeln!(file, "{}", self.first_line(&new_id()))?;
+                file.sync_all()?;
+                sync_directory(&self.path)?;
+                return Ok(Some(file));
+            }
+            let mut options = OpenOptions::new();
+            match options.write(true).create_new(true).mode(0o600).open(&self.path) {
+                Ok(file) => self.give_away(&file),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) if is_no_place(error.kind()) => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// The file at the path, locked. Whoever waited for a rewriting has the old one in hand, and asks again.
-    fn locked(&self) -> io::Result<Option<File>> {
+    pub(super) fn locked(&self) -> io::Result<Option<File>> {
         loop {
             let file = match OpenOptions::new().read(true).write(true).open(&self.path) {
                 Ok(file) => file,
@@ -94,6 +143,22 @@ impl JournalFile {
                 return Ok(Some(file));
             }
         }
+    }
+
+    /// What a command of root makes must stay open to the daemon: it belongs to whom the directory belongs to.
+    pub(super) fn give_away(&self, file: &File) {
+        let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let Ok(of) = fs::metadata(parent.unwrap_or(Path::new("."))) else { return };
+        // Nobody but root may, and nobody else has to.
+        let _ = std::os::unix::fs::fchown(file, Some(of.uid()), Some(of.gid()));
+    }
+
+    pub(super) fn first_line(&self, id: &str) -> String {
+        format!("{HEAD} {} {id}", self.state)
+    }
+
+    pub(super) fn head_of(&self, file: &File) -> io::Result<Head> {
+        head(file, &self.state)
     }
 
     /// Reads some lines from a position on.
@@ -119,46 +184,19 @@ impl JournalFile {
         Ok(page)
     }
 
-    /// Writes the whole journal anew, with what `feed` gives until it gives nothing. Returns its id and its length.
-    pub fn rewrite(&self, mut feed: impl FnMut() -> io::Result<Vec<Entry>>) -> io::Result<(String, u64)> {
-        // Held until the new file is in its place.
-        let _held = self.locked()?;
-        let id = uuid::Uuid::new_v4().simple().to_string();
-        let aside = self.beside("new");
-        if let Some(parent) = self.path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            fs::create_dir_all(parent)?;
-        }
-        let mut options = OpenOptions::new();
-        let file = options.write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
-        let mut writer = BufWriter::new(file);
-        writeln!(writer, "{HEAD} {} {id}", self.state)?;
-        loop {
-            let entries = feed()?;
-            if entries.is_empty() {
-                break;
-            }
-            let mut text = String::new();
-            for entry in &entries {
-                line(&mut text, entry);
-            }
-            writer.write_all(text.as_bytes())?;
-        }
-        let file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
-        file.sync_all()?;
-        let length = file.metadata()?.len();
-        fs::rename(&aside, &self.path)?;
-        sync_directory(&self.path)?;
-        Ok((id, length))
-    }
-
-    /// Keeps the file as it is under another name, for people to look at.
+    /// Keeps the file as it is under another name, for people to look at; what was kept before stays.
     pub fn keep_as(&self, why: &str) -> io::Result<PathBuf> {
-        let kept = self.beside(why);
+        let mut kept = self.beside(why);
+        let mut count = 1;
+        while kept.exists() {
+            count += 1;
+            kept = self.beside(&format!("{why}-{count}"));
+        }
         fs::copy(&self.path, &kept)?;
         Ok(kept)
     }
 
-    fn beside(&self, ending: &str) -> PathBuf {
+    pub(super) fn beside(&self, ending: &str) -> PathBuf {
         let mut name = self.path.file_name().unwrap_or_default().to_owned();
         name.push(".");
         name.push(ending);
@@ -166,12 +204,18 @@ impl JournalFile {
     }
 }
 
+/// The longest first line that is looked for.
+const HEAD_ROOM: usize = 256;
+
 fn head(file: &File, state: &str) -> io::Result<Head> {
-    let mut line = Vec::new();
-    BufReader::new(file.take(256)).read_until(b'\n', &mut line)?;
-    if line.is_empty() {
-        return Ok(Head::Absent);
-    }
+    let mut line = [0; HEAD_ROOM];
+    let length = file.read_at(&mut line, 0)?;
+    let line = match line[..length].iter().position(|byte| *byte == b'\n') {
+        Some(end) => &line[..=end],
+        // Empty, or cut off by a crash while it was begun.
+        None if length < HEAD_ROOM => return Ok(Head::Absent),
+        None => return Ok(Head::Damaged),
+    };
     let begins = line.len() as u64;
     let words = line.strip_suffix(b"\n").and_then(|line| std::str::from_utf8(line).ok());
     let words = words.and_then(|line| line.strip_prefix(HEAD)?.trim().split_once(' '));
@@ -201,14 +245,24 @@ fn drop_torn_line(file: &mut File) -> io::Result<()> {
     if end < length { file.set_len(end) } else { Ok(()) }
 }
 
-fn sync_directory(path: &Path) -> io::Result<()> {
+/// Of a machine where nobody keeps a journal, or where we may not.
+const fn is_no_place(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+}
+
+/// Each writing of the journal has its own, so that a state knows how much of which it has read.
+pub(super) fn new_id() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
+}
+
+pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
     match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         Some(parent) => File::open(parent)?.sync_all(),
         None => Ok(()),
     }
 }
 
-fn line(text: &mut String, entry: &Entry) {
+pub(super) fn line(text: &mut String, entry: &Entry) {
     let said = entry.to_json();
     let _ = writeln!(text, "{said}\t{}", checksum(&said));
 }
@@ -246,10 +300,49 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let journal = JournalFile::new(&dir.path().join("suppressions"), "state");
         assert_eq!(journal.head().unwrap(), Head::Absent);
-        assert!(!journal.append(entries).unwrap(), "there is none to add to");
-        let (_, begins) = journal.rewrite(|| Ok(Vec::new())).unwrap();
-        assert!(journal.append(entries).unwrap());
+        assert_eq!(journal.append(entries).unwrap(), Appended::Added, "it begins one");
+        let Head::Ours { begins, .. } = journal.head().unwrap() else { panic!() };
         (dir, journal, begins)
+    }
+
+    #[test]
+    fn where_none_can_be_kept_nothing_is_begun() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = JournalFile::new(&dir.path().join("absent/suppressions"), "state");
+        assert_eq!(journal.append(&[entry(1)]).unwrap(), Appended::Nowhere);
+        journal.begin().unwrap();
+        assert_eq!(journal.append(&[entry(1)]).unwrap(), Appended::Added);
+    }
+
+    #[test]
+    fn one_whose_first_line_was_cut_off_is_begun_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = JournalFile::new(&dir.path().join("suppressions"), "state");
+        for torn in ["", "nudged-supp", "nudged-suppressions 1 state 0123"] {
+            fs::write(journal.path(), torn).unwrap();
+            assert_eq!(journal.head().unwrap(), Head::Absent);
+            assert_eq!(journal.append(&[entry(1)]).unwrap(), Appended::Added);
+            let Head::Ours { begins, .. } = journal.head().unwrap() else { panic!() };
+            assert_eq!(journal.page(begins, 10).unwrap().entries, [entry(1)]);
+        }
+    }
+
+    #[test]
+    fn that_of_another_state_is_not_added_to() {
+        let (_dir, journal, begins) = written(&[entry(1)]);
+        let other = JournalFile::new(journal.path(), "other");
+        assert_eq!(other.append(&[entry(2)]).unwrap(), Appended::Foreign);
+        assert_eq!(journal.page(begins, 10).unwrap().entries, [entry(1)]);
+    }
+
+    #[test]
+    fn what_was_kept_before_stays() {
+        let (_dir, journal, _) = written(&[entry(1)]);
+        let first = journal.keep_as("foreign").unwrap();
+        journal.append(&[entry(2)]).unwrap();
+        let second = journal.keep_as("foreign").unwrap();
+        assert_ne!(first, second);
+        assert_ne!(fs::read(first).unwrap(), fs::read(second).unwrap());
     }
 
     #[test]
@@ -258,7 +351,7 @@ mod tests {
         let page = journal.page(begins, 10).unwrap();
         assert_eq!(page.entries, [entry(1), entry(2)]);
         assert!(page.is_last && !page.torn && page.damaged == 0);
-        assert!(journal.append(&[entry(3)]).unwrap());
+        assert_eq!(journal.append(&[entry(3)]).unwrap(), Appended::Added);
         assert_eq!(journal.page(page.next, 10).unwrap().entries, [entry(3)]);
         assert_eq!(journal.page(begins, 2).unwrap().entries.len(), 2);
     }
@@ -270,7 +363,7 @@ mod tests {
         file.write_all(b"[\"s\",\"02020202").unwrap();
         let page = journal.page(begins, 10).unwrap();
         assert!(page.torn && page.damaged == 0 && page.entries == [entry(1)]);
-        assert!(journal.append(&[entry(3)]).unwrap());
+        assert_eq!(journal.append(&[entry(3)]).unwrap(), Appended::Added);
         let page = journal.page(begins, 10).unwrap();
         assert!(!page.torn && page.damaged == 0);
         assert_eq!(page.entries, [entry(1), entry(3)]);

@@ -7,6 +7,7 @@
 
 mod entry;
 mod file;
+mod rewriting;
 
 use super::database::Database;
 use super::state::State;
@@ -14,8 +15,9 @@ use super::table::{journal as read, preference, suppression};
 use crate::engine::port::StoreError;
 use crate::model::{AddressHash, Channel, Preference, Suppression};
 use entry::Entry;
-use file::{Head, JournalFile};
+use file::{Appended, Head, JournalFile};
 use jiff::Timestamp;
+use rewriting::Rewriting;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,6 +31,7 @@ const SLACK: u64 = 1_000;
 #[derive(Debug)]
 pub struct Journal {
     file: Arc<JournalFile>,
+    own: bool,
 }
 
 /// What a start found in the journal.
@@ -48,11 +51,32 @@ pub struct Replayed {
     pub foreign: bool,
 }
 
+/// How often a start begins anew because another process has rewritten the journal meanwhile.
+const TURNS: usize = 5;
+
+/// Which of the files is a state's journal.
+#[derive(Debug, Clone)]
+pub struct JournalPlace {
+    pub path: PathBuf,
+    /// Its name is of the state's own: one of another state that lies there was left by a state that is gone. Otherwise
+    /// that state may be at work, and its journal is left alone.
+    pub own: bool,
+}
+
+/// Whether the file is a journal of the state that has this name.
+pub fn is_journal_of(path: &Path, state: &str) -> bool {
+    matches!(JournalFile::new(path, state).head(), Ok(Head::Ours { .. }))
+}
+
 fn failed(path: &Path, error: &dyn std::fmt::Display) -> StoreError {
     StoreError::Unavailable(format!(
         "the suppression journal {} failed: {error}; state.journal says where it is kept",
         path.display()
     ))
+}
+
+fn foreign(path: &Path) -> StoreError {
+    StoreError::ForeignJournal { place: path.display().to_string() }
 }
 
 impl Journal {
@@ -69,8 +93,14 @@ impl Journal {
         if entries.is_empty() {
             return Ok(());
         }
-        // Without a file, the next start writes one with all that the state knows.
-        self.blocking(move |file| file.append(&entries)).await.map(drop)
+        match self.blocking(move |file| file.append(&entries)).await? {
+            Appended::Added | Appended::Nowhere => Ok(()),
+            Appended::Foreign => Err(foreign(self.file.path())),
+        }
+    }
+
+    async fn add(&self, mut anew: Rewriting, entries: Vec<Entry>) -> Result<Rewriting, StoreError> {
+        self.blocking(move |_| anew.add(&entries).map(|()| anew)).await
     }
 
     pub(super) async fn suppressed(&self, entries: Vec<Suppression>) -> Result<(), StoreError> {
@@ -90,50 +120,69 @@ impl Journal {
 impl<D: Database> State<D> {
     /// From now on what is suppressed goes into the journal as well, if there is one.
     #[must_use]
-    pub fn journaled(mut self, path: &Path) -> Self {
-        self.journal = Some(Journal { file: Arc::new(JournalFile::new(path, &self.secret.name())) });
+    pub fn journaled(mut self, place: &JournalPlace) -> Self {
+        let file = Arc::new(JournalFile::new(&place.path, &self.secret.name()));
+        self.journal = Some(Journal { file, own: place.own });
         self
     }
 
     /// Brings state and journal in line: what the state has forgotten is taken from the journal, and a journal that is
-    /// missing, or much longer than what it says, is written anew.
+    /// new to the state, or much longer than what it says, is written anew.
     pub async fn replay(&self) -> Result<Replayed, StoreError> {
         let Some(journal) = &self.journal else { return Ok(Replayed::default()) };
         let mut replayed = Replayed::default();
-        match journal.blocking(JournalFile::head).await? {
-            Head::Absent => self.rewrite(journal, None).await?,
-            Head::Foreign => {
-                replayed.foreign = true;
-                replayed.kept = Some(journal.blocking(|file| file.keep_as("foreign")).await?);
-                self.rewrite(journal, None).await?;
-            }
-            Head::Damaged => {
-                self.learn(journal, 0, None, &mut replayed).await?;
-                replayed.kept = Some(journal.blocking(|file| file.keep_as("damaged")).await?);
-                self.rewrite(journal, None).await?;
-            }
-            Head::Ours { id, begins } => {
-                let from = self.position(&id).await?.filter(|at| *at >= begins).unwrap_or(begins);
-                self.learn(journal, from, Some(&id), &mut replayed).await?;
-                if replayed.damaged > 0 {
-                    replayed.kept = Some(journal.blocking(|file| file.keep_as("damaged")).await?);
-                    self.rewrite(journal, Some(&id)).await?;
-                } else if self.is_long(journal, begins).await? {
-                    self.rewrite(journal, Some(&id)).await?;
-                }
+        // Others may be starting, too, and write theirs first.
+        for _ in 0..TURNS {
+            if self.agree(journal, &mut replayed).await? {
+                break;
             }
         }
         Ok(replayed)
     }
 
-    /// Reads the journal from a position on, page by page, each with the new position in one transaction.
+    /// False: another process has put another journal there meanwhile.
+    async fn agree(&self, journal: &Journal, replayed: &mut Replayed) -> Result<bool, StoreError> {
+        let head = journal.blocking(JournalFile::head).await?;
+        match &head {
+            Head::Absent => {
+                // First of all, so that what others say while the state is read isn't lost.
+                journal.blocking(JournalFile::begin).await?;
+                Ok(false)
+            }
+            Head::Foreign if !journal.own => Err(foreign(journal.file.path())),
+            Head::Foreign => {
+                replayed.foreign = true;
+                replayed.kept = Some(journal.blocking(|file| file.keep_as("foreign")).await?);
+                self.rewrite(journal, &head, 0).await
+            }
+            Head::Damaged => {
+                let read = self.learn(journal, 0, None, replayed).await?;
+                replayed.kept = Some(journal.blocking(|file| file.keep_as("damaged")).await?);
+                self.rewrite(journal, &head, read).await
+            }
+            Head::Ours { id, begins } => {
+                let known = self.position(id).await?.filter(|at| at >= begins);
+                let damaged = replayed.damaged;
+                let read = self.learn(journal, known.unwrap_or(*begins), Some(id), replayed).await?;
+                if replayed.damaged > damaged {
+                    replayed.kept = Some(journal.blocking(|file| file.keep_as("damaged")).await?);
+                // One that the state has never read was begun while nobody knew what it had to say.
+                } else if known.is_some() && !self.is_long(journal, *begins).await? {
+                    return Ok(true);
+                }
+                self.rewrite(journal, &head, read).await
+            }
+        }
+    }
+
+    /// Reads the journal from a position on, page by page, each with the new position in one transaction. Returns up to where.
     async fn learn(
         &self,
         journal: &Journal,
         from: u64,
         id: Option<&str>,
         replayed: &mut Replayed,
-    ) -> Result<(), StoreError> {
+    ) -> Result<u64, StoreError> {
         let mut from = from;
         loop {
             let page = journal.blocking(move |file| file.page(from, PAGE)).await?;
@@ -142,11 +191,12 @@ impl<D: Database> State<D> {
             replayed.torn |= page.torn;
             let (next, is_last) = (page.next, page.is_last);
             if next != from {
+                let lease = self.lease_micros();
                 let of = Arc::new((page.entries, id.map(str::to_owned)));
                 let learnt = self.database.write(move |mut session| {
                     let of = Arc::clone(&of);
                     Box::pin(async move {
-                        let changed = take_in(&mut session, &of.0).await?;
+                        let changed = take_in(&mut session, &of.0, lease).await?;
                         if let Some(id) = &of.1 {
                             read::note(&mut session, id, next).await?;
                         }
@@ -156,7 +206,7 @@ impl<D: Database> State<D> {
                 replayed.changed += learnt.await?;
             }
             if is_last {
-                return Ok(());
+                return Ok(next);
             }
             from = next;
         }
@@ -192,10 +242,11 @@ impl<D: Database> State<D> {
         Ok(lines.await? > known.await? * 2 + SLACK)
     }
 
-    /// Writes the journal anew, with all that the state knows.
-    async fn rewrite(&self, journal: &Journal, old: Option<&str>) -> Result<(), StoreError> {
-        // Read first: a rewriting holds the file's lock, which is no place to wait for a database.
-        let (mut entries, mut after) = (Vec::new(), None);
+    /// Writes the journal anew, with all that the state knows, and takes over what others add meanwhile to the one that
+    /// has this head and was read up to `read`. False: somebody else was faster.
+    async fn rewrite(&self, journal: &Journal, old: &Head, read: u64) -> Result<bool, StoreError> {
+        let mut anew = journal.blocking(Rewriting::begin).await?;
+        let mut after = None;
         loop {
             let page = self
                 .database
@@ -203,7 +254,8 @@ impl<D: Database> State<D> {
             let page = page.await?;
             let Some(last) = page.last().map(|entry| entry.hash) else { break };
             after = Some(last);
-            entries.extend(page.into_iter().map(|entry| Entry::Suppressed(Suppression { address: None, ..entry })));
+            let entries = page.into_iter().map(|entry| Entry::Suppressed(Suppression { address: None, ..entry }));
+            anew = journal.add(anew, entries.collect()).await?;
         }
         let mut after = None;
         loop {
@@ -215,14 +267,15 @@ impl<D: Database> State<D> {
             let page = page.await?;
             let Some(last) = page.last() else { break };
             after = Some((last.hash, last.topic.clone()));
-            entries.extend(page.into_iter().map(Entry::Said));
+            anew = journal.add(anew, page.into_iter().map(Entry::Said).collect()).await?;
         }
-        let rewritten = journal.blocking(move |file| {
-            let mut pages = entries.chunks(PAGE).map(<[Entry]>::to_vec).collect::<Vec<_>>().into_iter();
-            file.rewrite(|| Ok(pages.next().unwrap_or_default()))
-        });
-        let (id, length) = rewritten.await?;
-        let of = Arc::new((id, old.map(str::to_owned)));
+        let head = old.clone();
+        let Some((id, length)) = journal.blocking(move |_| anew.place(&head, read)).await? else { return Ok(false) };
+        let forgotten = match old {
+            Head::Ours { id, .. } => Some(id.clone()),
+            Head::Absent | Head::Foreign | Head::Damaged => None,
+        };
+        let of = Arc::new((id, forgotten));
         let noted = self.database.write(move |mut session| {
             let of = Arc::clone(&of);
             Box::pin(async move {
@@ -232,11 +285,11 @@ impl<D: Database> State<D> {
                 read::note(&mut session, &of.0, length).await
             })
         });
-        noted.await
+        noted.await.map(|()| true)
     }
 }
 
-async fn take_in(session: &mut super::sql::Session<'_>, entries: &[Entry]) -> Result<u64, StoreError> {
+async fn take_in(session: &mut super::sql::Session<'_>, entries: &[Entry], lease: i64) -> Result<u64, StoreError> {
     let mut changed = 0;
     // One after the other where somebody changed their mind: of one address and topic, a batch reads the first.
     let (mut suppressed, mut said): (Vec<Suppression>, Vec<Preference>) = (Vec::new(), Vec::new());
@@ -250,7 +303,7 @@ async fn take_in(session: &mut super::sql::Session<'_>, entries: &[Entry]) -> Re
             }
             Entry::Said(entry) => {
                 if said.iter().any(|earlier| earlier.hash == entry.hash && earlier.topic == entry.topic) {
-                    changed += preference::put(session, &said).await?;
+                    changed += preference::put(session, &said, lease).await?;
                     said.clear();
                 }
                 said.push(entry.clone());
@@ -258,5 +311,5 @@ async fn take_in(session: &mut super::sql::Session<'_>, entries: &[Entry]) -> Re
         }
     }
     changed += suppression::add(session, &suppressed).await?;
-    Ok(changed + preference::put(session, &said).await?)
+    Ok(changed + preference::put(session, &said, lease).await?)
 }

@@ -23,7 +23,7 @@ pub async fn find(session: &mut Session<'_>, hashes: &[AddressHash]) -> Result<V
 
 /// How many entries changed what holds. What was said before stays when it is newer, and a no outlives a yes of the
 /// same instant. Of several entries for one address and topic, only the first is read.
-pub async fn put(session: &mut Session<'_>, entries: &[Preference]) -> Result<u64, StoreError> {
+pub async fn put(session: &mut Session<'_>, entries: &[Preference], lease: i64) -> Result<u64, StoreError> {
     let mut seen = HashSet::new();
     let entries: Vec<&Preference> = entries.iter().filter(|said| seen.insert((said.hash, topic(said)))).collect();
     let batch = Batch::new()
@@ -49,7 +49,7 @@ pub async fn put(session: &mut Session<'_>, entries: &[Preference]) -> Result<u6
         }
     };
     let changed = entries.iter().filter(is_news).count() as u64;
-    consent_owed::add(session, &entries).await?;
+    consent_owed::add(session, &entries, lease).await?;
     Ok(changed)
 }
 
@@ -64,7 +64,12 @@ async fn known(
 }
 
 /// False: something was said since the question was issued.
-pub async fn confirm(session: &mut Session<'_>, entry: &Preference, issued: Timestamp) -> Result<bool, StoreError> {
+pub async fn confirm(
+    session: &mut Session<'_>,
+    entry: &Preference,
+    issued: Timestamp,
+    lease: i64,
+) -> Result<bool, StoreError> {
     let sql = "INSERT INTO preference (hash, topic, channel, allowed, since, source)
                SELECT $1, $2, $3, 1, $4, $5
                WHERE NOT EXISTS (SELECT 1 FROM preference p
@@ -76,7 +81,7 @@ pub async fn confirm(session: &mut Session<'_>, entry: &Preference, issued: Time
     let values = params![&entry.hash.0, topic(entry), channel, entry.since, source, issued];
     let confirmed = session.run(sql, values).await? > 0;
     if confirmed {
-        consent_owed::add(session, &[entry]).await?;
+        consent_owed::add(session, &[entry], lease).await?;
     }
     Ok(confirmed)
 }

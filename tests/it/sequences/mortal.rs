@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use nudged::engine::port::{
-    Adopted, Adoption, Aged, Answered, Answers, Asked, AttemptView, Bearing, Candidate, Claimed, Consents,
+    Adopted, Adoption, Aged, AnswerId, Answered, Answers, Asked, AttemptView, Bearing, Candidate, Claimed, Consents,
     ContactStanding, DeliveryFilter, DeliveryView, Dossier, DueAnswer, EnrollmentFilter, EnrollmentView, Episode,
     EpisodePage, Forgotten, Found, Gathered, Gathering, Happening, HeldMatch, Inbound, Inbox, Lease, Ledger,
     LedgerSize, MissView, NewAnswer, Objection, OpenEpisode, Outbox, OutboxToken, Overview, Owed, OwnWrite, Owner,
@@ -152,14 +152,14 @@ impl Answers for Mortal {
     async fn answer(&self, answer: &NewAnswer) -> Result<Answered, StoreError> {
         self.alive().await.answer(answer).await
     }
-    async fn answers_due(&self, now: Timestamp, limit: usize) -> Result<Vec<DueAnswer>, StoreError> {
-        self.alive().await.answers_due(now, limit).await
+    async fn take_answers(&self, now: Timestamp, limit: usize) -> Result<Vec<DueAnswer>, StoreError> {
+        self.alive().await.take_answers(now, limit).await
     }
-    async fn answers_told(&self, told: &[(DeliveryId, i64)]) -> Result<(), StoreError> {
-        self.alive().await.answers_told(told).await
+    async fn answers_told(&self, told: &[AnswerId], now: Timestamp) -> Result<(), StoreError> {
+        self.alive().await.answers_told(told, now).await
     }
-    async fn put_off_answers(&self, left: &[(DeliveryId, i64)], until: Timestamp) -> Result<(), StoreError> {
-        self.alive().await.put_off_answers(left, until).await
+    async fn put_off_answers(&self, left: &[AnswerId], now: Timestamp, until: Timestamp) -> Result<(), StoreError> {
+        self.alive().await.put_off_answers(left, now, until).await
     }
 }
 
@@ -433,16 +433,16 @@ impl Writes for Mortal {
     async fn note_pool(&self, pool: &str, low: bool, now: Timestamp) -> Result<bool, StoreError> {
         self.alive().await.note_pool(pool, low, now).await
     }
-    async fn owed(&self, now: Timestamp, limit: usize) -> Result<Vec<Owed>, StoreError> {
-        self.alive().await.owed(now, limit).await
+    async fn take_owed(&self, now: Timestamp, limit: usize) -> Result<Vec<Owed>, StoreError> {
+        self.alive().await.take_owed(now, limit).await
     }
     async fn mails(&self, deliveries: &[DeliveryId]) -> Result<Vec<Option<(RuleId, RecordId)>>, StoreError> {
         self.alive().await.mails(deliveries).await
     }
-    async fn paid(&self, owed: &[Owed]) -> Result<(), StoreError> {
-        self.alive().await.paid(owed).await
+    async fn paid(&self, owed: &[Owed], now: Timestamp) -> Result<(), StoreError> {
+        self.alive().await.paid(owed, now).await
     }
-    async fn owe_later(&self, owed: &[Owed], due_at: Timestamp) -> Result<(), StoreError> {
-        self.alive().await.owe_later(owed, due_at).await
+    async fn owe_later(&self, owed: &[Owed], now: Timestamp, due_at: Timestamp) -> Result<(), StoreError> {
+        self.alive().await.owe_later(owed, now, due_at).await
     }
 }

@@ -9,6 +9,7 @@ on_both_stores! {
     turns_of_two_stores_at_once_are_all_different,
     a_low_pool_is_news_once,
     a_decision_is_owed_until_the_last_one_is_paid,
+    of_one_person_one_decision_is_carried_at_a_time_and_the_newest_last,
 }
 
 fn delivery(number: u8) -> DeliveryId {
@@ -98,19 +99,49 @@ async fn a_decision_is_owed_until_the_last_one_is_paid(home: Home) {
         delivery: by,
     };
     store.prefer(&[said(false, 0, None)]).await.unwrap();
-    assert_eq!(store.owed(now() + days(9), 10).await.unwrap(), [], "no link, so nobody knows whose row it is");
+    assert_eq!(store.take_owed(now() + days(9), 10).await.unwrap(), [], "no link, so nobody knows whose row it is");
     store.prefer(&[said(true, 1, Some(delivery(1)))]).await.unwrap();
-    let first = store.owed(now() + days(9), 10).await.unwrap();
+    let first = store.take_owed(now() + days(9), 10).await.unwrap();
     assert_eq!((first.len(), first[0].allowed, first[0].delivery), (1, true, delivery(1)));
     store.prefer(&[said(false, 2, Some(delivery(2)))]).await.unwrap();
-    store.paid(&first).await.unwrap();
-    let last = store.owed(now() + days(9), 10).await.unwrap();
+    store.paid(&first, now() + days(9)).await.unwrap();
+    let last = store.take_owed(now() + days(9), 10).await.unwrap();
     assert_eq!((last.len(), last[0].allowed, last[0].delivery), (1, false, delivery(2)), "decided anew meanwhile");
-    store.owe_later(&last, now() + days(3)).await.unwrap();
-    assert_eq!(store.owed(now() + days(2), 10).await.unwrap(), []);
-    let later = store.owed(now() + days(3), 10).await.unwrap();
+    store.owe_later(&last, now() + days(9), now() + days(13)).await.unwrap();
+    assert_eq!(store.take_owed(now() + days(12), 10).await.unwrap(), []);
+    let later = store.take_owed(now() + days(13), 10).await.unwrap();
     assert_eq!(later[0].tries, 1);
-    store.paid(&later).await.unwrap();
-    assert_eq!(store.owed(now() + days(9), 10).await.unwrap(), []);
+    store.paid(&later, now() + days(13)).await.unwrap();
+    assert_eq!(store.take_owed(now() + days(20), 10).await.unwrap(), []);
     assert_eq!(store.mails(&[delivery(1)]).await.unwrap(), [None]);
+}
+
+async fn of_one_person_one_decision_is_carried_at_a_time_and_the_newest_last(home: Home) {
+    let (one, two) = (home.open().await, home.open().await);
+    let at = |seconds| now() + SignedDuration::from_secs(seconds);
+    let said = |allowed, seconds| Preference {
+        hash: one.secret().address_hash(Channel::Email, "a@b.example"),
+        channel: Channel::Email,
+        topic: Some("offers".into()),
+        allowed,
+        since: at(seconds),
+        source: PreferenceSource::Page,
+        delivery: Some(delivery(1)),
+    };
+    one.prefer(&[said(false, 0)]).await.unwrap();
+    let first = one.take_owed(at(1), 10).await.unwrap();
+    assert_eq!((first.len(), first[0].allowed, first[0].since), (1, false, at(0)));
+    assert_eq!(two.take_owed(at(2), 10).await.unwrap(), [], "the other has it");
+    two.prefer(&[said(true, 10)]).await.unwrap();
+    assert_eq!(two.take_owed(at(20), 10).await.unwrap(), [], "it waits for the one under way");
+    let second = two.take_owed(at(62), 10).await.unwrap();
+    assert_eq!((second.len(), second[0].allowed, second[0].since), (1, true, at(10)), "who is slow may be dead");
+    two.paid(&second, at(63)).await.unwrap();
+    assert_eq!(two.take_owed(at(64), 10).await.unwrap(), []);
+    // It was only slow, and its no lies over the yes now.
+    one.paid(&first, at(65)).await.unwrap();
+    let third = two.take_owed(at(66), 10).await.unwrap();
+    assert_eq!((third.len(), third[0].allowed, third[0].since), (1, true, at(10)));
+    two.paid(&third, at(67)).await.unwrap();
+    assert_eq!(one.take_owed(at(200), 10).await.unwrap(), []);
 }

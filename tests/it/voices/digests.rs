@@ -3,11 +3,14 @@
 use super::world::{settings, world_with};
 use crate::support::instant;
 use crate::world::{Kind, World, days, hours};
+use async_trait::async_trait;
 use jiff::SignedDuration;
 use nudged::engine::Settings;
-use nudged::engine::port::Message;
+use nudged::engine::port::{Message, Sender, Sent};
 use nudged::model::Outcome;
 use rstest::rstest;
+use std::sync::Arc;
+use tokio::sync::Notify;
 
 const RULE: &str = "version: 1
 id: at-risk
@@ -195,4 +198,111 @@ async fn two_nodes_make_one_digest() {
     }
     let heads: Vec<String> = mails(&world).into_iter().map(|mail| mail.1).collect();
     assert_eq!(heads, ["60 at risk"]);
+}
+
+/// A group that stood for a day: of its rows one was deleted, one is well again, one has another owner, and one of the
+/// owners has left.
+#[rstest]
+#[case::sqlite(Kind::Sqlite)]
+#[case::postgres(Kind::Postgres)]
+#[case::mariadb(Kind::MariaDb)]
+#[tokio::test]
+async fn a_digest_tells_what_is_left_of_its_group_when_it_is_due(#[case] kind: Kind) {
+    let world = office(kind, settings()).await;
+    world.crm.run("INSERT INTO users VALUES (3, 'Eva', 'eva@acme.example')").await;
+    customers(&world, "1", &[(1, 40), (2, 10), (3, 30), (4, 20)]).await;
+    customers(&world, "2", &[(6, 50)]).await;
+    customers(&world, "3", &[(8, 50), (9, 45)]).await;
+    let rule = RULE.replace("steps:\n", "steps:\n  - wait: {for: 1 day}\n");
+    world.load(&[("at-risk.yaml", &rule), MAIL, LAYOUT]).await;
+    world.turn().await;
+    world.pass(until_monday(&world)).await;
+    assert_eq!(mails(&world), []);
+    world.crm.run("DELETE FROM accounts WHERE id = 2").await;
+    world.crm.run("UPDATE accounts SET health = 90 WHERE id = 3").await;
+    world.crm.run("UPDATE accounts SET owner_id = 2 WHERE id = 4").await;
+    world.crm.run("DELETE FROM users WHERE id = 3").await;
+    world.pass(days(1)).await;
+    let sent = mails(&world);
+    let heads: Vec<_> = sent.iter().map(|(to, subject, _)| (to.as_str(), subject.as_str())).collect();
+    let expected =
+        [("jana@acme.example", "1 at risk"), ("max@acme.example", "2 at risk"), ("team@acme.example", "2 at risk")];
+    assert_eq!(heads, expected, "{kind:?}");
+    assert!(sent[0].2.contains("C1 40") && sent[1].2.contains("C4 20"), "{kind:?}: {sent:?}");
+    let mut ends: Vec<String> = Vec::new();
+    for view in world.enrollments().await {
+        let key = view.record.unwrap().key.to_string();
+        ends.push(format!("{key} {}", view.ended.unwrap().as_str()));
+    }
+    ends.sort();
+    let expected =
+        ["1 completed", "2 record_gone", "3 where_false", "4 completed", "6 completed", "8 completed", "9 completed"];
+    assert_eq!(ends, expected, "{kind:?}");
+}
+
+#[tokio::test]
+async fn a_digest_whose_rows_are_all_gone_is_no_mail_and_leaves_nothing_behind() {
+    let world = office(Kind::Sqlite, settings()).await;
+    customers(&world, "1", &[(1, 40), (2, 10)]).await;
+    let rule = RULE.replace("steps:\n", "steps:\n  - wait: {for: 1 day}\n");
+    world.load(&[("at-risk.yaml", &rule), MAIL, LAYOUT]).await;
+    world.turn().await;
+    world.pass(until_monday(&world)).await;
+    world.crm.run("UPDATE accounts SET health = 90").await;
+    world.pass(days(1)).await;
+    assert_eq!(mails(&world), []);
+    assert_eq!(world.webhooks.take().len(), 0);
+    let ends: Vec<_> = world.enrollments().await.into_iter().map(|view| view.ended.map(|end| end.as_str())).collect();
+    assert_eq!(ends, [Some("where_false"), Some("where_false")]);
+    assert_eq!(world.engine.next_due().await.unwrap().filter(|due| *due <= world.now()), None);
+}
+
+/// Takes a mail and never comes back.
+struct Mute(Notify);
+
+#[async_trait]
+impl Sender for Mute {
+    fn sessions(&self) -> usize {
+        1
+    }
+
+    async fn send(&self, _message: Message) -> Sent {
+        self.0.notify_one();
+        std::future::pending().await
+    }
+}
+
+/// The node dies with the mail on its way: nobody knows whether it left. Held, all rows wait for an operator; resent, they
+/// make one mail again, with who came meanwhile left to the next one.
+#[rstest]
+#[case::held("hold", &[])]
+#[case::resent("resend", &["3 at risk"])]
+#[tokio::test]
+async fn a_digest_whose_node_dies_stays_one_mail(#[case] unknown: &str, #[case] expected: &[&str]) {
+    let world = office(Kind::Sqlite, settings()).await;
+    customers(&world, "1", &[(1, 40), (2, 10), (3, 30)]).await;
+    let rule = RULE.replace("purpose: staff", &format!("purpose: staff\nunknown: {unknown}"));
+    world.load(&[("at-risk.yaml", &rule), MAIL, LAYOUT]).await;
+    world.turn().await;
+    world.clock.advance(until_monday(&world));
+    world.engine.sweep_due().await.unwrap();
+    let mute = Arc::new(Mute(Notify::new()));
+    let doomed = world.sending(mute.clone(), settings());
+    tokio::select! {
+        _ = doomed.dispatch_due() => panic!("it hangs"),
+        () = mute.0.notified() => {}
+    }
+    drop(doomed);
+    world.clock.advance(SignedDuration::from_mins(2));
+    let next = world.life("next", Arc::clone(&world.store));
+    next.rescue().await.unwrap();
+    for _ in 0..20 {
+        next.dispatch_due().await.unwrap();
+        world.clock.advance(SignedDuration::from_mins(1));
+    }
+    let heads: Vec<String> = mails(&world).into_iter().map(|mail| mail.1).collect();
+    assert_eq!(heads, expected);
+    let overview = world.store.overview(world.now()).await.unwrap();
+    assert_eq!(overview.outbox_unknown, if expected.is_empty() { 3 } else { 0 });
+    assert_eq!(world.webhooks.take().len(), expected.len() * 3, "each goes on by itself");
 }

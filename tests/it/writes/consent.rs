@@ -3,7 +3,13 @@
 use super::*;
 use crate::catalog_shapes::written;
 use crate::world::{Crm, hours, minutes};
-use nudged::model::{AddressHash, Channel, Preference, PreferenceSource, Topic};
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use nudged::catalog::{ColumnSchema, Schema, Table};
+use nudged::engine::port::{Deed, Done, SourceError};
+use nudged::model::{AddressHash, Channel, Preference, PreferenceSource, Tenant, Topic};
+use nudged::rule::statement::{Dialect, Row, Statement};
+use tokio::sync::Notify;
 
 const RULE: &str = "version: 1
 id: offers
@@ -136,4 +142,73 @@ async fn an_address_that_is_somebody_elses_now_and_a_rule_that_watches_are_left_
     world.store.prefer(&[said(&world, delivery, Some("offers"), false)]).await.unwrap();
     world.engine.carry_consents().await.unwrap();
     assert_eq!(columns(&world).await[0], "5 | 1 | 0 | 0", "the address is not theirs any more");
+}
+
+/// Waits before it commits until it is told to go on.
+struct Late {
+    inner: Arc<dyn Source>,
+    there: Notify,
+    go: Notify,
+}
+
+#[async_trait]
+impl Source for Late {
+    fn dialect(&self) -> Dialect {
+        self.inner.dialect()
+    }
+
+    async fn now(&self) -> Result<Timestamp, SourceError> {
+        self.inner.now().await
+    }
+
+    fn rows<'a>(&'a self, tenant: &'a Tenant, statement: Statement) -> BoxStream<'a, Result<Row, SourceError>> {
+        self.inner.rows(tenant, statement)
+    }
+
+    async fn transact(&self, tenant: &Tenant, steps: Vec<Deed>) -> Result<Vec<Done>, SourceError> {
+        self.there.notify_one();
+        self.go.notified().await;
+        self.inner.transact(tenant, steps).await
+    }
+
+    async fn schema(&self, tables: &[Table]) -> Result<Schema, SourceError> {
+        self.inner.schema(tables).await
+    }
+
+    async fn describe(&self, sql: &str) -> Result<Vec<ColumnSchema>, SourceError> {
+        self.inner.describe(sql).await
+    }
+
+    async fn prepare(&self, statement: &Statement) -> Result<(), SourceError> {
+        self.inner.prepare(statement).await
+    }
+}
+
+/// One node is on its way with a no when the person says yes again. The other node waits for it while it may live; then it
+/// goes ahead, and the no comes in late and lies over the yes: whoever brought it has the yes carried again.
+#[tokio::test]
+async fn of_two_nodes_the_last_word_stands_even_when_the_older_one_arrives_later() {
+    for kind in KINDS {
+        let (world, delivery) = office(kind).await;
+        let late = Arc::new(Late { inner: Arc::clone(&world.source), there: Notify::new(), go: Notify::new() });
+        let first = world.engine_over(late.clone(), Arc::clone(&world.store), nudged::engine::Settings::default());
+        world.store.prefer(&[said(&world, delivery, Some("offers"), false)]).await.unwrap();
+        let second = async {
+            late.there.notified().await;
+            world.clock.advance(jiff::SignedDuration::from_secs(5));
+            world.store.prefer(&[said(&world, delivery, Some("offers"), true)]).await.unwrap();
+            assert_eq!(world.engine.carry_consents().await.unwrap(), 0, "{kind:?}: it waits for the other");
+            world.clock.advance(minutes(2));
+            assert_eq!(world.engine.carry_consents().await.unwrap(), 1, "{kind:?}");
+            assert!(columns(&world).await[0].starts_with("5 | 1"), "{kind:?}");
+            late.go.notify_one();
+        };
+        let (carried, ()) = tokio::join!(first.carry_consents(), second);
+        assert_eq!(carried.unwrap(), 1, "{kind:?}");
+        assert!(columns(&world).await[0].starts_with("5 | 0"), "{kind:?}: the older one came in last");
+        assert_eq!(world.engine.carry_consents().await.unwrap(), 1, "{kind:?}");
+        assert!(columns(&world).await[0].starts_with("5 | 1"), "{kind:?}: what was said last");
+        world.clock.advance(minutes(5));
+        assert_eq!(world.engine.carry_consents().await.unwrap(), 0, "{kind:?}: and that is all");
+    }
 }

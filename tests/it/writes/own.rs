@@ -97,7 +97,9 @@ async fn history(kind: Kind, watched: usize, steps: Vec<Step>) {
             }
             Step::Repeat => {
                 if let Some(again) = last {
-                    ours(&world, &writer, &mut records, again).await;
+                    // It was written, and what others did since stays.
+                    let sent = wrote(&world, &writer, again).await;
+                    assert!(matches!(&sent, Outcome::Sent { reply } if reply.contains("earlier try")), "{sent:?}");
                 }
             }
             Step::Sweep { after } => {
@@ -135,10 +137,8 @@ async fn ours(
     records: &mut BTreeMap<usize, Record>,
     (number, customer, value): (u32, usize, usize),
 ) {
-    let cell = VALUES[value].map_or(NewCell::Null, |value| NewCell::Text(value.to_owned()));
-    let update = Updating { set: vec![("stage".into(), cell)], ..Updating::default() };
-    let sent = writer.write(number, &customer.to_string(), world.now(), Write::Update(update)).await;
-    assert!(matches!(sent.outcome, Outcome::Sent { .. }), "{:?}", sent.outcome);
+    let sent = wrote(world, writer, (number, customer, value)).await;
+    assert!(matches!(sent, Outcome::Sent { .. }), "{sent:?}");
     let record = records.get_mut(&customer).unwrap();
     if record.value == VALUES[value] {
         // Nothing was written, so nobody looked.
@@ -149,6 +149,12 @@ async fn ours(
     }
     record.value = VALUES[value];
     record.seen = VALUES[value];
+}
+
+async fn wrote(world: &World, writer: &Writer, (number, customer, value): (u32, usize, usize)) -> Outcome {
+    let cell = VALUES[value].map_or(NewCell::Null, |value| NewCell::Text(value.to_owned()));
+    let update = Updating { set: vec![("stage".into(), cell)], ..Updating::default() };
+    writer.write(number, &customer.to_string(), world.now(), Write::Update(update)).await.outcome
 }
 
 fn equals_the_oracle(kind: Kind, cases: u32) {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use nudged::catalog::{ColumnSchema, Schema, Table};
 use nudged::engine::port::{Deed, Done, SourceError};
-use nudged::model::Tenant;
+use nudged::model::{Outcome, Tenant};
 use nudged::rule::statement::{Dialect, Row, Statement};
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Notify;
@@ -98,11 +98,19 @@ async fn in_shadow_nothing_is_written_and_what_would_be_is_recorded() {
     assert_eq!((attempts[0].1.as_str(), attempts[0].2.as_str()), ("recorded", "stage, +x"));
 }
 
-/// A source that commits what it is given, and then doesn't come back.
+/// A source that doesn't come back once: before or after it has committed what it was given.
 struct Hanging {
     inner: Arc<dyn Source>,
     hangs: AtomicBool,
-    committed: Notify,
+    commits: bool,
+    there: Notify,
+}
+
+impl Hanging {
+    fn over(world: &World, commits: bool) -> Arc<Self> {
+        let (inner, hangs) = (Arc::clone(&world.source), AtomicBool::new(true));
+        Arc::new(Self { inner, hangs, commits, there: Notify::new() })
+    }
 }
 
 #[async_trait]
@@ -120,9 +128,14 @@ impl Source for Hanging {
     }
 
     async fn transact(&self, tenant: &Tenant, steps: Vec<Deed>) -> Result<Vec<Done>, SourceError> {
+        let hangs = self.hangs.swap(false, Ordering::SeqCst);
+        if hangs && !self.commits {
+            self.there.notify_one();
+            std::future::pending::<()>().await;
+        }
         let done = self.inner.transact(tenant, steps).await;
-        if self.hangs.swap(false, Ordering::SeqCst) {
-            self.committed.notify_one();
+        if hangs {
+            self.there.notify_one();
             std::future::pending::<()>().await;
         }
         done
@@ -159,12 +172,11 @@ async fn a_death_between_the_two_commits_repeats_a_write_that_changes_nothing() 
         world.load(&[("move.yaml", &update), ("watch.yaml", watch)]).await;
         world.pass(hours(1)).await;
         world.clock.advance(minutes(30));
-        let (inner, hangs) = (Arc::clone(&world.source), AtomicBool::new(true));
-        let hanging = Arc::new(Hanging { inner, hangs, committed: Notify::new() });
+        let hanging = Hanging::over(&world, true);
         let doomed = world.engine_over(hanging.clone(), Arc::clone(&world.store), nudged::engine::Settings::default());
         tokio::select! {
             _ = doomed.dispatch_due() => panic!("it hangs"),
-            () = hanging.committed.notified() => {}
+            () = hanging.there.notified() => {}
         }
         drop(doomed);
         let asked = || written(&world, "SELECT stage, contacted_at FROM accounts".to_owned());
@@ -188,4 +200,211 @@ async fn a_death_between_the_two_commits_repeats_a_write_that_changes_nothing() 
         world.pass(hours(1)).await;
         assert_eq!(watched(world.enrollments().await), 1, "{kind:?}: it was somebody");
     }
+}
+
+const MOVE: &str = "only_at_entry: [stage: lead]\nsteps: [{wait: {for: 30 minutes}}, \
+                    {update: {set: {stage: won, note: ours}, add_tags: [moved]}}]\n";
+
+/// A node dies in the middle of an update, before or after its commit; then somebody may do something, and another
+/// node tries again.
+async fn tried_twice(kind: Kind, commits: bool, meanwhile: &str) -> (World, Vec<String>, (String, String)) {
+    let world = world(kind).await;
+    world.crm.run("INSERT INTO accounts (id, name, stage, note) VALUES (1, 'Ada', 'lead', NULL)").await;
+    world.load(&[("move.yaml", &hourly("move", MOVE))]).await;
+    world.pass(hours(1)).await;
+    world.clock.advance(minutes(30));
+    let hanging = Hanging::over(&world, commits);
+    let doomed = world.engine_over(hanging.clone(), Arc::clone(&world.store), nudged::engine::Settings::default());
+    tokio::select! {
+        _ = doomed.dispatch_due() => panic!("it hangs"),
+        () = hanging.there.notified() => {}
+    }
+    drop(doomed);
+    world.crm.run(meanwhile).await;
+    world.clock.advance(minutes(2));
+    let next = world.life("next", Arc::clone(&world.store));
+    assert_eq!(next.rescue().await.unwrap().repeated, 1, "{kind:?}");
+    next.dispatch_due().await.unwrap();
+    let mut rows = written(&world, "SELECT stage, note FROM accounts".to_owned()).await;
+    rows.extend(written(&world, "SELECT tag FROM account_tags".to_owned()).await);
+    let (_, outcome, detail) = attempts(&world, "1").await.swap_remove(0);
+    (world, rows, (outcome, detail))
+}
+
+#[tokio::test]
+async fn a_repeat_writes_over_nothing_that_somebody_has_changed_since() {
+    for kind in KINDS {
+        for (commits, lost) in [
+            (true, "UPDATE accounts SET stage = 'lost'"),
+            (false, "UPDATE accounts SET stage = 'lost'"),
+            (true, "UPDATE accounts SET note = 'theirs', stage = 'lost'"),
+            (false, "UPDATE accounts SET note = 'theirs', stage = 'lost'"),
+            // Of what was written, something was taken back.
+            (true, "UPDATE accounts SET stage = 'LEAD'"),
+        ] {
+            let (_world, rows, (outcome, detail)) = tried_twice(kind, commits, lost).await;
+            let stage = if lost.contains("LEAD") { "LEAD" } else { "lost" };
+            assert!(rows[0].starts_with(stage), "{kind:?} {commits} {lost}: {rows:?}");
+            assert_eq!(rows.len(), 1 + usize::from(commits), "{kind:?} {commits} {lost}: {rows:?}");
+            assert_eq!(outcome, "skipped", "{kind:?} {commits} {lost}");
+            assert!(detail.contains("somebody has changed it since the first try"), "{detail}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_repeat_writes_what_was_not_written() {
+    for kind in KINDS {
+        let (_world, rows, told) = tried_twice(kind, false, "UPDATE accounts SET untouched = 'by somebody'").await;
+        assert_eq!(rows, ["won | ours", "moved"], "{kind:?}");
+        assert_eq!(told.0, "sent", "{kind:?}: {told:?}");
+        assert!(told.1.starts_with("written:"), "{kind:?}: {told:?}");
+        let (_world, rows, told) = tried_twice(kind, true, "UPDATE accounts SET untouched = 'by somebody'").await;
+        assert_eq!(rows, ["won | ours", "moved"], "{kind:?}");
+        assert_eq!(told, ("sent".to_owned(), "was so already".to_owned()), "{kind:?}");
+    }
+}
+
+/// The state knows that it was written, and dies before it has settled the step.
+#[tokio::test]
+async fn what_is_known_to_be_written_is_not_written_again() {
+    use nudged::rule::write::{NewCell, Updating};
+    for kind in KINDS {
+        let world = world(kind).await;
+        world.crm.run("INSERT INTO accounts (id, name, stage) VALUES (1, 'Ada', 'lead')").await;
+        world.load(&[("move.yaml", &hourly("move", MOVE))]).await;
+        let writer = Writer::new(&world);
+        let set = vec![("stage".into(), NewCell::Text("won".into()))];
+        let update = || Write::Update(Updating { set: set.clone(), ..Updating::default() });
+        writer.write(1, "1", world.now(), update()).await;
+        // Also back to what the first try found there.
+        for theirs in ["lost", "lead"] {
+            world.crm.run(&format!("UPDATE accounts SET stage = '{theirs}'")).await;
+            let again = writer.write(1, "1", world.now(), update()).await;
+            let Outcome::Sent { reply } = again.outcome else { panic!("{again:?}") };
+            assert_eq!(reply, "an earlier try has written it", "{kind:?}");
+            assert_eq!(written(&world, "SELECT stage FROM accounts".to_owned()).await, [theirs], "{kind:?}");
+        }
+        let other = writer.write(2, "1", world.now(), update()).await;
+        assert!(matches!(other.outcome, Outcome::Sent { .. }), "{kind:?}");
+        assert_eq!(written(&world, "SELECT stage FROM accounts".to_owned()).await, ["won"], "{kind:?}: another step");
+    }
+}
+
+/// How a column may hold tags: in the catalog, as a column, and what is there before and after one tag is added and one
+/// taken away.
+const LISTS: [(&str, &str, &str, &str); 3] = [
+    ("separator: \", \"", "VARCHAR(200)", "theirs, old", "theirs, moved"),
+    ("list: json", "TEXT", "[\"theirs\", \"old\", 7]", "[\"theirs\",7,\"moved\"]"),
+    ("list: json", "JSON", "[\"theirs\", \"old\", 7]", "[\"theirs\",7,\"moved\"]"),
+];
+
+/// Accounts whose tags lie in the column `labels`.
+async fn listing(kind: Kind, form: &str, column: &str) -> World {
+    let of = setup(kind);
+    let catalog = of.catalog.replace(
+        "tags: {table: account_tags, record: account_id, tag: tag}",
+        &format!("tags: {{column: labels, {form}}}"),
+    );
+    let tables =
+        of.own_tables.as_ref().unwrap().replace("untouched VARCHAR", &format!("labels {column}, untouched VARCHAR"));
+    World::set_up(Setup { catalog, own_tables: Some(tables), ..of }).await
+}
+
+async fn labels(world: &World) -> String {
+    let text = match world.crm {
+        Crm::Postgres(..) => "CAST(labels AS text)",
+        Crm::MariaDb(..) => "CAST(labels AS CHAR)",
+        Crm::Sqlite(_) => "labels",
+    };
+    written(world, format!("SELECT {text} FROM accounts")).await.remove(0)
+}
+
+const RELABEL: &str =
+    "only_at_entry: [stage: lead]\nsteps: [{update: {set: {stage: won}, add_tags: [moved], remove_tags: [old]}}]\n";
+
+#[tokio::test]
+async fn tags_in_one_column_change_by_name_and_the_others_stay() {
+    for kind in KINDS {
+        for (form, column, before, after) in LISTS {
+            let world = listing(kind, form, column).await;
+            world
+                .crm
+                .run(&format!("INSERT INTO accounts (id, name, stage, labels) VALUES (1, 'Ada', 'lead', '{before}')"))
+                .await;
+            world.load(&[("move.yaml", &hourly("move", RELABEL))]).await;
+            world.pass(hours(1)).await;
+            assert_eq!(
+                attempts(&world, "1").await[0].1,
+                "sent",
+                "{kind:?} {form} {column}: {:?}",
+                attempts(&world, "1").await
+            );
+            assert_eq!(
+                labels(&world).await.replace(", ", ",").replace(',', ", "),
+                after.replace(", ", ",").replace(',', ", "),
+                "{kind:?} {form} {column}"
+            );
+            // Once more: nothing changes.
+            world.crm.run("UPDATE accounts SET stage = 'lead'").await;
+            let same = labels(&world).await;
+            world.pass(hours(1)).await;
+            assert_eq!(labels(&world).await, same, "{kind:?} {form} {column}");
+        }
+    }
+    let world = listing(Kind::Postgres, "list: array", "TEXT[]").await;
+    world.crm.run("INSERT INTO accounts (id, name, stage, labels) VALUES (1, 'Ada', 'lead', '{theirs,old}')").await;
+    world.load(&[("move.yaml", &hourly("move", RELABEL))]).await;
+    world.pass(hours(1)).await;
+    assert_eq!(labels(&world).await, "{theirs,moved}");
+}
+
+/// Many write to one column at the same time: each finds what the others have put there.
+#[tokio::test]
+async fn tags_that_are_added_at_once_are_all_there() {
+    use nudged::rule::write::Updating;
+    for kind in KINDS {
+        let world = listing(kind, "separator: \",\"", "VARCHAR(200)").await;
+        world.crm.run("INSERT INTO accounts (id, name, stage, labels) VALUES (1, 'Ada', 'won', 'theirs')").await;
+        world.load(&[("move.yaml", &hourly("move", RELABEL))]).await;
+        let writer = Writer::new(&world);
+        let add = async |number: u32| {
+            let update = Updating { add_tags: vec![format!("t{number}")], ..Updating::default() };
+            // Whoever finds it busy is tried again, as every step is.
+            while !matches!(
+                writer.write(number, "1", world.now(), Write::Update(update.clone())).await.outcome,
+                Outcome::Sent { .. }
+            ) {}
+        };
+        futures::future::join_all((1..=8).map(add)).await;
+        let all = labels(&world).await;
+        let mut tags: Vec<&str> = all.split(',').collect();
+        tags.sort_unstable();
+        assert_eq!(tags, ["t1", "t2", "t3", "t4", "t5", "t6", "t7", "t8", "theirs"], "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn tags_in_one_column_are_no_change_to_watchers_and_a_list_that_is_none_is_left() {
+    let world = listing(Kind::Sqlite, "separator: \",\"", "VARCHAR(200)").await;
+    world.crm.run("INSERT INTO accounts (id, name, stage, labels) VALUES (1, 'Ada', 'lead', 'old')").await;
+    let watch = "version: 1\nid: watch\nmode: live\npurpose: service\nfor_each: customer\n\
+                 trigger: {changed: {field: labels}}\ncheck_every: 1 hour\nsteps: [{webhook: {to: sink}}]\n";
+    let wait = RELABEL.replace("steps: [", "steps: [{wait: {for: 30 minutes}}, ");
+    world.load(&[("move.yaml", &hourly("move", &wait)), ("watch.yaml", watch)]).await;
+    world.pass(hours(1)).await;
+    world.pass(hours(1)).await;
+    assert_eq!(labels(&world).await, "moved");
+    world.pass(hours(1)).await;
+    let watched = world.enrollments().await.into_iter().filter(|view| view.rule.as_str() == "watch").count();
+    assert_eq!(watched, 0, "it was us");
+
+    let world = listing(Kind::Sqlite, "list: json", "TEXT").await;
+    world.crm.run("INSERT INTO accounts (id, name, stage, labels) VALUES (1, 'Ada', 'lead', '{\"a\": 1}')").await;
+    world.load(&[("move.yaml", &hourly("move", RELABEL))]).await;
+    world.pass(hours(1)).await;
+    let tried = attempts(&world, "1").await;
+    assert!(tried[0].2.contains("`labels` can't be written: it holds no JSON list"), "{tried:?}");
+    assert_eq!(labels(&world).await, "{\"a\": 1}");
+    assert_eq!(written(&world, "SELECT stage FROM accounts".to_owned()).await, ["lead"], "nothing of it was written");
 }

@@ -9,6 +9,7 @@ mod inbox;
 mod outbox;
 mod personal;
 mod places;
+mod reactions;
 mod register;
 mod safety;
 mod sweeps;
@@ -24,8 +25,10 @@ use nudged::engine::port::{
 use nudged::model::{
     EndReason, InstanceSecret, Key, Lane, MatchIdentity, Occasion, Outcome, RecordId, RuleId, StepId, Tenant,
 };
+use nudged::store::Replayed;
 use nudged::store::postgres::PostgresStore;
 use nudged::store::sqlite::SqliteStore;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,6 +78,22 @@ impl Home {
             }
             Self::Postgres(database) => {
                 Arc::new(PostgresStore::open(&database.url, now()).await.unwrap().with_lease(lease))
+            }
+        }
+    }
+
+    /// With a journal beside it, and what was read from that.
+    async fn open_journaled(&self, journal: &Path) -> (Arc<dyn Store>, Replayed) {
+        match self {
+            Self::Sqlite(dir) => {
+                let store = SqliteStore::open(dir.path().join("state.db"), now()).await.unwrap().journaled(journal);
+                let read = store.replay().await.unwrap();
+                (Arc::new(store), read)
+            }
+            Self::Postgres(database) => {
+                let store = PostgresStore::open(&database.url, now()).await.unwrap().journaled(journal);
+                let read = store.replay().await.unwrap();
+                (Arc::new(store), read)
             }
         }
     }

@@ -165,7 +165,7 @@ impl<R: BufRead> Sheet<R> {
             found.retain(|(holds, _)| *holds == Some(asked));
         }
         match found[..] {
-            [(holds, address)] => Ok(Columns { holds, address, ..columns }),
+            [(holds, address)] => Ok(Columns { address, holds, ..columns }),
             [] => Err(self.no_address(&names)),
             _ => {
                 Err("several columns have addresses: say `--channel email` or `--channel sms`, or leave one out"

@@ -5,7 +5,7 @@ use crate::catalog_shapes::written;
 use crate::world::{Crm, hours, minutes};
 use nudged::model::{AddressHash, Channel, Preference, PreferenceSource, Topic};
 
-const RULE: &str = "version: 1
+pub(super) const RULE: &str = "version: 1
 id: offers
 mode: live
 purpose: offers
@@ -14,7 +14,7 @@ to: main_contact
 trigger: {schedule: {cron: \"0 * * * *\"}}
 steps: [{email: {template: hello}}]
 ";
-const TEMPLATE: &str = "---\nsubject: \"{{ record.name }}\"\n---\nHello\n";
+pub(super) const TEMPLATE: &str = "---\nsubject: \"{{ record.name }}\"\n---\nHello\n";
 
 async fn office(kind: Kind) -> (World, DeliveryId) {
     let world = world(kind).await;
@@ -49,7 +49,7 @@ fn said(world: &World, delivery: DeliveryId, topic: Option<&str>, allowed: bool)
     }
 }
 
-async fn columns(world: &World) -> Vec<String> {
+pub(super) async fn columns(world: &World) -> Vec<String> {
     let flag = |name: &str| match world.crm {
         Crm::Postgres(..) => format!("CASE WHEN {name} THEN 1 ELSE 0 END"),
         _ => name.to_owned(),

@@ -96,6 +96,7 @@ fn smtp_sink() -> (Sink, u16) {
 
 fn mail(delivery: DeliveryId) -> Message {
     Message::Email(Email {
+        tracked_html: None,
         delivery,
         to_address: "ada@x.example".into(),
         to_name: Some("Ada Lovelace".into()),

@@ -21,6 +21,17 @@ pub fn at(instant: Timestamp) -> String {
     if instant.as_second() <= 0 { "never".to_owned() } else { instant.strftime("%F %TZ").to_string() }
 }
 
+/// How a mail was read; `None`: it tells of something else.
+pub fn reaction(what: &str) -> Option<&'static str> {
+    match what {
+        "opened" => Some("opened"),
+        "clicked" => Some("clicked"),
+        "opened_by_machine" => Some("opened by a machine"),
+        "clicked_by_machine" => Some("clicked by a machine"),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

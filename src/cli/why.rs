@@ -104,6 +104,12 @@ fn timeline(story: &RuleStory) -> Vec<(Timestamp, String)> {
         let detail = if delivery.detail.is_empty() { String::new() } else { format!(": {}", delivery.detail) };
         lines.push((delivery.at, format!("{} {}{tries}{detail}", delivery.step, delivery.state)));
     }
+    for reaction in &story.reactions {
+        let what = text::reaction(&reaction.what).unwrap_or(&reaction.what);
+        let detail = if reaction.detail.is_empty() { String::new() } else { format!(": {}", reaction.detail) };
+        let step = reaction.step.as_deref().unwrap_or("-");
+        lines.push((reaction.at, format!("{step} {what}{detail}")));
+    }
     lines.sort_by_key(|(at, _)| *at);
     lines
 }

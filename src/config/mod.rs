@@ -184,6 +184,7 @@ impl Config {
                 country: sms.country,
                 seeds: sms.seeds.clone(),
             },
+            tracks: email.track.clone(),
         };
         Settings { sending, ..self.engine.settings(&self.sender, self.service.drain()) }
     }

@@ -26,6 +26,7 @@ pub(super) async fn tell_owner(context: &Context, rule: &CheckedRule, subject: &
 pub(super) async fn tell(sender: &dyn Sender, rule: &CheckedRule, subject: &str, text: &str) -> Result<(), String> {
     let Some(owner) = &rule.owner else { return Ok(()) };
     let email = Email {
+        tracked_html: None,
         delivery: DeliveryId(*uuid::Uuid::new_v4().as_bytes()),
         to_address: owner.clone(),
         to_name: None,

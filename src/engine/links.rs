@@ -44,6 +44,14 @@ impl Links {
         !matches!(self, Self::Served(None))
     }
 
+    /// Where real links begin.
+    pub(super) fn base(&self) -> Option<&str> {
+        match self {
+            Self::Served(base) => base.as_deref(),
+            Self::Rehearsed => None,
+        }
+    }
+
     /// The links that templates see.
     pub fn of(&self, secret: &InstanceSecret, mail: LinkedMail<'_>) -> MessageLinks {
         let url = |path: &str, link: Link| {

@@ -44,6 +44,7 @@ mod room;
 mod scheduler;
 mod settings;
 mod task_writer;
+mod tracked_mail;
 mod versions;
 
 pub mod dispatch;

@@ -25,6 +25,7 @@ use crate::rule::generation::Generation;
 use crate::rule::{CheckedRule, CompiledRule};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value as Json;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// How often a message is looked at again that the window or a cap puts off.
@@ -216,7 +217,7 @@ impl Previewer<'_> {
             claimed = Claimed { node, due_at, planned_at, since, ..claimed };
             let addressed = self.addressed(rule, (node, facts), sending, record);
             let hashes: Vec<AddressHash> = addressed.hashes().collect();
-            let said = said(self.store, &rule.rule, &hashes).await?;
+            let (said, _) = said(self.store, &rule.rule, &hashes).await?;
             let mut contact = self.contact(addressed.mail_contact, sending, due_at).await?;
             let mut text_contact = self.contact(addressed.text_contact, sending, due_at).await?;
             for standing in contact.iter_mut().chain(&mut text_contact) {
@@ -304,6 +305,7 @@ impl Previewer<'_> {
             sender: self.sender,
             written_by: rule.rule.sender.as_deref(),
             links: &Links::Rehearsed,
+            tracks: BTreeSet::new(),
             secret: self.store.secret(),
             enriched: enriched.as_ref(),
             now: claimed.due_at,

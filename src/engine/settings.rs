@@ -2,9 +2,10 @@
 
 use super::links::Links;
 use super::pruner::Retention;
-use crate::model::{AttemptNumber, Country, Limits, Period, Rate, SendWindow};
+use crate::model::{AttemptNumber, Country, Limits, Period, Rate, SendWindow, Tracking};
 use jiff::{SignedDuration, civil};
 use serde_json::{Value as Json, json};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,6 +64,8 @@ pub struct Sending {
     pub seeds: Vec<String>,
     /// The same for text messages.
     pub texts: Texts,
+    /// What is noted of how mails on topics are read, by those who agreed to that.
+    pub tracks: BTreeSet<Tracking>,
 }
 
 /// Limits of text messages, besides those that hold for both.

@@ -7,9 +7,10 @@ pub use super::write::{Assign, Claim, Update};
 use super::condition::{Condition, Term};
 use crate::model::{
     BusinessCalendar, EntityName, FieldName, Period, RelationName, RoleName, RuleId, SendWindow, TemplateName, Topic,
-    Value,
+    Tracking, Value,
 };
 use jiff::civil::{Date, Time};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -29,6 +30,8 @@ pub struct CheckedRule {
     pub to: Option<RoleName>,
     /// Who its mails are from, by a name of the configuration.
     pub sender: Option<String>,
+    /// All that may be noted of how its mails are read; `None`: whatever the configuration says.
+    pub track: Option<BTreeSet<Tracking>>,
     pub trigger: Trigger,
     pub conditions: Vec<Term>,
     pub only_at_entry: Vec<Term>,

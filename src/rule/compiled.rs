@@ -322,6 +322,8 @@ pub struct PersonFacts {
     /// Consent to email on the rule's topic. `None`: the catalog maps none, which counts as no.
     pub email_consent: Option<bool>,
     pub phone_consent: Option<bool>,
+    /// Consent to having it noted how mails are read. `None`: the catalog maps none, which counts as no.
+    pub tracking_consent: Option<bool>,
     pub staff: bool,
     /// On one of the catalog's own suppression tables, with the reason.
     pub suppressed: Option<String>,

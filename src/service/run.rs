@@ -24,9 +24,11 @@ use crate::model::{Clock, SystemClock};
 use crate::rule::generation::Gateways;
 use crate::rulebook::{Handle, Outside, RulebookError, Standing};
 use crate::web::{
-    self, Admin, BadSecret, Bounces, Consent, Intake, Listeners, Public, PublicListener, ServeError, SmsAnswers, Vitals,
+    self, Admin, BadSecret, Bounces, Consent, Intake, Listeners, Public, PublicListener, Recorder, ServeError,
+    SmsAnswers, Tracker, Vitals,
 };
 use futures::future::{BoxFuture, FutureExt, OptionFuture};
+use jiff::SignedDuration;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::sync::Arc;
 use std::time::Duration;
@@ -92,7 +94,8 @@ pub async fn run(config: Config, reread: Reread) -> Result<Ended, StartError> {
     let mut daemon = start(&config, reread, source, Arc::clone(&store), Arc::clone(&clock), beside).await?;
 
     let vitals = Arc::new(ProcessVitals::new(config.service.stalled(), Arc::clone(daemon.engine())));
-    let public_routes = public_routes(&config, &daemon, &store, &clock)?;
+    let (public_routes, recorder) = public_routes(&config, &daemon, &store, &clock)?;
+    let recording = tokio::spawn(recorder.run());
     let intake = Intake::new(Arc::clone(&store), Arc::clone(&clock));
     let bounced = config.email.bounce_maildir.clone().map(|maildir| maildir::watch(maildir, intake));
     let redirected = Some(config.email.redirect_all_to.clone()).filter(|to| !to.is_empty());
@@ -119,7 +122,7 @@ pub async fn run(config: Config, reread: Reread) -> Result<Ended, StartError> {
     };
     stop_web.send_replace(true);
     // Requests under way get a moment; a client that hangs doesn't keep the process.
-    let _ = tokio::time::timeout(GRACE, serving).await;
+    let _ = tokio::time::timeout(GRACE, async { tokio::join!(serving, recording) }).await;
     beside.iter().for_each(tokio::task::JoinHandle::abort);
     tracing::info!(?ended, "stopped");
     Ok(ended)
@@ -195,7 +198,7 @@ fn public_routes(
     daemon: &Daemon,
     store: &Arc<dyn Store>,
     clock: &Arc<dyn Clock>,
-) -> Result<axum::Router, BadSecret> {
+) -> Result<(axum::Router, Recorder), BadSecret> {
     let engine = Arc::clone(daemon.engine());
     let inbox: Arc<dyn Inbox> = Arc::clone(store) as Arc<dyn Inbox>;
     let events = Public::new(&config.events, inbox, Arc::clone(clock), Arc::new(move || engine.arrived()))?;
@@ -206,7 +209,11 @@ fn public_routes(
     let intake = Intake::new(Arc::clone(store), Arc::clone(clock));
     let bounces = Bounces::new(config.bounces.clone(), intake);
     let texts = SmsAnswers::new(&config.sms, config.web.pages_url(), Arc::clone(store), Arc::clone(clock));
-    Ok(web::public_router([events.router(), consent.router(), bounces.router(), texts.router()]))
+    let after = SignedDuration::from_secs(config.email.track_after.max_seconds());
+    let tracks = config.email.track.clone();
+    let (tracker, recorder) = Tracker::new(Arc::clone(store), Arc::clone(clock), tracks, after);
+    let routes = [events.router(), consent.router(), bounces.router(), texts.router(), tracker.router()];
+    Ok((web::public_router(routes), recorder))
 }
 
 async fn serve_web(

@@ -20,6 +20,7 @@ mod migration;
 mod personal;
 mod places;
 pub mod postgres;
+mod reactions;
 mod register;
 mod safety;
 mod sql;

@@ -31,6 +31,8 @@ pub fn describe() {
     describe_counter!("nudged_bounces_unread_total", "Mails among the bounces that said nothing, by why");
     describe_counter!("nudged_preferences_total", "What readers decided, by what they said, topic and way");
     describe_counter!("nudged_links_refused_total", "Links of mails that were not followed, by why");
+    describe_counter!("nudged_reactions_total", "Openings and clicks of mails, each once, by what");
+    describe_counter!("nudged_reactions_lost_total", "Openings and clicks that came faster than they could be kept");
     describe_counter!("nudged_attempts_total", "Tries at deliveries, by kind and outcome");
     describe_histogram!("nudged_attempt_seconds", Unit::Seconds, "How long tries took, by kind");
     describe_counter!("nudged_enrollments_ended_total", "Enrollments that ended, by rule and reason");

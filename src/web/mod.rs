@@ -2,7 +2,7 @@
 //!
 //! It shows and asks; what happens is decided by the rulebook, the engine and the state. Nothing of that is meant
 //! for the internet; what is, has a listener of its own: events of other systems, the pages behind the links of mails, and
-//! bounces by webhook.
+//! bounces by webhook, and the links of tracked mails.
 
 mod admin;
 mod bounces;
@@ -15,6 +15,7 @@ mod report;
 mod server;
 mod signed;
 mod sms_answers;
+mod tracking;
 
 pub use admin::{Admin, Vitals, router};
 pub use bounces::{BounceFormat, BounceOptions, Bounces, Intake, Report};
@@ -25,3 +26,4 @@ pub use public::{BadSecret, Public, public_router};
 pub use report::{rulebook_report, state_report};
 pub use server::{Listeners, PublicListener, ServeError};
 pub use sms_answers::SmsAnswers;
+pub use tracking::{Recorder, Tracker};

@@ -308,6 +308,73 @@ fn a_suppressed_person_is_skipped_and_the_reason_is_kept() {
 }
 
 #[test]
+fn an_address_comes_off_the_list_unless_the_person_refused() {
+    let site = with_silent(1, SILENCE);
+    make_state(&site);
+    assert_eq!(site.run(&["suppress", "add", "anna1@cafe.example", "--reason", "bounced"]).0, 0);
+    assert_eq!(site.run(&["suppress", "add", "bob@cafe.example", "--reason", "complained"]).0, 0);
+    let (code, _, talk) = site.run(&["suppress", "remove", " Anna1@cafe.example"]);
+    assert!(code == 0 && talk.contains("is off the list; it was `bounced` since 20"), "{talk}");
+    let (code, _, talk) = site.run(&["suppress", "remove", "anna1@cafe.example"]);
+    assert!(code == 8 && talk.contains("anna1@cafe.example is not on the list"), "{talk}");
+    let (code, _, talk) = site.run(&["suppress", "remove", "bob@cafe.example"]);
+    assert!(code == 2 && talk.contains("the person's own decision") && talk.contains("--overrule-refusal"), "{talk}");
+    assert_eq!(texts(&site.json(&["suppress", "list"]), "address"), ["bob@cafe.example"]);
+    assert_eq!(site.run(&["suppress", "remove", "--overrule-refusal", "bob@cafe.example"]).0, 0);
+    assert_eq!(site.json(&["suppress", "list"]), json!([]));
+
+    let _daemon = ready(&site);
+    poll_until(PATIENCE, || mails(&site).len() == 1);
+}
+
+#[test]
+fn a_list_is_imported_whole_or_not_at_all_and_exported_as_it_was() {
+    let site = with_silent(0, SILENCE);
+    make_state(&site);
+    let list = site.path("blocked.csv");
+    let import = |arguments: &[&str]| site.run(&[&["suppress", "import", list.as_str()], arguments].concat());
+    let many: String =
+        (0..2_500).map(|n| format!("p{n}@cafe.example,email,bounced,2026-01-02T03:04:05.000006Z\n")).collect();
+    let good = format!("\u{feff}address,channel,reason,since\n{many}+43 664 1234567,sms,unsubscribed,\n");
+
+    fs::write(&list, format!("{good}anna,email,,\nx@cafe.example,email,angry,\n")).unwrap();
+    let (code, _, talk) = import(&[]);
+    assert_eq!(code, 2);
+    assert!(talk.contains("line 2503: `anna` is not an email address"), "{talk}");
+    assert!(talk.contains("line 2504: `angry` is not a reason"), "{talk}");
+    assert!(talk.contains("2 lines refused; nothing was added"), "{talk}");
+    assert_eq!(site.json(&["suppress", "list"]), json!([]), "none of the good lines before them either");
+    let (code, _, talk) = import(&["--skip-refused"]);
+    assert!(code == 0 && talk.ends_with("2501 added, 0 on the list before, 2 refused\n"), "{talk}");
+    fs::write(&list, &good).unwrap();
+    let (code, _, talk) = import(&[]);
+    assert_eq!((code, talk.as_str()), (0, "0 added, 2501 on the list before\n"), "once more adds nothing");
+
+    let (_, exported, talk) = site.run(&["suppress", "export"]);
+    assert_eq!((exported.lines().count(), talk.as_str()), (2502, ""));
+    let sorted = |text: &str| {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    let other = with_silent(0, SILENCE);
+    make_state(&other);
+    let mut command = other.command(&["suppress", "import", "-"]);
+    let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(exported.as_bytes()).unwrap();
+    let told = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8(told.stderr).unwrap(), "2501 added, 0 on the list before\n");
+    assert_eq!(sorted(&other.run(&["suppress", "export"]).1), sorted(&exported));
+
+    site.sql("state.db", "UPDATE suppression SET address = NULL WHERE address = 'p7@cafe.example'");
+    let (_, exported, talk) = site.run(&["suppress", "export"]);
+    assert!(exported.lines().count() == 2501 && talk.starts_with("1 more hold by their hashes alone"), "{talk}");
+    let listed = site.json(&["suppress", "export"]);
+    assert_eq!(listed.as_array().unwrap().iter().filter(|entry| entry["address"].is_null()).count(), 1);
+    assert_eq!(listed.as_array().unwrap().len(), 2501);
+}
+
+#[test]
 fn a_state_of_a_newer_version_is_left_alone() {
     let site = with_silent(1, SILENCE);
     make_state(&site);

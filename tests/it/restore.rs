@@ -145,6 +145,33 @@ fn what_is_in_doubt_is_sent_where_the_operator_says_so_but_not_to_who_unsubscrib
 }
 
 #[test]
+fn who_was_taken_off_the_list_since_the_backup_stays_off_it() {
+    let site = due(3);
+    for reason in ["bounced", "manual"] {
+        let address = format!("anna{}@cafe.example", if reason == "bounced" { 1 } else { 2 });
+        assert_eq!(site.run(&["suppress", "add", &address, "--reason", reason]).0, 0);
+    }
+    back_up(&site);
+    for address in ["anna1@cafe.example", "anna2@cafe.example"] {
+        assert_eq!(site.run(&["suppress", "remove", address]).0, 0);
+    }
+    assert_eq!(site.run(&["suppress", "add", "anna2@cafe.example", "--reason", "complained"]).0, 0);
+    send(&site, 2);
+    restore(&site);
+    let listed = site.json(&["suppress", "list"]);
+    assert_eq!(listed.as_array().unwrap().len(), 2, "the restored state has forgotten: {listed}");
+
+    let daemon = start(&site);
+    held(&site);
+    let listed = site.json(&["suppress", "list"]);
+    let reasons: Vec<&Json> = listed.as_array().unwrap().iter().map(|entry| &entry["reason"]).collect();
+    assert_eq!(reasons, ["complained"], "{listed}");
+    assert_eq!(site.run(&["confirm", "--restored", "--send"]).0, 0);
+    poll_until(PATIENCE, || mails(&site) == 2 && outcomes(&site, "skipped") == 1);
+    stop(&site, daemon);
+}
+
+#[test]
 fn a_copied_directory_stays_silent_and_the_original_goes_on() {
     let site = due(1);
     let clone = due(1);

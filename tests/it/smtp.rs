@@ -36,6 +36,7 @@ fn sender(options: &EmailOptions) -> SmtpSender {
 
 fn email(to: &str) -> Message {
     Message::Email(Email {
+        tracked_html: None,
         delivery: DeliveryId([3; 16]),
         to_address: to.into(),
         to_name: Some("Zoë \"Z\" Müller".into()),

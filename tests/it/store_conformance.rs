@@ -10,6 +10,7 @@ mod journal;
 mod outbox;
 mod personal;
 mod places;
+mod reactions;
 mod register;
 mod safety;
 mod sweeps;
@@ -27,6 +28,8 @@ use nudged::model::{
 };
 use nudged::store::postgres::PostgresStore;
 use nudged::store::sqlite::SqliteStore;
+use nudged::store::{JournalPlace, Replayed};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,6 +79,23 @@ impl Home {
             }
             Self::Postgres(database) => {
                 Arc::new(PostgresStore::open(&database.url, now()).await.unwrap().with_lease(lease))
+            }
+        }
+    }
+
+    /// With a journal beside it, and what was read from that.
+    async fn open_journaled(&self, journal: &Path) -> (Arc<dyn Store>, Replayed) {
+        let journal = &JournalPlace { path: journal.to_owned(), own: true };
+        match self {
+            Self::Sqlite(dir) => {
+                let store = SqliteStore::open(dir.path().join("state.db"), now()).await.unwrap().journaled(journal);
+                let read = store.replay().await.unwrap();
+                (Arc::new(store), read)
+            }
+            Self::Postgres(database) => {
+                let store = PostgresStore::open(&database.url, now()).await.unwrap().journaled(journal);
+                let read = store.replay().await.unwrap();
+                (Arc::new(store), read)
             }
         }
     }

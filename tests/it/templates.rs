@@ -191,6 +191,7 @@ fn no_value_becomes_markup_or_a_header_in_any_format() {
 
 fn email(mail: &RenderedEmail, to: &str) -> Email {
     Email {
+        tracked_html: None,
         delivery: DeliveryId([9; 16]),
         to_address: to.into(),
         to_name: None,

@@ -174,7 +174,7 @@ fn parts(email: &Email) -> Result<MultiPart, ComposeError> {
     let alternative = MultiPart::alternative()
         .boundary(format!("nudged-{}", email.delivery))
         .singlepart(SinglePart::plain(email.text.clone()));
-    let html = SinglePart::html(email.html.clone());
+    let html = SinglePart::html(email.tracked_html.as_ref().unwrap_or(&email.html).clone());
     if email.images.is_empty() {
         return Ok(alternative.singlepart(html));
     }
@@ -234,6 +234,7 @@ mod tests {
 
     fn email() -> Email {
         Email {
+            tracked_html: None,
             delivery: DeliveryId([7; 16]),
             to_address: "ada@x.example".into(),
             to_name: Some("Ada Lovelace".into()),
@@ -251,6 +252,15 @@ mod tests {
 
     fn now() -> Timestamp {
         "2026-11-21T10:00:00Z".parse().unwrap()
+    }
+
+    #[test]
+    fn the_one_it_is_meant_for_gets_the_tracked_html() {
+        let email = Email { tracked_html: Some("<p>tracked</p>".into()), ..email() };
+        let composed = composer().compose(&email, now()).unwrap();
+        let mail = mail_parser::MessageParser::default().parse(&composed.bytes).unwrap();
+        assert_eq!(mail.body_html(0).as_deref().map(str::trim), Some("<p>tracked</p>"));
+        assert_eq!(mail.body_text(0).as_deref().map(str::trim), Some("Hallo Ada, schön"));
     }
 
     #[test]

@@ -79,6 +79,7 @@ mod tests {
         let clock = Arc::new(ManualClock::new("2026-11-21T10:00:00Z".parse().unwrap()));
         let sender = FolderSender::new(&options, clock).unwrap();
         let email = Email {
+            tracked_html: None,
             delivery: DeliveryId([1; 16]),
             to_address: "ada@x.example".into(),
             to_name: None,

@@ -1,10 +1,10 @@
 //! The `[email]` section of the configuration.
 
-use crate::model::{Period, Rate, Unit, WarmUp, blank};
+use crate::model::{Period, Rate, Tracking, Unit, WarmUp, blank};
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 /// How emails leave the house, and from whom.
@@ -65,6 +65,11 @@ pub struct EmailOptions {
     pub dkim: BTreeMap<String, DkimOptions>,
     /// A Maildir that bounces and complaints are delivered to; it is read, and what was read is marked as seen.
     pub bounce_maildir: Option<PathBuf>,
+    /// What is noted of how mails on topics are read, by those whose consent `tracking` says yes: `opens`, `clicks`.
+    pub track: BTreeSet<Tracking>,
+    /// What is opened or followed sooner after a mail was sent, a machine did.
+    #[schemars(with = "String")]
+    pub track_after: Period,
 }
 
 /// Somebody that a rule may write as.
@@ -138,6 +143,8 @@ impl Default for EmailOptions {
             senders: BTreeMap::new(),
             dkim: BTreeMap::new(),
             bounce_maildir: None,
+            track: BTreeSet::new(),
+            track_after: Period::new(10, Unit::Second),
         }
     }
 }

@@ -31,6 +31,7 @@ impl Sender for Redirect {
             Message::Email(mut email) => {
                 let meant_for = std::mem::replace(&mut email.to_address, self.to.clone());
                 email.to_name = None;
+                email.tracked_html = None;
                 email.subject = format!("[to {meant_for}] {}", email.subject);
                 // One click on it would take the real reader off the list.
                 email.headers.retain(|(name, _)| !name.to_ascii_lowercase().starts_with("list-unsubscribe"));
@@ -76,6 +77,7 @@ mod tests {
         let redirect = Redirect::new(kept.clone(), "staging@acme.example");
         assert_eq!(redirect.sessions(), 3);
         let email = Email {
+            tracked_html: Some("the reader's own links".into()),
             delivery: DeliveryId([7; 16]),
             to_address: "ada@example.org".into(),
             to_name: Some("Ada".into()),
@@ -93,6 +95,7 @@ mod tests {
         assert_eq!(told, Outcome::Permanent { reason: "email.redirect_all_to was refused".into() });
         let Message::Email(sent) = kept.0.lock().unwrap().remove(0) else { panic!() };
         assert_eq!((sent.to_address.as_str(), sent.to_name), ("staging@acme.example", None));
+        assert_eq!(sent.tracked_html, None, "what is done with it is not what the reader did");
         assert_eq!(sent.subject, "[to ada@example.org] We miss you");
         assert_eq!(sent.headers, [("X-Nudged-Meant-For".to_owned(), "ada@example.org".to_owned())]);
     }

@@ -98,6 +98,9 @@ fn happened(happening: &Happening) -> Line {
             let version = happening.detail.get(..12).unwrap_or(&happening.detail);
             ("migrated".to_owned(), format!("to version {version}"))
         }
+        other if text::reaction(other).is_some() => {
+            (text::reaction(other).unwrap_or(other).to_owned(), happening.detail.clone())
+        }
         other => match &happening.attempt {
             Some((kind, number, _)) if *number > 1 => {
                 (format!("{kind} {other}, try {number}"), happening.detail.clone())

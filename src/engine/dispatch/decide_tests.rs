@@ -54,6 +54,7 @@ pub fn rule() -> CheckedRule {
         for_each: "customer".into(),
         to: Some("main_contact".into()),
         sender: None,
+        track: None,
         trigger: Trigger::Inactivity(Inactivity { of: "orders".into(), silent_for: Period::days(90), fallback: None }),
         conditions: vec![term("country is AT")],
         only_at_entry: Vec::new(),

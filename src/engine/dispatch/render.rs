@@ -6,7 +6,8 @@ use crate::engine::links::{LinkedMail, Links};
 use crate::engine::port::{
     ChatMessage, Claimed, Email, Message, SmsMessage, TaskDraft, WebhookCall, Write, WriteDraft,
 };
-use crate::model::{AskedAbout, Channel, Country, DeliveryId, InstanceSecret, Topic};
+use crate::engine::tracked_mail::{TrackedMail, tracked};
+use crate::model::{AskedAbout, Channel, Country, DeliveryId, InstanceSecret, Topic, Tracking};
 use crate::rule::CompiledRule;
 use crate::rule::checked::{self, Action, Assign, Chat, CheckedRule, Purpose, Sms, Task, Update, Webhook};
 use crate::rule::compiled::{Facts, PersonFacts};
@@ -14,6 +15,7 @@ use crate::rule::message::{MessageContext, MessageLinks, MessageRow, TemplateErr
 use crate::rule::write::{NewCell, NewValue, Updating};
 use jiff::Timestamp;
 use serde_json::{Map, Value as Json, json};
+use std::collections::BTreeSet;
 
 /// What a message is rendered from.
 pub struct Draft<'a> {
@@ -29,6 +31,8 @@ pub struct Draft<'a> {
     /// Who the mails of the rule are from, as its file says now.
     pub written_by: Option<&'a str>,
     pub links: &'a Links,
+    /// What is noted of how its mail is read.
+    pub tracks: BTreeSet<Tracking>,
     pub secret: &'a InstanceSecret,
     pub enriched: Option<&'a Json>,
     pub now: Timestamp,
@@ -149,8 +153,10 @@ impl Draft<'_> {
             let full = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
             (!full.trim().is_empty()).then_some(full)
         };
+        let mail = TrackedMail { delivery: self.delivery, enrollment: self.claimed.token.id, tracks: &self.tracks };
         Ok(Email {
             delivery: self.delivery,
+            tracked_html: tracked(&rendered.html, self.links, self.secret, mail),
             to_address,
             to_name: self.to.and_then(names),
             subject: rendered.subject,

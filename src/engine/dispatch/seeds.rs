@@ -73,6 +73,8 @@ fn of_mail(email: &Email, number: usize, seed: &str) -> Email {
         delivery: of(email.delivery, number),
         to_address: seed.to_owned(),
         to_name: None,
+        // What we do with it is not what the reader did.
+        tracked_html: None,
         subject: format!("[seed] {}", email.subject),
         headers: email.headers.iter().filter(|(name, _)| !is_unsubscribing(name)).cloned().collect(),
         ..email.clone()

@@ -6,6 +6,7 @@ mod gathering;
 mod inbox;
 mod outbox;
 mod personal;
+mod reactions;
 mod register;
 mod safety;
 mod sender;
@@ -23,6 +24,7 @@ pub use outbox::{
     OutboxToken, Owner, Place, Refusal, Rescued, RuleVersion, Settled, Settlement, Spent, Then, Waiting,
 };
 pub use personal::{Aged, BuiltInTask, Dossier, Enrolled, Forgotten, Personal, Stay};
+pub use reactions::{Reacted, Reaction, Reactions};
 pub use register::{Adopted, Adoption, Register, RuleState, RuleStatus, StoredGeneration};
 pub use safety::{
     BLOCK_LIFE, Bearing, LedgerSize, Objection, Room, Safety, Testimony, Whereabouts, Witness, WitnessError,
@@ -40,8 +42,14 @@ pub use view::{
 pub use writes::{Owed, OwnWrite, Turn, Writes};
 
 /// Everything the engine keeps. One conformance suite holds for every implementation.
-pub trait Store: Register + Ledger + Outbox + Consents + Answers + Inbox + View + Personal + Writes + Safety {}
-impl<T: Register + Ledger + Outbox + Consents + Answers + Inbox + View + Personal + Writes + Safety> Store for T {}
+pub trait Store:
+    Register + Ledger + Outbox + Consents + Reactions + Answers + Inbox + View + Personal + Writes + Safety
+{
+}
+impl<T: Register + Ledger + Outbox + Consents + Reactions + Answers + Inbox + View + Personal + Writes + Safety> Store
+    for T
+{
+}
 
 /// Why the state database could not do it.
 #[derive(Debug, thiserror::Error)]

@@ -49,6 +49,8 @@ pub struct Email {
     pub to_name: Option<String>,
     pub subject: String,
     pub html: String,
+    /// In its place for the one it is meant for, where it is noted how they read it. Copies for others go without.
+    pub tracked_html: Option<String>,
     pub text: String,
     /// The rule's own sender, by a name of the configuration.
     pub sender: Option<String>,

@@ -5,7 +5,9 @@ use super::explain::{Explanation, explain_now};
 use super::verdict::Verdict;
 use crate::engine::EngineError;
 use crate::engine::evaluate::term_and_score;
-use crate::engine::port::{DeliveryFilter, DeliveryView, EnrollmentFilter, EnrollmentView, MissView, RuleStatus};
+use crate::engine::port::{
+    DeliveryFilter, DeliveryView, EnrollmentFilter, EnrollmentView, Happening, MissView, Reacted, RuleStatus,
+};
 use crate::engine::preview::Previewer;
 use crate::model::{EnrollmentState, Lane, RecordId, RuleId};
 use crate::rule::checked::Mode;
@@ -27,6 +29,8 @@ pub struct RuleStory {
     pub enrollments: Vec<EnrollmentView>,
     pub deliveries: Vec<DeliveryView>,
     pub misses: Vec<MissView>,
+    /// How its mails were read, oldest first.
+    pub reactions: Vec<Happening>,
     pub outcome: StoryOutcome,
 }
 
@@ -67,6 +71,7 @@ struct Past {
     enrollments: Vec<EnrollmentView>,
     deliveries: Vec<DeliveryView>,
     misses: Vec<MissView>,
+    reactions: Vec<Happening>,
 }
 
 impl Past {
@@ -87,7 +92,11 @@ impl Past {
             None => Vec::new(),
         };
         misses.retain(|found| found.seen_at >= since);
-        Ok(Self { since, enrollments, deliveries, misses })
+        let ids: Vec<i64> = enrollments.iter().map(|found| found.id).collect();
+        let mut reactions = store.timelines(&ids).await?;
+        let is_one = |found: &Happening| Reacted::ALL.iter().any(|what| what.as_str() == found.what);
+        reactions.retain(|found| found.at >= since && is_one(found));
+        Ok(Self { since, enrollments, deliveries, misses, reactions })
     }
 
     fn rules(&self) -> BTreeSet<(RuleId, Lane)> {
@@ -100,8 +109,10 @@ impl Past {
         let enrollments: Vec<_> = self.enrollments.iter().filter(|e| ours(&e.rule, e.lane)).cloned().collect();
         let deliveries: Vec<_> = self.deliveries.iter().filter(|d| ours(&d.rule, d.lane)).cloned().collect();
         let misses: Vec<_> = self.misses.iter().filter(|m| ours(&m.rule, m.lane)).cloned().collect();
+        let of = |found: &&Happening| enrollments.iter().any(|enrolled| enrolled.id == found.enrollment);
+        let reactions: Vec<_> = self.reactions.iter().filter(of).cloned().collect();
         let outcome = StoryOutcome { code: "", text: String::new() };
-        let mut story = RuleStory { rule, lane, explanation, enrollments, deliveries, misses, outcome };
+        let mut story = RuleStory { rule, lane, explanation, enrollments, deliveries, misses, reactions, outcome };
         story.outcome = story.outcome(self.since);
         story
     }

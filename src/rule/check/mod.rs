@@ -127,6 +127,7 @@ fn assemble(
         for_each: body.for_each,
         to: body.to,
         sender: written.sender.as_ref().map(|name| name.value.clone()),
+        track: written.track.as_ref().map(|track| track.value.iter().copied().collect()),
         trigger: body.trigger,
         conditions: body.conditions,
         only_at_entry: body.only_at_entry,

@@ -9,7 +9,7 @@ use super::read::{Cells, Meaning};
 use super::relation::Doubles;
 use super::{RenderError, Renderer, dialect, filter};
 use crate::catalog::{Column, Consent, ConsentTest, Entity, KeyType, Person, PickOne, SuppressionTable};
-use crate::model::{Key, RoleName, Value, zone_or_default};
+use crate::model::{Key, RoleName, TRACKING, Topic, Value, zone_or_default};
 use crate::rule::checked::Purpose;
 use crate::rule::compiled::{PersonFacts, ReadError};
 use crate::rule::statement::Dialect;
@@ -33,6 +33,8 @@ struct Slot {
     present: [bool; 6],
     /// Whether they say which channel they prefer.
     prefers: bool,
+    /// Whether they can agree to being tracked.
+    tracked: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -112,6 +114,7 @@ impl People {
             own: pick.relation.is_none(),
             present: columns(&mapped).map(Option::is_some),
             prefers: mapped.channel.is_some(),
+            tracked: agrees_to_tracking(person),
         });
         Ok(self.slots.len() - 1)
     }
@@ -196,6 +199,7 @@ impl Slot {
         let (email_consent, phone_consent) = (cells.boolean()?, cells.boolean()?);
         let (suppressed, phone_suppressed) = (cells.text()?, cells.text()?);
         let channel = if self.prefers { cells.text()? } else { None };
+        let tracking_consent = if self.tracked { cells.boolean()? } else { None };
         Ok(key.map(|key| PersonFacts {
             key: Some(key),
             email,
@@ -206,6 +210,7 @@ impl Slot {
             locale,
             email_consent,
             phone_consent,
+            tracking_consent,
             staff: false,
             suppressed,
             phone_suppressed,
@@ -268,7 +273,10 @@ fn details(
     };
     cells.extend(columns(&mapped).into_iter().flatten().map(|column| select(column).0));
     for channel in ["email", "phone"] {
-        cells.push(consent(renderer, person, alias, channel, purpose));
+        cells.push(match purpose {
+            Purpose::Topic(topic) => consent(renderer, person, alias, channel, topic),
+            Purpose::Service | Purpose::Staff => Fragment::text("NULL"),
+        });
     }
     let email = mapped.email.as_ref().map(|column| renderer.cell(alias, column));
     cells.push(suppressed(renderer, email.as_ref()));
@@ -277,7 +285,16 @@ fn details(
     if let Some(channel) = &mapped.channel {
         cells.push(renderer.selected(&renderer.operand(person, alias, channel)?).0);
     }
+    if agrees_to_tracking(person) {
+        cells.push(consent(renderer, person, alias, "email", &Topic::from(TRACKING)));
+    }
     Ok(())
+}
+
+/// A consent to all topics is none to being tracked: it takes a column of its own.
+fn agrees_to_tracking(person: &Entity) -> bool {
+    let is_own = |consent: &Consent| consent.topic.as_ref().is_some_and(|topic| topic.as_str() == TRACKING);
+    person.consent.iter().any(|consent| consent.channel == "email" && is_own(consent))
 }
 
 /// A phone number without what people write between its digits.
@@ -288,8 +305,7 @@ fn digits(dialect: Dialect, number: &Fragment) -> Fragment {
 }
 
 /// True where everything the catalog maps for this channel and topic says yes; null where it maps nothing.
-fn consent(renderer: &Renderer<'_>, person: &Entity, alias: &str, channel: &str, purpose: &Purpose) -> Fragment {
-    let Purpose::Topic(topic) = purpose else { return Fragment::text("NULL") };
+fn consent(renderer: &Renderer<'_>, person: &Entity, alias: &str, channel: &str, topic: &Topic) -> Fragment {
     let concerns =
         |consent: &&Consent| consent.channel == channel && consent.topic.as_ref().is_none_or(|mapped| mapped == topic);
     let tests: Vec<Fragment> = person

@@ -28,6 +28,7 @@ pub use voices::{ChannelWord, DigestEntry, MessageEntry, NothingWord, SmsEntry, 
 pub use writes::{AssignEntry, BalanceWord, ClaimEntry, UpdateEntry, WhenEmptyWord};
 
 use crate::diagnostic::yaml::{At, Named};
+use crate::model::Tracking;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -64,6 +65,8 @@ pub struct RuleFile {
     pub to: Option<At<String>>,
     /// Who its mails are from: a name of `[email.senders]` in the configuration. A template's own `from` outranks it.
     pub sender: Option<At<String>>,
+    /// Of what `email.track` of the configuration notes, only this; `[]` for nothing.
+    pub track: Option<At<Vec<Tracking>>>,
     /// What makes a record match.
     #[schemars(required)]
     pub trigger: Option<At<TriggerEntry>>,

@@ -11,6 +11,7 @@ mod rewriting;
 
 use super::database::Database;
 use super::state::State;
+use super::table::suppression::Removal;
 use super::table::{journal as read, preference, suppression};
 use crate::engine::port::StoreError;
 use crate::model::{AddressHash, Channel, Preference, Suppression};
@@ -18,6 +19,7 @@ use entry::Entry;
 use file::{Appended, Head, JournalFile};
 use jiff::Timestamp;
 use rewriting::Rewriting;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -290,26 +292,38 @@ impl<D: Database> State<D> {
 }
 
 async fn take_in(session: &mut super::sql::Session<'_>, entries: &[Entry], lease: i64) -> Result<u64, StoreError> {
-    let mut changed = 0;
+    let (removed, suppressed) = outcome(entries);
+    let mut changed = suppression::remove_older(session, &removed).await?;
+    changed += suppression::add(session, &suppressed).await?;
     // One after the other where somebody changed their mind: of one address and topic, a batch reads the first.
-    let (mut suppressed, mut said): (Vec<Suppression>, Vec<Preference>) = (Vec::new(), Vec::new());
+    let mut said: Vec<Preference> = Vec::new();
+    for entry in entries {
+        let Entry::Said(entry) = entry else { continue };
+        if said.iter().any(|earlier| earlier.hash == entry.hash && earlier.topic == entry.topic) {
+            changed += preference::put(session, &said, lease).await?;
+            said.clear();
+        }
+        said.push(entry.clone());
+    }
+    Ok(changed + preference::put(session, &said, lease).await?)
+}
+
+/// What the list looks like after some entries: who was taken off it, and who stands on it since. Played one by one,
+/// a state that has forgotten nothing would lose the clear address of whoever was taken off and added again.
+fn outcome(entries: &[Entry]) -> (Vec<Removal>, Vec<Suppression>) {
+    let (mut removed, mut suppressed) = (BTreeMap::new(), BTreeMap::new());
     for entry in entries {
         match entry {
-            Entry::Suppressed(entry) => suppressed.push(entry.clone()),
-            Entry::Removed { hash, .. } => {
-                changed += suppression::add(session, &suppressed).await?;
-                suppressed.clear();
-                changed += suppression::remove(session, &[*hash]).await?;
+            Entry::Suppressed(entry) => {
+                suppressed.entry(entry.hash).or_insert_with(|| entry.clone());
             }
-            Entry::Said(entry) => {
-                if said.iter().any(|earlier| earlier.hash == entry.hash && earlier.topic == entry.topic) {
-                    changed += preference::put(session, &said, lease).await?;
-                    said.clear();
-                }
-                said.push(entry.clone());
+            Entry::Removed { hash, at, .. } => {
+                suppressed.remove(hash);
+                removed.insert(*hash, *at);
             }
+            Entry::Said(_) => {}
         }
     }
-    changed += suppression::add(session, &suppressed).await?;
-    Ok(changed + preference::put(session, &said, lease).await?)
+    let removal = |(hash, at)| Removal { hash, at, again: suppressed.get(&hash).map(|entry| entry.since) };
+    (removed.into_iter().map(removal).collect(), suppressed.values().cloned().collect())
 }

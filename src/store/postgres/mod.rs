@@ -25,6 +25,7 @@ const STEPS: Steps = &[
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/postgres/0004_consent_owed.sql")),
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/postgres/0005_safety.sql")),
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/postgres/0006_answers.sql")),
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/postgres/0007_reactions.sql")),
 ];
 
 const CONNECTIONS: u32 = 8;

@@ -18,6 +18,7 @@ pub mod outbox;
 pub mod own_write;
 pub mod personal;
 pub mod preference;
+pub mod reaction;
 pub mod rule_state;
 pub mod rule_version;
 pub mod send;

@@ -3,6 +3,7 @@
 use crate::engine::port::StoreError;
 use crate::model::{AddressHash, Channel, Suppression, SuppressionReason};
 use crate::store::sql::{Batch, Row, Session, params};
+use jiff::Timestamp;
 
 const COLUMNS: &str = "s.hash, s.channel, s.address, s.reason, s.since";
 
@@ -23,6 +24,26 @@ pub async fn add(session: &mut Session<'_>, entries: &[Suppression]) -> Result<u
 pub async fn remove(session: &mut Session<'_>, hashes: &[AddressHash]) -> Result<u64, StoreError> {
     let batch = Batch::new().ids("hash", hashes.iter().map(|hash| &hash.0));
     session.run_batch("DELETE FROM suppression WHERE hash IN (SELECT b.hash FROM {batch})", &[], &batch).await
+}
+
+/// An entry that was taken off the list, and when it stood on it anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Removal {
+    pub hash: AddressHash,
+    pub at: Timestamp,
+    pub again: Option<Timestamp>,
+}
+
+/// Removes what had been taken off the list, but for what came after that.
+pub async fn remove_older(session: &mut Session<'_>, removed: &[Removal]) -> Result<u64, StoreError> {
+    let batch = Batch::new()
+        .ids("hash", removed.iter().map(|one| &one.hash.0))
+        .ints("at", removed.iter().map(|one| one.at.as_microsecond()))
+        .ints("again", removed.iter().map(|one| one.again.map(Timestamp::as_microsecond)));
+    let sql = "DELETE FROM suppression WHERE hash IN (
+                   SELECT s.hash FROM {batch} CROSS JOIN suppression s
+                   WHERE s.hash = b.hash AND s.since <= b.at AND (b.again IS NULL OR s.since <> b.again))";
+    session.run_batch(sql, &[], &batch).await
 }
 
 pub async fn find(session: &mut Session<'_>, hashes: &[AddressHash]) -> Result<Vec<Suppression>, StoreError> {

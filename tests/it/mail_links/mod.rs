@@ -5,6 +5,7 @@ mod bounced;
 mod browser;
 mod confirm;
 mod signed;
+mod tracked;
 mod unsubscribe;
 
 use crate::operator::ready;

@@ -76,6 +76,7 @@ async fn a_mail_that_arrived_bears_signatures_that_others_find_right() {
     let sender = SmtpSender::new(&options, test_clock("2026-11-21T10:00:00Z")).unwrap();
     let to = "anna@signed.example";
     let email = Email {
+        tracked_html: None,
         delivery: DeliveryId([5; 16]),
         to_address: to.into(),
         to_name: Some("Zoë Müller".into()),

@@ -8,15 +8,15 @@ use nudged::engine::port::{
     ContactStanding, DeliveryFilter, DeliveryView, Dossier, DueAnswer, EnrollmentFilter, EnrollmentView, Episode,
     EpisodePage, Forgotten, Found, Gathered, Gathering, Happening, HeldMatch, Inbound, Inbox, Lease, Ledger,
     LedgerSize, MissView, NewAnswer, Objection, OpenEpisode, Outbox, OutboxToken, Overview, Owed, OwnWrite, Owner,
-    Personal, Progress, Register, Rescued, RuleState, RuleVersion, Safety, Settled, Settlement, Spent, Standing, Store,
-    StoreError, StoredGeneration, SweepCommit, SweepCount, SweepId, SweepView, TaskDraft, Turn, Verdict, View,
-    Whereabouts, Writes,
+    Personal, Progress, Reacted, Reaction, Reactions, Register, Rescued, RuleState, RuleVersion, Safety, Settled,
+    Settlement, Spent, Standing, Store, StoreError, StoredGeneration, SweepCommit, SweepCount, SweepId, SweepView,
+    TaskDraft, Turn, Verdict, View, Whereabouts, Writes,
 };
 use nudged::model::{
     AddressHash, Channel, ContactId, DeliveryId, EntityName, InstanceSecret, Key, Lane, Preference, RecordId, RuleId,
     Suppression, TemplateName, Tenant, VersionHash,
 };
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::watch;
@@ -141,6 +141,16 @@ impl Consents for Mortal {
     }
     async fn newest_preferences(&self, limit: usize) -> Result<Vec<Preference>, StoreError> {
         self.alive().await.newest_preferences(limit).await
+    }
+}
+
+#[async_trait]
+impl Reactions for Mortal {
+    async fn sent_mails(&self, mails: &[(i64, DeliveryId)]) -> Result<HashMap<DeliveryId, Timestamp>, StoreError> {
+        self.alive().await.sent_mails(mails).await
+    }
+    async fn note_reactions(&self, reactions: &[Reaction]) -> Result<Vec<Reacted>, StoreError> {
+        self.alive().await.note_reactions(reactions).await
     }
 }
 

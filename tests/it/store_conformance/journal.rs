@@ -1,8 +1,9 @@
 //! The suppression journal beside a state, and several processes that use it at once.
 
 use super::*;
+use nudged::engine::port::StoreError;
 use nudged::model::{Channel, Suppression, SuppressionReason};
-use nudged::store::{Database as StateDatabase, JournalPlace, State};
+use nudged::store::{Database as StateDatabase, State};
 use std::fs;
 use std::path::Path;
 
@@ -39,10 +40,8 @@ impl Kept {
         }
     }
 
-    async fn replay(&self) -> Result<nudged::store::Replayed, nudged::engine::port::StoreError> {
-        async fn of<D: StateDatabase>(
-            state: &State<D>,
-        ) -> Result<nudged::store::Replayed, nudged::engine::port::StoreError> {
+    async fn replay(&self) -> Result<Replayed, StoreError> {
+        async fn of<D: StateDatabase>(state: &State<D>) -> Result<Replayed, StoreError> {
             state.replay().await
         }
         match self {

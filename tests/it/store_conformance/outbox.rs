@@ -20,6 +20,8 @@ on_both_stores!(
     a_migrated_enrollment_pins_the_version_it_counts_in,
     a_held_step_is_freed_by_the_next_generation,
     suppressions_are_kept_once_with_their_first_reason,
+    suppressions_are_paged_and_taken_off_the_list,
+    what_was_taken_off_the_list_stays_off_when_the_journal_is_read,
     a_task_is_added_once,
     pinned_versions_are_those_under_way,
     a_hundred_tokens_settle_at_once,
@@ -309,6 +311,70 @@ async fn suppressions_are_kept_once_with_their_first_reason(home: Home) {
     assert_eq!(store.suppressions(1).await.unwrap(), [new]);
     let asked = [old.hash, store.secret().address_hash(Channel::Email, "d@b.example")];
     assert_eq!(store.suppressed(&asked).await.unwrap(), [old]);
+}
+
+fn suppressed(store: &dyn Store, address: &str, since: Timestamp) -> Suppression {
+    let (channel, reason) = (Channel::Email, SuppressionReason::Bounced);
+    let hash = store.secret().address_hash(channel, address);
+    Suppression { channel, hash, address: Some(address.to_owned()), reason, since }
+}
+
+async fn paged(store: &dyn Store, limit: usize) -> Vec<Suppression> {
+    let (mut all, mut after) = (Vec::<Suppression>::new(), None);
+    loop {
+        let page = store.suppressions_after(after, limit).await.unwrap();
+        assert!(page.len() <= limit);
+        let Some(last) = page.last() else { return all };
+        after = Some(last.hash);
+        all.extend(page);
+    }
+}
+
+async fn suppressions_are_paged_and_taken_off_the_list(home: Home) {
+    let store = home.open().await;
+    let mut entries: Vec<_> = (0..7).map(|n| suppressed(&*store, &format!("{n}@b.example"), now() + days(n))).collect();
+    assert_eq!(store.suppress(&entries).await.unwrap(), 7);
+    entries.sort_by_key(|entry| entry.hash);
+    for limit in [1, 3, 7, 100] {
+        assert_eq!(paged(&*store, limit).await, entries, "by {limit}");
+    }
+    let gone = entries.remove(2);
+    let stranger = store.secret().address_hash(Channel::Email, "nobody@b.example");
+    let asked = [(Channel::Email, gone.hash), (Channel::Email, stranger)];
+    assert_eq!(store.unsuppress(&asked, now()).await.unwrap(), 1);
+    assert_eq!(store.unsuppress(&asked, now()).await.unwrap(), 0);
+    assert_eq!(paged(&*store, 3).await, entries);
+    assert_eq!(store.suppress(&[gone]).await.unwrap(), 1, "it can stand on the list anew");
+}
+
+async fn what_was_taken_off_the_list_stays_off_when_the_journal_is_read(home: Home) {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = folder.path().join("suppressions");
+    let (store, _) = home.open_journaled(&journal).await;
+    let entries = ["off", "again", "on"].map(|name| suppressed(&*store, &format!("{name}@b.example"), now()));
+    let [off, again, on] = entries.clone();
+    store.suppress(&entries).await.unwrap();
+    let both = [(Channel::Email, off.hash), (Channel::Email, again.hash)];
+    assert_eq!(store.unsuppress(&both, now() + days(1)).await.unwrap(), 2);
+    let later = Suppression { since: now() + days(2), reason: SuppressionReason::Complained, ..again.clone() };
+    store.suppress(std::slice::from_ref(&later)).await.unwrap();
+
+    // A state that has forgotten nothing keeps what it has, clear addresses included.
+    let (store, read) = home.open_journaled(&journal).await;
+    assert_eq!(read.changed, 0);
+    assert_eq!(store.suppressions(10).await.unwrap(), [later.clone(), on.clone()]);
+
+    // One from before they were taken off learns it, and one that was added again since has lost its clear address.
+    let both = [(Channel::Email, later.hash), (Channel::Email, on.hash)];
+    assert_eq!(store.unsuppress(&both, now() + days(3)).await.unwrap(), 2);
+    let newest = Suppression { since: now() + days(4), reason: SuppressionReason::Manual, ..again };
+    store.suppress(std::slice::from_ref(&newest)).await.unwrap();
+    let backup = home.open().await;
+    backup.unsuppress(&[(Channel::Email, newest.hash)], now()).await.unwrap();
+    backup.suppress(&[later, on]).await.unwrap();
+    let (store, read) = home.open_journaled(&journal).await;
+    assert_eq!(read.changed, 3, "two are off, and one of them is on the list anew");
+    assert_eq!(store.suppressions(10).await.unwrap(), [Suppression { address: None, ..newest }]);
 }
 
 async fn a_task_is_added_once(home: Home) {

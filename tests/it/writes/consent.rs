@@ -11,7 +11,7 @@ use nudged::model::{AddressHash, Channel, Preference, PreferenceSource, Tenant, 
 use nudged::rule::statement::{Dialect, Row, Statement};
 use tokio::sync::Notify;
 
-const RULE: &str = "version: 1
+pub(super) const RULE: &str = "version: 1
 id: offers
 mode: live
 purpose: offers
@@ -20,7 +20,7 @@ to: main_contact
 trigger: {schedule: {cron: \"0 * * * *\"}}
 steps: [{email: {template: hello}}]
 ";
-const TEMPLATE: &str = "---\nsubject: \"{{ record.name }}\"\n---\nHello\n";
+pub(super) const TEMPLATE: &str = "---\nsubject: \"{{ record.name }}\"\n---\nHello\n";
 
 async fn office(kind: Kind) -> (World, DeliveryId) {
     let world = world(kind).await;
@@ -55,7 +55,7 @@ fn said(world: &World, delivery: DeliveryId, topic: Option<&str>, allowed: bool)
     }
 }
 
-async fn columns(world: &World) -> Vec<String> {
+pub(super) async fn columns(world: &World) -> Vec<String> {
     let flag = |name: &str| match world.crm {
         Crm::Postgres(..) => format!("CASE WHEN {name} THEN 1 ELSE 0 END"),
         _ => name.to_owned(),

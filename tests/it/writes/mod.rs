@@ -4,6 +4,7 @@ mod assign;
 mod claim;
 mod consent;
 mod own;
+mod pages;
 mod update;
 
 use crate::support::instant;

@@ -10,14 +10,15 @@ use crate::engine::dispatch::walk::Way;
 use crate::engine::dispatch::work::{Follower, Hours, Parcel, Work};
 use crate::engine::dispatch::{gather, places, seeds};
 use crate::engine::port::{Message, Noted, Then};
-use crate::model::{Channel, DeliveryId, Lane, Outcome, StepId, TemplateName, zone_or_default};
-use crate::rule::CheckedRule;
+use crate::model::{Channel, DeliveryId, Lane, Outcome, StepId, TemplateName, Tracking, zone_or_default};
 use crate::rule::answer::kept_fields;
 use crate::rule::checked::{Action, Purpose};
 use crate::rule::compiled::{Facts, PersonFacts};
 use crate::rule::message::MessageRow;
+use crate::rule::{CheckedRule, CompiledRule};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde_json::{Value as Json, json};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -202,18 +203,20 @@ impl Batch<'_> {
         }
         // Who writes is not pinned: a sender that changed is the one of every mail from now on.
         let current = self.generation.rules.get(&work.claimed.rule).unwrap_or(&work.rule);
+        let to = reader(&work.rule.rule, action, meeting.facts);
         let draft = Draft {
             rule: &work.rule,
             node: work.node,
             claimed: &work.claimed,
             delivery: self.delivery(work),
             facts: meeting.facts,
-            to: reader(&work.rule.rule, action, meeting.facts),
+            to,
             templates: &self.generation.templates,
             catalog: &self.generation.catalog,
             sender: &self.context.settings.sender,
             written_by: current.rule.sender.as_deref(),
             links: &self.context.settings.links,
+            tracks: self.tracks(meeting, current, to, asked),
             secret: self.context.store.secret(),
             enriched,
             now: asked.now,
@@ -222,6 +225,27 @@ impl Batch<'_> {
             more,
         };
         draft.render(action).map_err(|error| error.to_string())
+    }
+
+    /// What is noted of how its mail is read: what the configuration says and the rule doesn't leave out, of marketing to
+    /// somebody who agreed to that. What the person said here holds before the CRM, as it does for topics.
+    fn tracks(
+        &self,
+        meeting: &Meeting<'_>,
+        current: &CompiledRule,
+        to: Option<&PersonFacts>,
+        asked: &Asked,
+    ) -> BTreeSet<Tracking> {
+        let (work, configured) = (&meeting.work, &self.context.settings.sending.tracks);
+        let Some(person) = to.filter(|person| !person.staff && !configured.is_empty()) else { return BTreeSet::new() };
+        let said = meeting.addressed.email.and_then(|hash| asked.said_of_tracking.get(&hash)).map(|said| said.allowed);
+        let agrees = said != Some(false) && person.tracking_consent.unwrap_or(said == Some(true));
+        let marketing = matches!(work.rule.rule.purpose, Purpose::Topic(_)) && work.claimed.lane == Lane::Live;
+        if !agrees || !marketing {
+            return BTreeSet::new();
+        }
+        let wanted = |what: &&Tracking| current.rule.track.as_ref().is_none_or(|track| track.contains(what));
+        configured.iter().filter(wanted).copied().collect()
     }
 
     /// The shadow lane's note of what would have been sent.

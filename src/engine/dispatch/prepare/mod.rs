@@ -23,7 +23,7 @@ use crate::engine::port::{Claimed, Noted, OutboxToken, Source, SourceError, Stor
 use crate::engine::versions::{Standing, successor};
 use crate::model::{
     AddressHash, Channel, ContactId, DeliveryId, EndReason, EntityName, Key, Lane, Outcome, Preference, RuleId,
-    SkipReason, SuppressionReason, Tenant, VersionHash, preferences_for,
+    SkipReason, SuppressionReason, TRACKING, Tenant, Topic, VersionHash, preferences_for,
 };
 use crate::rule::checked::{Action, Mode, Purpose, Step, UnlessOpen};
 use crate::rule::compiled::{Facts, Subject};
@@ -127,6 +127,8 @@ struct Asked {
     suppressed: HashMap<AddressHash, SuppressionReason>,
     /// What the addressees said about the rule's topic.
     said: HashMap<AddressHash, Preference>,
+    /// And about being tracked.
+    said_of_tracking: HashMap<AddressHash, Preference>,
     open: HashSet<Key>,
     places: Places,
     /// Of each row, whom it may write to.
@@ -281,10 +283,10 @@ impl Batch<'_> {
         let hashes: HashSet<AddressHash> = addressed.iter().flat_map(Addressed::hashes).collect();
         let hashes: Vec<AddressHash> = hashes.into_iter().collect();
         let suppressed = self.suppressed(&hashes).await?;
-        let said = said(self.context.store.as_ref(), &rule.rule, &hashes).await?;
+        let (said, said_of_tracking) = said(self.context.store.as_ref(), &rule.rule, &hashes).await?;
         let open = self.open_tasks(rule, tenant, works, &answers).await?;
         let places = Places::ask(self.context, self.zone(), works, &addressed, now).await?;
-        Ok(Asked { at, now, answers, suppressed, said, open, places, addressed })
+        Ok(Asked { at, now, answers, suppressed, said, said_of_tracking, open, places, addressed })
     }
 
     /// The catalog's.
@@ -521,15 +523,21 @@ impl Batch<'_> {
     }
 }
 
-/// What people said about the rule's topic; only marketing has one.
+/// What people said about something, by their addresses.
+type Said = HashMap<AddressHash, Preference>;
+
+/// What people said about the rule's topic, and about being tracked; only marketing has either.
 pub(in crate::engine) async fn said(
     store: &dyn Store,
     rule: &CheckedRule,
     hashes: &[AddressHash],
-) -> Result<HashMap<AddressHash, Preference>, EngineError> {
+) -> Result<(Said, Said), EngineError> {
     match &rule.purpose {
-        Purpose::Topic(topic) if !hashes.is_empty() => Ok(preferences_for(topic, store.preferences(hashes).await?)),
-        _ => Ok(HashMap::new()),
+        Purpose::Topic(topic) if !hashes.is_empty() => {
+            let said = store.preferences(hashes).await?;
+            Ok((preferences_for(topic, said.iter().cloned()), preferences_for(&Topic::from(TRACKING), said)))
+        }
+        _ => Ok((Said::new(), Said::new())),
     }
 }
 

@@ -1,5 +1,10 @@
 //! `nudged suppress`: addresses that must not be written to, whatever a rule says.
 
+mod export;
+mod import;
+mod remove;
+mod sheet;
+
 use super::{Context, Exit, Failure, Format, Output, text};
 use crate::model::{Channel, Country, Preference, Suppression, SuppressionReason, e164};
 use jiff::Timestamp;
@@ -16,6 +21,12 @@ pub struct Args {
 enum Command {
     /// Add addresses. They hold from the next message on.
     Add(Add),
+    /// Take an address off the list again.
+    Remove(remove::Args),
+    /// Add the addresses of a CSV file, all of them or, where a line is wrong, none.
+    Import(import::Args),
+    /// Print the whole list as CSV, as `import` reads it.
+    Export(export::Args),
     /// Show what holds for one address.
     Show {
         address: String,
@@ -59,43 +70,45 @@ enum Why {
     Complained,
 }
 
+impl From<On> for Channel {
+    fn from(on: On) -> Self {
+        match on {
+            On::Email => Self::Email,
+            On::Sms => Self::Sms,
+        }
+    }
+}
+
+impl From<Why> for SuppressionReason {
+    fn from(why: Why) -> Self {
+        match why {
+            Why::Manual => Self::Manual,
+            Why::Unsubscribed => Self::Unsubscribed,
+            Why::Bounced => Self::Bounced,
+            Why::Complained => Self::Complained,
+        }
+    }
+}
+
 pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, Failure> {
     match &args.command {
         Command::Add(args) => add(args, context, output),
+        Command::Remove(args) => remove::run(args, context, output),
+        Command::Import(args) => import::run(args, context, output),
+        Command::Export(args) => export::run(args, context, output),
         Command::Show { address, format } => show_address(address, *format, context, output),
         Command::List { limit, format } => list(*limit, *format, context, output),
     }
 }
 
 fn add(args: &Add, context: &Context, output: &mut Output) -> Result<Exit, Failure> {
-    let channel = match args.channel {
-        On::Email => Channel::Email,
-        On::Sms => Channel::Sms,
-    };
-    let addresses = addresses(&args.addresses)?;
-    if channel == Channel::Email
-        && let Some(wrong) = addresses.iter().find(|address| !address.contains('@'))
-    {
-        return Err(Failure::other(Exit::Usage, format!("`{wrong}` is not an email address; nothing was added")));
-    }
+    let (channel, reason) = (Channel::from(args.channel), SuppressionReason::from(args.reason));
     let country = context.config_without_secrets()?.sms.country;
-    let mut numbers = Vec::new();
-    if channel == Channel::Sms {
-        for address in &addresses {
-            let wrong = || {
-                let help = "write it with its country: `+43 664 1234567`, or set `sms.country`";
-                Failure::other(Exit::Usage, format!("`{address}` is not a phone number; nothing was added; {help}"))
-            };
-            numbers.push(e164(address, country).ok_or_else(wrong)?);
-        }
+    let mut addresses = Vec::new();
+    for address in given(&args.addresses)? {
+        let wrong = |why: String| Failure::other(Exit::Usage, format!("{why}; nothing was added"));
+        addresses.push(on_channel(channel, &address, country).map_err(wrong)?);
     }
-    let addresses = if channel == Channel::Sms { numbers } else { addresses };
-    let reason = match args.reason {
-        Why::Manual => SuppressionReason::Manual,
-        Why::Unsubscribed => SuppressionReason::Unsubscribed,
-        Why::Bounced => SuppressionReason::Bounced,
-        Why::Complained => SuppressionReason::Complained,
-    };
     let asked = addresses.len();
     let added = context.block_on(async {
         let store = context.state().await?;
@@ -114,6 +127,24 @@ fn add(args: &Add, context: &Context, output: &mut Output) -> Result<Exit, Failu
     Ok(Exit::Success)
 }
 
+/// An address as its channel has it, or what is wrong with it.
+fn on_channel(channel: Channel, address: &str, country: Option<Country>) -> Result<String, String> {
+    let address = address.trim();
+    match channel {
+        Channel::Email => {
+            let is_one = address.split_once('@').is_some_and(|(name, host)| !name.is_empty() && !host.is_empty());
+            let is_one = is_one && !address.contains(|letter: char| letter.is_whitespace() || letter.is_control());
+            is_one.then(|| address.to_owned()).ok_or_else(|| format!("`{address}` is not an email address"))
+        }
+        Channel::Sms => e164(address, country).ok_or_else(|| {
+            format!(
+                "`{address}` is not a phone number: write it with its country, such as `+43 664 1234567`, or set \
+                 `sms.country`"
+            )
+        }),
+    }
+}
+
 /// An address by its channel: what has no `@` and can be a phone number is one, in its international form.
 pub(super) fn reached_by(address: &str, country: Option<Country>) -> (Channel, String) {
     match e164(address, country).filter(|_| !address.contains('@')) {
@@ -122,9 +153,9 @@ pub(super) fn reached_by(address: &str, country: Option<Country>) -> (Channel, S
     }
 }
 
-fn addresses(given: &[String]) -> Result<Vec<String>, Failure> {
+fn given(arguments: &[String]) -> Result<Vec<String>, Failure> {
     let mut all = Vec::new();
-    for argument in given {
+    for argument in arguments {
         if argument == "-" {
             let mut text = String::new();
             std::io::stdin().read_to_string(&mut text)?;

@@ -23,7 +23,7 @@ pub use outbox::{
     OutboxToken, Owner, Place, Refusal, Rescued, RuleVersion, Settled, Settlement, Spent, Then, Waiting,
 };
 pub use personal::{Aged, BuiltInTask, Dossier, Enrolled, Forgotten, Personal, Stay};
-pub use register::{Adopted, Adoption, Register, RuleState, RuleStatus, StoredGeneration};
+pub use register::{Adopted, Adoption, Register, RuleState, RuleStatus, StillHeld, StoredGeneration};
 pub use safety::{
     BLOCK_LIFE, Bearing, LedgerSize, Objection, Room, Safety, Testimony, Whereabouts, Witness, WitnessError,
 };

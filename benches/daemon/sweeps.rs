@@ -144,7 +144,8 @@ async fn catch_up(bench: &Bench, state: State) {
         if kind == Kind::Nightly {
             nightly.push(took.saturating_sub(committed));
         }
-        let what = format!("{}: one day, {} of {found} entered (target 1.3 × psql + 250 ms)", state.name(), sweep.entered);
+        let what =
+            format!("{}: one day, {} of {found} entered (target 1.3 × psql + 250 ms)", state.name(), sweep.entered);
         report::time(&what, committed, Some(("psql", bare)));
     }
     report::spread("  nightly look at 7 days after it", nightly);

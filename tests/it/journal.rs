@@ -105,10 +105,11 @@ fn under_systemd_the_journal_has_rule_record_and_delivery_as_fields() {
     let (site, command) = site_under_systemd(folder.path());
     let _daemon = site.start_command(command, &[]);
 
-    let matched = journal.entry(|entry| entry["MESSAGE"] == "matched");
+    let says = |entry: &Entry, name: &str, value: &str| entry.get(name).is_some_and(|said| said == value);
+    let matched = journal.entry(|entry| says(entry, "MESSAGE", "matched"));
     assert_eq!((matched["RULE"].as_str(), matched["SYSLOG_IDENTIFIER"].as_str()), ("silence", "nudged"), "{matched:?}");
     assert!(matched["RECORD"].starts_with("customer:"), "{matched:?}");
-    let sent = journal.entry(|entry| entry.get("OUTCOME").is_some_and(|outcome| outcome == "sent"));
+    let sent = journal.entry(|entry| says(entry, "OUTCOME", "sent"));
     assert_eq!(
         (sent["RULE"].as_str(), sent["DELIVERY"].len(), sent["KIND"].as_str()),
         ("silence", 32, "email"),

@@ -26,7 +26,7 @@ impl MailSink {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("the sink listens");
         stream.write_all(b"TALLY\r\n").expect("the sink reads");
         let answer = BufReader::new(stream).lines().nth(1).expect("a greeting and an answer");
-        Tally::read(answer.expect("the sink answers").trim_start_matches("250 "))
+        Tally::read(answer.expect("the sink answers").strip_prefix("250 ").expect("a good answer"))
     }
 }
 

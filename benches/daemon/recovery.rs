@@ -8,7 +8,7 @@ use super::support::poll_until;
 use super::{Bench, bare, report};
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_mins(5);
+const PATIENCE: Duration = Duration::from_mins(10);
 
 pub fn measure(bench: &Bench) {
     let (selection, expected) = newly_silent(bench);

@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
-const QUIET_SWEEPS: usize = 400;
 const DAYS: usize = 5;
 const SILENCE: SignedDuration = SignedDuration::from_hours(90 * 24);
 
@@ -34,6 +33,11 @@ steps:
 /// The same without the daily look at refused records, which the quiet sweeps measure.
 fn once() -> String {
     RULE.replace("check_every", "keep_trying: none\ncheck_every")
+}
+
+/// `NUDGED_BENCH_SWEEPS`, or four hundred: with fewer the last percentiles say little.
+fn quiet_count() -> usize {
+    std::env::var("NUDGED_BENCH_SWEEPS").map_or(400, |text| text.parse().expect("a number of sweeps"))
 }
 
 pub fn quiet_sweeps(bench: &Bench) {
@@ -89,7 +93,8 @@ async fn quiet(bench: &Bench, state: State) {
     let quarter = SignedDuration::from_mins(15);
     let mut world = World::at(bench, state, bench.source.made_at, RULE.to_owned()).await;
     let (mut ordinary, mut daily, mut nightly, mut matched) = (Vec::new(), Vec::new(), Vec::new(), 0);
-    for _ in 0..QUIET_SWEEPS {
+    let sweeps = quiet_count();
+    for _ in 0..sweeps {
         let (took, sweep, kind) = world.sweep_after(quarter).await;
         matched += sweep.entered;
         match kind {
@@ -98,13 +103,13 @@ async fn quiet(bench: &Bench, state: State) {
             Kind::Nightly => nightly.push(took),
         }
     }
-    let windows: Vec<_> = (0..QUIET_SWEEPS as i32)
+    let windows: Vec<_> = (0..sweeps as i32)
         .map(|n| {
             let until = bench.source.made_at + quarter * (n + 1) - SILENCE;
             (until - quarter, until)
         })
         .collect();
-    let average = matched as usize / QUIET_SWEEPS;
+    let average = matched as usize / sweeps;
     let what = format!(
         "{}: quiet sweep of 15 minutes, {average} matches, {} customers (target p99 20 ms; 50 ms with 10,000,000)",
         state.name(),

@@ -2,6 +2,7 @@
 //! `cargo bench --bench rules`, or `-- check` or `-- scripts` for one of them.
 #![expect(clippy::expect_used, clippy::print_stdout, reason = "a benchmark ends by panicking, and prints")]
 
+#[expect(dead_code, reason = "shared with the other benchmark, which needs more of it")]
 #[path = "daemon/machine.rs"]
 mod machine;
 #[expect(dead_code, reason = "shared with the other benchmark, which needs more of it")]
@@ -131,6 +132,7 @@ fn facts() -> Facts {
         date: None,
         recipients: BTreeMap::new(),
         zone: TimeZone::UTC,
+        unsaid: Default::default(),
     }
 }
 

@@ -1,9 +1,12 @@
-//! The same work with nothing around it: psql for the selection, raw sockets for the calls.
+//! The same work with nothing around it: psql for the selection, raw sockets for the calls, smtp-source for mails.
 
+use super::machine::memory_of;
 use super::source::BenchSource;
+use super::support::Database;
+use super::support::guarded::program;
 use jiff::Timestamp;
-use std::io::Write;
-use std::process::Stdio;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -47,6 +50,61 @@ pub fn psql_session(source: &BenchSource, windows: &[(Timestamp, Timestamp)]) ->
     let said = String::from_utf8_lossy(&output.stdout);
     let millis = said.lines().filter_map(|line| line.strip_prefix("Time: ")?.split_whitespace().next()?.parse().ok());
     millis.map(|millis: f64| Duration::from_secs_f64(millis / 1e3)).collect()
+}
+
+/// A session of psql that stays, ended when this is dropped.
+pub struct Psql(Child);
+
+impl Psql {
+    /// Has run the script when this returns, or goes on with it where it ends in `\watch`.
+    pub fn start(database: &Database, script: &str, ends: bool) -> Self {
+        let mut psql = database.command("\\set FETCH_COUNT 1000");
+        let mut child =
+            psql.args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("psql starts");
+        let stdin = child.stdin.as_mut().expect("the pipe was asked for");
+        writeln!(stdin, "{script}").expect("psql reads");
+        if ends {
+            writeln!(stdin, "SELECT 'done';").expect("psql reads");
+            let mut lines = BufReader::new(child.stdout.as_mut().expect("the pipe was asked for")).lines();
+            assert!(lines.any(|line| line.is_ok_and(|line| line == "done")), "psql ran the script");
+        }
+        Self(child)
+    }
+
+    /// Resident now and at its peak, in MiB.
+    pub fn memory(&self) -> (f64, f64) {
+        memory_of(self.0.id())
+    }
+}
+
+impl Drop for Psql {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The peak of psql while everybody who was last active before `until` streams through it, a thousand rows at a time,
+/// in MiB.
+pub fn streaming(source: &BenchSource, until: Timestamp) -> f64 {
+    let sql = selection("'-infinity'", &literal(until)).replace('\n', " ");
+    Psql::start(&source.crm, &format!("{sql} \\g /dev/null"), true).memory().1
+}
+
+/// The least that a restarted program does before its first call: asks who it is for, connects, sends. The best of five.
+pub fn first_post(source: &BenchSource, port: u16, after: Timestamp, until: Timestamp) -> Duration {
+    psql(source, after, until).0 + Duration::from_secs_f64(1.0 / posts(port, 1, 1))
+}
+
+/// Mails to the sink by `smtp-source`, each session one after another; how many a second.
+pub fn mails(port: u16, count: usize, sessions: usize, bytes: usize) -> f64 {
+    let folders = ["/usr/sbin", "/usr/lib/postfix/sbin", "/usr/libexec/postfix"].map(Into::into);
+    let mut source = Command::new(program("smtp-source", &folders, "postfix"));
+    source.args(["-d", "-s", &sessions.to_string(), "-m", &count.to_string(), "-l", &bytes.to_string()]);
+    let began = Instant::now();
+    let status = source.arg(format!("inet:127.0.0.1:{port}")).status();
+    assert!(status.is_ok_and(|status| status.success()), "smtp-source failed");
+    count as f64 / began.elapsed().as_secs_f64()
 }
 
 /// POSTs to the sink by hand, each connection one after another; how many a second.

@@ -21,6 +21,16 @@ pub fn describe() {
     report::figure("8 KiB written and synced", report::shown(sync_latency()));
 }
 
+/// Resident memory of a process now and at its peak, in MiB.
+pub fn memory_of(process: u32) -> (f64, f64) {
+    let status = read(&format!("/proc/{process}/status"));
+    let mib = |name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name)).expect("the process runs, and memory is counted");
+        line.split_whitespace().nth(1).and_then(|kib| kib.parse::<f64>().ok()).expect("a number") / 1024.0
+    };
+    (mib("VmRSS"), mib("VmHWM"))
+}
+
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }

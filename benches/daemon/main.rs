@@ -4,6 +4,7 @@
 //! ```text
 //! cargo bench --bench daemon                    # everything
 //! cargo bench --bench daemon -- main_job idle   # some of it
+//! cargo bench --bench daemon -- quiet sqlite    # with one of the two states
 //! ```
 //! The source is generated once (a few minutes) and kept in `$NUDGED_BENCH_DIR`, `/var/tmp/nudged-bench` if
 //! unset. Source and PostgreSQL state live on a private server that syncs to disk like any other. Nothing here
@@ -20,9 +21,12 @@ mod engine;
 mod idle;
 mod latency;
 mod machine;
+mod mail_sink;
+mod mails;
 mod main_job;
 mod memory;
 mod nudged;
+mod queue;
 mod recovery;
 mod reload;
 mod report;
@@ -34,6 +38,7 @@ mod support;
 mod sweeps;
 mod witness;
 
+use nudged::State;
 use source::BenchSource;
 
 /// Where the bench keeps the source and runs the daemon.
@@ -43,30 +48,43 @@ pub struct Bench {
 
 type Measure = fn(&Bench);
 
-const MEASURES: [(&str, Measure); 8] = [
-    ("main_job", main_job::measure),
-    ("witness", witness::measure),
-    ("sweeps", sweeps::measure),
-    ("latency", latency::measure),
-    ("memory", memory::measure),
-    ("reload", reload::measure),
-    ("idle", idle::measure),
-    ("recovery", recovery::measure),
+/// By the names that choose them.
+const MEASURES: [(&[&str], Measure); 12] = [
+    // Made if it isn't there, and nothing else.
+    (&["source"], |_| {}),
+    (&["main_job"], main_job::measure),
+    (&["witness"], witness::measure),
+    (&["mails"], mails::measure),
+    (&["quiet", "sweeps"], sweeps::quiet_sweeps),
+    (&["days", "sweeps"], sweeps::whole_days),
+    (&["thousand", "sweeps"], sweeps::thousand_rules),
+    (&["latency"], latency::measure),
+    (&["memory"], memory::measure),
+    (&["reload"], reload::measure),
+    (&["idle"], idle::measure),
+    (&["recovery"], recovery::measure),
 ];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    if let [mode, port] = arguments.as_slice()
-        && mode == sink::MODE
-    {
-        return sink::serve(port.parse().expect("a port"));
+    if let [mode, port] = arguments.as_slice() {
+        match mode.as_str() {
+            sink::MODE => return sink::serve(port.parse().expect("a port")),
+            mail_sink::MODE => return mail_sink::serve(port.parse().expect("a port")),
+            _ => {}
+        }
     }
-    let chosen = |name: &str| arguments.is_empty() || arguments.iter().any(|argument| argument == name);
+    let is_state = |name: &String| State::BOTH.iter().any(|state| state.argument() == name);
+    let names: Vec<&String> = arguments.iter().filter(|name| !is_state(name)).collect();
+    let known: Vec<&str> = MEASURES.iter().flat_map(|(names, _)| *names).copied().collect();
+    if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
+        panic!("`{unknown}` measures nothing; there are {}, and `sqlite` or `postgresql`", known.join(", "));
+    }
     machine::describe();
     let bench = Bench { source: BenchSource::open() };
-    for (name, measure) in MEASURES {
-        if chosen(name) {
-            println!("\n## {name}");
+    for (called, measure) in MEASURES {
+        if names.is_empty() || names.iter().any(|name| called.contains(&name.as_str())) {
+            println!("\n## {}", called[0]);
             measure(&bench);
         }
     }

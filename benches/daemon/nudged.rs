@@ -1,12 +1,14 @@
 //! The program as it is installed: configured, started, watched from outside, killed.
 
 use super::Bench;
-use super::machine::directory;
+use super::machine::{self, directory};
+use super::mail_sink::MailSink;
 use super::sink::{Sink, since_1970};
 use super::source::CATALOG;
 use serde_json::Value as Json;
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, Output};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -21,6 +23,20 @@ pub enum State {
 impl State {
     pub const BOTH: [Self; 2] = [Self::Sqlite, Self::Postgres];
 
+    /// Both, or the one that the arguments name: `sqlite`, `postgresql`.
+    pub fn chosen() -> Vec<Self> {
+        let named = |state: &Self| std::env::args().any(|argument| argument == state.argument());
+        let named: Vec<Self> = Self::BOTH.into_iter().filter(named).collect();
+        if named.is_empty() { Self::BOTH.to_vec() } else { named }
+    }
+
+    pub const fn argument(self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite",
+            Self::Postgres => "postgresql",
+        }
+    }
+
     pub const fn name(self) -> &'static str {
         match self {
             Self::Sqlite => "SQLite state",
@@ -29,9 +45,34 @@ impl State {
     }
 }
 
+/// Where messages go.
+pub struct Outlets {
+    webhooks: String,
+    /// What stands below `[email]`.
+    email: String,
+}
+
+impl Outlets {
+    /// Webhooks to the sink, mails into a folder.
+    pub fn to(sink: &Sink) -> Self {
+        Self { webhooks: sink.url.clone(), email: "transport = \"folder\"".to_owned() }
+    }
+
+    /// Mails to the sink over so many sessions, as fast as they go.
+    pub fn by_smtp(sink: &MailSink, sessions: usize) -> Self {
+        let email = format!(
+            "host = \"127.0.0.1\"\nport = {}\ntls = \"none\"\nsessions = {sessions}\nmessages_per_session = 1000000\n\
+            rate = \"\"\nper_domain = \"\"\nwarm_up = \"\"",
+            sink.port
+        );
+        Self { webhooks: "http://127.0.0.1:9/".to_owned(), email }
+    }
+}
+
 /// A configured daemon with a fresh state.
 pub struct Nudged {
     dir: TempDir,
+    outlets: Outlets,
     /// Kept so that it lives as long as the daemon.
     pub state: Option<super::support::Database>,
 }
@@ -41,38 +82,43 @@ pub const SESSIONS: usize = 32;
 
 impl Nudged {
     /// `rules`: file name and text.
-    pub fn configure(bench: &Bench, state: State, sink: &Sink, rules: &[(String, String)]) -> Self {
+    pub fn configure(bench: &Bench, state: State, outlets: Outlets, rules: &[(String, String)]) -> Self {
         let dir = tempfile::Builder::new().prefix("run-").tempdir_in(directory()).expect("the directory is writable");
         let database = (state == State::Postgres).then(|| bench.source.server.create());
-        let nudged = Self { dir, state: database };
+        let nudged = Self { dir, outlets, state: database };
         nudged.write("rules/catalog.yaml", CATALOG);
         for (name, text) in rules {
             nudged.write(&format!("rules/{name}"), text);
         }
-        nudged.write_config("config.toml", bench, sink);
+        nudged.write_config("config.toml", bench);
         nudged
     }
 
     /// One more node on the same state, with an admin socket of its own.
-    pub fn write_config(&self, name: &str, bench: &Bench, sink: &Sink) {
+    pub fn write_config(&self, name: &str, bench: &Bench) {
         let dir = self.dir.path().display();
         let own = format!("sqlite:{dir}/state.db");
         let state = self.state.as_ref().map_or(own.as_str(), |database| &database.url);
         let config = format!(
             "[source]\nurl = \"{source}\"\n[state]\nurl = \"{state}\"\ndirect = true\ndirectory = \"{dir}\"\n[rules]\ndirectory = \"{dir}/rules\"\n\
-            [email]\ntransport = \"folder\"\nfolder = \"{dir}/mail\"\nfrom = \"Bench <bench@test.example>\"\n\
+            [email]\nfrom = \"Bench <bench@test.example>\"\nfolder = \"{dir}/mail\"\n{email}\n\
             [webhooks.sink]\nurl = \"{url}\"\nallow_private = true\nsessions = {SESSIONS}\n\
             [web]\nsocket = \"{dir}/{name}.sock\"\nlisten = \"\"\n[log]\nformat = \"text\"\nlevel = \"warn\"\n",
             source = bench.source.crm.url,
-            url = sink.url,
+            email = self.outlets.email,
+            url = self.outlets.webhooks,
         );
         self.write(name, &config);
         let owner_only = fs::Permissions::from_mode(0o600);
         fs::set_permissions(self.dir.path().join(name), owner_only).expect("the file is ours");
     }
 
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
     pub fn write(&self, name: &str, text: &str) {
-        let path = self.dir.path().join(name);
+        let path = self.path(name);
         fs::create_dir_all(path.parent().expect("below the directory")).expect("the directory is ours");
         fs::write(path, text).expect("the directory is ours");
     }
@@ -148,12 +194,7 @@ pub struct Life {
 impl Life {
     /// Resident memory now and at its peak, in MiB.
     pub fn memory(&self) -> (f64, f64) {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the daemon runs");
-        let mib = |name: &str| {
-            let line = status.lines().find(|line| line.starts_with(name)).expect("the kernel counts memory");
-            line.split_whitespace().nth(1).and_then(|kib| kib.parse::<f64>().ok()).expect("a number") / 1024.0
-        };
-        (mib("VmRSS"), mib("VmHWM"))
+        machine::memory_of(self.child.id())
     }
 
     pub fn kill(mut self) {

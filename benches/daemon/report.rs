@@ -24,6 +24,22 @@ pub fn percentile(sorted: &[Duration], percent: usize) -> Duration {
     sorted[(sorted.len() * percent / 100).min(sorted.len() - 1)]
 }
 
+/// Resident memory in MiB.
+pub fn memory(what: &str, ours: f64, bare: (&str, f64)) {
+    println!("{what}: {ours:.0} MiB | {}: {:.0} MiB | ratio {:.1}", bare.0, bare.1, ours / bare.1);
+}
+
+/// p50, p90, p99 and the worst; the ratio is of the medians.
+pub fn spread_beside(what: &str, samples: Vec<Duration>, (tool, mut bare): (&str, Vec<Duration>)) {
+    let mut sorted = samples.clone();
+    sorted.sort_unstable();
+    bare.sort_unstable();
+    let [ours, theirs] = [&sorted, &bare].map(|samples| percentile(samples, 50));
+    spread(what, samples);
+    spread(&format!("  {tool}"), bare);
+    println!("  ratio {:.2}", ours.as_secs_f64() / theirs.as_secs_f64());
+}
+
 /// p50, p90, p99 and the worst.
 pub fn spread(what: &str, mut samples: Vec<Duration>) {
     samples.sort_unstable();

@@ -33,6 +33,19 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// What [`Counted::told`] wrote.
+    pub fn read(text: &str) -> Self {
+        let numbers: Vec<u64> = text.split_whitespace().map(|number| number.parse().expect("a number")).collect();
+        let [requests, keys, first, last] = numbers[..] else { panic!("four numbers: {text}") };
+        let instant = Duration::from_nanos;
+        Self { requests: requests as usize, keys: keys as usize, first: instant(first), last: instant(last) }
+    }
+
+    /// Arrivals a second, from the first to the last.
+    pub fn rate(&self) -> f64 {
+        self.requests as f64 / self.last.saturating_sub(self.first).as_secs_f64()
+    }
+
     pub fn repeats(&self) -> usize {
         self.requests - self.keys
     }
@@ -40,13 +53,7 @@ impl Tally {
 
 impl Sink {
     pub fn start() -> Self {
-        let port = free_port();
-        let program = std::env::current_exe().expect("this program has a path");
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "--"]).arg(program).args([MODE, &port.to_string()]);
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("setpriv is part of every system");
-        let mut ready = [0; 1];
-        child.stdout.as_mut().expect("the pipe was asked for").read_exact(&mut ready).expect("the sink listens");
+        let (port, child) = start(MODE);
         Self { url: format!("http://127.0.0.1:{port}/hook"), port, child }
     }
 
@@ -59,11 +66,7 @@ impl Sink {
         stream.write_all(b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n").expect("the sink reads");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("the sink answers");
-        let body = answer.split_once("\r\n\r\n").expect("a head and a body").1;
-        let numbers: Vec<u64> = body.split_whitespace().map(|number| number.parse().expect("a number")).collect();
-        let [requests, keys, first, last] = numbers[..] else { panic!("four numbers: {body}") };
-        let instant = Duration::from_nanos;
-        Tally { requests: requests as usize, keys: keys as usize, first: instant(first), last: instant(last) }
+        Tally::read(answer.split_once("\r\n\r\n").expect("a head and a body").1)
     }
 }
 
@@ -78,16 +81,50 @@ pub fn since_1970() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("the clock is past 1970")
 }
 
+/// This program once more, as the sink of this mode; it listens when this returns.
+pub fn start(mode: &str) -> (u16, Child) {
+    let port = free_port();
+    let program = std::env::current_exe().expect("this program has a path");
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program).args([mode, &port.to_string()]);
+    let mut child = command.stdout(Stdio::piped()).spawn().expect("setpriv is part of every system");
+    let mut ready = [0; 1];
+    child.stdout.as_mut().expect("the pipe was asked for").read_exact(&mut ready).expect("the sink listens");
+    (port, child)
+}
+
 #[derive(Default)]
-struct Counted {
+pub struct Counted {
     keys: HashMap<String, u32>,
     requests: u64,
     first: Option<Duration>,
     last: Duration,
 }
 
+impl Counted {
+    pub fn add(&mut self, key: String) {
+        let now = since_1970();
+        self.first.get_or_insert(now);
+        self.last = now;
+        self.requests += 1;
+        *self.keys.entry(key).or_default() += 1;
+    }
+
+    pub fn told(&self) -> String {
+        let (first, last) = (self.first.unwrap_or_default().as_nanos(), self.last.as_nanos());
+        format!("{} {} {first} {last}", self.requests, self.keys.len())
+    }
+}
+
 /// The sink's own main.
 pub fn serve(port: u16) {
+    listen(port, |stream, counted| {
+        tokio::spawn(receive(stream, counted));
+    });
+}
+
+/// Hands over every connection, with what all of them count.
+pub fn listen(port: u16, receive: impl Fn(tokio::net::TcpStream, Arc<Mutex<Counted>>)) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let listener = TcpListener::bind(("127.0.0.1", port)).await.expect("the port is free");
@@ -96,7 +133,7 @@ pub fn serve(port: u16) {
         let counted = Arc::new(Mutex::new(Counted::default()));
         while let Ok((stream, _)) = listener.accept().await {
             stream.set_nodelay(true).expect("a socket has options");
-            tokio::spawn(receive(stream, Arc::clone(&counted)));
+            receive(stream, Arc::clone(&counted));
         }
     });
 }
@@ -143,17 +180,11 @@ impl Request {
     fn count(&self, counted: &Mutex<Counted>) -> Option<Vec<u8>> {
         let mut counted = counted.lock().expect("nobody panics with it");
         if self.question {
-            let Counted { keys, requests, first, last } = &*counted;
-            let first = first.unwrap_or_default().as_nanos();
-            let body = format!("{requests} {} {first} {}", keys.len(), last.as_nanos());
+            let body = counted.told();
             let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
             return Some(answer.into_bytes());
         }
-        let now = since_1970();
-        counted.first.get_or_insert(now);
-        counted.last = now;
-        counted.requests += 1;
-        *counted.keys.entry(self.key.clone()).or_default() += 1;
+        counted.add(self.key.clone());
         None
     }
 }

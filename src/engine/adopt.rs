@@ -3,6 +3,7 @@
 use super::context::{Context, tenants_of};
 use super::error::EngineError;
 use super::event::Event;
+use super::held::still_held;
 use super::port::{Adoption, RuleState};
 use super::pruner::ledger_since;
 use crate::model::{Lane, RuleId, Tenant};
@@ -40,6 +41,8 @@ pub(super) async fn adopt(context: &Context, generation: &Generation) -> Result<
         }
     }
     let adopted = context.store.adopt(&adoptions, now).await?;
+    // Whatever held a step may be repaired by this generation.
+    context.store.free_held(&still_held(generation)).await?;
     let baselined: Vec<RuleId> = adopted.baselined.iter().map(|(rule, ..)| rule.clone()).collect();
     context.announce(|| Event::GenerationAdopted {
         hash: generation.hash.clone(),

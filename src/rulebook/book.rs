@@ -7,6 +7,7 @@ use super::watch::DirectoryWatch;
 use super::{Examiner, Outside, RulebookError, RulebookOptions, Standing, Trouble, brake, touched};
 use crate::diagnostic::Finding;
 use crate::engine::port::{Register, Source, StoredGeneration};
+use crate::engine::still_held;
 use crate::model::{Clock, RuleId};
 use crate::rule::generation::{Generation, Rest, Tree};
 use std::collections::BTreeSet;
@@ -227,7 +228,7 @@ impl Rulebook {
 
     /// What held a step may have been repaired outside the files, so an operator's reload tries it again.
     async fn free_held(&self) {
-        match self.register.free_held().await {
+        match self.register.free_held(&still_held(&self.running)).await {
             Ok(0) => {}
             Ok(freed) => tracing::info!(freed, "held steps are tried again"),
             Err(error) => tracing::error!(%error, "held steps could not be freed; reload again"),

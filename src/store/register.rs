@@ -5,7 +5,9 @@ use super::sql::Session;
 use super::state::State;
 use super::table::rule_state::{self, Change};
 use super::table::{enrollment, episode, generation, miss, outbox, rule_version, sweep};
-use crate::engine::port::{Adopted, Adoption, Register, RuleState, RuleStatus, StoreError, StoredGeneration};
+use crate::engine::port::{
+    Adopted, Adoption, Register, RuleState, RuleStatus, StillHeld, StoreError, StoredGeneration,
+};
 use crate::model::{InstanceSecret, Lane, RuleId, Tenant, VersionHash};
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -14,6 +16,9 @@ use std::sync::Arc;
 
 /// Rows in one transaction of the tidying that follows an adoption.
 const CHUNK: usize = 1_000;
+
+/// Held rows that are looked at together.
+const PAGE: usize = 10_000;
 
 /// How long sweeps are remembered, in microseconds: 400 days.
 const SWEEPS_KEPT: i64 = 400 * 86_400 * 1_000_000;
@@ -32,28 +37,24 @@ impl<D: Database> Register for State<D> {
         });
         let (adopted, void) = adopted.await?;
         self.end_void(void.into()).await?;
-        self.free_held().await?;
         self.tidy(now).await?;
         Ok(adopted)
     }
 
-    async fn free_held(&self) -> Result<u64, StoreError> {
-        let mut total = 0;
+    async fn free_held(&self, still: &[StillHeld]) -> Result<u64, StoreError> {
+        let still = self.still_held(still).await?;
+        let (mut total, mut after) = (0, i64::MIN);
         loop {
-            let freed = self.database.write(|mut session| {
-                Box::pin(async move {
-                    let ids = outbox::free_held(&mut session, CHUNK).await?;
-                    enrollment::unhold(&mut session, &ids).await?;
-                    Ok(ids.len())
-                })
-            });
-            let freed = freed.await?;
-            total += freed as u64;
-            if freed > 0 {
-                self.floor.reset();
-            }
-            if freed < CHUNK {
-                return Ok(total);
+            let page = self
+                .database
+                .read(move |mut session| Box::pin(async move { outbox::held(&mut session, after, PAGE).await }));
+            let page = page.await?;
+            let Some(last) = page.last() else { return Ok(total) };
+            after = last.id;
+            let stays = |held: &outbox::Held| still.get(&held.rule_state).is_some_and(|still| still.covers(held));
+            let ids: Vec<i64> = page.iter().filter(|held| !stays(held)).map(|held| held.id).collect();
+            for ids in ids.chunks(CHUNK) {
+                total += self.free(ids.into()).await?;
             }
         }
     }
@@ -97,7 +98,35 @@ impl<D: Database> Register for State<D> {
     }
 }
 
+impl StillHeld {
+    fn covers(&self, held: &outbox::Held) -> bool {
+        held.reason == self.reason && self.version.as_ref().is_none_or(|version| version.as_str() == held.version)
+    }
+}
+
 impl<D: Database> State<D> {
+    /// By the numbers of their rules.
+    async fn still_held(&self, still: &[StillHeld]) -> Result<HashMap<i64, StillHeld>, StoreError> {
+        let all = self.database.read(|mut session| Box::pin(async move { rule_state::all(&mut session, false).await }));
+        let by_name: HashMap<_, _> = still.iter().map(|held| ((&held.rule, held.lane), held)).collect();
+        let of = |state: &RuleState| by_name.get(&(&state.rule, state.lane)).map(|held| (*held).clone());
+        Ok(all.await?.iter().filter_map(|(id, state)| Some((*id, of(state)?))).collect())
+    }
+
+    async fn free(&self, ids: Arc<[i64]>) -> Result<u64, StoreError> {
+        let freed = self.database.write(move |mut session| {
+            let ids = Arc::clone(&ids);
+            Box::pin(async move {
+                let freed = outbox::free_held(&mut session, &ids).await?;
+                enrollment::unhold(&mut session, &freed).await?;
+                Ok(freed.len() as u64)
+            })
+        });
+        let freed = freed.await?;
+        self.floor.reset();
+        Ok(freed)
+    }
+
     /// Ends the episodes of these rules that an older definition opened.
     async fn end_void(&self, rule_states: Arc<[i64]>) -> Result<(), StoreError> {
         loop {

@@ -400,6 +400,36 @@ async fn a_file_set_to_shadow_reaches_nobody_who_is_under_way() {
     assert_eq!(world.mail.mails(), mail("Still here"));
 }
 
+/// Whether the next reload has something to do for those who are held: they would come up, and be held again.
+#[tokio::test]
+async fn a_reload_leaves_alone_what_it_would_hold_again_for_the_same_reason() {
+    for mode in ["shadow", "paused"] {
+        let world = silent(TWO_MAILS).await;
+        world.pass(hours(2)).await;
+        world.mail.take();
+        let still = win_back(TWO_MAILS).replace("mode: live", &format!("mode: {mode}"));
+        let load = async |rule: &str| world.load(&[("win-back.yaml", rule), MAIL_1, MAIL_2, LAYOUT]).await;
+        load(&still).await;
+        world.pass(days(8)).await;
+        let held = async || world.store.overview(world.now()).await.unwrap().held_enrollments;
+        assert_eq!(held().await, 1, "{mode}");
+        let renamed = still.replace("id: win-back", "id: come-back\nwas: [win-back]");
+        for reload in [&still, &still.replace("Silent for", "No order for"), &renamed] {
+            load(reload).await;
+            assert_eq!(held().await, 1, "{reload}");
+        }
+        let ids: Vec<i64> = world.enrollments().await.iter().map(|enrollment| enrollment.id).collect();
+        let told = world.store.timelines(&ids).await.unwrap();
+        assert_eq!(told.iter().filter(|happening| happening.what == "held").count(), 1, "{told:?}");
+
+        load(&renamed.replace("7 days", "6 days").replace("trigger:", "on_change: cancel\ntrigger:")).await;
+        assert_eq!(held().await, 0, "{mode}: it is to be cancelled");
+        world.turn().await;
+        assert_eq!(ended(&world).await, [Some(EndReason::Cancelled)], "{mode}");
+        assert_eq!(world.mail.mails(), []);
+    }
+}
+
 #[tokio::test]
 async fn a_file_that_is_renamed_and_set_to_shadow_reaches_nobody_either() {
     let world = silent(TWO_MAILS).await;

@@ -153,8 +153,12 @@ impl Site {
 
     /// The socket keeps only a few messages, so a watchdog is only for a test that reads them.
     pub fn start_with(&self, environment: &[(&str, &str)]) -> Process {
+        self.start_command(self.command(&["run"]), environment)
+    }
+
+    /// The same, where something stands before the program.
+    pub fn start_command(&self, mut command: Command, environment: &[(&str, &str)]) -> Process {
         let log = fs::File::create(self.path("log")).unwrap();
-        let mut command = self.command(&["run"]);
         command.env("NOTIFY_SOCKET", self.path("notify")).envs(environment.iter().copied());
         Process(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap())
     }

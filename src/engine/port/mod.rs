@@ -25,7 +25,7 @@ pub use outbox::{
 };
 pub use personal::{Aged, BuiltInTask, Dossier, Enrolled, Forgotten, Personal, Stay};
 pub use reactions::{Reacted, Reaction, Reactions};
-pub use register::{Adopted, Adoption, Register, RuleState, RuleStatus, StoredGeneration};
+pub use register::{Adopted, Adoption, Register, RuleState, RuleStatus, StillHeld, StoredGeneration};
 pub use safety::{
     BLOCK_LIFE, Bearing, LedgerSize, Objection, Room, Safety, Testimony, Whereabouts, Witness, WitnessError,
 };

@@ -14,9 +14,9 @@ pub trait Register: Send + Sync {
     /// marked. Stores each version's text.
     async fn adopt(&self, rules: &[Adoption], now: Timestamp) -> Result<Adopted, StoreError>;
 
-    /// Makes the held steps of enrollments due again: whatever held them may have been repaired. Returns how
-    /// many. An adoption does it, too.
-    async fn free_held(&self) -> Result<u64, StoreError>;
+    /// Makes the held steps of enrollments due again: whatever held them may have been repaired. Those that would be
+    /// held at once for the same reason stay as they are, so that it costs what changed. Returns how many.
+    async fn free_held(&self, still: &[StillHeld]) -> Result<u64, StoreError>;
 
     async fn rule_states(&self) -> Result<Vec<RuleState>, StoreError>;
 
@@ -46,6 +46,16 @@ pub struct Adoption {
     pub text: String,
     /// Where the baseline starts when it is set: `now` for `backfill: none`.
     pub baseline: Timestamp,
+}
+
+/// A rule whose steps in one lane the running generation holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StillHeld {
+    pub rule: RuleId,
+    pub lane: Lane,
+    /// Only those who run this version; what runs another is not held but ended.
+    pub version: Option<VersionHash>,
+    pub reason: &'static str,
 }
 
 /// What changed.

@@ -403,11 +403,34 @@ pub async fn decide(
     rows.into_iter().map(|mut row| Ok((row.int(0)?, row.opt_text(1)?))).collect()
 }
 
-/// Up to `limit` held rows become due again; their ids.
-pub async fn free_held(session: &mut Session<'_>, limit: usize) -> Result<Vec<i64>, StoreError> {
-    let sql = "UPDATE outbox SET state = 0 WHERE id IN
-               (SELECT id FROM outbox WHERE state >= 3 AND state = 5 ORDER BY id LIMIT $1) RETURNING id";
-    session.rows(sql, params![limit]).await?.iter().map(|row| row.int(0)).collect()
+/// A row whose enrollment is held.
+pub struct Held {
+    pub id: i64,
+    pub rule_state: i64,
+    /// The hash of the version it runs.
+    pub version: String,
+    pub reason: String,
+}
+
+/// Those above `after`, in their order.
+pub async fn held(session: &mut Session<'_>, after: i64, limit: usize) -> Result<Vec<Held>, StoreError> {
+    let sql = "SELECT o.id, o.rule_state, v.hash, COALESCE(e.hold, '')
+               FROM outbox o CROSS JOIN enrollment e CROSS JOIN rule_version v
+               WHERE e.id = o.id AND v.id = o.version AND o.state >= 3 AND o.state = 5 AND o.id > $1
+               ORDER BY o.id LIMIT $2";
+    let rows = session.rows(sql, params![after, limit]).await?;
+    let held = |mut row: Row| {
+        Ok(Held { id: row.int(0)?, rule_state: row.int(1)?, version: row.text(2)?, reason: row.text(3)? })
+    };
+    rows.into_iter().map(held).collect()
+}
+
+/// Held rows become due again; the ids of those that were.
+pub async fn free_held(session: &mut Session<'_>, ids: &[i64]) -> Result<Vec<i64>, StoreError> {
+    let batch = Batch::new().ints("id", ids.iter().copied());
+    let sql =
+        "UPDATE outbox SET state = 0 WHERE state >= 3 AND state = 5 AND id IN (SELECT b.id FROM {batch}) RETURNING id";
+    session.rows_batch(sql, &[], &batch).await?.iter().map(|row| row.int(0)).collect()
 }
 
 /// The name of the step of an orphan, for the attempt log.

@@ -9,8 +9,8 @@ use nudged::engine::port::{
     EpisodePage, Forgotten, Found, Gathered, Gathering, Happening, HeldMatch, Inbound, Inbox, Lease, Ledger,
     LedgerSize, MissView, NewAnswer, Objection, OpenEpisode, Outbox, OutboxToken, Overview, Owed, OwnWrite, Owner,
     Personal, Progress, Reacted, Reaction, Reactions, Register, Rescued, RuleState, RuleVersion, Safety, Settled,
-    Settlement, Spent, Standing, Store, StoreError, StoredGeneration, SweepCommit, SweepCount, SweepId, SweepView,
-    TaskDraft, Turn, Verdict, View, Whereabouts, Writes,
+    Settlement, Spent, Standing, StillHeld, Store, StoreError, StoredGeneration, SweepCommit, SweepCount, SweepId,
+    SweepView, TaskDraft, Turn, Verdict, View, Whereabouts, Writes,
 };
 use nudged::model::{
     AddressHash, Channel, ContactId, DeliveryId, EntityName, InstanceSecret, Key, Lane, Preference, RecordId, RuleId,
@@ -319,8 +319,8 @@ impl Register for Mortal {
     async fn adopt(&self, rules: &[Adoption], now: Timestamp) -> Result<Adopted, StoreError> {
         self.alive().await.adopt(rules, now).await
     }
-    async fn free_held(&self) -> Result<u64, StoreError> {
-        self.alive().await.free_held().await
+    async fn free_held(&self, still: &[StillHeld]) -> Result<u64, StoreError> {
+        self.alive().await.free_held(still).await
     }
     async fn rule_states(&self) -> Result<Vec<RuleState>, StoreError> {
         self.alive().await.rule_states().await

@@ -1,5 +1,5 @@
 use super::*;
-use nudged::engine::port::{Rescued, RuleVersion, TaskDraft};
+use nudged::engine::port::{Rescued, RuleVersion, StillHeld, TaskDraft};
 use nudged::model::{Channel, DeliveryId, DeliveryState, EnrollmentState, Suppression, SuppressionReason};
 use std::collections::HashSet;
 
@@ -18,7 +18,8 @@ on_both_stores!(
     a_rescue_leaves_its_own_alone,
     only_what_is_under_way_is_kept,
     a_migrated_enrollment_pins_the_version_it_counts_in,
-    a_held_step_is_freed_by_the_next_generation,
+    a_held_step_is_freed_unless_it_would_be_held_again,
+    more_held_steps_than_are_looked_at_together_are_freed,
     suppressions_are_kept_once_with_their_first_reason,
     suppressions_are_paged_and_taken_off_the_list,
     what_was_taken_off_the_list_stays_off_when_the_journal_is_read,
@@ -281,16 +282,50 @@ async fn a_migrated_enrollment_pins_the_version_it_counts_in(home: Home) {
     assert_eq!(store.enrollments(&Default::default()).await.unwrap()[0].version, "v2");
 }
 
-async fn a_held_step_is_freed_by_the_next_generation(home: Home) {
+async fn a_held_step_is_freed_unless_it_would_be_held_again(home: Home) {
     let (store, claimed) = one_claimed(&home).await;
-    let hold = Then::Hold { reason: "its version no longer compiles".to_owned() };
+    let reason = "its file says `mode: shadow`";
+    let hold = Then::Hold { reason: reason.to_owned() };
     complete(&*store, completion(&claimed, None, hold)).await;
     assert!(claim(&*store, 9).await.is_empty());
     assert_eq!(store.enrollments(&Default::default()).await.unwrap()[0].state, EnrollmentState::Held);
     assert_eq!(store.overview(now()).await.unwrap().held_enrollments, 1);
-    store.adopt(&[adoption("win-back")], now()).await.unwrap();
-    claim_one(&*store).await;
-    assert_eq!(store.enrollments(&Default::default()).await.unwrap()[0].state, EnrollmentState::Active);
+    let still = |rule: &str, lane, reason| [StillHeld { rule: rule.into(), lane, version: None, reason }];
+    let of_version =
+        |version: &str| [StillHeld { rule: rule(), lane: Lane::Live, version: Some(version.into()), reason }];
+    for same in [still("win-back", Lane::Live, reason), of_version("v1")] {
+        assert_eq!(store.free_held(&same).await.unwrap(), 0, "{same:?}");
+        assert!(claim(&*store, 9).await.is_empty());
+    }
+    for differs in [
+        of_version("v2"),
+        still("other", Lane::Live, reason),
+        still("win-back", Lane::Shadow, reason),
+        still("win-back", Lane::Live, "its file says `mode: paused`"),
+    ] {
+        assert_eq!(store.free_held(&differs).await.unwrap(), 1, "{differs:?}");
+        let freed = claim_one(&*store).await;
+        assert_eq!(store.enrollments(&Default::default()).await.unwrap()[0].state, EnrollmentState::Active);
+        complete(&*store, completion(&freed, None, Then::Hold { reason: reason.to_owned() })).await;
+    }
+    assert_eq!(store.free_held(&[]).await.unwrap(), 1);
+}
+
+async fn more_held_steps_than_are_looked_at_together_are_freed(home: Home) {
+    let store = home.with_rule().await;
+    let all = 10_003;
+    enter(&*store, (0..all).map(|key| a_match(&*store, &key.to_string(), "x")).collect()).await;
+    loop {
+        let claimed = claim(&*store, 1_000).await;
+        if claimed.is_empty() {
+            break;
+        }
+        let hold = |claimed| completion(claimed, None, Then::Hold { reason: "no such template".to_owned() });
+        let completions = claimed.iter().map(hold).collect();
+        store.settle(&Settlement { marks: Vec::new(), completions }).await.unwrap();
+    }
+    assert_eq!(store.free_held(&[]).await.unwrap(), all);
+    assert_eq!(store.overview(now()).await.unwrap().held_enrollments, 0);
 }
 
 async fn suppressions_are_kept_once_with_their_first_reason(home: Home) {

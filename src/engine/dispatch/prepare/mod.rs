@@ -19,13 +19,14 @@ use crate::engine::context::Context;
 use crate::engine::error::EngineError;
 use crate::engine::evaluate::{self, Answer};
 use crate::engine::event::Event;
+use crate::engine::held;
 use crate::engine::port::{Claimed, Noted, OutboxToken, Source, SourceError, Store, Then};
 use crate::engine::versions::{Standing, successor};
 use crate::model::{
     AddressHash, Channel, ContactId, DeliveryId, EndReason, EntityName, Key, Lane, Outcome, Preference, RuleId,
     SkipReason, SuppressionReason, TRACKING, Tenant, Topic, VersionHash, preferences_for,
 };
-use crate::rule::checked::{Action, Mode, Purpose, Step, UnlessOpen};
+use crate::rule::checked::{Action, Purpose, Step, UnlessOpen};
 use crate::rule::compiled::{Facts, Subject};
 use crate::rule::generation::Generation;
 use crate::rule::task;
@@ -157,20 +158,15 @@ impl Batch<'_> {
                 return Ok(());
             }
         };
-        let rows = match successor(self.generation, rule).unwrap_or(&compiled).rule.mode {
-            Mode::Live => rows,
-            Mode::Paused => {
-                self.hold(rows, "its file says `mode: paused`").await;
-                return Ok(());
+        let mode = successor(self.generation, rule).unwrap_or(&compiled).rule.mode;
+        let mut runs = Vec::with_capacity(rows.len());
+        for row in rows {
+            match held::by_mode(mode, row.claimed.lane) {
+                Some(reason) => self.hold(vec![row], reason).await,
+                None => runs.push(row),
             }
-            // What matched in shadow reached nobody and goes on; what is live may reach somebody.
-            Mode::Shadow => {
-                let (live, shadow): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.claimed.lane == Lane::Live);
-                self.hold(live, "its file says `mode: shadow`").await;
-                shadow
-            }
-        };
-        let works = self.board(rows, &compiled, from.as_deref()).await;
+        }
+        let works = self.board(runs, &compiled, from.as_deref()).await;
         // Rows of an older version that another took over meet at no step of theirs.
         let whole = (rule.clone(), version.clone(), tenant.clone());
         let works = if from.is_none() { self.gathered(&whole, &compiled, works).await? } else { works };

@@ -217,7 +217,7 @@ impl Previewer<'_> {
             claimed = Claimed { node, due_at, planned_at, since, ..claimed };
             let addressed = self.addressed(rule, (node, facts), sending, record);
             let hashes: Vec<AddressHash> = addressed.hashes().collect();
-            let (said, _) = said(self.store, &rule.rule, &hashes).await?;
+            let said = said(self.store, &rule.rule, &hashes).await?.of_topic;
             let mut contact = self.contact(addressed.mail_contact, sending, due_at).await?;
             let mut text_contact = self.contact(addressed.text_contact, sending, due_at).await?;
             for standing in contact.iter_mut().chain(&mut text_contact) {

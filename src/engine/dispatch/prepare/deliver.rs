@@ -238,7 +238,7 @@ impl Batch<'_> {
     ) -> BTreeSet<Tracking> {
         let (work, configured) = (&meeting.work, &self.context.settings.sending.tracks);
         let Some(person) = to.filter(|person| !person.staff && !configured.is_empty()) else { return BTreeSet::new() };
-        let said = meeting.addressed.email.and_then(|hash| asked.said_of_tracking.get(&hash)).map(|said| said.allowed);
+        let said = meeting.addressed.email.and_then(|hash| asked.said.of_tracking.get(&hash)).map(|said| said.allowed);
         let agrees = said != Some(false) && person.tracking_consent.unwrap_or(said == Some(true));
         let marketing = matches!(work.rule.rule.purpose, Purpose::Topic(_)) && work.claimed.lane == Lane::Live;
         if !agrees || !marketing {

@@ -126,10 +126,7 @@ struct Asked {
     now: Timestamp,
     answers: Vec<Answer>,
     suppressed: HashMap<AddressHash, SuppressionReason>,
-    /// What the addressees said about the rule's topic.
-    said: HashMap<AddressHash, Preference>,
-    /// And about being tracked.
-    said_of_tracking: HashMap<AddressHash, Preference>,
+    said: Box<Said>,
     open: HashSet<Key>,
     places: Places,
     /// Of each row, whom it may write to.
@@ -279,10 +276,10 @@ impl Batch<'_> {
         let hashes: HashSet<AddressHash> = addressed.iter().flat_map(Addressed::hashes).collect();
         let hashes: Vec<AddressHash> = hashes.into_iter().collect();
         let suppressed = self.suppressed(&hashes).await?;
-        let (said, said_of_tracking) = said(self.context.store.as_ref(), &rule.rule, &hashes).await?;
+        let said = said(self.context.store.as_ref(), &rule.rule, &hashes).await?;
         let open = self.open_tasks(rule, tenant, works, &answers).await?;
         let places = Places::ask(self.context, self.zone(), works, &addressed, now).await?;
-        Ok(Asked { at, now, answers, suppressed, said, said_of_tracking, open, places, addressed })
+        Ok(Asked { at, now, answers, suppressed, said, open, places, addressed })
     }
 
     /// The catalog's.
@@ -377,7 +374,7 @@ impl Batch<'_> {
             let standing =
                 |contact: Option<ContactId>| contact.and_then(|contact| asked.places.standings.get(&contact));
             let suppressed = |hash: Option<AddressHash>| hash.and_then(|hash| asked.suppressed.get(&hash).copied());
-            let said = |hash: Option<AddressHash>| hash.and_then(|hash| asked.said.get(&hash));
+            let said = |hash: Option<AddressHash>| hash.and_then(|hash| asked.said.of_topic.get(&hash));
             let phone = Line {
                 suppressed: suppressed(addressed.sms),
                 said: said(addressed.sms),
@@ -519,21 +516,26 @@ impl Batch<'_> {
     }
 }
 
-/// What people said about something, by their addresses.
-type Said = HashMap<AddressHash, Preference>;
+/// What addressees said about the rule's topic, and about being tracked; only marketing has either.
+#[derive(Default)]
+pub(in crate::engine) struct Said {
+    pub of_topic: HashMap<AddressHash, Preference>,
+    pub of_tracking: HashMap<AddressHash, Preference>,
+}
 
-/// What people said about the rule's topic, and about being tracked; only marketing has either.
+/// Boxed, since what is awaited with it is large.
 pub(in crate::engine) async fn said(
     store: &dyn Store,
     rule: &CheckedRule,
     hashes: &[AddressHash],
-) -> Result<(Said, Said), EngineError> {
+) -> Result<Box<Said>, EngineError> {
     match &rule.purpose {
         Purpose::Topic(topic) if !hashes.is_empty() => {
             let said = store.preferences(hashes).await?;
-            Ok((preferences_for(topic, said.iter().cloned()), preferences_for(&Topic::from(TRACKING), said)))
+            let of_topic = preferences_for(topic, said.iter().cloned());
+            Ok(Box::new(Said { of_topic, of_tracking: preferences_for(&Topic::from(TRACKING), said) }))
         }
-        _ => Ok((Said::new(), Said::new())),
+        _ => Ok(Box::default()),
     }
 }
 

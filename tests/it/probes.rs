@@ -82,17 +82,6 @@ async fn a_recipe_that_the_database_would_refuse_is_told_before_the_first_task()
     assert_eq!(refused(&world).await, ["asked: rule.query-refused"]);
 }
 
-/// And of those that it would ask for: what `unless_open` compares here is no text.
-#[tokio::test]
-async fn open_tasks_that_the_database_would_not_tell_are_told_before_the_first_task() {
-    let world = world(Kind::Postgres, "due", "kind: {not_in: [Done]}").await;
-    world.crm.run("ALTER TABLE todo ADD COLUMN kind POINT").await;
-    assert_eq!(refused(&world).await, ["asked: rule.query-refused"]);
-    world.crm.run("ALTER TABLE todo DROP COLUMN kind").await;
-    world.crm.run("ALTER TABLE todo ADD COLUMN kind VARCHAR(20)").await;
-    assert!(refused(&world).await.is_empty());
-}
-
 /// The rules whose statements the database doesn't take, each with the finding's code.
 async fn refused(world: &World) -> Vec<String> {
     let file = |path: &str, text: &str| Arc::new(SourceFile { path: path.into(), text: text.into() });

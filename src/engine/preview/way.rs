@@ -39,8 +39,6 @@ struct Walker<'w> {
     claimed: Claimed,
     facts: Arc<Facts>,
     then: Then,
-    /// Its row's place among those of all walkers: of two that are due at once, the older row goes first.
-    row: usize,
     /// Looks that are left to it.
     left: usize,
     messages: Vec<PreviewMessage>,
@@ -63,23 +61,20 @@ impl Previewer<'_> {
     ) -> Result<Vec<Vec<PreviewMessage>>, EngineError> {
         let neutral = Sending::default();
         let sending = self.sending.unwrap_or(&neutral);
-        let walker = |(row, found)| Walker { row, ..Walker::new(self, rule, sending, found) };
-        let mut walkers: Vec<Walker<'_>> = found.iter().enumerate().map(walker).collect();
+        let mut walkers: Vec<Walker<'_>> = found.iter().map(|found| Walker::new(self, rule, sending, found)).collect();
         let (known, new): (Vec<usize>, Vec<usize>) = (0..found.len()).partition(|index| found[*index].known);
         let mut shared = Sends::new();
         // Those who wait for the same place come to it one after the other.
         for index in &new {
             walkers[*index].left += new.len();
         }
-        let mut rows = walkers.len();
-        let mut waiting: BTreeSet<(Timestamp, usize, usize)> =
-            new.into_iter().filter_map(|index| Some((walkers[index].due()?, index, index))).collect();
-        while let Some((.., index)) = waiting.pop_first() {
+        // Of two that are due at once, who matched first goes first.
+        let mut waiting: BTreeSet<(Timestamp, usize)> =
+            new.into_iter().filter_map(|index| Some((walkers[index].due()?, index))).collect();
+        while let Some((_, index)) = waiting.pop_first() {
             let walker = &mut walkers[index];
-            if walker.step(&mut shared).await? {
-                (walker.row, rows) = (rows, rows + 1);
-            }
-            waiting.extend(walker.due().map(|due| (due, walker.row, index)));
+            walker.step(&mut shared).await?;
+            waiting.extend(walker.due().map(|due| (due, index)));
         }
         for index in known {
             let mut own = Sends::new();
@@ -100,7 +95,7 @@ impl<'w> Walker<'w> {
         // Rules have no way back, so this many steps are all there can be; a wait is looked at up to three times, and
         // a message may be put off by the window, and again by the caps.
         let left = PUT_OFF * rule.rule.nodes.len() + 1;
-        Self { previewer, rule, sending, claimed, facts, then, row: 0, left, messages: Vec::new() }
+        Self { previewer, rule, sending, claimed, facts, then, left, messages: Vec::new() }
     }
 
     /// When it is looked at next; `None`: it is through.
@@ -113,18 +108,18 @@ impl<'w> Walker<'w> {
         }
     }
 
-    /// Takes one step, or finds out until when it must wait; whether it took one.
-    async fn step(&mut self, sends: &mut Sends) -> Result<bool, EngineError> {
+    /// Takes one step, or finds out until when it must wait.
+    async fn step(&mut self, sends: &mut Sends) -> Result<(), EngineError> {
         let (node, due_at, planned_at, since) = match self.then {
             Then::Advance { node, due_at, planned_at } => (node, due_at, planned_at, None),
             Then::Wait { node, planned_at, since, .. } => (node, planned_at, planned_at, Some(since)),
-            _ => return Ok(false),
+            _ => return Ok(()),
         };
         self.left = self.left.saturating_sub(1);
         self.claimed = Claimed { node, due_at, planned_at, since, ..self.claimed.clone() };
         let Some(place) = self.rule.rule.nodes.get(node) else {
             self.left = 0;
-            return Ok(false);
+            return Ok(());
         };
         let person = self.person(sends).await?;
         let after = Way::of(&self.rule.rule, &self.claimed, &self.facts.zone).walk(place.next, due_at).then;
@@ -150,11 +145,10 @@ impl<'w> Walker<'w> {
                 (after, Some((kind(action), rendered)))
             }
         };
-        let moves = !matches!(then, Then::Advance { node: next, .. } | Then::Wait { node: next, .. } if next == node);
         self.then = then;
         let step = place.id.clone();
         self.messages.extend(shown.map(|(kind, content)| PreviewMessage { step, kind, due_at, content }));
-        Ok(moves)
+        Ok(())
     }
 
     async fn decide<'a>(&'a self, person: &'a Person) -> Result<Decision<'a>, EngineError> {

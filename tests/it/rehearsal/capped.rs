@@ -174,9 +174,9 @@ async fn two_records_with_one_address_share_its_caps() {
     let expected = [
         (first, "Ada"),
         (first, "Cy"),
-        (first + days(1), "Bob"),
+        (first + days(1), "Ada"),
         (first + days(1), "Cy"),
-        (first + days(2), "Ada"),
+        (first + days(2), "Bob"),
         (first + days(3), "Bob"),
     ];
     assert_eq!(previewed, expected.map(|(at, name)| (at, name.to_owned())));

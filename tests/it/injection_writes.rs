@@ -80,7 +80,7 @@ surveys:
 /// A customer, a colleague and a code for each text.
 async fn world(kind: Kind, settings: Settings) -> World {
     let (catalog, own_tables) = (catalog(), Some(format!("{CANARY}{TABLES}")));
-    let world = World::set_up(Setup { catalog, own_tables, settings, ..Setup::of(kind, instant(START)) }).await;
+    let world = World::set_up(Setup { settings, catalog, own_tables, ..Setup::of(kind, instant(START)) }).await;
     for (id, name) in TEXTS.iter().enumerate() {
         let (old, name) = (sql(kind, &format!("old {name}")), sql(kind, name));
         world
@@ -207,7 +207,7 @@ async fn what_readers_say_are_values(#[case] kind: Kind) {
         let start = mail.html.find(&format!("{base}/a/")).expect("the mail has a link to answer");
         let link = mail.html[start..].split('"').next().unwrap();
         answer(link, TEXTS[id]).await;
-        say(&world, &mail.to_address, mail.delivery, id % 2 == 0).await;
+        say(&world, &mail.to_address, mail.delivery, id.is_multiple_of(2)).await;
     }
     serving.abort();
     assert_eq!(world.engine.tell_answers().await.unwrap(), TEXTS.len() as u64, "{kind:?}");
@@ -219,7 +219,7 @@ async fn what_readers_say_are_values(#[case] kind: Kind) {
 
     while world.engine.carry_consents().await.unwrap() > 0 {}
     let news = rows(&world, "SELECT id, news FROM people").await;
-    let word = |id: usize, _: &str| vec![id.to_string(), TEXTS[if id % 2 == 0 { YES } else { NO }].to_owned()];
+    let word = |id: usize, _: &str| vec![id.to_string(), TEXTS[if id.is_multiple_of(2) { YES } else { NO }].to_owned()];
     assert_eq!(news, expected(word), "{kind:?}");
     the_canary_lives(&world).await;
 }

@@ -236,6 +236,7 @@ fn commits(secret: &InstanceSecret, round: usize, matches: usize) -> Vec<SweepCo
         progress: progress.clone(),
         crossed: matches.len() as u64,
         held: None,
+        counted: None,
     };
     all.chunks(BATCH).map(commit).collect()
 }

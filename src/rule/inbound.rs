@@ -19,6 +19,12 @@ pub struct Told<'a> {
 }
 
 impl JsonPath {
+    /// `data.customer.id`
+    #[must_use]
+    pub fn of(text: &str) -> Self {
+        Self(text.split('.').map(str::to_owned).collect())
+    }
+
     /// What stands there. A number on the way is a place in a list.
     pub fn find<'j>(&self, body: &'j Json) -> Option<&'j Json> {
         self.0.iter().try_fold(body, |found, name| match found {
@@ -86,10 +92,6 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn path(text: &str) -> JsonPath {
-        JsonPath(text.split('.').map(str::to_owned).collect())
-    }
-
     fn read(event: &Event, body: &Json) -> Result<Crossing, ReadError> {
         let received_at = Timestamp::UNIX_EPOCH;
         event.crossing(&KeyType::Int, &"customer".into(), Told { id: "msg_1", received_at, body })
@@ -97,12 +99,12 @@ mod tests {
 
     #[test]
     fn the_body_says_whom_it_is_about() {
-        let mut event = Event { name: "signup".into(), key: path("data.who.0"), id: None, tenant: None };
+        let mut event = Event { name: "signup".into(), key: JsonPath::of("data.who.0"), id: None, tenant: None };
         let body = json!({"type": "t", "data": {"who": [4711, "x"], "seq": "a-1"}});
         let crossing = read(&event, &body).unwrap();
         assert_eq!((crossing.key.as_str(), crossing.occasion.as_str()), ("4711", "msg_1"));
         assert_eq!(crossing.row["data"], Value::Json(body["data"].clone()));
-        event.id = Some(path("data.seq"));
+        event.id = Some(JsonPath::of("data.seq"));
         assert_eq!(read(&event, &body).unwrap().occasion.as_str(), "a-1");
         for odd in [json!({}), json!({"data": {"who": [true]}}), json!({"data": {"who": [1.5]}}), json!({"data": []})] {
             assert!(read(&event, &odd).is_err(), "{odd}");

@@ -1,6 +1,6 @@
 //! Tasks as rows of the CRM's own tables, by the catalog's recipe.
 
-use super::compiled::{Facts, ReadError};
+use super::compiled::ReadError;
 use super::sql::batch::{Batch, ascii};
 use super::sql::read::Cells;
 use super::sql::wire::Form;
@@ -235,13 +235,12 @@ pub struct OpenTask {
 
 /// Asks for the open tasks of these records of one entity. `None` when the catalog maps no tasks, or its
 /// recipe doesn't write the record's key into the task.
-pub fn open_tasks(catalog: &Catalog, dialect: Dialect, entity: &EntityName, records: &[&Facts]) -> Option<Statement> {
+pub fn open_tasks(catalog: &Catalog, dialect: Dialect, entity: &EntityName, keys: &[Key]) -> Option<Statement> {
     let tasks = catalog.tasks.as_ref()?;
     let task = tasks.inserts.first()?;
     let own = catalog.entity(entity)?;
     let (record, _) = task.set.iter().find(|(_, value)| holds_key(own, value))?;
     let renderer = Renderer::new(dialect, catalog);
-    let keys: Vec<Key> = records.iter().map(|facts| facts.key.clone()).collect();
     let batch = Batch::new(dialect, own.key_type.clone(), Vec::new(), None);
     let ascii = ascii(keys.iter());
     let holder = renderer.cell("t", record);
@@ -257,7 +256,7 @@ pub fn open_tasks(catalog: &Catalog, dialect: Dialect, entity: &EntityName, reco
             &Fragment::all(&filter::all_of(&renderer, "t", &tasks.open)),
         ],
     );
-    let fill = Fill { keys: Some(batch.keys_json(&keys)), ..Fill::at(Timestamp::UNIX_EPOCH, &catalog.time_zone) };
+    let fill = Fill { keys: Some(batch.keys_json(keys)), ..Fill::at(Timestamp::UNIX_EPOCH, &catalog.time_zone) };
     Some(sql.fill(dialect, &fill))
 }
 

@@ -110,6 +110,12 @@ impl Tide<'_> {
         }
     }
 
+    /// Whether a row that is new can end an episode: activity that is back.
+    #[must_use]
+    pub const fn rows_end_it(&self) -> bool {
+        matches!(self.mark, Mark::Fallen { .. })
+    }
+
     /// How far back rows still matter, in days and generously.
     #[must_use]
     pub fn reach(&self) -> Period {

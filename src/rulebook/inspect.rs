@@ -340,7 +340,7 @@ async fn prepare(
 }
 
 /// Every statement that the rule can come to run, over an empty window and about nobody: those of sweeps, of the
-/// nightly reconcile, and of the tasks it writes.
+/// nightly reconcile, and of the tasks it writes and asks for.
 pub fn probes(rule: &CompiledRule, catalog: &Catalog, dialect: Dialect, now: Timestamp) -> Vec<Statement> {
     let hour_ago = now.checked_sub(SignedDuration::from_hours(1)).unwrap_or(now);
     let window = Window { after: hour_ago, until: now, now };
@@ -355,7 +355,11 @@ pub fn probes(rule: &CompiledRule, catalog: &Catalog, dialect: Dialect, now: Tim
     statements.push(rule.count_until(now));
     statements.push(rule.count_records());
     statements.push(rule.facts(&[Subject { key: nobody.clone(), since: Some(now), entered: Some(now) }], now));
-    if rule.rule.nodes.iter().any(|node| node.step.action().and_then(Action::task).is_some()) {
+    let tasks: Vec<_> = rule.rule.nodes.iter().filter_map(|node| node.step.action().and_then(Action::task)).collect();
+    if tasks.iter().any(|task| task.unless_open.is_some()) {
+        statements.extend(task::open_tasks(catalog, dialect, &rule.rule.for_each, keys));
+    }
+    if !tasks.is_empty() {
         let record = RecordId { tenant: Tenant::new(""), entity: rule.rule.for_each.clone(), key: nobody.clone() };
         statements.extend(task::inserts(catalog, dialect, &some_task(&record, now)));
     }

@@ -6,13 +6,13 @@ use super::witness::{Log, Witness};
 use super::world::{Folder, World};
 use super::{Failure, Taken};
 use crate::diagnostic::{Finding, Report};
-use crate::engine::port::{EnrollmentFilter, EnrollmentView, Message, Noted, Owner, Sender, Store};
+use crate::engine::port::{EnrollmentFilter, EnrollmentView, Inbound, Message, Noted, Owner, Sender, Store};
 use crate::engine::{
     Engine, EngineError, Event, Horizon, Parts, PreviewScope, Previewer, Senders, TaskWriter, preview,
 };
 use crate::model::{Clock, ManualClock, Outcome, Period, RecordId, StepId};
 use crate::rule::checked::{Cadence, CheckedRule, Trigger};
-use crate::rule::example::{Example, Line};
+use crate::rule::example::{Example, Incoming, Line};
 use crate::rule::generation::Generation;
 use crate::store::sqlite::SqliteStore;
 use cron::Cron;
@@ -20,6 +20,7 @@ use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use std::str::FromStr;
 use std::sync::Arc;
 use tokio::sync::{broadcast, watch};
+use uuid::Uuid;
 
 /// How long an engine that can't go on is left alone before it is asked again.
 const REST: SignedDuration = SignedDuration::from_mins(10);
@@ -136,10 +137,22 @@ impl<'a> Player<'a> {
                 self.world.change(*change, row, line.at).await?;
                 self.changed_at = line.at;
             }
+            if let Some(event) = &line.event {
+                self.hear(event).await.map_err(|error| self.stopped(&error, Some(line)))?;
+            }
             self.go(line.at).await.map_err(|error| self.stopped(&error, Some(line)))?;
             self.compare(line).await?;
         }
         Ok(())
+    }
+
+    /// Another system tells something: whoever waits for it is swept at once.
+    async fn hear(&mut self, event: &Incoming) -> Result<(), EngineError> {
+        let id = event.id.clone().unwrap_or_else(|| format!("test-{}", Uuid::new_v4().simple()));
+        let (name, received_at, body) = (event.name.clone(), self.clock.now(), event.body.clone());
+        self.store.accept(&Inbound { name, id, received_at, body }).await?;
+        self.engine.sweep_rule(&self.stage.rule.rule.id).await?;
+        self.turn().await
     }
 
     /// Plays everything up to an instant.

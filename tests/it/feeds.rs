@@ -1,9 +1,19 @@
 //! Where a sweep finds crossings besides its own window, and whose rows it sees: `updated_at` and tenants.
 
-use crate::support::instant;
+use crate::support::{PATIENCE, instant};
 use crate::world::{CATALOG, Kind, Setup, World, days, hours, minutes};
-use nudged::engine::Swept;
-use nudged::engine::port::{Message, RuleStatus};
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
+use jiff::Timestamp;
+use nudged::catalog::{ColumnSchema, Schema, Table};
+use nudged::engine::port::{Deed, Done, Message, RuleStatus, Source, SourceError};
+use nudged::engine::{Settings, Swept};
+use nudged::model::Tenant;
+use nudged::rule::statement::{Dialect, Row, Statement};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::Barrier;
 
 const START: &str = "2026-10-10T07:00:00Z";
 
@@ -169,38 +179,115 @@ async fn tenants_match_apart_and_see_only_their_own() {
     assert_eq!(names(&world), ["Ada", "Cid"]);
 }
 
-#[tokio::test]
-async fn a_days_limit_is_one_of_all_tenants_together() {
-    let catalog =
-        CATALOG.replace("table: accounts", "table: my_accounts").replace("table: orders", "table: my_orders").replace(
-            "entities:\n",
-            "tenants: {names: [acme, o'hara, else], per_transaction: \"SET LOCAL app.tenant = $tenant\"}\nentities:\n",
-        );
+/// Tenants with customers whose silence is ten days old in half an hour.
+async fn silent_tenants(tenants: &[&str], customers: u32, shared: bool) -> World {
+    let names = tenants.join(", ");
+    let listed =
+        format!("tenants: {{names: [{names}], per_transaction: \"SET LOCAL app.tenant = $tenant\"}}\nentities:\n");
+    let catalog = CATALOG
+        .replace("table: accounts", "table: my_accounts")
+        .replace("table: orders", "table: my_orders")
+        .replace("entities:\n", &listed);
     let per_transaction = Some("SET LOCAL app.tenant = $tenant".to_owned());
-    let setup = Setup { catalog, tables: TENANTS, per_transaction, ..Setup::of(Kind::Postgres, instant(START)) };
+    let setup =
+        Setup { catalog, tables: TENANTS, per_transaction, shared, ..Setup::of(Kind::Postgres, instant(START)) };
     let world = World::set_up(setup).await;
     let (now, ordered) = (world.crm.time(world.now()), world.crm.time(world.ago(days(10)) + minutes(30)));
-    for tenant in ["acme", "o''hara", "else"] {
-        for id in 1..=2 {
+    for tenant in tenants {
+        for id in 1..=customers {
             let sql = format!(
-                "INSERT INTO every_account VALUES ('{tenant}', {id}, 'C', 'AT', {now});
-                 INSERT INTO every_order VALUES ('{tenant}', {id}, {id}, {ordered}, 'paid')"
+                "INSERT INTO every_account VALUES ('{0}', {id}, 'C', 'AT', {now});
+                 INSERT INTO every_order VALUES ('{0}', {id}, {id}, {ordered}, 'paid')",
+                tenant.replace('\'', "''")
             );
             world.crm.run(&sql).await;
         }
     }
+    world
+}
+
+async fn held(world: &World) -> Vec<RuleStatus> {
+    let states = world.store.rule_states().await.unwrap().into_iter().map(|state| state.status);
+    states.filter(|status| matches!(status, RuleStatus::Held(_))).collect()
+}
+
+#[tokio::test]
+async fn a_days_limit_is_one_of_all_tenants_together() {
+    let world = silent_tenants(&["acme", "o'hara", "else"], 2, false).await;
     world.load(&[("silence.yaml", &silence("guard: {per_day: 4}"))]).await;
     world.pass(hours(1)).await;
     assert_eq!(world.webhooks.take().len(), 4, "two tenants of two");
-    let held: Vec<_> = world
-        .store
-        .rule_states()
-        .await
-        .unwrap()
-        .into_iter()
-        .filter(|state| matches!(state.status, RuleStatus::Held(_)))
-        .collect();
-    assert_eq!(held.len(), 1, "and the third is looked at by somebody first: {held:?}");
-    let RuleStatus::Held(reason) = &held[0].status else { unreachable!() };
+    let held = held(&world).await;
+    let [RuleStatus::Held(reason)] = held.as_slice() else { panic!("and the third is looked at first: {held:?}") };
     assert!(reason.contains("6 matches in a day over all tenants, more than the 4"), "{reason}");
+}
+
+/// A source that answers a question only when another node asks it as well; the first time.
+struct Meeting {
+    source: Arc<dyn Source>,
+    question: String,
+    once: AtomicBool,
+    all: Arc<Barrier>,
+}
+
+#[async_trait]
+impl Source for Meeting {
+    fn dialect(&self) -> Dialect {
+        self.source.dialect()
+    }
+
+    async fn now(&self) -> Result<Timestamp, SourceError> {
+        self.source.now().await
+    }
+
+    fn rows<'a>(&'a self, tenant: &'a Tenant, statement: Statement) -> BoxStream<'a, Result<Row, SourceError>> {
+        let meets = statement.sql == self.question && !self.once.swap(true, Ordering::SeqCst);
+        let met = async move {
+            if meets {
+                self.all.wait().await;
+            }
+            self.source.rows(tenant, statement)
+        };
+        met.into_stream().flatten().boxed()
+    }
+
+    async fn transact(&self, tenant: &Tenant, steps: Vec<Deed>) -> Result<Vec<Done>, SourceError> {
+        self.source.transact(tenant, steps).await
+    }
+
+    async fn schema(&self, tables: &[Table]) -> Result<Schema, SourceError> {
+        self.source.schema(tables).await
+    }
+
+    async fn describe(&self, sql: &str) -> Result<Vec<ColumnSchema>, SourceError> {
+        self.source.describe(sql).await
+    }
+
+    async fn prepare(&self, statement: &Statement) -> Result<(), SourceError> {
+        self.source.prepare(statement).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_nodes_at_the_same_instant_keep_to_a_days_limit() {
+    let world = silent_tenants(&["acme", "else"], 3, true).await;
+    world.load(&[("silence.yaml", &silence("guard: {per_day: 4, percent_per_day: 100, floor: 1}"))]).await;
+    // The guard asks for it after it has counted what matched.
+    let question = world.generation().rules["silence"].count_records().sql;
+    let all = Arc::new(Barrier::new(2));
+    world.clock.advance(hours(1));
+    let sweep = |owner: &'static str| {
+        let (source, question) = (world.source.clone(), question.clone());
+        let meeting = Arc::new(Meeting { source, question, once: AtomicBool::new(false), all: all.clone() });
+        let engine = world.node_over(owner, meeting, world.store.clone(), Settings::default());
+        tokio::spawn(async move { engine.sweep_rule(&"silence".into()).await })
+    };
+    for node in [sweep("a"), sweep("b")] {
+        tokio::time::timeout(PATIENCE, node).await.expect("both nodes met").unwrap().unwrap();
+    }
+    let held = held(&world).await;
+    let [RuleStatus::Held(reason)] = held.as_slice() else { panic!("one of the two: {held:?}") };
+    assert!(reason.contains("6 matches in a day over all tenants, more than the 4"), "{reason}");
+    world.engine.dispatch_due().await.unwrap();
+    assert_eq!(world.webhooks.take().len(), 3, "the other one's");
 }

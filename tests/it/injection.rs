@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 const START: &str = "2026-11-21T10:00:00Z";
 
-const TEXTS: [&str; 20] = [
+pub const TEXTS: [&str; 20] = [
     "'; DROP TABLE canary; --",
     "\"; DROP TABLE canary; --",
     "`; DROP TABLE canary; --",
@@ -43,15 +43,15 @@ const TEXTS: [&str; 20] = [
 /// Nobody's name is one of the texts above, whatever it says.
 const OTHERS: [&str; 5] = ["plain", "' OR '1'='1", "1", "%%", "A\\\\"];
 
-const CANARY: &str = "CREATE TABLE canary (id INTEGER PRIMARY KEY, text VARCHAR(60));
+pub const CANARY: &str = "CREATE TABLE canary (id INTEGER PRIMARY KEY, text VARCHAR(60));
                       INSERT INTO canary VALUES (1, 'alive');";
 
 /// As JSON, which is YAML too.
-fn yaml(text: &str) -> String {
+pub fn yaml(text: &str) -> String {
     Json::from(text).to_string()
 }
 
-fn sql(kind: Kind, text: &str) -> String {
+pub fn sql(kind: Kind, text: &str) -> String {
     let text = if kind == Kind::MariaDb { text.replace('\\', "\\\\") } else { text.to_owned() };
     format!("'{}'", text.replace('\'', "''"))
 }
@@ -61,18 +61,18 @@ fn quoted(kind: Kind, name: &str) -> String {
     format!("{sign}{}{sign}", name.replace(sign, &format!("{sign}{sign}")))
 }
 
-async fn asked(world: &World, tenant: &str, sql: &str) -> Vec<Vec<Value>> {
+pub async fn asked(world: &World, tenant: &str, sql: &str) -> Vec<Vec<Value>> {
     let statement = Statement { sql: sql.to_owned(), binds: Vec::new() };
     let tenant = Tenant::new(tenant);
     let rows: Vec<_> = world.source.rows(&tenant, statement).try_collect().await.unwrap();
     rows.into_iter().map(|row| row.0).collect()
 }
 
-async fn the_canary_lives(world: &World) {
+pub async fn the_canary_lives(world: &World) {
     assert_eq!(asked(world, "", "SELECT text FROM canary").await, [[Value::Text("alive".into())]]);
 }
 
-fn bodies(world: &World) -> Vec<Json> {
+pub fn bodies(world: &World) -> Vec<Json> {
     let calls = world.webhooks.take().into_iter().map(|message| match message {
         Message::Webhook(call) => call.body["data"].clone(),
         other => panic!("not a webhook: {other:?}"),
@@ -80,7 +80,7 @@ fn bodies(world: &World) -> Vec<Json> {
     calls.collect()
 }
 
-fn sorted<T: Ord>(list: impl IntoIterator<Item = T>) -> Vec<T> {
+pub fn sorted<T: Ord>(list: impl IntoIterator<Item = T>) -> Vec<T> {
     let mut list: Vec<T> = list.into_iter().collect();
     list.sort();
     list

@@ -31,6 +31,7 @@ mod hostile;
 mod indexes;
 mod init;
 mod injection;
+mod injection_writes;
 mod journal;
 mod mail_links;
 mod nodes;

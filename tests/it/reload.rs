@@ -239,8 +239,13 @@ async fn hold_one(store: &SqliteStore) {
         restart: Rematch::Parallel,
     };
     let progress = lease.progress.clone();
-    let commit =
-        SweepCommit { found: Found { matches: vec![entered], ..Found::default() }, progress, crossed: 1, held: None };
+    let commit = SweepCommit {
+        found: Found { matches: vec![entered], ..Found::default() },
+        progress,
+        crossed: 1,
+        held: None,
+        counted: None,
+    };
     store.commit_sweep(&lease, &commit).await.unwrap();
     let claimed = store.claim(&owner, now, 10).await.unwrap().remove(0);
     let then = Then::Hold { reason: "a column is missing".into() };

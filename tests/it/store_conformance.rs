@@ -187,7 +187,7 @@ fn progress(at: Timestamp) -> Progress {
 fn commit_of(matches: Vec<NewMatch>) -> SweepCommit {
     let crossed = matches.len() as u64;
     let found = Found { matches, ..Found::default() };
-    SweepCommit { found, progress: progress(now()), crossed, held: None }
+    SweepCommit { found, progress: progress(now()), crossed, held: None, counted: None }
 }
 
 fn found(matches: &[NewMatch]) -> Found {

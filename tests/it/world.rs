@@ -436,6 +436,11 @@ impl World {
 
     /// Another engine with the same rules and senders, as a restart or another node has it.
     pub fn engine_over(&self, source: Arc<dyn Source>, store: Arc<dyn Store>, settings: Settings) -> Engine {
+        self.node_over("another", source, store, settings)
+    }
+
+    /// The same under a name of its own.
+    pub fn node_over(&self, owner: &str, source: Arc<dyn Source>, store: Arc<dyn Store>, settings: Settings) -> Engine {
         let generation = self.generations.subscribe();
         let task = TaskWriter::new(self.clock.clone(), source.clone(), store.clone(), generation.clone());
         Engine::new(Parts {
@@ -444,7 +449,7 @@ impl World {
             store,
             senders: Senders { email: self.mail.clone(), webhook: self.webhooks.clone(), task: Arc::new(task) },
             generation,
-            owner: Owner("another".into()),
+            owner: Owner(owner.into()),
             settings,
         })
     }

@@ -16,11 +16,10 @@ impl Watch<'_> {
     /// Looks at these records, which are all different.
     pub(super) async fn course(&self, tide: &Tide<'_>, keys: &[Key]) -> Result<Sighting, EngineError> {
         let kept = self.kept(keys).await?;
-        let begin = kept.iter().map(|(_, episode)| self.begin(episode.as_ref())).min().unwrap_or(self.now);
+        let begin = kept.iter().map(|(_, episode)| self.begin(tide, episode.as_ref())).min().unwrap_or(self.now);
         let rows = self.rows(keys, begin).await?;
         let zone = self.rule.zone();
-        let terms =
-            Terms { since: self.since, seed: self.seeding(), anew: self.anew.then_some(self.now), now: self.now };
+        let terms = self.terms(tide);
         let mut sighting = Sighting::default();
         for (key, (record, known)) in keys.iter().zip(kept) {
             let rows = rows.get(key).map_or(&[][..], Vec::as_slice);
@@ -49,10 +48,10 @@ impl Watch<'_> {
     pub(super) async fn foresee(&self, tide: &Tide<'_>, key: &Key) -> Result<Outlook, EngineError> {
         let keys = std::slice::from_ref(key);
         let kept = self.kept(keys).await?.pop().and_then(|(_, episode)| episode);
-        let rows = self.rows(keys, self.begin(kept.as_ref())).await?;
+        let rows = self.rows(keys, self.begin(tide, kept.as_ref())).await?;
         let zone = self.rule.zone();
         let course = Course::of(tide, rows.get(key).map_or(&[][..], Vec::as_slice), zone, self.now);
-        let terms = Terms { since: self.since, seed: self.seeding(), anew: None, now: self.now };
+        let terms = self.terms(tide);
         let episode = course.replay(kept.as_ref(), terms).last;
         let later = course.replay(kept.as_ref(), Terms { now: tide.reach().after(self.now, zone), ..terms });
         let next = later.opened.into_iter().find(|(episode, _)| episode.opened_at > self.now);
@@ -60,12 +59,21 @@ impl Watch<'_> {
         Ok(Outlook { episode, ahead })
     }
 
+    fn terms(&self, tide: &Tide<'_>) -> Terms {
+        Terms { since: self.since, seed: self.seeding(), open_since: self.open_since(tide), now: self.now }
+    }
+
+    /// From where on an open episode is looked at, if not from when it is due.
+    fn open_since(&self, tide: &Tide<'_>) -> Option<Timestamp> {
+        self.anew.or_else(|| tide.rows_end_it().then_some(self.looked))
+    }
+
     /// From when on a record's rows matter.
-    fn begin(&self, kept: Option<&Episode>) -> Timestamp {
+    fn begin(&self, tide: &Tide<'_>, kept: Option<&Episode>) -> Timestamp {
         let since = self.seeding().map_or(self.since, |seed| seed.min(self.since));
         match kept {
             Some(episode) if is_open(episode) => {
-                let begin = episode.due_at.min(self.now);
+                let begin = self.open_since(tide).map_or(self.now, |since| since.min(self.now)).min(episode.due_at);
                 // Asked again, it tells how many rows opened it.
                 if episode.opened_at > self.asked_after { begin.min(episode.opened_at) } else { begin }
             }

@@ -43,8 +43,10 @@ pub(super) struct Watch<'a> {
     pub since: Timestamp,
     /// Open episodes that opened after this are asked about again.
     pub asked_after: Timestamp,
-    /// Open episodes are looked at whether or not they are due: the reconcile.
-    pub anew: bool,
+    /// Open episodes are looked at from here on whether or not they are due: the reconcile, where what is true now counts.
+    pub anew: Option<Timestamp>,
+    /// Open episodes that a new row may end were looked at up to here.
+    pub looked: Timestamp,
 }
 
 /// What a look at some records came to.

@@ -41,7 +41,7 @@ impl Past<'_> {
         let Some(tide) = self.rule.rule.trigger.tide() else { return Ok(Vec::new()) };
         let window = Window { after: self.from, until: self.until, now: self.until };
         let rows = course::rows(self.source, self.rule, self.tenant, keys, window).await?;
-        let terms = Terms { since: self.from, seed: Some(self.from), anew: None, now: self.until };
+        let terms = Terms { since: self.from, seed: Some(self.from), open_since: None, now: self.until };
         let mut found = Vec::new();
         for key in keys {
             let Some(rows) = rows.get(key) else { continue };

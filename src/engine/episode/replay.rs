@@ -19,8 +19,8 @@ pub struct Terms {
     pub since: Timestamp,
     /// Who is inside at this instant has come inside silently.
     pub seed: Option<Timestamp>,
-    /// Open episodes are looked at from here on, if not from when they are due.
-    pub anew: Option<Timestamp>,
+    /// Open episodes are looked at from here on, if not from when they are due: new rows may have ended them earlier.
+    pub open_since: Option<Timestamp>,
     pub now: Timestamp,
 }
 
@@ -60,7 +60,7 @@ impl<'a> Course<'a> {
         let mut opened: Vec<(Episode, Level)> = Vec::new();
         let mut from = match &last {
             Some(episode) if is_open(episode) => {
-                let look = terms.anew.map_or(episode.due_at, |anew| anew.min(episode.due_at));
+                let look = terms.open_since.map_or(episode.due_at, |since| since.min(episode.due_at));
                 look.max(self.least(episode.opened_at))
             }
             Some(Episode { closed_at: Some(closed), .. }) => terms.since.max(just_after(*closed)),
@@ -153,7 +153,8 @@ mod tests {
         let rows: Vec<When> = days.iter().map(|count| When::Instant(day(*count))).collect();
         let zone = TimeZone::UTC;
         let course = Course::of(&tide, &rows, &zone, day(now));
-        course.replay(kept, Terms { since: day(since), seed: None, anew: None, now: day(now) })
+        let open_since = tide.rows_end_it().then_some(day(since));
+        course.replay(kept, Terms { since: day(since), seed: None, open_since, now: day(now) })
     }
 
     fn spans(replayed: &Replayed) -> Vec<(u64, i64, Option<i64>)> {
@@ -175,19 +176,36 @@ mod tests {
         assert_eq!(spans(&look(&trigger, &rows, None, -1, 16)), [(1, 2, Some(16))]);
     }
 
+    fn half_of_four_in_thirty_days() -> Trigger {
+        Trigger::Decline(Decline {
+            of: "orders".into(),
+            only: Vec::new(),
+            by: 50,
+            from_at_least: 4,
+            window: Period::days(30),
+            compared_with: Compared::Before,
+        })
+    }
+
     #[test]
     fn looking_in_two_steps_finds_what_looking_once_finds() {
-        let trigger = three_in_fourteen_days();
         let rows = [0, 1, 2, 10, 11, 12, 20, 40, 41, 42, 44, 60, 61, 62];
-        let once = look(&trigger, &rows, None, -1, 100);
+        looks_once_and_twice(&three_in_fourteen_days(), &rows);
+        // On day 45 it is back, and on day 50 it has fallen again: the order of day 20 has left.
+        let rows = [0, 3, 6, 9, 20, 25, 45];
+        looks_once_and_twice(&half_of_four_in_thirty_days(), &rows);
+    }
+
+    fn looks_once_and_twice(trigger: &Trigger, rows: &[i64]) {
+        let once = look(trigger, rows, None, -1, 100);
         for first in 0..100 {
-            let half = look(&trigger, &rows, None, -1, first);
-            let rest = look(&trigger, &rows, half.last.as_ref(), first, 100);
+            let half = look(trigger, rows, None, -1, first);
+            let rest = look(trigger, rows, half.last.as_ref(), first, 100);
             assert_eq!(rest.last, once.last, "after {first} days");
             let count = |replayed: &Replayed| replayed.opened.len();
             assert_eq!(count(&half) + count(&rest), count(&once), "after {first} days");
         }
-        assert_eq!(spans(&once).len(), 3);
+        assert!(spans(&once).len() > 1, "{:?}", spans(&once));
     }
 
     #[test]
@@ -197,21 +215,13 @@ mod tests {
         let rows: Vec<When> = [0, 1, 2, 30, 31, 32].map(|count| When::Instant(day(count))).into();
         let zone = TimeZone::UTC;
         let course = Course::of(&tide, &rows, &zone, day(40));
-        let terms = Terms { since: day(3), seed: Some(day(3)), anew: None, now: day(40) };
+        let terms = Terms { since: day(3), seed: Some(day(3)), open_since: None, now: day(40) };
         assert_eq!(spans(&course.replay(None, terms)), [(2, 32, None)]);
     }
 
     #[test]
     fn a_decline_opens_by_time_alone_and_ends_when_activity_is_back() {
-        let decline = Decline {
-            of: "orders".into(),
-            only: Vec::new(),
-            by: 50,
-            from_at_least: 4,
-            window: Period::days(30),
-            compared_with: Compared::Before,
-        };
-        let trigger = Trigger::Decline(decline);
+        let trigger = half_of_four_in_thirty_days();
         // Four orders in ten days, then one, then two more.
         let rows = [0, 3, 6, 9, 25, 45, 46];
         assert_eq!(spans(&look(&trigger, &rows, None, -1, 38)), []);

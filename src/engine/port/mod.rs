@@ -32,8 +32,8 @@ pub use safety::{
 pub use sender::{ChatMessage, Email, Message, Sender, Sent, SmsMessage, TaskDraft, WebhookCall, Write, WriteDraft};
 pub use source::{Deed, Done, Source, SourceError, live_schema};
 pub use sweeps::{
-    Candidate, Episode, EpisodeChange, EpisodePage, Found, Lease, Ledger, Miss, MissKind, NewMatch, OpenEpisode,
-    Progress, Rematch, Standing, SweepCommit, SweepCount, SweepId, Verdict,
+    Candidate, Counted, Episode, EpisodeChange, EpisodePage, Found, Lease, Ledger, Miss, MissKind, NewMatch,
+    OpenEpisode, Progress, Rematch, Standing, SweepCommit, SweepCount, SweepId, Verdict,
 };
 pub use view::{
     AttemptView, DeliveryFilter, DeliveryView, EnrollmentFilter, EnrollmentView, Happening, HeldMatch, MissView,
@@ -57,6 +57,9 @@ pub enum StoreError {
     /// Another node has taken over: the caller must drop what it was doing.
     #[error("the lease of {what} was lost to another node")]
     LeaseLost { what: String },
+    /// Another node has entered matches of the rule since they were counted: count again.
+    #[error("another node has entered matches of the rule {rule} meanwhile")]
+    Overtaken { rule: String },
     /// Nothing has been kept there yet.
     #[error("there is no state at {place}; has `nudged run` ever run with this configuration?")]
     Absent { place: String },

@@ -48,13 +48,15 @@ pub trait Ledger: Send + Sync {
     /// One page of the rule's open episodes, by when they want to be looked at.
     async fn open_episodes(&self, lease: &Lease, page: &EpisodePage) -> Result<Vec<OpenEpisode>, StoreError>;
 
-    /// Ends a staged sweep: moves the watermark and sets the batch released or held, in one transaction.
+    /// Ends a staged sweep: moves the watermark and sets the batch released or held, in one transaction; with
+    /// `counted` only where that is still so.
     async fn close_sweep(
         &self,
         lease: &Lease,
         sweep: &SweepId,
         verdict: &Verdict,
         progress: &Progress,
+        counted: Option<Counted>,
     ) -> Result<(), StoreError>;
 
     /// Turns up to `limit` released, staged matches (of any sweep) into enrollments and outbox rows.
@@ -72,6 +74,17 @@ pub trait Ledger: Send + Sync {
         tenant: &Tenant,
         since: Timestamp,
     ) -> Result<u64, StoreError>;
+
+    /// The same over all tenants.
+    async fn matched_everywhere(&self, rule: &RuleId, lane: Lane, since: Timestamp) -> Result<u64, StoreError>;
+}
+
+/// What the guard counted over all tenants of a rule. Each tenant has a lease of its own, so another node may enter
+/// matches between the count and the commit, which is then refused by [`StoreError::Overtaken`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counted {
+    pub since: Timestamp,
+    pub matches: u64,
 }
 
 /// The right to sweep one rule, until somebody with a higher epoch takes it.
@@ -183,6 +196,8 @@ pub struct SweepCommit {
     pub crossed: u64,
     /// Set when the guard holds the sweep: its matches are kept staged under this id and reason.
     pub held: Option<(SweepId, String)>,
+    /// Committed only where this is still so.
+    pub counted: Option<Counted>,
 }
 
 /// A crosser whose facts were not asked yet.

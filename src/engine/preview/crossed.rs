@@ -166,14 +166,17 @@ impl Previewer<'_> {
         let mut lease = self.lease(rule, tenant, lane);
         let known = if named { self.adopted(rule, lane, tenant).await? } else { None };
         lease.baseline = known.as_ref().map_or(window.after, |known| known.baseline);
-        let seeded = known.is_some_and(|known| known.progress.seeded);
+        let seeded = known.as_ref().is_some_and(|known| known.progress.seeded);
         // Of named records only what is open counts, of a span also what has ended since.
         let swept_at = if named { self.now } else { window.after };
-        lease.progress = Progress { swept_at, seeded: is_segment || seeded, ..lease.progress };
+        // What a sweep has seen of an open episode is in the state.
+        let watermark = known.as_ref().map_or(window.after, |known| known.progress.watermark);
+        lease.progress = Progress { watermark, swept_at, seeded: is_segment || seeded, ..lease.progress };
         Ok(lease)
     }
 
     fn watch<'w>(&'w self, rule: &'w CompiledRule, tenant: &'w Tenant, lease: &'w Lease, window: Window) -> Watch<'w> {
+        let since = window.after.max(lease.baseline);
         Watch {
             source: self.source,
             store: self.store,
@@ -182,9 +185,10 @@ impl Previewer<'_> {
             namer: self.namer(rule, tenant, lease.lane),
             lease,
             now: self.now,
-            since: window.after.max(lease.baseline),
+            since,
             asked_after: window.after,
-            anew: false,
+            anew: None,
+            looked: lease.progress.watermark.min(self.now).max(since),
         }
     }
 

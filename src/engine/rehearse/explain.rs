@@ -10,7 +10,7 @@ use crate::engine::context::lane_of;
 use crate::engine::dispatch::{address, number};
 use crate::engine::evaluate::{self, Answer};
 use crate::engine::port::{EnrollmentFilter, EnrollmentView, Episode, RuleState, Standing, SweepView};
-use crate::engine::preview::{Preview, PreviewMessage, PreviewScope, Previewer};
+use crate::engine::preview::{Found, Preview, PreviewMessage, PreviewScope, Previewer};
 use crate::engine::sweep::occasion_data;
 use crate::model::{Channel, Lane, Occasion, RecordId, RoleName, RuleId, SuppressionReason};
 use crate::rule::checked::{Backfill, Mode, Purpose};
@@ -21,6 +21,10 @@ use jiff::Timestamp;
 use rust_decimal::Decimal;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a person is kept waiting for what time alone will bring.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Everything that can be said.
 #[derive(Debug, Clone)]
@@ -88,7 +92,18 @@ pub struct Reached {
 
 /// Explains one record under one rule.
 pub async fn explain(previewer: &Previewer<'_>, rule: &RuleId, record: &RecordId) -> Result<Explanation, EngineError> {
-    Explainer::new(previewer, rule, record)?.explain().await
+    explain_within(previewer, rule, record, PATIENCE).await
+}
+
+/// The same, looking for what time alone will bring no longer than this.
+pub async fn explain_within(
+    previewer: &Previewer<'_>,
+    rule: &RuleId,
+    record: &RecordId,
+    patience: Duration,
+) -> Result<Explanation, EngineError> {
+    let explainer = Explainer::new(previewer, rule, record)?;
+    Explainer { looks_ahead: true, patience, ..explainer }.explain().await
 }
 
 /// The same without asking when a term that only waits for time becomes true, which takes many questions: for those
@@ -98,15 +113,17 @@ pub(super) async fn explain_now(
     rule: &RuleId,
     record: &RecordId,
 ) -> Result<Explanation, EngineError> {
-    let explainer = Explainer::new(previewer, rule, record)?;
-    Explainer { looks_ahead: false, ..explainer }.explain().await
+    Explainer::new(previewer, rule, record)?.explain().await
 }
 
 pub(super) struct Explainer<'a> {
     pub previewer: &'a Previewer<'a>,
     pub rule: &'a CompiledRule,
     pub record: &'a RecordId,
+    /// Whether it asks when the terms come to hold.
     pub looks_ahead: bool,
+    /// How long it looks for what time alone will bring.
+    pub patience: Duration,
 }
 
 /// What was read of the source.
@@ -127,7 +144,7 @@ impl<'a> Explainer<'a> {
             let (for_each, entity) = (found.rule.for_each.clone(), record.entity.clone());
             return Err(EngineError::OtherEntity { rule: rule.clone(), for_each, entity });
         }
-        Ok(Self { looks_ahead: true, previewer, rule: found, record })
+        Ok(Self { looks_ahead: false, patience: PATIENCE, previewer, rule: found, record })
     }
 
     async fn explain(&self) -> Result<Explanation, EngineError> {
@@ -320,6 +337,7 @@ impl<'a> Explainer<'a> {
             only_at_entry: vec![Some(true); facts.only_at_entry.len()],
             ..facts.clone()
         };
-        previewer.messages(self.rule, self.record, crossing, &matching).await
+        let found = Found { record: self.record.clone(), crossing, facts: Arc::new(matching), known: true };
+        Ok(previewer.messages(self.rule, &[found]).await?.pop().unwrap_or_default())
     }
 }

@@ -15,10 +15,28 @@ use futures::TryStreamExt;
 use jiff::civil::Time;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeSet;
+use tokio::time::Instant;
 
-/// Instants that are tried, at most: a person waits for the answer.
-const TRIES: usize = 24;
 const SECOND: SignedDuration = SignedDuration::from_secs(1);
+
+/// When an answer becomes yes by time alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Later {
+    Never,
+    At(Timestamp),
+    /// Not up to then; what comes after was not looked at, as a person waits for the answer.
+    NotUntil(Timestamp),
+}
+
+impl Later {
+    #[must_use]
+    pub const fn at(self) -> Option<Timestamp> {
+        match self {
+            Self::At(at) => Some(at),
+            Self::Never | Self::NotUntil(_) => None,
+        }
+    }
+}
 
 /// What is waited for.
 #[derive(Clone, Copy)]
@@ -37,23 +55,26 @@ impl Explainer<'_> {
         conditions: impl Iterator<Item = &Condition>,
         operands: &[Operand],
         from: Timestamp,
-    ) -> Result<Option<Timestamp>, EngineError> {
+    ) -> Result<Later, EngineError> {
         let mut periods = Vec::new();
         let mut relative = false;
         for condition in conditions {
             relative |= periods_of(condition, &mut periods);
         }
         if !relative {
-            return Ok(None);
+            return Ok(Later::Never);
         }
-        let mut before = from;
+        let (began, mut before) = (Instant::now(), from);
         for point in self.points(&periods, operands, from) {
+            if began.elapsed() >= self.patience {
+                return Ok(Later::NotUntil(before));
+            }
             if self.holds(question, point).await? {
-                return Ok(Some(self.close_in(question, before, point).await?));
+                return Ok(Later::At(self.close_in(question, before, point).await?));
             }
             before = point;
         }
-        Ok(None)
+        Ok(Later::Never)
     }
 
     /// The first second at which it holds, between one at which it doesn't and one at which it does.
@@ -107,7 +128,7 @@ impl Explainer<'_> {
     }
 
     /// Where an answer may change: a period from now on, and from what stands in the record's fields.
-    fn points(&self, periods: &[Period], operands: &[Operand], from: Timestamp) -> Vec<Timestamp> {
+    fn points(&self, periods: &[Period], operands: &[Operand], from: Timestamp) -> BTreeSet<Timestamp> {
         let zone = &self.previewer.generation.catalog.time_zone;
         let mut points: BTreeSet<Timestamp> = periods.iter().map(|period| period.after(from, zone)).collect();
         for value in operands.iter().map(|operand| &operand.value) {
@@ -127,8 +148,7 @@ impl Explainer<'_> {
         // A day counts as a whole, and "longer ago than" begins after it.
         let day = SignedDuration::from_hours(25);
         let beyond = |at: &Timestamp| [at.saturating_add(SECOND).ok(), at.saturating_add(day).ok()];
-        let all: BTreeSet<Timestamp> = points.iter().flat_map(beyond).flatten().filter(|at| *at > from).collect();
-        all.into_iter().take(TRIES).collect()
+        points.iter().flat_map(beyond).flatten().filter(|at| *at > from).collect()
     }
 }
 

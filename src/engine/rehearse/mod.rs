@@ -26,7 +26,8 @@ mod why;
 
 pub use backtest::{Backtest, BacktestDay, BacktestHit, Backtester, Tally, TermCount, Told};
 pub use compare::{Change, Comparer, Comparison, Part, People, RuleComparison, UnderWay};
-pub use explain::{Crossed, Explanation, Reached, RecordState, explain};
+pub use explain::{Crossed, Explanation, Reached, RecordState, explain, explain_within};
+pub use later::Later;
 pub use simulate::{Happened, RuleDays, Simulator};
 pub use term::TermAnswer;
 pub use test_send::{TestMail, render_test};

@@ -2,7 +2,7 @@
 
 use super::explain::{Crossed, Explainer, Explanation, RecordState, Seen};
 use super::horizon;
-use super::later::Question;
+use super::later::{Later, Question};
 use super::verdict::Verdict;
 use crate::engine::EngineError;
 use crate::engine::adopt::baseline;
@@ -89,7 +89,7 @@ impl Explainer<'_> {
             let still_tried = crossed_at.saturating_add(tried).unwrap_or(Timestamp::MAX);
             let term = term.clone();
             return Ok(match later {
-                Some(holds_at) if holds_at < still_tried && crossed_at > begins => {
+                Later::At(holds_at) if holds_at < still_tried && crossed_at > begins => {
                     Verdict::NotTrueYet { crossed_at, term, holds_at }
                 }
                 later => Verdict::Fails { crossed_at, term, later },
@@ -160,7 +160,11 @@ impl Explainer<'_> {
             && !segment.leaves
         {
             let when = std::iter::once(&segment.when);
-            crosses_at = self.first(Question::Inside, when, case.operands, told.now).await?;
+            match self.first(Question::Inside, when, case.operands, told.now).await? {
+                Later::At(at) => crosses_at = Some(at),
+                Later::NotUntil(until) => return Ok(Some(Verdict::NotUntil { until })),
+                Later::Never => {}
+            }
         }
         let Some(crosses_at) = crosses_at else { return Ok(None) };
         let then = self.eligible(crossing, crosses_at).await?;
@@ -179,9 +183,9 @@ impl Explainer<'_> {
         case: &Case<'_>,
         crossing: Option<&Crossing>,
         from: Timestamp,
-    ) -> Result<Option<Timestamp>, EngineError> {
+    ) -> Result<Later, EngineError> {
         if !self.looks_ahead {
-            return Ok(None);
+            return Ok(Later::Never);
         }
         let rule = &self.rule.rule;
         let terms = rule.conditions.iter().chain(&rule.only_at_entry);

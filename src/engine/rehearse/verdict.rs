@@ -1,5 +1,6 @@
 //! What it comes to for one record under one rule, in one sentence.
 
+use super::later::Later;
 use crate::engine::evaluate::term_and_score;
 use jiff::Timestamp;
 use std::fmt;
@@ -20,7 +21,7 @@ pub enum Verdict {
     /// It crossed and everything holds, but the rule itself is held.
     RuleHeld { crossed_at: Timestamp, reason: String },
     /// It crossed, and this term is not true; by time alone everything holds `later`, when nobody asks any more.
-    Fails { crossed_at: Timestamp, term: String, later: Option<Timestamp> },
+    Fails { crossed_at: Timestamp, term: String, later: Later },
     /// It crossed, and this term is not true yet: only time is missing, and it is asked again until then.
     NotTrueYet { crossed_at: Timestamp, term: String, holds_at: Timestamp },
     /// What crossed is over, and the state remembers why it came to nothing.
@@ -34,7 +35,9 @@ pub enum Verdict {
     /// Only time is missing.
     NotYet { crosses_at: Timestamp },
     /// Time is missing, and as it stands this term would fail then.
-    NotYetAndFails { crosses_at: Timestamp, term: String, later: Option<Timestamp> },
+    NotYetAndFails { crosses_at: Timestamp, term: String, later: Later },
+    /// Time alone doesn't take it over the edge up to then; nobody looked further.
+    NotUntil { until: Timestamp },
     /// It is inside what the rule waits for it to leave.
     Inside { since: Timestamp },
     /// Nothing in the source would ever take it over the edge as it stands.
@@ -66,6 +69,7 @@ impl Verdict {
             Self::Passed { .. } => "passed",
             Self::NotYet { .. } => "not_yet",
             Self::NotYetAndFails { .. } => "not_yet_and_fails",
+            Self::NotUntil { .. } => "not_until",
             Self::Inside { .. } => "inside",
             Self::NeverCrossed => "never_crossed",
             Self::NoRecord => "no_record",
@@ -91,7 +95,7 @@ impl Verdict {
     pub const fn holds_at(&self) -> Option<Timestamp> {
         match self {
             Self::NotTrueYet { holds_at, .. } => Some(*holds_at),
-            Self::Fails { later, .. } | Self::NotYetAndFails { later, .. } => *later,
+            Self::Fails { later, .. } | Self::NotYetAndFails { later, .. } => later.at(),
             _ => None,
         }
     }
@@ -103,6 +107,10 @@ impl fmt::Display for Day {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0.strftime("%F %H:%MZ"))
     }
+}
+
+fn unseen(f: &mut fmt::Formatter<'_>, until: Timestamp) -> fmt::Result {
+    write!(f, " up to {}; the look ahead was cut off there, as it took too long", Day(until))
 }
 
 impl fmt::Display for Verdict {
@@ -134,9 +142,13 @@ impl fmt::Display for Verdict {
             Self::Fails { crossed_at, term, later } => {
                 let (term, score) = term_and_score(term);
                 write!(f, "no match: crossed {}, but `{term}` is not true{score}", Day(*crossed_at))?;
-                later.map_or(Ok(()), |later| {
-                    write!(f, "; by time alone it holds from {}, when nobody asks any more", Day(later))
-                })
+                match later {
+                    Later::Never => Ok(()),
+                    Later::At(later) => {
+                        write!(f, "; by time alone it holds from {}, when nobody asks any more", Day(*later))
+                    }
+                    Later::NotUntil(until) => unseen(f, *until),
+                }
             }
             Self::NotTrueYet { crossed_at, term, holds_at } => {
                 let (crossed, holds, (term, score)) = (Day(*crossed_at), Day(*holds_at), term_and_score(term));
@@ -175,7 +187,15 @@ impl fmt::Display for Verdict {
                     f,
                     "not yet: it crosses {crosses} if nothing changes, and as it stands `{term}` fails then{score}"
                 )?;
-                later.map_or(Ok(()), |later| write!(f, "; by time alone it holds from {}", Day(later)))
+                match later {
+                    Later::Never => Ok(()),
+                    Later::At(later) => write!(f, "; by time alone it holds from {}", Day(*later)),
+                    Later::NotUntil(until) => unseen(f, *until),
+                }
+            }
+            Self::NotUntil { until } => {
+                write!(f, "not yet: time alone doesn't take it over the edge")?;
+                unseen(f, *until)
             }
             Self::Inside { since } => {
                 write!(f, "no match: it has been inside since {}, and the rule waits for it to leave", Day(*since))

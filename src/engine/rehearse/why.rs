@@ -174,7 +174,11 @@ impl RuleStory {
         };
         let uncrossed = matches!(
             told.verdict,
-            Verdict::NeverCrossed | Verdict::Missed { .. } | Verdict::NotYet { .. } | Verdict::NotYetAndFails { .. }
+            Verdict::NeverCrossed
+                | Verdict::Missed { .. }
+                | Verdict::NotYet { .. }
+                | Verdict::NotYetAndFails { .. }
+                | Verdict::NotUntil { .. }
         );
         if uncrossed && let Some(miss) = self.misses.first() {
             let (term, score) = term_and_score(&miss.reason);

@@ -10,8 +10,8 @@ use crate::engine::episode::{Sighting, Watch};
 use crate::engine::error::EngineError;
 use crate::engine::evaluate::{self, Answer, Eligibility};
 use crate::engine::port::{
-    Candidate, EpisodeChange, Found, Lease, Miss, MissKind, Progress, Standing, SweepCommit, SweepCount, SweepId,
-    Verdict,
+    Candidate, Counted, EpisodeChange, Found, Lease, Miss, MissKind, Progress, Standing, SweepCommit, SweepCount,
+    SweepId, Verdict,
 };
 use crate::model::{Key, MatchId, SkipReason};
 use crate::rule::checked::{Backfill, Trigger};
@@ -258,31 +258,40 @@ impl<'a> Harvest<'a> {
     }
 
     /// Ends the sweep: one transaction for a small one, a closing transaction for a staged one. Returns what
-    /// was committed at once, to be announced.
+    /// was committed at once, to be announced. Where that was refused, it may be tried again.
     pub async fn finish(
-        mut self,
+        &mut self,
         progress: Progress,
         held: Option<String>,
-    ) -> Result<(SweepReport, SweepCommit), EngineError> {
+        counted: Option<Counted>,
+    ) -> Result<SweepCommit, EngineError> {
         self.report.held.clone_from(&held);
         let crossed = self.report.crossed;
-        let mut commit = SweepCommit { found: Found::default(), progress, crossed, held: None };
+        let mut commit = SweepCommit { found: Found::default(), progress, crossed, held: None, counted };
         if self.is_staged {
             let last = std::mem::take(&mut self.found);
             let count = self.staged(&last).await?;
             self.count(count);
             let verdict = held.map_or(Verdict::Released, Verdict::Held);
-            self.context.store.close_sweep(self.lease, &self.id, &verdict, &commit.progress).await?;
+            let progress = &commit.progress;
+            self.context.store.close_sweep(self.lease, &self.id, &verdict, progress, counted).await?;
             if verdict == Verdict::Released {
                 enter_staged(self.context).await?;
             }
-            return Ok((self.report, commit));
+            return Ok(commit);
         }
-        commit.found = self.found;
-        commit.held = held.map(|reason| (self.id, reason));
-        let count = self.context.store.commit_sweep(self.lease, &commit).await?;
-        self.report.entered += count.entered;
-        self.report.known += count.known;
-        Ok((self.report, commit))
+        commit.found = std::mem::take(&mut self.found);
+        commit.held = held.map(|reason| (self.id.clone(), reason));
+        match self.context.store.commit_sweep(self.lease, &commit).await {
+            Ok(count) => {
+                self.report.entered += count.entered;
+                self.report.known += count.known;
+                Ok(commit)
+            }
+            Err(error) => {
+                self.found = commit.found;
+                Err(error.into())
+            }
+        }
     }
 }

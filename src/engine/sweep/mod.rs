@@ -20,7 +20,7 @@ use super::error::EngineError;
 use super::event::Event;
 use super::expectation;
 use super::late_notice;
-use super::port::{Lease, Progress, StoreError, SweepCommit, SweepId};
+use super::port::{Counted, Lease, Progress, StoreError, SweepCommit, SweepId};
 use crate::model::{Lane, RecordId, RuleId, Tenant};
 use crate::rule::CompiledRule;
 use crate::rule::checked::Trigger;
@@ -332,7 +332,8 @@ impl Sweeper {
             now: sweep.now,
             since,
             asked_after,
-            anew: matches!(feed, Feed::Reconcile(_)),
+            anew: matches!(feed, Feed::Reconcile(_)).then_some(sweep.now),
+            looked: since,
         }
     }
 
@@ -356,7 +357,7 @@ impl Sweeper {
     async fn finish(
         &self,
         sweep: &Sweep<'_>,
-        harvest: Harvest<'_>,
+        mut harvest: Harvest<'_>,
         progress: Progress,
     ) -> Result<SweepReport, EngineError> {
         let started = Instant::now();
@@ -364,9 +365,9 @@ impl Sweeper {
             self.note_populated(sweep).await?;
         }
         let _turn = self.turn(sweep).await;
-        let held = self.breach(sweep, harvest.new_matches()).await?;
         let tripped = self.trip(sweep, &harvest).await?;
-        let (mut report, commit) = harvest.finish(progress, held).await?;
+        let commit = self.commit(sweep, &mut harvest, &progress).await?;
+        let mut report = harvest.report;
         report.took += started.elapsed();
         report.tripped = tripped;
         self.announce(sweep, &report, commit);
@@ -396,9 +397,25 @@ impl Sweeper {
         Ok(report)
     }
 
+    /// Asks the guard and commits, and asks it again where another node was faster with matches of other tenants.
+    async fn commit(
+        &self,
+        sweep: &Sweep<'_>,
+        harvest: &mut Harvest<'_>,
+        progress: &Progress,
+    ) -> Result<SweepCommit, EngineError> {
+        loop {
+            let (held, counted) = self.breach(sweep, harvest.new_matches()).await?;
+            match harvest.finish(progress.clone(), held, counted).await {
+                Err(EngineError::Store(StoreError::Overtaken { .. })) => {}
+                committed => return committed,
+            }
+        }
+    }
+
     async fn turn(&self, sweep: &Sweep<'_>) -> Option<OwnedMutexGuard<()>> {
         let rule = &sweep.rule.rule;
-        if sweep.tenants.len() < 2 || rule.guard.per_day.is_none() {
+        if !counts_all(sweep) {
             return None;
         }
         let turn = {
@@ -418,20 +435,21 @@ impl Sweeper {
         Ok(Some(reason))
     }
 
-    /// The shadow lane reaches nobody, so it needs no guard.
-    async fn breach(&self, sweep: &Sweep<'_>, new: u64) -> Result<Option<String>, EngineError> {
+    /// Why it must be held, and what was counted over all tenants for that. The shadow lane reaches nobody, so it needs
+    /// no guard.
+    async fn breach(&self, sweep: &Sweep<'_>, new: u64) -> Result<(Option<String>, Option<Counted>), EngineError> {
         if new == 0 || sweep.lane == Lane::Shadow {
-            return Ok(None);
+            return Ok((None, None));
         }
         let rule = &sweep.rule.rule;
         let day_ago = sweep.now.checked_sub(SignedDuration::from_hours(24)).unwrap_or(Timestamp::MIN);
         let earlier = self.context.store.matched_since(&rule.id, sweep.lane, sweep.tenant, day_ago).await?;
-        let mut elsewhere = 0;
-        if rule.guard.per_day.is_some() {
-            for other in sweep.tenants.iter().filter(|other| *other != sweep.tenant) {
-                elsewhere += self.context.store.matched_since(&rule.id, sweep.lane, other, day_ago).await?;
-            }
+        let mut counted = None;
+        if counts_all(sweep) {
+            let matches = self.context.store.matched_everywhere(&rule.id, sweep.lane, day_ago).await?;
+            counted = Some(Counted { since: day_ago, matches });
         }
+        let elsewhere = counted.map_or(0, |all| all.matches.saturating_sub(earlier));
         let days = Plan::days_covered(sweep.lease.progress.swept_at, sweep.now);
         let load = Load { earlier, elsewhere, new, days };
         let records = if guard::needs_records(&rule.guard, load) {
@@ -442,7 +460,7 @@ impl Sweeper {
         };
         let ordinary =
             if guard::needs_history(&rule.guard, load) { self.ordinary_day(sweep, earlier).await? } else { None };
-        Ok(guard::breach(&rule.guard, load, records, ordinary))
+        Ok((guard::breach(&rule.guard, load, records, ordinary), counted))
     }
 
     async fn ordinary_day(&self, sweep: &Sweep<'_>, today: u64) -> Result<Option<f64>, EngineError> {
@@ -515,6 +533,11 @@ impl Sweeper {
         }
         self.context.announce(|| Event::SweepFinished(report.clone()));
     }
+}
+
+/// Whether the day's limit is one of several tenants together.
+fn counts_all(sweep: &Sweep<'_>) -> bool {
+    sweep.tenants.len() > 1 && sweep.rule.rule.guard.per_day.is_some()
 }
 
 /// Brings the matches of decided sweeps to their first step, whoever staged them.

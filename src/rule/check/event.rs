@@ -37,12 +37,12 @@ impl Checker<'_> {
 
     /// `data.customer.id`
     fn json_path(&mut self, path: &At<String>) -> Option<JsonPath> {
-        let parts: Vec<String> = path.split('.').map(str::to_owned).collect();
-        if parts.iter().any(String::is_empty) {
+        let found = JsonPath::of(path);
+        if found.0.iter().any(String::is_empty) {
             let message = format!("`{}` is not a path", path.value);
             self.wrong(&path.range, "rule.event", message, "write the names on the way with dots: `data.customer_id`");
             return None;
         }
-        Some(JsonPath(parts))
+        Some(found)
     }
 }

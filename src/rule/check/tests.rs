@@ -5,10 +5,12 @@ use crate::catalog::{Entity, Origin};
 use crate::diagnostic::yaml::{self, At, Content, Named, Node};
 use crate::diagnostic::{Finding, SourceFile};
 use crate::model::Period;
+use crate::rule::checked::JsonPath;
 use crate::rule::example::{
-    Change, Detail, Example, Expected, ExpectedMessage, GivenRow, Line, Want, names_column, person_column, read_cell,
+    Change, Detail, Example, Expected, ExpectedMessage, GivenRow, Incoming, Line, Want, names_column, person_column,
+    read_cell,
 };
-use crate::rule::written::{RuleFile, TestEntry, ThenEntry};
+use crate::rule::written::{EventEntry, EventToldEntry, RuleFile, TestEntry, ThenEntry, TriggerEntry};
 use jiff::civil::DateTime;
 use jiff::{Timestamp, tz::TimeZone};
 use std::collections::BTreeSet;
@@ -45,17 +47,21 @@ impl<'a> Checker<'a> {
     pub(super) fn tests(&mut self, written: &RuleFile) -> Vec<Example> {
         let mut names = BTreeSet::new();
         let mut examples = Vec::new();
+        let awaited = match written.trigger.as_ref().map(|trigger| &trigger.value) {
+            Some(TriggerEntry::Event(event)) => Some(event),
+            _ => None,
+        };
         for test in &written.tests {
             if !names.insert(test.name.as_str()) {
                 let message = format!("the test `{}` stands twice", test.name.value);
                 self.wrong(&test.name.range, "rule.test", message, "give each its own name");
             }
-            examples.push(self.test_entry(test));
+            examples.push(self.test_entry(test, awaited));
         }
         examples
     }
 
-    fn test_entry(&mut self, test: &TestEntry) -> Example {
+    fn test_entry(&mut self, test: &TestEntry, awaited: Option<&EventEntry>) -> Example {
         let (at, zone) = zoned_moment(&test.at).unwrap_or_else(|| {
             let message = format!("`{}` is not a local time with its zone", test.at.value);
             self.wrong(&test.at.range, "rule.test", message, "write `2026-11-21 10:00 Europe/Vienna`");
@@ -69,7 +75,8 @@ impl<'a> Checker<'a> {
                 let range = then.after.as_ref().or(then.at.as_ref()).map_or(&then.range, |time| &time.range);
                 self.wrong(range, "rule.test", "this comes before the line above", "order the lines by time");
             }
-            lines.push(self.then(then, moment, &zone));
+            let event = then.event.as_ref().and_then(|event| self.incoming(event, awaited));
+            lines.push(Line { event, ..self.then(then, moment, &zone) });
         }
         if !lines.iter().any(|line| line.expect.is_some() || line.ended.is_some()) {
             let help = "say what should happen: `then: [{after: 0 days, expect: {email: [hello]}}]`";
@@ -126,7 +133,31 @@ impl<'a> Checker<'a> {
             }
         }
         let (because, ended) = (then.because.clone(), then.ended.clone());
-        Line { at, range: then.range.clone(), changes: rows, expect, because, ended }
+        Line { at, range: then.range.clone(), changes: rows, event: None, expect, because, ended }
+    }
+
+    /// What another system tells, if the rule waits for that and it says whom it is about.
+    fn incoming(&mut self, told: &At<EventToldEntry>, awaited: Option<&EventEntry>) -> Option<Incoming> {
+        let Some(awaited) = awaited else {
+            let help = "remove it, or give the rule the trigger `event: {name: signed-up, key: data.customer_id}`";
+            self.wrong(&told.range, "rule.test", "this rule waits for no event", help);
+            return None;
+        };
+        let name = told.name.as_ref().unwrap_or(&awaited.name);
+        if name.value != awaited.name.value {
+            self.unknown("rule.test", "event of this rule", name, [awaited.name.as_str()]);
+            return None;
+        }
+        let body = told.body.to_json(self.report.source());
+        let paths = [Some(&awaited.key), awaited.id.as_ref(), awaited.tenant.as_ref()];
+        for path in paths.into_iter().flatten() {
+            if JsonPath::of(path).find(&body).is_none() {
+                let message = format!("nothing stands at `{}` in this event", path.value);
+                self.wrong(&told.body.range, "rule.test", message, "the rule's trigger says where to look");
+                return None;
+            }
+        }
+        Some(Incoming { name: name.value.clone(), id: told.id.as_ref().map(|id| id.value.clone()), body })
     }
 
     /// `nothing`, or `{email: [win-back-1]}`.

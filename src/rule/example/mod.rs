@@ -43,11 +43,21 @@ pub struct Line {
     pub at: Timestamp,
     pub range: Range<usize>,
     pub changes: Vec<(Change, GivenRow)>,
+    pub event: Option<Incoming>,
     pub expect: Option<Expected>,
     /// Words that the reason must contain.
     pub because: Option<At<String>>,
     /// How the sequence has ended by now.
     pub ended: Option<At<String>>,
+}
+
+/// What another system tells.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Incoming {
+    pub name: String,
+    /// `None`: like no other.
+    pub id: Option<String>,
+    pub body: Json,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -17,7 +17,7 @@ pub use steps::{
     ArmEntry, BranchEntry, CaseEntry, ChatEntry, DayWord, EmailEntry, EnrollEntry, SplitEntry, StepEntry, StopEntry,
     TaskEntry, UnlessOpenWord, UntilEntry, WaitEntry, WebhookEntry,
 };
-pub use tests::{TestEntry, ThenEntry};
+pub use tests::{EventToldEntry, TestEntry, ThenEntry};
 pub use trigger::{
     AbandonedEntry, ChangedEntry, ComparedWord, CountEntry, CreatedEntry, DateEntry, DeclineEntry, EnrolledEntry,
     EventEntry, Feb29Word, InactivityEntry, QueryEntry, QuerySql, ScheduleEntry, SegmentEntry, SurveyEntry,

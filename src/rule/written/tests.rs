@@ -43,4 +43,19 @@ pub struct ThenEntry {
     pub update: Option<Named<Vec<Node>>>,
     /// Rows that vanish now, by entity; found by their `key`.
     pub delete: Option<Named<Vec<Node>>>,
+    /// What another system tells us now, for a rule that waits for an event:
+    /// `{body: {data: {customer_id: 1}}}`.
+    pub event: Option<At<EventToldEntry>>,
+}
+
+/// An event as it comes to the public listener, without its signature.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EventToldEntry {
+    /// Which one; if left out, the one that the rule waits for.
+    pub name: Option<At<String>>,
+    /// The sender's id of it, its `webhook-id`: an event sent twice has the same. If left out, it is a new one.
+    pub id: Option<At<String>>,
+    /// The JSON that is posted.
+    pub body: Node,
 }

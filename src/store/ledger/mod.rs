@@ -11,7 +11,7 @@ use super::sql::Session;
 use super::state::State;
 use super::table::{episode, miss, rule_state, sweep, sweep_state};
 use crate::engine::port::{
-    Candidate, Episode, EpisodePage, Found, Lease, Ledger, OpenEpisode, Owner, Progress, Standing, StoreError,
+    Candidate, Counted, Episode, EpisodePage, Found, Lease, Ledger, OpenEpisode, Owner, Progress, Standing, StoreError,
     SweepCommit, SweepCount, SweepId, Verdict,
 };
 use crate::model::{Lane, RuleId, Tenant};
@@ -168,11 +168,13 @@ impl<D: Database> Ledger for State<D> {
         sweep: &SweepId,
         verdict: &Verdict,
         progress: &Progress,
+        counted: Option<Counted>,
     ) -> Result<(), StoreError> {
         let of = Arc::new((lease.clone(), sweep.clone(), verdict.clone(), progress.clone()));
         let closed = self.database.write(move |mut session| {
             let of = Arc::clone(&of);
             Box::pin(async move {
+                still(&mut session, &of.0, counted).await?;
                 let rule = rule_state::check(&mut session, &of.0).await?;
                 close(&mut session, rule, &of.1, &of.2, &of.3).await
             })
@@ -220,6 +222,26 @@ impl<D: Database> Ledger for State<D> {
         });
         counted.await
     }
+
+    async fn matched_everywhere(&self, rule: &RuleId, lane: Lane, since: Timestamp) -> Result<u64, StoreError> {
+        let of = Arc::new(rule.clone());
+        let counted = self.database.read(move |mut session| {
+            let of = Arc::clone(&of);
+            Box::pin(async move { sweep::acting_everywhere(&mut session, (&of, lane), since).await })
+        });
+        counted.await
+    }
+}
+
+/// Whether nobody has entered matches of the rule for other tenants since they were counted. Nobody does from here
+/// to the end of the transaction.
+async fn still(session: &mut Session<'_>, lease: &Lease, counted: Option<Counted>) -> Result<(), StoreError> {
+    let Some(Counted { since, matches }) = counted else { return Ok(()) };
+    rule_state::lock_tenants(session, lease).await?;
+    if sweep::acting_everywhere(session, (&lease.rule, lease.lane), since).await? == matches {
+        return Ok(());
+    }
+    Err(StoreError::Overtaken { rule: lease.rule.to_string() })
 }
 
 /// The lease, and whether earlier sweeps left something that must be settled first.
@@ -263,6 +285,7 @@ async fn commit_small(
     lease: &Lease,
     commit: &SweepCommit,
 ) -> Result<SweepCount, StoreError> {
+    still(session, lease, commit.counted).await?;
     let rule = rule_state::check(session, lease).await?;
     let fresh = fresh(session, rule, &commit.found.matches).await?;
     let tally = fresh.tally(commit.crossed);

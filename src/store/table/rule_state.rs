@@ -69,6 +69,13 @@ pub async fn find(session: &mut Session<'_>, lease: &Lease) -> Result<Option<i64
     session.row(sql, params).await?.map(|row| row.int(0)).transpose()
 }
 
+/// Locks a rule's rows of all tenants, in the order of their ids so that two nodes never wait for each other.
+pub async fn lock_tenants(session: &mut Session<'_>, lease: &Lease) -> Result<(), StoreError> {
+    let sql = "SELECT r.id FROM rule_state r WHERE r.rule = $1 AND r.lane = $2 ORDER BY r.id {lock r}";
+    session.rows(sql, params![lease.rule.as_str(), lease.lane.as_str()]).await?;
+    Ok(())
+}
+
 /// Locks the rows of rules.
 pub async fn lock(session: &mut Session<'_>, id: i64) -> Result<(), StoreError> {
     session.rows("SELECT r.id FROM rule_state r WHERE r.id = $1 {lock r}", params![id]).await?;

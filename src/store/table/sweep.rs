@@ -116,6 +116,18 @@ pub async fn acting_since(
     row.map_or(Ok(0), |row| row.count(0))
 }
 
+/// The same over all tenants.
+pub async fn acting_everywhere(
+    session: &mut Session<'_>,
+    (rule, lane): (&RuleId, Lane),
+    since: Timestamp,
+) -> Result<u64, StoreError> {
+    let sql = "SELECT CAST(COALESCE(sum(s.acting), 0) AS bigint) FROM rule_state r JOIN sweep s ON s.rule_state = r.id
+               WHERE r.rule = $1 AND r.lane = $2 AND s.at >= $3 AND s.state IN (1, 3)";
+    let row = session.row(sql, params![rule.as_str(), lane.as_str(), since]).await?;
+    row.map_or(Ok(0), |row| row.count(0))
+}
+
 /// Held sweeps, oldest first.
 pub async fn held(session: &mut Session<'_>, limit: usize) -> Result<Vec<SweepView>, StoreError> {
     let rows = session

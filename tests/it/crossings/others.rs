@@ -150,7 +150,7 @@ async fn a_task_is_written_once_whatever_how_often() {
             binds: Vec::new(),
         };
         assert_eq!(world.count(count).await, 1, "all or nothing");
-        let records = [&facts["a-1"], &facts["Ä 2"]];
+        let records = ["a-1".into(), "Ä 2".into()];
         let entity = "customer".into();
         let open = world.rows(open_tasks(&catalog, world.dialect(), &entity, &records).unwrap()).await;
         let open: Vec<_> = open.iter().map(|row| read_open_task(&catalog, &entity, row).unwrap()).collect();

@@ -129,7 +129,7 @@ impl Oracle {
             let due = open.is_some_and(|episode| episode.due <= now || (recheck && episode.opened > asked));
             let seed = !self.seeded && self.watched.inside(self.from, &self.placed(customer, now), self.baseline);
             if due || seed || self.has_edge(customer, floor, now) {
-                self.look(customer, floor, asked, None, now);
+                self.look(customer, floor, asked, (self.watched == Watched::Decline).then_some(floor), now);
             }
         }
         self.seeded = true;
@@ -373,6 +373,21 @@ async fn order(world: &World, id: usize) {
 
 async fn occasions(world: &World) -> Vec<String> {
     entered(world).await.into_keys().map(|(_, occasion)| occasion).collect()
+}
+
+/// Orders that come back end an episode when they come, not the night after.
+#[tokio::test]
+async fn activity_that_is_back_for_some_hours_makes_the_next_fall_another_match() {
+    // Four two days ago, and two four hours after them.
+    let ago = [47, 47, 47, 47, 43, 43];
+    let world = with_orders("decline: {of: orders, by: 50, from_at_least: 4, window: 2 days}", "", &ago).await;
+    world.pass(hours(2)).await;
+    assert_eq!(occasions(&world).await, ["episode 1"], "two after four");
+    order(&world, 10).await;
+    world.pass(hours(1)).await;
+    assert_eq!(occasions(&world).await, ["episode 1"], "three after four");
+    world.pass(hours(3)).await;
+    assert_eq!(occasions(&world).await, ["episode 1", "episode 2"], "one after six");
 }
 
 const COUNT: &str = "count: {of: orders, at_least: 3, within: 2 days}";

@@ -4,6 +4,7 @@ use super::nothing;
 use crate::support::instant;
 use crate::world::{Kind, Setup, World, days, hours};
 use jiff::Timestamp;
+use nudged::engine::port::Message;
 use nudged::engine::rehearse::{Happened, Simulator};
 use nudged::engine::{PreviewScope, Previewer, Sending, Settings, preview};
 use nudged::model::{Limits, RuleId};
@@ -119,4 +120,66 @@ async fn so_does_the_window() {
     // From Monday at 11:00 in Vienna to Tuesday at 9:00, and from then on a day apart.
     assert_eq!(sent.len(), 3, "{sent:?}");
     assert_eq!(sent[0], instant("2026-06-02T07:00:00Z"));
+}
+
+/// Whose mails left, and when.
+type Sent = Vec<(Timestamp, String)>;
+
+const NAMED: (&str, &str) = ("templates/hello.md", "---\nsubject: \"{{ record.name }}\"\n---\nHello\n");
+
+async fn shared_by_preview(world: &World, sending: &Sending) -> Sent {
+    let (generation, sender) = (world.generation(), nothing());
+    let look = Previewer { sending: Some(sending), ..super::previewer(world, &generation, &sender) };
+    let shown = preview(&look, &RuleId::from("often"), &PreviewScope::LastInterval).await.unwrap();
+    let messages = shown.matches.iter().flat_map(|found| &found.messages);
+    let mails = messages.filter_map(|message| match message.content.as_ref().ok()? {
+        Message::Email(mail) => Some((message.due_at, mail.subject.clone())),
+        other => panic!("a mail: {other:?}"),
+    });
+    let mut sent: Sent = mails.collect();
+    sent.sort();
+    sent
+}
+
+async fn shared_by_live(world: &World) -> Sent {
+    let mut sent = Sent::new();
+    for _ in 0..8 * 24 {
+        let now = world.now();
+        sent.extend(world.mail.mails().into_iter().map(|(_, subject)| (now, subject)));
+        world.pass(hours(1)).await;
+    }
+    sent.sort();
+    sent
+}
+
+#[tokio::test]
+async fn two_records_with_one_address_share_its_caps() {
+    let sending = capped("1 per day", None);
+    let world = world(sending.clone()).await;
+    let created = world.crm.time(world.now() + hours(1));
+    world
+        .crm
+        .run(&format!(
+            "INSERT INTO accounts VALUES (2, 'Bob', 'AT', {created});
+             INSERT INTO accounts VALUES (3, 'Cy', 'AT', {created});
+             INSERT INTO contacts VALUES (2, 2, 'Ada@X.example', 'Bob', 'Europe/Vienna', TRUE);
+             INSERT INTO contacts VALUES (3, 3, 'cy@x.example', 'Cy', 'Europe/Vienna', TRUE);"
+        ))
+        .await;
+    let two = RULE.replacen("  - wait: {for: 2 hours}\n  - email: {template: hello}\n", "", 1);
+    world.load(&[("often.yaml", &two), NAMED, LAYOUT]).await;
+    world.clock.advance(hours(1));
+    let previewed = shared_by_preview(&world, &sending).await;
+    let first = instant(START) + hours(1);
+    let expected = [
+        (first, "Ada"),
+        (first, "Cy"),
+        (first + days(1), "Ada"),
+        (first + days(1), "Cy"),
+        (first + days(2), "Bob"),
+        (first + days(3), "Bob"),
+    ];
+    assert_eq!(previewed, expected.map(|(at, name)| (at, name.to_owned())));
+    world.turn().await;
+    assert_eq!(previewed, shared_by_live(&world).await, "preview and live");
 }

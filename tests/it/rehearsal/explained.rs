@@ -3,7 +3,7 @@
 use super::{nothing, previewer};
 use crate::support::instant;
 use crate::world::{Kind, World, days, hours};
-use nudged::engine::rehearse::{Explanation, Verdict, explain, render_test};
+use nudged::engine::rehearse::{Explanation, Later, Verdict, explain, render_test};
 use nudged::engine::{EngineError, Settings};
 use nudged::model::{AddressHash, Channel, RecordId, RuleId, Suppression, SuppressionReason, Value};
 use nudged::rule::operands::{Basis, Section};
@@ -109,7 +109,7 @@ async fn a_non_match_names_the_first_failing_term_or_the_time_that_is_missing() 
     assert_eq!(explained(&world, "3").await.verdict, Verdict::NotYet { crosses_at });
     let told = explained(&world, "4").await;
     let term = "country: {in: [AT, DE]}".to_owned();
-    assert_eq!(told.verdict, Verdict::NotYetAndFails { crosses_at, term, later: None });
+    assert_eq!(told.verdict, Verdict::NotYetAndFails { crosses_at, term, later: Later::Never });
     assert_eq!((told.terms[0].holds, &told.terms[0].operands[0].value), (None, &Value::Null), "unknown");
 
     let baseline = world.ago(days(10));

@@ -6,10 +6,11 @@ use crate::support::instant;
 use crate::world::{Kind, World, days, hours, minutes};
 use jiff::Timestamp;
 use nudged::engine::port::{Inbound, Lease};
-use nudged::engine::rehearse::{Explanation, Verdict, explain, why};
+use nudged::engine::rehearse::{Explanation, Later, Verdict, explain, explain_within, why};
 use nudged::engine::{Previewer, Settings};
 use nudged::model::{Lane, RecordId, RuleId};
 use serde_json::json;
+use std::time::Duration;
 
 const START: &str = "2026-06-01T08:00:00Z";
 
@@ -250,8 +251,34 @@ async fn where_only_time_is_missing_it_says_when() {
     answered(&world, 2, world.now() + minutes(1)).await;
     world.pass(hours(1)).await;
     let told = verdict(&world).await;
-    let Verdict::Fails { later: Some(later), .. } = &told else { panic!("{told}") };
+    let Verdict::Fails { later: Later::At(later), .. } = &told else { panic!("{told}") };
     assert!(later.duration_since(instant(START) + days(100)).abs() <= minutes(1), "{told}");
+}
+
+/// Every term has its own instant, and only after the last one all hold.
+#[tokio::test]
+async fn it_looks_on_however_many_terms_wait_for_time_and_says_where_it_stopped() {
+    let term = |days: u32| format!("{{created_at: {{older_than: {days} days}}}}");
+    let terms: Vec<String> = (101..=140).map(term).collect();
+    let trigger = "survey: {of: responses, score: {at_most: 6}, settle: none}";
+    let world = world(&rule(trigger, &format!("where: [{}]\n", terms.join(", ")))).await;
+    world.pass(hours(1)).await;
+    answered(&world, 1, world.now() + minutes(1)).await;
+    world.pass(hours(1)).await;
+    let told = verdict(&world).await;
+    assert_eq!(told.holds_at().map(|at| at.duration_since(instant(START) + days(40)).abs() <= minutes(1)), Some(true));
+
+    let (generation, sender) = (world.generation(), nothing());
+    let look = previewer(&world, &generation, &sender);
+    let told = explain_within(&look, &RuleId::from("told"), &ada(), Duration::ZERO).await.unwrap().verdict;
+    assert!(matches!(&told, Verdict::Fails { later: Later::NotUntil(until), .. } if *until == world.now()), "{told}");
+    assert!(told.to_string().contains("up to 2026-06-01 10:00Z; the look ahead was cut off there"), "{told}");
+
+    world.load(&[("told.yaml", &rule("segment: {when: {created_at: {older_than: 101 days}}}", ""))]).await;
+    let generation = world.generation();
+    let look = Previewer { generation: &generation, ..look };
+    let told = explain_within(&look, &RuleId::from("told"), &ada(), Duration::ZERO).await.unwrap().verdict;
+    assert!(matches!(&told, Verdict::NotUntil { .. }), "{told}");
 }
 
 #[tokio::test]
@@ -265,7 +292,7 @@ async fn terms_are_judged_as_of_the_crossing_that_is_to_come() {
     assert_eq!(verdict(&world).await, Verdict::NotYet { crosses_at }, "both hold by then");
     world.load(&[("told.yaml", &rule(trigger, "where: [{created_at: {older_than: 120 days}}]\n"))]).await;
     let told = verdict(&world).await;
-    assert!(matches!(&told, Verdict::NotYetAndFails { later: Some(_), .. }), "{told}");
+    assert!(matches!(&told, Verdict::NotYetAndFails { later: Later::At(_), .. }), "{told}");
 }
 
 #[tokio::test]

@@ -5,8 +5,8 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use nudged::engine::port::{
     Adopted, Adoption, Aged, AnswerId, Answered, Answers, Asked, AttemptView, Bearing, Candidate, Claimed, Consents,
-    ContactStanding, DeliveryFilter, DeliveryView, Dossier, DueAnswer, EnrollmentFilter, EnrollmentView, Episode,
-    EpisodePage, Forgotten, Found, Gathered, Gathering, Happening, HeldMatch, Inbound, Inbox, Lease, Ledger,
+    ContactStanding, Counted, DeliveryFilter, DeliveryView, Dossier, DueAnswer, EnrollmentFilter, EnrollmentView,
+    Episode, EpisodePage, Forgotten, Found, Gathered, Gathering, Happening, HeldMatch, Inbound, Inbox, Lease, Ledger,
     LedgerSize, MissView, NewAnswer, Objection, OpenEpisode, Outbox, OutboxToken, Overview, Owed, OwnWrite, Owner,
     Personal, Progress, Reacted, Reaction, Reactions, Register, Rescued, RuleState, RuleVersion, Safety, Settled,
     Settlement, Spent, Standing, StillHeld, Store, StoreError, StoredGeneration, SweepCommit, SweepCount, SweepId,
@@ -108,8 +108,9 @@ impl Ledger for Mortal {
         sweep: &SweepId,
         verdict: &Verdict,
         progress: &Progress,
+        counted: Option<Counted>,
     ) -> Result<(), StoreError> {
-        self.alive().await.close_sweep(lease, sweep, verdict, progress).await
+        self.alive().await.close_sweep(lease, sweep, verdict, progress, counted).await
     }
     async fn expand(&self, limit: usize) -> Result<usize, StoreError> {
         self.alive().await.expand(limit).await
@@ -125,6 +126,9 @@ impl Ledger for Mortal {
         since: Timestamp,
     ) -> Result<u64, StoreError> {
         self.alive().await.matched_since(rule, lane, tenant, since).await
+    }
+    async fn matched_everywhere(&self, rule: &RuleId, lane: Lane, since: Timestamp) -> Result<u64, StoreError> {
+        self.alive().await.matched_everywhere(rule, lane, since).await
     }
 }
 

@@ -89,7 +89,7 @@ async fn what_was_answered_is_there_after_a_kill(home: Home) {
     let lease = begin(&*store).await;
     let staged: Vec<_> = (0..20).map(|key| a_match(&*store, &format!("s-{key}"), "x")).collect();
     store.stage(&lease, &SweepId("s".to_owned()), &found(&staged)).await.unwrap();
-    store.close_sweep(&lease, &SweepId("s".to_owned()), &Verdict::Released, &progress(now())).await.unwrap();
+    store.close_sweep(&lease, &SweepId("s".to_owned()), &Verdict::Released, &progress(now()), None).await.unwrap();
     store.expand(5).await.unwrap();
     // Asked for, and given up before it was answered: it may have happened or not, but not by half.
     let half = {

@@ -115,7 +115,7 @@ async fn staged_episodes_count_once_their_sweep_is_closed(home: Home) {
     assert_eq!(store.episodes(&lease, &[hash(&*store, "7")]).await.unwrap(), [None]);
     // Also when the guard holds its matches.
     let verdict = Verdict::Held("too many".to_owned());
-    store.close_sweep(&lease, &SweepId("s".to_owned()), &verdict, &progress(now())).await.unwrap();
+    store.close_sweep(&lease, &SweepId("s".to_owned()), &verdict, &progress(now()), None).await.unwrap();
     store.decide_held(&SweepId("s".to_owned()), false, now()).await.unwrap();
     assert_eq!(kept(&*store, &["7", "1499"]).await, [Some(open(1, 5)), Some(open(1, 2))]);
     assert_eq!(all_open(&*store, never(), never()).await.len(), 1_500);

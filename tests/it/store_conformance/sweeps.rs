@@ -1,5 +1,5 @@
 use super::*;
-use nudged::engine::port::{Candidate, Miss, MissKind, Standing, StoreError, SweepId, Verdict};
+use nudged::engine::port::{Candidate, Counted, Miss, MissKind, Standing, StoreError, SweepId, Verdict};
 use nudged::model::{EnrollmentState, SkipReason};
 
 on_both_stores!(
@@ -9,6 +9,7 @@ on_both_stores!(
     a_match_under_a_former_name_is_known,
     an_occasion_within_the_tolerance_is_known,
     nothing_is_entered_without_the_lease,
+    what_was_counted_over_all_tenants_must_still_be_so,
     a_paused_rule_is_not_swept_and_sends_nothing,
     staged_matches_are_unseen_until_they_are_released_and_expanded,
     a_large_batch_is_staged_and_expanded_in_parts,
@@ -104,9 +105,35 @@ async fn nothing_is_entered_without_the_lease(home: Home) {
         |result: Result<(), StoreError>| assert!(matches!(result, Err(StoreError::LeaseLost { .. })), "{result:?}");
     lost(store.commit_sweep(&stale, &commit_of(matches.clone())).await.map(drop));
     lost(store.stage(&stale, &sweep, &found(&matches)).await.map(drop));
-    lost(store.close_sweep(&stale, &sweep, &Verdict::Released, &progress(now())).await);
+    lost(store.close_sweep(&stale, &sweep, &Verdict::Released, &progress(now()), None).await);
     assert!(claim(&*store, 10).await.is_empty());
     assert_eq!(store.commit_sweep(&lease, &commit_of(matches)).await.unwrap().entered, 1);
+}
+
+/// Another tenant's sweep was faster: what was counted for this one no longer holds.
+async fn what_was_counted_over_all_tenants_must_still_be_so(home: Home) {
+    let store = home.with_rule().await;
+    let other = Tenant::from("other");
+    let both = [adoption("win-back"), Adoption { tenant: other.clone(), ..adoption("win-back") }];
+    store.adopt(&both, now()).await.unwrap();
+    let counted = |matches| Some(Counted { since: now() - days(1), matches });
+    let overtaken =
+        |result: Result<(), StoreError>| assert!(matches!(result, Err(StoreError::Overtaken { .. })), "{result:?}");
+    let theirs = store.begin_sweep(&rule(), Lane::Live, &other, &owner("b")).await.unwrap().unwrap();
+    let lease = begin(&*store).await;
+    let commit = |matches, counted| SweepCommit { counted, ..commit_of(matches) };
+    let ours = vec![a_match(&*store, "1", "x"), a_match(&*store, "2", "x")];
+    store.commit_sweep(&lease, &commit(ours, counted(0))).await.unwrap();
+    assert_eq!(store.matched_everywhere(&rule(), Lane::Live, now() - days(1)).await.unwrap(), 2);
+    let mut late = a_match(&*store, "3", "x");
+    late.record.tenant = other.clone();
+    overtaken(store.commit_sweep(&theirs, &commit(vec![late.clone()], counted(0))).await.map(drop));
+    let sweep = SweepId("s".to_owned());
+    store.stage(&theirs, &sweep, &found(&[late])).await.unwrap();
+    overtaken(store.close_sweep(&theirs, &sweep, &Verdict::Released, &progress(now()), counted(0)).await);
+    assert_eq!(store.matched_everywhere(&rule(), Lane::Live, now() - days(1)).await.unwrap(), 2, "nothing was kept");
+    store.close_sweep(&theirs, &sweep, &Verdict::Released, &progress(now()), counted(2)).await.unwrap();
+    assert_eq!(store.matched_everywhere(&rule(), Lane::Live, now() - days(1)).await.unwrap(), 3);
 }
 
 async fn a_paused_rule_is_not_swept_and_sends_nothing(home: Home) {
@@ -126,7 +153,7 @@ async fn stage_all(store: &dyn Store, lease: &Lease, name: &str, matches: &[NewM
 }
 
 async fn close(store: &dyn Store, lease: &Lease, name: &str, verdict: Verdict) {
-    store.close_sweep(lease, &SweepId(name.to_owned()), &verdict, &progress(now())).await.unwrap();
+    store.close_sweep(lease, &SweepId(name.to_owned()), &verdict, &progress(now()), None).await.unwrap();
 }
 
 async fn expand_all(store: &dyn Store) -> usize {

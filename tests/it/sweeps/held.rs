@@ -82,7 +82,7 @@ async fn a_crash_between_the_end_of_a_large_sweep_and_its_first_steps_loses_nobo
     }
     let now = world.now();
     let progress = Progress { watermark: now, swept_at: now, ..lease.progress.clone() };
-    world.store.close_sweep(&lease, &id, &Verdict::Released, &progress).await.unwrap();
+    world.store.close_sweep(&lease, &id, &Verdict::Released, &progress, None).await.unwrap();
 
     run_until(
         &world.engine_over(world.source.clone(), world.store.clone(), Settings { batch: 2, ..quick(2) }),

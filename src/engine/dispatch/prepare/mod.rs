@@ -567,8 +567,9 @@ pub(in crate::engine) async fn open_tasks(
         return Ok(HashSet::new());
     }
     let (catalog, entity) = (&generation.catalog, &rule.rule.for_each);
-    let Some(statement) = task::open_tasks(catalog, source.dialect(), entity, facts) else {
-        return built_in_tasks(store, rule, tenant, entity, facts, which).await;
+    let keys: Vec<Key> = facts.iter().map(|facts| facts.key.clone()).collect();
+    let Some(statement) = task::open_tasks(catalog, source.dialect(), entity, &keys) else {
+        return built_in_tasks(store, rule, tenant, entity, &keys, which).await;
     };
     let mut open = Vec::new();
     let mut rows = source.rows(tenant, statement);
@@ -589,11 +590,10 @@ async fn built_in_tasks(
     rule: &CompiledRule,
     tenant: &Tenant,
     entity: &EntityName,
-    facts: &[&Facts],
+    keys: &[Key],
     which: UnlessOpen,
 ) -> Result<HashSet<Key>, EngineError> {
-    let keys: Vec<Key> = facts.iter().map(|facts| facts.key.clone()).collect();
-    let open = store.open_tasks(tenant, entity, &keys).await?;
+    let open = store.open_tasks(tenant, entity, keys).await?;
     if which == UnlessOpen::Any {
         return Ok(open.into_iter().map(|(key, _)| key).collect());
     }

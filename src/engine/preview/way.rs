@@ -1,0 +1,246 @@
+//! The steps that matches would take, were nothing to change in between. All of a preview go together, in the order
+//! of time, since those who share an address share its caps.
+
+use super::{PreviewMessage, Previewer};
+use crate::engine::dispatch::{
+    Addressed, Decision, Line, Moment, Situation, Way, decide, joined, kind, open_tasks, said, since,
+};
+use crate::engine::error::EngineError;
+use crate::engine::port::{Claimed, ContactStanding, Then};
+use crate::engine::settings::Sending;
+use crate::model::{AddressHash, Channel, ContactId, DeliveryId, Outcome, Preference, RecordId, SuppressionReason};
+use crate::rule::checked::{Action, Purpose, Step, UnlessOpen};
+use crate::rule::compiled::{Crossing, Facts, PersonFacts};
+use crate::rule::{CheckedRule, CompiledRule};
+use jiff::Timestamp;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// How often a message is looked at again that the window or a cap puts off.
+const PUT_OFF: usize = 4;
+
+/// One that matches.
+pub(in crate::engine) struct Found<'c> {
+    pub record: RecordId,
+    pub crossing: &'c Crossing,
+    pub facts: Arc<Facts>,
+    /// In the ledger already: what it was sent is known, so what it would be sent is in nobody's way.
+    pub known: bool,
+}
+
+/// What would have been sent by then, which counts under the caps as well.
+type Sends = HashMap<ContactId, Vec<(DeliveryId, Timestamp)>>;
+
+/// One match on its way.
+struct Walker<'w> {
+    previewer: &'w Previewer<'w>,
+    rule: &'w CompiledRule,
+    sending: &'w Sending,
+    claimed: Claimed,
+    facts: Arc<Facts>,
+    then: Then,
+    /// Looks that are left to it.
+    left: usize,
+    messages: Vec<PreviewMessage>,
+}
+
+/// Whom a step writes to, and what is known of them.
+struct Person {
+    addressed: Addressed,
+    said: HashMap<AddressHash, Preference>,
+    mail: Option<ContactStanding>,
+    text: Option<ContactStanding>,
+}
+
+impl Previewer<'_> {
+    /// Every step on the way of each.
+    pub(in crate::engine) async fn messages(
+        &self,
+        rule: &CompiledRule,
+        found: &[Found<'_>],
+    ) -> Result<Vec<Vec<PreviewMessage>>, EngineError> {
+        let neutral = Sending::default();
+        let sending = self.sending.unwrap_or(&neutral);
+        let mut walkers: Vec<Walker<'_>> = found.iter().map(|found| Walker::new(self, rule, sending, found)).collect();
+        let (known, new): (Vec<usize>, Vec<usize>) = (0..found.len()).partition(|index| found[*index].known);
+        let mut shared = Sends::new();
+        // Those who wait for the same place come to it one after the other.
+        for index in &new {
+            walkers[*index].left += new.len();
+        }
+        // Of two that are due at once, who matched first goes first.
+        let mut waiting: BTreeSet<(Timestamp, usize)> =
+            new.into_iter().filter_map(|index| Some((walkers[index].due()?, index))).collect();
+        while let Some((_, index)) = waiting.pop_first() {
+            let walker = &mut walkers[index];
+            walker.step(&mut shared).await?;
+            waiting.extend(walker.due().map(|due| (due, index)));
+        }
+        for index in known {
+            let mut own = Sends::new();
+            while walkers[index].due().is_some() {
+                walkers[index].step(&mut own).await?;
+            }
+        }
+        Ok(walkers.into_iter().map(|walker| walker.messages).collect())
+    }
+}
+
+impl<'w> Walker<'w> {
+    fn new(previewer: &'w Previewer<'w>, rule: &'w CompiledRule, sending: &'w Sending, found: &Found<'_>) -> Self {
+        let claimed = previewer.claimed(rule, &found.record, found.crossing, 0);
+        let facts = joined(Arc::clone(&found.facts), &claimed.saved);
+        let first = rule.rule.entries.get(found.crossing.entry).and_then(|entry| entry.first);
+        let then = Way::of(&rule.rule, &claimed, &facts.zone).walk(first, previewer.now).then;
+        // Rules have no way back, so this many steps are all there can be; a wait is looked at up to three times, and
+        // a message may be put off by the window, and again by the caps.
+        let left = PUT_OFF * rule.rule.nodes.len() + 1;
+        Self { previewer, rule, sending, claimed, facts, then, left, messages: Vec::new() }
+    }
+
+    /// When it is looked at next; `None`: it is through.
+    const fn due(&self) -> Option<Timestamp> {
+        match self.then {
+            Then::Advance { due_at, .. } if self.left > 0 => Some(due_at),
+            // What is true now stays so, as far as anybody can tell: on to its end.
+            Then::Wait { planned_at, .. } if self.left > 0 => Some(planned_at),
+            _ => None,
+        }
+    }
+
+    /// Takes one step, or finds out until when it must wait.
+    async fn step(&mut self, sends: &mut Sends) -> Result<(), EngineError> {
+        let (node, due_at, planned_at, since) = match self.then {
+            Then::Advance { node, due_at, planned_at } => (node, due_at, planned_at, None),
+            Then::Wait { node, planned_at, since, .. } => (node, planned_at, planned_at, Some(since)),
+            _ => return Ok(()),
+        };
+        self.left = self.left.saturating_sub(1);
+        self.claimed = Claimed { node, due_at, planned_at, since, ..self.claimed.clone() };
+        let Some(place) = self.rule.rule.nodes.get(node) else {
+            self.left = 0;
+            return Ok(());
+        };
+        let person = self.person(sends).await?;
+        let after = Way::of(&self.rule.rule, &self.claimed, &self.facts.zone).walk(place.next, due_at).then;
+        let (then, shown) = match self.decide(&person).await? {
+            Decision::Move { then, .. } => (then, None),
+            Decision::Enroll { walked, .. } => (walked.then, None),
+            Decision::Refuse { outcome, then, .. } => {
+                let then = match &outcome {
+                    Outcome::Postponed { until, .. } => {
+                        Then::Advance { node, due_at: (*until).max(due_at), planned_at }
+                    }
+                    _ => then,
+                };
+                (then, Some((kind_of(&place.step), Err(refusal(&outcome)))))
+            }
+            Decision::Broken(reason) => (after, Some((kind_of(&place.step), Err(reason)))),
+            Decision::Act { action, to, .. } => {
+                let standing = if matches!(action, Action::Sms(_)) { &person.text } else { &person.mail };
+                if let Some(standing) = standing.as_ref().filter(|_| counts(&self.rule.rule, to)) {
+                    sends.entry(standing.contact).or_default().push((self.delivery(), due_at));
+                }
+                let rendered = self.previewer.render(self.rule, &self.claimed, &self.facts, action, to);
+                (after, Some((kind(action), rendered)))
+            }
+        };
+        self.then = then;
+        let step = place.id.clone();
+        self.messages.extend(shown.map(|(kind, content)| PreviewMessage { step, kind, due_at, content }));
+        Ok(())
+    }
+
+    async fn decide<'a>(&'a self, person: &'a Person) -> Result<Decision<'a>, EngineError> {
+        let (rule, claimed) = (&self.rule.rule, &self.claimed);
+        let Addressed { email, sms, .. } = person.addressed;
+        let said = |hash: AddressHash| person.said.get(&hash);
+        let unhurried = |_: Channel, _: &str| None;
+        Ok(decide(&Situation {
+            rule,
+            claimed,
+            node: claimed.node,
+            facts: Some(&self.facts),
+            now: claimed.due_at,
+            suppressed: self.suppressed(email).await?,
+            said: email.and_then(said),
+            task_open: self.task_open().await?,
+            number: Line {
+                suppressed: self.suppressed(sms).await?,
+                said: sms.and_then(said),
+                contact: person.text.as_ref(),
+            },
+            moment: Moment {
+                sending: self.sending,
+                delivery: self.delivery(),
+                contact: person.mail.as_ref(),
+                pace: &unhurried,
+            },
+        }))
+    }
+
+    fn delivery(&self) -> DeliveryId {
+        self.previewer.delivery(self.rule, &self.claimed)
+    }
+
+    /// Of who gets the message of this step, if it is one.
+    async fn person(&self, sends: &Sends) -> Result<Person, EngineError> {
+        let action = self.rule.rule.nodes.get(self.claimed.node).and_then(|node| node.step.action());
+        let (secret, tenant) = (self.previewer.store.secret(), &self.claimed.record.tenant);
+        let of = |action| Addressed::of(&self.rule.rule, action, (&*self.facts, tenant), self.sending, secret);
+        let addressed = action.map_or_else(Addressed::default, of);
+        let hashes: Vec<AddressHash> = addressed.hashes().collect();
+        let said = said(self.previewer.store, &self.rule.rule, &hashes).await?.of_topic;
+        let mail = self.contact(addressed.mail_contact, sends).await?;
+        let text = self.contact(addressed.text_contact, sends).await?;
+        Ok(Person { addressed, said, mail, text })
+    }
+
+    /// What the caps count for a person on a channel.
+    async fn contact(&self, contact: Option<ContactId>, sends: &Sends) -> Result<Option<ContactStanding>, EngineError> {
+        let (Some(contact), now) = (contact, self.claimed.due_at) else { return Ok(None) };
+        let mut found = self.previewer.store.standings_of(&[contact], since(self.sending, now), now).await?.pop();
+        if let Some(standing) = &mut found {
+            // Nobody goes first in what is only looked at.
+            standing.waiting.clear();
+            standing.sends.extend(sends.get(&contact).into_iter().flatten().copied());
+        }
+        Ok(found)
+    }
+
+    async fn suppressed(&self, hash: Option<AddressHash>) -> Result<Option<SuppressionReason>, EngineError> {
+        let Some(hash) = hash else { return Ok(None) };
+        Ok(self.previewer.store.suppressed(&[hash]).await?.first().map(|entry| entry.reason))
+    }
+
+    async fn task_open(&self) -> Result<bool, EngineError> {
+        let (previewer, rule, record) = (self.previewer, self.rule, &self.claimed.record);
+        let action = rule.rule.nodes.get(self.claimed.node).and_then(|node| node.step.action());
+        let which: Option<UnlessOpen> = action.and_then(Action::task).and_then(|task| task.unless_open);
+        let Some(which) = which else { return Ok(false) };
+        let (source, store, generation) = (previewer.source, previewer.store, previewer.generation);
+        let open = open_tasks(source, store, generation, rule, &record.tenant, &[&self.facts], which).await?;
+        Ok(open.contains(&record.key))
+    }
+}
+
+/// Whether a mail of the rule to that person counts under the caps.
+fn counts(rule: &CheckedRule, to: Option<&PersonFacts>) -> bool {
+    matches!(rule.purpose, Purpose::Topic(_)) && to.is_some_and(|person| !person.staff)
+}
+
+fn kind_of(step: &Step) -> &'static str {
+    match step {
+        Step::Act(action) => kind(action),
+        Step::Wait(_) | Step::Branch { .. } | Step::Split(_) | Step::Enroll(_) | Step::Stop => "step",
+    }
+}
+
+fn refusal(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Skipped { reason, detail } => format!("skipped ({}): {detail}", reason.as_str()),
+        Outcome::Ended { reason, detail } => format!("ended ({}): {detail}", reason.as_str()),
+        Outcome::Postponed { until, reason } => format!("postponed until {}: {reason}", until.strftime("%F %H:%MZ")),
+        other => other.as_str().to_owned(),
+    }
+}

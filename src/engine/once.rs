@@ -80,7 +80,7 @@ impl Once<'_> {
                 return Ok(Updated::Before);
             }
             // A record that is gone, or has no table of its own, is for the database to tell.
-            let Some(found) = self.look().await? else { return self.run(None).await.map(updated) };
+            let Some(found) = self.look().await? else { return self.run(None).await.map(|changed| updated(&changed)) };
             let seen = self.hash(note, &found);
             let is_first = match earlier {
                 Earlier::Doubtful(before) if before != seen && (found.fields_differ || found.tags_differ) => {
@@ -113,7 +113,7 @@ impl Once<'_> {
             }
             let done = self.store().secret().value_hash(&note.0, "done");
             self.store().confirm_writes(note, &[self.noted(note, seen, Some(done))]).await?;
-            return Ok(updated(changed));
+            return Ok(updated(&changed));
         }
         Err(UpdateError::Busy)
     }
@@ -173,6 +173,6 @@ fn unnamed() -> RuleId {
     RuleId::from("")
 }
 
-fn updated(changed: Vec<u64>) -> Updated {
+fn updated(changed: &[u64]) -> Updated {
     if changed.iter().any(|rows| *rows > 0) { Updated::Written } else { Updated::WasSo }
 }

@@ -13,6 +13,7 @@ use super::inbound::Told;
 use super::message::Regional;
 use super::score::Score;
 use super::script::Script;
+pub use super::sql::Unsaid;
 use super::sql::read::Cells;
 use super::sql::{
     CoursePlan, CrossingPlan, FactsPlan, Fill, Fragment, Hole, Open, Parts, RenderError, Renderer, key_value,
@@ -306,7 +307,7 @@ pub struct Facts {
     /// The main recipient's zone, or the catalog's.
     pub zone: TimeZone,
     /// Conditions that wait for what steps have kept.
-    pub unsaid: super::sql::Unsaid,
+    pub unsaid: Unsaid,
 }
 
 /// The person a role leads to. All empty: the role leads to nobody.

@@ -33,9 +33,8 @@ impl<'a> Together<'a> {
             Condition::Field { field, test } => flatten(test, self.fields.entry(field.as_str()).or_default()),
             Condition::Related(related) => self.related.push(related),
             Condition::Score(test) => flatten(test, self.scores.get_or_insert_default()),
-            Condition::Saved(_) => {}
             // The opposite of a condition is true of many things.
-            Condition::Not(_) => {}
+            Condition::Not(_) | Condition::Saved(_) => {}
         }
     }
 

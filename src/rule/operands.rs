@@ -100,8 +100,11 @@ impl OperandsPlan {
                 let operand = match leaf {
                     Condition::Field { field, .. } => renderer.operand(entity, "r", field),
                     Condition::Related(related) => renderer.measured(entity, "r", related, deadline),
-                    Condition::All(_) | Condition::Any(_) | Condition::Not(_) => continue,
-                    Condition::Score(_) | Condition::Saved(_) => continue,
+                    Condition::All(_)
+                    | Condition::Any(_)
+                    | Condition::Not(_)
+                    | Condition::Score(_)
+                    | Condition::Saved(_) => continue,
                 };
                 let (cell, meaning) = renderer.selected(&operand.ok()?);
                 cells.push(cell);

@@ -61,11 +61,15 @@ fn test(asked: &Test, found: Option<&Json>) -> Option<bool> {
 
 /// One that doesn't hold decides; else one that is unknown is.
 fn all_of(answers: impl Iterator<Item = Option<bool>>) -> Option<bool> {
-    answers.fold(Some(true), |all, answer| match (all, answer) {
-        (Some(false), _) | (_, Some(false)) => Some(false),
-        (Some(true), Some(true)) => Some(true),
-        _ => None,
-    })
+    let mut all = Some(true);
+    for answer in answers {
+        match answer {
+            Some(true) => {}
+            Some(false) => return Some(false),
+            None => all = None,
+        }
+    }
+    all
 }
 
 /// `None`: of different kinds.

@@ -26,7 +26,7 @@ fn facts() -> Facts {
         date: None,
         recipients: BTreeMap::new(),
         zone: TimeZone::UTC,
-        unsaid: Default::default(),
+        unsaid: nudged::rule::compiled::Unsaid::default(),
     }
 }
 

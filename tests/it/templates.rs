@@ -46,7 +46,7 @@ fn facts(record: &[(&str, Value)]) -> Facts {
         date: None,
         recipients: BTreeMap::new(),
         zone: TimeZone::get("Europe/Vienna").unwrap(),
-        unsaid: Default::default(),
+        unsaid: nudged::rule::compiled::Unsaid::default(),
     }
 }
 

@@ -117,7 +117,7 @@ pub fn facts() -> Facts {
         date: None,
         recipients: BTreeMap::from([("main_contact".into(), person())]),
         zone: TimeZone::UTC,
-        unsaid: Default::default(),
+        unsaid: crate::rule::compiled::Unsaid::default(),
     }
 }
 

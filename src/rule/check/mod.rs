@@ -178,6 +178,7 @@ enum Scores {
     OfRelated,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each says what holds where the checker reads now")]
 struct Checker<'a> {
     report: Report,
     known: Known<'a>,

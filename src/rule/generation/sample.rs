@@ -38,7 +38,7 @@ pub(super) fn facts(catalog: &Catalog, entity: &Entity, rule: &CheckedRule) -> F
         date: None,
         recipients: entity.recipients.keys().map(|role| (role.clone(), somebody.clone())).collect(),
         zone: catalog.time_zone.clone(),
-        unsaid: Default::default(),
+        unsaid: crate::rule::compiled::Unsaid::default(),
     }
 }
 

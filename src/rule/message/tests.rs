@@ -20,7 +20,7 @@ fn facts(fields: &[(&str, Cell)]) -> Facts {
         date: None,
         recipients: BTreeMap::new(),
         zone: TimeZone::get("Europe/Vienna").unwrap(),
-        unsaid: Default::default(),
+        unsaid: crate::rule::compiled::Unsaid::default(),
     }
 }
 

@@ -25,7 +25,7 @@ fn facts() -> Facts {
         date: None,
         recipients: BTreeMap::new(),
         zone: TimeZone::get("Europe/Vienna").unwrap(),
-        unsaid: Default::default(),
+        unsaid: crate::rule::compiled::Unsaid::default(),
     }
 }
 

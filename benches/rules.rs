@@ -13,7 +13,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use nudged::diagnostic::SourceFile;
 use nudged::model::Value;
 use nudged::rule::Score;
-use nudged::rule::compiled::Facts;
+use nudged::rule::compiled::{Facts, Unsaid};
 use nudged::rule::generation::{Gateways, Generation, Surroundings, Tree};
 use nudged::rule::script::{Library, Script};
 use nudged::rule::statement::Dialect;
@@ -132,7 +132,7 @@ fn facts() -> Facts {
         date: None,
         recipients: BTreeMap::new(),
         zone: TimeZone::UTC,
-        unsaid: Default::default(),
+        unsaid: Unsaid::default(),
     }
 }
 

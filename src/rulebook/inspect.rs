@@ -186,7 +186,7 @@ pub async fn inspect(
     let fresh = fresh(&generation, known.map(AsRef::as_ref));
     let mut refused = Vec::new();
     if warnings.is_empty() {
-        refused = prepare_all(&generation, source, &fresh, &mut warnings).await;
+        refused = prepare_all(&generation, source, fresh.clone(), &mut warnings).await;
     }
     if !warnings.is_empty() {
         // Without the live schema even the types of its columns are guesses.
@@ -268,12 +268,12 @@ fn fresh(generation: &Generation, known: Option<&Generation>) -> Vec<Arc<Compile
 async fn prepare_all(
     generation: &Generation,
     source: &dyn Source,
-    fresh: &[Arc<CompiledRule>],
+    fresh: Vec<Arc<CompiledRule>>,
     warnings: &mut Vec<Finding>,
 ) -> Vec<(RuleId, Finding)> {
     let now = source.now().await.unwrap_or(Timestamp::UNIX_EPOCH);
     let catalog = &generation.catalog;
-    let asked = fresh.to_vec().into_iter().map(|rule| async move {
+    let asked = fresh.into_iter().map(|rule| async move {
         let answer = match prepare(&rule, catalog, source, now).await {
             Ok(()) => may_write(&rule, catalog, source).await,
             Err(error) => Err((error, None)),

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use jiff::SignedDuration;
 use nudged::engine::Settings;
 use nudged::engine::port::{Message, Sender, Sent};
-use nudged::model::Outcome;
+use nudged::model::{EndReason, Outcome};
 use rstest::rstest;
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -252,7 +252,7 @@ async fn a_digest_whose_rows_are_all_gone_is_no_mail_and_leaves_nothing_behind()
     world.pass(days(1)).await;
     assert_eq!(mails(&world), []);
     assert_eq!(world.webhooks.take().len(), 0);
-    let ends: Vec<_> = world.enrollments().await.into_iter().map(|view| view.ended.map(|end| end.as_str())).collect();
+    let ends: Vec<_> = world.enrollments().await.into_iter().map(|view| view.ended.map(EndReason::as_str)).collect();
     assert_eq!(ends, [Some("where_false"), Some("where_false")]);
     assert_eq!(world.engine.next_due().await.unwrap().filter(|due| *due <= world.now()), None);
 }

@@ -5,6 +5,7 @@ use crate::web::WebOptions;
 use reqwest::{Client, Method, StatusCode};
 use secrecy::ExposeSecret;
 use serde_json::{Value as Json, json};
+use std::path::Path;
 use std::time::Duration;
 
 /// A reload settles and checks before it answers.
@@ -34,7 +35,7 @@ impl AdminClient {
         let by_socket = !options.socket.as_os_str().is_empty() && options.socket.exists();
         let (builder, base) = match by_socket {
             true => (builder.unix_socket(options.socket.as_path()), "http://localhost".to_owned()),
-            false if options.listen.is_empty() => return Err(silent("its configuration gives it no address")),
+            false if options.listen.is_empty() => return Err(silent(&nowhere(&options.socket))),
             false => (builder, format!("http://{}", options.listen)),
         };
         let http = builder.build().map_err(|error| Failure::other(Exit::Failure, error.to_string()))?;
@@ -80,6 +81,13 @@ impl Answer {
         };
         Err(Failure::other(exit, format!("the daemon refused: {why}")))
     }
+}
+
+fn nowhere(socket: &Path) -> String {
+    if socket.as_os_str().is_empty() {
+        return "its configuration gives it no address".to_owned();
+    }
+    format!("there is no socket at {}", socket.display())
 }
 
 fn silent(why: &str) -> Failure {

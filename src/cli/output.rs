@@ -4,7 +4,7 @@ use super::Failure;
 use crate::diagnostic::Finding;
 use crate::diagnostic::render::{Look, render};
 use crate::model::Lane;
-use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
 use std::io::{IsTerminal, Write};
 use unicode_width::UnicodeWidthStr;
 
@@ -18,6 +18,9 @@ pub enum Format {
 
 /// Longer names of rows are broken after all.
 const NAME: usize = 40;
+
+/// Words up to this long are not broken.
+const WORD: u16 = 16;
 
 /// A lane as an argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -142,6 +145,12 @@ impl Output {
         table
             .set_width(u16::try_from(self.width).unwrap_or(u16::MAX))
             .set_header(header.iter().map(|name| name.to_uppercase()));
+        // A table that is a little too wide is read more easily than one that breaks dates and names.
+        for (index, word) in longest_words(header, &rows).into_iter().enumerate() {
+            if let Some(column) = table.column_mut(index) {
+                column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(word.min(WORD))));
+            }
+        }
         for row in rows {
             table.add_row(row);
         }
@@ -187,4 +196,15 @@ fn terminal_width() -> Option<usize> {
     let said = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
     let measured = || terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
     said.or_else(measured).filter(|width| *width >= 40)
+}
+
+/// Of each column, its header among them.
+fn longest_words(header: &[&str], rows: &[Vec<String>]) -> Vec<u16> {
+    let longest = |text: &str| text.split_whitespace().map(UnicodeWidthStr::width).max().unwrap_or(0);
+    let of_column = |(index, name): (usize, &&str)| {
+        let cells = rows.iter().filter_map(|row| row.get(index)).map(|cell| longest(cell));
+        let widest = cells.chain([name.width()]).max().unwrap_or(0);
+        u16::try_from(widest).unwrap_or(u16::MAX)
+    };
+    header.iter().enumerate().map(of_column).collect()
 }

@@ -53,6 +53,15 @@ pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, 
         let asked = |found: &RecordId| records.is_empty() || records.iter().any(|record| is(record, found));
         found.matches.retain(|matched| asked(&matched.record));
         found.misses.retain(|(record, ..)| asked(record));
+        let told = |asked: &&RecordId| {
+            found.matches.iter().any(|matched| is(asked, &matched.record))
+                || found.misses.iter().any(|(record, ..)| is(asked, record))
+        };
+        for silent in records.iter().filter(|asked| !told(asked)) {
+            output.talk(&format!(
+                "{silent} is no record of the rule, or has nothing that it is about: see `nudged explain`"
+            ));
+        }
         Ok((found, rehearsal.config))
     })?;
     if let Some(folder) = &args.out {

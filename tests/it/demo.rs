@@ -109,6 +109,7 @@ async fn a_month_shows_what_the_daemon_does_and_a_second_start_repeats_nothing()
         let kinds: Vec<&str> = mail.parts.keys().map(String::as_str).collect();
         assert_eq!(kinds, ["text/html", "text/plain"], "{file}");
     }
+    nobody_gets_offers_at_night(&written);
     second_mails_went_only_to_those_who_stayed_away(directory.path(), &written).await;
 
     let (tasks, keys) = (task_references(directory.path()).await, webhook_keys(directory.path()));
@@ -131,6 +132,18 @@ async fn a_month_shows_what_the_daemon_does_and_a_second_start_repeats_nothing()
         let all: BTreeSet<_> = after.iter().collect();
         assert_eq!(all.len(), after.len(), "no {what} twice");
         assert!(before.iter().all(|reference| all.contains(reference)), "{what}s stay where they are");
+    }
+}
+
+/// From nine in Vienna in summer to eight in Lisbon in winter, and a little for the minutes that pass while a mail is put
+/// together: a second of this month is four days.
+fn nobody_gets_offers_at_night(mails: &BTreeMap<String, Mail>) {
+    let offers = mails.values().filter(|mail| mail.headers.contains_key("list-unsubscribe"));
+    let dates: Vec<&str> = offers.map(|mail| mail.headers["date"].as_str()).collect();
+    assert!(!dates.is_empty());
+    for date in dates {
+        let at = jiff::fmt::rfc2822::parse(date).unwrap().with_time_zone(jiff::tz::TimeZone::UTC).time();
+        assert!(at >= jiff::civil::time(6, 45, 0, 0) && at <= jiff::civil::time(20, 30, 0, 0), "{date}");
     }
 }
 

@@ -101,6 +101,30 @@ async fn a_long_outage_ends_without_a_blast() {
     assert_eq!(world.webhooks.take().len(), 4, "the second of those two, and both of day 7");
 }
 
+/// As after an outage: what grew too old is left out and on record, the rest goes on, and each but once.
+#[tokio::test]
+async fn a_long_pause_ends_without_a_blast() {
+    let world = world((0..8).map(|day| days(day) + minutes(30))).await;
+    world.pass(hours(1)).await;
+    assert_eq!(world.webhooks.take().len(), 1);
+    world.store.set_paused(&"silence".into(), true).await.unwrap();
+    for _ in 0..6 * 24 {
+        world.clock.advance(hours(1));
+        world.engine.sweep_due().await.unwrap();
+        world.engine.dispatch_due().await.unwrap();
+    }
+    assert_eq!(world.webhooks.take().len(), 0);
+    world.store.set_paused(&"silence".into(), false).await.unwrap();
+    world.pass(minutes(2)).await;
+    assert_eq!(world.webhooks.take().len(), 2, "the silences of days 5 and 6");
+    let skipped = world.deliveries().await.into_iter().filter(|(state, _)| state == "skipped").count();
+    assert_eq!(skipped, 1, "the second message of the first customer");
+    for _ in 0..24 {
+        world.pass(hours(3)).await;
+    }
+    assert_eq!(world.webhooks.take().len(), 4, "the second of those two, and both of day 7");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_engine_asks_less_and_less_often() {
     let world = Arc::new(world([minutes(30)]).await);

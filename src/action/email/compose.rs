@@ -93,7 +93,13 @@ impl Composer {
         let reply_to = options.reply_to.as_deref().map(|text| mailbox(text).ok_or_else(|| wrong("reply_to")));
         let return_path = options.return_path.as_deref().map(|text| text.trim().parse());
         Ok(Self {
-            from: mailbox(&options.from).ok_or_else(|| wrong("from"))?,
+            from: mailbox(&options.from).ok_or_else(|| match options.from.trim() {
+                "" => SetupError::option(
+                    "email.from",
+                    "missing: mails need a sender, such as `Acme <hello@acme.example>`",
+                ),
+                _ => wrong("from"),
+            })?,
             reply_to: reply_to.transpose()?,
             return_path: return_path.transpose().map_err(|_| wrong("return_path"))?,
             tagged: options.return_tags,

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -74,6 +74,12 @@ impl Receiver {
             *times.entry(call.key.clone()).or_insert(0) += 1;
         }
         times
+    }
+
+    /// What has arrived, under whatever keys: where every match has words of its own, more keys than these are repeats.
+    pub fn texts(&self) -> HashSet<String> {
+        let guard = self.book.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        guard.0.iter().map(|call| call.text.clone()).collect()
     }
 }
 

@@ -205,7 +205,7 @@ fn configuration(url: &str, state: &Path, from: Option<&str>) -> String {
          \n\
          [source]\nurl = {}\n\n[state]\nurl = {}\n\n[rules]\ndirectory = \"rules\"\n\n[email]\n{from}\n\
          # Needed before a rule about a topic goes live: see docs/email.md.\n\
-         [sender]\nname = \"\"\npostal_address = \"\"\n\n[web]\npublic_listen = \"\"\npublic_url = \"\"\n",
+         [sender]\nname = \"\"\npostal_address = \"\"\n\n[web]\n# Where commands reach the daemon. As a service: /run/nudged/admin.sock.\nsocket = \"admin.sock\"\npublic_listen = \"\"\npublic_url = \"\"\n",
         quoted(url),
         quoted(&format!("sqlite:{}", state.display())),
     )

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// Words the design has and this version doesn't: saying so is kinder than "unknown".
-const PLANNED: &[&str] = &["update", "assign", "claim", "settle_at", "seeds", "percent", "isolate"];
+const PLANNED: &[&str] = &["settle_at", "seeds", "percent"];
 
 pub(super) fn finding(error: &Error, file: &Arc<SourceFile>) -> Finding {
     let error = innermost(error);
@@ -81,9 +81,8 @@ fn describe(error: &Error, text: &str, range: &Range<usize>) -> Finding {
         Error::ExternalMessage { msg, .. } => {
             with_hint(Finding::error("yaml.syntax", format!("not YAML: {msg}")), text, range)
         }
-        Error::UnknownAnchor { .. } => {
-            with_hint(Finding::error("yaml.syntax", "not YAML: an alias without an anchor"), text, range)
-        }
+        Error::UnknownAnchor { .. } => Finding::error("yaml.syntax", "not YAML: an alias without an anchor")
+            .help("a value that begins with `*` needs quotes: \"*/15 * * * *\""),
         other => with_hint(Finding::error("yaml.syntax", bare_message(other)), text, range),
     }
 }

@@ -3,6 +3,7 @@
 mod clocks;
 mod enrolling;
 mod mortal;
+mod nested;
 mod renewal;
 mod splits;
 mod waits;

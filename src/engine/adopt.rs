@@ -21,7 +21,12 @@ pub(super) const BEGINNING: Timestamp = Timestamp::constant(-2_208_988_800, 0);
 pub(super) async fn adopt(context: &Context, generation: &Generation) -> Result<(), EngineError> {
     // The source's clock rules its windows; when it is away ours is close enough for a baseline.
     let now = match context.source.now().await {
-        Ok(now) => now,
+        Ok(now) => {
+            if let Some(event) = context.health.answered() {
+                context.announce(|| event);
+            }
+            now
+        }
         Err(error) => {
             if let Some(event) = context.health.failed(&error) {
                 context.announce(|| event);

@@ -4,6 +4,7 @@
 //! a time.
 
 use crate::support::PATIENCE;
+use crate::world::Wire;
 use nudged::engine::Settings;
 use nudged::engine::port::{
     Adoption, Completion, Found, Ledger, NewMatch, Outbox, Owner, Register, Rematch, RuleStatus, Settlement, Source,
@@ -588,28 +589,29 @@ async fn a_source_that_is_away_is_a_warning() {
 #[tokio::test]
 async fn rules_rest_until_a_source_that_was_away_has_checked_them() {
     let home = Home::new().await;
-    let (crm, away) = (home.folder.path().join("crm.db"), home.folder.path().join("away.db"));
-    fs::rename(&crm, &away).unwrap();
-    let later = connect(&SourceOptions::new(format!("sqlite:{}", crm.display()))).unwrap();
-    let book = home.try_open(home.options(), later).await.unwrap();
+    let wire = Wire::to(Arc::clone(&home.source));
+    wire.cut(true);
+    let book = home.try_open(home.options(), wire.clone()).await.unwrap();
     assert_eq!(book.handle.standing().resting.len(), ALL.len());
     assert!(book.generation().surroundings.schema.is_none());
     let mut standings = book.handle.standings();
-    fs::rename(&away, &crm).unwrap();
+    wire.cut(false);
     // Nobody asks for it.
     standings.wait_for(|standing| standing.resting.is_empty()).await.unwrap();
-    assert!(book.handle.standing().warnings.is_empty());
+    let unreachable =
+        |standing: &Standing| standing.warnings.iter().any(|warning| warning.code == "source.unreachable");
+    assert!(!unreachable(&book.handle.standing()));
     assert!(book.generation().surroundings.schema.is_some());
 
     // What is written while it is away again rests alone.
-    fs::rename(&crm, &away).unwrap();
+    wire.cut(true);
     home.edit("win-back.yaml", "Silent for 90 days:", "Silent for ninety days:");
     standings.wait_for(|standing| !standing.resting.is_empty()).await.unwrap();
     let resting: Vec<String> = book.handle.standing().resting.keys().map(ToString::to_string).collect();
     assert_eq!(resting, ["win-back-90"]);
     home.edit("low-nps.yaml", "A score of 6 or less:", "Six or less:");
     standings.wait_for(|standing| standing.resting.len() == 2).await.unwrap();
-    fs::rename(&away, &crm).unwrap();
+    wire.cut(false);
     standings.wait_for(|standing| standing.resting.is_empty()).await.unwrap();
 }
 

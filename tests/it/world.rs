@@ -207,6 +207,10 @@ pub struct Wire {
 }
 
 impl Wire {
+    pub fn to(source: Arc<dyn Source>) -> Arc<Self> {
+        Arc::new(Self { source, cut: AtomicBool::new(false), questions: AtomicUsize::new(0) })
+    }
+
     pub fn cut(&self, cut: bool) {
         self.cut.store(cut, Ordering::SeqCst);
     }
@@ -343,8 +347,7 @@ impl World {
         let url = login.map_or(url.clone(), |login| url.replacen("nudged@", &format!("{login}@"), 1));
         let options = SourceOptions { per_transaction, ..SourceOptions::new(url) };
         let source = connect(&options.clock(clock.clone())).unwrap();
-        let (cut, questions) = (AtomicBool::new(false), AtomicUsize::new(0));
-        let wire = Arc::new(Wire { source, cut, questions });
+        let wire = Wire::to(source);
         let source: Arc<dyn Source> = wire.clone();
         let state = if shared { Some(tokio::task::spawn_blocking(postgres).await.unwrap()) } else { None };
         let store: Arc<dyn Store> = match &state {

@@ -2,7 +2,7 @@
 
 use crate::model::{Value, at_local};
 use crate::rule::CheckedRule;
-use crate::rule::checked::{Action, Entry, Offset, Step, Trigger};
+use crate::rule::checked::{Action, Entry, Offset, Trigger};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, civil};
 use std::collections::BTreeSet;
@@ -50,6 +50,15 @@ pub(super) fn day_of(value: &Value, zone: &TimeZone) -> Option<civil::Date> {
     }
 }
 
+/// Also by the channel that its reader prefers.
+fn may_be_task(action: &Action) -> bool {
+    match action {
+        Action::Task(_) => true,
+        Action::Preferred(preferred) => preferred.ways.iter().any(may_be_task),
+        _ => false,
+    }
+}
+
 /// Tasks are never skipped for being late, so a match whose steps hold one is entered however late.
 pub(super) fn reaches_task(rule: &CheckedRule, entry: usize) -> bool {
     let mut seen = BTreeSet::new();
@@ -58,7 +67,7 @@ pub(super) fn reaches_task(rule: &CheckedRule, entry: usize) -> bool {
         let Some(node) = rule.nodes.get(index).filter(|_| seen.insert(index)) else { continue };
         open.extend(node.next);
         open.extend(node.step.inner());
-        if matches!(&node.step, Step::Act(Action::Task(_))) {
+        if node.step.action().is_some_and(may_be_task) {
             return true;
         }
     }

@@ -94,13 +94,16 @@ pub(super) struct Scheduler {
     generation: Option<Arc<Generation>>,
     timers: HashMap<Place, Timer>,
     sweeps: JoinSet<Finished>,
+    /// What fresh baselines leave out.
+    counting: JoinSet<()>,
     /// The disk is nearly full: nothing is swept until there is room.
     short: bool,
 }
 
 impl Scheduler {
     pub fn new(context: Arc<Context>, sweeper: Arc<Sweeper>) -> Self {
-        Self { context, sweeper, generation: None, timers: HashMap::new(), sweeps: JoinSet::new(), short: false }
+        let (timers, sweeps, counting) = (HashMap::new(), JoinSet::new(), JoinSet::new());
+        Self { context, sweeper, generation: None, timers, sweeps, counting, short: false }
     }
 
     pub async fn run(mut self, mut shutdown: watch::Receiver<bool>) {
@@ -190,9 +193,12 @@ impl Scheduler {
         true
     }
 
-    fn count_left_out(&self, generation: &Arc<Generation>) {
+    /// One count at a time: what an older generation has not come to, this one counts.
+    fn count_left_out(&mut self, generation: &Arc<Generation>) {
         let (context, generation) = (Arc::clone(&self.context), Arc::clone(generation));
-        tokio::spawn(async move { adopt::count_left_out(&context, &generation).await });
+        self.counting.abort_all();
+        while self.counting.try_join_next().is_some() {}
+        self.counting.spawn(async move { adopt::count_left_out(&context, &generation).await });
     }
 
     fn start_due(&mut self) {

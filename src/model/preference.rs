@@ -47,12 +47,18 @@ pub struct Preference {
     pub delivery: Option<DeliveryId>,
 }
 
-/// What holds for a topic, by address: what was said about it, else what was said about all.
+/// What holds for a topic, by address: what was said about it, else what was said about all. A no to all that came after
+/// it holds as well.
 #[must_use]
 pub fn preferences_for(topic: &Topic, said: impl IntoIterator<Item = Preference>) -> HashMap<AddressHash, Preference> {
     let mut holds: HashMap<AddressHash, Preference> = HashMap::new();
     for said in said.into_iter().filter(|said| said.topic.as_ref().is_none_or(|about| about == topic)) {
-        if said.topic.is_some() || !holds.contains_key(&said.hash) {
+        let outranks = |known: &Preference| match (&said.topic, &known.topic) {
+            (Some(_), None) => known.allowed || known.since <= said.since,
+            (None, Some(_)) => !said.allowed && said.since > known.since,
+            _ => said.since >= known.since,
+        };
+        if holds.get(&said.hash).is_none_or(outranks) {
             holds.insert(said.hash, said);
         }
     }
@@ -81,6 +87,12 @@ mod tests {
             assert_eq!(holds(hash, "news"), Some(true));
             assert_eq!(holds(hash, "offers"), Some(false));
             assert_eq!(holds(AddressHash([2; 16]), "offers"), None);
+            let later =
+                Preference { since: Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_secs(1), ..said(None, false) };
+            for with in [[all.clone(), vec![later.clone()]].concat(), [vec![later], all.clone()].concat()] {
+                let news = preferences_for(&"news".into(), with).get(&hash).map(|p| p.allowed);
+                assert_eq!(news, Some(false), "all of it was refused after that");
+            }
             all.reverse();
         }
     }

@@ -74,6 +74,17 @@ impl SuppressionReason {
             Self::Erased => "erased",
         }
     }
+
+    /// Of two reasons for one address the heavier is kept: a person's own no outweighs an address that doesn't work, and
+    /// that an operator's word.
+    #[must_use]
+    pub const fn weight(self) -> u8 {
+        match self {
+            Self::Manual => 0,
+            Self::Bounced => 1,
+            Self::Unsubscribed | Self::Complained | Self::Erased => 2,
+        }
+    }
 }
 
 /// One entry of the suppression list.

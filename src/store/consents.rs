@@ -4,9 +4,10 @@ use super::database::Database;
 use super::state::State;
 use super::table::preference;
 use crate::engine::port::{Consents, StoreError};
-use crate::model::{AddressHash, Preference};
+use crate::model::{AddressHash, Preference, Topic};
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 #[async_trait]
@@ -21,6 +22,7 @@ impl<D: Database> Consents for State<D> {
     }
 
     async fn prefer(&self, entries: &[Preference]) -> Result<u64, StoreError> {
+        let entries = &*self.in_order(entries).await?;
         let journaled = match &self.journal {
             Some(journal) => journal.said(entries).await,
             None => Ok(()),
@@ -57,5 +59,26 @@ impl<D: Database> Consents for State<D> {
             .database
             .read(move |mut session| Box::pin(async move { preference::newest(&mut session, limit).await }));
         newest.await
+    }
+}
+
+impl<D: Database> State<D> {
+    /// Who says no now says it after all that was said before, whatever a clock that ran ahead has stamped that with.
+    async fn in_order(&self, entries: &[Preference]) -> Result<Vec<Preference>, StoreError> {
+        let hashes: Vec<AddressHash> = entries.iter().map(|said| said.hash).collect();
+        let mut agreed: HashMap<(AddressHash, Option<Topic>), Timestamp> = HashMap::new();
+        for known in self.preferences(&hashes).await?.into_iter().filter(|known| known.allowed) {
+            // A no to all stands against a yes to anything.
+            for about in [known.topic.clone(), None] {
+                let at = agreed.entry((known.hash, about)).or_insert(known.since);
+                *at = known.since.max(*at);
+            }
+        }
+        let placed = |said: &Preference| {
+            let earlier = agreed.get(&(said.hash, said.topic.clone())).filter(|_| !said.allowed);
+            let after = earlier.map(|at| at.saturating_add(SignedDuration::from_micros(1)).unwrap_or(*at));
+            Preference { since: after.map_or(said.since, |after| said.since.max(after)), ..said.clone() }
+        };
+        Ok(entries.iter().map(placed).collect())
     }
 }

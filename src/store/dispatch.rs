@@ -125,12 +125,8 @@ impl<D: Database> Outbox for State<D> {
 
     async fn suppress(&self, entries: &[Suppression]) -> Result<u64, StoreError> {
         let journaled = match &self.journal {
-            Some(journal) => {
-                let hashes: Vec<AddressHash> = entries.iter().map(|entry| entry.hash).collect();
-                let known: HashSet<AddressHash> =
-                    self.suppressed(&hashes).await?.iter().map(|entry| entry.hash).collect();
-                journal.suppressed(entries.iter().filter(|entry| !known.contains(&entry.hash)).cloned().collect()).await
-            }
+            // Also what the state knows already: it may have learned it when the journal could not be written.
+            Some(journal) => journal.suppressed(entries.to_vec()).await,
             None => Ok(()),
         };
         // Where the journal can't be written it holds all the same, and whoever asked hears that a restore may forget it.

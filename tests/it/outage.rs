@@ -101,6 +101,42 @@ async fn a_long_outage_ends_without_a_blast() {
     assert_eq!(world.webhooks.take().len(), 4, "the second of those two, and both of day 7");
 }
 
+/// What follows without a wait is as late as the step before it, and our own people's work is never too late.
+#[tokio::test]
+async fn what_stands_behind_a_late_step_is_as_late() {
+    const SHAPES: &[(&str, &[&str], usize)] = &[
+        ("  - webhook: {to: sink, body: {n: 2}}\n", &["skipped"], 0),
+        ("  - webhook: {to: sink, body: {n: 2}}\n  - webhook: {to: sink, body: {n: 3}}\n", &["skipped", "skipped"], 0),
+        (
+            "  - branch:\n      cases: [{name: far, when: {country: DE}, steps: [stop: {}]}]\n      otherwise: [webhook: {to: sink, body: {n: 2}}]\n",
+            &["skipped"],
+            0,
+        ),
+        ("  - task: {title: Call}\n  - webhook: {to: sink, body: {n: 2}}\n", &["skipped"], 0),
+        (
+            "  - webhook: {to: sink, body: {n: 2}}\n  - wait: {for: 1 day}\n  - webhook: {to: sink, body: {n: 3}}\n",
+            &["skipped"],
+            1,
+        ),
+    ];
+    for (steps, late, later) in SHAPES {
+        let world = world([minutes(30)]).await;
+        let rule = RULE.replace("  - webhook: {to: sink, body: {n: 2}}\n", steps);
+        world.load(&[("silence.yaml", &rule)]).await;
+        world.pass(hours(1)).await;
+        assert_eq!(world.webhooks.take().len(), 1);
+        world.store.set_paused(&"silence".into(), true).await.unwrap();
+        world.clock.advance(days(20));
+        world.store.set_paused(&"silence".into(), false).await.unwrap();
+        world.pass(minutes(2)).await;
+        let told: Vec<String> =
+            world.deliveries().await.into_iter().map(|(state, _)| state).filter(|state| state == "skipped").collect();
+        assert_eq!((told, world.webhooks.take().len()), (late.iter().map(ToString::to_string).collect(), 0), "{steps}");
+        world.pass(days(2)).await;
+        assert_eq!(world.webhooks.take().len(), *later, "{steps}");
+    }
+}
+
 /// As after an outage: what grew too old is left out and on record, the rest goes on, and each but once.
 #[tokio::test]
 async fn a_long_pause_ends_without_a_blast() {

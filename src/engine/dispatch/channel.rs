@@ -262,6 +262,7 @@ impl Session {
             number: work.claimed.attempts + 1,
             max_attempts: self.context.settings.max_attempts,
             repeatable,
+            planned_at: work.claimed.planned_at,
             at: finished_at,
             jitter: rand::rng().random(),
         };
@@ -315,6 +316,7 @@ impl Session {
             number: work.claimed.attempts + 1,
             max_attempts: self.context.settings.max_attempts,
             repeatable,
+            planned_at: work.claimed.planned_at,
             at: finished_at,
             jitter: 1.0,
         };

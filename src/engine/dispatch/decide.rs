@@ -73,9 +73,10 @@ pub fn decide<'a>(situation: &Situation<'a, '_>) -> Decision<'a> {
     let Some(facts) = situation.facts else {
         return situation.end(EndReason::RecordGone, "the record is no longer there");
     };
+    let planned = situation.claimed.planned_at;
     match &node.step {
         Step::Stop | Step::Split(_) => {
-            Decision::from(situation.way(facts).walk(Some(situation.node), situation.claimed.due_at))
+            Decision::from(situation.way(facts).walk_on(Some(situation.node), planned, situation.claimed.due_at))
         }
         Step::Wait(wait) => waiting::decide(situation, node, wait, facts),
         Step::Branch { cases, otherwise } => {
@@ -88,13 +89,13 @@ pub fn decide<'a>(situation: &Situation<'a, '_>) -> Decision<'a> {
                 Some(case) => (cases[case].name.clone(), cases[case].first),
                 None => ("otherwise".to_owned(), *otherwise),
             };
-            let walked = situation.way(facts).walk(first.or(node.next), situation.now);
+            let walked = situation.way(facts).walk_on(first.or(node.next), planned, situation.now);
             Decision::from(walked).after(node, Noted::Branch(name))
         }
         Step::Enroll(rule) => match situation.over(facts) {
             Some(Over::Ended(reason, detail)) => situation.end(reason, &detail),
             Some(Over::Unknown(error)) => Decision::Broken(error),
-            None => Decision::Enroll { rule, walked: situation.way(facts).walk(node.next, situation.now) },
+            None => Decision::Enroll { rule, walked: situation.way(facts).walk_on(node.next, planned, situation.now) },
         },
         Step::Act(action) => situation.act(action, facts),
     }
@@ -159,9 +160,6 @@ impl<'a> Situation<'a, '_> {
             Some(Over::Unknown(error)) => return Decision::Broken(error),
             None => {}
         }
-        if let Some(refusal) = self.too_late(action, facts) {
-            return refusal;
-        }
         match action {
             Action::Preferred(preferred) => self.preferred(preferred, facts),
             one => self.one(one, facts),
@@ -169,6 +167,9 @@ impl<'a> Situation<'a, '_> {
     }
 
     fn one(&self, action: &'a Action, facts: &'a Facts) -> Decision<'a> {
+        if let Some(refusal) = self.too_late(action, facts) {
+            return refusal;
+        }
         match action {
             Action::Email(email) => self.email(action, email, facts),
             Action::Sms(sms) => self.sms(action, sms, facts),
@@ -384,7 +385,7 @@ impl<'a> Situation<'a, '_> {
 
     fn skip(&self, reason: SkipReason, detail: &str, facts: &Facts) -> Decision<'a> {
         let next = self.rule.nodes.get(self.node).and_then(|node| node.next);
-        let Walked { then, notes } = self.way(facts).walk(next, self.now);
+        let Walked { then, notes } = self.way(facts).walk_on(next, self.claimed.planned_at, self.now);
         let outcome = Outcome::Skipped { reason, detail: detail.to_owned() };
         Decision::Refuse { outcome, then, notes }
     }

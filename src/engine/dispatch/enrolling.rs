@@ -46,7 +46,8 @@ pub fn enrolling(
         occasion_data: claimed.occasion_data.clone(),
         crossed_at: now,
         matched_at: now,
-        planned_at: now,
+        // As late as the step that starts it.
+        planned_at: claimed.planned_at.min(now),
         entry: 0,
         first: rule.entries.first().and_then(|entry| entry.first).map(|node| (node, now)),
         skip: None,

@@ -19,6 +19,8 @@ pub struct Try<'a> {
     pub max_attempts: AttemptNumber,
     /// Safe to repeat with the same key.
     pub repeatable: bool,
+    /// For when its step was planned.
+    pub planned_at: Timestamp,
     pub at: Timestamp,
     /// In 0..1.
     pub jitter: f64,
@@ -29,7 +31,7 @@ pub fn after(tried: Try<'_>, outcome: &Outcome) -> Walked {
     match outcome {
         Outcome::Sent { .. } | Outcome::Recorded { .. } | Outcome::Skipped { .. } => {
             let next = tried.way.rule.nodes.get(tried.node).and_then(|node| node.next);
-            tried.way.walk(next, tried.at)
+            tried.way.walk_on(next, tried.planned_at, tried.at)
         }
         Outcome::Transient { retry_after, .. } => plain(again(tried, *retry_after, DeliveryState::Dead)),
         Outcome::Unknown { .. } if tried.repeatable => plain(again(tried, None, DeliveryState::Unknown)),
@@ -64,7 +66,7 @@ mod tests {
     fn tried(rule: &CheckedRule, number: AttemptNumber, repeatable: bool) -> Try<'_> {
         let at = "2026-11-20T10:00:00Z".parse().unwrap();
         let way = Way { rule, zone: &UTC, entered_at: at, record: &RECORD };
-        Try { way, node: 0, number, max_attempts: 3, repeatable, at, jitter: 0.0 }
+        Try { way, node: 0, number, max_attempts: 3, repeatable, planned_at: at, at, jitter: 0.0 }
     }
 
     fn transient(retry_after: Option<&str>) -> Outcome {

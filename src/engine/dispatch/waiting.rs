@@ -52,7 +52,7 @@ fn until_date<'a>(
     let value = facts.record.get(until.field.as_str());
     let Some(date) = value.and_then(|value| lateness::day_of(value, &facts.zone)) else {
         let walked = match until.without {
-            Some(first) => way.walk(first, of.now),
+            Some(first) => way.walk_on(first, of.claimed.planned_at, of.now),
             None => Walked { then: Then::End { reason: EndReason::OccasionGone, at: of.now }, notes: Vec::new() },
         };
         return Decision::from(walked).after(node, Noted::NoDate);

@@ -31,8 +31,19 @@ impl<'a> Way<'a> {
         Self { rule, zone, entered_at: claimed.entered_at, record: &claimed.record }
     }
 
-    /// Walks from `next` at the instant `at`, up to the next step that needs facts or does something, or to the end.
+    /// Walks on from a step that was planned for `planned` and is done at `at`. What follows without a wait was planned for
+    /// the same instant: it is as late as the step before it, however quickly that was done.
+    pub fn walk_on(&self, next: Option<usize>, planned: Timestamp, at: Timestamp) -> Walked {
+        self.walk_as_planned(next, planned.min(at), at)
+    }
+
+    /// Walks from `next` at the instant `at`, which is as planned, up to the next step that needs facts or does something,
+    /// or to the end.
     pub fn walk(&self, next: Option<usize>, at: Timestamp) -> Walked {
+        self.walk_as_planned(next, at, at)
+    }
+
+    fn walk_as_planned(&self, next: Option<usize>, mut planned: Timestamp, at: Timestamp) -> Walked {
         let mut notes: Vec<(StepId, Noted)> = Vec::new();
         let mut due = at;
         let mut place = next;
@@ -57,6 +68,7 @@ impl<'a> Way<'a> {
                 }
                 Step::Wait(wait) => {
                     due = wait_end(self, wait, due).unwrap_or(due);
+                    planned = due;
                     notes.push((node.id.clone(), Noted::Waits(due)));
                     place = node.next;
                 }
@@ -70,7 +82,7 @@ impl<'a> Way<'a> {
                 }
                 Step::Stop => return end(EndReason::Stopped, notes),
                 Step::Branch { .. } | Step::Enroll(_) | Step::Act(_) => {
-                    return Walked { then: Then::Advance { node: index, due_at: due, planned_at: due }, notes };
+                    return Walked { then: Then::Advance { node: index, due_at: due, planned_at: planned }, notes };
                 }
             }
         }

@@ -122,7 +122,8 @@ impl<'w> Walker<'w> {
             return Ok(());
         };
         let person = self.person(sends).await?;
-        let after = Way::of(&self.rule.rule, &self.claimed, &self.facts.zone).walk(place.next, due_at).then;
+        let after =
+            Way::of(&self.rule.rule, &self.claimed, &self.facts.zone).walk_on(place.next, planned_at, due_at).then;
         let (then, shown) = match self.decide(&person).await? {
             Decision::Move { then, .. } => (then, None),
             Decision::Enroll { walked, .. } => (walked.then, None),

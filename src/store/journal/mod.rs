@@ -315,7 +315,10 @@ fn outcome(entries: &[Entry]) -> (Vec<Removal>, Vec<Suppression>) {
     for entry in entries {
         match entry {
             Entry::Suppressed(entry) => {
-                suppressed.entry(entry.hash).or_insert_with(|| entry.clone());
+                let known = suppressed.entry(entry.hash).or_insert_with(|| entry.clone());
+                if known.reason.weight() < entry.reason.weight() {
+                    *known = entry.clone();
+                }
             }
             Entry::Removed { hash, at, .. } => {
                 suppressed.remove(hash);

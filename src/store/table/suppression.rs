@@ -4,11 +4,14 @@ use crate::engine::port::StoreError;
 use crate::model::{AddressHash, Channel, Suppression, SuppressionReason};
 use crate::store::sql::{Batch, Row, Session, params};
 use jiff::Timestamp;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry::{Occupied, Vacant};
 
 const COLUMNS: &str = "s.hash, s.channel, s.address, s.reason, s.since";
 
-/// Adds what isn't there yet; how many were added. The first reason stays.
+/// Adds what isn't there yet, or for a lighter reason; how many were. Otherwise the first reason stays.
 pub async fn add(session: &mut Session<'_>, entries: &[Suppression]) -> Result<u64, StoreError> {
+    let entries = heaviest(entries);
     let batch = Batch::new()
         .ids("hash", entries.iter().map(|s| &s.hash.0))
         .texts("channel", entries.iter().map(|s| s.channel.as_str()))
@@ -17,8 +20,32 @@ pub async fn add(session: &mut Session<'_>, entries: &[Suppression]) -> Result<u
         .ints("since", entries.iter().map(|s| s.since.as_microsecond()));
     let sql = "INSERT INTO suppression (hash, channel, address, reason, since)
                SELECT b.hash, b.channel, b.address, b.reason, b.since FROM {batch} WHERE TRUE
-               ON CONFLICT (hash) DO NOTHING";
+               ON CONFLICT (hash) DO UPDATE
+               SET address = COALESCE(excluded.address, suppression.address), reason = excluded.reason, since = excluded.since
+               WHERE CASE suppression.reason WHEN 'manual' THEN 0 WHEN 'bounced' THEN 1 ELSE 2 END
+                   < CASE excluded.reason WHEN 'manual' THEN 0 WHEN 'bounced' THEN 1 ELSE 2 END";
     session.run_batch(sql, &[], &batch).await
+}
+
+/// One of each address. The statement's weights are those of [`SuppressionReason::weight`].
+fn heaviest(entries: &[Suppression]) -> Vec<&Suppression> {
+    let mut kept: Vec<&Suppression> = Vec::with_capacity(entries.len());
+    let mut places: HashMap<AddressHash, usize> = HashMap::new();
+    for entry in entries {
+        match places.entry(entry.hash) {
+            Vacant(place) => {
+                place.insert(kept.len());
+                kept.push(entry);
+            }
+            Occupied(place) => {
+                let known = &mut kept[*place.get()];
+                if known.reason.weight() < entry.reason.weight() {
+                    *known = entry;
+                }
+            }
+        }
+    }
+    kept
 }
 
 pub async fn remove(session: &mut Session<'_>, hashes: &[AddressHash]) -> Result<u64, StoreError> {

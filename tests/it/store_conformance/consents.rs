@@ -1,5 +1,5 @@
 use super::*;
-use nudged::model::{Channel, Preference, PreferenceSource};
+use nudged::model::{Channel, Preference, PreferenceSource, preferences_for};
 
 on_both_stores!(
     what_was_said_last_holds,
@@ -7,6 +7,7 @@ on_both_stores!(
     of_two_of_the_same_instant_the_no_holds,
     a_confirmation_holds_once_and_never_over_something_newer,
     two_clicks_at_once_confirm_once,
+    a_no_holds_against_a_yes_from_a_clock_that_ran_ahead,
     a_thousand_addresses_are_asked_about_at_once,
 );
 
@@ -29,7 +30,7 @@ async fn what_was_said_last_holds(home: Home) {
     assert_eq!(store.prefer(&no).await.unwrap(), 2);
     let yes = of(Some("offers"), true, now() + days(1));
     assert_eq!(store.prefer(std::slice::from_ref(&yes)).await.unwrap(), 1);
-    let older = of(Some("offers"), false, now() + SignedDuration::from_hours(1));
+    let older = of(Some("offers"), true, now() + SignedDuration::from_hours(1));
     assert_eq!(store.prefer(&[older]).await.unwrap(), 0, "what is older changes nothing");
     let other = said(&*store, "c@b.example", Some("news"), false, now());
     store.prefer(&[other]).await.unwrap();
@@ -41,6 +42,18 @@ async fn what_was_said_last_holds(home: Home) {
     assert_eq!(store.preferences(&[]).await.unwrap(), []);
     let newest = store.newest_preferences(2).await.unwrap();
     assert_eq!((newest.len(), &newest[0]), (2, &yes));
+}
+
+async fn a_no_holds_against_a_yes_from_a_clock_that_ran_ahead(home: Home) {
+    let store = home.open().await;
+    for about in [Some("offers"), None] {
+        let address = format!("{about:?}@b.example");
+        let yes = said(&*store, &address, Some("offers"), true, now() + SignedDuration::from_mins(3));
+        store.prefer(std::slice::from_ref(&yes)).await.unwrap();
+        assert_eq!(store.prefer(&[said(&*store, &address, about, false, now())]).await.unwrap(), 1);
+        let held = preferences_for(&"offers".into(), store.preferences(&[yes.hash]).await.unwrap());
+        assert!(!held[&yes.hash].allowed, "{held:?}");
+    }
 }
 
 async fn a_no_said_again_is_no_news_and_as_young_as_it_was_last_said(home: Home) {

@@ -11,6 +11,7 @@ on_both_stores!(
     one_that_a_command_has_begun_gets_all_that_the_state_knows,
     nodes_that_start_at_once_lose_nothing_of_what_a_third_adds,
     that_of_another_state_is_refused_where_that_may_be_at_work,
+    what_it_could_not_take_is_written_when_it_is_told_again,
 );
 
 /// A node, or a command, that keeps the journal at this place.
@@ -112,6 +113,21 @@ async fn nodes_that_start_at_once_lose_nothing_of_what_a_third_adds(home: Home) 
     }
     assert!(fs::read_to_string(&path).unwrap().lines().count() < 100, "it was written anew");
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside it");
+}
+
+async fn what_it_could_not_take_is_written_when_it_is_told_again(home: Home) {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, aside) = (dir.path().join("suppressions"), dir.path().join("aside"));
+    let kept = Kept::open(&home, &path, true).await;
+    kept.replay().await.unwrap();
+    fs::rename(&path, &aside).unwrap();
+    fs::create_dir(&path).unwrap();
+    let entry = complained(kept.store(), "lost@x.example");
+    assert!(kept.store().suppress(std::slice::from_ref(&entry)).await.is_err());
+    fs::remove_dir(&path).unwrap();
+    fs::rename(&aside, &path).unwrap();
+    assert_eq!(kept.store().suppress(std::slice::from_ref(&entry)).await.unwrap(), 0, "the state knows it");
+    assert_eq!(lines_of(&path, kept.store(), "lost@x.example"), 1);
 }
 
 async fn that_of_another_state_is_refused_where_that_may_be_at_work(home: Home) {

@@ -21,6 +21,7 @@ on_both_stores!(
     a_held_step_is_freed_unless_it_would_be_held_again,
     more_held_steps_than_are_looked_at_together_are_freed,
     suppressions_are_kept_once_with_their_first_reason,
+    a_persons_own_no_outweighs_what_stood_there_before,
     suppressions_are_paged_and_taken_off_the_list,
     what_was_taken_off_the_list_stays_off_when_the_journal_is_read,
     a_task_is_added_once,
@@ -362,6 +363,27 @@ async fn paged(store: &dyn Store, limit: usize) -> Vec<Suppression> {
         let Some(last) = page.last() else { return all };
         after = Some(last.hash);
         all.extend(page);
+    }
+}
+
+async fn a_persons_own_no_outweighs_what_stood_there_before(home: Home) {
+    use SuppressionReason::{Bounced, Complained, Manual, Unsubscribed};
+    let store = home.open().await;
+    for (first, second, kept) in [
+        (Manual, Complained, Complained),
+        (Manual, Bounced, Bounced),
+        (Bounced, Unsubscribed, Unsubscribed),
+        (Unsubscribed, Bounced, Unsubscribed),
+        (Complained, Manual, Complained),
+        (Bounced, Bounced, Bounced),
+    ] {
+        let address = format!("{first:?}-{second:?}@b.example");
+        let of = |reason, since| Suppression { reason, ..suppressed(&*store, &address, since) };
+        store.suppress(&[of(first, now())]).await.unwrap();
+        store.suppress(&[of(Manual, now() + days(1)), of(second, now() + days(2))]).await.unwrap();
+        let since = if kept == first { now() } else { now() + days(2) };
+        let entry = of(kept, since);
+        assert_eq!(store.suppressed(&[entry.hash]).await.unwrap(), [entry.clone()], "{first:?}, {second:?}");
     }
 }
 

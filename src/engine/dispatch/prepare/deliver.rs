@@ -252,7 +252,8 @@ impl Batch<'_> {
     async fn record(&self, work: Work, zone: &TimeZone, what: String, (notes, saved): Remembered, asked: &Asked) {
         let verdict = self.verdict(&work, Outcome::Recorded { what });
         let next = work.rule.rule.nodes.get(work.node).and_then(|node| node.next);
-        let mut walked = Way::of(&work.rule.rule, &work.claimed, zone).walk(next, asked.now);
+        let mut walked =
+            Way::of(&work.rule.rule, &work.claimed, zone).walk_on(next, work.claimed.planned_at, asked.now);
         walked.notes.splice(0..0, notes);
         let mut finished = work.conclude(self.context, Some(verdict), walked);
         finished.completion.saved = saved;

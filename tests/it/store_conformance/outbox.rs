@@ -383,7 +383,11 @@ async fn a_persons_own_no_outweighs_what_stood_there_before(home: Home) {
         store.suppress(&[of(Manual, now() + days(1)), of(second, now() + days(2))]).await.unwrap();
         let since = if kept == first { now() } else { now() + days(2) };
         let entry = of(kept, since);
-        assert_eq!(store.suppressed(&[entry.hash]).await.unwrap(), [entry.clone()], "{first:?}, {second:?}");
+        assert_eq!(
+            store.suppressed(&[entry.hash]).await.unwrap(),
+            std::slice::from_ref(&entry),
+            "{first:?}, {second:?}"
+        );
     }
 }
 

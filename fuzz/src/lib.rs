@@ -12,7 +12,7 @@ use nudged::diagnostic::{Finding, SourceFile};
 use nudged::model::{Key, Value};
 use nudged::rule::Score;
 use nudged::rule::checked::{CheckedRule, Trigger};
-use nudged::rule::compiled::{Facts, PersonFacts, Reach, Subject, Window};
+use nudged::rule::compiled::{Facts, PersonFacts, Reach, Subject, Unsaid, Window};
 use nudged::rule::generation::Generation;
 use nudged::rule::message::{MessageContext, MessageLinks, Regional, Templates};
 use nudged::rule::statement::{Dialect, Statement};
@@ -181,5 +181,6 @@ fn facts() -> Facts {
         date: None,
         recipients: BTreeMap::new(),
         zone: TimeZone::UTC,
+        unsaid: Unsaid::default(),
     }
 }

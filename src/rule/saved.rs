@@ -4,6 +4,7 @@
 //! numbers, and what isn't there, or is of another kind, is unknown and never matches, also not under `not`.
 
 use super::condition::Test;
+use super::score::number;
 use crate::model::Value;
 use rust_decimal::Decimal;
 use serde_json::Value as Json;
@@ -96,16 +97,6 @@ fn number_in(found: &Json) -> Option<Decimal> {
 
 fn decimal(text: &str) -> Option<Decimal> {
     text.parse().ok().or_else(|| Decimal::from_scientific(text).ok())
-}
-
-fn number(value: &Value) -> Option<Decimal> {
-    use rust_decimal::prelude::FromPrimitive;
-    match value {
-        Value::Int(number) => Some(Decimal::from(*number)),
-        Value::Decimal(number) => Some(*number),
-        Value::Float(number) => Decimal::from_f64(*number),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

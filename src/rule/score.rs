@@ -177,7 +177,8 @@ pub(crate) fn holds(test: &Test, score: Decimal) -> bool {
     }
 }
 
-fn number(value: &Value) -> Option<Decimal> {
+/// A constant of a condition as a number, if it is one.
+pub(super) fn number(value: &Value) -> Option<Decimal> {
     use rust_decimal::prelude::FromPrimitive;
     match value {
         Value::Int(number) => Some(Decimal::from(*number)),

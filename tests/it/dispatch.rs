@@ -1,10 +1,12 @@
 //! Due steps, end to end: a real source, a real state, senders that write down what they get.
 
+mod waiting;
+
 use crate::support::{PATIENCE, instant, wait_until};
-use crate::world::{Kind, Recorder, World, days, hours, minutes};
+use crate::world::{Kind, World, days, hours, minutes};
 use jiff::Timestamp;
-use nudged::engine::port::{DeliveryFilter, EnrollmentFilter, Message, Sender, Sent};
-use nudged::engine::{Event, Sending, Settings};
+use nudged::engine::port::{DeliveryFilter, EnrollmentFilter, Message};
+use nudged::engine::{Event, Settings};
 use nudged::model::{AddressHash, Channel, EndReason, EnrollmentState, Lane, Outcome, Suppression, SuppressionReason};
 use nudged::rule::generation::Rest;
 
@@ -56,6 +58,21 @@ async fn silent(steps: &str) -> World {
     let rule = win_back(steps);
     world.load(&[("win-back.yaml", &rule), MAIL_1, MAIL_2, LAYOUT]).await;
     world
+}
+
+/// Customers with consent who have been silent for 30 days in an hour, the first of them Ada.
+async fn all_silent(world: &World, count: i64) {
+    let ordered = world.crm.time(world.ago(days(30)) + hours(1));
+    for id in 2..=count {
+        world
+            .crm
+            .run(&format!(
+                "INSERT INTO accounts VALUES ({id}, 'C{id}', 'AT', {ordered});
+                 INSERT INTO contacts VALUES ({id}0, {id}, 'c{id}@example.org', 'C', 'Europe/Vienna', true);
+                 INSERT INTO orders VALUES ({id}, {id}, {ordered}, 'paid')"
+            ))
+            .await;
+    }
 }
 
 fn mail(subject: &str) -> Vec<(String, String)> {
@@ -500,110 +517,6 @@ async fn what_came_due_while_its_rule_rested_goes_on_once_that_runs_again() {
         world.turn().await;
         assert_eq!(world.mail.mails(), mail("Still here"));
     }
-}
-
-/// A sender with one session that stands still until it is let go.
-struct Gate {
-    recorder: std::sync::Arc<Recorder>,
-    open: tokio::sync::Semaphore,
-}
-
-impl Gate {
-    fn before(recorder: &std::sync::Arc<Recorder>) -> std::sync::Arc<Self> {
-        std::sync::Arc::new(Self { recorder: recorder.clone(), open: tokio::sync::Semaphore::new(0) })
-    }
-}
-
-#[async_trait::async_trait]
-impl Sender for Gate {
-    fn sessions(&self) -> usize {
-        1
-    }
-
-    async fn send(&self, message: Message) -> Sent {
-        let sent = self.recorder.send(message).await;
-        drop(self.open.acquire().await.unwrap());
-        sent
-    }
-}
-
-/// Customers with consent who have been silent for 30 days in an hour, the first of them Ada.
-async fn all_silent(world: &World, count: i64) {
-    let ordered = world.crm.time(world.ago(days(30)) + hours(1));
-    for id in 2..=count {
-        world
-            .crm
-            .run(&format!(
-                "INSERT INTO accounts VALUES ({id}, 'C{id}', 'AT', {ordered});
-                 INSERT INTO contacts VALUES ({id}0, {id}, 'c{id}@example.org', 'C', 'Europe/Vienna', true);
-                 INSERT INTO orders VALUES ({id}, {id}, {ordered}, 'paid')"
-            ))
-            .await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_waited_for_its_session_is_asked_about_again() {
-    let world = std::sync::Arc::new(silent("  - email: {template: mail-1}\n").await);
-    all_silent(&world, 2).await;
-    let gate = Gate::before(&world.mail);
-    let age = std::time::Duration::from_millis(300);
-    let engine = world.sending(gate.clone(), Settings { facts_age: age, ..Settings::default() });
-    world.clock.advance(hours(2));
-    engine.sweep_due().await.unwrap();
-    let began = std::time::Instant::now();
-    let running = tokio::spawn(async move { engine.dispatch_due().await });
-    wait_until(PATIENCE, async || world.mail.messages.lock().unwrap().len() == 1).await;
-    // The other one's message is marked and waits. Meanwhile both of them order.
-    let now = world.crm.time(world.now());
-    world.crm.run(&format!("INSERT INTO orders VALUES (11, 1, {now}, 'paid'), (12, 2, {now}, 'paid')")).await;
-    wait_until(PATIENCE, async || began.elapsed() > age * 2).await;
-    gate.open.add_permits(10);
-    running.await.unwrap().unwrap();
-    assert_eq!(world.mail.take().len(), 1, "whoever came back gets no mail");
-    let ends = ended(&world).await;
-    assert!(ends.contains(&Some(EndReason::Goal)) && ends.contains(&Some(EndReason::Completed)), "{ends:?}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_waited_past_the_end_of_its_window_waits_for_the_next() {
-    let world = std::sync::Arc::new(silent("  - email: {template: mail-1}\n").await);
-    all_silent(&world, 4).await;
-    let gate = Gate::before(&world.mail);
-    let sending = Sending { window: Some("09:00-20:00".parse().unwrap()), ..Sending::default() };
-    let engine = world.sending(gate.clone(), Settings { sending, ..Settings::default() });
-    world.clock.set(instant("2026-06-01T10:00:00Z"));
-    engine.sweep_due().await.unwrap();
-    let running = tokio::spawn(async move { engine.dispatch_due().await.map(|_| engine) });
-    wait_until(PATIENCE, async || world.mail.messages.lock().unwrap().len() == 1).await;
-    // It is evening for those who wait behind it.
-    world.clock.set(instant("2026-06-01T18:01:00Z"));
-    gate.open.add_permits(10);
-    let engine = running.await.unwrap().unwrap();
-    assert_eq!(world.mail.take().len(), 1, "nobody else gets a mail at night");
-    world.clock.set(instant("2026-06-02T08:00:00Z"));
-    engine.dispatch_due().await.unwrap();
-    assert_eq!(world.mail.take().len(), 3);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_pause_stops_all_but_what_is_marked_already() {
-    let world = std::sync::Arc::new(silent("  - email: {template: mail-1}\n").await);
-    all_silent(&world, 6).await;
-    let gate = Gate::before(&world.mail);
-    let engine = world.sending(gate.clone(), Settings::default());
-    world.clock.advance(hours(2));
-    engine.sweep_due().await.unwrap();
-    let running = tokio::spawn(async move { engine.dispatch_due().await });
-    wait_until(PATIENCE, async || world.mail.messages.lock().unwrap().len() == 1).await;
-    assert!(world.store.set_paused(&"win-back".into(), true).await.unwrap());
-    gate.open.add_permits(10);
-    running.await.unwrap().unwrap();
-    let sent = world.mail.take().len();
-    assert!((1..=2).contains(&sent), "two may be marked for one session: {sent}");
-    world.store.set_paused(&"win-back".into(), false).await.unwrap();
-    world.turn().await;
-    assert_eq!(sent + world.mail.take().len(), 6, "the others wait among those that are due");
 }
 
 #[tokio::test]

@@ -105,6 +105,16 @@ fn run_mount(arguments: &[&str]) {
     assert!(status.success(), "mount {arguments:?}: these tests may mount, as they may start servers");
 }
 
+fn three_more_fall_silent(site: &Site) {
+    for id in 6..=8 {
+        site.crm(&format!(
+            "INSERT INTO accounts VALUES ({id}, 'Cafe {id}', 'cafe', 'Graz', 'AT', 'B', 0, 1, 0, '2020-01-01 00:00:00');
+             INSERT INTO orders VALUES ({id}, {id}, '{}', 'paid', 12.5);",
+            silent_in(1)
+        ));
+    }
+}
+
 #[test]
 fn a_full_disk_loses_nothing_and_repeats_nothing() {
     let (site, receiver) = site(5);
@@ -121,13 +131,7 @@ fn a_full_disk_loses_nothing_and_repeats_nothing() {
     poll_until(PATIENCE, || site.log().contains("the state database failed"));
     assert!(site.log().contains("database or disk is full"), "{}", site.log());
     // Three more fall silent meanwhile: their sweep finds no room, either.
-    for id in 6..=8 {
-        site.crm(&format!(
-            "INSERT INTO accounts VALUES ({id}, 'Cafe {id}', 'cafe', 'Graz', 'AT', 'B', 0, 1, 0, '2020-01-01 00:00:00');
-             INSERT INTO orders VALUES ({id}, {id}, '{}', 'paid', 12.5);",
-            silent_in(1)
-        ));
-    }
+    three_more_fall_silent(&site);
     poll_until(PATIENCE, || site.log().contains("sweep postponed"));
     assert_eq!(receiver.count(), 5);
 
@@ -164,13 +168,7 @@ fn a_full_disk_under_a_postgresql_state_loses_nothing_and_repeats_nothing() {
     receiver.release();
     poll_until(PATIENCE, || site.log().contains("the state database failed"));
     assert!(site.log().contains("No space left on device"), "{}", site.log());
-    for id in 6..=8 {
-        site.crm(&format!(
-            "INSERT INTO accounts VALUES ({id}, 'Cafe {id}', 'cafe', 'Graz', 'AT', 'B', 0, 1, 0, '2020-01-01 00:00:00');
-             INSERT INTO orders VALUES ({id}, {id}, '{}', 'paid', 12.5);",
-            silent_in(1)
-        ));
-    }
+    three_more_fall_silent(&site);
     // Whoever looks sees that they are on their way, and no outcome.
     let status = site.status();
     assert!(status["state"]["counts"]["enrollments"]["active"].as_u64() >= Some(5), "{status}");

@@ -22,7 +22,7 @@ pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, 
             counts(&state["counts"], output);
             ledger(&state["ledger"], output);
             output.line("");
-            rules::table(&state["rules"], output);
+            rules::table(&with_rests(&state["rules"], &daemon["rulebook"]["resting"]), output);
             held(&state["held"], output);
         }
     }
@@ -78,6 +78,18 @@ fn tell_daemon(daemon: &Json, output: &mut Output) {
     if let Some(illness) = daemon["illness"].as_str() {
         output.line(&format!("TROUBLE      {illness}"));
     }
+}
+
+/// The state doesn't know which rules the daemon lets rest.
+fn with_rests(rules: &Json, resting: &Json) -> Json {
+    let mut rules = rules.clone();
+    for rule in rules.as_array_mut().into_iter().flatten() {
+        let rests = rule["rule"].as_str().is_some_and(|name| resting[name].is_string());
+        if rests && rule["status"] == "running" {
+            rule["status"] = "resting".into();
+        }
+    }
+    rules
 }
 
 /// What no operator must overlook.

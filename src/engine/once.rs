@@ -66,8 +66,12 @@ pub(super) struct Once<'a> {
 /// What earlier tries have left.
 enum Earlier {
     None,
-    /// One of them found this, and may have written.
-    Doubtful([u8; 16]),
+    /// One of them found this, and may have written it. A retry is due later than the first try was, so `now` in its
+    /// values is what it was then.
+    Doubtful {
+        before: [u8; 16],
+        at: Timestamp,
+    },
     Done,
 }
 
@@ -79,22 +83,25 @@ impl Once<'_> {
             if matches!(earlier, Earlier::Done) {
                 return Ok(Updated::Before);
             }
+            let at = if let Earlier::Doubtful { at, .. } = earlier { at } else { self.draft.at };
             // A record that is gone, or has no table of its own, is for the database to tell.
-            let Some(found) = self.look().await? else { return self.run(None).await.map(|changed| updated(&changed)) };
+            let Some(found) = self.look(at).await? else {
+                return self.run(at, None).await.map(|changed| updated(&changed));
+            };
             let seen = self.hash(note, &found);
             let is_first = match earlier {
-                Earlier::Doubtful(before) if before != seen && (found.fields_differ || found.tags_differ) => {
+                Earlier::Doubtful { before, .. } if before != seen && (found.fields_differ || found.tags_differ) => {
                     // What was noted of it for rules that watch explains nothing that is there now.
                     self.store().withdraw(self.draft.delivery).await?;
                     return Ok(Updated::Left);
                 }
                 Earlier::None => {
-                    self.store().intend(&[self.noted(note, seen, None)]).await?;
+                    self.store().intend(&[self.noted(note, (seen, None), at)]).await?;
                     true
                 }
-                Earlier::Doubtful(_) | Earlier::Done => false,
+                Earlier::Doubtful { .. } | Earlier::Done => false,
             };
-            let changed = match self.run(Some(&found)).await {
+            let changed = match self.run(at, Some(&found)).await {
                 Err(error @ UpdateError::Written(WriteError::Source(SourceError::Refused(_)))) if is_first => {
                     // Rolled back, for certain.
                     self.store().withdraw(note).await?;
@@ -112,7 +119,7 @@ impl Once<'_> {
                 continue;
             }
             let done = self.store().secret().value_hash(&note.0, "done");
-            self.store().confirm_writes(note, &[self.noted(note, seen, Some(done))]).await?;
+            self.store().confirm_writes(note, &[self.noted(note, (seen, Some(done)), at)]).await?;
             return Ok(updated(&changed));
         }
         Err(UpdateError::Busy)
@@ -131,9 +138,9 @@ impl Once<'_> {
         DeliveryId(self.store().secret().value_hash(&self.draft.delivery.0, "update"))
     }
 
-    fn noted(&self, note: DeliveryId, before: [u8; 16], after: Option<[u8; 16]>) -> OwnWrite {
+    fn noted(&self, note: DeliveryId, (before, after): ([u8; 16], Option<[u8; 16]>), at: Timestamp) -> OwnWrite {
         let settled_at = after.map(|_| self.now);
-        OwnWrite { id: 0, delivery: note, rule: unnamed(), record: note.0, before, after, at: self.now, settled_at }
+        OwnWrite { id: 0, delivery: note, rule: unnamed(), record: note.0, before, after, at, settled_at }
     }
 
     async fn earlier(&self, note: DeliveryId) -> Result<Earlier, StoreError> {
@@ -141,15 +148,15 @@ impl Once<'_> {
         let notes = notes.into_iter().flatten();
         Ok(notes.fold(Earlier::None, |earlier, note| match (earlier, note.after) {
             (Earlier::Done, _) | (_, Some(_)) => Earlier::Done,
-            (Earlier::Doubtful(before), None) => Earlier::Doubtful(before),
-            (Earlier::None, None) => Earlier::Doubtful(note.before),
+            (doubtful @ Earlier::Doubtful { .. }, None) => doubtful,
+            (Earlier::None, None) => Earlier::Doubtful { before: note.before, at: note.at },
         }))
     }
 
-    async fn look(&self) -> Result<Option<Standing>, UpdateError> {
+    async fn look(&self, at: Timestamp) -> Result<Option<Standing>, UpdateError> {
         let record = (self.entity, &self.draft.record.key);
         let dialect = self.hand.source.dialect();
-        let asked = write::standing(self.catalog(), dialect, record, self.update, self.draft.at)?;
+        let asked = write::standing(self.catalog(), dialect, record, self.update, at)?;
         let Some(statement) = asked else { return Ok(None) };
         let row = self.hand.source.rows(&self.draft.record.tenant, statement).try_next().await?;
         Ok(row.map(|row| write::read_standing(&row, self.entity, self.update)).transpose()?)
@@ -160,10 +167,9 @@ impl Once<'_> {
         self.store().secret().value_hash(&note.0, &values.collect::<Vec<_>>().join(","))
     }
 
-    async fn run(&self, seen: Option<&Standing>) -> Result<Vec<u64>, UpdateError> {
+    async fn run(&self, at: Timestamp, seen: Option<&Standing>) -> Result<Vec<u64>, UpdateError> {
         let (record, dialect) = ((self.entity, &self.draft.record.key), self.hand.source.dialect());
-        let statements: Vec<Statement> =
-            write::update(self.catalog(), dialect, record, self.update, self.draft.at, seen)?;
+        let statements: Vec<Statement> = write::update(self.catalog(), dialect, record, self.update, at, seen)?;
         let (tenant, key, delivery) = (&self.draft.record.tenant, &self.draft.record.key, self.draft.delivery);
         Ok(self.hand.write(Written { tenant, entity: self.entity, key, delivery }, statements).await?)
     }

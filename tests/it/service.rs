@@ -140,6 +140,7 @@ fn a_database_that_comes_later_is_waited_for_and_nothing_is_asked_blindly() {
     let (_, table, _) = site.run(&["status"]);
     assert!(table.contains("TROUBLE      the source has not answered for"), "{table}");
     assert!(table.contains("RESTING      win-back-90: the database was away"), "{table}");
+    assert!(table.contains("resting") && !table.contains("running"), "{table}");
     assert!(site.log().contains("the source does not answer"), "{}", site.log());
 
     fs::rename(site.path("not-yet.db"), site.path("crm.db")).unwrap();

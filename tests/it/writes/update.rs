@@ -103,13 +103,21 @@ struct Hanging {
     inner: Arc<dyn Source>,
     hangs: AtomicBool,
     commits: bool,
+    /// Instead the line is cut, and whoever asked hears of it.
+    cuts: bool,
     there: Notify,
 }
 
 impl Hanging {
     fn over(world: &World, commits: bool) -> Arc<Self> {
         let (inner, hangs) = (Arc::clone(&world.source), AtomicBool::new(true));
-        Arc::new(Self { inner, hangs, commits, there: Notify::new() })
+        Arc::new(Self { inner, hangs, commits, cuts: false, there: Notify::new() })
+    }
+
+    /// It has committed, and its answer gets lost.
+    fn cut_off(world: &World) -> Arc<Self> {
+        let (inner, hangs) = (Arc::clone(&world.source), AtomicBool::new(true));
+        Arc::new(Self { inner, hangs, commits: true, cuts: true, there: Notify::new() })
     }
 }
 
@@ -134,6 +142,9 @@ impl Source for Hanging {
             std::future::pending::<()>().await;
         }
         let done = self.inner.transact(tenant, steps).await;
+        if hangs && self.cuts {
+            return Err(SourceError::Unavailable("the line was cut".to_owned()));
+        }
         if hangs {
             self.there.notify_one();
             std::future::pending::<()>().await;
@@ -199,6 +210,38 @@ async fn a_death_between_the_two_commits_repeats_a_write_that_changes_nothing() 
         world.crm.run("UPDATE accounts SET stage = 'lost'").await;
         world.pass(hours(1)).await;
         assert_eq!(watched(world.enrollments().await), 1, "{kind:?}: it was somebody");
+    }
+}
+
+/// The answer of a commit gets lost. The retry is due later, and `now` is what it was at first: else our own write would be
+/// taken for somebody's, and rules that watch would act on it.
+#[tokio::test]
+async fn a_retry_after_a_cut_line_knows_its_own_write_by_the_time_that_it_wrote() {
+    for kind in KINDS {
+        let world = world(kind).await;
+        world.crm.run("INSERT INTO accounts (id, name, stage) VALUES (1, 'Ada', 'lead')").await;
+        let steps = "only_at_entry: [stage: lead]\n\
+                     steps: [{wait: {for: 30 minutes}}, {update: {set: {stage: won, contacted_at: now}}}]\n";
+        let watch = "version: 1\nid: watch\nmode: live\npurpose: service\nfor_each: customer\n\
+                     trigger: {changed: {field: stage}}\ncheck_every: 1 hour\nsteps: [{webhook: {to: sink}}]\n";
+        world.load(&[("move.yaml", &hourly("move", steps)), ("watch.yaml", watch)]).await;
+        world.pass(hours(1)).await;
+        world.clock.advance(minutes(30));
+        let cut = Hanging::cut_off(&world);
+        let engine = world.engine_over(cut, Arc::clone(&world.store), nudged::engine::Settings::default());
+        engine.dispatch_due().await.unwrap();
+        let asked = || written(&world, "SELECT stage, contacted_at FROM accounts".to_owned());
+        let first = asked().await;
+        assert!(first[0].starts_with("won"), "{kind:?}: {first:?}");
+        assert_eq!(attempts(&world, "1").await[0].1, "transient", "{kind:?}");
+
+        world.clock.advance(minutes(2));
+        engine.dispatch_due().await.unwrap();
+        let (_, outcome, detail) = attempts(&world, "1").await.swap_remove(0);
+        assert_eq!((outcome.as_str(), detail.as_str()), ("sent", "was so already"), "{kind:?}");
+        assert_eq!(asked().await, first, "{kind:?}");
+        world.pass(hours(1)).await;
+        assert!(world.webhooks.take().is_empty(), "{kind:?}: it was us");
     }
 }
 

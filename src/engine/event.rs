@@ -168,6 +168,11 @@ pub enum Event {
     },
     /// An operator has confirmed; what is due is sent.
     SendingFreed,
+    /// A state that had gone back has forgotten so many entries of the suppression list and of what readers said; its
+    /// journal had them.
+    Recalled {
+        entries: u64,
+    },
     /// The disk of the state is nearly full: sweeps stop, what is due is still sent.
     RoomShort {
         free: u64,

@@ -39,6 +39,8 @@ struct Look {
     told: Option<Instant>,
     /// When another node had been heard of at the first look.
     others_seen: Option<Timestamp>,
+    /// It stood open before.
+    opened: bool,
 }
 
 /// Sends that are reserved and not sent.
@@ -112,12 +114,18 @@ impl Gate {
             None if bearing.halted => return Ok(false),
             None => {}
         }
+        // The state went back while we were at work, so it may have forgotten who said no.
+        let forgotten = if look.opened || look.objection.is_some() { store.recall().await? } else { 0 };
+        if forgotten > 0 {
+            context.announce(|| Event::Recalled { entries: forgotten });
+        }
         let said = testimony.filter(|said| said.state == state).map_or(0, |said| said.sequence);
         let sequence = bearing.reserved.max(said);
         witness.testify(&Testimony { state, sequence, at: context.clock.now() }).await?;
         store.admit(here).await?;
         self.block.lock().await.end = sequence;
         self.open.store(true, Ordering::Release);
+        look.opened = true;
         if look.objection.take().is_some() {
             context.announce(|| Event::SendingFreed);
         }

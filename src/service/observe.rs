@@ -154,6 +154,9 @@ fn log(event: &Event) {
             tracing::error!(reason = &*without_addresses(reason), "the source does not answer; sweeps wait");
         }
         Event::SourceBack { after } => tracing::info!(after_s = after.as_secs(), "the source answers again"),
+        Event::Recalled { entries } => {
+            tracing::warn!(entries, "the state had forgotten entries of the suppression list; they hold again");
+        }
         Event::StateFailed { reason } => {
             tracing::error!(reason = &*without_addresses(reason), "the state database failed; work is tried again");
         }

@@ -96,6 +96,10 @@ impl<D: Database> Safety for State<D> {
         Ok((count, next))
     }
 
+    async fn recall(&self) -> Result<u64, StoreError> {
+        Ok(self.replay().await?.changed)
+    }
+
     async fn ledger_size(&self) -> Result<LedgerSize, StoreError> {
         self.database.read(|mut session| Box::pin(async move { send::ledger_size(&mut session).await })).await
     }

@@ -42,15 +42,19 @@ fn due(customers: usize) -> Site {
     poll_until(PATIENCE, || site.json(&["rules"])[0]["status"] == "running");
     stop(&site, first);
     for id in 1..=customers {
-        site.crm(&format!(
-            "INSERT INTO accounts VALUES ({id}, 'Cafe {id}', 'cafe', 'Graz', 'AT', 'B', 0, 1, 0, '2020-01-01 00:00:00');
-             INSERT INTO contacts VALUES ({id}, {id}, 'Anna{id}', 'Gruber', 'anna{id}@cafe.example', NULL, 'manager', 1,
-                                          NULL, NULL, 1, NULL);
-             INSERT INTO orders VALUES ({id}, {id}, '{}', 'paid', 12.5);",
-            silent_in(2)
-        ));
+        fall_silent(&site, id);
     }
     site
+}
+
+fn fall_silent(site: &Site, id: usize) {
+    site.crm(&format!(
+        "INSERT INTO accounts VALUES ({id}, 'Cafe {id}', 'cafe', 'Graz', 'AT', 'B', 0, 1, 0, '2020-01-01 00:00:00');
+         INSERT INTO contacts VALUES ({id}, {id}, 'Anna{id}', 'Gruber', 'anna{id}@cafe.example', NULL, 'manager', 1,
+                                      NULL, NULL, 1, NULL);
+         INSERT INTO orders VALUES ({id}, {id}, '{}', 'paid', 12.5);",
+        silent_in(2)
+    ));
 }
 
 /// All are sent, and the daemon is stopped again. The mails are taken away: what lies there afterwards came later.
@@ -141,6 +145,27 @@ fn what_is_in_doubt_is_sent_where_the_operator_says_so_but_not_to_who_unsubscrib
     poll_until(PATIENCE, || mails(&site) == 2 && outcomes(&site, "skipped") == 1);
     let skipped = site.json(&["deliveries", "list", "--state", "skipped"]);
     assert!(skipped[0]["detail"].as_str().unwrap().contains("suppressed"), "{skipped}");
+    stop(&site, daemon);
+}
+
+/// As when a server fails over to a standby that was behind: the daemon goes on, on a state that has forgotten.
+#[test]
+fn a_state_that_goes_back_under_a_running_daemon_has_its_journal_read_before_anything_is_sent() {
+    let site = due(3);
+    let daemon = start(&site);
+    poll_until(PATIENCE, || outcomes(&site, "sent") == 3);
+    assert_eq!(site.run(&["suppress", "add", "anna4@cafe.example", "--reason", "unsubscribed"]).0, 0);
+    site.sql("state.db", "DELETE FROM suppression; UPDATE send_sequence SET reserved = 0");
+    assert_eq!(site.json(&["suppress", "list"]), json!([]));
+    for id in 4..=5 {
+        fall_silent(&site, id);
+    }
+    assert_eq!(held(&site)[0]["why"], "restored");
+    assert_eq!(site.run(&["confirm", "--restored", "--send"]).0, 0);
+    poll_until(PATIENCE, || outcomes(&site, "sent") == 4 && outcomes(&site, "skipped") == 1);
+    let skipped = site.json(&["deliveries", "list", "--state", "skipped"]);
+    assert!(skipped[0]["detail"].as_str().unwrap().contains("suppressed"), "{skipped}");
+    assert!(site.log().contains("had forgotten entries of the suppression list"), "{}", site.log());
     stop(&site, daemon);
 }
 

@@ -44,6 +44,9 @@ pub trait Safety: Send + Sync {
         limit: usize,
     ) -> Result<(u64, Option<[u8; 16]>), StoreError>;
 
+    /// Brings the state in line with the journal beside it, where it keeps one: how many of its entries had been forgotten.
+    async fn recall(&self) -> Result<u64, StoreError>;
+
     /// What the ledger takes up.
     async fn ledger_size(&self) -> Result<LedgerSize, StoreError>;
 }

@@ -395,6 +395,9 @@ impl Safety for Mortal {
     ) -> Result<(u64, Option<[u8; 16]>), StoreError> {
         self.alive().await.prune_ledger(rules, before, after, limit).await
     }
+    async fn recall(&self) -> Result<u64, StoreError> {
+        self.alive().await.recall().await
+    }
     async fn ledger_size(&self) -> Result<LedgerSize, StoreError> {
         self.alive().await.ledger_size().await
     }

@@ -4,7 +4,7 @@
 //! and so does all that is no plain link: comments for old mail programs, styles, forms.
 
 use super::links::Links;
-use crate::model::{DeliveryId, InstanceSecret, LONGEST_PAGE, TrackedLink, Tracking};
+use crate::model::{AddressHash, DeliveryId, InstanceSecret, LONGEST_PAGE, TrackedLink, Tracking};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -20,14 +20,15 @@ const OPAQUE: [&str; 4] = ["style", "script", "title", "textarea"];
 pub struct TrackedMail<'a> {
     pub delivery: DeliveryId,
     pub enrollment: i64,
+    pub reader: AddressHash,
     pub tracks: &'a BTreeSet<Tracking>,
 }
 
 /// `None`: nothing of it is tracked.
 pub fn tracked(html: &str, links: &Links, secret: &InstanceSecret, mail: TrackedMail<'_>) -> Option<String> {
     let base = links.base().filter(|_| !mail.tracks.is_empty())?;
-    let TrackedMail { delivery, enrollment, tracks } = mail;
-    let sign = |number, page| secret.sign_tracked(&TrackedLink { delivery, enrollment, number, page });
+    let TrackedMail { delivery, enrollment, reader, tracks } = mail;
+    let sign = |number, page| secret.sign_tracked(&TrackedLink { delivery, enrollment, reader, number, page });
     let mut html = Cow::Borrowed(html);
     if tracks.contains(&Tracking::Clicks) {
         let mut number = 0;

@@ -11,7 +11,12 @@ fn links() -> Links {
 
 fn by(tracks: &[Tracking], html: &str) -> Option<String> {
     let tracks = tracks.iter().copied().collect();
-    tracked(html, &links(), &SECRET, TrackedMail { delivery: DeliveryId([2; 16]), enrollment: 7, tracks: &tracks })
+    tracked(
+        html,
+        &links(),
+        &SECRET,
+        TrackedMail { delivery: DeliveryId([2; 16]), enrollment: 7, reader: AddressHash([3; 16]), tracks: &tracks },
+    )
 }
 
 /// The pages that the links of a tracked mail lead to, and the mail with `#1`, `#2` … in their place.
@@ -97,7 +102,7 @@ fn a_dot_is_last_and_leads_nowhere() {
 fn nothing_is_done_where_nothing_is_tracked_or_nobody_answers() {
     assert_eq!(by(&[], "<a href=\"https://a.example\">"), None);
     let all = BTreeSet::from([Tracking::Opens, Tracking::Clicks]);
-    let mail = TrackedMail { delivery: DeliveryId([2; 16]), enrollment: 7, tracks: &all };
+    let mail = TrackedMail { delivery: DeliveryId([2; 16]), enrollment: 7, reader: AddressHash([3; 16]), tracks: &all };
     assert_eq!(tracked("<p>", &Links::Rehearsed, &SECRET, mail), None);
     assert_eq!(tracked("<p>", &Links::Served(None), &SECRET, mail), None);
 }

@@ -1,12 +1,13 @@
 //! What the links of a mail carry whose opens and clicks are noted: which mail, and where a click leads.
 //!
 //! ```text
-//!   version · kind · delivery · enrollment · number · address of a page · MAC     all of it base64url
+//!   version · kind · delivery · enrollment · reader · number · address of a page · MAC     all of it base64url
 //! ```
-//! The MAC covers where the link leads, so that nobody can make one that leads elsewhere. Nothing in it tells who
-//! reads. Such a link never expires: a mail's links must go on to work.
+//! The MAC covers where the link leads, so that nobody can make one that leads elsewhere. The reader is a keyed hash of
+//! their address: it tells nobody who reads, and us whether they have refused since. Such a link never expires: a
+//! mail's links must go on to work.
 
-use super::{BadLink, DeliveryId, InstanceSecret};
+use super::{AddressHash, BadLink, DeliveryId, InstanceSecret};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use schemars::JsonSchema;
@@ -16,7 +17,7 @@ const VERSION: u8 = 1;
 const OPEN: u8 = 1;
 const CLICK: u8 = 2;
 /// Before the address.
-const HEAD: usize = 2 + 16 + 8 + 2;
+const HEAD: usize = 2 + 16 + 8 + 16 + 2;
 const MAC: usize = 16;
 /// Longer addresses of pages are left as they are: what becomes of them would be too long for some mail programs.
 pub const LONGEST_PAGE: usize = 1_500;
@@ -40,6 +41,7 @@ pub enum Tracking {
 pub struct TrackedLink {
     pub delivery: DeliveryId,
     pub enrollment: i64,
+    pub reader: AddressHash,
     /// Which link of the mail; 0 is the picture.
     pub number: u16,
     /// Where a click leads; `None`: it is the picture.
@@ -54,6 +56,7 @@ impl InstanceSecret {
         bytes.extend([VERSION, if link.page.is_some() { CLICK } else { OPEN }]);
         bytes.extend(link.delivery.0);
         bytes.extend(link.enrollment.to_be_bytes());
+        bytes.extend(link.reader.0);
         bytes.extend(link.number.to_be_bytes());
         bytes.extend(page.as_bytes());
         let mac = self.keyed(&[b"tracked", &bytes]);
@@ -90,7 +93,8 @@ fn parse(signed: &[u8]) -> Option<TrackedLink> {
     Some(TrackedLink {
         delivery: DeliveryId(head[2..18].try_into().ok()?),
         enrollment: i64::from_be_bytes(head[18..26].try_into().ok()?),
-        number: u16::from_be_bytes(head[26..28].try_into().ok()?),
+        reader: AddressHash(head[26..42].try_into().ok()?),
+        number: u16::from_be_bytes(head[42..44].try_into().ok()?),
         page,
     })
 }
@@ -103,7 +107,7 @@ mod tests {
 
     fn link(page: Option<&str>) -> TrackedLink {
         let (delivery, number) = (DeliveryId([9; 16]), u16::from(page.is_some()));
-        TrackedLink { delivery, enrollment: 4711, number, page: page.map(str::to_owned) }
+        TrackedLink { delivery, enrollment: 4711, reader: AddressHash([3; 16]), number, page: page.map(str::to_owned) }
     }
 
     #[test]
@@ -135,7 +139,7 @@ mod tests {
     fn the_links_of_pages_are_others() {
         let other = super::super::Link {
             purpose: super::super::LinkPurpose::Unsubscribe,
-            address: super::super::AddressHash([3; 16]),
+            address: AddressHash([3; 16]),
             delivery: None,
             topic: Some("offers".into()),
             issued: None,

@@ -6,7 +6,7 @@
 use super::sql::Session;
 use super::table::contact::{self, Send};
 use crate::engine::port::{Completion, Mark, Place, Refusal, Spent, StoreError};
-use crate::model::{Budget, Outcome};
+use crate::model::{Budget, DeliveryId, Outcome};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -46,15 +46,20 @@ pub async fn take(session: &mut Session<'_>, marks: &[&Mark]) -> Result<Vec<Refu
     Ok(refused)
 }
 
-/// Gives back what messages had taken that definitely did not arrive.
+/// Gives back what messages had taken that definitely did not arrive, at no try of theirs.
 pub async fn give_back(session: &mut Session<'_>, completions: &[&Completion]) -> Result<(), StoreError> {
-    let failed = completions.iter().filter_map(|completion| completion.attempt.as_ref()).filter(|attempt| {
+    let given: Vec<([u8; 16], i64)> =
+        completions.iter().filter_map(|completion| Some((undelivered(completion)?.0, completion.token.id))).collect();
+    contact::give_back(session, &given).await
+}
+
+/// The message that this try did not bring to anybody.
+fn undelivered(completion: &Completion) -> Option<DeliveryId> {
+    let failed = completion.attempt.as_ref().filter(|attempt| {
         matches!(attempt.kind, "email" | "sms")
             && matches!(attempt.outcome, Outcome::Transient { .. } | Outcome::Permanent { .. })
     });
-    let unsent = completions.iter().filter_map(|completion| completion.unsent);
-    let deliveries: Vec<[u8; 16]> = failed.map(|attempt| attempt.delivery.0).chain(unsent.map(|id| id.0)).collect();
-    contact::give_back(session, &deliveries).await
+    failed.map(|attempt| attempt.delivery).or(completion.unsent)
 }
 
 impl Taken {

@@ -33,13 +33,40 @@ const RECOVERY: Duration = Duration::from_mins(5);
 
 #[test]
 fn a_daemon_with_sqlite_state_survives_being_killed() {
-    storm(&World::create(mariadb()), None);
+    storm(&World::one_after_another(mariadb()), None);
 }
 
 #[test]
 fn a_daemon_with_postgres_state_survives_being_killed() {
     let state = postgres();
-    storm(&World::create(postgres()), Some(&state.url));
+    storm(&World::one_after_another(postgres()), Some(&state.url));
+}
+
+#[test]
+fn half_a_staged_sweep_in_a_sqlite_state_is_neither_lost_nor_repeated() {
+    killed_while_staging(&World::all_at_once(postgres()), None);
+}
+
+#[test]
+fn half_a_staged_sweep_in_a_postgres_state_is_neither_lost_nor_repeated() {
+    let state = postgres();
+    killed_while_staging(&World::all_at_once(mariadb()), Some(&state.url));
+}
+
+/// Not at a random moment, which seldom comes between two batches of one sweep.
+fn killed_while_staging(world: &World, state: Option<&str>) {
+    let (http, smtp) = (http_receiver(), smtp_sink(&[]));
+    let receivers = Receivers { http: &http, smtp: &smtp };
+    let daemon = Daemon::configure(world, state, &receivers);
+    let running = daemon.start();
+    wreck::half_staged(&daemon.state, || running.kill(&daemon));
+    let mut wreckage = Wreckage::default();
+    wreckage.look(&daemon.state, under_way);
+    assert_eq!(wreckage.staging(), 1, "{wreckage}");
+    let running = daemon.start();
+    wait_until_complete(world, &daemon, &receivers);
+    running.terminate(&daemon);
+    verdict(&Counts::take(world, &receivers), &daemon.unknown_mails(), &wreckage);
 }
 
 fn storm(world: &World, state: Option<&str>) {
@@ -61,11 +88,7 @@ fn storm(world: &World, state: Option<&str>) {
     wreckage.assert_in_the_midst();
 
     let running = daemon.start();
-    poll_until_ok(RECOVERY, || {
-        let (counts, unknown) = (Counts::take(world, &receivers), daemon.unknown_mails());
-        let missing = || format!("{counts}; {} mails unknown\n{}\n{}", unknown.len(), daemon.status(), daemon.said());
-        if counts.are_complete(&unknown) { Ok(()) } else { Err(missing()) }
-    });
+    wait_until_complete(world, &daemon, &receivers);
     running.terminate(&daemon);
     let before = http.count() + smtp.count();
 
@@ -75,6 +98,14 @@ fn storm(world: &World, state: Option<&str>) {
     running.terminate(&daemon);
     assert_eq!(http.count() + smtp.count(), before, "a start with nothing to do sent something");
     verdict(&Counts::take(world, &receivers), &daemon.unknown_mails(), &wreckage);
+}
+
+fn wait_until_complete(world: &World, daemon: &Daemon, receivers: &Receivers<'_>) {
+    poll_until_ok(RECOVERY, || {
+        let (counts, unknown) = (Counts::take(world, receivers), daemon.unknown_mails());
+        let missing = || format!("{counts}; {} mails unknown\n{}\n{}", unknown.len(), daemon.status(), daemon.said());
+        if counts.are_complete(&unknown) { Ok(()) } else { Err(missing()) }
+    });
 }
 
 /// In the midst of sending; at any moment of a start, that may not have come as far; or at any moment after the

@@ -4,11 +4,12 @@
 //! | fault | what is seen meanwhile | shown by |
 //! |---|---|---|
 //! | SMTP 4xx, 5xx, hang-up at any command, no reply after DATA, a silent server | transient, permanent, unknown | `smtp::every_way_to_fail_has_its_outcome`, `smtp::a_silent_server_costs_the_deadline_and_no_more` |
-//! | SMTP through the whole daemon: 4xx, 5xx, no reply after DATA | `deliveries list`, `status`, `why` | [`a_mail_server_that_fails_in_every_way_leaves_each_mail_where_it_is_seen`] |
+//! | SMTP through the whole daemon: 4xx, 5xx, a server that falls silent, no reply after DATA | `deliveries list`, `status`, `why` | [`a_mail_server_that_fails_in_every_way_leaves_each_mail_where_it_is_seen`] |
 //! | SMTP session dead between two mails | nothing | `smtp::a_kept_session_that_died_meanwhile_is_replaced…` |
 //! | HTTP 429 with Retry-After, 5xx, 4xx, redirect | transient, permanent | `webhooks::answers_are_told_apart`, `a_redirect_is_not_followed` |
 //! | HTTP hang, reset, nonsense, endless or broken body | unknown, or sent | `webhooks::no_answer_in_time…`, `a_connection_that_breaks…`, `an_answer_whose_body_breaks_off…`, `an_answer_is_kept_only_when…` |
 //! | HTTP through the whole daemon: 500, 429, then well | attempts, then sent | [`a_receiver_that_fails_for_a_while_gets_everything_once`] |
+//! | HTTP through the whole daemon: hang, reset, an answer without an end | attempts, then sent | [`a_receiver_that_hangs_resets_and_never_ends_gets_everything_by_the_same_keys`] |
 //! | the source away for hours | sweeps postponed, told once | `outage` |
 //! | the process killed | unknown mails, repeated webhooks with their keys | `crash`, `takeover` |
 //! | the state's disk full, in the middle of sending | the log, `nudged_state_failures_total` | [`a_full_disk_loses_nothing_and_repeats_nothing`] |
@@ -23,11 +24,14 @@ use super::support::guarded::{Account, as_root};
 use super::support::postgres::PostgresServer;
 use super::support::{HttpReceiver, PATIENCE, Reply, http_receiver, poll_until};
 use serde_json::Value as Json;
+use std::collections::HashMap;
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 pub const RULE: &str = "version: 1
 id: silence
@@ -213,30 +217,39 @@ fn standing(site: &Site, state: &str) -> Vec<(String, String)> {
 #[test]
 fn a_mail_server_that_fails_in_every_way_leaves_each_mail_where_it_is_seen() {
     let rule = RULE.replace("webhook: {to: team-chat}", "email: {template: hello}");
-    let site = with_silent(4, &rule.replace("purpose: service", "purpose: service\nunknown: hold"));
+    let site = with_silent(6, &rule.replace("purpose: service", "purpose: service\nunknown: hold"));
     let (recipients, ends) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let act = move |verb: &str, _: usize| match verb {
         "RCPT" => match recipients.fetch_add(1, Ordering::SeqCst) {
             0 => Some(Act::Say("451 4.3.0 come back later")),
             1 => Some(Act::Say("554 5.7.1 not from you")),
+            2 => Some(Act::Hang),
             _ => None,
         },
-        "." => (ends.fetch_add(1, Ordering::SeqCst) == 0).then_some(Act::Drop),
+        "." => match ends.fetch_add(1, Ordering::SeqCst) {
+            0 => Some(Act::Drop),
+            1 => Some(Act::Hang),
+            _ => None,
+        },
         _ => None,
     };
     let (port, commands) = scripted(false, act);
-    let server = format!("transport = \"smtp\"\nhost = \"127.0.0.1\"\nport = {port}\ntls = \"none\"");
+    let server =
+        format!("transport = \"smtp\"\nhost = \"127.0.0.1\"\nport = {port}\ntls = \"none\"\ntimeout = \"1 second\"");
     site.configure("transport = \"folder\"", &server);
     let mut daemon = site.start();
     site.told("READY=1");
     let seen = |state: &str| standing(&site, state);
-    poll_until(PATIENCE, || ["due", "dead", "unknown", "sent"].iter().all(|state| seen(state).len() == 1));
-    assert!(seen("due")[0].1.contains("451 4.3.0 come back later"), "{:?}", seen("due"));
+    let ends = [("due", 2), ("dead", 1), ("unknown", 2), ("sent", 1)];
+    poll_until(PATIENCE, || ends.iter().all(|(state, count)| seen(state).len() == *count));
+    let late: Vec<String> = seen("due").into_iter().map(|(_, reason)| reason).collect();
+    assert!(late.iter().any(|reason| reason.contains("451 4.3.0 come back later")), "{late:?}");
+    assert!(late.iter().any(|reason| reason.contains("the mail server did not answer in time")), "{late:?}");
     assert!(seen("dead")[0].1.contains("554 5.7.1 not from you"), "{:?}", seen("dead"));
     let (record, reason) = seen("unknown").remove(0);
     assert!(!reason.is_empty());
     let outbox = site.status()["state"]["counts"]["outbox"].clone();
-    assert_eq!((&outbox["dead"], &outbox["unknown"]), (&Json::from(1), &Json::from(1)), "{outbox}");
+    assert_eq!((&outbox["dead"], &outbox["unknown"]), (&Json::from(1), &Json::from(2)), "{outbox}");
     let (code, told, _) = site.run(&["why", &record]);
     assert!(code == 0 && told.contains("may or may not have arrived"), "{told}");
 
@@ -246,14 +259,14 @@ fn a_mail_server_that_fails_in_every_way_leaves_each_mail_where_it_is_seen() {
     site.sql("state.db", "UPDATE outbox SET due_at = due_at - 3600000000 WHERE state = 0");
     let _daemon = site.start();
     site.told("READY=1");
-    poll_until(PATIENCE, || seen("sent").len() == 2);
+    poll_until(PATIENCE, || seen("sent").len() == 3);
     for stuck in ["dead", "unknown"] {
         assert_eq!(site.run(&["deliveries", "retry", "--all", stuck]).0, 0);
     }
-    poll_until(PATIENCE, || seen("sent").len() == 4);
-    all_sent(&site, 4);
+    poll_until(PATIENCE, || seen("sent").len() == 6);
+    all_sent(&site, 6);
     let ends = commands.lock().unwrap().iter().filter(|command| *command == ".").count();
-    assert_eq!(ends, 5, "each once, and the one in doubt again since an operator said so");
+    assert_eq!(ends, 8, "each once, and those in doubt again since an operator said so");
 }
 
 #[test]
@@ -283,4 +296,97 @@ fn a_receiver_that_fails_for_a_while_gets_everything_once() {
         "the same key each: {:?}",
         receiver.count_by_key()
     );
+}
+
+/// Reads a request's head; its idempotency key and how long its body is.
+fn request_head(socket: &mut impl BufRead) -> Option<(String, usize)> {
+    let (mut key, mut length) = (None, None);
+    loop {
+        let mut line = String::new();
+        socket.read_line(&mut line).ok().filter(|read| *read > 0)?;
+        let Some((name, value)) = line.trim_end().split_once(": ") else {
+            if line.trim_end().is_empty() {
+                return key.zip(length);
+            } else {
+                continue;
+            };
+        };
+        match name.to_ascii_lowercase().as_str() {
+            "idempotency-key" => key = Some(value.to_owned()),
+            "content-length" => length = value.parse().ok(),
+            _ => {}
+        }
+    }
+}
+
+/// A receiver that never answers its first request, resets the connection under the second, answers the third with a
+/// body that has no end, and from then on is well. Its address, and the keys that it has read.
+fn indecent_receiver() -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let keys = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&keys);
+    std::thread::spawn(move || {
+        for socket in listener.incoming() {
+            let (mut socket, log) = (socket.unwrap(), Arc::clone(&log));
+            std::thread::spawn(move || {
+                // Byte by byte: what isn't read here lies unread in the socket, and closing it is a reset.
+                let mut reader = BufReader::with_capacity(1, socket.try_clone().unwrap());
+                while let Some((key, length)) = request_head(&mut reader) {
+                    let number = {
+                        let mut log = log.lock().unwrap();
+                        log.push(key);
+                        log.len()
+                    };
+                    if number == 2 {
+                        return;
+                    }
+                    reader.read_exact(&mut vec![0; length]).unwrap();
+                    if number == 1 {
+                        let _ = reader.read(&mut [0]);
+                        return;
+                    }
+                    let head = if number == 3 { "transfer-encoding: chunked" } else { "content-length: 0" };
+                    socket.write_all(format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n").as_bytes()).unwrap();
+                    while number == 3 {
+                        let chunk = format!("1000\r\n{}\r\n", "x".repeat(0x1000));
+                        if socket.write_all(chunk.as_bytes()).is_err() {
+                            return;
+                        }
+                    }
+                }
+            });
+        }
+    });
+    (url, keys)
+}
+
+#[test]
+fn a_receiver_that_hangs_resets_and_never_ends_gets_everything_by_the_same_keys() {
+    let site = with_silent(4, &RULE.replace("{to: team-chat}", "{to: team-chat, save: answer}"));
+    let (url, keys) = indecent_receiver();
+    site.configure("\"http://127.0.0.1:9/\"", &format!("\"{url}\"\ntimeout = \"1 second\""));
+    let mut daemon = site.start();
+    site.told("READY=1");
+    // An answer that is too long to keep is an answer: it has arrived.
+    poll_until(PATIENCE, || standing(&site, "sent").len() == 2 && standing(&site, "due").len() == 2);
+    let reasons: Vec<String> = standing(&site, "due").into_iter().map(|(_, reason)| reason).collect();
+    assert!(reasons.iter().any(|reason| reason.contains("did not answer in time")), "{reasons:?}");
+    assert_eq!(site.status()["state"]["counts"]["enrollments"]["active"], 2);
+    assert_eq!(site.log().matches("\"outcome\":\"unknown\"").count(), 2, "{}", site.log());
+
+    // Half a minute is the first pause; nobody waits for it here.
+    daemon.signal("TERM");
+    assert_eq!(daemon.ends().code(), Some(0), "{}", site.log());
+    site.sql("state.db", "UPDATE outbox SET due_at = due_at - 3600000000");
+    let _daemon = site.start();
+    site.told("READY=1");
+    all_sent(&site, 4);
+    let mut times = HashMap::<String, usize>::new();
+    for key in keys.lock().unwrap().iter() {
+        *times.entry(key.clone()).or_default() += 1;
+    }
+    let mut times: Vec<usize> = times.into_values().collect();
+    times.sort_unstable();
+    assert_eq!(times, [1, 1, 2, 2], "those in doubt again, by the same keys");
 }

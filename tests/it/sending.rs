@@ -364,17 +364,19 @@ impl Sender for Receiver {
 
 const PEOPLE: usize = 30;
 const RULES: usize = 5;
+/// Whoever stands at `n % 3` there.
+const ZONES: [&str; 3] = ["Europe/Vienna", "America/New_York", "Asia/Tokyo"];
 
 /// Two nodes with eight sessions each, five rules, and two records for each person: ten mails that all want to leave
-/// at once, where two a day and five a week may.
+/// at once, where two a day and five a week may, and only by day.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_nodes_with_eight_workers_never_exceed_a_cap() {
+async fn two_nodes_with_eight_workers_never_exceed_a_cap_and_never_leave_a_window() {
     let settings = Settings {
         claim: 40,
         poll: Duration::from_millis(20),
         rescue_every: Duration::from_millis(200),
         heartbeat: Duration::from_millis(100),
-        ..settings(caps(&["2 per day", "5 per 7 days"]))
+        ..settings(Sending { window: window("09:00-20:00").window, ..caps(&["2 per day", "5 per 7 days"]) })
     };
     let start = instant("2026-06-01T08:00:00Z");
     let world = World::set_up(Setup { settings, shared: true, ..Setup::of(Kind::Postgres, start) }).await;
@@ -384,9 +386,11 @@ async fn two_nodes_with_eight_workers_never_exceed_a_cap() {
         .crm
         .run(&format!(
             "INSERT INTO accounts SELECT n, 'C' || n, 'AT', {now} FROM generate_series(1, {records}) n;
-             INSERT INTO contacts SELECT n, n, 'p' || (n % {PEOPLE}) || '@example.org', 'P', 'Europe/Vienna', true
+             INSERT INTO contacts SELECT n, n, 'p' || (n % {PEOPLE}) || '@example.org', 'P',
+                 ('{{{}}}'::text[])[n % {PEOPLE} % 3 + 1], true
              FROM generate_series(1, {records}) n;
-             INSERT INTO orders SELECT n, n, {ordered}, 'paid' FROM generate_series(1, {records}) n"
+             INSERT INTO orders SELECT n, n, {ordered}, 'paid' FROM generate_series(1, {records}) n",
+            ZONES.join(",")
         ))
         .await;
     let rules: Vec<(String, String)> = (0..RULES)
@@ -432,6 +436,10 @@ async fn two_nodes_with_eight_workers_never_exceed_a_cap() {
         };
         assert!(within(days(1)) <= Some(2), "{address}: {at:?}");
         assert_eq!(within(days(7)), Some(5), "{address}: as many as may, and no more: {at:?}");
+        let number: usize = address.trim_start_matches('p').split('@').next().unwrap().parse().unwrap();
+        let zone = ZONES[number % 3];
+        let hours: Vec<i8> = at.iter().map(|at| at.in_tz(zone).unwrap().hour()).collect();
+        assert!(hours.iter().all(|hour| (9..20).contains(hour)), "{address} in {zone}: {hours:?}");
     }
     assert!(senders.iter().all(|sender| *sender.mine.lock().unwrap() > 0), "both took part");
     // What found no place in time was left out as late, and said so.

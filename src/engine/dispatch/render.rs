@@ -153,7 +153,9 @@ impl Draft<'_> {
             let full = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
             (!full.trim().is_empty()).then_some(full)
         };
-        let mail = TrackedMail { delivery: self.delivery, enrollment: self.claimed.token.id, tracks: &self.tracks };
+        let reader = self.secret.address_hash(Channel::Email, &to_address);
+        let (delivery, enrollment) = (self.delivery, self.claimed.token.id);
+        let mail = TrackedMail { delivery, enrollment, reader, tracks: &self.tracks };
         Ok(Email {
             delivery: self.delivery,
             tracked_html: tracked(&rendered.html, self.links, self.secret, mail),

@@ -75,10 +75,16 @@ pub async fn take(session: &mut Session<'_>, sends: &[Send]) -> Result<(), Store
     Ok(())
 }
 
-/// Gives places back, and what they took of the budget.
-pub async fn give_back(session: &mut Session<'_>, deliveries: &[[u8; 16]]) -> Result<(), StoreError> {
-    let batch = Batch::new().ids("delivery", deliveries);
-    let sql = "DELETE FROM contact_send WHERE delivery IN (SELECT b.delivery FROM {batch}) RETURNING day";
+/// Gives places back, each of a delivery of an enrollment, and what they took of the budget. One of whose tries nobody
+/// knows whether it arrived stays counted, however the later ones end.
+pub async fn give_back(session: &mut Session<'_>, places: &[([u8; 16], i64)]) -> Result<(), StoreError> {
+    let batch =
+        Batch::new().ids("delivery", places.iter().map(|p| &p.0)).ints("enrollment", places.iter().map(|p| p.1));
+    let sql = "DELETE FROM contact_send WHERE delivery IN (
+                   SELECT b.delivery FROM {batch} WHERE NOT EXISTS (
+                       SELECT 1 FROM attempt a
+                       WHERE a.enrollment = b.enrollment AND a.delivery = b.delivery AND a.outcome = 'unknown'))
+               RETURNING day";
     let rows = session.rows_batch(sql, &[], &batch).await?;
     let days = rows.iter().map(|row| row.opt_int(0)).collect::<Result<Vec<_>, _>>()?;
     let mut counts: std::collections::BTreeMap<i64, i64> = std::collections::BTreeMap::new();

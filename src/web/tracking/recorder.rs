@@ -4,9 +4,9 @@
 
 use super::Request;
 use crate::engine::port::{Reacted, Reaction, Store, StoreError};
-use crate::model::{Clock, DeliveryId};
+use crate::model::{AddressHash, Clock, DeliveryId, TRACKING, Topic, preferences_for};
 use jiff::{SignedDuration, Timestamp};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -71,11 +71,23 @@ impl Recorder {
     async fn note(&self, due: &[Request]) -> Result<(), StoreError> {
         let mails: Vec<_> = due.iter().map(|request| (request.link.enrollment, request.link.delivery)).collect();
         let sent = self.store.sent_mails(&mails).await?;
-        let reactions: Vec<Reaction> = due.iter().filter_map(|request| reaction(request, &sent, self.after)).collect();
+        let refused = self.refused(due).await?;
+        let agreed = due.iter().filter(|request| !refused.contains(&request.link.reader));
+        let reactions: Vec<Reaction> = agreed.filter_map(|request| reaction(request, &sent, self.after)).collect();
         for what in self.store.note_reactions(&reactions).await? {
             metrics::counter!("nudged_reactions_total", "what" => what.as_str()).increment(1);
         }
         Ok(())
+    }
+}
+
+impl Recorder {
+    /// Who has said no to it, or to all, since their mail was sent.
+    async fn refused(&self, due: &[Request]) -> Result<HashSet<AddressHash>, StoreError> {
+        let readers: HashSet<AddressHash> = due.iter().map(|request| request.link.reader).collect();
+        let said = self.store.preferences(&Vec::from_iter(readers)).await?;
+        let holds = preferences_for(&Topic::from(TRACKING), said).into_values();
+        Ok(holds.filter(|said| !said.allowed).map(|said| said.hash).collect())
     }
 }
 
@@ -122,7 +134,8 @@ mod tests {
 
     fn request(mail: u8, number: u16, millis: i64, machine: Option<&'static str>) -> Request {
         let page = (number > 0).then(|| format!("https://a.example/{number}"));
-        let link = TrackedLink { delivery: DeliveryId([mail; 16]), enrollment: 7, number, page };
+        let link =
+            TrackedLink { delivery: DeliveryId([mail; 16]), enrollment: 7, reader: AddressHash([3; 16]), number, page };
         Request { link, at: Timestamp::from_millisecond(millis).unwrap(), machine }
     }
 

@@ -12,7 +12,17 @@ impl World {
 
     /// Customer `n` last ordered so that the hour is over `n` × 100 ms from now: for two minutes, each sweep
     /// finds a few. Two of three wait for the next half minute, so that some sweeps are larger than a batch.
-    pub fn create(database: Database) -> Self {
+    pub fn one_after_another(database: Database) -> Self {
+        Self::create(database, "CASE WHEN n % 3 = 0 THEN n ELSE ceil(n / 300.0) * 300 END")
+    }
+
+    /// All at the same moment, soon: one sweep of many batches.
+    pub fn all_at_once(database: Database) -> Self {
+        Self::create(database, "30")
+    }
+
+    /// `after`: when customer `n` falls silent, in tenths of a second from now.
+    fn create(database: Database, after: &str) -> Self {
         let tables = "CREATE TABLE customers (id int PRIMARY KEY, name varchar(40) NOT NULL);
             CREATE TABLE contacts (id int PRIMARY KEY, customer int NOT NULL, email varchar(80), news_ok boolean);";
         let rows = format!(
@@ -22,7 +32,6 @@ impl World {
             Self::CUSTOMERS
         );
         let customers = Self::CUSTOMERS;
-        let after = "CASE WHEN n % 3 = 0 THEN n ELSE ceil(n / 300.0) * 300 END";
         let own = if database.url.starts_with("postgres:") {
             format!(
                 "CREATE TABLE numbers AS SELECT generate_series(1, {customers}) AS n;

@@ -74,6 +74,11 @@ impl Wreckage {
         self.mails.len()
     }
 
+    /// Kills that left half a sweep.
+    pub fn staging(&self) -> usize {
+        self.staging
+    }
+
     /// A third of the kills aim at a message under way, the others at any moment. How many hit depends on how busy the
     /// machine is; the count is printed.
     pub fn assert_in_the_midst(&self) {
@@ -92,15 +97,59 @@ impl fmt::Display for Wreckage {
     }
 }
 
+/// An enrollment in state 3 is staged.
+const STAGED: &str = "SELECT CAST(id AS VARCHAR(20)) FROM enrollment WHERE state = 3";
+
+/// Waits until a part of a sweep is staged, keeps every other writer of the state out, and acts.
+pub fn half_staged(state: &str, act: impl FnOnce()) {
+    waited(async {
+        if state.starts_with("sqlite:") {
+            let mut connection = None;
+            wait_until(PATIENCE, async || {
+                connection = stopped(SqliteConnection::connect(state).await, "BEGIN IMMEDIATE").await;
+                connection.is_some()
+            })
+            .await;
+            act();
+        } else {
+            let mut connection = None;
+            wait_until(PATIENCE, async || {
+                let begin = "BEGIN; LOCK TABLE enrollment IN EXCLUSIVE MODE";
+                connection = stopped(PgConnection::connect(state).await, begin).await;
+                connection.is_some()
+            })
+            .await;
+            act();
+        }
+    });
+}
+
+/// The connection under whose lock something is staged; without it, the lock is given up with it.
+async fn stopped<C>(connected: Result<C, sqlx::Error>, lock: &str) -> Option<C>
+where
+    C: Connection,
+    for<'c> &'c mut C: Executor<'c, Database = C::Database>,
+    String: for<'r> Decode<'r, C::Database> + Type<C::Database>,
+    usize: ColumnIndex<<C::Database as sqlx::Database>::Row>,
+{
+    let mut connection = connected.ok()?;
+    sqlx::raw_sql(AssertSqlSafe(lock.to_owned())).execute(&mut connection).await.ok()?;
+    let staged = texts(&mut connection, STAGED).await.ok()?;
+    if staged.is_empty() {
+        connection.close().await.ok()?;
+        return None;
+    }
+    Some(connection)
+}
+
 /// What is held, and how many enrollments are staged.
 async fn read(state: &str) -> Result<(Vec<Held>, usize), sqlx::Error> {
-    // In the outbox 1 is claimed and 2 sending; an enrollment in state 3 is staged.
+    // In the outbox 1 is claimed and 2 sending.
     let held = "SELECT CAST(state AS VARCHAR(9)) || ' ' || CAST(epoch AS VARCHAR(20)) || ' ' || owner || ' ' || \
                 coalesce(kind, '-') || ' ' || coalesce(HEX, '-') FROM outbox WHERE state IN (1, 2)";
-    let staged = "SELECT CAST(id AS VARCHAR(20)) FROM enrollment WHERE state = 3";
     let (held, staged) = if state.starts_with("sqlite:") {
         let mut connection = SqliteConnection::connect(state).await?;
-        (texts(&mut connection, &held.replace("HEX", "hex(delivery)")).await?, texts(&mut connection, staged).await?)
+        (texts(&mut connection, &held.replace("HEX", "hex(delivery)")).await?, texts(&mut connection, STAGED).await?)
     } else {
         let mut connection = PgConnection::connect(state).await?;
         // What the killed process had asked for may still be committed.
@@ -108,7 +157,7 @@ async fn read(state: &str) -> Result<(Vec<Held>, usize), sqlx::Error> {
             "SELECT pid::text FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
         wait_until(PATIENCE, async || texts(&mut connection, others).await.unwrap().is_empty()).await;
         let held = held.replace("HEX", "encode(delivery, 'hex')");
-        (texts(&mut connection, &held).await?, texts(&mut connection, staged).await?)
+        (texts(&mut connection, &held).await?, texts(&mut connection, STAGED).await?)
     };
     Ok((held.iter().map(|row| Held::parse(row)).collect(), staged.len()))
 }

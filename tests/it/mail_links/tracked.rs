@@ -114,15 +114,18 @@ fn what_who_agreed_opens_and_follows_is_noted_once_and_machines_are_told_apart()
 
 #[test]
 fn who_did_not_agree_is_not_tracked_and_a_no_said_here_holds() {
-    let addresses = ["-no@untracked.example", "null@untracked.example", "+yes@untracked.example"];
+    let addresses =
+        ["-no@untracked.example", "null@untracked.example", "+yes@untracked.example", "+control@untracked.example"];
     let mut office = tracking("[\"opens\", \"clicks\"]", OFFERS, &addresses);
     for address in &addresses[..2] {
         let mail = mail_to(address.trim_start_matches('-'));
         assert_eq!((ours(&office, &mail, "t"), ours(&office, &mail, "o")), (vec![], vec![]), "{address}");
         assert!(parsed(&mail).body_html(0).unwrap().contains("https://shop.example/two"));
     }
-    assert!(!ours(&office, &mail_to("yes@untracked.example"), "t").is_empty());
-    let waiting = || office.site.json(&["deliveries", "list", "--state", "sent"]).as_array().unwrap().len() == 3;
+    let links = ours(&office, &mail_to("yes@untracked.example"), "t");
+    let others = ours(&office, &mail_to("control@untracked.example"), "t");
+    assert!(!links.is_empty());
+    let waiting = || office.site.json(&["deliveries", "list", "--state", "sent"]).as_array().unwrap().len() == 4;
     poll_until(PATIENCE, waiting);
     office.state(async |store| {
         let (channel, address) = (Channel::Email, "yes@untracked.example");
@@ -137,6 +140,12 @@ fn who_did_not_agree_is_not_tracked_and_a_no_said_here_holds() {
         };
         store.prefer(&[said]).await.unwrap();
     });
+    // The links of a mail that was sent before lead on, and nobody looks; whoever is noted after it is noted.
+    for link in [&links[0], &others[0]] {
+        assert_eq!(read_by(BROWSER, link).0, 302);
+    }
+    poll_until(PATIENCE, || !reactions(&office, 4).is_empty());
+    assert_eq!(reactions(&office, 3), []);
     office.an_hour_passes();
     let second = smtp().wait_for("yes@untracked.example", 2).remove(1);
     assert_eq!((ours(&office, &second, "t"), ours(&office, &second, "o")), (vec![], vec![]));

@@ -131,6 +131,15 @@ async fn a_definite_failure_gives_its_place_back_and_doubt_does_not(home: Home) 
         complete(&*store, completion(row, Some(attempt_of(&*store, row, outcome)), then)).await;
     }
     assert_eq!(mark_with(&*store, &rows[3], place()).await.refused.len(), 1, "it may have arrived");
+
+    // An operator has it tried again, and that one fails for sure: the first may have arrived all the same.
+    let delivery = mark_of(&*store, &rows[2], false).delivery;
+    assert_eq!(store.retry(&[delivery], now()).await.unwrap(), 1);
+    let again = claim_one(&*store).await;
+    assert!(mark_with(&*store, &again, place()).await.refused.is_empty());
+    let refused = attempt_of(&*store, &again, Outcome::Permanent { reason: "550".into() });
+    complete(&*store, completion(&again, Some(refused), Then::Park { state: DeliveryState::Dead })).await;
+    assert_eq!(mark_with(&*store, &rows[3], place()).await.refused.len(), 1, "the try before may have arrived");
 }
 
 async fn a_delivery_that_is_tried_again_is_counted_once(home: Home) {

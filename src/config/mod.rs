@@ -140,6 +140,8 @@ pub struct MarketingOptions {
     /// The topics that a rule's `purpose` may name, besides `service` and `staff`.
     #[schemars(with = "BTreeSet<String>")]
     pub topics: BTreeSet<Topic>,
+    /// Who may be written to.
+    pub consent: ConsentRequired,
     /// When messages on topics may leave, in the reader's zone: `09:00-20:00 MON-SAT`. Empty: at any time.
     #[serde(deserialize_with = "blank::or_value")]
     #[schemars(with = "String")]
@@ -154,10 +156,20 @@ pub struct MarketingOptions {
     pub sunset: Option<Period>,
 }
 
+/// What consent has to be there. It stands in the configuration so that whoever looks for another way is told that
+/// there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ConsentRequired {
+    /// A yes. Missing or null means no.
+    OptIn,
+}
+
 impl Default for MarketingOptions {
     fn default() -> Self {
         Self {
             topics: [Topic::from("offers"), Topic::from("news")].into(),
+            consent: ConsentRequired::OptIn,
             window: "09:00-20:00 MON-SAT".parse().ok(),
             cap: vec![Cap { count: 1, per: Period::days(1) }, Cap { count: 3, per: Period::days(7) }],
             sunset: Some(Period::new(18, Unit::Month)),

@@ -1,18 +1,19 @@
 //! What templates may name. A placeholder that no record has would fail at the moment of sending, to everybody.
 
 use super::Checker;
+use super::names::undeclared;
 use crate::catalog::Entity;
 use crate::diagnostic::yaml::{Content, Node};
 use crate::diagnostic::{Finding, suggest};
-use crate::model::FieldName;
+use crate::model::{FieldName, RuleId};
 use minijinja::Environment;
 use std::ops::Range;
 
-/// Names at the top of every template.
 /// The mail's own links.
 const LINKS: [&str; 4] = ["unsubscribe_url", "preferences_url", "confirm_url", "answer_url"];
 /// What messages that tell of several matches see besides.
 const ROWS: [&str; 4] = ["rows", "combined", "more", "count"];
+/// Names at the top of every template.
 const ROOTS: [&str; 13] = [
     "record",
     "to",
@@ -64,15 +65,15 @@ impl<'a> Checker<'a> {
         let mut paths: Vec<_> = paths.into_iter().collect();
         paths.sort();
         for path in paths {
-            let scope = Scope {
-                entity,
-                open: self.has_script || !self.columns_known(entity),
-                saved: self.saved.iter().map(String::as_str).collect(),
-            };
-            if let Some((message, help)) = scope.problem(&path) {
-                let finding = Finding::error("rule.unknown-placeholder", message);
-                let finding = if let Some(help) = help { finding.help(help) } else { finding };
-                self.report.add(range, finding);
+            let fields = Fields::of(self.has_script, self.columns_known(entity));
+            let scope = Scope { entity, fields, saved: self.saved.iter().map(String::as_str).collect() };
+            match scope.problem(&path) {
+                None => {}
+                Some(Problem::Assumed(name)) => self.assume(entity, name, range),
+                Some(Problem::Unknown { message, help }) => {
+                    let finding = Finding::error("rule.unknown-placeholder", message);
+                    self.report.add(range, if let Some(help) = help { finding.help(help) } else { finding });
+                }
             }
         }
     }
@@ -82,29 +83,59 @@ impl<'a> Checker<'a> {
     }
 }
 
-/// Why a rule can't fill a path of a template file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TemplateProblem {
-    pub message: String,
-    pub help: Option<String>,
+/// What is said of a path of a template file that a rule over `entity` can't fill, or nobody knows whether it can.
+#[must_use]
+pub fn template_finding(path: &str, entity: &Entity, fields: Fields, saved: &[&str], rule: &RuleId) -> Option<Finding> {
+    let scope = Scope { entity, fields, saved: saved.to_vec() };
+    Some(match scope.problem(path)? {
+        Problem::Assumed(name) => undeclared("template.undeclared-field", entity, name, &format!("record.{name}")),
+        Problem::Unknown { message, help } => {
+            let message = format!("{message}, needed by the rule `{rule}`");
+            let finding = Finding::error("template.unknown-placeholder", message);
+            if let Some(help) = help { finding.help(help) } else { finding }
+        }
+    })
 }
 
-/// Whether a rule over `entity` can't fill a path of a template file. `open`: records may have more fields.
-#[must_use]
-pub fn template_problem(path: &str, entity: &Entity, open: bool, saved: &[&str]) -> Option<TemplateProblem> {
-    let scope = Scope { entity, open, saved: saved.to_vec() };
-    scope.problem(path).map(|(message, help)| TemplateProblem { message, help })
+/// What is known of the fields that records have beside the declared ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fields {
+    /// There are none.
+    Known,
+    /// A script adds some.
+    Scripted,
+    /// Live columns, which aren't at hand.
+    Unread,
+}
+
+impl Fields {
+    #[must_use]
+    pub fn of(has_script: bool, columns_are_known: bool) -> Self {
+        match (has_script, columns_are_known) {
+            (true, _) => Self::Scripted,
+            (false, true) => Self::Known,
+            (false, false) => Self::Unread,
+        }
+    }
+}
+
+enum Problem<'a> {
+    Unknown {
+        message: String,
+        help: Option<String>,
+    },
+    /// A field that isn't declared.
+    Assumed(&'a str),
 }
 
 struct Scope<'a> {
     entity: &'a Entity,
-    /// Further fields may exist: a script adds some, or the live columns aren't known.
-    open: bool,
+    fields: Fields,
     saved: Vec<&'a str>,
 }
 
 impl Scope<'_> {
-    fn problem(&self, path: &str) -> Option<(String, Option<String>)> {
+    fn problem<'p>(&self, path: &'p str) -> Option<Problem<'p>> {
         let mut parts = path.split('.');
         let root = parts.next().unwrap_or("");
         let name = parts.next();
@@ -117,18 +148,23 @@ impl Scope<'_> {
             root if LINKS.contains(&root) || ROWS.contains(&root) => return None,
             _ => {
                 let help = suggest::help(root, ROOTS);
-                return Some((format!("templates don't know `{root}`"), help));
+                return Some(Problem::Unknown { message: format!("templates don't know `{root}`"), help });
             }
         };
         let name = name?;
-        if known.contains(&name) || (root == "record" && self.open) {
+        if known.contains(&name) {
             return None;
+        }
+        match (root, self.fields) {
+            ("record", Fields::Scripted) => return None,
+            ("record", Fields::Unread) => return Some(Problem::Assumed(name)),
+            _ => {}
         }
         let help = suggest::help(name, known.iter().copied());
         let message = match root {
             "record" => format!("`record.{name}` is not a field of `{}`", self.entity.name),
             _ => format!("`{root}` has no `{name}`"),
         };
-        Some((message, help))
+        Some(Problem::Unknown { message, help })
     }
 }

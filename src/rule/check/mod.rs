@@ -26,7 +26,7 @@ mod wait;
 mod writes;
 mod yearly;
 
-pub use message::{TemplateProblem, template_problem};
+pub use message::{Fields, template_finding};
 pub use tests::examples;
 pub(crate) use values::moment;
 

@@ -1,12 +1,13 @@
 use super::Checker;
 use super::values::Subject;
 use crate::catalog::{ColumnType, Consent, Entity, Expression, Field, Origin, Recipient};
-use crate::diagnostic::Finding;
 use crate::diagnostic::yaml::At;
+use crate::diagnostic::{Finding, suggest};
 use crate::model::{EntityName, FieldName, RelationName, RoleName, Topic};
 use crate::rule::checked::Node;
 use crate::rule::write::ASSIGNED;
 use crate::rule::written::RuleFile;
+use std::ops::Range;
 
 impl<'a> Checker<'a> {
     /// The related entity of a relation, with an error if there is no such relation.
@@ -42,7 +43,7 @@ impl<'a> Checker<'a> {
             self.unknown_as("rule.unknown-field", message, name, names);
             return None;
         }
-        self.assume(entity, name);
+        self.assume(entity, name, &name.range);
         let subject = Subject { name: name.value.clone(), ty: ColumnType::Unknown, words: None, currency: None };
         Some((FieldName::new(name.as_str()), subject))
     }
@@ -54,18 +55,11 @@ impl<'a> Checker<'a> {
         self.known.schema.and_then(|schema| schema.of(entity)).is_some_and(|table| table.exists)
     }
 
-    fn assume(&mut self, entity: &Entity, name: &At<String>) {
-        if !self.assumed.insert((entity.name.clone(), FieldName::new(name.as_str()))) {
-            return;
+    /// Warns once of a field that nobody has declared.
+    pub(super) fn assume(&mut self, entity: &Entity, name: &str, place: &Range<usize>) {
+        if self.assumed.insert((entity.name.clone(), FieldName::new(name))) {
+            self.report.add(place, undeclared("rule.undeclared-field", entity, name, name));
         }
-        let message = format!("`{}` is not declared in the catalog, so it is taken for a column", name.value);
-        let mut finding = Finding::warning("rule.undeclared-field", message);
-        let known =
-            entity.fields.keys().map(FieldName::as_str).chain(entity.relations.keys().map(RelationName::as_str));
-        if let Some(near) = crate::diagnostic::suggest::nearest(name, known) {
-            finding = finding.help(format!("did you mean `{near}`? With the database at hand this is checked"));
-        }
-        self.report.add(&name.range, finding);
     }
 
     pub(super) fn subject(&self, entity: &Entity, field: &Field) -> Subject {
@@ -187,5 +181,16 @@ impl<'a> Checker<'a> {
             self.unknown("rule.unknown-entity", "entity", name, known);
         }
         found
+    }
+}
+
+/// That a name, written so, is taken for a column; without the database nobody knows.
+pub(super) fn undeclared(code: &'static str, entity: &Entity, name: &str, written: &str) -> Finding {
+    let message = format!("`{written}` is not declared in the catalog, so it is taken for a column");
+    let finding = Finding::warning(code, message);
+    let known = entity.fields.keys().map(FieldName::as_str).chain(entity.relations.keys().map(RelationName::as_str));
+    match suggest::nearest(name, known) {
+        Some(near) => finding.help(format!("did you mean `{near}`? With the database at hand this is checked")),
+        None => finding,
     }
 }

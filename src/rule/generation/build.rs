@@ -9,7 +9,7 @@ use crate::catalog::{self, Catalog, Column, Entity, Expression, Field};
 use crate::diagnostic::yaml;
 use crate::diagnostic::{Finding, Place, Severity, SourceFile};
 use crate::model::{EntityName, FieldName, RuleId};
-use crate::rule::check::{self, Known, Outcome};
+use crate::rule::check::{self, Fields, Known, Outcome};
 use crate::rule::checked::{Action, CheckedRule};
 use crate::rule::compiled::CompiledRule;
 use crate::rule::definition;
@@ -381,16 +381,14 @@ fn placeholders(
     for (rule, _) in rules {
         let Some(entity) = catalog.entity(&rule.for_each) else { continue };
         let known = surroundings.schema.as_ref().and_then(|schema| schema.of(entity));
-        let open = rule.script.is_some() || known.is_none();
+        let fields = Fields::of(rule.script.is_some(), known.is_some());
         let actions = || rule.nodes.iter().filter_map(|node| node.step.action()).flat_map(Action::ways);
         let saved: Vec<&str> = actions().filter_map(Action::saves).collect();
         for action in actions() {
             let Action::Email(email) = action else { continue };
             for used in templates.uses(&email.template) {
-                let Some(problem) = check::template_problem(&used.path, entity, open, &saved) else { continue };
-                let message = format!("{}, needed by the rule `{}`", problem.message, rule.id);
-                let finding = Finding::error("template.unknown-placeholder", message);
-                let finding = if let Some(help) = problem.help { finding.help(help) } else { finding };
+                let found = check::template_finding(&used.path, entity, fields, &saved, &rule.id);
+                let Some(finding) = found else { continue };
                 let finding = finding.at(used.place.clone());
                 if !findings.contains(&finding) {
                     findings.push(finding);

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use nudged::engine::Engine;
 use nudged::engine::port::{DeliveryFilter, Message, Store};
 use nudged::model::DeliveryId;
+use rstest::rstest;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -218,57 +219,26 @@ async fn six_weeks_are_the_same_on_both_stores() {
     assert_eq!(timeline(&sqlite).await, timeline(&postgres).await);
 }
 
-/// Deaths at the settlements of this remainder, so that the four tests share the work.
-async fn killed(remainder: usize) {
+/// Deaths at every settlement, before and after its commit. `remainder`: those of one of four tests, which share the
+/// work.
+#[rstest]
+#[tokio::test]
+async fn killed_at_every_settlement(#[values(false, true)] shared: bool, #[values(0, 1, 2, 3)] remainder: usize) {
     let whole = {
-        let world = world(false).await;
+        let world = world(shared).await;
         play(&world, world.store.clone(), None).await
     };
     assert!(whole.settled > 40, "{}", whole.settled);
     let mut repeated = 0;
     for number in (1..=whole.settled).filter(|number| number % 4 == remainder) {
         for cut in [Cut::Before(number), Cut::After(number)] {
-            let world = world(false).await;
-            let played = play(&world, world.store.clone(), Some(cut)).await;
+            let world = world(shared).await;
+            let store = if shared { world.short_leased().await } else { world.store.clone() };
+            let played = play(&world, store, Some(cut)).await;
             assert_eq!(played.sent.lines, whole.sent.lines, "{cut:?}");
             assert_eq!(played.ends, whole.ends, "{cut:?}");
             repeated += played.sent.tries - played.sent.lines.len();
         }
     }
     assert!(repeated > 0, "some died between sending and writing it down, and sent again under the same id");
-}
-
-#[tokio::test]
-async fn killed_at_every_settlement_1() {
-    killed(0).await;
-}
-
-#[tokio::test]
-async fn killed_at_every_settlement_2() {
-    killed(1).await;
-}
-
-#[tokio::test]
-async fn killed_at_every_settlement_3() {
-    killed(2).await;
-}
-
-#[tokio::test]
-async fn killed_at_every_settlement_4() {
-    killed(3).await;
-}
-
-#[tokio::test]
-async fn killed_on_a_shared_state() {
-    let whole = {
-        let world = world(true).await;
-        play(&world, world.store.clone(), None).await
-    };
-    for number in (1..=whole.settled).step_by(whole.settled / 5) {
-        for cut in [Cut::Before(number), Cut::After(number)] {
-            let world = world(true).await;
-            let played = play(&world, world.short_leased().await, Some(cut)).await;
-            assert_eq!((played.sent.lines, played.ends), (whole.sent.lines.clone(), whole.ends.clone()), "{cut:?}");
-        }
-    }
 }

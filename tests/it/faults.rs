@@ -304,13 +304,10 @@ fn request_head(socket: &mut impl BufRead) -> Option<(String, usize)> {
     loop {
         let mut line = String::new();
         socket.read_line(&mut line).ok().filter(|read| *read > 0)?;
-        let Some((name, value)) = line.trim_end().split_once(": ") else {
-            if line.trim_end().is_empty() {
-                return key.zip(length);
-            } else {
-                continue;
-            };
-        };
+        if line.trim_end().is_empty() {
+            return key.zip(length);
+        }
+        let (name, value) = line.trim_end().split_once(": ").unwrap_or_default();
         match name.to_ascii_lowercase().as_str() {
             "idempotency-key" => key = Some(value.to_owned()),
             "content-length" => length = value.parse().ok(),
@@ -348,11 +345,10 @@ fn indecent_receiver() -> (String, Arc<Mutex<Vec<String>>>) {
                     }
                     let head = if number == 3 { "transfer-encoding: chunked" } else { "content-length: 0" };
                     socket.write_all(format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n").as_bytes()).unwrap();
-                    while number == 3 {
+                    if number == 3 {
                         let chunk = format!("1000\r\n{}\r\n", "x".repeat(0x1000));
-                        if socket.write_all(chunk.as_bytes()).is_err() {
-                            return;
-                        }
+                        while socket.write_all(chunk.as_bytes()).is_ok() {}
+                        return;
                     }
                 }
             });

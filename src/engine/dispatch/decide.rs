@@ -6,6 +6,7 @@
 //! sequence go on; then window, rate and caps put it off. `docs/sending.md` has it as a table.
 
 use super::moment::{Moment, address_domain};
+use super::overtaken::{is_to_reader, overtaken_by};
 use super::render::kind;
 use super::waiting;
 use super::walk::{Walked, Way};
@@ -159,6 +160,13 @@ impl<'a> Situation<'a, '_> {
             Some(Over::Ended(reason, detail)) => return self.end(reason, &detail),
             Some(Over::Unknown(error)) => return Decision::Broken(error),
             None => {}
+        }
+        if let Some(later) = is_to_reader(action).then(|| overtaken_by(self, facts)).flatten() {
+            return self.skip(
+                SkipReason::Late,
+                &format!("`{later}` is due as well, and came later in the plan"),
+                facts,
+            );
         }
         match action {
             Action::Preferred(preferred) => self.preferred(preferred, facts),

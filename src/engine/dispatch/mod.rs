@@ -10,6 +10,7 @@ mod enrolling;
 mod gather;
 mod moment;
 mod outcome;
+mod overtaken;
 mod pipeline;
 mod places;
 mod prepare;

@@ -49,25 +49,30 @@ fn until_date<'a>(
     since: Timestamp,
 ) -> Decision<'a> {
     let way = of.way(facts);
-    let value = facts.record.get(until.field.as_str());
-    let Some(date) = value.and_then(|value| lateness::day_of(value, &facts.zone)) else {
+    let Some(end) = end_at_date(of, wait, until, facts) else {
         let walked = match until.without {
             Some(first) => way.walk_on(first, of.claimed.planned_at, of.now),
             None => Walked { then: Then::End { reason: EndReason::OccasionGone, at: of.now }, notes: Vec::new() },
         };
         return Decision::from(walked).after(node, Noted::NoDate);
     };
-    let day = until.offset.moves_in(date, &of.rule.calendar);
-    let end = way.allowed(wait, at_local(day.to_datetime(wait.at.unwrap_or(MORNING)), &facts.zone));
     let planned = of.claimed.planned_at;
     if end <= of.now {
-        // Late is only what was known to come: a date that was past when we came here, or has moved into the past,
-        // counts from when that was found out.
+        // Late is only what was known to come: a date that was past when we were to come here, or has moved into the
+        // past, counts from then.
         let from = if end == planned { end } else { end.max(planned).min(of.now) };
         return Decision::from(way.walk(node.next, from));
     }
     let look = of.now.saturating_add(LOOK).unwrap_or(end).min(end);
     stay(of, node, (look, end, since), (end != planned).then_some(Noted::Waits(end)))
+}
+
+/// The instant that a date of the record stands for; `None`: it has none.
+pub fn end_at_date(of: &Situation<'_, '_>, wait: &Wait, until: &UntilDate, facts: &Facts) -> Option<Timestamp> {
+    let date = lateness::day_of(facts.record.get(until.field.as_str())?, &facts.zone)?;
+    let day = until.offset.moves_in(date, &of.rule.calendar);
+    let at = at_local(day.to_datetime(wait.at.unwrap_or(MORNING)), &facts.zone);
+    Some(of.way(facts).allowed(wait, at))
 }
 
 fn until_when<'a>(

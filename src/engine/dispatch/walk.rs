@@ -15,6 +15,20 @@ pub struct Walked {
     pub notes: Vec<(StepId, Noted)>,
 }
 
+/// When a wait was planned to end, and when it does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ends {
+    pub planned: Timestamp,
+    pub at: Timestamp,
+}
+
+impl Ends {
+    /// The step before came so late that the instant is over.
+    pub fn is_overdue(self) -> bool {
+        self.planned < self.at
+    }
+}
+
 /// What a walk depends on, beside the steps.
 #[derive(Debug, Clone, Copy)]
 pub struct Way<'a> {
@@ -32,7 +46,8 @@ impl<'a> Way<'a> {
     }
 
     /// Walks on from a step that was planned for `planned` and is done at `at`. What follows without a wait was planned for
-    /// the same instant: it is as late as the step before it, however quickly that was done.
+    /// the same instant: it is as late as the step before it, however quickly that was done. So is what follows a wait for
+    /// an instant that is over only since the step before it came late.
     pub fn walk_on(&self, next: Option<usize>, planned: Timestamp, at: Timestamp) -> Walked {
         self.walk_as_planned(next, planned.min(at), at)
     }
@@ -58,19 +73,18 @@ impl<'a> Way<'a> {
                 return end(EndReason::Completed, notes);
             };
             match &node.step {
-                Step::Wait(wait) if stands(wait) => {
-                    // What depends on facts is asked at once.
-                    let known = wait_end(self, wait, due);
-                    notes.extend(known.map(|until| (node.id.clone(), Noted::Waits(until))));
-                    let until = known.unwrap_or(due);
-                    let then = Then::Wait { node: index, due_at: until, planned_at: until, since: due };
-                    return Walked { then, notes };
-                }
                 Step::Wait(wait) => {
-                    due = wait_end(self, wait, due).unwrap_or(due);
-                    planned = due;
-                    notes.push((node.id.clone(), Noted::Waits(due)));
-                    place = node.next;
+                    let Some(ends) = self.ends(wait, planned, due) else {
+                        // What depends on facts is asked at once.
+                        let then = Then::Wait { node: index, due_at: due, planned_at: planned, since: due };
+                        return Walked { then, notes };
+                    };
+                    notes.push((node.id.clone(), Noted::Waits(ends.at)));
+                    if stands(wait) && !ends.is_overdue() {
+                        let then = Then::Wait { node: index, due_at: ends.at, planned_at: ends.at, since: due };
+                        return Walked { then, notes };
+                    }
+                    (planned, due, place) = (ends.planned, ends.at, node.next);
                 }
                 Step::Split(split) => {
                     let Some(arm) = split.arm(self.record) else { return end(EndReason::Completed, notes) };
@@ -87,6 +101,17 @@ impl<'a> Way<'a> {
             }
         }
         end(EndReason::Completed, notes)
+    }
+
+    /// When a wait ends that begins at `at` and was planned to begin at `planned`, as far as no facts are needed. A length
+    /// of time counts from the beginning that there was; an instant stays where it was planned.
+    pub fn ends(&self, wait: &Wait, planned: Timestamp, at: Timestamp) -> Option<Ends> {
+        let end = wait_end(self, wait, at)?;
+        let planned = match wait.until {
+            Until::AfterEntry(_) => wait_end(self, wait, planned)?.min(end),
+            _ => end,
+        };
+        Some(Ends { planned, at: end })
     }
 
     /// When a wait that began at `since` ends, as far as no facts are needed.

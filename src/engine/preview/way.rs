@@ -99,11 +99,11 @@ impl<'w> Walker<'w> {
     }
 
     /// When it is looked at next; `None`: it is through.
-    const fn due(&self) -> Option<Timestamp> {
+    fn due(&self) -> Option<Timestamp> {
         match self.then {
             Then::Advance { due_at, .. } if self.left > 0 => Some(due_at),
             // What is true now stays so, as far as anybody can tell: on to its end.
-            Then::Wait { planned_at, .. } if self.left > 0 => Some(planned_at),
+            Then::Wait { due_at, planned_at, .. } if self.left > 0 => Some(planned_at.max(due_at)),
             _ => None,
         }
     }
@@ -112,7 +112,7 @@ impl<'w> Walker<'w> {
     async fn step(&mut self, sends: &mut Sends) -> Result<(), EngineError> {
         let (node, due_at, planned_at, since) = match self.then {
             Then::Advance { node, due_at, planned_at } => (node, due_at, planned_at, None),
-            Then::Wait { node, planned_at, since, .. } => (node, planned_at, planned_at, Some(since)),
+            Then::Wait { node, due_at, planned_at, since } => (node, planned_at.max(due_at), planned_at, Some(since)),
             _ => return Ok(()),
         };
         self.left = self.left.saturating_sub(1);

@@ -4,6 +4,7 @@ mod clocks;
 mod enrolling;
 mod mortal;
 mod nested;
+mod overdue;
 mod renewal;
 mod splits;
 mod waits;

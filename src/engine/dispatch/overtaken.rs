@@ -1,0 +1,46 @@
+//! After a standstill several messages of one sequence may be due at once. Only the latest of them is worth sending: a
+//! reminder of a month that is left is nonsense beside the one of a week.
+
+use super::decide::Situation;
+use super::waiting::end_at_date;
+use crate::model::StepId;
+use crate::rule::checked::{Action, Step, Until};
+use crate::rule::compiled::Facts;
+
+/// The message of the same sequence that was planned for later than this one and is due as well. `None`: there is none
+/// that is known to come; branches and conditions aren't looked behind.
+pub fn overtaken_by<'a>(of: &Situation<'a, '_>, facts: &Facts) -> Option<&'a StepId> {
+    let own = of.rule.nodes.get(of.node)?;
+    let (mut planned, mut place) = (of.claimed.planned_at, own.next);
+    for _ in 0..of.rule.nodes.len() {
+        let node = of.rule.nodes.get(place?)?;
+        place = node.next;
+        match &node.step {
+            Step::Wait(wait) => {
+                let end = match &wait.until {
+                    Until::AfterEntry(_) => of.way(facts).end_of(wait, planned)?,
+                    Until::Date(date) => end_at_date(of, wait, date, facts)?.max(planned),
+                    // Counted from what is yet to happen.
+                    Until::For(_) | Until::When(_) => return None,
+                };
+                if end > of.now {
+                    return None;
+                }
+                planned = end;
+            }
+            Step::Split(split) => {
+                let arm = split.arm(&of.claimed.record).filter(|arm| !arm.holdout)?;
+                place = arm.first;
+            }
+            Step::Act(action) if is_to_reader(action) && planned > of.claimed.planned_at => return Some(&node.id),
+            Step::Act(_) => {}
+            Step::Branch { .. } | Step::Enroll(_) | Step::Stop => return None,
+        }
+    }
+    None
+}
+
+/// A message that somebody reads, in place of a program.
+pub const fn is_to_reader(action: &Action) -> bool {
+    matches!(action, Action::Email(_) | Action::Sms(_) | Action::Preferred(_))
+}

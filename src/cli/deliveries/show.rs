@@ -32,8 +32,7 @@ struct Shown {
 
 pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, Failure> {
     let (story, shown) = context.block_on(async {
-        let store = context.state().await?;
-        let story = found(&*store, &args.delivery).await?;
+        let story = found(&*context.state().await?, &args.delivery).await?;
         let mut shown: Vec<Shown> = story.kept.iter().map(|kept| as_kept(kept, &story)).collect();
         if shown.is_empty() {
             shown.push(anew(context, &story).await);

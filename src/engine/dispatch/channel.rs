@@ -283,14 +283,14 @@ impl Session {
         let again = if let Then::Again { due_at, .. } = &walked.then { Some(*due_at) } else { None };
         let follow = |follower| self.follow(follower, (delivery, kind), (&sent.outcome, repeatable, again), times);
         let mut together: Vec<Finished> = followers.into_iter().map(follow).collect();
-        let (kept, of_others) = keeping::after(content, delivery, &sent.outcome);
+        let kept = keeping::after(content, delivery, &sent.outcome);
         for other in &mut together {
-            other.completion.keeping = of_others.clone().map(Box::new);
+            other.completion.keeping = kept.as_ref().map(|kept| Arc::clone(&kept.of_others));
         }
         let verdict = Verdict { delivery, kind, outcome: sent.outcome, started_at, finished_at, took };
         let mut finished = work.conclude(&self.context, Some(verdict), walked);
         finished.completion.saved = save.zip(sent.answer).or(keep.filter(|_| was_sent));
-        finished.completion.keeping = kept.map(Box::new);
+        finished.completion.keeping = kept.map(|kept| kept.own);
         finished.gone = gone;
         finished.permit = Some(permit);
         finished.together = together;

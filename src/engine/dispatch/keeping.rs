@@ -4,6 +4,14 @@ use crate::engine::context::Context;
 use crate::engine::port::{Content, Email, Keeping, Message, Sender};
 use crate::model::{DeliveryId, InstanceSecret, Outcome};
 use serde_json::json;
+use std::sync::Arc;
+
+/// What is kept of a message with its own delivery, and with those of other matches that it tells of.
+#[derive(Debug)]
+pub struct Kept {
+    pub own: Arc<Keeping>,
+    pub of_others: Arc<Keeping>,
+}
 
 /// Before it is sent: what would be kept. `None`: nothing.
 pub fn before(context: &Context, sender: &dyn Sender, message: &Message) -> Option<Content> {
@@ -13,14 +21,12 @@ pub fn before(context: &Context, sender: &dyn Sender, message: &Message) -> Opti
     content(&sender.departing(message)?, context.store.secret())
 }
 
-/// Afterwards: what is kept of it, and of a match that it tells of as well.
-pub fn after(content: Option<Content>, delivery: DeliveryId, outcome: &Outcome) -> (Option<Keeping>, Option<Keeping>) {
+/// Afterwards: what is kept of it.
+pub fn after(content: Option<Content>, delivery: DeliveryId, outcome: &Outcome) -> Option<Kept> {
     // In doubt it may have arrived.
-    if !matches!(outcome, Outcome::Sent { .. } | Outcome::Unknown { .. }) {
-        return (None, None);
-    }
-    let Some(content) = content else { return (None, None) };
-    (Some(Keeping { delivery, content: Some(content) }), Some(Keeping { delivery, content: None }))
+    let content = content.filter(|_| matches!(outcome, Outcome::Sent { .. } | Outcome::Unknown { .. }))?;
+    let of_others = Arc::new(Keeping { delivery, content: None });
+    Some(Kept { own: Arc::new(Keeping { delivery, content: Some(content) }), of_others })
 }
 
 /// `None`: it is no message, and what it made is in the CRM.
@@ -125,11 +131,12 @@ mod tests {
     fn only_what_left_or_may_have_left_is_kept() {
         let content = || Some(Content { to: "erp".into(), body: json!({}) });
         let kept = |outcome: Outcome| after(content(), ID, &outcome);
-        let (own, of_others) = kept(Outcome::Sent { reply: String::new() });
-        assert_eq!((own.unwrap().content, of_others.unwrap().content), (content(), None));
-        assert!(kept(Outcome::Unknown { reason: String::new() }).0.is_some());
-        assert_eq!(kept(Outcome::Permanent { reason: String::new() }), (None, None));
-        assert_eq!(kept(Outcome::Transient { reason: String::new(), retry_after: None }), (None, None));
-        assert_eq!(after(None, ID, &Outcome::Sent { reply: String::new() }), (None, None));
+        let Kept { own, of_others } = kept(Outcome::Sent { reply: String::new() }).unwrap();
+        assert_eq!((&own.content, &of_others.content), (&content(), &None));
+        assert_eq!((own.delivery, of_others.delivery), (ID, ID));
+        assert!(kept(Outcome::Unknown { reason: String::new() }).is_some());
+        assert!(kept(Outcome::Permanent { reason: String::new() }).is_none());
+        assert!(kept(Outcome::Transient { reason: String::new(), retry_after: None }).is_none());
+        assert!(after(None, ID, &Outcome::Sent { reply: String::new() }).is_none());
     }
 }

@@ -252,7 +252,7 @@ pub struct Completion {
     /// Noted on a row that comes again, so that others for the same person can see it coming.
     pub contender: Option<Contender>,
     /// What is kept of the message, where messages are kept and it left.
-    pub keeping: Option<Box<Keeping>>,
+    pub keeping: Option<Arc<Keeping>>,
     /// Marked, and then not sent after all: what it took of caps and budget is given back.
     pub unsent: Option<DeliveryId>,
 }

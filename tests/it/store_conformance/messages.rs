@@ -25,7 +25,7 @@ fn sent_together(store: &dyn Store, rows: &[Claimed], text: &str, then: &Then) -
     let carrier = attempt_of(store, &rows[0], sent()).delivery;
     let done = |(index, row): (usize, &Claimed)| {
         let content = (index == 0).then(|| content(text));
-        let keeping = Some(Box::new(Keeping { delivery: carrier, content }));
+        let keeping = Some(Arc::new(Keeping { delivery: carrier, content }));
         Completion { keeping, ..completion(row, Some(attempt_of(store, row, sent())), then.clone()) }
     };
     rows.iter().enumerate().map(done).collect()
@@ -158,7 +158,7 @@ async fn a_delivery_in_doubt_stands_where_it_waits(home: Home) {
     let sending = store.delivery(row.token.id, id).await.unwrap().unwrap();
     assert_eq!((sending.view.state.as_str(), sending.view.kind.as_str(), sending.tries.len()), ("sending", "email", 0));
     let unknown = attempt_of(&*store, &row, Outcome::Unknown { reason: "no answer".into() });
-    let keeping = Some(Box::new(Keeping { delivery: id, content: Some(content("Hello")) }));
+    let keeping = Some(Arc::new(Keeping { delivery: id, content: Some(content("Hello")) }));
     let park = Then::Park { state: DeliveryState::Unknown };
     complete(&*store, Completion { keeping, ..completion(&row, Some(unknown), park) }).await;
     let story = store.delivery(row.token.id, id).await.unwrap().unwrap();

@@ -34,6 +34,13 @@ impl Sender for HttpSender {
         self.webhooks.sessions().max(self.chats.sessions()).max(sms)
     }
 
+    fn departing(&self, message: &Message) -> Option<Message> {
+        match (message, &self.sms) {
+            (Message::Sms(_), Some(sms)) => sms.departing(message),
+            _ => Some(message.clone()),
+        }
+    }
+
     async fn send(&self, message: Message) -> Sent {
         match message {
             Message::Webhook(_) => self.webhooks.send(message).await,

@@ -2,7 +2,7 @@
 
 use super::enrollments::last_rules;
 use super::suppress::reached_by;
-use super::{Context, Exit, Failure, Output, record};
+use super::{Context, Exit, Failure, Output, message, record};
 use crate::engine::port::{Dossier, Enrolled, Happening, Inbound, Store};
 use crate::engine::{addresses_in, events_about};
 use crate::model::{AddressHash, EndReason, EnrollmentState, Preference, RecordId, Suppression};
@@ -128,6 +128,7 @@ fn as_json(record: &RecordId, known: &Known) -> Json {
     json!({
         "record": record.to_string(),
         "enrollments": dossier.enrollments.iter().map(|of| enrollment(of, &dossier.happenings)).collect::<Vec<_>>(),
+        "messages": dossier.messages.iter().map(message::kept_as_json).collect::<Vec<_>>(),
         "misses": misses.collect::<Vec<_>>(),
         "episodes": episodes.collect::<Vec<_>>(),
         "tasks": tasks.collect::<Vec<_>>(),

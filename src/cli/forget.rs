@@ -98,6 +98,7 @@ fn show(record: &RecordId, done: &Done, output: &mut Output) {
         (of.cancelled, "of them under way, cancelled"),
         (of.attempts, "attempts, what was said of them"),
         (of.timeline, "lines of timelines"),
+        (of.messages, "messages that were kept"),
         (of.misses, "crossings without a match"),
         (of.episodes, "keys of open episodes"),
         (of.tasks, "tasks of the built-in list"),

@@ -3,7 +3,7 @@
 use super::Failure;
 use crate::action::email::Composer;
 use crate::engine::PreviewMessage;
-use crate::engine::port::Message;
+use crate::engine::port::{Content, KeptMessage, Message};
 use crate::model::Segments;
 use serde_json::{Value as Json, json};
 use std::path::{Path, PathBuf};
@@ -67,6 +67,36 @@ pub fn as_json(message: &PreviewMessage) -> Json {
         Err(why) => shown["nothing"] = json!(why),
     }
     shown
+}
+
+/// The same of one that was kept as it left.
+pub fn kept_as_json(kept: &KeptMessage) -> Json {
+    let KeptMessage { delivery, kind, sent_at, content: Content { to, body } } = kept;
+    let mut shown = json!({"delivery": delivery.to_string(), "kind": kind, "sent_at": sent_at});
+    match body {
+        Json::Object(parts) if kind != "webhook" => {
+            shown["to"] = json!(to);
+            parts.iter().for_each(|(name, part)| shown[name] = part.clone());
+        }
+        body => {
+            shown["destination"] = json!(to);
+            shown["body"] = body.clone();
+        }
+    }
+    shown
+}
+
+/// A message as people read it, from what [`as_json`] or [`kept_as_json`] says of it. The HTML is left out: it says
+/// what the text does.
+pub fn lines(shown: &Json) -> Vec<String> {
+    const HEAD: [&str; 7] = ["from", "to", "destination", "subject", "title", "due", "what"];
+    let head = HEAD.into_iter().filter_map(|name| Some(format!("{name:12}{}", shown[name].as_str()?)));
+    let body = match (&shown["text"], &shown["body"]) {
+        (Json::String(text), _) | (Json::Null, Json::String(text)) => text.trim_end().to_owned(),
+        (_, Json::Null) => String::new(),
+        (_, body) => format!("{body:#}"),
+    };
+    head.chain(body.lines().map(|line| format!("| {line}"))).collect()
 }
 
 /// Writes messages into a folder, one folder a record.

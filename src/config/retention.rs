@@ -20,6 +20,9 @@ pub struct RetentionOptions {
     /// Events of other systems. At least 30 days.
     #[schemars(with = "String")]
     pub events: Period,
+    /// Messages as they left. `0 days`: they are not kept, and rendered again when somebody looks.
+    #[schemars(with = "String")]
+    pub messages: Period,
     /// Matches of rules that never look back further. Empty: for ever. At least 400 days.
     #[serde(deserialize_with = "blank::or_value")]
     #[schemars(with = "String")]
@@ -33,6 +36,7 @@ impl Default for RetentionOptions {
             misses: Period::days(90),
             enrollments: Period::days(730),
             events: Period::days(30),
+            messages: Period::days(0),
             ledger: None,
         }
     }
@@ -46,6 +50,7 @@ impl RetentionOptions {
             misses: length(self.misses),
             enrollments: length(self.enrollments),
             events: length(self.events),
+            messages: length(self.messages),
             ledger: self.ledger.map(length),
         }
     }

@@ -40,6 +40,8 @@ pub struct Retention {
     pub enrollments: SignedDuration,
     /// Events of other systems. At least 30 days.
     pub events: SignedDuration,
+    /// Messages as they left. Zero: they are not kept.
+    pub messages: SignedDuration,
     /// Matches of rules that never look back further, at least 400 days. `None`: for ever.
     pub ledger: Option<SignedDuration>,
 }
@@ -47,11 +49,24 @@ pub struct Retention {
 impl Default for Retention {
     fn default() -> Self {
         let days = |count: i64| SignedDuration::from_hours(count * 24);
-        Self { attempts: days(90), misses: days(90), enrollments: days(730), events: days(30), ledger: None }
+        Self {
+            attempts: days(90),
+            misses: days(90),
+            enrollments: days(730),
+            events: days(30),
+            messages: days(0),
+            ledger: None,
+        }
     }
 }
 
 impl Retention {
+    /// Whether messages are kept at all.
+    #[must_use]
+    pub fn keeps_messages(&self) -> bool {
+        self.messages > SignedDuration::ZERO
+    }
+
     fn of(&self, what: Aged) -> SignedDuration {
         match what {
             Aged::Attempts | Aged::Timeline => self.attempts,
@@ -60,6 +75,7 @@ impl Retention {
             Aged::Misses => self.misses.max(LEAST),
             Aged::Enrollments => self.enrollments,
             Aged::Events => self.events.max(LEAST),
+            Aged::Messages => self.messages,
         }
     }
 }

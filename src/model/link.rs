@@ -19,6 +19,11 @@ const MAC: usize = 16;
 /// Longer texts are none of ours and are not even decoded.
 const LONGEST: usize = 512;
 
+/// No token is shorter: that of a picture, which bears least.
+const SHORTEST: usize = 80;
+/// Stands where a token was.
+const WITHHELD: &str = "withheld";
+
 /// What a link lets somebody do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LinkPurpose {
@@ -132,6 +137,31 @@ impl InstanceSecret {
         }
     }
 
+    /// The text with the token of each signed link left out, so that whoever reads it later can't decide for the one it
+    /// was made for.
+    #[must_use]
+    pub fn without_tokens(&self, text: &str) -> String {
+        let is_digit = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        let mut kept = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(start) = rest.find(is_digit) {
+            let end = rest[start..].find(|c| !is_digit(c)).map_or(rest.len(), |length| start + length);
+            kept.push_str(&rest[..start]);
+            let word = &rest[start..end];
+            kept.push_str(if word.len() >= SHORTEST && self.is_token(word) { WITHHELD } else { word });
+            rest = &rest[end..];
+        }
+        kept.push_str(rest);
+        kept
+    }
+
+    /// Whether we signed it, as a link of any purpose or one that is tracked.
+    fn is_token(&self, text: &str) -> bool {
+        let Ok(bytes) = URL_SAFE_NO_PAD.decode(text) else { return false };
+        let Some((signed, mac)) = bytes.split_at_checked(bytes.len().saturating_sub(MAC)) else { return false };
+        [&b"link"[..], b"tracked"].into_iter().any(|kind| self.is_keyed(&[kind, signed], mac))
+    }
+
     /// The address hash as part of a return path (VERP): lower-case letters and digits, since mail servers may
     /// change the case.
     #[must_use]
@@ -206,6 +236,7 @@ fn from_base32(text: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::TrackedLink;
     use proptest::prelude::*;
 
     const SECRET: InstanceSecret = InstanceSecret([7; 32]);
@@ -266,6 +297,24 @@ mod tests {
                 assert_eq!(SECRET.read_link(asked, &text, now()).is_ok(), asked == purpose, "{purpose:?} as {asked:?}");
             }
         }
+    }
+
+    #[test]
+    fn tokens_are_left_out_wherever_they_stand_and_nothing_else_is() {
+        let ours = SECRET.sign_link(&link());
+        let picture = SECRET.sign_tracked(&TrackedLink {
+            delivery: DeliveryId([9; 16]),
+            enrollment: 7,
+            reader: AddressHash([1; 16]),
+            number: 0,
+            page: None,
+        });
+        let foreign = InstanceSecret([8; 32]).sign_link(&link());
+        let text = format!("See https:&#x2f;&#x2f;a.example/u/{ours}?x=1 ({picture}), ä-{}, {foreign}", "x".repeat(99));
+        let expected = text.replace(&ours, "withheld").replace(&picture, "withheld");
+        assert_eq!(SECRET.without_tokens(&text), expected);
+        assert!(expected.contains("/u/withheld?x=1 (withheld)") && expected.contains(&foreign));
+        assert_eq!(SECRET.without_tokens(""), "");
     }
 
     #[test]

@@ -97,6 +97,10 @@ impl Sender for Replaceable {
         self.behind().sessions()
     }
 
+    fn departing(&self, message: &Message) -> Option<Message> {
+        self.behind().departing(message)
+    }
+
     async fn send(&self, message: Message) -> Sent {
         self.behind().send(message).await
     }

@@ -7,7 +7,7 @@ use super::sql::Session;
 use super::state::State;
 use super::table::attempt::{self, Line};
 use super::table::{
-    contact, delivery_code, enrollment, gathering, outbox, outbox_state as state, rule_state, rule_version,
+    contact, delivery_code, enrollment, gathering, message, outbox, outbox_state as state, rule_state, rule_version,
     suppression, task, timeline,
 };
 use crate::engine::port::{
@@ -407,6 +407,9 @@ async fn put(
 #[derive(Default)]
 struct Writes<'a> {
     lines: Vec<Line>,
+    kept: Vec<message::Line<'a>>,
+    /// Messages that tell of somebody who was erased meanwhile.
+    silenced: HashSet<DeliveryId>,
     notes: Vec<(i64, Note)>,
     moves: Vec<(i64, i64, i64, i64)>,
     waits: Vec<(i64, i64, i64, i64, i64)>,
@@ -433,6 +436,7 @@ async fn settle(
     let rows: HashMap<i64, &outbox::Standing> = rows.iter().map(|row| (row.id, row)).collect();
     let writes = sort_out(&settlement.completions, &rows, &mut settled)?;
     attempt::append(session, &writes.lines).await?;
+    message::append(session, &writes.kept).await?;
     places::give_back(session, &writes.done).await?;
     enrollment::save(session, &writes.saved).await?;
     outbox::advance(session, &writes.moves).await?;
@@ -486,6 +490,8 @@ fn sort_out<'a>(
             _ => settled.lost.push(completion.token),
         }
     }
+    let Writes { kept, silenced, .. } = &mut writes;
+    kept.retain(|line| !silenced.contains(&line.keeping.delivery));
     Ok(writes)
 }
 
@@ -494,6 +500,7 @@ impl<'a> Writes<'a> {
         let id = row.id;
         self.done.push(completion);
         self.lines.extend(completion.attempt.iter().map(|attempt| Line::of(id, attempt)));
+        self.keep(row, completion);
         if row.erased {
             if completion.attempt.is_some() {
                 self.lines.iter_mut().last().into_iter().for_each(|line| line.detail.clear());
@@ -539,6 +546,16 @@ impl<'a> Writes<'a> {
             }
         }
         Ok(())
+    }
+
+    fn keep(&mut self, row: &outbox::Standing, completion: &'a Completion) {
+        let (Some(keeping), Some(attempt)) = (&completion.keeping, &completion.attempt) else { return };
+        if row.erased {
+            self.silenced.insert(keeping.delivery);
+        } else {
+            let sent_at = attempt.finished_at.as_microsecond();
+            self.kept.push(message::Line { enrollment: row.id, kind: attempt.kind, sent_at, keeping });
+        }
     }
 
     fn migrate(&mut self, id: i64, completion: &'a Completion) {

@@ -11,6 +11,7 @@
 mod answers;
 mod consents;
 mod database;
+mod deliveries;
 mod dispatch;
 mod faces;
 mod inbox;

@@ -3,7 +3,7 @@
 use super::database::Database;
 use super::dispatch::cancel;
 use super::state::State;
-use super::table::{miss, personal as table, timeline};
+use super::table::{message, miss, personal as table, timeline};
 use crate::engine::port::{Aged, Dossier, Forgotten, Personal, StoreError};
 use crate::model::{AddressHash, MatchIdentity, RecordId};
 use async_trait::async_trait;
@@ -31,6 +31,7 @@ impl<D: Database> Personal for State<D> {
                 Ok(Dossier {
                     enrollments,
                     happenings: timeline::of(&mut session, &ids).await?,
+                    messages: message::about(&mut session, &ids).await?,
                     misses: miss::of_record(&mut session, &of.0, MANY).await?,
                     episodes: table::episodes(&mut session, &of.1).await?,
                     tasks: table::tasks(&mut session, &of.0).await?,
@@ -125,8 +126,11 @@ impl<D: Database> State<D> {
                 let cancelled = cancel(&mut session, &ids, WHY, now).await?;
                 let enrollments = table::empty(&mut session, &ids, now.as_microsecond()).await?;
                 let (attempts, timeline) = table::silence(&mut session, &ids, WHY).await?;
+                let messages = message::forget(&mut session, &ids).await?;
                 let in_flight = table::in_flight(&mut session, &ids).await?;
-                Ok(Forgotten { enrollments, cancelled, attempts, timeline, in_flight, ..Forgotten::default() })
+                let emptied =
+                    Forgotten { enrollments, cancelled, attempts, timeline, messages, ..Forgotten::default() };
+                Ok(Forgotten { in_flight, ..emptied })
             })
         });
         emptied.await

@@ -16,6 +16,7 @@ mod chats;
 mod cli;
 mod crash;
 mod crossings;
+mod deliveries;
 mod demo;
 mod dispatch;
 mod draft;

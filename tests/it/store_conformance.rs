@@ -7,6 +7,7 @@ mod faces;
 mod gathering;
 mod inbox;
 mod journal;
+mod messages;
 mod outbox;
 mod personal;
 mod places;

@@ -8,7 +8,7 @@ use super::EmailOptions;
 use super::dkim::Signer;
 use super::mailed_out;
 use crate::action::SetupError;
-use crate::engine::port::Email;
+use crate::engine::port::{self, Email};
 use jiff::Timestamp;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Attachment, Mailbox, MultiPart, SinglePart};
@@ -110,19 +110,7 @@ impl Composer {
     }
 
     pub fn compose(&self, email: &Email, now: Timestamp) -> Result<Composed, ComposeError> {
-        let template = |part: &'static str, text: &Option<String>| match text {
-            Some(text) => mailbox(text).map(Some).ok_or(ComposeError::Template { part }),
-            None => Ok(None),
-        };
-        let (usual, usual_reply_to) = match &email.sender {
-            None => (&self.from, &self.reply_to),
-            Some(name) => {
-                let (from, reply_to) = self.senders.get(name).ok_or_else(|| ComposeError::Sender(name.clone()))?;
-                (from, reply_to)
-            }
-        };
-        let from = template("from", &email.from)?.unwrap_or_else(|| usual.clone());
-        let reply_to = template("reply_to", &email.reply_to)?.or_else(|| usual_reply_to.clone());
+        let (from, reply_to) = self.writers(email)?;
         let to: Address = email.to_address.trim().parse().map_err(|_| ComposeError::Recipient)?;
         let name = email.to_name.as_deref().map(clean).filter(|name| !name.is_empty());
         let mut builder = Message::builder()
@@ -149,6 +137,31 @@ impl Composer {
         let message = message.map_err(|error| ComposeError::Mime(error.to_string()))?;
         let from = return_path.unwrap_or(from.email);
         Ok(Composed { from, to, bytes: self.signed(message.formatted(), now)? })
+    }
+
+    /// The mail with the sender that it will bear.
+    pub fn departing(&self, message: &port::Message) -> Option<port::Message> {
+        let port::Message::Email(email) = message else { return Some(message.clone()) };
+        // Where that can't be told, the mail can't be composed either.
+        let from = self.writers(email).ok()?.0.to_string();
+        Some(port::Message::Email(Email { from: Some(from), ..email.clone() }))
+    }
+
+    /// Who it is from, and whom an answer goes to where that is somebody else.
+    fn writers(&self, email: &Email) -> Result<(Mailbox, Option<Mailbox>), ComposeError> {
+        let template = |part: &'static str, text: &Option<String>| match text {
+            Some(text) => mailbox(text).map(Some).ok_or(ComposeError::Template { part }),
+            None => Ok(None),
+        };
+        let (usual, usual_reply_to) = match &email.sender {
+            None => (&self.from, &self.reply_to),
+            Some(name) => {
+                let (from, reply_to) = self.senders.get(name).ok_or_else(|| ComposeError::Sender(name.clone()))?;
+                (from, reply_to)
+            }
+        };
+        let from = template("from", &email.from)?.unwrap_or_else(|| usual.clone());
+        Ok((from, template("reply_to", &email.reply_to)?.or_else(|| usual_reply_to.clone())))
     }
 }
 

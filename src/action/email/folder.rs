@@ -35,6 +35,10 @@ impl Sender for FolderSender {
         4
     }
 
+    fn departing(&self, message: &Message) -> Option<Message> {
+        self.composer.departing(message)
+    }
+
     async fn send(&self, message: Message) -> Sent {
         let Message::Email(email) = message else { return permanent("the mail folder takes emails only") };
         let composed = match self.composer.compose(&email, self.clock.now()) {

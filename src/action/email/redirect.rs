@@ -18,6 +18,18 @@ impl Redirect {
     pub fn new(behind: Arc<dyn Sender>, to: impl Into<String>) -> Self {
         Self { behind, to: to.into() }
     }
+
+    fn redirected(&self, message: Message) -> Message {
+        let Message::Email(mut email) = message else { return message };
+        let meant_for = std::mem::replace(&mut email.to_address, self.to.clone());
+        email.to_name = None;
+        email.tracked_html = None;
+        email.subject = format!("[to {meant_for}] {}", email.subject);
+        // One click on it would take the real reader off the list.
+        email.headers.retain(|(name, _)| !name.to_ascii_lowercase().starts_with("list-unsubscribe"));
+        email.headers.push((MEANT_FOR.to_owned(), meant_for));
+        Message::Email(email)
+    }
 }
 
 #[async_trait]
@@ -26,21 +38,12 @@ impl Sender for Redirect {
         self.behind.sessions()
     }
 
+    fn departing(&self, message: &Message) -> Option<Message> {
+        self.behind.departing(&self.redirected(message.clone()))
+    }
+
     async fn send(&self, message: Message) -> Sent {
-        let message = match message {
-            Message::Email(mut email) => {
-                let meant_for = std::mem::replace(&mut email.to_address, self.to.clone());
-                email.to_name = None;
-                email.tracked_html = None;
-                email.subject = format!("[to {meant_for}] {}", email.subject);
-                // One click on it would take the real reader off the list.
-                email.headers.retain(|(name, _)| !name.to_ascii_lowercase().starts_with("list-unsubscribe"));
-                email.headers.push((MEANT_FOR.to_owned(), meant_for));
-                Message::Email(email)
-            }
-            other => other,
-        };
-        let mut sent = self.behind.send(message).await;
+        let mut sent = self.behind.send(self.redirected(message)).await;
         if let Outcome::Permanent { reason } = &mut sent.outcome {
             // The server speaks of our address; the real one isn't to be taken for gone.
             "email.redirect_all_to was refused".clone_into(reason);
@@ -91,9 +94,11 @@ mod tests {
             return_tag: None,
             headers: vec![("List-Unsubscribe".into(), "<https://acme.example/u/1>".into())],
         };
+        let Some(Message::Email(departing)) = redirect.departing(&Message::Email(email.clone())) else { panic!() };
         let told = redirect.send(Message::Email(email)).await.outcome;
         assert_eq!(told, Outcome::Permanent { reason: "email.redirect_all_to was refused".into() });
         let Message::Email(sent) = kept.0.lock().unwrap().remove(0) else { panic!() };
+        assert_eq!((&departing.to_address, &departing.subject), (&sent.to_address, &sent.subject));
         assert_eq!((sent.to_address.as_str(), sent.to_name), ("staging@acme.example", None));
         assert_eq!(sent.tracked_html, None, "what is done with it is not what the reader did");
         assert_eq!(sent.subject, "[to ada@example.org] We miss you");

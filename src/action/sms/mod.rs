@@ -73,6 +73,12 @@ impl SmsSender {
     }
 }
 
+fn redirected(mut message: SmsMessage, number: &str) -> SmsMessage {
+    let meant_for = std::mem::replace(&mut message.to, number.to_owned());
+    message.text = format!("[to {meant_for}] {}", message.text);
+    message
+}
+
 /// What the format needs is there.
 fn complete(section: &str, options: &GatewayOptions) -> Result<(), SetupError> {
     let wrong = |key: &str, problem: &str| Err(SetupError::option(format!("{section}.{key}"), problem));
@@ -100,8 +106,16 @@ impl Sender for SmsSender {
         (self.gateways.len() * options::SESSIONS).clamp(1, 32)
     }
 
+    fn departing(&self, message: &Message) -> Option<Message> {
+        match (&self.redirected, message) {
+            (Redirected::KeptBack, _) => None,
+            (Redirected::To(number), Message::Sms(sms)) => Some(Message::Sms(redirected(sms.clone(), number))),
+            _ => Some(message.clone()),
+        }
+    }
+
     async fn send(&self, message: Message) -> Sent {
-        let Message::Sms(mut message) = message else { return permanent("the text sender takes text messages only") };
+        let Message::Sms(message) = message else { return permanent("the text sender takes text messages only") };
         if message.text.trim().is_empty() {
             return permanent("there is no text: gateways refuse empty messages");
         }
@@ -111,9 +125,7 @@ impl Sender for SmsSender {
                 reply: "kept back: email.redirect_all_to is set, and sms.redirect_all_to is not".to_owned(),
             }),
             Redirected::To(number) => {
-                let meant_for = std::mem::replace(&mut message.to, number.clone());
-                message.text = format!("[to {meant_for}] {}", message.text);
-                let mut sent = self.deliver(&message).await;
+                let mut sent = self.deliver(&redirected(message, number)).await;
                 if let Outcome::Permanent { reason } = &mut sent.outcome {
                     // The gateway speaks of our number; the real one isn't to be taken for gone.
                     *reason = format!("to sms.redirect_all_to: {reason}");

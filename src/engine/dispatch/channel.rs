@@ -4,6 +4,7 @@
 //! At most two messages per session are marked at any moment: one under way, one ready. That bounds what a
 //! crash leaves in doubt. A place is free again only once the outcome is committed.
 
+use super::keeping;
 use super::outcome::{Try, after};
 use super::prepare::give_back;
 use super::seeds;
@@ -247,6 +248,7 @@ impl Session {
             parcel;
         let copied = template.map(|template| (message.clone(), template));
         let address = address_of(&message);
+        let content = keeping::before(&self.context, &*self.sender, &message);
         let started_at = self.context.clock.now();
         let began = Instant::now();
         // A bug in a sender costs one message its certainty, not the channel a session.
@@ -280,10 +282,15 @@ impl Session {
         // They are tried again together, or the message would fall apart.
         let again = if let Then::Again { due_at, .. } = &walked.then { Some(*due_at) } else { None };
         let follow = |follower| self.follow(follower, (delivery, kind), (&sent.outcome, repeatable, again), times);
-        let together: Vec<Finished> = followers.into_iter().map(follow).collect();
+        let mut together: Vec<Finished> = followers.into_iter().map(follow).collect();
+        let kept = keeping::after(content, delivery, &sent.outcome);
+        for other in &mut together {
+            other.completion.keeping = kept.as_ref().map(|kept| Arc::clone(&kept.of_others));
+        }
         let verdict = Verdict { delivery, kind, outcome: sent.outcome, started_at, finished_at, took };
         let mut finished = work.conclude(&self.context, Some(verdict), walked);
         finished.completion.saved = save.zip(sent.answer).or(keep.filter(|_| was_sent));
+        finished.completion.keeping = kept.map(|kept| kept.own);
         finished.gone = gone;
         finished.permit = Some(permit);
         finished.together = together;

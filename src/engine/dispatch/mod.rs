@@ -8,6 +8,7 @@ mod decide;
 pub(super) mod decide_tests;
 mod enrolling;
 mod gather;
+mod keeping;
 mod moment;
 mod outcome;
 mod overtaken;
@@ -38,7 +39,7 @@ pub(super) use assigned::{joined, rehearsed, stand_in};
 pub(super) use decide::{Decision, Line, Situation, address, decide, number};
 pub(super) use moment::Moment;
 pub(super) use places::since;
-pub(super) use prepare::{open_tasks, said};
+pub(super) use prepare::{open_tasks, reader, said, subject};
 pub(super) use render::{Draft, kind};
 pub(super) use walk::Way;
 

@@ -2,6 +2,7 @@
 
 mod answers;
 mod consents;
+mod deliveries;
 mod gathering;
 mod inbox;
 mod outbox;
@@ -17,6 +18,7 @@ mod writes;
 
 pub use answers::{AnswerId, Answered, Answers, Asked, DueAnswer, Given, NewAnswer};
 pub use consents::Consents;
+pub use deliveries::{Content, Deliveries, DeliveryStory, Keeping, KeptMessage};
 pub use gathering::{Gathered, Gathering};
 pub use inbox::{Inbound, Inbox};
 pub use outbox::{
@@ -43,11 +45,23 @@ pub use writes::{Owed, OwnWrite, Turn, Writes};
 
 /// Everything the engine keeps. One conformance suite holds for every implementation.
 pub trait Store:
-    Register + Ledger + Outbox + Consents + Reactions + Answers + Inbox + View + Personal + Writes + Safety
+    Register + Ledger + Outbox + Consents + Reactions + Answers + Inbox + View + Deliveries + Personal + Writes + Safety
 {
 }
-impl<T: Register + Ledger + Outbox + Consents + Reactions + Answers + Inbox + View + Personal + Writes + Safety> Store
-    for T
+impl<
+    T: Register
+        + Ledger
+        + Outbox
+        + Consents
+        + Reactions
+        + Answers
+        + Inbox
+        + View
+        + Deliveries
+        + Personal
+        + Writes
+        + Safety,
+> Store for T
 {
 }
 

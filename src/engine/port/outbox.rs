@@ -1,4 +1,4 @@
-use super::StoreError;
+use super::{Keeping, StoreError};
 use crate::model::{
     AddressHash, AttemptNumber, Channel, ContactId, DeliveryId, DeliveryState, EndReason, EntityName, Key, Lane,
     Limits, MatchId, Occasion, Outcome, RecordId, RuleId, StepId, Suppression, TemplateName, Tenant, VersionHash,
@@ -251,6 +251,8 @@ pub struct Completion {
     pub enrolls: Option<Box<Enrolling>>,
     /// Noted on a row that comes again, so that others for the same person can see it coming.
     pub contender: Option<Contender>,
+    /// What is kept of the message, where messages are kept and it left.
+    pub keeping: Option<Arc<Keeping>>,
     /// Marked, and then not sent after all: what it took of caps and budget is given back.
     pub unsent: Option<DeliveryId>,
 }
@@ -268,6 +270,7 @@ impl Completion {
             notes: Vec::new(),
             enrolls: None,
             contender: None,
+            keeping: None,
             unsent: None,
         }
     }

@@ -1,4 +1,4 @@
-use super::{Happening, MissView, StoreError};
+use super::{Happening, KeptMessage, MissView, StoreError};
 use crate::model::{AddressHash, DeliveryId, EndReason, EnrollmentState, Lane, RecordId, RuleId};
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -44,11 +44,13 @@ pub enum Aged {
     Events,
     /// Our own writes of values that rules watch.
     Writes,
+    /// Messages that were kept as they left.
+    Messages,
 }
 
 impl Aged {
-    pub const ALL: [Self; 6] =
-        [Self::Attempts, Self::Timeline, Self::Misses, Self::Enrollments, Self::Events, Self::Writes];
+    pub const ALL: [Self; 7] =
+        [Self::Attempts, Self::Timeline, Self::Misses, Self::Enrollments, Self::Events, Self::Writes, Self::Messages];
 
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -59,6 +61,7 @@ impl Aged {
             Self::Enrollments => "enrollments",
             Self::Events => "events",
             Self::Writes => "writes",
+            Self::Messages => "messages",
         }
     }
 }
@@ -69,6 +72,8 @@ pub struct Dossier {
     pub enrollments: Vec<Enrolled>,
     /// Attempts and what happened between them.
     pub happenings: Vec<Happening>,
+    /// Messages that were kept and tell of it.
+    pub messages: Vec<KeptMessage>,
     pub misses: Vec<MissView>,
     pub episodes: Vec<Stay>,
     pub tasks: Vec<BuiltInTask>,
@@ -130,6 +135,8 @@ pub struct Forgotten {
     /// Attempts whose details were emptied.
     pub attempts: u64,
     pub timeline: u64,
+    /// Messages that were kept, also those that tell of others as well.
+    pub messages: u64,
     pub misses: u64,
     pub episodes: u64,
     pub tasks: u64,
@@ -152,6 +159,7 @@ impl std::ops::AddAssign for Forgotten {
         self.cancelled += later.cancelled;
         self.attempts += later.attempts;
         self.timeline += later.timeline;
+        self.messages += later.messages;
         self.misses += later.misses;
         self.episodes += later.episodes;
         self.tasks += later.tasks;

@@ -14,6 +14,12 @@ pub trait Sender: Send + Sync {
     /// One try. Never panics, never retries by itself, and always comes to an [`Outcome`] within its
     /// own I/O deadline.
     async fn send(&self, message: Message) -> Sent;
+
+    /// The message as [`Sender::send`] would let it leave: from whom, and to whom where it is redirected. `None`: it
+    /// would stay here.
+    fn departing(&self, message: &Message) -> Option<Message> {
+        Some(message.clone())
+    }
 }
 
 /// A message with everything decided and rendered.

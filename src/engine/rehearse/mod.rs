@@ -8,8 +8,10 @@
 //! - [`Backtester`]: the occasions of the past, interval by interval;
 //! - [`Comparer`]: whom another version of a rule would match;
 //! - [`Simulator`]: the days ahead, over a frozen source;
-//! - [`render_test`]: one mail of a rule, to be sent to somebody who asked.
+//! - [`render_test`]: one mail of a rule, to be sent to somebody who asked;
+//! - [`render_anew`]: the message of a delivery, where none was kept.
 
+mod anew;
 mod backtest;
 mod compare;
 mod crowd;
@@ -24,6 +26,7 @@ mod under_way;
 mod verdict;
 mod why;
 
+pub use anew::render_anew;
 pub use backtest::{Backtest, BacktestDay, BacktestHit, Backtester, Tally, TermCount, Told};
 pub use compare::{Change, Comparer, Comparison, Part, People, RuleComparison, UnderWay};
 pub use explain::{Crossed, Explanation, Reached, RecordState, explain, explain_within};

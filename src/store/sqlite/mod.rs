@@ -31,6 +31,7 @@ const STEPS: Steps = &[
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/sqlite/0005_safety.sql")),
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/sqlite/0006_answers.sql")),
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/sqlite/0007_reactions.sql")),
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/sqlite/0008_messages.sql")),
 ];
 
 /// Each statement over a batch comes in several sizes.

@@ -100,6 +100,19 @@ pub async fn after(session: &mut Session<'_>, after: i64, limit: usize) -> Resul
     rows.into_iter().map(view).collect()
 }
 
+/// Of one delivery, oldest first.
+pub async fn of_delivery(
+    session: &mut Session<'_>,
+    enrollment: i64,
+    delivery: DeliveryId,
+) -> Result<Vec<AttemptView>, StoreError> {
+    let sql = "SELECT a.id, a.delivery, r.rule, r.lane, r.tenant, e.entity, e.key, a.step, a.kind, a.number,
+                      a.finished_at, a.outcome, a.detail
+               FROM attempt a JOIN enrollment e ON e.id = a.enrollment JOIN rule_state r ON r.id = e.rule_state
+               WHERE a.enrollment = $1 AND a.delivery = $2 ORDER BY a.id";
+    session.rows(sql, params![enrollment, &delivery.0]).await?.into_iter().map(view).collect()
+}
+
 fn view(mut row: Row) -> Result<AttemptView, StoreError> {
     Ok(AttemptView {
         id: row.int(0)?,

@@ -13,6 +13,7 @@ pub mod generation;
 pub mod inbox;
 pub mod journal;
 pub mod ledger;
+pub mod message;
 pub mod miss;
 pub mod outbox;
 pub mod own_write;

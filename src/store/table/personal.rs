@@ -210,6 +210,7 @@ pub async fn aged(session: &mut Session<'_>, what: Aged, at: Timestamp, limit: u
         }
         Aged::Events => "SELECT i.id FROM inbox i WHERE i.received_at < $1 ORDER BY i.id LIMIT $2",
         Aged::Writes => "SELECT w.id FROM own_write w WHERE w.at < $1 ORDER BY w.at LIMIT $2",
+        Aged::Messages => "SELECT m.id FROM message m WHERE m.sent_at < $1 ORDER BY m.sent_at LIMIT $2",
         Aged::Misses => return Ok(Vec::new()),
     };
     session.rows(sql, params![at, limit]).await?.iter().map(|row| row.int(0)).collect()
@@ -225,7 +226,11 @@ pub async fn drop_aged(session: &mut Session<'_>, what: Aged, ids: &[i64]) -> Re
         Aged::Events => &["DELETE FROM inbox WHERE id IN {ids}"],
         Aged::Misses => &[],
         Aged::Writes => &["DELETE FROM own_write WHERE id IN {ids}"],
+        Aged::Messages => &["DELETE FROM message WHERE id IN {ids}"],
         Aged::Enrollments => &[
+            // Nobody could be found by them any more to be erased.
+            "DELETE FROM message
+             WHERE delivery IN (SELECT w.delivery FROM message w WHERE w.enrollment IN {ids})",
             "DELETE FROM attempt WHERE enrollment IN {ids}",
             "DELETE FROM timeline WHERE enrollment IN {ids}",
             "DELETE FROM assignment WHERE enrollment IN {ids}",

@@ -5,12 +5,12 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use nudged::engine::port::{
     Adopted, Adoption, Aged, AnswerId, Answered, Answers, Asked, AttemptView, Bearing, Candidate, Claimed, Consents,
-    ContactStanding, Counted, DeliveryFilter, DeliveryView, Dossier, DueAnswer, EnrollmentFilter, EnrollmentView,
-    Episode, EpisodePage, Forgotten, Found, Gathered, Gathering, Happening, HeldMatch, Inbound, Inbox, Lease, Ledger,
-    LedgerSize, MissView, NewAnswer, Objection, OpenEpisode, Outbox, OutboxToken, Overview, Owed, OwnWrite, Owner,
-    Personal, Progress, Reacted, Reaction, Reactions, Register, Rescued, RuleState, RuleVersion, Safety, Settled,
-    Settlement, Spent, Standing, StillHeld, Store, StoreError, StoredGeneration, SweepCommit, SweepCount, SweepId,
-    SweepView, TaskDraft, Turn, Verdict, View, Whereabouts, Writes,
+    ContactStanding, Counted, Deliveries, DeliveryFilter, DeliveryStory, DeliveryView, Dossier, DueAnswer,
+    EnrollmentFilter, EnrollmentView, Episode, EpisodePage, Forgotten, Found, Gathered, Gathering, Happening,
+    HeldMatch, Inbound, Inbox, Lease, Ledger, LedgerSize, MissView, NewAnswer, Objection, OpenEpisode, Outbox,
+    OutboxToken, Overview, Owed, OwnWrite, Owner, Personal, Progress, Reacted, Reaction, Reactions, Register, Rescued,
+    RuleState, RuleVersion, Safety, Settled, Settlement, Spent, Standing, StillHeld, Store, StoreError,
+    StoredGeneration, SweepCommit, SweepCount, SweepId, SweepView, TaskDraft, Turn, Verdict, View, Whereabouts, Writes,
 };
 use nudged::model::{
     AddressHash, Channel, ContactId, DeliveryId, EntityName, InstanceSecret, Key, Lane, Preference, RecordId, RuleId,
@@ -312,6 +312,21 @@ impl View for Mortal {
     }
     async fn held_matches(&self, sweep: &SweepId, after: i64, limit: usize) -> Result<Vec<HeldMatch>, StoreError> {
         self.alive().await.held_matches(sweep, after, limit).await
+    }
+}
+
+#[async_trait]
+impl Deliveries for Mortal {
+    async fn deliveries_between(
+        &self,
+        first: DeliveryId,
+        last: DeliveryId,
+        limit: usize,
+    ) -> Result<Vec<(i64, DeliveryId)>, StoreError> {
+        self.alive().await.deliveries_between(first, last, limit).await
+    }
+    async fn delivery(&self, enrollment: i64, id: DeliveryId) -> Result<Option<DeliveryStory>, StoreError> {
+        self.alive().await.delivery(enrollment, id).await
     }
 }
 

@@ -5,9 +5,9 @@ use crate::support::instant;
 use crate::world::{Kind, World, days, hours};
 use async_trait::async_trait;
 use jiff::SignedDuration;
-use nudged::engine::Settings;
 use nudged::engine::port::{Message, Sender, Sent};
-use nudged::model::{EndReason, Outcome};
+use nudged::engine::{Retention, Settings};
+use nudged::model::{EndReason, Outcome, RecordId};
 use rstest::rstest;
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -255,6 +255,34 @@ async fn a_digest_whose_rows_are_all_gone_is_no_mail_and_leaves_nothing_behind()
     let ends: Vec<_> = world.enrollments().await.into_iter().map(|view| view.ended.map(EndReason::as_str)).collect();
     assert_eq!(ends, [Some("where_false"), Some("where_false")]);
     assert_eq!(world.engine.next_due().await.unwrap().filter(|due| *due <= world.now()), None);
+}
+
+/// What is kept of a digest is found by everybody it tells of; of what is only rehearsed there is nothing to keep.
+#[rstest]
+#[case::live("live", &["2 at risk"])]
+#[case::shadow("shadow", &[])]
+#[tokio::test]
+async fn a_digest_is_kept_for_all_that_it_tells_of(#[case] mode: &str, #[case] expected: &[&str]) {
+    let retention = Retention { messages: days(30), ..Retention::default() };
+    let world = office(Kind::Sqlite, Settings { retention, ..settings() }).await;
+    customers(&world, "1", &[(1, 40), (2, 10)]).await;
+    let rule = RULE.replace("mode: live", &format!("mode: {mode}"));
+    world.load(&[("at-risk.yaml", &rule), MAIL, LAYOUT]).await;
+    world.turn().await;
+    world.pass(until_monday(&world)).await;
+    assert_eq!(world.enrollments().await.len(), 2);
+    for key in ["1", "2"] {
+        let record = RecordId { tenant: "".into(), entity: "customer".into(), key: key.into() };
+        let kept = world.store.dossier(&record).await.unwrap().messages;
+        let mails: Vec<_> = kept.iter().filter(|kept| kept.kind == "email").collect();
+        assert_eq!(
+            mails.iter().map(|kept| kept.content.body["subject"].as_str().unwrap()).collect::<Vec<_>>(),
+            expected
+        );
+        assert!(mails.iter().all(|kept| kept.content.to == "jana@acme.example"), "{mails:?}");
+        let calls = kept.iter().filter(|kept| kept.kind == "webhook").count();
+        assert_eq!(calls, expected.len(), "each has a call of its own");
+    }
 }
 
 /// Takes a mail and never comes back.

@@ -179,6 +179,10 @@ impl Sender for SmtpSender {
         self.sessions
     }
 
+    fn departing(&self, message: &Message) -> Option<Message> {
+        self.composer.departing(message)
+    }
+
     async fn send(&self, message: Message) -> Sent {
         let Message::Email(email) = message else { return permanent("SMTP takes emails only") };
         match self.composer.compose(&email, self.clock.now()) {

@@ -46,7 +46,7 @@ pub(super) fn way_of(rule: &CheckedRule, action: &Action) -> usize {
 }
 
 /// Whom a message is written to; of a task and what goes to other systems, whom the rule is about.
-fn reader<'f>(rule: &CheckedRule, action: &Action, facts: &'f Facts) -> Option<&'f PersonFacts> {
+pub(in crate::engine) fn reader<'f>(rule: &CheckedRule, action: &Action, facts: &'f Facts) -> Option<&'f PersonFacts> {
     let own = match action {
         Action::Email(email) => email.to.as_ref(),
         Action::Sms(sms) => sms.to.as_ref(),

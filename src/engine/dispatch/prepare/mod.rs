@@ -2,6 +2,7 @@
 
 mod deliver;
 
+pub(in crate::engine) use self::deliver::reader;
 use self::deliver::{Meeting, way_of};
 use super::addressed::Addressed;
 use super::assigned::with_assigned;
@@ -548,7 +549,7 @@ fn same_step(from: &CompiledRule, to: &CompiledRule, node: usize) -> Option<usiz
     to.rule.nodes.iter().position(|node| node.id == *id)
 }
 
-fn subject(rule: &CompiledRule, claimed: &Claimed) -> Subject {
+pub(in crate::engine) fn subject(rule: &CompiledRule, claimed: &Claimed) -> Subject {
     let since = evaluate::since_entry(rule, claimed.occasion_at, claimed.entered_at);
     Subject { key: claimed.record.key.clone(), since: Some(since), entered: Some(claimed.entered_at) }
 }

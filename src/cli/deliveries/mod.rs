@@ -1,5 +1,7 @@
 //! `nudged deliveries`: what was sent and what wasn't, and an operator's decision over what hangs.
 
+mod show;
+
 use super::{Context, Exit, Failure, Format, LaneName, Output, record, text};
 use crate::engine::port::{DeliveryFilter, DeliveryView, Store};
 use crate::model::{DeliveryId, RuleId};
@@ -16,6 +18,8 @@ pub struct Args {
 enum Command {
     /// List deliveries, newest first.
     List(List),
+    /// Where a delivery stands, what came of each try, and its message.
+    Show(show::Args),
     /// Make dead or unknown deliveries due again.
     Retry(Choice),
     /// Give dead or unknown deliveries up; their sequences go on after them.
@@ -82,6 +86,7 @@ enum Stuck {
 pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, Failure> {
     match &args.command {
         Command::List(args) => list(args, context, output),
+        Command::Show(args) => show::run(args, context, output),
         Command::Retry(choice) => decide(choice, true, context, output),
         Command::Discard(choice) => decide(choice, false, context, output),
     }
@@ -133,10 +138,7 @@ async fn chosen(store: &dyn Store, written: &[String]) -> Result<Vec<DeliveryId>
             ids.push(id);
             continue;
         }
-        if text.len() < FEWEST || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-            let message = format!("`{text}` is no delivery id: give at least {FEWEST} hexadecimal digits of one");
-            return Err(Failure::other(Exit::Usage, message));
-        }
+        beginning(text)?;
         if stuck.is_none() {
             let [dead, unknown] = [stuck_in(store, Stuck::Dead).await?, stuck_in(store, Stuck::Unknown).await?];
             stuck = Some([dead, unknown].concat());
@@ -157,6 +159,15 @@ async fn chosen(store: &dyn Store, written: &[String]) -> Result<Vec<DeliveryId>
         }
     }
     Ok(ids)
+}
+
+/// Enough digits of an id to name a delivery by.
+fn beginning(text: &str) -> Result<(), Failure> {
+    if (FEWEST..=32).contains(&text.len()) && text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return Ok(());
+    }
+    let message = format!("`{text}` is no delivery id: give at least {FEWEST} hexadecimal digits of one");
+    Err(Failure::other(Exit::Usage, message))
 }
 
 async fn stuck_in(store: &dyn Store, stuck: Stuck) -> Result<Vec<DeliveryId>, Failure> {

@@ -320,7 +320,15 @@ async fn dispatch(store: Arc<dyn Store>, n: usize) -> usize {
 
 fn mark(store: &dyn Store, claimed: &Claimed) -> Mark {
     let delivery = store.secret().delivery_id(claimed.match_id, &"webhook".into(), 0);
-    Mark { token: claimed.token, delivery, step: "webhook".into(), kind: "webhook", repeatable: true, place: None }
+    Mark {
+        token: claimed.token,
+        delivery,
+        step: "webhook".into(),
+        kind: "webhook",
+        repeatable: true,
+        reader: None,
+        place: None,
+    }
 }
 
 fn completion(store: &dyn Store, claimed: &Claimed) -> Completion {

@@ -3,6 +3,7 @@
 use super::database::Database;
 use super::ledger::enroll;
 use super::places;
+use super::readers;
 use super::sql::Session;
 use super::state::State;
 use super::table::attempt::{self, Line};
@@ -469,10 +470,14 @@ async fn mark(session: &mut Session<'_>, marks: &[Mark], length: i64) -> Result<
     sorted.sort_by_key(|mark| mark.token.id);
     let marked = outbox::mark(session, &sorted, length).await?;
     let (ours, lost): (Vec<&Mark>, Vec<&Mark>) = marks.iter().partition(|mark| marked.contains(&mark.token.id));
-    let refused = places::take(session, &ours).await?;
-    let back: Vec<i64> = refused.iter().map(|refusal| refusal.token.id).collect();
-    outbox::unmark(session, &back).await?;
-    Ok(Settled { lost: lost.iter().map(|mark| mark.token).collect(), refused })
+    let unwanted = readers::refused(session, &ours).await?;
+    let (unwanted, wanted): (Vec<&Mark>, Vec<&Mark>) =
+        ours.into_iter().partition(|mark| unwanted.contains(&mark.token.id));
+    let refused = places::take(session, &wanted).await?;
+    let back = refused.iter().map(|refusal| refusal.token).chain(unwanted.iter().map(|mark| mark.token));
+    outbox::unmark(session, &back.map(|token| token.id).collect::<Vec<_>>()).await?;
+    // On fresh facts the unwanted ones are left out, and their sequences go on.
+    Ok(Settled { lost: lost.iter().chain(&unwanted).map(|mark| mark.token).collect(), refused })
 }
 
 fn sort_out<'a>(

@@ -22,6 +22,7 @@ mod personal;
 mod places;
 pub mod postgres;
 mod reactions;
+mod readers;
 mod register;
 mod safety;
 mod sql;

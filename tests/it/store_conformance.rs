@@ -223,7 +223,7 @@ fn step() -> StepId {
 
 fn mark_of(store: &dyn Store, claimed: &Claimed, repeatable: bool) -> Mark {
     let delivery = store.secret().delivery_id(claimed.match_id, &step(), claimed.iteration);
-    Mark { token: claimed.token, delivery, step: step(), kind: "email", repeatable, place: None }
+    Mark { token: claimed.token, delivery, step: step(), kind: "email", repeatable, reader: None, place: None }
 }
 
 async fn mark(store: &dyn Store, claimed: &Claimed, repeatable: bool) -> Settled {

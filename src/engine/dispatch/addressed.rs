@@ -1,6 +1,7 @@
 //! Whom a step may write to, by each of the channels that it may take.
 
 use super::decide::{address, addressee, number};
+use crate::engine::port::Reader;
 use crate::engine::settings::Sending;
 use crate::model::{AddressHash, Channel, ContactId, InstanceSecret, RoleName, Tenant};
 use crate::rule::CheckedRule;
@@ -42,6 +43,21 @@ impl Addressed {
             mail_contact: counted(email, mail, !sending.limits.caps.is_empty()),
             text_contact: counted(sms, text, !sending.texts.limits.caps.is_empty()),
         }
+    }
+
+    /// Whom an action writes to, as their own no is known by.
+    pub fn reader(&self, action: &Action, rule: &CheckedRule, person: Option<&PersonFacts>) -> Option<Reader> {
+        let hash = match action {
+            Action::Email(_) => self.email?,
+            Action::Sms(_) => self.sms?,
+            _ => return None,
+        };
+        let staff = rule.purpose == Purpose::Staff || person.is_some_and(|person| person.staff);
+        let topic = match &rule.purpose {
+            Purpose::Topic(topic) if !staff => Some(topic.clone()),
+            _ => None,
+        };
+        Some(Reader { hash, topic, staff })
     }
 
     pub fn hashes(&self) -> impl Iterator<Item = AddressHash> {

@@ -151,17 +151,18 @@ impl Marker {
 
     /// Of the message, and of all whose matches it tells of: after a crash none of them is sent again unasked.
     fn marks(&self, parcel: &Parcel) -> Vec<Mark> {
-        let mark = |work: &Work, delivery, place| Mark {
+        let mark = |work: &Work, delivery, reader, place| Mark {
             token: work.claimed.token,
             delivery,
             step: work.step(),
             kind: parcel.kind,
             repeatable: parcel.repeatable,
+            reader,
             place,
         };
         let place = parcel.place.clone().map(|place| Place { at: self.context.clock.now(), ..place });
-        let own = mark(&parcel.work, parcel.delivery, place);
-        let followers = parcel.followers.iter().map(|follower| mark(&follower.work, follower.delivery, None));
+        let own = mark(&parcel.work, parcel.delivery, parcel.reader.clone(), place);
+        let followers = parcel.followers.iter().map(|follower| mark(&follower.work, follower.delivery, None, None));
         std::iter::once(own).chain(followers).collect()
     }
 

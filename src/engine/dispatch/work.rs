@@ -5,7 +5,7 @@ use crate::engine::context::Context;
 use crate::engine::event::Event;
 use crate::engine::flight::Ticket;
 use crate::engine::port::{
-    Attempt, Claimed, Completion, Contender, Message, Note, Noted, OutboxToken, Place, RuleVersion, Then,
+    Attempt, Claimed, Completion, Contender, Message, Note, Noted, OutboxToken, Place, Reader, RuleVersion, Then,
 };
 use crate::model::{DeliveryId, Outcome, SendWindow, StepId, Suppression, TemplateName};
 use crate::rule::CompiledRule;
@@ -43,6 +43,7 @@ pub struct Parcel {
     pub delivery: DeliveryId,
     pub kind: &'static str,
     pub repeatable: bool,
+    pub reader: Option<Reader>,
     /// What it needs before it may leave; its instant is that of the mark.
     pub place: Option<Place>,
     pub message: Message,

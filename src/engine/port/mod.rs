@@ -23,7 +23,7 @@ pub use gathering::{Gathered, Gathering};
 pub use inbox::{Inbound, Inbox};
 pub use outbox::{
     Attempt, BudgetDay, Claimed, Completion, ContactStanding, Contender, Enrolling, Mark, Note, Noted, Outbox,
-    OutboxToken, Owner, Place, Refusal, Rescued, RuleVersion, Settled, Settlement, Spent, Then, Waiting,
+    OutboxToken, Owner, Place, Reader, Refusal, Rescued, RuleVersion, Settled, Settlement, Spent, Then, Waiting,
 };
 pub use personal::{Aged, BuiltInTask, Dossier, Enrolled, Forgotten, Personal, Stay};
 pub use reactions::{Reacted, Reaction, Reactions};

@@ -1,7 +1,8 @@
 use super::{Keeping, StoreError};
 use crate::model::{
     AddressHash, AttemptNumber, Channel, ContactId, DeliveryId, DeliveryState, EndReason, EntityName, Key, Lane,
-    Limits, MatchId, Occasion, Outcome, RecordId, RuleId, StepId, Suppression, TemplateName, Tenant, VersionHash,
+    Limits, MatchId, Occasion, Outcome, Preference, RecordId, RuleId, StepId, Suppression, SuppressionReason,
+    TemplateName, Tenant, Topic, VersionHash,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -177,8 +178,30 @@ pub struct Mark {
     pub kind: &'static str,
     /// Safe to repeat with the same key after a crash (webhook, task); an email, a chat and a text message are not.
     pub repeatable: bool,
+    /// Whom it is to; `None`: no person whom we know an address of.
+    pub reader: Option<Reader>,
     /// What it needs before it may leave; `None`: nothing counts it.
     pub place: Option<Place>,
+}
+
+/// Whom a message is to, as lists of those who don't want it know them. They are asked again with the mark: a no that came
+/// after the facts were read counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reader {
+    pub hash: AddressHash,
+    /// What it is about; `None`: nothing that people can refuse.
+    pub topic: Option<Topic>,
+    /// Of our own people, who are only spared what bounces.
+    pub staff: bool,
+}
+
+impl Reader {
+    /// Whether one of these keeps the message from leaving.
+    #[must_use]
+    pub fn is_refused(&self, suppressed: Option<SuppressionReason>, said: Option<&Preference>) -> bool {
+        suppressed.is_some_and(|reason| !self.staff || reason == SuppressionReason::Bounced)
+            || (self.topic.is_some() && said.is_some_and(|said| !said.allowed))
+    }
 }
 
 /// A place under the caps and in the daily budget, taken together with the mark and given back when the message

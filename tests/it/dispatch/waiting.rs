@@ -7,7 +7,7 @@ use crate::world::{Recorder, hours};
 use async_trait::async_trait;
 use nudged::engine::port::{Message, Sender, Sent};
 use nudged::engine::{Sending, Settings};
-use nudged::model::EndReason;
+use nudged::model::{Channel, EndReason, Preference, PreferenceSource, Suppression, SuppressionReason};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
@@ -79,6 +79,47 @@ async fn a_message_that_waited_past_the_end_of_its_window_waits_for_the_next() {
     world.clock.set(instant("2026-06-02T08:00:00Z"));
     engine.dispatch_due().await.unwrap();
     assert_eq!(world.mail.take().len(), 3);
+}
+
+/// However young the facts are that it was decided by.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_no_stops_all_but_what_is_marked_already() {
+    let world = Arc::new(silent("  - email: {template: mail-1}\n").await);
+    all_silent(&world, 8).await;
+    let gate = Gate::before(&world.mail);
+    let engine = world.sending(gate.clone(), Settings::default());
+    world.clock.advance(hours(2));
+    engine.sweep_due().await.unwrap();
+    let running = tokio::spawn(async move { engine.dispatch_due().await });
+    wait_until(PATIENCE, async || world.mail.messages.lock().unwrap().len() == 1).await;
+    let (secret, since) = (world.store.secret(), world.now());
+    let addresses = (2..=8).map(|id| format!("c{id}@example.org")).chain(["ada@example.org".to_owned()]);
+    let hashes = addresses.map(|address| secret.address_hash(Channel::Email, &address));
+    let (listed, said): (Vec<_>, Vec<_>) = hashes.enumerate().partition(|(index, _)| index % 2 == 0);
+    let suppressions = listed.into_iter().map(|(_, hash)| Suppression {
+        channel: Channel::Email,
+        hash,
+        address: None,
+        reason: SuppressionReason::Complained,
+        since,
+    });
+    let refusals = said.into_iter().map(|(index, hash)| Preference {
+        hash,
+        channel: Channel::Email,
+        topic: (index % 4 == 1).then(|| "offers".into()),
+        allowed: false,
+        since,
+        source: PreferenceSource::OneClick,
+        delivery: None,
+    });
+    world.store.suppress(&suppressions.collect::<Vec<_>>()).await.unwrap();
+    world.store.prefer(&refusals.collect::<Vec<_>>()).await.unwrap();
+    gate.open.add_permits(10);
+    running.await.unwrap().unwrap();
+    let sent = world.mail.take().len();
+    assert!((1..=2).contains(&sent), "two may be marked for one session: {sent}");
+    let left_out = world.deliveries().await.into_iter().filter(|(state, _)| state == "skipped").count();
+    assert_eq!(sent + left_out, 8, "each is on record");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,6 @@
 use super::*;
-use nudged::model::{Channel, Preference, PreferenceSource, preferences_for};
+use nudged::engine::port::Reader;
+use nudged::model::{Channel, Preference, PreferenceSource, Suppression, SuppressionReason, preferences_for};
 
 on_both_stores!(
     what_was_said_last_holds,
@@ -9,7 +10,60 @@ on_both_stores!(
     two_clicks_at_once_confirm_once,
     a_no_holds_against_a_yes_from_a_clock_that_ran_ahead,
     a_thousand_addresses_are_asked_about_at_once,
+    a_message_whose_reader_refused_since_is_not_marked,
 );
+
+async fn a_message_whose_reader_refused_since_is_not_marked(home: Home) {
+    let store = home.with_rule().await;
+    let cases = [
+        ("listed@b.example", Some("offers"), false, true),
+        ("listed@b.example", None, false, true),
+        ("listed@b.example", None, true, false),
+        ("bounced@b.example", None, true, true),
+        ("no@b.example", Some("offers"), false, true),
+        ("no@b.example", Some("news"), false, false),
+        ("no@b.example", None, false, false),
+        ("all@b.example", Some("news"), false, true),
+        ("yes@b.example", Some("offers"), false, false),
+        ("nobody@b.example", Some("offers"), false, false),
+    ];
+    enter(&*store, (0..cases.len()).map(|key| a_match(&*store, &key.to_string(), "x")).collect()).await;
+    let rows = claim(&*store, cases.len()).await;
+    let hash = |address: &str| store.secret().address_hash(Channel::Email, address);
+    let marks: Vec<Mark> = rows
+        .iter()
+        .zip(cases)
+        .map(|(row, (address, topic, staff, _))| {
+            let reader = Reader { hash: hash(address), topic: topic.map(Into::into), staff };
+            Mark { reader: Some(reader), ..mark_of(&*store, row, false) }
+        })
+        .collect();
+    let listed = [("listed@b.example", SuppressionReason::Manual), ("bounced@b.example", SuppressionReason::Bounced)]
+        .map(|(address, reason)| Suppression {
+            channel: Channel::Email,
+            hash: hash(address),
+            address: None,
+            reason,
+            since: now(),
+        });
+    store.suppress(&listed).await.unwrap();
+    let said = [
+        ("no@b.example", Some("offers"), false),
+        ("all@b.example", None, false),
+        ("yes@b.example", Some("offers"), true),
+    ]
+    .map(|(address, topic, allowed)| said(&*store, address, topic, allowed, now()));
+    store.prefer(&said).await.unwrap();
+    let settled = store.settle(&Settlement { marks, completions: Vec::new() }).await.unwrap();
+    let back: Vec<bool> = rows.iter().map(|row| settled.lost.contains(&row.token)).collect();
+    assert_eq!(back, cases.map(|(.., refused)| refused));
+    let refused = back.iter().filter(|refused| **refused).count();
+    assert_eq!(store.overview(now()).await.unwrap().outbox_sending, (cases.len() - refused) as u64);
+    // Given back, it is decided about again.
+
+    store.release(&settled.lost).await.unwrap();
+    assert_eq!(claim(&*store, cases.len()).await.len(), refused);
+}
 
 fn said(store: &dyn Store, address: &str, topic: Option<&str>, allowed: bool, since: Timestamp) -> Preference {
     Preference {

@@ -125,6 +125,7 @@ impl Batch<'_> {
             _ => (None, None),
         };
         let hours = self.hours(action, &rule.rule, to, facts);
+        let reader = addressed.reader(action, &rule.rule, to);
         let keep = self.asked(action, delivery, facts);
         let (kind, repeatable, zone) = (kind(action), repeatable(action, &work.rule.rule), facts.zone.clone());
         let asked = asked.at;
@@ -133,6 +134,7 @@ impl Batch<'_> {
             delivery,
             kind,
             repeatable,
+            reader,
             place,
             message,
             template,

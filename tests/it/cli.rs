@@ -86,6 +86,30 @@ fn a_check_with_errors_shows_them_and_ends_with_code_4() {
     insta::assert_snapshot!("check-github", String::from_utf8(github.stdout).unwrap());
 }
 
+/// What a running daemon would turn down at a reload is turned down here.
+#[test]
+fn a_check_plays_the_rules_own_tests() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/rules");
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("templates")).unwrap();
+    for (from, to) in [
+        ("base/catalog.yaml", "catalog.yaml"),
+        ("base/templates/hello.md", "templates/hello.md"),
+        ("outside/test.failed.yaml", "bad.yaml"),
+    ] {
+        fs::copy(fixtures.join(from), folder.path().join(to)).unwrap();
+    }
+    let check = |more: &[&str]| {
+        let output = nudged().args(["check", "--rules", "."]).args(more).current_dir(folder.path()).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, told) = check(&[]);
+    assert_eq!(code, Some(4), "{told}");
+    assert!(told.contains("test.failed") && told.contains("silent for 90 days"), "{told}");
+    let (code, told) = check(&["--no-tests"]);
+    assert_eq!(code, Some(0), "{told}");
+}
+
 /// What SARIF 2.1.0 requires, and the values it allows, of a report with many findings.
 #[test]
 fn sarif_reports_have_the_structure_of_the_standard() {

@@ -1,7 +1,8 @@
 //! `nudged check`: would these files load?
 //!
 //! Offline it knows the files and the configuration; with `--db` it asks the database as well: whether
-//! every table and column is there, and whether it accepts the SQL of every rule.
+//! every table and column is there, and whether it accepts the SQL of every rule. The rules' own tests are played as a
+//! reload plays them, so that nothing passes here which a running daemon turns down.
 
 mod github;
 mod sarif;
@@ -15,8 +16,8 @@ use crate::diagnostic::{Finding, Place, Severity};
 use crate::rule::CompiledRule;
 use crate::rule::generation::{Generation, Tree};
 use crate::rule::index::{self, NeededIndex};
-use crate::rulebook::{Inspected, Limits, inspect, read_tree};
-use crate::service::{open_source, outside};
+use crate::rulebook::{Examiner, Inspected, Limits, inspect, read_tree};
+use crate::service::{RuleExaminer, open_source, outside};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -32,6 +33,9 @@ pub struct Args {
     /// Fail on warnings too.
     #[arg(long)]
     deny_warnings: bool,
+    /// Leave the rules' own tests unplayed.
+    #[arg(long)]
+    no_tests: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -48,49 +52,55 @@ enum CheckFormat {
 }
 
 pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, Failure> {
-    let directory;
-    let (rules, findings) = if args.db {
-        let config = context.config()?;
-        directory = config.rules.directory.clone();
-        let tree = read_tree(&config.rules.directory, &Limits::default(), None)?;
+    let config = if args.db { context.config()? } else { context.config_without_secrets()? };
+    let tree = Arc::new(read_tree(&config.rules.directory, &Limits::default(), None)?);
+    let mut verdict = if args.db {
         context.block_on(against_database(tree, &config))?
     } else {
-        let config = context.config_without_secrets()?;
-        directory = config.rules.directory.clone();
-        let tree = read_tree(&config.rules.directory, &Limits::default(), None)?;
-        offline(Arc::new(tree), &config, context.has_config())
+        offline(tree, &config, context.has_config())
     };
-    Ok(report(args, &directory, rules, &findings, output))
+    if !args.no_tests {
+        verdict.findings.extend(context.block_on(async { Ok(tested(&verdict, &config).await) })?);
+    }
+    Ok(report(args, &config.rules.directory, &verdict, output))
 }
 
-/// How many rules would load, and every finding.
-type Verdict = (usize, Vec<Finding>);
+struct Verdict {
+    /// `None`: nothing would load.
+    generation: Option<Generation>,
+    findings: Vec<Finding>,
+}
+
+impl Verdict {
+    fn rules(&self) -> usize {
+        self.generation.as_ref().map_or(0, |generation| generation.rules.len())
+    }
+}
 
 fn offline(tree: Arc<Tree>, config: &Config, has_config: bool) -> Verdict {
     let Offline { built, outside, assumed, .. } = Offline::build(tree, config, has_config);
-    let (rules, mut findings) = match built {
+    let (generation, mut findings) = match built {
         Ok(generation) => {
-            let unserved = outside.unserved(&generation);
-            (generation.rules.len(), generation.warnings.into_iter().chain(unserved).collect())
+            let findings = generation.warnings.iter().cloned().chain(outside.unserved(&generation)).collect();
+            (Some(generation), findings)
         }
-        Err(findings) => (0, findings),
+        Err(findings) => (None, findings),
     };
     if assumed > 0 {
         let message =
             format!("{assumed} webhook destinations, chats or topics are not checked without a configuration");
         findings.push(Finding::warning("config.none", message).help("name the configuration by `--config FILE`"));
     }
-    (rules, findings)
+    Verdict { generation, findings }
 }
 
-async fn against_database(tree: Tree, config: &Config) -> Result<Verdict, Failure> {
+async fn against_database(tree: Arc<Tree>, config: &Config) -> Result<Verdict, Failure> {
     let source = open_source(config)?;
     // Asked for the database, a database that doesn't answer is a failure and not a warning.
     source.now().await?;
-    let inspected = inspect(Arc::new(tree), &*source, &outside(config), None).await;
+    let inspected = inspect(tree, &*source, &outside(config), None).await;
     Ok(match inspected {
         Ok(Inspected { generation, mut refused }) => {
-            let rules = generation.rules.len();
             let mut findings: Vec<Finding> = generation.warnings.iter().cloned().map(strict).collect();
             // Where the catalog and the tables differ, refused queries only say it again, a rule at a time.
             if !findings.iter().any(|finding| finding.severity == Severity::Error) {
@@ -98,10 +108,18 @@ async fn against_database(tree: Tree, config: &Config) -> Result<Verdict, Failur
                 findings.extend(refused.into_iter().map(|(_, finding)| finding));
                 findings.extend(missing_indexes(&generation));
             }
-            (rules, findings)
+            Verdict { generation: Some(generation), findings }
         }
-        Err(findings) => (0, findings.into_iter().map(strict).collect()),
+        Err(findings) => Verdict { generation: None, findings: findings.into_iter().map(strict).collect() },
     })
+}
+
+/// What fails of the rules' own tests, as a reload plays them. Rules that are wrong have worse to tell.
+async fn tested(verdict: &Verdict, config: &Config) -> Vec<Finding> {
+    let is_wrong = verdict.findings.iter().any(|finding| finding.severity == Severity::Error);
+    let Some(generation) = verdict.generation.as_ref().filter(|_| !is_wrong) else { return Vec::new() };
+    let rules = generation.rules.keys().cloned().collect();
+    RuleExaminer::new(config.settings()).examine(generation, &rules).await
 }
 
 /// An index and the rules that need it.
@@ -150,7 +168,8 @@ fn strict(finding: Finding) -> Finding {
     if drift.contains(&finding.code) { Finding { severity: Severity::Error, ..finding } } else { finding }
 }
 
-fn report(args: &Args, directory: &Path, rules: usize, findings: &[Finding], output: &mut Output) -> Exit {
+fn report(args: &Args, directory: &Path, verdict: &Verdict, output: &mut Output) -> Exit {
+    let (rules, findings) = (verdict.rules(), verdict.findings.as_slice());
     let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
     let warnings = findings.len() - errors;
     match args.format {

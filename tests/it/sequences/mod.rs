@@ -7,6 +7,7 @@ mod nested;
 mod renewal;
 mod splits;
 mod waits;
+mod works;
 
 use crate::support::instant;
 use crate::world::{Kind, Setup, World, hours};

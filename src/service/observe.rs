@@ -114,24 +114,7 @@ fn log(event: &Event) {
             tracing::debug!(%rule, record = %named(record), reason, "crossed, but no match");
         }
         Event::StepDecided { rule, record, step, decided, .. } => log_step(rule, record, step, decided),
-        Event::AttemptFinished { delivery, rule, record, step, kind, number, outcome, .. } => {
-            let (what, whole) = (outcome.as_str(), detail(outcome));
-            let detail = &*impersonal(&whole);
-            if detail != whole {
-                tracing::debug!(%rule, record = %named(record), %delivery, detail = whole, "what the other side said");
-            }
-            match outcome {
-                Outcome::Permanent { .. } | Outcome::Unknown { .. } => {
-                    tracing::error!(%rule, record = %named(record), %delivery, %step, kind, number, outcome = what, detail, "delivery");
-                }
-                Outcome::Transient { .. } => {
-                    tracing::warn!(%rule, record = %named(record), %delivery, %step, kind, number, outcome = what, detail, "delivery");
-                }
-                _ => {
-                    tracing::info!(%rule, record = %named(record), %delivery, %step, kind, number, outcome = what, detail, "delivery");
-                }
-            }
-        }
+        Event::AttemptFinished { .. } => log_attempt(event),
         Event::EnrollmentEnded { rule, record, reason, detail, .. } => {
             tracing::info!(%rule, record = %named(record), reason = reason.as_str(), detail = &*impersonal(detail), "enrollment ended");
         }
@@ -181,6 +164,26 @@ fn log(event: &Event) {
         Event::RoomBack { free } => {
             let free_mib = free / (1024 * 1024);
             tracing::info!(free_mib, "there is room on the disk of the state again; sweeps go on");
+        }
+    }
+}
+
+fn log_attempt(event: &Event) {
+    let Event::AttemptFinished { delivery, rule, record, step, kind, number, outcome, .. } = event else { return };
+    let (what, whole) = (outcome.as_str(), detail(outcome));
+    let detail = &*impersonal(&whole);
+    if detail != whole {
+        tracing::debug!(%rule, record = %named(record), %delivery, detail = whole, "what the other side said");
+    }
+    match outcome {
+        Outcome::Permanent { .. } | Outcome::Unknown { .. } => {
+            tracing::error!(%rule, record = %named(record), %delivery, %step, kind, number, outcome = what, detail, "delivery");
+        }
+        Outcome::Transient { .. } => {
+            tracing::warn!(%rule, record = %named(record), %delivery, %step, kind, number, outcome = what, detail, "delivery");
+        }
+        _ => {
+            tracing::info!(%rule, record = %named(record), %delivery, %step, kind, number, outcome = what, detail, "delivery");
         }
     }
 }

@@ -307,9 +307,8 @@ fn request_head(socket: &mut impl BufRead) -> Option<(String, usize)> {
         let Some((name, value)) = line.trim_end().split_once(": ") else {
             if line.trim_end().is_empty() {
                 return key.zip(length);
-            } else {
-                continue;
-            };
+            }
+            continue;
         };
         match name.to_ascii_lowercase().as_str() {
             "idempotency-key" => key = Some(value.to_owned()),

@@ -347,11 +347,10 @@ fn indecent_receiver() -> (String, Arc<Mutex<Vec<String>>>) {
                     }
                     let head = if number == 3 { "transfer-encoding: chunked" } else { "content-length: 0" };
                     socket.write_all(format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n").as_bytes()).unwrap();
-                    while number == 3 {
+                    if number == 3 {
                         let chunk = format!("1000\r\n{}\r\n", "x".repeat(0x1000));
-                        if socket.write_all(chunk.as_bytes()).is_err() {
-                            return;
-                        }
+                        while socket.write_all(chunk.as_bytes()).is_ok() {}
+                        return;
                     }
                 }
             });

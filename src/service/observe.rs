@@ -1,11 +1,11 @@
 //! Turns the engine's events into log lines and metrics.
 //!
 //! Lines carry `rule`, `record` and `delivery` as fields, which journald shows as RULE, RECORD and
-//! DELIVERY. A record is named by its key; what other machines answered is logged without addresses.
+//! DELIVERY. A record is named by its key; of what other machines answered only codes are logged.
 
 use crate::engine::port::Noted;
 use crate::engine::{Event, Mood, SweepReport};
-use crate::model::{Key, Outcome, RecordId};
+use crate::model::{Key, Outcome, RecordId, unsaid};
 use metrics::{counter, gauge, histogram};
 use std::borrow::Cow;
 use std::hash::{BuildHasher, RandomState};
@@ -92,18 +92,18 @@ fn log(event: &Event) {
         }
         Event::SweepFinished(report) => log_sweep(report),
         Event::SweepPostponed { rule, reason, .. } => {
-            tracing::warn!(%rule, reason = &*without_addresses(reason), "sweep postponed");
+            tracing::warn!(%rule, reason = &*impersonal(reason), "sweep postponed");
         }
         Event::AnswerRefused { delivery, reason } => {
-            let reason = &*without_addresses(reason);
+            let reason = &*impersonal(reason);
             tracing::error!(DELIVERY = %delivery, reason, "an answer to a survey can't be written; it is tried again");
         }
         Event::SourceRefused { rule, reason } => {
-            let reason = &*without_addresses(reason);
+            let reason = &*impersonal(reason);
             tracing::warn!(%rule, reason, "the database refuses the rule's question; all rules are checked against it again");
         }
         Event::SweepFailed { rule, reason, .. } => {
-            tracing::error!(%rule, reason = &*without_addresses(reason), "sweep failed; it is tried again");
+            tracing::error!(%rule, reason = &*impersonal(reason), "sweep failed; it is tried again");
         }
         Event::Matched { rule, lane, record, occasion, .. } => {
             tracing::info!(%rule, record = %named(record), lane = lane.as_str(), "matched");
@@ -114,28 +114,15 @@ fn log(event: &Event) {
             tracing::debug!(%rule, record = %named(record), reason, "crossed, but no match");
         }
         Event::StepDecided { rule, record, step, decided, .. } => log_step(rule, record, step, decided),
-        Event::AttemptFinished { delivery, rule, record, step, kind, number, outcome, .. } => {
-            let (what, detail) = (outcome.as_str(), detail(outcome));
-            match outcome {
-                Outcome::Permanent { .. } | Outcome::Unknown { .. } => {
-                    tracing::error!(%rule, record = %named(record), %delivery, %step, kind, number, outcome = what, detail, "delivery");
-                }
-                Outcome::Transient { .. } => {
-                    tracing::warn!(%rule, record = %named(record), %delivery, %step, kind, number, outcome = what, detail, "delivery");
-                }
-                _ => {
-                    tracing::info!(%rule, record = %named(record), %delivery, %step, kind, number, outcome = what, detail, "delivery");
-                }
-            }
-        }
+        Event::AttemptFinished { .. } => log_attempt(event),
         Event::EnrollmentEnded { rule, record, reason, detail, .. } => {
-            tracing::info!(%rule, record = %named(record), reason = reason.as_str(), detail = &*without_addresses(detail), "enrollment ended");
+            tracing::info!(%rule, record = %named(record), reason = reason.as_str(), detail = &*impersonal(detail), "enrollment ended");
         }
         Event::StepsPostponed { rule, steps, reason, .. } => {
-            tracing::error!(%rule, steps, reason = &*without_addresses(reason), "due steps wait and are tried again");
+            tracing::error!(%rule, steps, reason = &*impersonal(reason), "due steps wait and are tried again");
         }
         Event::EnrollmentHeld { rule, record, reason, .. } => {
-            tracing::error!(%rule, record = %named(record), reason = &*without_addresses(reason), "enrollment held until a reload or an operator frees it");
+            tracing::error!(%rule, record = %named(record), reason = &*impersonal(reason), "enrollment held until a reload or an operator frees it");
         }
         Event::RuleHeld { rule, reason, .. } => tracing::error!(%rule, reason, "rule held; see `nudged hold list`"),
         Event::RuleTripped { rule, reason, .. } => {
@@ -148,17 +135,17 @@ fn log(event: &Event) {
             tracing::error!(%rule, matched, expected, mood = mood.as_str(), "the rule matches fewer or more than expected");
         }
         Event::OwnerNotTold { rule, reason } => {
-            tracing::error!(%rule, reason = &*without_addresses(reason), "the rule's owner could not be told");
+            tracing::error!(%rule, reason = &*impersonal(reason), "the rule's owner could not be told");
         }
         Event::SourceLost { reason } => {
-            tracing::error!(reason = &*without_addresses(reason), "the source does not answer; sweeps wait");
+            tracing::error!(reason = &*impersonal(reason), "the source does not answer; sweeps wait");
         }
         Event::SourceBack { after } => tracing::info!(after_s = after.as_secs(), "the source answers again"),
         Event::Recalled { entries } => {
             tracing::warn!(entries, "the state had forgotten entries of the suppression list; they hold again");
         }
         Event::StateFailed { reason } => {
-            tracing::error!(reason = &*without_addresses(reason), "the state database failed; work is tried again");
+            tracing::error!(reason = &*impersonal(reason), "the state database failed; work is tried again");
         }
         Event::Rescued(rescued) => {
             let (requeued, repeated, unknown) = (rescued.requeued, rescued.repeated, rescued.unknown);
@@ -177,6 +164,26 @@ fn log(event: &Event) {
         Event::RoomBack { free } => {
             let free_mib = free / (1024 * 1024);
             tracing::info!(free_mib, "there is room on the disk of the state again; sweeps go on");
+        }
+    }
+}
+
+fn log_attempt(event: &Event) {
+    let Event::AttemptFinished { delivery, rule, record, step, kind, number, outcome, .. } = event else { return };
+    let (what, whole) = (outcome.as_str(), detail(outcome));
+    let detail = &*impersonal(&whole);
+    if detail != whole {
+        tracing::debug!(%rule, record = %named(record), %delivery, detail = whole, "what the other side said");
+    }
+    match outcome {
+        Outcome::Permanent { .. } | Outcome::Unknown { .. } => {
+            tracing::error!(%rule, record = %named(record), %delivery, %step, kind, number, outcome = what, detail, "delivery");
+        }
+        Outcome::Transient { .. } => {
+            tracing::warn!(%rule, record = %named(record), %delivery, %step, kind, number, outcome = what, detail, "delivery");
+        }
+        _ => {
+            tracing::info!(%rule, record = %named(record), %delivery, %step, kind, number, outcome = what, detail, "delivery");
         }
     }
 }
@@ -218,15 +225,15 @@ fn log_step(rule: &crate::model::RuleId, record: &RecordId, step: &crate::model:
 
 fn detail(outcome: &Outcome) -> String {
     match outcome {
-        Outcome::Sent { reply } => without_addresses(reply).into_owned(),
+        Outcome::Sent { reply } => reply.clone(),
         // A subject may name the person.
         Outcome::Recorded { .. } => String::new(),
         Outcome::Transient { reason, .. }
         | Outcome::Permanent { reason }
         | Outcome::Unknown { reason }
-        | Outcome::Postponed { reason, .. } => without_addresses(reason).into_owned(),
-        Outcome::Skipped { reason, detail } => format!("{}: {}", reason.as_str(), without_addresses(detail)),
-        Outcome::Ended { reason, detail } => format!("{}: {}", reason.as_str(), without_addresses(detail)),
+        | Outcome::Postponed { reason, .. } => reason.clone(),
+        Outcome::Skipped { reason, detail } => format!("{}: {detail}", reason.as_str()),
+        Outcome::Ended { reason, detail } => format!("{}: {detail}", reason.as_str()),
     }
 }
 
@@ -241,10 +248,11 @@ fn named(record: &RecordId) -> String {
     record.to_string()
 }
 
-/// Mail servers like to repeat whom they refuse.
-fn without_addresses(text: &str) -> Cow<'_, str> {
+/// Without the words of others, who like to name whom they refuse, and without addresses in ours.
+fn impersonal(text: &str) -> Cow<'_, str> {
+    let text = unsaid(text);
     if !text.contains('@') {
-        return Cow::Borrowed(text);
+        return text;
     }
     let words = text.split_inclusive(char::is_whitespace).map(|word| {
         if word.contains('@') { format!("(address){}", &word[word.trim_end().len()..]) } else { word.to_owned() }
@@ -254,7 +262,7 @@ fn without_addresses(text: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{named, without_addresses};
+    use super::{impersonal, named};
     use crate::model::RecordId;
 
     #[test]
@@ -268,8 +276,8 @@ mod tests {
 
     #[test]
     fn a_servers_reply_is_logged_without_whom_it_names() {
-        let reply = "550 5.1.1 <anna@example.org>: Recipient address rejected";
-        assert_eq!(without_addresses(reply), "550 5.1.1 (address) Recipient address rejected");
-        assert_eq!(without_addresses("250 ok"), "250 ok");
+        assert_eq!(impersonal("550 5.1.1 “Anna Gruber has left”"), "550 5.1.1");
+        assert_eq!(impersonal("no mail to <anna@example.org>: not ASCII"), "no mail to (address) not ASCII");
+        assert_eq!(impersonal("the receiver answered 404 Not Found"), "the receiver answered 404 Not Found");
     }
 }

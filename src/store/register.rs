@@ -171,9 +171,15 @@ async fn adopt(
     let (new, changed): (Vec<_>, Vec<_>) = plan.changes.iter().partition(|change| change.id.is_none());
     // A renamed rule gives its name free before another may take it.
     rule_state::remove(session, &plan.removed).await?;
-    rule_state::update(session, &changed, now).await?;
     let anew = changed.iter().filter(|change| change.baseline.is_some());
     let mut void: Vec<i64> = anew.filter_map(|change| change.id).collect();
+    for id in &void {
+        // What the last sweep left staged belongs to the definition that it went by, which the next sweep can't know.
+        while let Some(sweep) = episode::closed_of(session, *id).await? {
+            episode::unstage(session, *id, sweep, CHUNK).await?;
+        }
+    }
+    rule_state::update(session, &changed, now).await?;
     miss::forget_of(session, &void).await?;
     void.extend(&plan.removed);
     rule_state::insert(session, &new, now).await?;

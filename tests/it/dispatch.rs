@@ -141,7 +141,7 @@ async fn refusals_are_recorded_with_their_reason() {
     for (change, detail) in [
         ("UPDATE contacts SET news_ok = NULL", "no consent to offers by email"),
         ("UPDATE contacts SET email = ''", "the recipient has no address"),
-        ("INSERT INTO blocked VALUES ('ada@example.org', 'complaint')", "complaint (in the source)"),
+        ("INSERT INTO blocked VALUES ('ada@example.org', 'complaint')", "“complaint” (in the source)"),
     ] {
         let world = silent(TWO_MAILS).await;
         world.crm.run(change).await;

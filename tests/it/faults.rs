@@ -243,9 +243,9 @@ fn a_mail_server_that_fails_in_every_way_leaves_each_mail_where_it_is_seen() {
     let ends = [("due", 2), ("dead", 1), ("unknown", 2), ("sent", 1)];
     poll_until(PATIENCE, || ends.iter().all(|(state, count)| seen(state).len() == *count));
     let late: Vec<String> = seen("due").into_iter().map(|(_, reason)| reason).collect();
-    assert!(late.iter().any(|reason| reason.contains("451 4.3.0 come back later")), "{late:?}");
+    assert!(late.iter().any(|reason| reason.contains("451 4.3.0 “come back later”")), "{late:?}");
     assert!(late.iter().any(|reason| reason.contains("the mail server did not answer in time")), "{late:?}");
-    assert!(seen("dead")[0].1.contains("554 5.7.1 not from you"), "{:?}", seen("dead"));
+    assert!(seen("dead")[0].1.contains("554 5.7.1 “not from you”"), "{:?}", seen("dead"));
     let (record, reason) = seen("unknown").remove(0);
     assert!(!reason.is_empty());
     let outbox = site.status()["state"]["counts"]["outbox"].clone();

@@ -2,11 +2,16 @@
 
 use super::operator::{SILENCE, with_silent};
 use super::site::Site;
-use super::support::{PATIENCE, Reply, http_receiver, poll_until};
+use super::smtp::{Act, scripted};
+use super::support::{PATIENCE, Reply, SmtpServer, http_receiver, poll_until, postgres, smtp};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value as Json, json};
+use sqlx::{Connection, Executor};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[test]
 fn systemd_hears_of_ready_watchdog_reloading_and_stopping() {
@@ -28,6 +33,110 @@ fn systemd_hears_of_ready_watchdog_reloading_and_stopping() {
     site.told("STOPPING=1");
     assert_eq!(daemon.ends().code(), Some(0), "{}", site.log());
     assert!(!Path::new(&site.path("admin.sock")).exists(), "the socket is gone with the process");
+}
+
+/// Status and body of the health check.
+fn health(site: &Site) -> (String, String) {
+    let mut curl = Command::new("curl");
+    curl.args(["-s", "-w", "%{http_code}", "--unix-socket", &site.path("admin.sock"), "http://localhost/-/healthy"]);
+    let output = String::from_utf8(curl.output().unwrap().stdout).unwrap();
+    let (body, code) = output.rsplit_once('\n').unwrap_or(("", &output));
+    (code.to_owned(), body.to_owned())
+}
+
+/// The state is locked by somebody else, and the dispatcher waits for an answer that doesn't come. The rest of the
+/// process is well, and a timer would go on feeding the watchdog.
+#[test]
+fn a_loop_that_stands_still_feeds_no_watchdog_and_is_unhealthy_until_it_moves_again() {
+    let (site, state) = (with_silent(1, SILENCE), postgres());
+    let own = format!("url = \"sqlite:{}\"", site.path("state.db"));
+    site.configure(&own, &format!("url = \"{}\"\ndirectory = \"{}\"", state.url, site.path("")));
+    // A loop that has nothing to do turns every five seconds.
+    site.configure("[log]", "[service]\nstalled = \"7 seconds\"\n[log]");
+    let _daemon = site.start_with(&[("WATCHDOG_USEC", "200000")]);
+    site.told("READY=1");
+    site.told("WATCHDOG=1");
+    assert_eq!(health(&site).0, "200");
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let locked = async {
+        let mut locking = sqlx::PgConnection::connect(&state.url).await.unwrap();
+        locking.execute("BEGIN; LOCK TABLE outbox IN ACCESS EXCLUSIVE MODE").await.unwrap();
+        locking
+    };
+    let mut locking = runtime.block_on(locked);
+    // The socket keeps only a few messages, and who tells waits for room.
+    poll_until(PATIENCE, || {
+        site.heard();
+        health(&site).0 == "503"
+    });
+    let still = || site.log().matches("the scheduler stands still").count();
+    poll_until(PATIENCE, || still() > 0);
+    site.heard();
+    let before = still();
+    poll_until(PATIENCE, || still() >= before + 5);
+    assert_eq!(site.heard(), Vec::<String>::new(), "nothing is told while it stands still");
+    let (code, why) = health(&site);
+    assert!(code == "503" && why.contains("the scheduler has not moved for"), "{code} {why}");
+
+    runtime.block_on(locking.execute("ROLLBACK")).unwrap();
+    site.told("WATCHDOG=1");
+    poll_until(PATIENCE, || {
+        site.heard();
+        health(&site).0 == "200"
+    });
+    site.told("WATCHDOG=1");
+}
+
+/// As a mail provider has it: a submission port that wants STARTTLS and a login, whose password systemd hands over.
+#[test]
+fn mail_goes_out_by_a_submission_port_with_a_credential_that_is_shown_nowhere() {
+    let (site, server) = (with_silent(1, SILENCE), smtp());
+    site.crm("UPDATE contacts SET email = 'anna@submission.example' WHERE id = 1");
+    fs::create_dir(site.path("credentials")).unwrap();
+    fs::write(site.path("credentials/smtp"), SmtpServer::PASSWORD).unwrap();
+    site.configure(
+        "transport = \"folder\"",
+        &format!(
+            "transport = \"smtp\"\nhost = \"localhost\"\nport = {}\ntls = \"required\"\nca_file = \"{}\"\n\
+             username = \"{}\"\npassword = \"credential:smtp\"",
+            server.submission,
+            server.ca.display(),
+            SmtpServer::USER
+        ),
+    );
+    // What is said when nothing is left out.
+    site.configure("[log]", "[log]\nlevel = \"trace\"");
+    let credentials = site.path("credentials");
+    let mut daemon = site.start_with(&[("CREDENTIALS_DIRECTORY", &credentials)]);
+    site.told("READY=1");
+    let mail = server.wait_for("anna@submission.example", 1).remove(0);
+    assert!(mail.contains("Subject: We miss Cafe 1") && mail.contains("Hello Anna1!"), "{mail}");
+    assert!(mail.contains("with ESMTPSA"), "over TLS, and logged in: {mail}");
+    // An operator's commands read the same configuration, in the same unit.
+    let run = |arguments: &[&str]| {
+        let output = site.command(arguments).env("CREDENTIALS_DIRECTORY", &credentials).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat()
+    };
+    poll_until(PATIENCE, || run(&["deliveries", "list"]).contains(" sent "));
+    let mut shown = vec![mail];
+    for command in [&["status"][..], &["deliveries", "list"], &["why", "customer:1"], &["rules"]] {
+        shown.push(run(command));
+        shown.push(run(&[command, &["--format", "json"]].concat()));
+    }
+    daemon.signal("TERM");
+    assert_eq!(daemon.ends().code(), Some(0));
+    shown.push(site.log());
+    let encoded = BASE64.encode(format!("\0{}\0{}", SmtpServer::USER, SmtpServer::PASSWORD));
+    for secret in [SmtpServer::PASSWORD, &BASE64.encode(SmtpServer::PASSWORD), &encoded] {
+        assert!(!shown.iter().any(|text| text.contains(secret)), "{secret} is shown");
+    }
+    for stored in ["state.db", "state.db-wal"] {
+        let bytes = fs::read(site.path(stored)).unwrap_or_default();
+        let secret = SmtpServer::PASSWORD.as_bytes();
+        assert!(!bytes.windows(secret.len()).any(|window| window == secret), "{stored}");
+    }
 }
 
 #[test]
@@ -200,6 +309,48 @@ fn logs_are_json_with_fields_and_name_nobody() {
     for personal in ["@", "Anna", "Gruber", "Cafe 1"] {
         assert!(!log.contains(personal), "{personal} is in the log:\n{log}");
     }
+}
+
+/// Mail servers write what they like, and not every name comes with an `@`.
+#[test]
+fn what_a_mail_server_says_of_a_person_is_for_who_asks_and_not_in_the_log() {
+    let site = with_silent(3, SILENCE);
+    let recipients = AtomicUsize::new(0);
+    let act = move |verb: &str, _: usize| match verb {
+        "RCPT" => Some(Act::Say(match recipients.fetch_add(1, Ordering::SeqCst) {
+            0 => "550 5.1.1 Bob Gruber (bob.gruber) does not work here any more",
+            1 => "451 Bob Gruber's mailbox rests",
+            _ => "250-2.1.5 fine\r\n250 2.1.5 Bob Gruber reads it soon",
+        })),
+        "." => Some(Act::Say("250 2.0.0 kept for Bob Gruber as 4711")),
+        _ => None,
+    };
+    let (port, _) = scripted(false, act);
+    let server = format!("transport = \"smtp\"\nhost = \"127.0.0.1\"\nport = {port}\ntls = \"none\"\nsessions = 1");
+    site.configure("transport = \"folder\"", &server);
+    let mut daemon = site.start();
+    site.told("READY=1");
+    let outcomes = ["permanent", "transient", "sent"];
+    poll_until(PATIENCE, || outcomes.iter().all(|name| site.log().contains(&format!("\"outcome\":\"{name}\""))));
+    let listed = site.run(&["deliveries", "list"]).1;
+    for words in ["Bob Gruber (bob.gruber) does not work here", "Bob Gruber's mailbox rests"] {
+        assert!(listed.contains(words), "whoever asks is told: {listed}");
+    }
+    daemon.signal("TERM");
+    daemon.ends();
+    let log = site.log();
+    let entries: Vec<Json> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let detail = |outcome: &str| entries.iter().find(|entry| entry["outcome"] == outcome).unwrap()["detail"].clone();
+    assert_eq!(outcomes.map(detail), ["550 5.1.1", "451", "250 2.0.0"].map(Json::from), "{log}");
+    for personal in ["Bob", "Gruber", "gruber", "mailbox", "kept for"] {
+        assert!(!log.contains(personal), "{personal} is in the log:\n{log}");
+    }
+
+    site.sql("state.db", "UPDATE outbox SET due_at = due_at - 3600000000 WHERE state = 0");
+    site.configure("[log]", "[log]\nlevel = \"debug\"");
+    let _daemon = site.start();
+    site.told("READY=1");
+    poll_until(PATIENCE, || site.log().contains("kept for Bob Gruber as 4711"));
 }
 
 #[test]

@@ -181,6 +181,18 @@ impl Site {
         }
     }
 
+    /// What systemd was told since somebody last listened.
+    pub fn heard(&self) -> Vec<String> {
+        let mut heard = Vec::new();
+        let mut buffer = [0; 4096];
+        self.notify.set_nonblocking(true).unwrap();
+        while let Ok(length) = self.notify.recv(&mut buffer) {
+            heard.extend(String::from_utf8_lossy(&buffer[..length]).lines().map(str::to_owned));
+        }
+        self.notify.set_nonblocking(false).unwrap();
+        heard
+    }
+
     pub fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap_or_default()
     }

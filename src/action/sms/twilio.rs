@@ -4,7 +4,7 @@ use super::GatewayOptions;
 use crate::action::webhook::destination::Destination;
 use crate::action::{came_to, permanent, quoted, transient, unknown};
 use crate::engine::port::{Sent, SmsMessage};
-use crate::model::Outcome;
+use crate::model::{Outcome, said};
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
@@ -59,9 +59,9 @@ fn taken(status: u16, body: &[u8]) -> Sent {
 }
 
 fn refusal(refused: Sent, status: u16, body: &[u8], message: &SmsMessage) -> Sent {
-    let Ok(Problem { code: Some(code), message: said }) = serde_json::from_slice(body) else { return refused };
-    let said = quoted(&said.unwrap_or_default()).replace(message.to.as_str(), "…");
-    let words = words(code).map_or(said, str::to_owned);
+    let Ok(Problem { code: Some(code), message: problem }) = serde_json::from_slice(body) else { return refused };
+    let theirs = said(&quoted(&problem.unwrap_or_default()).replace(message.to.as_str(), "…"));
+    let words = words(code).map_or(theirs, str::to_owned);
     let reason = format!("{status} {code}: {words}");
     match refused.outcome {
         Outcome::Transient { retry_after, .. } => came_to(Outcome::Transient { reason, retry_after }),
@@ -107,12 +107,12 @@ mod tests {
         let opted_out = refused(400, r#"{"code": 21610, "message": "Attempt to send to unsubscribed recipient"}"#);
         assert_eq!(opted_out, Outcome::Permanent { reason: "400 21610: the recipient has opted out".into() });
         let other = refused(400, r#"{"code": 21999, "message": "The 'To' number +436641234567 is odd"}"#);
-        assert_eq!(other, Outcome::Permanent { reason: "400 21999: The 'To' number … is odd".into() });
+        assert_eq!(other, Outcome::Permanent { reason: "400 21999: “The 'To' number … is odd”".into() });
         let busy = refused(429, r#"{"code": 20429, "message": "Too Many Requests"}"#);
         assert!(matches!(&busy, Outcome::Transient { reason, .. } if reason.starts_with("429 20429")), "{busy:?}");
         assert!(matches!(refused(400, r#"{"code": 21611}"#), Outcome::Transient { .. }));
         let broken = refused(500, r#"{"code": 20500, "message": "Internal Server Error"}"#);
-        assert_eq!(broken, Outcome::Unknown { reason: "500 20500: Internal Server Error".into() });
+        assert_eq!(broken, Outcome::Unknown { reason: "500 20500: “Internal Server Error”".into() });
         assert_eq!(refused(404, "not JSON"), Outcome::Permanent { reason: "no".into() });
     }
 

@@ -15,7 +15,7 @@ use crate::engine::lateness;
 use crate::engine::port::{Claimed, ContactStanding, Noted, Then};
 use crate::model::{
     Channel, Country, EndReason, Outcome, Preference, RoleName, RuleId, SkipReason, StepId, SuppressionReason, e164,
-    zone_or_default,
+    said, zone_or_default,
 };
 use crate::rule::checked::{Action, Email, Node, Preferred, Purpose, Sms, Step, Task, Trigger};
 use crate::rule::compiled::{Facts, PersonFacts};
@@ -381,7 +381,8 @@ impl<'a> Situation<'a, '_> {
         let ours = self.line(by).suppressed.filter(|reason| !staff || *reason == SuppressionReason::Bounced);
         let theirs = || {
             let reason = listed.as_deref()?;
-            (!staff || reason.to_ascii_lowercase().contains("bounce")).then(|| format!("{reason} (in the source)"))
+            (!staff || reason.to_ascii_lowercase().contains("bounce"))
+                .then(|| format!("{} (in the source)", said(reason)))
         };
         ours.map(|reason| reason.as_str().to_owned()).or_else(theirs)
     }

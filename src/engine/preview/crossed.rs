@@ -212,14 +212,21 @@ impl Previewer<'_> {
     }
 
     async fn leaving(&self, watch: &Watch<'_>, named: Option<&[Key]>) -> Result<Vec<Crossing>, EngineError> {
-        let sighting = if let Some(keys) = named {
-            watch.open_of(keys).await?
-        } else {
-            let (after, limit) = (None, self.limit + 1);
-            let page = EpisodePage { after, due_until: self.now, opened_after: NEVER, limit };
-            watch.open(&self.store.open_episodes(watch.lease, &page).await?).await?
-        };
-        Ok(sighting.crossings)
+        if let Some(keys) = named {
+            return Ok(watch.open_of(keys).await?.crossings);
+        }
+        let (mut crossings, mut after) = (Vec::new(), None);
+        loop {
+            // Also those whom no sweep has seen outside yet: without a time to be outside for, they leave with the next.
+            let page = EpisodePage { after, due_until: Timestamp::MAX, opened_after: NEVER, limit: PAGE };
+            let open = self.store.open_episodes(watch.lease, &page).await?;
+            let Some(last) = open.last() else { return Ok(crossings) };
+            after = Some((last.episode.due_at, last.record));
+            crossings.extend(watch.open(&open).await?.crossings);
+            if open.len() < PAGE || crossings.len() > self.limit {
+                return Ok(crossings);
+            }
+        }
     }
 
     async fn changes(&self, watch: &Watch<'_>, reach: Reach<'_>) -> Result<Vec<Crossing>, EngineError> {

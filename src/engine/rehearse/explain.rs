@@ -12,7 +12,7 @@ use crate::engine::evaluate::{self, Answer};
 use crate::engine::port::{EnrollmentFilter, EnrollmentView, Episode, RuleState, Standing, SweepView};
 use crate::engine::preview::{Found, Preview, PreviewMessage, PreviewScope, Previewer};
 use crate::engine::sweep::occasion_data;
-use crate::model::{Channel, Lane, Occasion, RecordId, RoleName, RuleId, SuppressionReason};
+use crate::model::{Channel, Lane, Occasion, RecordId, RoleName, RuleId, SuppressionReason, said};
 use crate::rule::checked::{Backfill, Mode, Purpose};
 use crate::rule::compiled::{Crossing, Facts, PersonFacts, Reach, Subject, Window};
 use crate::rule::{CompiledRule, Score};
@@ -317,7 +317,7 @@ impl<'a> Explainer<'a> {
             Channel::Email => (person.email_consent, &person.suppressed),
             Channel::Sms => (person.phone_consent, &person.phone_suppressed),
         };
-        let suppressed = listed.or_else(|| Some(format!("{} (in the source)", theirs.as_ref()?)));
+        let suppressed = listed.or_else(|| Some(format!("{} (in the source)", said(theirs.as_ref()?))));
         Ok(Reached { role: role.clone(), channel, address, staff: person.staff, consent, suppressed })
     }
 

@@ -4,6 +4,7 @@
 use crate::engine::port::{Episode, EpisodeChange, EpisodePage, OpenEpisode, StoreError};
 use crate::model::Key;
 use crate::store::sql::{Batch, Param, Row, Session, params};
+use crate::store::table::sweep_state;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
@@ -54,6 +55,13 @@ pub async fn stage(
 pub async fn staged_of(session: &mut Session<'_>, rule_state: i64) -> Result<Option<i64>, StoreError> {
     let sql = "SELECT sweep FROM episode_staged WHERE rule_state = $1 ORDER BY sweep LIMIT 1";
     session.row(sql, params![rule_state]).await?.map(|row| row.int(0)).transpose()
+}
+
+/// The same, of a sweep that is closed.
+pub async fn closed_of(session: &mut Session<'_>, rule_state: i64) -> Result<Option<i64>, StoreError> {
+    let sql = "SELECT s.sweep FROM episode_staged s LEFT JOIN sweep w ON w.id = s.sweep
+               WHERE s.rule_state = $1 AND (w.state IS NULL OR w.state <> $2) ORDER BY s.sweep LIMIT 1";
+    session.row(sql, params![rule_state, sweep_state::OPEN]).await?.map(|row| row.int(0)).transpose()
 }
 
 /// Moves up to `limit` episodes of a closed sweep to where they count.

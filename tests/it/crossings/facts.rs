@@ -196,6 +196,86 @@ async fn every_operator_means_the_same_everywhere() {
     }
 }
 
+const TEXTS: &str = "
+version: 1
+time_zone: Europe/Vienna
+entities:
+  customer: {table: texts, key: id, relations: {orders: {entity: order, by: customer}}}
+  order: {table: orders, key: id, at: placed_at, fields: {customer: account_id}}
+";
+
+/// Names that many collations take for the same, and a code that fills its column or doesn't.
+const WRITTEN: &str = "
+CREATE TABLE texts (id integer PRIMARY KEY, name varchar(20), code char(4));
+CREATE TABLE orders (id integer PRIMARY KEY, account_id integer, placed_at {instant});
+INSERT INTO texts VALUES
+ (1, 'Caf\u{e9}', 'AT'), (2, 'Cafe\u{301}', 'at'), (3, 'Anna ', 'ATDE'), (4, 'Anna', ''), (5, 'anna', NULL), (6, ' ', 'D T');
+";
+
+const COMPARED: &[(&str, &str)] = &[
+    ("name: Caf\u{e9}", "1"),
+    ("name: Cafe\u{301}", "2"),
+    ("name: Cafe", ""),
+    ("name: {in: [Caf\u{e9}, Anna]}", "1 4"),
+    ("name: {not: Caf\u{e9}}", "2 3 4 5 6"),
+    ("name: {contains: \u{e9}}", "1"),
+    ("name: {starts_with: Cafe}", "2"),
+    ("name: {ends_with: \u{301}}", "2"),
+    ("name: Anna", "4"),
+    ("name: 'Anna '", "3"),
+    ("name: ' Anna'", ""),
+    ("name: {not: Anna}", "1 2 3 5 6"),
+    ("name: {not_in: [Anna, 'Anna ']}", "1 2 5 6"),
+    ("name: {in: ['Anna ', anna]}", "3 5"),
+    ("name: {ends_with: ' '}", "3 6"),
+    ("name: {ends_with: a}", "4 5"),
+    ("name: {starts_with: 'Anna '}", "3"),
+    ("name: {contains: 'a '}", "3"),
+    // A blank is a text; only no text at all is missing.
+    ("name: missing", ""),
+    ("name: ' '", "6"),
+    // The blanks with which a database fills a column of a fixed width are not part of its text.
+    ("code: AT", "1"),
+    ("code: {in: [AT, at]}", "1 2"),
+    ("code: {not: AT}", "2 3 6"),
+    ("code: 'AT  '", ""),
+    ("code: {starts_with: AT}", "1 3"),
+    ("code: {ends_with: T}", "1 6"),
+    ("code: {ends_with: ' '}", ""),
+    ("code: {contains: ' '}", "6"),
+    ("code: missing", "4 5"),
+    ("code: present", "1 2 3 6"),
+];
+
+#[tokio::test]
+async fn text_is_compared_byte_by_byte_whatever_the_collation() {
+    let terms: String = COMPARED.iter().map(|(condition, _)| format!("  - {condition}\n")).collect();
+    let rule = format!(
+        "version: 1\nid: r\nmode: live\npurpose: staff\nfor_each: customer\ntrigger:\n  \
+         inactivity: {{of: orders, for: 90 days}}\nwhere:\n{terms}steps:\n  - webhook: {{to: crm}}\n"
+    );
+    for world in World::all() {
+        world.execute(WRITTEN).await;
+        let (rule, _) = world.rule(TEXTS, &rule).await;
+        let facts = world.facts(&rule, &["1", "2", "3", "4", "5", "6"].map(subject), now()).await;
+        let mut wrong = Vec::new();
+        for (number, (condition, expected)) in COMPARED.iter().enumerate() {
+            let holds: Vec<&str> =
+                facts.iter().filter(|(_, f)| f.conditions[number] == Some(true)).map(|(key, _)| key.as_str()).collect();
+            if holds.join(" ") != *expected {
+                wrong.push(format!("{condition}: {} instead of {expected}", holds.join(" ")));
+            }
+        }
+        assert!(wrong.is_empty(), "{:?}\n{}", world.dialect(), wrong.join("\n"));
+        // What templates show and scripts see is the same text.
+        let read: Vec<_> = facts.values().map(|facts| (&facts.record["name"], &facts.record["code"])).collect();
+        let text = |text: &str| Value::Text(text.to_owned());
+        assert_eq!(read[0], (&text("Caf\u{e9}"), &text("AT")), "{:?}", world.dialect());
+        assert_eq!(read[1], (&text("Cafe\u{301}"), &text("at")), "{:?}", world.dialect());
+        assert_eq!(read[2], (&text("Anna "), &text("ATDE")), "{:?}", world.dialect());
+    }
+}
+
 #[tokio::test]
 async fn roles_lead_to_people_with_their_consent_and_suppression() {
     for world in World::all() {

@@ -8,14 +8,10 @@ mod preview;
 mod segment;
 mod stream;
 
-use crate::support::seeded;
 use crate::world::World;
 use jiff::Timestamp;
 use nudged::engine::port::EnrollmentView;
-use proptest::prelude::*;
-use proptest::test_runner::{Config, TestCaseError};
 use std::collections::BTreeMap;
-use std::future::Future;
 
 /// Clocks change in the middle of what follows.
 const START: &str = "2026-10-20T07:00:00Z";
@@ -55,23 +51,4 @@ steps:
   - webhook: {{to: sink}}
 "
     )
-}
-
-/// Runs a property on histories that are the same in every run of the tests, unless `NUDGED_SEED` asks for others.
-fn property<S, F>(cases: u32, histories: &S, run: impl Fn(S::Value) -> F)
-where
-    S: Strategy,
-    F: Future<Output = ()>,
-{
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let config = Config { cases, max_shrink_iters: 200, failure_persistence: None, ..Config::default() };
-    let (mut runner, seed) = seeded(config);
-    let result = runner.run(histories, |history| {
-        let run = std::panic::AssertUnwindSafe(|| runtime.block_on(run(history)));
-        std::panic::catch_unwind(run).map_err(|panic| {
-            let text = panic.downcast_ref::<String>().cloned().unwrap_or_default();
-            TestCaseError::fail(text)
-        })
-    });
-    result.unwrap_or_else(|failure| panic!("with {seed}: {failure}"));
 }

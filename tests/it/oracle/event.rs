@@ -58,6 +58,8 @@ impl Trigger for Told {
     type Change = Change;
     type Rule = Rule;
 
+    const FINDS_LATE: bool = false;
+
     fn changes() -> BoxedStrategy<Change> {
         // The last of them never is a customer.
         let customer = 1..5_usize;

@@ -1,18 +1,16 @@
-//! Running random histories: the same ones in every run of the tests, unless `NUDGED_SEED` asks for others.
+//! Running random histories.
 
 use super::judge::{Entry, Judge};
 use super::trigger::Trigger;
-use crate::support::{instant, seeded};
+use crate::support::{self, Seen, instant};
 use crate::world::{Kind, World, minutes};
 use jiff::Timestamp;
 use nudged::engine::port::EnrollmentView;
 use nudged::engine::{Settings, Swept};
 use nudged::model::EndReason;
 use proptest::prelude::*;
-use proptest::test_runner::Config;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Clocks change in the middle of what follows: back, or forward.
 const STARTS: [&str; 2] = ["2026-10-10T07:00:00Z", "2027-03-10T07:00:00Z"];
@@ -44,7 +42,7 @@ async fn run<T: Trigger>(
     (start, batch): (&str, usize),
     first: T::Rule,
     steps: Vec<Step<T::Change, T::Rule>>,
-) {
+) -> Seen {
     let world = World::new(kind, instant(start), Settings { batch, ..Settings::default() }).await;
     let mut trigger = T::begin(&world).await;
     let (mut rule, mut judge) = (first, Judge::default());
@@ -74,6 +72,7 @@ async fn run<T: Trigger>(
         }
         judge.observe(&trigger.occasions(&rule, world.now()), world.now());
     }
+    judge.seen()
 }
 
 async fn load<T: Trigger>(world: &World, rule: &T::Rule) {
@@ -92,23 +91,13 @@ async fn entered(world: &World) -> BTreeMap<Entry, Timestamp> {
     seen
 }
 
-/// Tries so many histories, or as many as the environment asks for. SQLite is quick enough for those that only a
-/// rare history tells apart, such as a sweep that never looks at refused records again.
+/// Tries so many histories. SQLite is quick enough for those that only a rare history tells apart, such as a sweep that
+/// never looks at refused records again.
 pub fn property<T: Trigger + Debug>(kind: Kind, cases: u32) {
-    let cases = std::env::var("NUDGED_ORACLE_CASES").map_or(cases, |asked| asked.parse().expect("a number"));
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let config = Config { cases, max_shrink_iters: 200, failure_persistence: None, ..Config::default() };
-    let (mut runner, seed) = seeded(config);
     let setting = (prop::sample::select(STARTS.to_vec()), prop::sample::select(vec![1_usize, 2, 2_000]));
     let histories = (setting, T::rules(), steps::<T>());
-    let result = runner.run(&histories, |(setting, first, steps)| {
-        let history = AssertUnwindSafe(|| runtime.block_on(run::<T>(kind, setting, first, steps)));
-        catch_unwind(history).map_err(|panic| {
-            let text = panic.downcast_ref::<String>().cloned();
-            TestCaseError::fail(text.unwrap_or_else(|| "it panicked without words".to_owned()))
-        })
-    });
-    result.unwrap_or_else(|failure| panic!("with {seed}: {failure}"));
+    let finds_late = T::FINDS_LATE;
+    support::property(cases, finds_late, &histories, |(setting, first, steps)| run::<T>(kind, setting, first, steps));
 }
 
 /// The three dialects of one trigger.
@@ -121,12 +110,12 @@ macro_rules! on_three_dialects {
 
         #[test]
         fn equals_the_oracle_on_postgres() {
-            crate::oracle::history::property::<$trigger>(crate::world::Kind::Postgres, 6);
+            crate::oracle::history::property::<$trigger>(crate::world::Kind::Postgres, 12);
         }
 
         #[test]
         fn equals_the_oracle_on_mariadb() {
-            crate::oracle::history::property::<$trigger>(crate::world::Kind::MariaDb, 6);
+            crate::oracle::history::property::<$trigger>(crate::world::Kind::MariaDb, 12);
         }
     };
 }

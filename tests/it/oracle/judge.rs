@@ -1,6 +1,7 @@
 //! The oracle itself: which matches a sweep may enter, and which must be there after it.
 
 use super::trigger::{Promise, Standing};
+use crate::support::Seen;
 use crate::world::{days, vienna};
 use jiff::{SignedDuration, Timestamp, civil};
 use std::collections::BTreeMap;
@@ -26,9 +27,14 @@ pub struct Judge {
     refused: BTreeMap<Entry, bool>,
     ledger: BTreeMap<Entry, Timestamp>,
     greatest: BTreeMap<String, Timestamp>,
+    seen: Seen,
 }
 
 impl Judge {
+    pub fn seen(&self) -> Seen {
+        self.seen
+    }
+
     /// The rule is loaded, or its definition edited: the ledger is kept, everything else begins anew.
     pub fn activate(&mut self, now: Timestamp) {
         (self.baseline, self.swept) = (now, now);
@@ -130,6 +136,7 @@ impl Judge {
         for one in standing.iter().filter(|one| one.crosses <= now && one.crosses > self.baseline && !one.holds) {
             let since = self.standing.get(&entry(one)).copied().unwrap_or(now);
             let surely = self.was_due(one, since, promise) && self.is_new(one);
+            self.seen.refused += usize::from(surely && !self.refused.contains_key(&entry(one)));
             *self.refused.entry(entry(one)).or_default() |= surely;
         }
         for one in standing.iter().filter(|one| entered.contains_key(&entry(one))) {
@@ -137,6 +144,12 @@ impl Judge {
                 let greatest = self.greatest.entry(one.record.clone()).or_insert(value);
                 *greatest = value.max(*greatest);
             }
+        }
+        for one in
+            standing.iter().filter(|one| entered.contains_key(&entry(one)) && !self.ledger.contains_key(&entry(one)))
+        {
+            self.seen.entered += 1;
+            self.seen.late += usize::from(one.crosses <= self.swept);
         }
         self.ledger.clone_from(entered);
         self.swept = now;

@@ -7,7 +7,8 @@
 //! *must* be there by now, since everything that was promised to find them has had its turn. A trigger is
 //! added by an implementation of [`trigger::Trigger`].
 //!
-//! `NUDGED_ORACLE_CASES=200 cargo test --test it oracle` tries so many histories of each.
+//! Other histories are tried in every run. A failing one prints its seed, and `NUDGED_SEED` tries the same again;
+//! `NUDGED_ORACLE_CASES=200 cargo test --test it oracle` tries so many of each.
 
 mod abandoned;
 mod created;

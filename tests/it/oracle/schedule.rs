@@ -47,6 +47,8 @@ impl Trigger for Planned {
     type Change = Change;
     type Rule = Rule;
 
+    const FINDS_LATE: bool = false;
+
     fn changes() -> BoxedStrategy<Change> {
         let country = || prop::sample::select(vec!["AT", "AT", "DE"]);
         let moved = proptest::option::weighted(0.9, country());

@@ -15,6 +15,9 @@ pub trait Trigger: Sized {
     /// What a rule file can say that matters here; an edit gives another.
     type Rule: Clone + Debug + 'static;
 
+    /// A sweep may find what an earlier one would have found, had it stood there.
+    const FINDS_LATE: bool = true;
+
     fn changes() -> BoxedStrategy<Self::Change>;
     fn rules() -> BoxedStrategy<Self::Rule>;
     /// The file of the rule `watch`.

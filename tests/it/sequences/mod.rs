@@ -8,6 +8,7 @@ mod overdue;
 mod renewal;
 mod splits;
 mod waits;
+mod works;
 
 use crate::support::instant;
 use crate::world::{Kind, Setup, World, hours};

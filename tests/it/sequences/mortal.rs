@@ -1,4 +1,4 @@
-//! A state that its process can die on: at a chosen settlement everything stops, before or after the commit, and
+//! A state that its process can die on: at a chosen call that writes everything stops, before or after the commit, and
 //! whatever the process still wanted of the state is never answered.
 
 use async_trait::async_trait;
@@ -17,11 +17,21 @@ use nudged::model::{
     Suppression, TemplateName, Tenant, VersionHash,
 };
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::future::Future;
+use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
-/// When it dies: at which settlement, counted from 1, and on which side of the commit.
+/// Which calls are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum At {
+    Settlements,
+    /// Whatever writes into the state.
+    EveryWrite,
+}
+
+pub const SETTLE: &str = "settle";
+
+/// When it dies: at which of those calls, counted from 1, and on which side of the commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cut {
     Before(usize),
@@ -30,19 +40,41 @@ pub enum Cut {
 
 pub struct Mortal {
     store: Arc<dyn Store>,
+    at: At,
     cut: Option<Cut>,
-    settled: AtomicUsize,
+    written: Mutex<Vec<&'static str>>,
     dead: watch::Sender<bool>,
 }
 
 impl Mortal {
-    pub fn new(store: Arc<dyn Store>, cut: Option<Cut>) -> Arc<Self> {
-        Arc::new(Self { store, cut, settled: AtomicUsize::new(0), dead: watch::Sender::new(false) })
+    pub fn new(store: Arc<dyn Store>, at: At, cut: Option<Cut>) -> Arc<Self> {
+        Arc::new(Self { store, at, cut, written: Mutex::default(), dead: watch::Sender::new(false) })
     }
 
-    /// How many settlements there were.
-    pub fn settled(&self) -> usize {
-        self.settled.load(Ordering::SeqCst)
+    /// The calls that were counted, in their order.
+    pub fn written(&self) -> Vec<&'static str> {
+        self.written.lock().unwrap().clone()
+    }
+
+    /// Does what `work` is lazy about, unless it dies before it, and answers unless it dies after it.
+    async fn write<T>(&self, call: &'static str, work: impl Future<Output = T> + Send) -> T {
+        self.alive().await;
+        if self.at == At::Settlements && call != SETTLE {
+            return work.await;
+        }
+        let number = {
+            let mut written = self.written.lock().unwrap();
+            written.push(call);
+            written.len()
+        };
+        if self.cut == Some(Cut::Before(number)) {
+            self.die().await;
+        }
+        let done = work.await;
+        if self.cut == Some(Cut::After(number)) {
+            self.die().await;
+        }
+        done
     }
 
     /// Resolves when it has died.
@@ -73,28 +105,28 @@ impl Ledger for Mortal {
         tenant: &Tenant,
         owner: &Owner,
     ) -> Result<Option<Lease>, StoreError> {
-        self.alive().await.begin_sweep(rule, lane, tenant, owner).await
+        self.write("begin_sweep", self.store.begin_sweep(rule, lane, tenant, owner)).await
     }
     async fn keep_sweep(&self, lease: &Lease) -> Result<(), StoreError> {
         self.alive().await.keep_sweep(lease).await
     }
     async fn give_up_sweeps(&self, owner: &Owner) -> Result<(), StoreError> {
-        self.alive().await.give_up_sweeps(owner).await
+        self.write("give_up_sweeps", self.store.give_up_sweeps(owner)).await
     }
     async fn note_populated(&self, lease: &Lease) -> Result<(), StoreError> {
-        self.alive().await.note_populated(lease).await
+        self.write("note_populated", self.store.note_populated(lease)).await
     }
     async fn standings(&self, lease: &Lease, candidates: &[Candidate]) -> Result<Vec<Standing>, StoreError> {
         self.alive().await.standings(lease, candidates).await
     }
     async fn commit_sweep(&self, lease: &Lease, commit: &SweepCommit) -> Result<SweepCount, StoreError> {
-        self.alive().await.commit_sweep(lease, commit).await
+        self.write("commit_sweep", self.store.commit_sweep(lease, commit)).await
     }
     async fn trip(&self, lease: &Lease, reason: &str) -> Result<(), StoreError> {
         self.alive().await.trip(lease, reason).await
     }
     async fn stage(&self, lease: &Lease, sweep: &SweepId, found: &Found) -> Result<SweepCount, StoreError> {
-        self.alive().await.stage(lease, sweep, found).await
+        self.write("stage", self.store.stage(lease, sweep, found)).await
     }
     async fn episodes(&self, lease: &Lease, records: &[[u8; 16]]) -> Result<Vec<Option<Episode>>, StoreError> {
         self.alive().await.episodes(lease, records).await
@@ -110,10 +142,10 @@ impl Ledger for Mortal {
         progress: &Progress,
         counted: Option<Counted>,
     ) -> Result<(), StoreError> {
-        self.alive().await.close_sweep(lease, sweep, verdict, progress, counted).await
+        self.write("close_sweep", self.store.close_sweep(lease, sweep, verdict, progress, counted)).await
     }
     async fn expand(&self, limit: usize) -> Result<usize, StoreError> {
-        self.alive().await.expand(limit).await
+        self.write("expand", self.store.expand(limit)).await
     }
     async fn decide_held(&self, sweep: &SweepId, release: bool, now: Timestamp) -> Result<u64, StoreError> {
         self.alive().await.decide_held(sweep, release, now).await
@@ -194,34 +226,25 @@ impl Outbox for Mortal {
         self.alive().await.forget_sends(before).await
     }
     async fn is_first_copy(&self, template: &TemplateName, version: &str, now: Timestamp) -> Result<bool, StoreError> {
-        self.alive().await.is_first_copy(template, version, now).await
+        self.write("is_first_copy", self.store.is_first_copy(template, version, now)).await
     }
     async fn claim(&self, owner: &Owner, now: Timestamp, limit: usize) -> Result<Vec<Claimed>, StoreError> {
-        self.alive().await.claim(owner, now, limit).await
+        self.write("claim", self.store.claim(owner, now, limit)).await
     }
     async fn gather(&self, of: &Gathering, now: Timestamp, limit: usize) -> Result<Gathered, StoreError> {
-        self.alive().await.gather(of, now, limit).await
+        self.write("gather", self.store.gather(of, now, limit)).await
     }
     async fn settle(&self, settlement: &Settlement) -> Result<Settled, StoreError> {
-        let store = self.alive().await;
-        let number = self.settled.fetch_add(1, Ordering::SeqCst) + 1;
-        if self.cut == Some(Cut::Before(number)) {
-            self.die().await;
-        }
-        let settled = store.settle(settlement).await;
-        if self.cut == Some(Cut::After(number)) {
-            self.die().await;
-        }
-        settled
+        self.write(SETTLE, self.store.settle(settlement)).await
     }
     async fn release(&self, tokens: &[OutboxToken]) -> Result<(), StoreError> {
-        self.alive().await.release(tokens).await
+        self.write("release", self.store.release(tokens)).await
     }
     async fn heartbeat(&self, tokens: &[OutboxToken]) -> Result<(), StoreError> {
         self.alive().await.heartbeat(tokens).await
     }
     async fn rescue(&self, owner: &Owner, now: Timestamp) -> Result<Rescued, StoreError> {
-        self.alive().await.rescue(owner, now).await
+        self.write("rescue", self.store.rescue(owner, now)).await
     }
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
         self.alive().await.next_due().await
@@ -246,13 +269,13 @@ impl Outbox for Mortal {
         self.alive().await.suppressions(limit).await
     }
     async fn retry(&self, ids: &[DeliveryId], now: Timestamp) -> Result<u64, StoreError> {
-        self.alive().await.retry(ids, now).await
+        self.write("retry", self.store.retry(ids, now)).await
     }
     async fn discard(&self, ids: &[DeliveryId], now: Timestamp) -> Result<u64, StoreError> {
         self.alive().await.discard(ids, now).await
     }
     async fn add_task(&self, reference: DeliveryId, task: &TaskDraft, now: Timestamp) -> Result<bool, StoreError> {
-        self.alive().await.add_task(reference, task, now).await
+        self.write("add_task", self.store.add_task(reference, task, now)).await
     }
     async fn open_tasks(
         &self,
@@ -336,10 +359,10 @@ impl Register for Mortal {
         self.store.secret()
     }
     async fn adopt(&self, rules: &[Adoption], now: Timestamp) -> Result<Adopted, StoreError> {
-        self.alive().await.adopt(rules, now).await
+        self.write("adopt", self.store.adopt(rules, now)).await
     }
     async fn free_held(&self, still: &[StillHeld]) -> Result<u64, StoreError> {
-        self.alive().await.free_held(still).await
+        self.write("free_held", self.store.free_held(still)).await
     }
     async fn rule_states(&self) -> Result<Vec<RuleState>, StoreError> {
         self.alive().await.rule_states().await
@@ -348,7 +371,7 @@ impl Register for Mortal {
         self.alive().await.set_paused(rule, paused).await
     }
     async fn set_left_out(&self, rule: &RuleId, lane: Lane, tenant: &Tenant, count: u64) -> Result<(), StoreError> {
-        self.alive().await.set_left_out(rule, lane, tenant, count).await
+        self.write("set_left_out", self.store.set_left_out(rule, lane, tenant, count)).await
     }
     async fn save_generation(&self, generation: &StoredGeneration) -> Result<(), StoreError> {
         self.alive().await.save_generation(generation).await
@@ -393,7 +416,7 @@ impl Safety for Mortal {
         self.alive().await.confirm_objections(doubtful).await
     }
     async fn reserve_sends(&self, count: u64) -> Result<Option<u64>, StoreError> {
-        self.alive().await.reserve_sends(count).await
+        self.write("reserve_sends", self.store.reserve_sends(count)).await
     }
     async fn beat(&self, here: &Whereabouts) -> Result<(), StoreError> {
         self.alive().await.beat(here).await
@@ -443,13 +466,13 @@ impl Personal for Mortal {
 #[async_trait]
 impl Writes for Mortal {
     async fn intend(&self, intended: &[OwnWrite]) -> Result<u64, StoreError> {
-        self.alive().await.intend(intended).await
+        self.write("intend", self.store.intend(intended)).await
     }
     async fn confirm_writes(&self, delivery: DeliveryId, written: &[OwnWrite]) -> Result<(), StoreError> {
-        self.alive().await.confirm_writes(delivery, written).await
+        self.write("confirm_writes", self.store.confirm_writes(delivery, written)).await
     }
     async fn withdraw(&self, delivery: DeliveryId) -> Result<(), StoreError> {
-        self.alive().await.withdraw(delivery).await
+        self.write("withdraw", self.store.withdraw(delivery)).await
     }
     async fn own_writes(
         &self,
@@ -460,10 +483,10 @@ impl Writes for Mortal {
         self.alive().await.own_writes(rule, records, since).await
     }
     async fn assign(&self, turn: &Turn) -> Result<Option<String>, StoreError> {
-        self.alive().await.assign(turn).await
+        self.write("assign", self.store.assign(turn)).await
     }
     async fn note_pool(&self, pool: &str, low: bool, now: Timestamp) -> Result<bool, StoreError> {
-        self.alive().await.note_pool(pool, low, now).await
+        self.write("note_pool", self.store.note_pool(pool, low, now)).await
     }
     async fn take_owed(&self, now: Timestamp, limit: usize) -> Result<Vec<Owed>, StoreError> {
         self.alive().await.take_owed(now, limit).await

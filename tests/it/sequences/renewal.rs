@@ -1,7 +1,7 @@
 //! Six weeks before a contract renews: branches, waits of every kind, a split and exits, on both stores; and the same
 //! with a process that dies at every settlement.
 
-use super::mortal::{Cut, Mortal};
+use super::mortal::{At, Cut, Mortal};
 use super::timeline;
 use crate::support::{PATIENCE, instant, wait_until};
 use crate::world::{Kind, Setup, World};
@@ -135,7 +135,7 @@ struct Played {
 
 /// Plays the six weeks; a process that dies at the cut is followed by another one on the same state.
 async fn play(world: &World, first: Arc<dyn Store>, cut: Option<Cut>) -> Played {
-    let mortal = Mortal::new(first, cut);
+    let mortal = Mortal::new(first, At::Settlements, cut);
     let mut engine = world.life("first", mortal.clone());
     let (mut alive, mut sent) = (true, Sent::default());
     let mut changes = CHANGES.iter().map(|(at, sql)| (instant(at), *sql)).peekable();
@@ -174,16 +174,16 @@ async fn play(world: &World, first: Arc<dyn Store>, cut: Option<Cut>) -> Played 
         })
         .collect();
     ends.sort();
-    Played { sent, ends, settled: mortal.settled() }
+    Played { sent, ends, settled: mortal.written().len() }
 }
 
-async fn turn(engine: &Engine) {
+pub async fn turn(engine: &Engine) {
     engine.sweep_due().await.unwrap();
     engine.dispatch_due().await.unwrap();
 }
 
 /// On a state that nodes share, what a dead one held is free once its leases have run out.
-async fn take_over(world: &World, engine: &Engine) {
+pub async fn take_over(world: &World, engine: &Engine) {
     wait_until(PATIENCE, async || {
         engine.rescue().await.unwrap();
         let sending = world.store.overview(world.now()).await.unwrap().outbox_sending;

@@ -1,19 +1,102 @@
-//! Where random histories come from: the same ones in every run of the tests, or others when the environment asks.
+//! Where random histories come from: others in every run of the tests, or those of a seed that the environment names.
 
-use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use proptest::strategy::Strategy;
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use std::cell::Cell;
+use std::ops::{Add, AddAssign};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::SystemTime;
 
-/// `NUDGED_SEED=7 cargo test --test it oracle` tries other histories, always the same ones for one seed.
+/// `NUDGED_SEED=7 cargo test --test it oracle` tries the histories of one seed.
 const SEED: &str = "NUDGED_SEED";
+/// `NUDGED_ORACLE_CASES=200` tries so many histories of each property.
+const CASES: &str = "NUDGED_ORACLE_CASES";
+/// Fewer histories need not come across matches and refusals,
+const ENOUGH: u32 = 10;
+/// or across late facts, which only some have in the right place.
+const ENOUGH_FOR_LATE: u32 = 30;
+
+/// What histories came across. An engine that enters nothing equals an oracle that never expects anything.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Seen {
+    pub entered: usize,
+    /// Crossed and was not entered, since the rule didn't want it.
+    pub refused: usize,
+    /// Entered by a later sweep than the one whose turn it was.
+    pub late: usize,
+}
+
+impl Add for Seen {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            entered: self.entered + other.entered,
+            refused: self.refused + other.refused,
+            late: self.late + other.late,
+        }
+    }
+}
+
+impl AddAssign for Seen {
+    fn add_assign(&mut self, other: Self) {
+        *self = *self + other;
+    }
+}
+
+/// Runs a property on random histories. All of them together must come across matches and refusals, and across what is
+/// found late where that can be.
+pub fn property<S, F>(cases: u32, finds_late: bool, histories: &S, run: impl Fn(S::Value) -> F)
+where
+    S: Strategy,
+    F: Future<Output = Seen>,
+{
+    let cases = number(CASES).map_or(cases, |asked| u32::try_from(asked).expect("so many take too long"));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let config = Config { cases, max_shrink_iters: 200, failure_persistence: None, ..Config::default() };
+    let (mut runner, seed) = seeded(config);
+    let seen = Cell::new(Seen::default());
+    let result = runner.run(histories, |history| {
+        let played = catch_unwind(AssertUnwindSafe(|| runtime.block_on(run(history))));
+        let came_across = played.map_err(|panic| {
+            let text = panic.downcast_ref::<String>().cloned();
+            TestCaseError::fail(text.unwrap_or_else(|| "it panicked without words".to_owned()))
+        })?;
+        seen.set(seen.get() + came_across);
+        Ok(())
+    });
+    result.unwrap_or_else(|failure| panic!("with {seed}: {failure}"));
+    let seen = seen.get();
+    let both = seen.entered > 0 && seen.refused > 0;
+    let late = seen.late > 0 || !finds_late || cases < ENOUGH_FOR_LATE;
+    assert!((both && late) || cases < ENOUGH, "with {seed}: {cases} histories came across {seen:?} only");
+}
+
+/// For a test that draws by itself. The seed is shown where the test fails.
+#[expect(clippy::print_stdout, reason = "a failing run has to show its seed")]
+pub fn random() -> StdRng {
+    let number = seed();
+    println!("{SEED}={number}");
+    StdRng::seed_from_u64(number)
+}
+
+fn seed() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("the clock is past 1970");
+    number(SEED).unwrap_or_else(|| since.subsec_nanos().into())
+}
 
 /// A runner, and what to set for the same histories again.
-pub fn seeded(config: Config) -> (TestRunner, String) {
-    let Ok(asked) = std::env::var(SEED) else {
-        let fixed = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
-        return (TestRunner::new_with_rng(config, fixed), format!("no {SEED}"));
-    };
-    let number: u64 = asked.parse().unwrap_or_else(|_| panic!("{SEED} is `{asked}`, not a number"));
+fn seeded(config: Config) -> (TestRunner, String) {
+    let number = seed();
     let mut seed = [0; 32];
     seed[..8].copy_from_slice(&number.to_le_bytes());
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
     (TestRunner::new_with_rng(config, rng), format!("{SEED}={number}"))
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is `{text}`, not a number")))
 }

@@ -4,11 +4,15 @@
 use super::START;
 use crate::support::instant;
 use crate::world::{Kind, World, days, hours, minutes};
+use jiff::SignedDuration;
 use nudged::engine::port::Inbound;
 use nudged::engine::{Settings, Swept};
 use nudged::model::EndReason;
 use serde_json::json;
 
+const KINDS: [Kind; 3] = [Kind::Sqlite, Kind::Postgres, Kind::MariaDb];
+
+#[derive(Clone, Copy)]
 struct Case {
     trigger: &'static str,
     /// What happens, at `{now}`.
@@ -19,7 +23,7 @@ struct Case {
     seen: bool,
 }
 
-const CASES: [Case; 8] = [
+const CASES: [Case; 12] = [
     Case {
         trigger: "survey: {of: responses, kind: nps, score: {at_most: 6}, settle: 1 hour}",
         facts: "INSERT INTO surveys VALUES (1, 1, 'nps', 3, {now})",
@@ -64,17 +68,60 @@ const CASES: [Case; 8] = [
         crosses: 24,
         seen: false,
     },
+    Case {
+        trigger: "abandoned: {of: orders, open: {status: paid}, idle: 2 hours}",
+        facts: "INSERT INTO orders VALUES (1, 1, {now}, 'paid')",
+        crosses: 2,
+        seen: false,
+    },
+    Case {
+        trigger: "date: {field: renews_on, at: \"09:00\"}",
+        facts: "INSERT INTO subscriptions VALUES (1, 1, 1, 'active', '2026-10-11')",
+        crosses: 23,
+        seen: false,
+    },
+    Case {
+        trigger: "yearly: {field: renews_on, at: \"09:00\"}",
+        facts: "INSERT INTO subscriptions VALUES (1, 1, 1, 'active', '2021-10-11')",
+        crosses: 23,
+        seen: false,
+    },
+    // For whoever is there: one.
+    Case {
+        trigger: "schedule: {cron: \"0 12 10 * *\"}",
+        facts: "DELETE FROM accounts WHERE id <> 1",
+        crosses: 2,
+        seen: false,
+    },
 ];
 
-async fn watched(trigger: &str) -> World {
-    let world = World::new(Kind::Sqlite, instant(START), Settings::default()).await;
+/// One webhook; a rule on a date says when, around the date.
+fn steps_of(trigger: &str) -> &'static str {
+    if trigger.starts_with("date") {
+        "offsets:\n  on the day:\n    - webhook: {to: sink}\n"
+    } else {
+        "steps:\n  - webhook: {to: sink}\n"
+    }
+}
+
+/// Contracts for the triggers that read a date, customers for the others.
+fn record_of(trigger: &str) -> &'static str {
+    if trigger.contains("renews_on") { "subscription\nto: signatory" } else { "customer\nto: main_contact" }
+}
+
+async fn watched(kind: Kind, trigger: &str) -> World {
+    let world = World::new(kind, instant(START), Settings::default()).await;
+    // No rule runs over an empty table.
+    world.crm.run("INSERT INTO subscriptions VALUES (9, 9, 9, 'active', NULL)").await;
     let long_ago = world.crm.time(world.ago(days(100)));
     for customer in 0..4 {
         world.crm.run(&format!("INSERT INTO accounts VALUES ({customer}, 'C', 'DE', {long_ago})")).await;
     }
+    let (record, steps) = (record_of(trigger), steps_of(trigger));
+    let check = if trigger.starts_with("schedule") { "" } else { "check_every: 1 hour\n" };
     let rule = format!(
-        "version: 1\nid: watched\nmode: live\npurpose: service\nfor_each: customer\nto: main_contact\ntrigger:\n  {trigger}\n\
-         check_every: 1 hour\nlate: within 2 days\nsteps:\n  - webhook: {{to: sink}}\n"
+        "version: 1\nid: watched\nmode: live\npurpose: service\nfor_each: {record}\ntrigger:\n  {trigger}\n\
+         {check}late: within 2 days\n{steps}"
     );
     world.load(&[("watched.yaml", &rule)]).await;
     world.pass(hours(1)).await;
@@ -90,8 +137,8 @@ async fn swept(world: &World) -> (u64, u64, u64) {
     }
 }
 
-async fn after_an_outage(case: &Case, lasts: jiff::SignedDuration) -> (World, (u64, u64, u64)) {
-    let world = watched(case.trigger).await;
+async fn after_an_outage(kind: Kind, case: &Case, lasts: SignedDuration) -> (World, (u64, u64, u64)) {
+    let world = watched(kind, case.trigger).await;
     world.clock.advance(minutes(1));
     if case.facts.is_empty() {
         let body = json!({"data": {"who": 1}});
@@ -109,37 +156,109 @@ async fn after_an_outage(case: &Case, lasts: jiff::SignedDuration) -> (World, (u
     (world, found)
 }
 
-#[tokio::test]
-async fn after_an_outage_longer_than_late_a_match_is_entered_and_does_not_act() {
-    for case in &CASES {
-        let (world, found) = after_an_outage(case, days(3)).await;
-        assert_eq!(found, (1, 1, 1), "{}", case.trigger);
-        assert_eq!(world.webhooks.take().len(), 0, "{}", case.trigger);
-        let ended: Vec<_> = world.enrollments().await.into_iter().map(|view| view.ended).collect();
-        assert_eq!(ended, [Some(EndReason::Late)], "{}", case.trigger);
-        world.pass(hours(1)).await;
-        assert_eq!(world.enrollments().await.len(), 1, "{}: it is in the ledger", case.trigger);
-        assert_eq!(world.webhooks.take().len(), 0, "{}", case.trigger);
+/// Every case in a world of its own.
+async fn everywhere(check: impl AsyncFn(Kind, &Case)) {
+    for kind in KINDS {
+        for case in &CASES {
+            check(kind, case).await;
+        }
     }
 }
 
 #[tokio::test]
+async fn after_an_outage_longer_than_late_a_match_is_entered_and_does_not_act() {
+    everywhere(async |kind, case| {
+        let told = format!("{kind:?}: {}", case.trigger);
+        let (world, found) = after_an_outage(kind, case, days(3)).await;
+        assert_eq!(found, (1, 1, 1), "{told}");
+        assert_eq!(world.webhooks.take().len(), 0, "{told}");
+        let ended: Vec<_> = world.enrollments().await.into_iter().map(|view| view.ended).collect();
+        assert_eq!(ended, [Some(EndReason::Late)], "{told}");
+        world.pass(hours(1)).await;
+        assert_eq!(world.enrollments().await.len(), 1, "{told}: it is in the ledger");
+        assert_eq!(world.webhooks.take().len(), 0, "{told}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn after_a_short_outage_it_acts() {
-    for case in &CASES {
-        let (world, found) = after_an_outage(case, days(1)).await;
-        assert_eq!(found, (1, 0, 1), "{}", case.trigger);
-        assert_eq!(world.webhooks.take().len(), 1, "{}", case.trigger);
-    }
+    everywhere(async |kind, case| {
+        let (world, found) = after_an_outage(kind, case, days(1)).await;
+        assert_eq!(found, (1, 0, 1), "{kind:?}: {}", case.trigger);
+        assert_eq!(world.webhooks.take().len(), 1, "{kind:?}: {}", case.trigger);
+    })
+    .await;
 }
 
 /// A condition and a value have no history: their edge is when somebody looks, which is never late.
 #[tokio::test]
 async fn what_has_no_history_crosses_when_it_is_seen() {
-    for trigger in ["segment: {when: {country: AT}}", "changed: {field: country, to: AT}"] {
-        let facts = "UPDATE accounts SET country_code = 'AT' WHERE id = 1";
-        let case = Case { trigger, facts, crosses: 0, seen: false };
-        let (world, found) = after_an_outage(&case, days(3)).await;
-        assert_eq!(found, (1, 0, 1), "{trigger}");
-        assert_eq!(world.webhooks.take().len(), 1, "{trigger}");
+    for kind in KINDS {
+        for trigger in ["segment: {when: {country: AT}}", "changed: {field: country, to: AT}"] {
+            let facts = "UPDATE accounts SET country_code = 'AT' WHERE id = 1";
+            let case = Case { trigger, facts, crosses: 0, seen: false };
+            let (world, found) = after_an_outage(kind, &case, days(3)).await;
+            assert_eq!(found, (1, 0, 1), "{kind:?}: {trigger}");
+            assert_eq!(world.webhooks.take().len(), 1, "{kind:?}: {trigger}");
+        }
+    }
+}
+
+/// What crossed six and what crossed fifty days before the rule was loaded, as facts of customers 1 and 2.
+const PAST: [(&str, &str); 7] = [
+    (
+        "survey: {of: responses, kind: nps, score: {at_most: 6}}",
+        "INSERT INTO surveys VALUES (1, 1, 'nps', 3, {six}), (2, 2, 'nps', 3, {fifty})",
+    ),
+    ("created: {at: created_at}", "UPDATE accounts SET created_at = CASE id WHEN 1 THEN {six} ELSE {fifty} END"),
+    (
+        "query: {sql: \"SELECT account_id, id, placed_at FROM orders\", key: account_id, occasion: id, at: placed_at}",
+        "INSERT INTO orders VALUES (1, 1, {six}, 'paid'), (2, 2, {fifty}, 'paid')",
+    ),
+    (
+        "inactivity: {of: orders, for: 1 hour}",
+        "INSERT INTO orders VALUES (1, 1, {six}, 'paid'), (2, 2, {fifty}, 'paid')",
+    ),
+    (
+        "abandoned: {of: orders, open: {status: paid}, idle: 1 hour}",
+        "INSERT INTO orders VALUES (1, 1, {six}, 'paid'), (2, 2, {fifty}, 'paid')",
+    ),
+    (
+        "date: {field: renews_on, at: \"09:00\"}",
+        "INSERT INTO subscriptions VALUES (1, 1, 1, 'active', '2026-10-04'), (2, 2, 2, 'active', '2026-08-21')",
+    ),
+    (
+        "yearly: {field: renews_on, at: \"09:00\"}",
+        "INSERT INTO subscriptions VALUES (1, 1, 1, 'active', '2021-10-04'), (2, 2, 2, 'active', '2021-08-21')",
+    ),
+];
+
+#[tokio::test]
+async fn a_backfill_reaches_as_far_back_as_it_says() {
+    for kind in KINDS {
+        for (trigger, facts) in PAST {
+            for (backfill, expected) in [("none", &[][..]), ("30 days", &["1"]), ("all", &["1", "2"])] {
+                let world = World::new(kind, instant(START), Settings::default()).await;
+                world.crm.run("INSERT INTO accounts VALUES (1, 'C', 'AT', NULL), (2, 'C', 'AT', NULL)").await;
+                world.crm.run("INSERT INTO subscriptions VALUES (9, 9, 9, 'active', NULL)").await;
+                let [six, fifty] = [6, 50].map(|ago| world.crm.time(world.ago(days(ago))));
+                // PostgreSQL takes what stands in a CASE for text, unless it is told.
+                let stamp = |text: String| if kind == Kind::Postgres { format!("{text}::timestamptz") } else { text };
+                world.crm.run(&facts.replace("{six}", &stamp(six)).replace("{fifty}", &stamp(fifty))).await;
+                let (record, steps) = (record_of(trigger), steps_of(trigger));
+                let rule = format!(
+                    "version: 1\nid: watched\nmode: live\npurpose: service\nfor_each: {record}\ntrigger:\n  {trigger}\n\
+                     check_every: 1 hour\nlate: within 5 years\nbackfill: {backfill}\n{steps}"
+                );
+                world.load(&[("watched.yaml", &rule)]).await;
+                world.pass(hours(1)).await;
+                let mut found: Vec<_> =
+                    world.enrollments().await.into_iter().map(|view| view.record.unwrap().key.to_string()).collect();
+                found.sort();
+                assert_eq!(found, expected, "{kind:?}: {trigger}, backfill: {backfill}");
+                assert_eq!(world.webhooks.take().len(), expected.len(), "{kind:?}: {trigger}, backfill: {backfill}");
+            }
+        }
     }
 }

@@ -134,7 +134,7 @@ async fn what_a_gateway_refuses_stays_refused_and_what_it_doesnt_answer_is_in_do
     assert_eq!(retry_after, Some(instant("2026-11-21T10:00:30Z")));
     assert!(reason.starts_with("429 20429"), "{reason}");
     assert_eq!(outcome().await.as_str(), "transient");
-    assert_eq!(outcome().await, Outcome::Permanent { reason: "400 29999: To …".into() });
+    assert_eq!(outcome().await, Outcome::Permanent { reason: "400 29999: “To …”".into() });
     receiver.reply_next(problem(500, 20_500));
     assert_eq!(outcome().await.as_str(), "unknown", "what broke may have taken it first");
     receiver.reply_next(Reply::status(502));
@@ -215,7 +215,7 @@ async fn only_who_agreed_and_has_a_number_gets_a_text_message(#[case] kind: Kind
         "skipped no_address: the recipient has no phone number",
         "skipped no_address: the recipient's phone number is none that can exist",
         "skipped no_consent: no consent to offers by phone",
-        "skipped suppressed: robinson list (in the source)",
+        "skipped suppressed: “robinson list” (in the source)",
     ];
     assert_eq!(outcomes(&world).await, expected);
 }

@@ -6,7 +6,7 @@ use super::wire;
 use crate::action::email::{Composed, Composer, EmailOptions};
 use crate::action::{SetupError, came_to, permanent, tls, transient, unknown};
 use crate::engine::port::{Message, Sender, Sent};
-use crate::model::{Clock, Outcome};
+use crate::model::{Clock, Outcome, unsaid};
 use async_trait::async_trait;
 use lettre::transport::smtp::extension::ClientId;
 use rustls::pki_types::ServerName;
@@ -157,7 +157,8 @@ impl SmtpSender {
     /// Nothing can be sent at all: not the message's fault, so it is tried again, and an operator must know.
     fn note_failure(&self, reason: &str) -> Sent {
         if !self.failing.swap(true, Ordering::Relaxed) {
-            tracing::error!(host = %self.plan.host, reason, "no mail can be sent");
+            tracing::error!(host = %self.plan.host, reason = &*unsaid(reason), "no mail can be sent");
+            tracing::debug!(host = %self.plan.host, reason, "what the mail server said");
         }
         transient(reason)
     }

@@ -1,6 +1,7 @@
 //! What a mail server answers: `250-one`, `250 two`.
 
 use super::super::super::quoted;
+use crate::model::said;
 use std::io;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};
 
@@ -29,12 +30,25 @@ impl Reply {
         self.code == 421
     }
 
-    /// Code and text on one line. Servers quote the recipient's address in it, so it is cut out.
+    /// Code, enhanced status and text on one line. Servers quote the recipient's address in it, so it is cut out.
     pub(super) fn summary(&self) -> String {
         let text = self.lines.join(" ");
-        let words = text.split_whitespace().map(|word| if word.contains('@') { "<…>" } else { word });
-        quoted(&format!("{} {}", self.code, words.collect::<Vec<_>>().join(" ")))
+        let mut words = text.split_whitespace().map(|word| if word.contains('@') { "<…>" } else { word }).peekable();
+        let status = words.next_if(|word| is_enhanced_status(word));
+        let words = said(&quoted(&words.collect::<Vec<_>>().join(" ")));
+        [&self.code.to_string(), status.unwrap_or_default(), &words]
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .collect::<Vec<_>>()
+            .join(" ")
     }
+}
+
+/// As in RFC 3463: `5.1.1`.
+fn is_enhanced_status(word: &str) -> bool {
+    let parts: Vec<&str> = word.split('.').collect();
+    let numbers = parts.iter().all(|part| (1..=3).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit()));
+    parts.len() == 3 && numbers && matches!(parts[0], "2" | "4" | "5")
 }
 
 pub(super) async fn read<R: AsyncBufRead + Unpin>(reader: &mut R) -> io::Result<Reply> {
@@ -101,6 +115,9 @@ mod tests {
     #[test]
     fn a_summary_shows_no_address() {
         let reply = Reply { code: 550, lines: vec!["5.1.1 <ada@x.example>: Recipient unknown".into()] };
-        assert_eq!(reply.summary(), "550 5.1.1 <…> Recipient unknown");
+        assert_eq!(reply.summary(), "550 5.1.1 “<…> Recipient unknown”");
+        let without_status = Reply { code: 554, lines: vec!["Bob 5.1.1".into(), "Gruber".into()] };
+        assert_eq!(without_status.summary(), "554 “Bob 5.1.1 Gruber”");
+        assert_eq!(Reply { code: 421, lines: vec![String::new()] }.summary(), "421");
     }
 }

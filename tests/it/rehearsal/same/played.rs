@@ -89,8 +89,8 @@ pub fn given(rows: &[Row], world: &World) -> String {
     text
 }
 
-/// Plays the rule with a test that expects what live has sent.
-pub async fn play(world: &World, rule: &str, text: &str, given: &str, files: &[(&str, &str)]) {
+/// Plays the rule with a test that expects what live has sent; rows are given, and events come in meanwhile.
+pub async fn play(world: &World, rule: &str, text: &str, (given, events): (&str, &str), files: &[(&str, &str)]) {
     let filter = DeliveryFilter { limit: 10_000, ..DeliveryFilter::default() };
     let deliveries = world.store.deliveries(&filter).await.unwrap().into_iter();
     let sent: Vec<_> =
@@ -102,7 +102,7 @@ pub async fn play(world: &World, rule: &str, text: &str, given: &str, files: &[(
     let first = (instant(START) + hours(6)).strftime("%F %H:%M UTC").to_string();
     let last = (instant(START) + days(DAYS)).strftime("%F %H:%M").to_string();
     let text = format!(
-        "{text}tests:\n  - name: as in live\n    at: {first}\n    given:\n{given}    then:\n      \
+        "{text}tests:\n  - name: as in live\n    at: {first}\n    given:\n{given}    then:\n{events}      \
          - {{at: {last}, expect: {{{kind}: [{}]}}}}\n",
         records.join(", ")
     );

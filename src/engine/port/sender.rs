@@ -78,7 +78,7 @@ impl Email {
         self.text = dead(&self.text);
         self.subject = dead(&self.subject);
         self.signed = Vec::new();
-        self.to_address = address.to_owned();
+        address.clone_into(&mut self.to_address);
         self.to_name = None;
         // What is done with it is not what the reader did, and it isn't the reader's address that bounces.
         self.tracked_html = None;

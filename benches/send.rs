@@ -111,6 +111,7 @@ fn mail(delivery: DeliveryId) -> Message {
         reply_to: None,
         images: Vec::new(),
         return_tag: None,
+        signed: Vec::new(),
         headers: vec![("List-Unsubscribe".into(), "<https://acme.example/u/1>".into())],
     })
 }

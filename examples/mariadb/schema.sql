@@ -71,6 +71,18 @@ CREATE TABLE quotes (
     KEY (account_id)
 ) DEFAULT CHARSET utf8mb4;
 
+CREATE TABLE carts (
+    id         int AUTO_INCREMENT PRIMARY KEY,
+    account_id int NOT NULL,
+    token      varchar(40) NOT NULL,
+    state      varchar(20) NOT NULL,               -- open, ordered or emptied
+    holds      varchar(250) NOT NULL,
+    amount     decimal(12, 2) NOT NULL,
+    changed_at datetime NOT NULL,
+    KEY (changed_at),
+    KEY (account_id)
+) DEFAULT CHARSET utf8mb4;
+
 CREATE TABLE tickets (
     id         int AUTO_INCREMENT PRIMARY KEY,
     account_id int NOT NULL,
@@ -146,6 +158,12 @@ INSERT INTO quotes (account_id, number, state, changed_at) VALUES
     (3, 'Q-2201', 'sent',     '2026-11-18 09:00:00'),
     (4, 'Q-2202', 'accepted', '2026-11-18 09:00:00'),
     (4, 'Q-2203', 'sent',     '2026-11-20 17:00:00');
+
+-- Three hours before 21 November, 09:30 in Vienna; Moser went on to order, Vogel never agreed to mails.
+INSERT INTO carts (account_id, token, state, holds, amount, changed_at) VALUES
+    (5, 'k7Tq', 'open',    'Desk lamp, 2 shelves', 214.50, '2026-11-21 06:30:00'),
+    (3, 'm2Wd', 'ordered', '40 baking trays',      612.00, '2026-11-21 06:35:00'),
+    (6, 'p9Xr', 'open',    '12 breakfast sets',    388.00, '2026-11-21 06:40:00');
 
 INSERT INTO `service-plans` VALUES
     (101, 1, 11, 'Basic',    'active', 0, '2026-12-21'),

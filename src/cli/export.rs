@@ -1,20 +1,24 @@
 //! `nudged export RECORD`: everything the state holds about a record, for the person who asks.
 
 use super::enrollments::last_rules;
+use super::rehearsal::load_tree;
 use super::suppress::reached_by;
 use super::{Context, Exit, Failure, Output, message, record};
 use crate::engine::port::{Dossier, Enrolled, Happening, Inbound, Store};
-use crate::engine::{addresses_in, events_about};
+use crate::engine::{Reached, addresses_in, events_about, reached};
 use crate::model::{AddressHash, EndReason, EnrollmentState, Preference, RecordId, Suppression};
+use crate::rule::generation::Tree;
+use crate::service::open_source;
 use serde_json::{Value as Json, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The record: `customer:4711`, or `tenant/customer:4711`.
     record: String,
-    /// Also what is kept of this email address or phone number (with its country: `+43…`); the state itself knows only
-    /// those that replies or answers named.
+    /// Also what is kept of this email address or phone number (with its country: `+43…`), beside those that the CRM has of
+    /// the record's people and those that replies or answers named.
     #[arg(long = "address", value_name = "ADDRESS")]
     addresses: Vec<String>,
     /// There is one: a table can't hold all of it.
@@ -34,6 +38,8 @@ pub(super) struct Known {
     pub events: BTreeMap<i64, Inbound>,
     /// Whether the rules could be read that tell whose events are.
     pub rules: bool,
+    /// Why the CRM named no addresses, and what to do, where it didn't.
+    pub unreached: Option<String>,
     pub addresses: BTreeSet<String>,
     pub suppressions: Vec<Suppression>,
     pub preferences: Vec<Preference>,
@@ -42,6 +48,22 @@ pub(super) struct Known {
 impl Known {
     pub fn is_empty(&self) -> bool {
         self.dossier.is_empty() && self.events.is_empty() && self.suppressions.is_empty() && self.preferences.is_empty()
+    }
+
+    /// Whether all that is left holds by a hash, or says no to a topic.
+    pub fn is_erased(&self) -> bool {
+        let named = self.suppressions.iter().any(|entry| entry.address.is_some());
+        self.dossier.is_empty() && self.events.is_empty() && !named
+    }
+
+    /// Says what could not be looked through.
+    pub fn warn(&self, output: &mut Output) {
+        if !self.rules {
+            output.talk(UNREAD);
+        }
+        if let Some(unreached) = &self.unreached {
+            output.talk(unreached);
+        }
     }
 
     pub fn hashes(&self, store: &dyn Store) -> Vec<AddressHash> {
@@ -62,12 +84,34 @@ pub(super) async fn gather(
     let dossier = store.dossier(record).await?;
     let generation = last_rules(context, store).await?;
     let rules = generation.is_some();
-    let events = match generation {
-        Some(generation) => events_about(store, &generation, record).await?,
-        None => BTreeMap::new(),
+    let (events, asked) = match generation {
+        Some(generation) => {
+            (events_about(store, &generation, record).await?, ask_source(context, &generation.tree, record).await)
+        }
+        None => (BTreeMap::new(), Err("the rules can't be read that say where they are".to_owned())),
     };
-    let mut known =
-        Known { addresses: addresses_in(&dossier), dossier, events, rules, suppressions: vec![], preferences: vec![] };
+    let (theirs, unreached) = match asked {
+        Ok(Reached::By(theirs)) => (theirs, None),
+        Ok(Reached::Gone) => (BTreeSet::new(), Some(format!("the CRM has no {record} any more"))),
+        Ok(Reached::NoRule) => (BTreeSet::new(), Some(format!("no rule is about {} records", record.entity))),
+        Err(reason) => (BTreeSet::new(), Some(reason)),
+    };
+    let unreached = unreached.map(|reason| {
+        format!(
+            "addresses of {record} were not looked up: {reason}. What is kept of them by address is therefore missing here; \
+             name every email address and phone number that was theirs with --address"
+        )
+    });
+    let mut known = Known {
+        addresses: addresses_in(&dossier),
+        dossier,
+        events,
+        rules,
+        unreached,
+        suppressions: vec![],
+        preferences: vec![],
+    };
+    known.addresses.extend(theirs);
     known.addresses.extend(addresses.iter().map(|address| address.trim().to_lowercase()));
     let hashes = known.hashes(store);
     known.suppressions = store.suppressed(&hashes).await?;
@@ -75,11 +119,20 @@ pub(super) async fn gather(
     Ok(known)
 }
 
+/// Asks the CRM, as it is now, by which addresses the record's people are reached.
+async fn ask_source(context: &Context, tree: &Arc<Tree>, record: &RecordId) -> Result<Reached, String> {
+    let config = context.config().map_err(|error| error.to_string())?;
+    let source = open_source(&config).map_err(|error| error.to_string())?;
+    let now = source.now().await.map_err(|error| error.to_string())?;
+    let generation = load_tree(&config, &*source, Arc::clone(tree)).await.map_err(|error| error.to_string())?;
+    reached(&*source, &generation, record, config.sms.country, now).await.map_err(|error| error.to_string())
+}
+
 pub(super) fn nothing(record: &RecordId) -> Failure {
     Failure::other(Exit::NotFound, format!("the state knows nothing of {record}"))
 }
 
-pub(super) const UNREAD: &str =
+const UNREAD: &str =
     "the rules can't be read, so events of other systems were not looked through; the state keeps them for a while";
 
 pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, Failure> {
@@ -88,9 +141,7 @@ pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, 
         let store = context.state().await?;
         gather(context, &*store, &record, &args.addresses).await
     })?;
-    if !known.rules {
-        output.talk(UNREAD);
-    }
+    known.warn(output);
     if known.is_empty() {
         return Err(nothing(&record));
     }

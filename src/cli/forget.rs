@@ -1,6 +1,6 @@
 //! `nudged forget RECORD`: erases a person from the state. What they matched stays known by its hash alone.
 
-use super::export::{Known, UNREAD, gather, nothing};
+use super::export::{Known, gather, nothing};
 use super::{Context, Exit, Failure, Output, record};
 use crate::engine::port::{Forgotten, Store};
 use crate::model::RecordId;
@@ -16,8 +16,8 @@ const LOOK: Duration = Duration::from_millis(250);
 pub struct Args {
     /// The record: `customer:4711`, or `tenant/customer:4711`.
     record: String,
-    /// Also remove this email address or phone number (with its country) from the suppression list's clear text; its entry
-    /// holds by its hash.
+    /// Also remove this email address or phone number (with its country) from the suppression list's clear text, beside those
+    /// that the CRM has of the record's people; an entry holds by its hash.
     #[arg(long = "address", value_name = "ADDRESS")]
     addresses: Vec<String>,
     /// Don't ask.
@@ -38,11 +38,13 @@ pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, 
         let store = context.state().await?;
         gather(context, &*store, &record, &args.addresses).await
     })?;
-    if !known.rules {
-        output.talk(UNREAD);
-    }
+    known.warn(output);
     if known.is_empty() {
         return Err(nothing(&record));
+    }
+    if known.is_erased() {
+        let message = format!("nothing is left of {record} but hashes, which stay");
+        return Err(Failure::other(Exit::NotFound, message));
     }
     if !args.yes && !confirmed(&record, &known, output)? {
         return Err(Failure::other(Exit::Failure, "nothing was erased"));

@@ -4,7 +4,7 @@ use super::{Context, Failure};
 use crate::config::Config;
 use crate::engine::port::{Source, Store};
 use crate::engine::{Previewer, Settings};
-use crate::rule::generation::Generation;
+use crate::rule::generation::{Generation, Tree};
 use crate::rulebook::{Inspected, Limits, inspect, read_tree};
 use crate::service::{open_source, outside, state_is_new};
 use crate::store::sqlite::SqliteStore;
@@ -56,8 +56,12 @@ impl Rehearsal {
 
 /// A whole rules directory, accepted by the source.
 pub async fn load(config: &Config, source: &dyn Source, directory: &Path) -> Result<Generation, Failure> {
-    let tree = read_tree(directory, &Limits::default(), None)?;
-    let inspected = inspect(Arc::new(tree), source, &outside(config), None).await;
+    load_tree(config, source, Arc::new(read_tree(directory, &Limits::default(), None)?)).await
+}
+
+/// The same of files that were read already.
+pub async fn load_tree(config: &Config, source: &dyn Source, tree: Arc<Tree>) -> Result<Generation, Failure> {
+    let inspected = inspect(tree, source, &outside(config), None).await;
     inspected.and_then(Inspected::accepted).map_err(Failure::Rules)
 }
 

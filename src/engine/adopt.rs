@@ -90,7 +90,8 @@ pub(super) async fn count_left_out(context: &Context, generation: &Generation) {
     for RuleState { rule: id, lane, tenant, baseline, .. } in states.iter().filter(uncounted) {
         let Some(rule) = generation.rules.get(id).filter(|_| !generation.resting.contains_key(id)) else { continue };
         let Some(count) = count(context, tenant, rule.count_until(*baseline)).await else { continue };
-        if context.store.set_left_out(id, *lane, tenant, count).await.is_ok() {
+        // Another part of the process, or another node, may have counted at the same time; it is told once.
+        if context.store.set_left_out(id, *lane, tenant, count).await.is_ok_and(|first| first) {
             context.announce(|| Event::LeftOut { rule: id.clone(), lane: *lane, tenant: tenant.clone(), count });
         }
     }

@@ -38,6 +38,7 @@ pub(super) async fn tell(sender: &dyn Sender, rule: &CheckedRule, subject: &str,
         reply_to: None,
         images: Vec::new(),
         return_tag: None,
+        signed: Vec::new(),
         headers: vec![("Auto-Submitted".to_owned(), "auto-generated".to_owned())],
     };
     match sender.send(Message::Email(email)).await.outcome {

@@ -52,6 +52,15 @@ impl Links {
         }
     }
 
+    /// What is signed in them, which whoever sees a copy must not have.
+    pub fn signed_in(&self, links: &MessageLinks) -> Vec<String> {
+        if matches!(self, Self::Rehearsed) {
+            return Vec::new();
+        }
+        let links = [&links.unsubscribe, &links.preferences, &links.confirm, &links.answer];
+        links.into_iter().flatten().filter_map(|link| link.rsplit('/').next()).map(str::to_owned).collect()
+    }
+
     /// The links that templates see.
     pub fn of(&self, secret: &InstanceSecret, mail: LinkedMail<'_>) -> MessageLinks {
         let url = |path: &str, link: Link| {

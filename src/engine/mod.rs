@@ -60,7 +60,7 @@ pub use event::Event;
 pub use expectation::Mood;
 pub use held::still_held;
 pub use links::Links;
-pub use personal::{addresses_in, events_about};
+pub use personal::{Reached, addresses_in, events_about, reached};
 pub use preview::{Preview, PreviewMatch, PreviewMessage, PreviewScope, Previewer, preview};
 pub use pruner::Retention;
 pub use rehearsal::Horizon;

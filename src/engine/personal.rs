@@ -1,11 +1,15 @@
 //! Whose an event is, and which addresses were named: what the state alone can't tell of a record.
 
-use super::port::{Dossier, Inbound, Inbox, StoreError};
-use crate::model::RecordId;
+use super::dispatch::{address, number};
+use super::evaluate::{self, Answer};
+use super::port::{Dossier, Inbound, Inbox, Source, SourceError, StoreError};
+use crate::model::{Country, RecordId, RoleName};
 use crate::rule::checked::Trigger;
+use crate::rule::compiled::Subject;
 use crate::rule::generation::Generation;
 use crate::rule::inbound::Told;
 use jiff::Timestamp;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Events read at a time.
@@ -40,6 +44,57 @@ pub async fn events_about<S: Inbox + ?Sized>(
         }
     }
     Ok(about)
+}
+
+/// By which addresses the rules reach the people of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reached {
+    /// Email addresses, and phone numbers in their international form; none of colleagues.
+    By(BTreeSet<String>),
+    /// The source has the record no more, or never had it.
+    Gone,
+    /// No rule is about such records, so none of them leads to anybody.
+    NoRule,
+}
+
+/// Asks the source whom a record's rules write to. Most rules share their roles, so one question is enough; another is asked
+/// only for a role that the ones before didn't lead to.
+pub async fn reached(
+    source: &dyn Source,
+    generation: &Generation,
+    record: &RecordId,
+    country: Option<Country>,
+    now: Timestamp,
+) -> Result<Reached, SourceError> {
+    let about = generation.rules.values().filter(|rule| rule.rule.for_each == record.entity);
+    let mut rules: Vec<_> = about.map(|rule| (rule.roles(), rule)).collect();
+    rules.sort_by_key(|(roles, _)| Reverse(roles.len()));
+    let subject = [Subject { key: record.key.clone(), since: None, entered: None }];
+    let (mut asked, mut there) = (BTreeSet::<RoleName>::new(), None);
+    let mut found = BTreeSet::new();
+    for (roles, rule) in rules {
+        if there == Some(false) || (there == Some(true) && roles.is_subset(&asked)) {
+            continue;
+        }
+        asked.extend(roles);
+        let answer = evaluate::ask(source, rule, &record.tenant, &subject, now).await?.pop();
+        there = Some(match answer {
+            Some(Answer::Facts(facts)) => {
+                for person in facts.recipients.values().filter(|person| !person.staff) {
+                    found.extend(address(person).map(str::to_lowercase));
+                    found.extend(number(person, country));
+                }
+                true
+            }
+            Some(Answer::Unreadable(error)) => return Err(SourceError::Refused(error.to_string())),
+            Some(Answer::Gone) | None => false,
+        });
+    }
+    Ok(match there {
+        Some(true) => Reached::By(found),
+        Some(false) => Reached::Gone,
+        None => Reached::NoRule,
+    })
 }
 
 /// Email addresses in what the state holds about a record: in replies of mail servers and in answers that were kept.

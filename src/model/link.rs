@@ -16,6 +16,9 @@ const VERSION: u8 = 1;
 /// Before the topic.
 const HEAD: usize = 2 + 16 + 16 + 8 + 8;
 const MAC: usize = 16;
+/// Stands in the links of a mail's copy in place of what is signed: they lead to a page that says so.
+pub const COPIED_LINK: &str = "copy";
+
 /// Longer texts are none of ours and are not even decoded.
 const LONGEST: usize = 512;
 

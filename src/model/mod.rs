@@ -35,7 +35,7 @@ pub use identity::{
     AttemptNumber, DeliveryId, EntityName, FieldName, InstanceSecret, Key, Lane, MatchId, MatchIdentity, Occasion,
     RecordId, RelationName, RoleName, RuleId, StepId, TemplateName, Tenant, Topic, VersionHash,
 };
-pub use link::{AskedAbout, BadLink, Link, LinkPurpose};
+pub use link::{AskedAbout, BadLink, COPIED_LINK, Link, LinkPurpose};
 pub use locale::{Locale, locale_or_default};
 pub use period::{Period, PeriodError, Unit};
 pub use phone::{Country, CountryError, e164};

@@ -107,6 +107,18 @@ pub enum Trigger {
 }
 
 impl Trigger {
+    /// How long something must have been so before a record matches, where that is one length of time.
+    #[must_use]
+    pub const fn length(&self) -> Option<Period> {
+        match self {
+            Self::Inactivity(inactivity) => Some(inactivity.silent_for),
+            Self::Survey(survey) => Some(survey.settle),
+            Self::Created(created) => Some(created.settle),
+            Self::Abandoned(abandoned) => Some(abandoned.idle),
+            _ => None,
+        }
+    }
+
     /// Whether its occasions are episodes of a record, which the state keeps.
     #[must_use]
     pub const fn keeps_episodes(&self) -> bool {

@@ -16,7 +16,7 @@ use super::script::Script;
 pub use super::sql::Unsaid;
 use super::sql::read::Cells;
 use super::sql::{
-    CoursePlan, CrossingPlan, FactsPlan, Fill, Fragment, Hole, Open, Parts, RenderError, Renderer, key_value,
+    CoursePlan, CrossingPlan, FactsPlan, Fill, Fragment, Hole, Open, Parts, RenderError, Renderer, key_value, roles,
 };
 use super::statement::{Dialect, Row, Statement};
 use super::tide::When;
@@ -24,7 +24,7 @@ use crate::catalog::{Catalog, Entity};
 use crate::diagnostic::Finding;
 use crate::model::{Key, Occasion, RoleName, Value, VersionHash};
 use jiff::{Timestamp, tz::TimeZone};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// A rule ready to run against one dialect.
@@ -79,6 +79,12 @@ pub enum Reach<'a> {
 }
 
 impl CompiledRule {
+    /// The roles that it writes to or assigns.
+    #[must_use]
+    pub fn roles(&self) -> BTreeSet<RoleName> {
+        roles(&self.rule)
+    }
+
     /// Renders the rule's SQL. A finding here means that the check stage let something through.
     pub fn compile(
         rule: Arc<CheckedRule>,

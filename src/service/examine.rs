@@ -38,8 +38,27 @@ impl Examiner for RuleExaminer {
         let files: Vec<_> = bench.rule_files().into_iter().filter(|file| file.text.contains("tests:")).collect();
         let files: Vec<_> = files.into_iter().filter(|file| concerned(&file.path)).collect();
         match bench.play(&files, AT_ONCE, |_| {}).await {
-            Ok(reports) => reports.iter().flat_map(RuleReport::failures).map(|found| found.finding.clone()).collect(),
+            Ok(reports) => reports.iter().flat_map(folded).collect(),
             Err(findings) => findings,
         }
     }
+}
+
+/// The first failure of a rule whole, and of the others how many there are and what to do: one edit may break every test of a
+/// rule, for one reason.
+fn folded(report: &RuleReport) -> Vec<Finding> {
+    let failed: Vec<_> = report.tests.iter().filter(|test| !test.failures.is_empty()).collect();
+    let Some(first) = failed.first().and_then(|test| test.failures.first()) else { return Vec::new() };
+    let RuleReport { rule, file, tests, .. } = report;
+    let which = match (failed.len(), tests.len()) {
+        (_, 1) => "its test fails".to_owned(),
+        (1, all) => format!("one of its {all} tests fails"),
+        (many, all) => format!("{many} of its {all} tests fail, of which the first stands above"),
+    };
+    let message = format!("`{rule}` runs on as it was: {which}");
+    let help = format!(
+        "if the rule is meant so, make its `tests:` in {file} say so too and save again; \
+         `nudged test {rule}` shows every failure"
+    );
+    vec![first.finding.clone(), Finding::error("test.failed", message).help(help)]
 }

@@ -75,7 +75,7 @@ impl<D: Database> Register for State<D> {
         Ok(found)
     }
 
-    async fn set_left_out(&self, rule: &RuleId, lane: Lane, tenant: &Tenant, count: u64) -> Result<(), StoreError> {
+    async fn set_left_out(&self, rule: &RuleId, lane: Lane, tenant: &Tenant, count: u64) -> Result<bool, StoreError> {
         let of = Arc::new((rule.clone(), tenant.clone()));
         let set = self.database.write(move |mut session| {
             let of = Arc::clone(&of);

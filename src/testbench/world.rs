@@ -7,7 +7,7 @@ use crate::catalog::{ColumnType, Entity, Filter, Hop, KeyType, Origin, Table, Uu
 use crate::diagnostic::{Finding, Report};
 use crate::engine::port::{Source, SourceError};
 use crate::model::{Clock, EntityName, Key, Tenant, Value};
-use crate::rule::example::{Change, GivenRow, Put, default_for, read_cell};
+use crate::rule::example::{Change, GivenRow, Put, RowClock, default_for, read_cell};
 use crate::rule::statement::Statement;
 use crate::source::{self, SourceOptions};
 use jiff::{Timestamp, tz::TimeZone};
@@ -174,7 +174,8 @@ impl<'a> World<'a> {
         let (mut own, mut joined) = (BTreeMap::new(), Vec::new());
         for (name, node) in &row.cells {
             let source = &self.stage.file.text;
-            match read_cell(entity, (name, node), source, (now, &self.zone)) {
+            let clock = RowClock { now, zone: &self.zone, long_enough: self.stage.rule.rule.trigger.length() };
+            match read_cell(entity, (name, node), source, clock) {
                 Ok(Put::Own { column, value }) => {
                     self.note_time(&value, now);
                     own.insert(column, value);

@@ -1,6 +1,6 @@
 //! The demo, run as people run it: the real program, from a directory of its own.
 
-use crate::site::send_signal;
+use crate::site::{copy_tree, send_signal, waited};
 use crate::support::PATIENCE;
 use sqlx::{Connection, SqliteConnection};
 use std::collections::{BTreeMap, BTreeSet};
@@ -99,6 +99,13 @@ async fn a_month_shows_what_the_daemon_does_and_a_second_start_repeats_nothing()
     assert!(feed.contains("gave us"), "what the receiver got\n{feed}");
     assert!(feed.lines().all(|line| line.chars().count() <= 120), "{feed}");
     assert!(!feed.contains('\u{1b}'), "no colour where it wasn't asked for");
+    let baselines: Vec<&str> = feed.lines().filter(|line| line.contains("are left alone (backfill)")).collect();
+    let rule = |line: &&str| {
+        line.split_once(" rules ").and_then(|(_, rest)| rest.split_whitespace().next().map(str::to_owned))
+    };
+    let rules: BTreeSet<String> = baselines.iter().filter_map(rule).collect();
+    assert!(!baselines.is_empty(), "{feed}");
+    assert_eq!(rules.len(), baselines.len(), "each rule's past is told once: {baselines:#?}");
 
     let written = mails(directory.path());
     assert!(written.len() > 20, "{} mails", written.len());
@@ -267,6 +274,51 @@ fn a_demo_that_is_interrupted_drains_and_a_second_start_goes_on() {
     let (before, after) = (times(&before), times(&after));
     assert!(before.iter().all(|(letter, count)| after[letter] >= *count), "no mail is gone");
     assert!(after.values().sum::<i32>() > before.values().sum::<i32>(), "it goes on where it stopped");
+    let twice: Vec<_> = after.iter().filter(|(_, count)| **count > 1).collect();
+    assert!(twice.is_empty(), "nobody gets a mail twice: {twice:?}");
+    let unique = |what: &str, all: Vec<String>| {
+        assert!(!all.is_empty(), "no {what}");
+        assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len(), "no {what} twice: {all:?}");
+    };
+    unique("webhook", webhook_keys(directory.path()));
+    unique("task", waited(task_references(directory.path())));
+}
+
+/// As the README says it: in a checkout, where the rules that are edited are those of `rules/`.
+#[test]
+fn plain_edits_of_the_rules_of_a_checkout_are_taken_up_and_what_a_test_forbids_is_told_in_a_few_lines() {
+    let directory = tempfile::tempdir().unwrap();
+    let checkout = Path::new(env!("CARGO_MANIFEST_DIR"));
+    std::fs::copy(checkout.join("Cargo.toml"), directory.path().join("Cargo.toml")).unwrap();
+    copy_tree(&checkout.join("rules"), &directory.path().join("rules"));
+    let demo = Running::start(directory.path());
+    demo.until(&["From now on time is real"]);
+    assert!(!directory.path().join("demo/rules").exists(), "the checkout's own rules run");
+    let edit = |file: &str, from: &str, to: &str| {
+        let file = directory.path().join("rules").join(file);
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.contains(from), "{from}");
+        std::fs::write(&file, text.replacen(from, to, 1)).unwrap();
+    };
+    for length in ["60 days", "95 days", "90 days"] {
+        let now = std::fs::read_to_string(directory.path().join("rules/win-back.yaml")).unwrap();
+        let before = now.lines().find(|line| line.contains("inactivity:")).unwrap().to_owned();
+        edit("win-back.yaml", &before, &format!("  inactivity: {{of: orders, for: {length}}}"));
+        demo.until(&["win-back-90 looks for other people from now on"]);
+    }
+    edit("win-back.yaml", "wait: {for: 7 days", "wait: {for: 3 days");
+    demo.until(&["win-back-90 changed and runs from now on"]);
+    edit("low-nps.yaml", "score: {at_most: 6}", "score: {at_most: 5}");
+    demo.until(&["low-nps-follow-up looks for other people from now on"]);
+
+    edit("win-back.yaml", "\ngoal:", "\n#goal:");
+    demo.until(&["failed", "the change was rejected"]);
+    let mut told = Vec::new();
+    while !told.last().is_some_and(|line: &String| line.contains("nudged test win-back-90")) {
+        told.push(demo.talk.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("only {told:#?}")));
+    }
+    assert!(told.iter().any(|line| line.contains("of its 6 tests fail")), "{told:#?}");
+    assert!(told.len() < 25, "{} lines: {told:#?}", told.len());
 }
 
 impl Drop for Running {

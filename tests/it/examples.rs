@@ -34,7 +34,7 @@ fn load(database: &Database, example: &str) {
 fn outside() -> Outside {
     Outside {
         destinations: ["team-chat".to_owned()].into(),
-        chats: ["sales".to_owned()].into(),
+        chats: ["care".to_owned()].into(),
         gateways: Gateways { names: ["phones".to_owned()].into(), ..Gateways::default() },
         topics: ["offers".into()].into(),
         emails: true,
@@ -217,16 +217,23 @@ async fn the_postgres_example_finds_the_right_people() {
         format!("new-lead {}", key("09")),
         format!("not-logged-in {}", key("03")),
         format!("passives {}", key("06")),
+        format!("passives {}", key("04")),
+        format!("low-csat {}", key("01")),
+        "csat-ask 5".to_owned(),
+        "privacy-request 1".to_owned(),
         "unhappy-comment 2".to_owned(),
     ];
     assert_eq!(morning.matches, expected.into());
-    // Vogel never agreed to offers and Frei is called instead.
+    // Vogel never agreed to offers, and Frei is called in place of being won back by mail.
     let expected = [
         "mail to maria@lindner.example: Lindner Papier, is everything all right?",
         "mail to maria@lindner.example: Your Basic plan ends on 21 December 2026",
         "mail to reto@alpina.example: Your Complete plan ends on 28 November 2026",
         "mail to eva@moser.example: Eva, your account misses you",
-        "mail to hugo@vogel.example: What would make it a ten?",
+        "mail to marco@rossi.example: What would make it a ten?",
+        "mail to maria@lindner.example: That wasn't good enough",
+        "mail to reto@alpina.example: Is it solved? Address on the invoice",
+        "mail to eva@moser.example: We have your request",
     ];
     let (webhooks, mails): (BTreeSet<_>, BTreeSet<_>) =
         morning.sent.into_iter().partition(|line| line.starts_with("webhook"));
@@ -240,9 +247,11 @@ async fn the_postgres_example_finds_the_right_people() {
     // Two business days after a Saturday is Tuesday.
     let expected = [
         "Call Alpina Hotels\tJana\t2026-11-24",
+        "Call Lindner Papier: 1 of 5 for their ticket\tJana\t2026-11-23",
         "Call Nordlicht Druck, a new lead\tJana\t2026-11-23",
         "Call Studio Keller today\tJana\t2026-11-23",
         "Find out what goes wrong at Studio Keller\tJana\t2026-11-23",
+        "Tell Eva Moser what we know of them\tPavel\t2026-12-04",
     ];
     assert_eq!(database.rows(tasks), expected);
     // The lead is somebody's, and its stage and tags have moved on.
@@ -268,12 +277,15 @@ async fn the_mariadb_example_finds_the_right_people() {
         "renewal 101",
         "renewal 102",
         "open-quote 3",
+        "abandoned-cart 5",
+        "abandoned-cart 6",
     ];
     assert_eq!(morning.matches, set(&expected));
     let expected = [
         "mail to maria@lindner.example: Lindner Papier, is everything all right?",
         "mail to maria@lindner.example: Your Basic plan ends on 21 December 2026",
         "mail to reto@alpina.example: Your Complete plan ends on 28 November 2026",
+        "mail to nora@keller.example: Your cart is still here, Nora",
     ];
     assert!(morning.sent.iter().any(|line| line.contains("Quote Q-2201 for Moser Backwaren")), "{:?}", morning.sent);
     let mails = morning.sent.into_iter().filter(|line| line.starts_with("mail"));

@@ -360,14 +360,15 @@ async fn a_change_that_a_test_of_its_rule_forbids_is_rejected() {
     let home = Home::new().await;
     let book = home.open().await;
     let before = book.handle.standing();
-    home.edit("win-back.yaml", "wait: {for: 7 days", "wait: {for: 9 days");
+    home.edit("win-back.yaml", "wait: {for: 7 days", "wait: {for: 70 days");
     let rejected = book.rejected().await;
     let said = findings(&rejected);
     assert!(said.contains("error[test.failed]: `email win-back-2` was not sent"), "{said}");
-    assert!(said.starts_with("win-back.yaml:") && said.contains("is due 2026-11-30 10:00"), "{said}");
+    assert!(said.starts_with("win-back.yaml:") && said.contains("is due 2027-01-30 10:00"), "{said}");
+    assert!(said.contains("2 of its 6 tests fail") && said.contains("nudged test win-back-90"), "{said}");
     assert_eq!(rejected.hash, before.hash);
     // Its examples say so too: the change and they are taken up together.
-    home.edit("win-back.yaml", "after: 8 days", "after: 10 days");
+    home.edit("win-back.yaml", "after: 60 days", "after: 80 days");
     book.until(Standing::is_good).await;
     // A template belongs to the rules that send it.
     home.edit("templates/win-back-2.md", "{{ record.name }}", "{{ record.name + 1 }}");
@@ -378,7 +379,7 @@ async fn a_change_that_a_test_of_its_rule_forbids_is_rejected() {
 async fn a_start_plays_the_tests_of_what_changed_meanwhile() {
     let home = Home::new().await;
     let before = home.open().await.handle.standing();
-    home.edit("win-back.yaml", "wait: {for: 7 days", "wait: {for: 9 days");
+    home.edit("win-back.yaml", "wait: {for: 7 days", "wait: {for: 70 days");
     let standing = home.open().await.handle.standing();
     assert!(standing.restored && standing.hash == before.hash);
     assert!(findings(&standing).contains("test.failed"));

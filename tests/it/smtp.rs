@@ -48,6 +48,7 @@ fn email(to: &str) -> Message {
         reply_to: Some("Help <help@acme.example>".into()),
         images: Vec::new(),
         return_tag: None,
+        signed: Vec::new(),
         headers: vec![("List-Unsubscribe".into(), "<https://acme.example/u>".into())],
     })
 }

@@ -203,6 +203,7 @@ fn email(mail: &RenderedEmail, to: &str) -> Email {
         images: mail.images.clone(),
         sender: None,
         return_tag: None,
+        signed: Vec::new(),
         headers: vec![],
     }
 }

@@ -666,3 +666,21 @@ fn without_times(xml: &str) -> String {
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |text, part| text + "time=\"0\"" + part.split_once('"').map_or("", |(_, rest)| rest))
 }
+
+#[tokio::test]
+async fn long_enough_ago_follows_the_trigger() {
+    let given = GIVEN.replace("placed_at: 30 days ago", "placed_at: long enough ago");
+    let then = "      - {after: 0 days, expect: {webhook: [desk], email: [hello]}}\n";
+    for length in ["30 days", "75 days", "6 weeks"] {
+        let rule = RULE.replace("for: 30 days", &format!("for: {length}"));
+        let bench = bench_of(&rule, &test("2026-11-21 10:00", &given, then));
+        let reports = bench.play(&bench.rule_files(), 2, |_| {}).await.unwrap();
+        let failed: Vec<Failure> = reports[0].failures().cloned().collect();
+        assert!(failed.is_empty(), "{length}: {}", said(&failed));
+    }
+    let planned = RULE.replace("{inactivity: {of: orders, for: 30 days}}", "{schedule: {cron: \"0 8 * * MON\"}}");
+    let bench = bench_of(&planned, &test("2026-11-21 10:00", &given, then));
+    let Err(findings) = bench.play(&bench.rule_files(), 2, |_| {}).await else { panic!("taken") };
+    let told = render(&findings, Look::Plain);
+    assert!(told.contains("the trigger of this rule has no length of time"), "{told}");
+}

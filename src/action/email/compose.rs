@@ -265,6 +265,7 @@ mod tests {
             reply_to: None,
             images: Vec::new(),
             return_tag: None,
+            signed: Vec::new(),
             headers: vec![("List-Unsubscribe".into(), "<https://a.example/u?x=1>".into())],
         }
     }

@@ -95,6 +95,7 @@ mod tests {
             reply_to: None,
             images: Vec::new(),
             return_tag: None,
+            signed: Vec::new(),
             headers: vec![],
         };
         sender.send(Message::Email(email.clone())).await;

@@ -20,13 +20,10 @@ impl Redirect {
     }
 
     fn redirected(&self, message: Message) -> Message {
-        let Message::Email(mut email) = message else { return message };
-        let meant_for = std::mem::replace(&mut email.to_address, self.to.clone());
-        email.to_name = None;
-        email.tracked_html = None;
+        let Message::Email(email) = message else { return message };
+        let meant_for = email.to_address.clone();
+        let mut email = email.copied_to(&self.to);
         email.subject = format!("[to {meant_for}] {}", email.subject);
-        // One click on it would take the real reader off the list.
-        email.headers.retain(|(name, _)| !name.to_ascii_lowercase().starts_with("list-unsubscribe"));
         email.headers.push((MEANT_FOR.to_owned(), meant_for));
         Message::Email(email)
     }
@@ -85,14 +82,15 @@ mod tests {
             to_address: "ada@example.org".into(),
             to_name: Some("Ada".into()),
             subject: "We miss you".into(),
-            html: String::new(),
-            text: String::new(),
+            html: "<a href=\"https://acme.example/u/s1gned\">No more</a>".into(),
+            text: "https://acme.example/a/asked/9".into(),
             from: None,
             reply_to: None,
             sender: None,
             images: Vec::new(),
-            return_tag: None,
+            return_tag: Some("the reader's address".into()),
             headers: vec![("List-Unsubscribe".into(), "<https://acme.example/u/1>".into())],
+            signed: vec!["s1gned".into(), "asked".into()],
         };
         let Some(Message::Email(departing)) = redirect.departing(&Message::Email(email.clone())) else { panic!() };
         let told = redirect.send(Message::Email(email)).await.outcome;
@@ -101,6 +99,9 @@ mod tests {
         assert_eq!((&departing.to_address, &departing.subject), (&sent.to_address, &sent.subject));
         assert_eq!((sent.to_address.as_str(), sent.to_name), ("staging@acme.example", None));
         assert_eq!(sent.tracked_html, None, "what is done with it is not what the reader did");
+        assert_eq!(sent.return_tag, None, "what bounces is our address");
+        assert_eq!(sent.html, "<a href=\"https://acme.example/u/copy\">No more</a>");
+        assert_eq!(sent.text, "https://acme.example/a/copy/9");
         assert_eq!(sent.subject, "[to ada@example.org] We miss you");
         assert_eq!(sent.headers, [("X-Nudged-Meant-For".to_owned(), "ada@example.org".to_owned())]);
     }

@@ -83,6 +83,7 @@ mod tests {
             reply_to: None,
             images: Vec::new(),
             return_tag: Some("tag".into()),
+            signed: Vec::new(),
             headers: vec![("List-Unsubscribe".into(), format!("<https://mail.example/u/{token}>"))],
         }
     }

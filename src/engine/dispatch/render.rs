@@ -170,6 +170,7 @@ impl Draft<'_> {
             images: rendered.images,
             return_tag: Some(self.secret.return_tag(hash)),
             headers: list_unsubscribe(&links),
+            signed: self.links.signed_in(&links),
         })
     }
 

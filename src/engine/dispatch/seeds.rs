@@ -1,7 +1,7 @@
 //! Copies for our own eyes: the first mail of each version of a template also goes to the seed addresses.
 //!
 //! They leave once the first real one has, beside the outbox: nothing waits for them, and one that fails is not
-//! tried again. They say what a real reader was told, name and all.
+//! tried again. They say what a real reader was told, name and all, but nobody can act for that reader by their links.
 
 use crate::engine::context::Context;
 use crate::engine::port::{Email, Message, Sender, SmsMessage};
@@ -69,21 +69,8 @@ pub async fn copy(context: &Context, sender: &dyn Sender, message: &Message, tem
 }
 
 fn of_mail(email: &Email, number: usize, seed: &str) -> Email {
-    Email {
-        delivery: of(email.delivery, number),
-        to_address: seed.to_owned(),
-        to_name: None,
-        // What we do with it is not what the reader did.
-        tracked_html: None,
-        subject: format!("[seed] {}", email.subject),
-        headers: email.headers.iter().filter(|(name, _)| !is_unsubscribing(name)).cloned().collect(),
-        ..email.clone()
-    }
-}
-
-/// One click on it would take the real reader off the list.
-fn is_unsubscribing(header: &str) -> bool {
-    header.to_ascii_lowercase().starts_with("list-unsubscribe")
+    let copy = email.clone().copied_to(seed);
+    Email { delivery: of(email.delivery, number), subject: format!("[seed] {}", copy.subject), ..copy }
 }
 
 /// An id of its own, so that no mailbox takes the copy for the original.

@@ -24,8 +24,8 @@ pub trait Register: Send + Sync {
     /// too often.
     async fn set_paused(&self, rule: &RuleId, paused: bool) -> Result<bool, StoreError>;
 
-    /// How many an activation left out before its baseline.
-    async fn set_left_out(&self, rule: &RuleId, lane: Lane, tenant: &Tenant, count: u64) -> Result<(), StoreError>;
+    /// How many an activation left out before its baseline. False: somebody else has said so already.
+    async fn set_left_out(&self, rule: &RuleId, lane: Lane, tenant: &Tenant, count: u64) -> Result<bool, StoreError>;
 
     /// Keeps a generation that loaded well, so that a restart with broken files can run it.
     async fn save_generation(&self, generation: &StoredGeneration) -> Result<(), StoreError>;

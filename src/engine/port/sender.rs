@@ -1,4 +1,4 @@
-use crate::model::{AttemptNumber, DeliveryId, Key, Outcome, RecordId, RuleId, Tenant, Value};
+use crate::model::{AttemptNumber, COPIED_LINK, DeliveryId, Key, Outcome, RecordId, RuleId, Tenant, Value};
 use crate::rule::message::InlineImage;
 use crate::rule::write::{Among, Assign, Claim, NewCell, Updating};
 use async_trait::async_trait;
@@ -69,6 +69,30 @@ pub struct Email {
     pub return_tag: Option<String>,
     /// Rendered headers such as List-Unsubscribe.
     pub headers: Vec<(String, String)>,
+    /// What is signed in those of its links that act for its reader.
+    pub signed: Vec<String>,
+}
+
+impl Email {
+    /// The same mail for eyes that it isn't meant for. Whoever has a signed link acts for the reader, so all of them lead to
+    /// a page that says whose they are and does nothing; nor is anything left by which a mail program or server would.
+    #[must_use]
+    pub fn copied_to(mut self, address: &str) -> Self {
+        let dead =
+            |text: &str| self.signed.iter().fold(text.to_owned(), |text, signed| text.replace(signed, COPIED_LINK));
+        self.html = dead(&self.html);
+        self.text = dead(&self.text);
+        self.subject = dead(&self.subject);
+        self.signed = Vec::new();
+        address.clone_into(&mut self.to_address);
+        self.to_name = None;
+        // What is done with it is not what the reader did, and it isn't the reader's address that bounces.
+        self.tracked_html = None;
+        self.return_tag = None;
+        // One click on it would take the real reader off the list.
+        self.headers.retain(|(name, _)| !name.to_ascii_lowercase().starts_with("list-unsubscribe"));
+        self
+    }
 }
 
 #[derive(Debug, Clone)]

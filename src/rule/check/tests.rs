@@ -7,8 +7,8 @@ use crate::diagnostic::{Finding, SourceFile};
 use crate::model::Period;
 use crate::rule::checked::JsonPath;
 use crate::rule::example::{
-    Change, Detail, Example, Expected, ExpectedMessage, GivenRow, Incoming, Line, Want, names_column, person_column,
-    read_cell,
+    Change, Detail, Example, Expected, ExpectedMessage, GivenRow, Incoming, Line, RowClock, Want, names_column,
+    person_column, read_cell,
 };
 use crate::rule::written::{EventEntry, EventToldEntry, RuleFile, TestEntry, ThenEntry, TriggerEntry};
 use jiff::civil::DateTime;
@@ -47,27 +47,30 @@ impl<'a> Checker<'a> {
     pub(super) fn tests(&mut self, written: &RuleFile) -> Vec<Example> {
         let mut names = BTreeSet::new();
         let mut examples = Vec::new();
-        let awaited = match written.trigger.as_ref().map(|trigger| &trigger.value) {
-            Some(TriggerEntry::Event(event)) => Some(event),
-            _ => None,
-        };
+        let trigger = written.trigger.as_ref().map(|trigger| &trigger.value);
         for test in &written.tests {
             if !names.insert(test.name.as_str()) {
                 let message = format!("the test `{}` stands twice", test.name.value);
                 self.wrong(&test.name.range, "rule.test", message, "give each its own name");
             }
-            examples.push(self.test_entry(test, awaited));
+            examples.push(self.test_entry(test, trigger));
         }
         examples
     }
 
-    fn test_entry(&mut self, test: &TestEntry, awaited: Option<&EventEntry>) -> Example {
+    fn test_entry(&mut self, test: &TestEntry, trigger: Option<&TriggerEntry>) -> Example {
+        let awaited = match trigger {
+            Some(TriggerEntry::Event(event)) => Some(event),
+            _ => None,
+        };
+        // How long it is makes no difference to whether it may be written.
+        let long_enough = trigger.filter(|trigger| has_length(trigger)).map(|_| Period::days(1));
         let (at, zone) = zoned_moment(&test.at).unwrap_or_else(|| {
             let message = format!("`{}` is not a local time with its zone", test.at.value);
             self.wrong(&test.at.range, "rule.test", message, "write `2026-11-21 10:00 Europe/Vienna`");
             SOMEWHEN
         });
-        let given = self.rows(&test.given, (at, &zone));
+        let given = self.rows(&test.given, RowClock { now: at, zone: &zone, long_enough });
         let mut lines: Vec<Line> = Vec::new();
         for then in &test.then {
             let moment = self.moment_of(then, at, &zone);
@@ -76,7 +79,7 @@ impl<'a> Checker<'a> {
                 self.wrong(range, "rule.test", "this comes before the line above", "order the lines by time");
             }
             let event = then.event.as_ref().and_then(|event| self.incoming(event, awaited));
-            lines.push(Line { event, ..self.then(then, moment, &zone) });
+            lines.push(Line { event, ..self.then(then, RowClock { now: moment, zone: &zone, long_enough }) });
         }
         if !lines.iter().any(|line| line.expect.is_some() || line.ended.is_some()) {
             let help = "say what should happen: `then: [{after: 0 days, expect: {email: [hello]}}]`";
@@ -110,7 +113,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn then(&mut self, then: &At<ThenEntry>, at: Timestamp, zone: &TimeZone) -> Line {
+    fn then(&mut self, then: &At<ThenEntry>, clock: RowClock<'_>) -> Line {
         let expect = then.expect.as_ref().and_then(|expect| self.expectation(expect));
         if let Some(ended) = &then.ended
             && !ENDS.contains(&ended.as_str())
@@ -125,7 +128,7 @@ impl<'a> Checker<'a> {
         let mut rows = Vec::new();
         for (change, named) in changes {
             let Some(named) = named else { continue };
-            for row in self.rows(named, (at, zone)) {
+            for row in self.rows(named, clock) {
                 if change != Change::Insert && !row.cells.iter().any(|(name, _)| name.as_str() == "key") {
                     self.wrong(&row.range, "rule.test", "which row?", "add its `key`");
                 }
@@ -133,7 +136,7 @@ impl<'a> Checker<'a> {
             }
         }
         let (because, ended) = (then.because.clone(), then.ended.clone());
-        Line { at, range: then.range.clone(), changes: rows, event: None, expect, because, ended }
+        Line { at: clock.now, range: then.range.clone(), changes: rows, event: None, expect, because, ended }
     }
 
     /// What another system tells, if the rule waits for that and it says whom it is about.
@@ -219,7 +222,7 @@ impl<'a> Checker<'a> {
         Some(Want { detail, text: text.into_owned() })
     }
 
-    fn rows(&mut self, given: &Named<Vec<Node>>, clock: (Timestamp, &TimeZone)) -> Vec<GivenRow> {
+    fn rows(&mut self, given: &Named<Vec<Node>>, clock: RowClock<'_>) -> Vec<GivenRow> {
         let mut read = Vec::new();
         for (name, rows) in given.iter() {
             let Some(entity) = self.entity_named(name) else { continue };
@@ -249,7 +252,7 @@ impl<'a> Checker<'a> {
         read
     }
 
-    fn cell(&mut self, entity: &'a Entity, field: &At<String>, node: &Node, clock: (Timestamp, &TimeZone)) {
+    fn cell(&mut self, entity: &'a Entity, field: &At<String>, node: &Node, clock: RowClock<'_>) {
         let is_named = field.as_str() == "key"
             || entity.relations.contains_key(field.as_str())
             || person_column(entity, field).is_some()
@@ -266,6 +269,15 @@ impl<'a> Checker<'a> {
             self.report.add(&node.range, finding);
         }
     }
+}
+
+/// Whether the trigger waits for one length of time, as [`Trigger::length`](crate::rule::checked::Trigger::length) says of
+/// one that was checked.
+const fn has_length(trigger: &TriggerEntry) -> bool {
+    matches!(
+        trigger,
+        TriggerEntry::Inactivity(_) | TriggerEntry::Survey(_) | TriggerEntry::Created(_) | TriggerEntry::Abandoned(_)
+    )
 }
 
 /// `2026-11-21 10:00 Europe/Vienna`

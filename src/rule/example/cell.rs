@@ -6,11 +6,25 @@ use crate::catalog::{
 };
 use crate::diagnostic::suggest;
 use crate::diagnostic::yaml::{Content, Node};
-use crate::model::{RelationName, Value};
+use crate::model::{Period, RelationName, Value};
 use crate::rule::check::moment;
 use crate::rule::condition::Moment;
 use jiff::{Timestamp, tz::TimeZone};
 use uuid::Uuid;
+
+/// When a row is read, and what its relative times mean.
+#[derive(Debug, Clone, Copy)]
+pub struct RowClock<'a> {
+    /// Relative times count from here.
+    pub now: Timestamp,
+    /// Of local times.
+    pub zone: &'a TimeZone,
+    /// How long ago `long enough ago` is, where the rule's trigger has a length.
+    pub long_enough: Option<Period>,
+}
+
+/// As long ago as the rule's trigger says: a test that is written so holds when somebody edits the trigger.
+const LONG_ENOUGH: &str = "long enough ago";
 
 /// Where a cell's value goes.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,14 +48,14 @@ impl Misplaced {
     }
 }
 
-/// Reads one cell. Relative times count from `now`; local ones are of `zone`.
+/// Reads one cell.
 pub fn read_cell(
     entity: &Entity,
     (name, node): (&str, &Node),
     source: &str,
-    (now, zone): (Timestamp, &TimeZone),
+    clock: RowClock<'_>,
 ) -> Result<Put, Misplaced> {
-    let read = |column: &Column| own(column, node, source, (now, zone));
+    let read = |column: &Column| own(column, node, source, clock);
     if name == "key" {
         return read(&entity.key);
     }
@@ -53,8 +67,7 @@ pub fn read_cell(
                     Content::List(items) => items.as_slice(),
                     _ => std::slice::from_ref(node),
                 };
-                let keys =
-                    items.iter().map(|item| constant(ty, item, source, (now, zone))).collect::<Result<_, _>>()?;
+                let keys = items.iter().map(|item| constant(ty, item, source, clock)).collect::<Result<_, _>>()?;
                 Ok(Put::Joined { relation: relation.name.clone(), keys })
             }
             Join::By(field) => Err(Misplaced::new(
@@ -151,17 +164,12 @@ fn is_missing(node: &Node, source: &str) -> bool {
     node.is_null(source) || (node.is_plain(source) && node.text(source).as_deref() == Some("missing"))
 }
 
-fn own(column: &Column, node: &Node, source: &str, clock: (Timestamp, &TimeZone)) -> Result<Put, Misplaced> {
+fn own(column: &Column, node: &Node, source: &str, clock: RowClock<'_>) -> Result<Put, Misplaced> {
     let value = constant(&column.ty, node, source, clock)?;
     Ok(Put::Own { column: column.name.clone(), value })
 }
 
-fn constant(
-    ty: &ColumnType,
-    node: &Node,
-    source: &str,
-    (now, zone): (Timestamp, &TimeZone),
-) -> Result<Value, Misplaced> {
+fn constant(ty: &ColumnType, node: &Node, source: &str, clock: RowClock<'_>) -> Result<Value, Misplaced> {
     if is_missing(node, source) {
         return Ok(Value::Null);
     }
@@ -172,23 +180,32 @@ fn constant(
         return Err(Misplaced::new(format!("expected a value, found {}", node.kind()), "write a single value here"));
     };
     let value = if ty.is_time() {
-        time(ty, text.trim(), now, zone)
+        if text.trim() == LONG_ENOUGH && clock.long_enough.is_none() {
+            let help = "write how long: `90 days ago`";
+            return Err(Misplaced::new("the trigger of this rule has no length of time", help));
+        }
+        time(ty, text.trim(), clock)
     } else if let ColumnType::Uuid(_) = ty {
         // Keys of an example are only names, so a small number does for one.
         text.trim().parse().ok().or_else(|| text.trim().parse().ok().map(Uuid::from_u128)).map(Value::Uuid)
     } else {
-        catalog::value(&text, node.is_plain(source), ty, zone).ok()
+        catalog::value(&text, node.is_plain(source), ty, clock.zone).ok()
     };
     let value = value.ok_or_else(|| Misplaced {
         message: format!("`{text}` is not {}", ty.in_words()),
-        help: ty.is_time().then(|| "or relative to `at`: `now`, `90 days ago`, `in 30 days`".to_owned()),
+        help: ty
+            .is_time()
+            .then(|| "or relative to `at`: `now`, `90 days ago`, `long enough ago`, `in 30 days`".to_owned()),
     })?;
     Ok(stored(value, ty))
 }
 
-fn time(ty: &ColumnType, text: &str, now: Timestamp, zone: &TimeZone) -> Option<Value> {
+fn time(ty: &ColumnType, text: &str, RowClock { now, zone, long_enough }: RowClock<'_>) -> Option<Value> {
     let today = now.to_zoned(zone.clone()).date();
-    let moment = moment(text, zone)?;
+    let moment = match long_enough.filter(|_| text == LONG_ENOUGH) {
+        Some(period) => Moment::Ago(period),
+        None => moment(text, zone)?,
+    };
     if let ColumnType::Date(_) = ty {
         return Some(Value::Date(match moment {
             Moment::On(date) => date,

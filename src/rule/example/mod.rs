@@ -5,7 +5,7 @@
 
 mod cell;
 
-pub use cell::{Misplaced, Put, default_for, names_column, person_column, read_cell, stored};
+pub use cell::{Misplaced, Put, RowClock, default_for, names_column, person_column, read_cell, stored};
 
 use crate::diagnostic::yaml::{At, Node};
 use crate::model::EntityName;

@@ -329,7 +329,7 @@ fn reached(
 }
 
 /// The roles that the rule writes to or assigns.
-fn roles(rule: &CheckedRule) -> BTreeSet<RoleName> {
+pub fn roles(rule: &CheckedRule) -> BTreeSet<RoleName> {
     let actions = rule.nodes.iter().filter_map(|node| node.step.action()).flat_map(Action::ways);
     let named = actions.filter_map(Action::role).cloned();
     // Who was chosen by an earlier step is known to the state alone.

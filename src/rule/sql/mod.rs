@@ -40,7 +40,7 @@ use dialect::join_of;
 pub(super) use dialect::key_value;
 pub(super) use episodes::CoursePlan;
 pub use facts::Unsaid;
-pub(super) use facts::{FactsPlan, Open};
+pub(super) use facts::{FactsPlan, Open, roles};
 pub(super) use fragment::Fragment;
 pub(super) use hole::{Fill, Hole};
 pub(super) use plan::{CrossingPlan, Parts};

@@ -11,7 +11,7 @@ pub struct TestEntry {
     /// earlier.
     pub at: At<String>,
     /// Records by entity, with catalog names: `{customer: [{key: 1, country: AT}]}`. Times may be relative to
-    /// `at`: `90 days ago`, `now`, `in 30 days`.
+    /// `at`: `90 days ago`, `now`, `in 30 days`, and `long enough ago`, which is what the trigger says.
     #[serde(default)]
     pub given: Named<Vec<Node>>,
     /// What webhook destinations answer, for `save`: `{crm: {id: 7}}`.

@@ -163,10 +163,9 @@ pub async fn set_left_out(
     session: &mut Session<'_>,
     (rule, lane, tenant): (&RuleId, Lane, &Tenant),
     count: u64,
-) -> Result<(), StoreError> {
-    let sql = "UPDATE rule_state SET left_out = $4 WHERE rule = $1 AND lane = $2 AND tenant = $3";
-    session.run(sql, params![rule.as_str(), lane.as_str(), tenant.as_str(), count]).await?;
-    Ok(())
+) -> Result<bool, StoreError> {
+    let sql = "UPDATE rule_state SET left_out = $4 WHERE rule = $1 AND lane = $2 AND tenant = $3 AND left_out IS NULL";
+    Ok(session.run(sql, params![rule.as_str(), lane.as_str(), tenant.as_str(), count]).await? > 0)
 }
 
 /// All rules ever adopted, with the numbers of their rows; locked when `for_update`.

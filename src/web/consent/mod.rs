@@ -13,7 +13,8 @@ pub use texts::{PageOptions, Texts};
 
 use crate::engine::port::{Store, StoreError};
 use crate::model::{
-    BadLink, Channel, Clock, InstanceSecret, Link, LinkPurpose, Preference, PreferenceSource, Topic, preferences_for,
+    BadLink, COPIED_LINK, Channel, Clock, InstanceSecret, Link, LinkPurpose, Preference, PreferenceSource, Topic,
+    preferences_for,
 };
 use axum::Router;
 use axum::extract::{Path, Request, State};
@@ -73,6 +74,18 @@ impl Consent {
 
     /// The link, or the page that says why it isn't one.
     fn link(&self, purpose: LinkPurpose, token: &str, words: &Words<'_>) -> Result<Link, Box<Response>> {
+        let title = match purpose {
+            LinkPurpose::Unsubscribe => &words.texts.unsubscribe,
+            LinkPurpose::Preferences => &words.texts.preferences,
+            LinkPurpose::Confirm => &words.texts.confirm,
+            LinkPurpose::Answer => &words.texts.answer,
+        };
+        let page = |status, said: &String| {
+            Box::new(words.answer(status, &Page { title: title.clone(), said: said.clone(), ..Page::default() }))
+        };
+        if token == COPIED_LINK {
+            return Err(page(StatusCode::OK, &words.texts.copied));
+        }
         self.secret().read_link(purpose, token, self.clock.now()).map_err(|bad| {
             metrics::counter!("nudged_links_refused_total", "why" => match bad {
                 BadLink::Forged => "forged",
@@ -83,13 +96,7 @@ impl Consent {
                 BadLink::Forged => (StatusCode::NOT_FOUND, &words.texts.invalid),
                 BadLink::Expired => (StatusCode::GONE, &words.texts.expired),
             };
-            let title = match purpose {
-                LinkPurpose::Unsubscribe => &words.texts.unsubscribe,
-                LinkPurpose::Preferences => &words.texts.preferences,
-                LinkPurpose::Confirm => &words.texts.confirm,
-                LinkPurpose::Answer => &words.texts.answer,
-            };
-            Box::new(words.answer(status, &Page { title: title.clone(), said: said.clone(), ..Page::default() }))
+            page(status, said)
         })
     }
 

@@ -59,6 +59,7 @@ texts! {
     answered_anew: "Thank you! Your new answer has taken the place of the one before.",
     answered_before: "You had answered already, and that was too long ago to be changed.",
     invalid: "This link is not complete. Please use the one in the newest mail you have from us.",
+    copied: "This link is one of a copy of a mail that somebody else got. It does nothing.",
     expired: "This link has expired. Please ask us for a new one.",
     failed: "That could not be saved just now. Please try again in a minute.",
 }

@@ -4,6 +4,7 @@
 mod bounced;
 mod browser;
 mod confirm;
+mod copied;
 mod signed;
 mod tracked;
 mod unsubscribe;

@@ -88,6 +88,7 @@ async fn a_mail_that_arrived_bears_signatures_that_others_find_right() {
         reply_to: Some("Help <help@acme.example>".into()),
         images: Vec::new(),
         return_tag: None,
+        signed: Vec::new(),
         headers: vec![
             ("List-Unsubscribe".into(), format!("<https://mail.acme.example/u/{}>", "x".repeat(90))),
             ("List-Unsubscribe-Post".into(), "List-Unsubscribe=One-Click".into()),

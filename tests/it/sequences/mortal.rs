@@ -370,7 +370,7 @@ impl Register for Mortal {
     async fn set_paused(&self, rule: &RuleId, paused: bool) -> Result<bool, StoreError> {
         self.alive().await.set_paused(rule, paused).await
     }
-    async fn set_left_out(&self, rule: &RuleId, lane: Lane, tenant: &Tenant, count: u64) -> Result<(), StoreError> {
+    async fn set_left_out(&self, rule: &RuleId, lane: Lane, tenant: &Tenant, count: u64) -> Result<bool, StoreError> {
         self.write("set_left_out", self.store.set_left_out(rule, lane, tenant, count)).await
     }
     async fn save_generation(&self, generation: &StoredGeneration) -> Result<(), StoreError> {

@@ -31,7 +31,8 @@ async fn a_new_rule_gets_a_baseline_and_an_unchanged_one_keeps_it(home: Home) {
     assert_eq!(state.progress.swept_at, now(), "what backfill finds is not late");
     assert_eq!((state.status, state.left_out), (RuleStatus::Running, None));
 
-    store.set_left_out(&rule(), Lane::Live, &tenant(), 41).await.unwrap();
+    assert!(store.set_left_out(&rule(), Lane::Live, &tenant(), 41).await.unwrap());
+    assert!(!store.set_left_out(&rule(), Lane::Live, &tenant(), 40).await.unwrap(), "it is counted once");
     let later = now() + days(1);
     let adopted = store.adopt(&[Adoption { baseline: later, ..first }], later).await.unwrap();
     assert_eq!(adopted, Default::default());

@@ -13,11 +13,13 @@
 mod backtest;
 mod compare;
 mod crowd;
+mod edge;
 mod explain;
 pub(super) mod horizon;
 mod later;
 mod ruling;
 mod simulate;
+mod stuck;
 mod term;
 mod test_send;
 mod under_way;
@@ -29,6 +31,7 @@ pub use compare::{Change, Comparer, Comparison, Part, People, RuleComparison, Un
 pub use explain::{Crossed, Explanation, Reached, RecordState, explain, explain_within};
 pub use later::Later;
 pub use simulate::{Happened, RuleDays, Simulator};
+pub use stuck::Stuck;
 pub use term::TermAnswer;
 pub use test_send::{TestMail, render_test};
 pub use verdict::Verdict;

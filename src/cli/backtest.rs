@@ -99,6 +99,10 @@ fn show(backtest: &Backtest, output: &mut Output) {
         });
         output.table(&["basis", "section", "term", "held", "failed"], rows.collect(), "");
     }
+    if !backtest.crosses_by.is_empty() {
+        let columns = backtest.crosses_by.join(", ");
+        output.line(&format!("crossed     current: what crossed goes by {columns} as of today"));
+    }
     if backtest.script {
         output.line("script      current: it saw the fields as they stand today");
     }
@@ -152,6 +156,7 @@ fn as_json(backtest: &Backtest, hits: &[Json], records: bool) -> Json {
             "held": term.held,
             "failed": term.failed,
         })).collect::<Vec<_>>(),
+        "crossed_by_current": backtest.crosses_by,
         "script": backtest.script.then_some("current"),
         "unjudged": backtest.unjudged,
     });

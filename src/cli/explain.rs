@@ -56,11 +56,14 @@ fn show(told: &Explanation, output: &mut Output) {
     }
     for enrollment in &told.enrollments {
         let ended = enrollment.ended.map_or_else(|| "under way".to_owned(), |why| format!("ended: {}", why.as_str()));
-        output.line(&format!("sequence   entered {}  {ended}", text::at(enrollment.entered_at)));
+        let stuck = told.stuck.as_ref().filter(|stuck| stuck.enrollment == enrollment.id);
+        let stands = stuck.map_or(ended, ToString::to_string);
+        output.line(&format!("sequence   entered {}  {stands}", text::at(enrollment.entered_at)));
     }
-    if !told.terms.is_empty() || told.script.is_some() || told.score.is_some() {
+    let terms: Vec<&TermAnswer> = all_terms(told).collect();
+    if !terms.is_empty() || told.script.is_some() || told.score.is_some() {
         output.line("");
-        let mut rows: Vec<Vec<String>> = told.terms.iter().map(term_row).collect();
+        let mut rows: Vec<Vec<String>> = terms.into_iter().map(term_row).collect();
         rows.extend(told.script.as_ref().map(|said| {
             let found = said.as_ref().err().map_or_else(String::new, |problem| format!("failed: {problem}"));
             let holds = said.as_ref().ok().copied();
@@ -83,6 +86,11 @@ fn show(told: &Explanation, output: &mut Output) {
     }
 }
 
+/// In the order in which they are asked.
+fn all_terms(told: &Explanation) -> impl Iterator<Item = &TermAnswer> {
+    told.base.iter().chain(&told.trigger).chain(&told.terms)
+}
+
 fn term_row(term: &TermAnswer) -> Vec<String> {
     vec![
         holds_word(term.holds).to_owned(),
@@ -96,11 +104,9 @@ fn term_row(term: &TermAnswer) -> Vec<String> {
 pub(super) fn operands(operands: &[Operand]) -> String {
     let several = operands.len() > 1;
     let word = |operand: &Operand| {
-        let value = match text::of(&operand.value.to_json()) {
-            missing if operand.value.is_missing() => missing.replace('-', "missing"),
-            value => value,
-        };
-        let holds = if several { format!(" ({})", holds_word(operand.holds)) } else { String::new() };
+        let value = operand.found();
+        let judged = several && (operand.holds.is_some() || operand.section != Section::Trigger);
+        let holds = if judged { format!(" ({})", holds_word(operand.holds)) } else { String::new() };
         format!("{} = {value}{holds}", operand.name)
     };
     operands.iter().map(word).collect::<Vec<_>>().join(", ")
@@ -116,6 +122,8 @@ const fn holds_word(holds: Option<bool>) -> &'static str {
 
 const fn section(section: Section) -> &'static str {
     match section {
+        Section::Base => "only",
+        Section::Trigger => "trigger",
         Section::Where => "where",
         Section::OnlyAtEntry => "only_at_entry",
         Section::Goal => "goal",
@@ -198,6 +206,7 @@ pub(super) fn as_json(told: &Explanation) -> Json {
         "record_state": match &told.record_state {
             RecordState::Present => json!("present"),
             RecordState::Gone => json!("gone"),
+            RecordState::LeftOut => json!("left_out"),
             RecordState::Unreadable(problem) => json!({"unreadable": problem}),
         },
         "baseline": told.state.as_ref().map(|state| state.baseline),
@@ -206,7 +215,7 @@ pub(super) fn as_json(told: &Explanation) -> Json {
         "held": told.held.iter().map(|sweep| json!({"sweep": sweep.id, "reason": sweep.reason})).collect::<Vec<_>>(),
         "crossings": told.crossings.iter().map(crossed_json).collect::<Vec<_>>(),
         "ahead": told.ahead.as_ref().map(crossed_json),
-        "terms": told.terms.iter().map(term_json).collect::<Vec<_>>(),
+        "terms": all_terms(told).map(term_json).collect::<Vec<_>>(),
         "script": told.script.as_ref().map(|said| match said {
             Ok(eligible) => json!({"eligible": eligible}),
             Err(problem) => json!({"failed": problem}),
@@ -229,6 +238,14 @@ pub(super) fn as_json(told: &Explanation) -> Json {
             "state": enrollment.state,
             "ended": enrollment.ended,
         })).collect::<Vec<_>>(),
+        "stuck": told.stuck.as_ref().map(|stuck| json!({
+            "state": stuck.state,
+            "step": stuck.step,
+            "why": stuck.why,
+            "delivery": stuck.delivery.map(|id| id.to_string()),
+            "enrollment": stuck.enrollment,
+            "text": stuck.to_string(),
+        })),
         "steps": told.steps.iter().map(message::as_json).collect::<Vec<_>>(),
     })
 }
@@ -249,8 +266,13 @@ fn crossed_json(crossed: &Crossed) -> Json {
 }
 
 fn term_json(term: &TermAnswer) -> Json {
-    let operand =
-        |operand: &Operand| json!({"name": operand.name, "value": operand.value.to_json(), "holds": operand.holds});
+    let operand = |operand: &Operand| {
+        let mut shown = json!({"name": operand.name, "value": operand.value.to_json(), "holds": operand.holds});
+        if operand.note.is_some() {
+            shown["found"] = json!(operand.found());
+        }
+        shown
+    };
     json!({
         "section": section(term.section),
         "term": term.text,

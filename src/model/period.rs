@@ -84,6 +84,18 @@ impl Period {
         i64::from(self.count) * unit
     }
 
+    /// A lower bound in seconds.
+    #[must_use]
+    pub fn min_seconds(self) -> i64 {
+        let unit = match self.unit {
+            Unit::Month => 28 * 86_400,
+            Unit::Year => 365 * 86_400,
+            Unit::BusinessDay => 0,
+            _ => return self.max_seconds(),
+        };
+        i64::from(self.count) * unit
+    }
+
     fn span(self) -> Span {
         let n = i64::from(self.count);
         match self.unit {

@@ -172,8 +172,8 @@ pub struct Created {
 pub struct Abandoned {
     /// `None`: the record is the cart.
     pub of: Option<RelationName>,
-    /// Over the cart.
-    pub open: Condition,
+    /// Over the cart; all must hold.
+    pub open: Vec<Term>,
     pub idle: Period,
     /// Of the cart.
     pub changed_at: FieldName,
@@ -272,7 +272,8 @@ pub struct Count {
 /// Fires when a condition turns true, or has ceased to be.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Segment {
-    pub when: Condition,
+    /// All must hold.
+    pub when: Vec<Term>,
     pub leaves: bool,
     /// Outside for less than this is not outside.
     pub min_out: Period,

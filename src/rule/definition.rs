@@ -52,7 +52,9 @@ pub(super) fn definition(rule: &CheckedRule, text: &Arc<str>, catalog: &Catalog)
             Trigger::Abandoned(abandoned) => written.abandoned(entity, abandoned),
             Trigger::Yearly(yearly) => written.fields(entity, Some(&yearly.field)),
             Trigger::Changed(changed) => written.fields(entity, Some(&changed.field)),
-            Trigger::Segment(segment) => written.condition(entity, &segment.when),
+            Trigger::Segment(segment) => {
+                segment.when.iter().for_each(|term| written.condition(entity, &term.condition));
+            }
             Trigger::Schedule(_)
             | Trigger::Query(_)
             | Trigger::Event(_)
@@ -152,7 +154,7 @@ impl<'a> Written<'a> {
         let cart = carts.map_or(Some(entity), |carts| self.catalog.entity(&carts.entity));
         if let Some(cart) = cart {
             self.fields(cart, Some(&abandoned.changed_at));
-            self.condition(cart, &abandoned.open);
+            abandoned.open.iter().for_each(|term| self.condition(cart, &term.condition));
         }
     }
 

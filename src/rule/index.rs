@@ -151,7 +151,7 @@ impl Needs<'_> {
                 let cart = abandoned.of.as_ref().map_or(Some(entity), related);
                 if let Some(cart) = cart {
                     self.range(cart, Some(&abandoned.changed_at));
-                    self.condition(cart, &abandoned.open);
+                    abandoned.open.iter().for_each(|term| self.condition(cart, &term.condition));
                     self.range(cart, cart.updated_at.as_ref().filter(|_| abandoned.of.is_some()));
                 }
                 for relation in abandoned.of.iter().chain(&abandoned.unless) {
@@ -159,7 +159,9 @@ impl Needs<'_> {
                 }
             }
             // They ask all records of the entity, or leave it to the database which.
-            Trigger::Segment(segment) => self.condition(entity, &segment.when),
+            Trigger::Segment(segment) => {
+                segment.when.iter().for_each(|term| self.condition(entity, &term.condition));
+            }
             Trigger::Changed(changed) => {
                 if let Some(Expression::Aggregate(aggregate)) =
                     entity.fields.get(&changed.field).map(|field| &field.expression)

@@ -5,6 +5,7 @@
 //! scripts).
 
 pub mod answer;
+mod basis;
 pub mod check;
 pub mod checked;
 pub mod compiled;

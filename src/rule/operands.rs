@@ -5,20 +5,25 @@
 //! rendered when somebody asks, since no sweep needs it.
 
 use super::CheckedRule;
+pub use super::basis::{Basis, basis, crosses_by_current};
 use super::compiled::{ReadError, Subject};
 use super::condition::{Condition, Quantity, Related, Test};
 use super::score::Score;
+pub use super::sql::EdgePlan;
 use super::sql::batch::{Batch, ascii};
 use super::sql::read::{Cells, Meaning};
 use super::sql::{Fill, Fragment, Parts, Renderer};
 use super::statement::{Dialect, Row, Statement};
-use crate::catalog::{Catalog, Entity, Expression};
-use crate::model::{FieldName, Key, RelationName, Value};
+use crate::catalog::Catalog;
+use crate::model::{Key, Value};
 use jiff::Timestamp;
 
 /// Where a term stands in its rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Section {
+    /// The entity's `only` in the catalog.
+    Base,
+    Trigger,
     Where,
     OnlyAtEntry,
     Goal,
@@ -38,25 +43,55 @@ pub struct Operand {
     pub value: Value,
     /// `None`: unknown, which doesn't match.
     pub holds: Option<bool>,
+    pub note: Option<Note>,
 }
 
-/// Whether history can tell what a term would have said at an earlier time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Basis {
-    /// Only by rows that bear the time they happened: as it was then.
-    AsOf,
-    /// By columns that are overwritten: as they stand today.
-    Current,
+/// What is to be said of a value beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note {
+    /// Stored, and by the catalog it means that nothing is known.
+    Placeholder(String),
+    /// Stored, and not what the catalog says.
+    Unreadable(String),
+    /// So many are needed.
+    Needed(u64),
+    /// Nobody has looked at it before.
+    Unseen,
+    /// It was something of which only a hash is kept.
+    Other,
 }
 
-impl Basis {
+impl Operand {
+    /// What stood there, in words.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::AsOf => "as of then",
-            Self::Current => "current",
+    pub fn found(&self) -> String {
+        let value = match self.value.to_json() {
+            _ if self.value.is_missing() => "missing".to_owned(),
+            serde_json::Value::String(text) => text,
+            other => other.to_string(),
+        };
+        match &self.note {
+            None => value,
+            Some(Note::Placeholder(stored)) => format!("missing ({stored} is a placeholder)"),
+            Some(Note::Unreadable(stored)) => format!("unreadable ({stored})"),
+            Some(Note::Needed(needed)) => format!("{value} of {needed}"),
+            Some(Note::Unseen) => "not looked at yet".to_owned(),
+            Some(Note::Other) => "something else".to_owned(),
         }
     }
+}
+
+/// One term of a trigger, or of the filter that decides which rows are records at all.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EdgeTerm {
+    pub section: Section,
+    /// As written, or as its keys come to.
+    pub text: String,
+    pub basis: Basis,
+    pub holds: Option<bool>,
+    /// It holds if there is a crossing.
+    pub by_crossing: bool,
+    pub operands: Vec<Operand>,
 }
 
 /// The query for one rule's operands.
@@ -94,9 +129,7 @@ impl OperandsPlan {
         for (section, number, condition) in sections(rule) {
             let within = rule.goal.as_ref().is_some_and(|goal| goal.within.is_some());
             let deadline = section == Section::Goal && within;
-            let mut leaves = Vec::new();
-            comparisons(condition, &mut leaves);
-            for leaf in leaves {
+            for leaf in comparisons(condition) {
                 let operand = match leaf {
                     Condition::Field { field, .. } => renderer.operand(entity, "r", field),
                     Condition::Related(related) => renderer.measured(entity, "r", related, deadline),
@@ -145,7 +178,7 @@ impl OperandsPlan {
         for (section, term, name, meaning) in &self.shape {
             let value = meaning.read(cells.next()?);
             let holds = cells.boolean()?;
-            operands.push(Operand { section: *section, term: *term, name: name.clone(), value, holds });
+            operands.push(Operand { section: *section, term: *term, name: name.clone(), value, holds, note: None });
         }
         Ok((key, operands))
     }
@@ -170,22 +203,23 @@ pub fn of_score(section: Section, term: usize, condition: &Condition, score: &Sc
         name: "score".to_owned(),
         value: Value::Decimal(number),
         holds: Some(super::score::holds(test, number)),
+        note: None,
     };
     found.into_iter().map(operand).collect()
 }
 
-/// The comparisons within a condition, in the order they are written.
-fn comparisons<'a>(condition: &'a Condition, found: &mut Vec<&'a Condition>) {
+/// The comparisons within a condition, in the order they are written. The script's score and answers that are kept are
+/// no question to the source.
+pub(in crate::rule) fn comparisons(condition: &Condition) -> Vec<&Condition> {
     match condition {
-        Condition::All(parts) | Condition::Any(parts) => parts.iter().for_each(|part| comparisons(part, found)),
-        Condition::Not(inner) => comparisons(inner, found),
-        Condition::Field { .. } | Condition::Related(_) => found.push(condition),
-        // No question to the source.
-        Condition::Score(_) | Condition::Saved(_) => {}
+        Condition::All(parts) | Condition::Any(parts) => parts.iter().flat_map(comparisons).collect(),
+        Condition::Not(inner) => comparisons(inner),
+        Condition::Field { .. } | Condition::Related(_) => vec![condition],
+        Condition::Score(_) | Condition::Saved(_) => Vec::new(),
     }
 }
 
-fn name_of(leaf: &Condition) -> String {
+pub(in crate::rule) fn name_of(leaf: &Condition) -> String {
     match leaf {
         Condition::Field { field, .. } => field.to_string(),
         Condition::Related(Related { relation, quantity, .. }) => match quantity {
@@ -198,46 +232,4 @@ fn name_of(leaf: &Condition) -> String {
             String::new()
         }
     }
-}
-
-/// What a term goes by. Rows that bear their time are counted as of then; a condition on their columns, or on
-/// a column of the record, is answered by what stands there today. Only the time when the record itself
-/// happened counts as its own history.
-pub fn basis(catalog: &Catalog, entity: &Entity, condition: &Condition) -> Basis {
-    match condition {
-        Condition::All(parts) | Condition::Any(parts) => {
-            parts.iter().map(|part| basis(catalog, entity, part)).max().unwrap_or(Basis::AsOf)
-        }
-        Condition::Not(inner) => basis(catalog, entity, inner),
-        Condition::Field { field, .. } => of_field(catalog, entity, field),
-        // It sees the fields as they stand today; an answer is as it was kept.
-        Condition::Score(_) | Condition::Saved(_) => Basis::Current,
-        Condition::Related(related) => {
-            if dated(catalog, entity, &related.relation) && related.filter.is_empty() {
-                Basis::AsOf
-            } else {
-                Basis::Current
-            }
-        }
-    }
-}
-
-fn of_field(catalog: &Catalog, entity: &Entity, field: &FieldName) -> Basis {
-    if entity.at.as_ref() == Some(field) {
-        return Basis::AsOf;
-    }
-    match entity.fields.get(field).map(|field| &field.expression) {
-        Some(Expression::Aggregate(aggregate))
-            if aggregate.only.is_empty() && dated(catalog, entity, &aggregate.relation) =>
-        {
-            Basis::AsOf
-        }
-        _ => Basis::Current,
-    }
-}
-
-/// Whether the rows of a relation bear the time they happened.
-fn dated(catalog: &Catalog, entity: &Entity, relation: &RelationName) -> bool {
-    let related = entity.relations.get(relation).and_then(|relation| catalog.entity(&relation.entity));
-    related.is_some_and(|related| related.at.is_some())
 }

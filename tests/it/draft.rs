@@ -91,3 +91,38 @@ fn the_command_writes_a_catalog_that_passes_the_check_and_overwrites_nothing() {
     assert_eq!(code, 0, "{talk}");
     assert!(lines.contains("SQLite knows no logins"), "{lines}");
 }
+
+#[test]
+fn columns_of_text_and_numbers_are_times_and_marks_by_their_names() {
+    let site = Site::new();
+    site.crm(
+        "CREATE TABLE companies (id INTEGER PRIMARY KEY, name TEXT, created INTEGER, birthday TEXT, payment_terms TEXT);
+         CREATE TABLE shop_orders (id INTEGER PRIMARY KEY, company_id INTEGER REFERENCES companies (id), orderDate TEXT,
+                                   cancelled INTEGER, time TEXT);
+         CREATE TABLE invoices (id INTEGER PRIMARY KEY, issue_date TEXT, voided_at TEXT, dueDate TEXT);
+         CREATE TABLE memberships (id INTEGER PRIMARY KEY, cancelled INTEGER, cancelled_at TEXT, updated_at TEXT);",
+    );
+    let (code, text, talk) = site.run(&["catalog", "draft", "--time-zone", "Europe/Vienna"]);
+    assert_eq!(code, 0, "{talk}");
+    let entity = |name: &str| -> Vec<&str> {
+        let own = text.lines().skip_while(move |line| *line != format!("  {name}:")).skip(1);
+        own.take_while(|line| line.starts_with("    ")).map(|line| line.split("  #").next().unwrap().trim()).collect()
+    };
+    let has = |name: &str, lines: &[&str]| {
+        let found = entity(name);
+        lines.iter().for_each(|line| assert!(found.contains(line), "{name} has no `{line}`: {found:?}"));
+    };
+    has("company", &["at: created", "created: {column: created, type: epoch_seconds}"]);
+    has("company", &["birthday: {column: birthday, type: date_text}"]);
+    has("shop_order", &["at: orderDate", "only: {cancelled: 0}", "orderDate: {column: orderDate, type: date_text}"]);
+    has("invoice", &["at: issue_date", "only: {voided_at: missing}", "dueDate: {column: dueDate, type: date_text}"]);
+    has("membership", &["updated_at: updated_at", "updated_at: {column: updated_at, type: instant_text}"]);
+    assert!(!text.contains("payment_terms") && !entity("shop_order").iter().any(|line| line.starts_with("time:")));
+    assert!(!entity("membership").iter().any(|line| line.starts_with("only:")), "those who left are to be won back");
+
+    let rules = site.folder.path().join("drafted");
+    std::fs::create_dir(&rules).unwrap();
+    std::fs::write(rules.join("catalog.yaml"), &text).unwrap();
+    let (code, _, talk) = site.run(&["check", "--db", "--deny-warnings", "--rules", rules.to_str().unwrap()]);
+    assert_eq!(code, 0, "{talk}\n{text}");
+}

@@ -131,7 +131,11 @@ impl Source<'_> {
         let mut happened = (0, None);
         for column in &self.live.columns {
             let (flag, time) = (column.ty == ColumnType::Bool, column.ty.is_time());
-            if let Some(test) = words::kept(&column.name, flag, time).filter(|_| flag || time || countable(column)) {
+            let stamp = time || can_hold_time(column) && column.nullable;
+            let test = words::kept(&column.name, flag, time, stamp)
+                .filter(|test| flag || time || countable(column) || *test == "missing" && stamp)
+                .filter(|_| !(words::called_off(&column.name) && words::lasting(&self.name)));
+            if let Some(test) = test {
                 entity.only.push((column.name.clone(), test.to_owned()));
             }
             if let Some(part) = words::person(&column.name).filter(|_| column.ty == ColumnType::Text)
@@ -146,7 +150,7 @@ impl Source<'_> {
             if sure > happened.0 && Self::can_be_time(column, &mut entity) {
                 happened = (sure, Some(column.name.clone()));
             }
-            if words::changed(&column.name) && time && entity.updated_at.is_none() {
+            if words::changed(&column.name) && entity.updated_at.is_none() && Self::can_be_time(column, &mut entity) {
                 entity.updated_at = Some(column.name.clone());
             }
             if words::score(&column.name) && column.ty.is_number() && is_survey {
@@ -161,8 +165,14 @@ impl Source<'_> {
             if words::amount(&column.name) && matches!(column.ty, ColumnType::Decimal | ColumnType::Float) {
                 entity.amounts.push(column.name.clone());
             }
-            if words::due(&column.name) && time {
+            if words::due(&column.name)
+                && (time || words::names_day(&column.name))
+                && Self::can_be_time(column, &mut entity)
+            {
                 entity.dates.push(column.name.clone());
+            }
+            if words::birth(&column.name) {
+                Self::can_be_time(column, &mut entity);
             }
         }
         entity.at = happened.1;
@@ -180,16 +190,20 @@ impl Source<'_> {
 
     /// Text and numbers by such a name hold time too, and need to be told so.
     fn can_be_time(column: &ColumnSchema, entity: &mut Entity) -> bool {
-        let ty = match &column.ty {
-            ColumnType::Date(_) | ColumnType::Instant(_) => return true,
-            ColumnType::Text => "instant_text",
-            ColumnType::Int => "epoch_seconds",
-            _ => return false,
-        };
-        if !words::snake(&column.name).ends_with("_at") {
+        if column.ty.is_time() {
+            return true;
+        }
+        if !can_hold_time(column) || words::clock(&column.name) {
             return false;
         }
-        entity.fields.push(Field { name: column.name.clone(), column: column.name.clone(), ty });
+        let ty = match &column.ty {
+            ColumnType::Int => "epoch_seconds",
+            _ if words::names_day(&column.name) => "date_text",
+            _ => "instant_text",
+        };
+        if entity.fields.iter().all(|field| field.name != column.name) {
+            entity.fields.push(Field { name: column.name.clone(), column: column.name.clone(), ty });
+        }
         true
     }
 
@@ -287,6 +301,11 @@ fn recipients(entity: &mut Entity, people: &BTreeSet<String>, firsts: &BTreeMap<
 
 fn countable(column: &ColumnSchema) -> bool {
     matches!(column.ty, ColumnType::Int) || column.name.contains("merged") || column.name.contains("master")
+}
+
+/// SQLite has no type for time, and other databases aren't always asked for theirs.
+fn can_hold_time(column: &ColumnSchema) -> bool {
+    matches!(column.ty, ColumnType::Text | ColumnType::Int)
 }
 
 /// A guess must at least compare with a key; numbers and text do.

@@ -104,7 +104,8 @@ pub(super) fn happened(column: &str) -> u8 {
     let name = snake(column);
     match name.as_str() {
         "placed_at" | "ordered_at" | "order_date" | "answered_at" | "responded_at" | "submitted_at" | "opened_at"
-        | "paid_at" | "invoice_date" | "issued_on" | "occurred_at" | "seen_at" | "happened_at" | "purchased_at" => 9,
+        | "paid_at" | "invoice_date" | "issued_on" | "issued_at" | "issue_date" | "purchase_date" | "booking_date"
+        | "occurred_at" | "seen_at" | "happened_at" | "purchased_at" => 9,
         "date" | "at" | "timestamp" | "time" | "event_date" | "started_at" | "starts_on" => 6,
         "created_at" | "created" | "created_on" | "created_date" | "date_entered" | "createdtime" | "date_created"
         | "creation_date" | "inserted_at" => 4,
@@ -128,19 +129,58 @@ pub(super) fn changed(column: &str) -> bool {
 }
 
 /// The test that keeps rows in that count, for flags and marks of those that don't.
-pub(super) fn kept(column: &str, flag: bool, time: bool) -> Option<&'static str> {
+/// `stamp`: it may hold the time since when they don't.
+pub(super) fn kept(column: &str, flag: bool, time: bool, stamp: bool) -> Option<&'static str> {
     let name = snake(column);
     let yes = if flag { "true" } else { "1" };
     let no = if flag { "false" } else { "0" };
     match name.as_str() {
-        "deleted_at" | "archived_at" | "removed_at" if time => Some("missing"),
+        "deleted_at" | "archived_at" | "removed_at" | "voided_at" | "cancelled_at" | "canceled_at" if stamp => {
+            Some("missing")
+        }
         "merged_into" | "merged_into_id" | "master_record_id" => Some("missing"),
-        "deleted" | "is_deleted" | "archived" | "is_archived" | "is_test" | "is_sample" | "is_demo" if !time => {
+        "deleted" | "is_deleted" | "archived" | "is_archived" | "is_test" | "is_sample" | "is_demo" | "cancelled"
+        | "canceled" | "is_cancelled" | "is_canceled" | "voided" | "is_void" | "is_voided"
+            if !time =>
+        {
             Some(no)
         }
         "is_active" | "active" | "enabled" if !time => Some(yes),
         _ => None,
     }
+}
+
+/// A mark of what was called off, which is no record where rows are single deals.
+pub(super) fn called_off(column: &str) -> bool {
+    let name = snake(column);
+    ["cancelled", "canceled", "void"].iter().any(|part| name.contains(part))
+}
+
+/// What runs on until it is cancelled: those that were are people to win back.
+pub(super) fn lasting(entity: &str) -> bool {
+    let lasting = ["subscription", "contract", "membership", "plan", "account", "customer", "abo"];
+    entity.split('_').any(|part| lasting.contains(&part))
+}
+
+/// A name of whole days, where the column's type doesn't say it.
+pub(super) fn names_day(column: &str) -> bool {
+    let name = snake(column);
+    let ends = |ending: &str| name == ending || name.ends_with(&format!("_{ending}"));
+    ["date", "on", "day", "until", "expiry"].iter().any(|ending| ends(ending))
+        || name.starts_with("date_of_")
+        || birth(column)
+}
+
+pub(super) fn birth(column: &str) -> bool {
+    matches!(
+        snake(column).as_str(),
+        "birthday" | "birth_date" | "birthdate" | "date_of_birth" | "dob" | "born_on" | "geburtsdatum" | "geburtstag"
+    )
+}
+
+/// A time of the day, or how long something took, where it isn't declared as more.
+pub(super) fn clock(column: &str) -> bool {
+    matches!(snake(column).as_str(), "time" | "at")
 }
 
 pub(super) fn score(column: &str) -> bool {
@@ -216,8 +256,14 @@ mod tests {
         assert_eq!(consent("email_opt_out"), Some(("email", false)));
         assert_eq!(consent("newsletter_opt_in_at"), None);
         assert_eq!(consent("do_not_call"), Some(("phone", false)));
-        assert_eq!(kept("deleted_at", false, true), Some("missing"));
-        assert_eq!(kept("is_deleted", false, false), Some("0"));
+        assert_eq!(kept("deleted_at", false, true, true), Some("missing"));
+        assert_eq!(kept("is_deleted", false, false, false), Some("0"));
+        assert_eq!(kept("voidedAt", false, false, true), Some("missing"));
+        assert_eq!(kept("voidedAt", false, false, false), None);
+        assert_eq!(kept("cancelled", false, false, true), Some("0"));
+        assert!(names_day("orderDate") && names_day("date_of_sale") && names_day("birthday"));
+        assert!(!names_day("created") && !names_day("person"));
+        assert!(clock("time") && !clock("timestamp"));
         assert!(happened("placed_at") > happened("created_at"));
         assert!(amount("total_price") && !amount("totality"));
     }

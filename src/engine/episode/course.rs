@@ -56,7 +56,7 @@ impl Watch<'_> {
         let later = course.replay(kept.as_ref(), Terms { now: tide.reach().after(self.now, zone), ..terms });
         let next = later.opened.into_iter().find(|(episode, _)| episode.opened_at > self.now);
         let ahead = next.map(|(episode, level)| crossing(key, episode.ordinal, episode.opened_at, Some(level)));
-        Ok(Outlook { episode, ahead })
+        Ok(Outlook { episode, ahead, level: Some(course.level(self.now)) })
     }
 
     fn terms(&self, tide: &Tide<'_>) -> Terms {

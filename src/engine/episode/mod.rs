@@ -62,6 +62,8 @@ pub(super) struct Outlook {
     /// The latest.
     pub episode: Option<Episode>,
     pub ahead: Option<Crossing>,
+    /// How many rows count now, for rules that count them.
+    pub level: Option<Level>,
 }
 
 impl Watch<'_> {
@@ -108,12 +110,14 @@ impl Watch<'_> {
             return self.foresee(&tide, key).await;
         }
         let mut episode = self.kept(keys).await?.pop().and_then(|(_, episode)| episode);
-        let Trigger::Segment(segment) = &self.rule.rule.trigger else { return Ok(Outlook { episode, ahead: None }) };
+        let Trigger::Segment(segment) = &self.rule.rule.trigger else {
+            return Ok(Outlook { episode, ..Outlook::default() });
+        };
         // One that has left since the last sweep isn't in the state yet.
         episode = self.open_of(keys).await?.changes.pop().map(|change| change.episode).or(episode);
         let leaving = episode.as_ref().filter(|episode| segment.leaves && is_open(episode) && episode.due_at != NEVER);
         let ahead = leaving.map(|episode| crossing(key, episode.ordinal, episode.due_at, None));
-        Ok(Outlook { episode, ahead })
+        Ok(Outlook { episode, ahead, level: None })
     }
 
     fn hash(&self, key: &Key) -> [u8; 16] {

@@ -19,7 +19,7 @@ use crate::rule::checked::{Cadence, Trigger};
 use crate::rule::compiled::{Crossing, Facts, Reach, Subject, Window};
 use crate::rule::condition::Term;
 use crate::rule::generation::Generation;
-use crate::rule::operands::{Basis, Section, basis};
+use crate::rule::operands::{Basis, Section, basis, crosses_by_current};
 use futures::TryStreamExt;
 use jiff::{SignedDuration, Timestamp, civil};
 use std::collections::{BTreeMap, BTreeSet};
@@ -69,6 +69,8 @@ pub struct Backtest {
     /// Every day of the span.
     pub days: Vec<BacktestDay>,
     pub terms: Vec<TermCount>,
+    /// Columns by which the crossings themselves were found, as they stand today.
+    pub crosses_by: Vec<String>,
     /// A script decides by fields as they stand today.
     pub script: bool,
     pub total: Tally,
@@ -162,6 +164,7 @@ impl Backtester<'_> {
             looks,
             days: count.days.into_iter().map(|(date, tally)| BacktestDay { date, tally }).collect(),
             terms: count.terms,
+            crosses_by: crosses_by_current(&generation.catalog, &compiled.rule).into_iter().collect(),
             script: compiled.script.is_some(),
             total: count.total,
             unjudged: count.unjudged,

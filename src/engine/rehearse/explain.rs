@@ -1,20 +1,23 @@
 //! One record under one rule: when it crosses, what each term came to, what the ledger knows, which steps it
 //! would take, and what would keep a message from it. For a match and for a non-match alike.
 
+use super::edge::EdgeAnswers;
 use super::horizon;
 use super::ruling::Case;
+use super::stuck::Stuck;
 use super::term::{self, TermAnswer};
 use super::verdict::Verdict;
 use crate::engine::EngineError;
 use crate::engine::context::lane_of;
 use crate::engine::dispatch::{address, number};
 use crate::engine::evaluate::{self, Answer};
-use crate::engine::port::{EnrollmentFilter, EnrollmentView, Episode, RuleState, Standing, SweepView};
+use crate::engine::port::{DeliveryFilter, EnrollmentFilter, EnrollmentView, Episode, RuleState, Standing, SweepView};
 use crate::engine::preview::{Found, Preview, PreviewMessage, PreviewScope, Previewer};
 use crate::engine::sweep::occasion_data;
 use crate::model::{Channel, Lane, Occasion, RecordId, RoleName, RuleId, SuppressionReason, said};
 use crate::rule::checked::{Backfill, Mode, Purpose};
 use crate::rule::compiled::{Crossing, Facts, PersonFacts, Reach, Subject, Window};
+use crate::rule::tide::Level;
 use crate::rule::{CompiledRule, Score};
 use futures::TryStreamExt;
 use jiff::Timestamp;
@@ -43,6 +46,10 @@ pub struct Explanation {
     pub crossings: Vec<Crossed>,
     /// What crosses next if nothing changes but the time.
     pub ahead: Option<Crossed>,
+    /// What the trigger itself looks at.
+    pub trigger: Vec<TermAnswer>,
+    /// The entity's `only`, where it leaves the record out.
+    pub base: Vec<TermAnswer>,
     pub terms: Vec<TermAnswer>,
     /// What the script's `eligible` says.
     pub script: Option<Result<bool, String>>,
@@ -53,6 +60,8 @@ pub struct Explanation {
     pub steps: Vec<PreviewMessage>,
     /// Its enrollments in this rule and lane, newest first.
     pub enrollments: Vec<EnrollmentView>,
+    /// Where the newest of them stands still until somebody decides.
+    pub stuck: Option<Stuck>,
     /// Sweeps of the rule that the guard holds.
     pub held: Vec<SweepView>,
     pub verdict: Verdict,
@@ -61,8 +70,9 @@ pub struct Explanation {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RecordState {
     Present,
-    /// Deleted, merged, or outside the base filter.
     Gone,
+    /// There, and the entity's `only` leaves it out.
+    LeftOut,
     Unreadable(String),
 }
 
@@ -133,6 +143,8 @@ pub(super) struct Seen {
     pub ahead: Option<Crossing>,
     /// Its latest, by a look now; for rules whose occasions are episodes.
     pub episode: Option<Episode>,
+    /// How many rows count now, for rules that count them.
+    pub level: Option<Level>,
     pub answer: Answer,
     subject: Subject,
 }
@@ -157,14 +169,22 @@ impl<'a> Explainer<'a> {
         let ahead = seen.ahead.as_ref().map(|crossing| self.crossed(crossing, Standing::New));
         let state = self.state(lane).await?;
         let enrollments = self.enrollments(lane).await?;
+        let stuck = self.stuck(lane, enrollments.first()).await?;
         let held = self.held(lane).await?;
         let facts = match &seen.answer {
             Answer::Facts(facts) => Some(Arc::clone(facts)),
             Answer::Gone | Answer::Unreadable(_) => None,
         };
         let (source, generation) = (previewer.source, previewer.generation);
-        let operands = term::operands(source, generation, rule, &self.record.tenant, &seen.subject, now).await?;
+        let mut operands = term::operands(source, generation, rule, &self.record.tenant, &seen.subject, now).await?;
         let terms = term::answers(generation, rule, facts.as_deref(), &operands);
+        let EdgeAnswers { trigger, mut base } = self.edge(&seen).await?;
+        let left_out = matches!(seen.answer, Answer::Gone) && base.iter().any(|term| term.holds != Some(true));
+        if !left_out {
+            base.clear();
+        }
+        // Times of the trigger's fields are points at which its conditions may come to hold.
+        operands.extend(trigger.iter().flat_map(|term| term.operands.iter().cloned()));
         let script = facts.as_deref().zip(rule.script.as_ref().filter(|script| script.has_eligible()));
         let script = script.map(|(facts, script)| script.eligible(facts, now).map_err(|error| error.to_string()));
         let scored = facts.as_deref().zip(rule.script.as_ref().filter(|script| script.has_score()));
@@ -177,12 +197,16 @@ impl<'a> Explainer<'a> {
         let mut steps = Vec::new();
         if let Some(facts) = facts.as_deref() {
             recipients = self.recipients(facts).await?;
-            if let Some(crossing) = seen.behind.first().or(seen.ahead.as_ref()) {
+            // What comes after it isn't on its way.
+            if stuck.is_none()
+                && let Some(crossing) = seen.behind.first().or(seen.ahead.as_ref())
+            {
                 steps = self.steps(crossing, facts).await?;
             }
         }
         let record_state = match &seen.answer {
             Answer::Facts(_) => RecordState::Present,
+            Answer::Gone if left_out => RecordState::LeftOut,
             Answer::Gone => RecordState::Gone,
             Answer::Unreadable(error) => RecordState::Unreadable(error.to_string()),
         };
@@ -198,14 +222,17 @@ impl<'a> Explainer<'a> {
             record_state,
             crossings,
             ahead,
+            trigger,
+            base,
             terms,
             script,
             score,
             recipients,
             steps,
             enrollments,
+            stuck,
             held,
-            verdict: Verdict::NeverCrossed,
+            verdict: Verdict::NeverCrossed { because: None },
         };
         let eligibility = facts.as_deref().map(|facts| evaluate::eligibility(rule, facts, now));
         let case = Case { told: &explanation, seen: &seen, eligibility, operands: &operands };
@@ -225,7 +252,7 @@ impl<'a> Explainer<'a> {
         let outlook = previewer.outlook(rule, (&self.record.tenant, lane), &self.record.key).await?.unwrap_or_default();
         let ahead = match horizon::ahead(&rule.rule, zone, now) {
             Some(window) => self.crossings_in(window).await?.into_iter().min_by_key(|crossing| crossing.crossed_at),
-            None => outlook.ahead,
+            None => outlook.ahead.clone(),
         };
         let crossing = behind.first().or(ahead.as_ref());
         let subject = crossing.map_or_else(
@@ -235,7 +262,8 @@ impl<'a> Explainer<'a> {
         let asked = std::slice::from_ref(&subject);
         let answers = evaluate::ask_all(previewer.source, rule, &self.record.tenant, asked, now).await?;
         let answer = answers.into_iter().next().unwrap_or(Answer::Gone);
-        Ok(Seen { behind, ahead, episode: outlook.episode, answer, subject })
+        let (episode, level) = (outlook.episode, outlook.level);
+        Ok(Seen { behind, ahead, episode, level, answer, subject })
     }
 
     async fn crossings_in(&self, window: Window) -> Result<Vec<Crossing>, EngineError> {
@@ -276,6 +304,19 @@ impl<'a> Explainer<'a> {
         };
         let found = self.previewer.store.enrollments(&filter).await?;
         Ok(found.into_iter().filter(|enrollment| enrollment.lane == lane).collect())
+    }
+
+    async fn stuck(&self, lane: Lane, newest: Option<&EnrollmentView>) -> Result<Option<Stuck>, EngineError> {
+        let Some(newest) = newest else { return Ok(None) };
+        let Some(state) = Stuck::state_of(newest) else { return Ok(Stuck::of(newest, &[])) };
+        let filter = DeliveryFilter {
+            rule: Some(self.rule.rule.id.clone()),
+            lane: Some(lane),
+            record: Some(self.record.clone()),
+            state: Some(state.to_owned()),
+            limit: 1,
+        };
+        Ok(Stuck::of(newest, &self.previewer.store.deliveries(&filter).await?))
     }
 
     async fn held(&self, lane: Lane) -> Result<Vec<SweepView>, EngineError> {

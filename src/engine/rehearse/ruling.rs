@@ -3,7 +3,8 @@
 use super::explain::{Crossed, Explainer, Explanation, RecordState, Seen};
 use super::horizon;
 use super::later::{Later, Question};
-use super::verdict::Verdict;
+use super::term::TermAnswer;
+use super::verdict::{Because, Verdict};
 use crate::engine::EngineError;
 use crate::engine::adopt::baseline;
 use crate::engine::evaluate::Eligibility;
@@ -62,6 +63,9 @@ impl Explainer<'_> {
         let told = case.told;
         match &told.record_state {
             RecordState::Gone => return Ok(Verdict::NoRecord),
+            RecordState::LeftOut => {
+                return Ok(because(&told.base, false).map_or(Verdict::NoRecord, |because| Verdict::LeftOut { because }));
+            }
             RecordState::Unreadable(problem) => return Ok(Verdict::Unreadable { problem: problem.clone() }),
             RecordState::Present => {}
         }
@@ -144,7 +148,10 @@ impl Explainer<'_> {
             (Trigger::Segment(segment), Some(episode)) if segment.leaves => {
                 Verdict::Inside { since: episode.opened_at }
             }
-            _ => Verdict::NeverCrossed,
+            (Trigger::Segment(segment), _) => {
+                Verdict::NeverCrossed { because: because(&case.told.trigger, segment.leaves) }
+            }
+            _ => Verdict::NeverCrossed { because: because(&case.told.trigger, false) },
         })
     }
 
@@ -159,7 +166,7 @@ impl Explainer<'_> {
         if let (None, Trigger::Segment(segment)) = (crosses_at, &self.rule.rule.trigger)
             && !segment.leaves
         {
-            let when = std::iter::once(&segment.when);
+            let when = segment.when.iter().map(|term| &term.condition);
             match self.first(Question::Inside, when, case.operands, told.now).await? {
                 Later::At(at) => crosses_at = Some(at),
                 Later::NotUntil(until) => return Ok(Some(Verdict::NotUntil { until })),
@@ -219,4 +226,12 @@ impl Explainer<'_> {
 /// It matched, and where its trigger comes again, it crosses again.
 fn matched(told: &Explanation, at: Option<Timestamp>) -> Verdict {
     Verdict::Matched { at, again: told.ahead.as_ref().map(|ahead| ahead.crossed_at) }
+}
+
+/// The first term that is not true.
+fn because(terms: &[TermAnswer], leaves: bool) -> Option<Because> {
+    let failing = terms.iter().find(|term| term.holds != Some(true))?;
+    let found: Vec<String> =
+        failing.operands.iter().map(|operand| format!("{} = {}", operand.name, operand.found())).collect();
+    Some(Because { term: failing.text.clone(), found: found.join(", "), leaves })
 }

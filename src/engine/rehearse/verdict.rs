@@ -40,14 +40,33 @@ pub enum Verdict {
     NotUntil { until: Timestamp },
     /// It is inside what the rule waits for it to leave.
     Inside { since: Timestamp },
-    /// Nothing in the source would ever take it over the edge as it stands.
-    NeverCrossed,
-    /// Not there, or outside the entity's base filter.
+    /// Nothing in the source would ever take it over the edge as it stands: this keeps it from that.
+    NeverCrossed { because: Option<Because> },
+    /// Not there.
     NoRecord,
+    /// There, and this term of the entity's `only` leaves it out.
+    LeftOut { because: Because },
     /// There, but not as the catalog says.
     Unreadable { problem: String },
     /// The script failed: no answer, asked again.
     ScriptFailed { problem: String },
+}
+
+/// A term of the trigger, or of the entity's `only`, that is not true.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Because {
+    pub term: String,
+    /// What it found.
+    pub found: String,
+    /// The rule waits for it to leave, and it has nothing to leave.
+    pub leaves: bool,
+}
+
+impl fmt::Display for Because {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` is not true", self.term)?;
+        if self.found.is_empty() { Ok(()) } else { write!(f, " ({})", self.found) }
+    }
 }
 
 impl Verdict {
@@ -71,8 +90,9 @@ impl Verdict {
             Self::NotYetAndFails { .. } => "not_yet_and_fails",
             Self::NotUntil { .. } => "not_until",
             Self::Inside { .. } => "inside",
-            Self::NeverCrossed => "never_crossed",
+            Self::NeverCrossed { .. } => "never_crossed",
             Self::NoRecord => "no_record",
+            Self::LeftOut { .. } => "left_out",
             Self::Unreadable { .. } => "unreadable",
             Self::ScriptFailed { .. } => "script_failed",
         }
@@ -85,7 +105,9 @@ impl Verdict {
             Self::Fails { term, .. }
             | Self::NotTrueYet { term, .. }
             | Self::GaveUp { term, .. }
-            | Self::NotYetAndFails { term, .. } => Some(term),
+            | Self::NotYetAndFails { term, .. }
+            | Self::NeverCrossed { because: Some(Because { term, .. }) }
+            | Self::LeftOut { because: Because { term, .. } } => Some(term),
             _ => None,
         }
     }
@@ -200,8 +222,15 @@ impl fmt::Display for Verdict {
             Self::Inside { since } => {
                 write!(f, "no match: it has been inside since {}, and the rule waits for it to leave", Day(*since))
             }
-            Self::NeverCrossed => write!(f, "never crossed: nothing in the source sets the trigger off"),
-            Self::NoRecord => write!(f, "no such record: it isn't there, or its entity's `only` leaves it out"),
+            Self::NeverCrossed { because: None } => {
+                write!(f, "never crossed: nothing in the source sets the trigger off")
+            }
+            Self::NeverCrossed { because: Some(because) } if because.leaves => {
+                write!(f, "never crossed: it was never inside, so it has nothing to leave: {because}")
+            }
+            Self::NeverCrossed { because: Some(because) } => write!(f, "never crossed: of the trigger, {because}"),
+            Self::NoRecord => write!(f, "no such record"),
+            Self::LeftOut { because } => write!(f, "no match: its entity's `only` leaves it out: {because}"),
             Self::Unreadable { problem } => write!(f, "can't be judged: {problem}"),
             Self::ScriptFailed { problem } => write!(f, "can't be judged: {problem}; it is asked again"),
         }

@@ -2,6 +2,7 @@
 //! says of it now. One sentence a rule.
 
 use super::explain::{Explanation, explain_now};
+use super::stuck::Stuck;
 use super::verdict::Verdict;
 use crate::engine::EngineError;
 use crate::engine::evaluate::term_and_score;
@@ -133,6 +134,13 @@ impl RuleStory {
     fn of_the_past(&self) -> Option<StoryOutcome> {
         let newest = self.enrollments.first()?;
         let entered = at(newest.entered_at);
+        if let Some(stuck) = Stuck::of(newest, &self.deliveries) {
+            let code = match stuck.state {
+                "dead" => "failed",
+                state => state,
+            };
+            return Some(StoryOutcome { code, text: format!("matched {entered}; {stuck}") });
+        }
         let (code, state) = match (newest.state, newest.ended) {
             (EnrollmentState::Active, _) => (
                 "in_steps",
@@ -141,7 +149,7 @@ impl RuleStory {
                     None => "in its steps".to_owned(),
                 },
             ),
-            (EnrollmentState::Held, _) => ("held", "held until a reload or an operator frees it".to_owned()),
+            (EnrollmentState::Held, _) => ("held", "held".to_owned()),
             (EnrollmentState::Ended, Some(reason)) => ("ended", format!("ended: {}", reason.as_str())),
             (EnrollmentState::Ended, None) => ("ended", "ended".to_owned()),
         };
@@ -174,7 +182,7 @@ impl RuleStory {
         };
         let uncrossed = matches!(
             told.verdict,
-            Verdict::NeverCrossed
+            Verdict::NeverCrossed { .. }
                 | Verdict::Missed { .. }
                 | Verdict::NotYet { .. }
                 | Verdict::NotYetAndFails { .. }
@@ -192,7 +200,9 @@ impl RuleStory {
         {
             return StoryOutcome { code, text: format!("matched {}, before the time asked about", at(*entered)) };
         }
-        let values = told.verdict.failed_term().map_or_else(String::new, |term| found(told, term));
+        // These two tell the values themselves.
+        let says = matches!(told.verdict, Verdict::NeverCrossed { .. } | Verdict::LeftOut { .. });
+        let values = told.verdict.failed_term().filter(|_| !says).map_or_else(String::new, |term| found(told, term));
         StoryOutcome { code, text: format!("{}{values}", told.verdict) }
     }
 
@@ -220,12 +230,7 @@ fn found(told: &Explanation, term: &str) -> String {
 }
 
 fn value(operand: &Operand) -> String {
-    let value = match operand.value.to_json() {
-        serde_json::Value::Null => "missing".to_owned(),
-        serde_json::Value::String(text) => text,
-        other => other.to_string(),
-    };
-    format!("{} = {value}", operand.name)
+    format!("{} = {}", operand.name, operand.found())
 }
 
 fn delivered(delivery: &DeliveryView) -> String {

@@ -3,7 +3,7 @@ use crate::catalog::Entity;
 use crate::diagnostic::yaml::At;
 use crate::model::{FieldName, RelationName};
 use crate::rule::checked::Abandoned;
-use crate::rule::condition::Condition;
+use crate::rule::condition::Term;
 use crate::rule::written::AbandonedEntry;
 use std::ops::Range;
 
@@ -29,9 +29,9 @@ impl<'a> Checker<'a> {
     }
 
     /// Nobody has entered while this is asked.
-    fn open(&mut self, cart: &'a Entity, written: &AbandonedEntry) -> Option<Condition> {
-        let open = self.one_condition(cart, &written.open)?;
-        if open.counts_since_entry() {
+    fn open(&mut self, cart: &'a Entity, written: &AbandonedEntry) -> Option<Vec<Term>> {
+        let open = self.all_terms(cart, &written.open)?;
+        if open.iter().any(|term| term.condition.counts_since_entry()) {
             let help = "use `within_last`, or name the relation to the orders in `unless`";
             self.wrong(&written.open.0.range, "rule.since-entry", "`since: entry` before anybody has entered", help);
             return None;

@@ -43,14 +43,7 @@ impl<'a> Checker<'a> {
 
     fn terms_of(&mut self, entity: &'a Entity, node: &Node) -> Vec<Term> {
         match &node.content {
-            Content::Map(entries) => entries
-                .iter()
-                .filter_map(|(key, node)| {
-                    let condition = self.entry(entity, key, node)?;
-                    let text = format!("{}: {}", key.value, node.one_line(self.report.source()));
-                    Some(Term { text, condition })
-                })
-                .collect(),
+            Content::Map(entries) => entries.iter().filter_map(|(key, node)| self.term(entity, key, node)).collect(),
             Content::List(items) => items.iter().flat_map(|item| self.terms_of(entity, item)).collect(),
             Content::Scalar(_) => {
                 let help = "write `- field: value` or `- field: {operator: value}`";
@@ -60,12 +53,47 @@ impl<'a> Checker<'a> {
         }
     }
 
+    fn term(&mut self, entity: &'a Entity, key: &At<String>, node: &Node) -> Option<Term> {
+        let condition = self.entry(entity, key, node)?;
+        let text = format!("{}: {}", key.value, node.one_line(self.report.source()));
+        Some(Term { text, condition })
+    }
+
+    /// The terms that must hold, one by one also where they stand in an `all`.
+    pub(super) fn all_terms(&mut self, entity: &'a Entity, written: &Conditions) -> Option<Vec<Term>> {
+        let findings = self.report.count();
+        let found = self.single_terms(entity, &written.0);
+        self.some_condition(written, !found.is_empty(), findings);
+        Some(found).filter(|found| !found.is_empty())
+    }
+
+    fn single_terms(&mut self, entity: &'a Entity, node: &Node) -> Vec<Term> {
+        match &node.content {
+            Content::List(items) => items.iter().flat_map(|item| self.single_terms(entity, item)).collect(),
+            Content::Map(entries) => entries
+                .iter()
+                .flat_map(|(key, inner)| match &inner.content {
+                    Content::List(items) if key.as_str() == "all" && !items.is_empty() => {
+                        self.single_terms(entity, inner)
+                    }
+                    _ => self.term(entity, key, inner).into_iter().collect(),
+                })
+                .collect(),
+            Content::Scalar(_) => self.terms_of(entity, node),
+        }
+    }
+
     /// Several conditions as one; all must hold.
     pub(super) fn one_condition(&mut self, entity: &'a Entity, written: &Conditions) -> Option<Condition> {
         let findings = self.report.count();
         let found = self.all_of(entity, &written.0);
-        // What is written here and wrong has been told already.
-        if found.is_none() && self.report.count() == findings {
+        self.some_condition(written, found.is_some(), findings);
+        found
+    }
+
+    /// What is written there and wrong has been told already.
+    fn some_condition(&mut self, written: &Conditions, found: bool, findings: usize) {
+        if !found && self.report.count() == findings {
             self.wrong(
                 &written.0.range,
                 "rule.condition",
@@ -73,7 +101,6 @@ impl<'a> Checker<'a> {
                 "write what must hold, or remove the key",
             );
         }
-        found
     }
 
     fn all_of(&mut self, entity: &'a Entity, node: &Node) -> Option<Condition> {

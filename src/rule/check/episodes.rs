@@ -107,9 +107,9 @@ impl<'a> Checker<'a> {
     }
 
     pub(super) fn segment(&mut self, entity: &'a Entity, written: &SegmentEntry) -> Option<Segment> {
-        let when = self.one_condition(entity, &written.when);
-        if let Some(when) = &when {
-            self.before_entry(when, Some(&written.when))?;
+        let when = self.all_terms(entity, &written.when);
+        for term in when.iter().flatten() {
+            self.before_entry(&term.condition, Some(&written.when))?;
         }
         let min_out = match &written.min_out {
             None => MIN_OUT,

@@ -32,7 +32,7 @@ pub(crate) use values::moment;
 
 use super::checked::{Cadence, CheckedRule, Entry, Goal, Mode, Node, Purpose, Trigger};
 use super::condition::{Condition, Term};
-use super::contradiction::clash;
+use super::contradiction::{clash, implied};
 use super::generation::Gateways;
 use super::statement::Dialect;
 use super::written::{Conditions, GoalEntry, ModeWord, RuleFile};
@@ -257,7 +257,7 @@ impl<'a> Checker<'a> {
         self.scores = Scores::Tested;
         let conditions = self.terms(entity, written.conditions.as_ref());
         let only_at_entry = self.terms(entity, written.only_at_entry.as_ref());
-        self.possible(written, &conditions, &only_at_entry);
+        self.possible(written, trigger.as_ref(), &conditions, &only_at_entry);
         let goal = written.goal.as_ref().and_then(|goal| self.goal(entity, goal));
         let cadence = self.cadence(written, trigger.as_ref());
         self.without_effect(written, trigger.as_ref());
@@ -288,11 +288,18 @@ impl<'a> Checker<'a> {
     }
 
     /// A rule whose conditions exclude each other is dead, and would look as if nobody matched.
-    fn possible(&mut self, written: &RuleFile, conditions: &[Term], only_at_entry: &[Term]) {
-        if let Some(name) = clash(conditions.iter().chain(only_at_entry).map(|term| &term.condition)) {
+    fn possible(&mut self, written: &RuleFile, trigger: Option<&Trigger>, conditions: &[Term], only_at_entry: &[Term]) {
+        let asked = || conditions.iter().chain(only_at_entry).map(|term| &term.condition);
+        let crossed = trigger.map(implied).unwrap_or_default();
+        let found = match clash(asked()) {
+            Some(name) => Some((name, "itself")),
+            None => clash(asked().chain(&crossed)).map(|name| (name, "what the trigger waits for")),
+        };
+        if let Some((name, what)) = found {
             let mut nodes = [&written.only_at_entry, &written.conditions].into_iter().flatten();
             let place = nodes.find_map(|conditions| last_key(&conditions.0, &name));
-            let message = format!("nobody can match: what is asked of `{name}` excludes itself");
+            let place = place.or_else(|| written.for_each.as_ref().map(|entity| entity.range.clone()));
+            let message = format!("nobody can match: what is asked of `{name}` excludes {what}");
             let finding = Finding::warning("rule.never-matches", message);
             self.report.add(&place.unwrap_or(0..0), finding.help("write alternatives as `any: [...]`, or remove one"));
             return;

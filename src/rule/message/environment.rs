@@ -1,6 +1,6 @@
 //! The template engine, set up so that values stay text and errors stay silent about them.
 
-use super::{TemplateError, filters, guard};
+use super::{TemplateError, filters, guard, subject};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value};
 use std::borrow::Cow;
 
@@ -59,7 +59,7 @@ pub(super) fn explain(environment: &Environment<'_>, error: &Error, fallback: &s
     let expression = inner.range().and_then(|range| {
         let template = environment.get_template(name).ok();
         let source = template.as_ref().map(minijinja::Template::source).or_else(|| inner.template_source())?;
-        source.get(range).map(str::to_owned)
+        Some(subject::of(source, &range).or_else(|| source.get(range))?.to_owned())
     });
     let what = expression.map_or_else(|| "a value".to_owned(), |text| format!("`{}`", text.trim()));
     let detail = inner.detail().unwrap_or_default();

@@ -19,6 +19,7 @@ mod page;
 mod reader;
 mod scan;
 mod source;
+mod subject;
 
 pub use files::message_name;
 pub use images::InlineImage;

@@ -302,14 +302,33 @@ fn names_that_a_loop_gives_are_known_to_its_partials() {
 
 #[test]
 fn a_missing_value_needs_a_default_even_behind_a_filter() {
-    for filter in ["", "| upper", "| date", "| money('EUR')", "| number"] {
+    let filters = [
+        "",
+        "| upper",
+        "| date",
+        "| time",
+        "| datetime",
+        "| money",
+        "| money('EUR')",
+        "| number",
+        "| percent",
+        "| title",
+        "| trim | upper",
+        "| upper | money('EUR') | trim",
+        "| replace('a', 'b') | upper",
+        "| float | round(2) | number",
+        "| urlencode",
+        "| int",
+    ];
+    for filter in filters {
         let text = format!("---\nsubject: Hi\n---\n{{{{ record.name {filter} }}}}");
         let templates = compiled(&[("mail.md", &text)]).unwrap();
         let error = render(&templates, &facts(&[("name", Cell::Null)])).unwrap_err();
-        assert!(
-            error.to_string().starts_with("templates/mail.md:4: ") && error.problem.contains("is empty"),
-            "{error}"
-        );
+        let told = "templates/mail.md:4: `record.name` is empty for this record; say what to print instead: ";
+        assert!(error.to_string().starts_with(told), "{filter}: {error}");
+        let text = format!("---\nsubject: Hi\n---\n{{{{ record.nmae {filter} }}}}");
+        let error = render(&compiled(&[("mail.md", &text)]).unwrap(), &facts(&[])).unwrap_err();
+        assert_eq!(error.to_string(), "templates/mail.md:4: `record.nmae` is not known", "{filter}");
         let text = format!("---\nsubject: Hi\n---\n{{{{ record.name {filter} | default('there') }}}}");
         let templates = compiled(&[("mail.md", &text)]).unwrap();
         assert_eq!(render(&templates, &facts(&[("name", Cell::Null)])).unwrap().text, "there", "{filter}");

@@ -44,7 +44,9 @@ pub(super) fn render(
     let changed = renderer.column_operand(&carts.alias, &Renderer::column(carts.entity, &abandoned.changed_at)?);
     let mut open = carts.related.as_ref().map_or_else(Vec::new, |rows| rows.conditions.clone());
     open.extend(renderer.base(entity, "r"));
-    open.push(renderer.condition(carts.entity, &carts.alias, &abandoned.open, false)?);
+    for term in &abandoned.open {
+        open.push(renderer.condition(carts.entity, &carts.alias, &term.condition, false)?);
+    }
 
     let (cell, meaning) = renderer.selected(&changed);
     let mut selected = vec![renderer.key_of(entity, "r"), renderer.key_of(carts.entity, &carts.alias), cell];

@@ -25,11 +25,13 @@ pub(super) fn segment(
     segment: &Segment,
 ) -> Result<(Query, Fragment), RenderError> {
     let entity = renderer.entity(&entity.name)?;
-    if segment.when.counts_since_entry() {
+    if segment.when.iter().any(|term| term.condition.counts_since_entry()) {
         return Err(RenderError::SinceOutside("segment".to_owned()));
     }
     let mut tests = renderer.base(entity, "r");
-    tests.push(renderer.condition(entity, "r", &segment.when, false)?);
+    for term in &segment.when {
+        tests.push(renderer.condition(entity, "r", &term.condition, false)?);
+    }
     let tests = Fragment::all(&tests);
     let key = renderer.key_of(entity, "r");
     let text = Fragment::of("SELECT {} FROM {} WHERE {}", &[&key, &Fragment::splice_point(), &tests]);

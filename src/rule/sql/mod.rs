@@ -13,6 +13,7 @@ pub(super) mod batch;
 mod condition;
 mod created;
 mod dialect;
+mod edge;
 mod episodes;
 mod facts;
 pub(super) mod filter;
@@ -38,6 +39,7 @@ mod yearly;
 
 use dialect::join_of;
 pub(super) use dialect::key_value;
+pub use edge::EdgePlan;
 pub(super) use episodes::CoursePlan;
 pub use facts::Unsaid;
 pub(super) use facts::{FactsPlan, Open, roles};

@@ -72,7 +72,11 @@ pub(super) fn render(
 }
 
 /// Answered means that there is a score.
-fn in_range(renderer: &Renderer<'_>, score: &Operand, survey: &Survey) -> Result<Vec<Fragment>, RenderError> {
+pub(super) fn in_range(
+    renderer: &Renderer<'_>,
+    score: &Operand,
+    survey: &Survey,
+) -> Result<Vec<Fragment>, RenderError> {
     let mut tests = vec![renderer.missing(score).negated()];
     if let Some((low, high)) = &survey.score {
         tests.push(renderer.test(score, &Test::Between(low.clone(), high.clone()))?);
@@ -81,7 +85,11 @@ fn in_range(renderer: &Renderer<'_>, score: &Operand, survey: &Survey) -> Result
 }
 
 /// The catalog's `kind` names a field that holds the kind, or is the one kind that the table holds.
-fn of_kind(renderer: &Renderer<'_>, rows: &Rows<'_>, survey: &Survey) -> Result<Option<Fragment>, RenderError> {
+pub(super) fn of_kind(
+    renderer: &Renderer<'_>,
+    rows: &Rows<'_>,
+    survey: &Survey,
+) -> Result<Option<Fragment>, RenderError> {
     let (Some(wanted), Some(written)) = (&survey.kind, &rows.entity.survey_kind) else { return Ok(None) };
     let field = FieldName::new(written.as_str());
     if rows.entity.fields.contains_key(&field) && wanted != written {

@@ -115,7 +115,9 @@ async fn a_non_match_names_the_first_failing_term_or_the_time_that_is_missing() 
     let baseline = world.ago(days(10));
     let crossed_at = world.ago(days(270));
     assert_eq!(explained(&world, "5").await.verdict, Verdict::BeforeActivation { crossed_at, baseline });
-    assert_eq!(explained(&world, "7").await.verdict, Verdict::NeverCrossed);
+    let told = explained(&world, "7").await.verdict;
+    let never = "never crossed: of the trigger, `orders: none for 30 days` is not true (newest of orders = missing)";
+    assert_eq!((told.code(), told.to_string().as_str()), ("never_crossed", never));
     assert_eq!(explained(&world, "99").await.verdict, Verdict::NoRecord);
 }
 

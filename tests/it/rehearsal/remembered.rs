@@ -6,7 +6,7 @@ use crate::world::{Kind, World, days, hours};
 use nudged::engine::Settings;
 use nudged::engine::port::Inbound;
 use nudged::engine::rehearse::{Change, Comparer, Comparison, Happened, Part, People, Simulator, why};
-use nudged::model::{AddressHash, Channel, RecordId, RuleId, Suppression, SuppressionReason};
+use nudged::model::{AddressHash, Channel, Outcome, RecordId, RuleId, Suppression, SuppressionReason};
 use nudged::store::sqlite::SqliteStore;
 use std::sync::Arc;
 
@@ -305,4 +305,29 @@ async fn a_simulation_asks_the_guard_and_does_not_wait_for_ever() {
     let counts = simulator.run(|_| {}).await.unwrap();
     let held = &counts[&RuleId::from("win-back")].held;
     assert!(held.iter().any(|reason| reason.contains("per_day")), "{held:?}");
+}
+
+#[tokio::test]
+async fn a_sequence_that_stands_still_is_told_with_its_step_the_reason_and_the_way_on() {
+    use nudged::engine::rehearse::explain;
+    for (outcome, code, what) in [
+        (Outcome::Permanent { reason: "550 no such user".into() }, "failed", "which failed for good"),
+        (Outcome::Unknown { reason: "550 no such user".into() }, "unknown", "which may or may not have arrived"),
+    ] {
+        let world = world(&silent(30, "")).await;
+        world.mail.answer([outcome]);
+        world.pass(hours(2)).await;
+        let (told_code, text) = told(&world, "1").await;
+        let says = |text: &str| {
+            text.contains(&format!("stopped at email-hello, {what} (550 no such user): `nudged deliveries retry "))
+                && text.contains("`nudged deliveries discard ")
+                && !text.contains("the next at")
+        };
+        assert!(told_code == code && says(&text), "{told_code}: {text}");
+        let (generation, sender) = (world.generation(), nothing());
+        let look = previewer(&world, &generation, &sender);
+        let explained = explain(&look, &RuleId::from("win-back"), &customer("1")).await.unwrap();
+        assert!(says(&explained.stuck.unwrap().to_string()));
+        assert!(explained.steps.is_empty(), "nothing comes after it by itself: {:?}", explained.steps);
+    }
 }

@@ -104,7 +104,8 @@ fn a_backtest_counts_by_day_and_labels_its_terms() {
     let json = site.json(&["backtest", "silence", "--from", &from, "--records"]);
     assert_eq!(json["total"], json!({"crossed": 9, "as_of": 9, "matched": 6}));
     let bases: Vec<&str> = json["terms"].as_array().unwrap().iter().map(|t| t["basis"].as_str().unwrap()).collect();
-    assert_eq!(bases, ["current", "current", "as of then"], "a filter looks at columns, a count only at rows");
+    assert_eq!(bases, ["current"; 3], "a filter looks at columns, also one of the catalog over the rows of a count");
+    assert_eq!(json["crossed_by_current"], json!(["customer.is_active", "customer.is_sample", "order.status"]));
     assert_eq!((&json["terms"][0]["held"], &json["terms"][0]["failed"]), (&json!(6), &json!(3)));
     let mut records: Vec<&str> =
         json["records"].as_array().unwrap().iter().map(|hit| hit["record"].as_str().unwrap()).collect();

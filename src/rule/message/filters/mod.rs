@@ -82,12 +82,17 @@ fn reader(state: &State<'_, '_>) -> Arc<Reader> {
 }
 
 /// As usual, but never to more than a mail may hold.
-fn replace(text: &str, from: &str, to: &str) -> Result<String, Error> {
+fn replace(value: &Value, from: &str, to: &str) -> Result<Value, Error> {
+    if is_missing(value)? {
+        return Ok(missing());
+    }
+    let shown = value.to_string();
+    let text = value.downcast_object_ref::<Amount>().map_or(shown.as_str(), |amount| amount.text.as_str());
     let times = if from.is_empty() { text.chars().count() + 1 } else { text.matches(from).count() };
     if text.len().saturating_add(times.saturating_mul(to.len())) > super::LONGEST {
         return Err(problem("`replace` would make the text too long"));
     }
-    Ok(text.replace(from, to))
+    Ok(Value::from(text.replace(from, to)))
 }
 
 fn decimal(value: &Value) -> Option<Decimal> {

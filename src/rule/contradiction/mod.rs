@@ -4,16 +4,49 @@
 //! What it doesn't know it takes for possible, so a warning is never wrong.
 
 use super::condition::{Condition, Quantity, Related, Test};
-use crate::model::{Period, Value};
+use crate::model::Value;
 use rust_decimal::Decimal;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
+mod implied;
+mod negated;
+mod times;
+
+pub(in crate::rule) use implied::implied;
+
+/// Alternatives that are tried at most: more are taken for possible.
+const MOST: usize = 1_000;
+
 /// The name of what is asked to be two things at once.
 pub(in crate::rule) fn clash<'a>(conditions: impl IntoIterator<Item = &'a Condition>) -> Option<String> {
+    let conditions: Vec<&Condition> = conditions.into_iter().collect();
+    if let Some(name) = denied(&conditions) {
+        return Some(name);
+    }
+    let plain: Vec<Condition> = conditions.into_iter().map(negated::plain).collect();
     let mut together = Together::default();
-    conditions.into_iter().for_each(|condition| together.add(condition));
-    together.clash()
+    plain.iter().for_each(|condition| together.add(condition));
+    together.clash(&mut { MOST })
+}
+
+/// A condition that must hold and must not, whatever it says.
+fn denied(conditions: &[&Condition]) -> Option<String> {
+    fn flat<'a>(condition: &'a Condition, found: &mut Vec<&'a Condition>) {
+        match condition {
+            Condition::All(parts) => parts.iter().for_each(|part| flat(part, found)),
+            other => found.push(other),
+        }
+    }
+    let mut all = Vec::new();
+    conditions.iter().for_each(|condition| flat(condition, &mut all));
+    let denied = all.iter().filter_map(|one| if let Condition::Not(inner) = one { Some(&**inner) } else { None });
+    denied.filter(|inner| all.contains(inner)).find_map(|inner| match inner {
+        Condition::Field { field, .. } => Some(field.to_string()),
+        Condition::Related(related) => Some(related.relation.to_string()),
+        Condition::Score(_) => Some("score".to_owned()),
+        Condition::All(_) | Condition::Any(_) | Condition::Not(_) | Condition::Saved(_) => None,
+    })
 }
 
 /// All that must hold.
@@ -29,31 +62,31 @@ impl<'a> Together<'a> {
     fn add(&mut self, condition: &'a Condition) {
         match condition {
             Condition::All(inner) => inner.iter().for_each(|condition| self.add(condition)),
+            Condition::Any(inner) if inner.len() == 1 => inner.iter().for_each(|condition| self.add(condition)),
             Condition::Any(inner) => self.any.push(inner),
             Condition::Field { field, test } => flatten(test, self.fields.entry(field.as_str()).or_default()),
             Condition::Related(related) => self.related.push(related),
             Condition::Score(test) => flatten(test, self.scores.get_or_insert_default()),
-            // The opposite of a condition is true of many things.
             Condition::Not(_) | Condition::Saved(_) => {}
         }
     }
 
-    fn clash(&self) -> Option<String> {
+    fn clash(&self, budget: &mut usize) -> Option<String> {
         let field = self.fields.iter().find(|(_, tests)| excluded(tests)).map(|(name, _)| (*name).to_owned());
         let score = self.scores.as_deref().filter(|tests| excluded(tests)).map(|_| "score".to_owned());
-        field
-            .or(score)
-            .or_else(|| self.related_clash())
-            .or_else(|| self.any.iter().find_map(|alternatives| self.none_of(alternatives)))
+        field.or(score).or_else(|| self.related_clash()).or_else(|| self.none_of(budget))
     }
 
-    /// What clashes with every alternative.
-    fn none_of(&self, alternatives: &'a [Condition]) -> Option<String> {
+    /// What clashes with every alternative of one `any`, each beside those of all others.
+    fn none_of(&self, budget: &mut usize) -> Option<String> {
+        let mut others = self.any.clone();
+        let alternatives = others.pop()?;
         let mut found = None;
         for alternative in alternatives {
-            let mut together = Self { any: Vec::new(), ..self.clone() };
+            *budget = budget.checked_sub(1)?;
+            let mut together = Self { any: others.clone(), ..self.clone() };
             together.add(alternative);
-            found = Some(together.clash()?);
+            found = Some(together.clash(budget)?);
         }
         found
     }
@@ -69,6 +102,9 @@ impl<'a> Together<'a> {
             if needs_a_row
                 && (clash(&related.filter).is_some() || related.at.as_ref().is_some_and(|at| excluded(&[at])))
             {
+                return name();
+            }
+            if needs_a_row && self.related.iter().any(|other| covers(other, related)) {
                 return name();
             }
             let alike = |other: &&&Related| {
@@ -98,6 +134,20 @@ impl<'a> Together<'a> {
     }
 }
 
+/// Whether the first says that there is no row in a time that holds all of the second's.
+fn covers(none: &Related, some: &Related) -> bool {
+    let none_at_all = none.quantity == Quantity::None && none.filter.is_empty() && !none.since_entry;
+    let longer = match (&none.at, &some.at) {
+        // Rows that are still to come don't count as rows, unless somebody asks for them.
+        (None, None | Some(Test::WithinLast(_) | Test::OlderThan(_))) => true,
+        (Some(Test::WithinLast(none)), Some(Test::WithinLast(some))) => {
+            times::lengths(*some, *none).is_some_and(Ordering::is_lt)
+        }
+        _ => false,
+    };
+    none.relation == some.relation && none_at_all && longer
+}
+
 fn flatten<'a>(test: &'a Test, into: &mut Vec<&'a Test>) {
     match test {
         Test::Both(tests) => tests.iter().for_each(|test| flatten(test, into)),
@@ -115,7 +165,7 @@ fn excluded(tests: &[&Test]) -> bool {
     if missing {
         return flat.iter().any(|test| !matches!(test, Test::Missing));
     }
-    beyond_bounds(&flat) || none_allowed(&flat) || times_apart(&flat) || starts_apart(&flat)
+    beyond_bounds(&flat) || none_allowed(&flat) || times::apart(&flat) || starts_apart(&flat)
 }
 
 /// Whether a bound, with the values that it allows itself, leaves room for the other.
@@ -181,24 +231,6 @@ fn may_pass(value: &Value, test: &Test) -> bool {
     }
 }
 
-/// Longer ago than, and not longer ago than; or past and still to come.
-fn times_apart(tests: &[&Test]) -> bool {
-    let older = || tests.iter().filter_map(|test| if let Test::OlderThan(period) = test { Some(period) } else { None });
-    let within =
-        || tests.iter().filter_map(|test| if let Test::WithinLast(period) = test { Some(period) } else { None });
-    let ahead = tests.iter().any(|test| matches!(test, Test::WithinNext(_)));
-    let apart = older().any(|older| within().any(|within| is_no_longer(*within, *older)));
-    apart || (ahead && older().next().is_some())
-}
-
-/// Certainly at most as long; lengths of months are never certain.
-fn is_no_longer(period: Period, other: Period) -> bool {
-    if period.unit == other.unit {
-        return period.count <= other.count;
-    }
-    !period.is_calendar() && !other.is_calendar() && period.max_seconds() <= other.max_seconds()
-}
-
 fn starts_apart(tests: &[&Test]) -> bool {
     let starts: Vec<&str> = tests
         .iter()
@@ -228,7 +260,7 @@ fn number(value: &Value) -> Option<Decimal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{FieldName, RelationName, Unit};
+    use crate::model::{FieldName, Period, RelationName, Unit};
 
     fn field(name: &str, test: Test) -> Condition {
         Condition::Field { field: FieldName::from(name), test }
@@ -245,6 +277,15 @@ mod tests {
     fn rows(quantity: Quantity, filter: Vec<Condition>) -> Condition {
         let relation = RelationName::from("orders");
         Condition::Related(Related { relation, filter, at: None, since_entry: false, quantity })
+    }
+
+    fn not(condition: Condition) -> Condition {
+        Condition::Not(Box::new(condition))
+    }
+
+    fn within(quantity: Quantity, days: u32) -> Condition {
+        let (relation, at) = (RelationName::from("orders"), Some(Test::WithinLast(Period::days(days))));
+        Condition::Related(Related { relation, filter: vec![], at, since_entry: false, quantity })
     }
 
     #[test]
@@ -267,6 +308,27 @@ mod tests {
                 field("x", Test::Equals(int(1))),
                 Condition::Any(vec![field("x", Test::Equals(int(2))), field("x", Test::Missing)]),
             ],
+            vec![field("x", Test::Equals(text("AT"))), not(field("x", Test::Equals(text("AT"))))],
+            vec![field("x", Test::Equals(text("AT"))), not(field("x", Test::In(vec![text("AT"), text("DE")])))],
+            vec![field("x", Test::Contains("a".into())), not(field("x", Test::Contains("a".into())))],
+            vec![field("x", Test::Present), not(field("x", Test::Present))],
+            vec![field("x", Test::Missing), not(field("x", Test::Equals(int(1))))],
+            vec![
+                field("x", Test::AtLeast(int(5))),
+                not(Condition::Any(vec![field("x", Test::Above(int(4))), field("y", Test::Missing)])),
+            ],
+            vec![
+                Condition::Any(vec![field("x", Test::Equals(text("AT")))]),
+                Condition::Any(vec![field("x", Test::Equals(text("DE")))]),
+            ],
+            vec![
+                Condition::Any(vec![field("x", Test::Equals(text("AT"))), field("x", Test::Equals(text("CH")))]),
+                Condition::Any(vec![field("x", Test::Equals(text("DE"))), field("x", Test::Missing)]),
+            ],
+            vec![field(
+                "x",
+                Test::Both(vec![Test::OlderThan(Period::new(1, Unit::Year)), Test::WithinLast(Period::days(30))]),
+            )],
         ];
         for conditions in impossible {
             assert_eq!(clash(&conditions).as_deref(), Some("x"), "{conditions:?}");
@@ -280,6 +342,15 @@ mod tests {
             ],
             vec![rows(Quantity::Some, vec![field("y", Test::Missing), field("y", Test::Present)])],
         ];
+        let impossible = [
+            impossible.to_vec(),
+            vec![
+                vec![rows(Quantity::None, vec![]), rows(Quantity::Some, vec![field("y", Test::Equals(int(1)))])],
+                vec![not(rows(Quantity::Some, vec![])), rows(Quantity::Count(Test::AtLeast(int(2))), vec![])],
+                vec![within(Quantity::None, 90), within(Quantity::Some, 30)],
+            ],
+        ]
+        .concat();
         for conditions in impossible {
             assert_eq!(clash(&conditions).as_deref(), Some("orders"), "{conditions:?}");
         }
@@ -292,7 +363,25 @@ mod tests {
             vec![field("x", Test::AtLeast(int(5))), field("y", Test::Below(int(3)))],
             vec![field("x", Test::In(vec![int(1), int(9)])), field("x", Test::Above(int(5)))],
             vec![field("x", Test::Missing), field("x", Test::Missing)],
-            vec![Condition::Not(Box::new(field("x", Test::Present))), field("x", Test::Present)],
+            vec![not(field("x", Test::Equals(text("a")))), field("x", Test::In(vec![text("a"), text("b")]))],
+            vec![not(field("x", Test::Contains("a".into()))), field("x", Test::Contains("b".into()))],
+            vec![
+                not(Condition::All(vec![field("x", Test::Equals(int(1))), field("y", Test::Equals(int(1)))])),
+                field("x", Test::Equals(int(1))),
+            ],
+            vec![not(field("x", Test::Missing)), field("y", Test::Missing)],
+            vec![
+                Condition::Any(vec![field("x", Test::Equals(text("AT"))), field("x", Test::Equals(text("CH")))]),
+                Condition::Any(vec![field("x", Test::Equals(text("DE"))), field("x", Test::Equals(text("CH")))]),
+            ],
+            // Different rows may be either.
+            vec![
+                rows(Quantity::Some, vec![field("y", Test::Equals(int(1)))]),
+                rows(Quantity::Some, vec![field("y", Test::Equals(int(2)))]),
+                not(rows(Quantity::Some, vec![field("y", Test::Equals(int(3)))])),
+            ],
+            vec![rows(Quantity::Some, vec![]), within(Quantity::None, 30)],
+            vec![within(Quantity::None, 30), within(Quantity::Some, 90)],
             vec![
                 field("x", Test::OlderThan(Period::days(30))),
                 field("x", Test::WithinLast(Period::new(1, Unit::Year))),

@@ -1,0 +1,43 @@
+//! What is true of whoever crosses, by the trigger alone.
+
+use crate::model::RelationName;
+use crate::rule::checked::Trigger;
+use crate::rule::condition::{Condition, Quantity, Related, Test};
+
+/// Conditions that hold for every record at the moment it crosses. What isn't certain is left out.
+pub(in crate::rule) fn implied(trigger: &Trigger) -> Vec<Condition> {
+    let rows = |of: &RelationName, quantity, at| {
+        Condition::Related(Related { relation: of.clone(), filter: Vec::new(), at, since_entry: false, quantity })
+    };
+    let some = |of: &RelationName| vec![rows(of, Quantity::Some, None)];
+    match trigger {
+        Trigger::Inactivity(inactivity) => {
+            let of = &inactivity.of;
+            let mut found = vec![rows(of, Quantity::None, Some(Test::WithinLast(inactivity.silent_for)))];
+            // With a fallback it also crosses for those who never had any.
+            if inactivity.fallback.is_none() {
+                found.extend(some(of));
+            }
+            found
+        }
+        Trigger::Survey(survey) => some(&survey.of),
+        Trigger::Count(count) => some(&count.of),
+        Trigger::Decline(decline) => some(&decline.of),
+        Trigger::Abandoned(abandoned) => match &abandoned.of {
+            Some(of) => some(of),
+            None => abandoned.open.iter().map(|term| term.condition.clone()).collect(),
+        },
+        Trigger::Segment(segment) if !segment.leaves => {
+            segment.when.iter().map(|term| term.condition.clone()).collect()
+        }
+        Trigger::Segment(_)
+        | Trigger::Date(_)
+        | Trigger::Schedule(_)
+        | Trigger::Created(_)
+        | Trigger::Yearly(_)
+        | Trigger::Query(_)
+        | Trigger::Event(_)
+        | Trigger::Changed(_)
+        | Trigger::Enrolled => Vec::new(),
+    }
+}

@@ -1,0 +1,103 @@
+//! What a filter was given: the engine points at the filter that failed, and people look for the value.
+
+use std::ops::Range;
+
+/// The value at the head of a chain of filters, as it is written in the template. `None` where that can't be told.
+pub(super) fn of<'s>(source: &'s str, failed: &Range<usize>) -> Option<&'s str> {
+    let text = source.get(failed.clone())?;
+    let inside = bars(text).first().map(|bar| failed.start + bar);
+    let mut end = inside.unwrap_or(failed.start);
+    loop {
+        let before = source.get(..end)?.trim_end();
+        let chained = inside.is_some_and(|bar| bar == end);
+        let value = if chained { before } else { before.strip_suffix('|')?.trim_end() };
+        let start = start_of(value)?;
+        let found = value.get(start..)?;
+        if !value.get(..start)?.trim_end().ends_with('|') {
+            return Some(found).filter(|found| !found.is_empty());
+        }
+        // A filter again: what it was given stands before it.
+        end = start;
+    }
+}
+
+/// Where a name, a path, a call or a text at the end of this begins.
+fn start_of(text: &str) -> Option<usize> {
+    let mut start = text.len();
+    loop {
+        let before = text.get(..start)?;
+        let last = before.chars().next_back();
+        match last {
+            Some(close @ (')' | ']')) => start = opening(before, close)?,
+            Some(quote @ ('"' | '\'')) => start = before.get(..before.len() - 1)?.rfind(quote)?,
+            Some(c) if c.is_alphanumeric() || c == '_' || c == '.' => start -= c.len_utf8(),
+            _ => return Some(start).filter(|start| *start < text.len()),
+        }
+    }
+}
+
+/// Of the bracket that ends this.
+fn opening(text: &str, close: char) -> Option<usize> {
+    let open = if close == ')' { '(' } else { '[' };
+    let (mut depth, mut quoted) = (0, None);
+    for (at, c) in text.char_indices().rev() {
+        match (quoted, c) {
+            (Some(quote), c) if c == quote => quoted = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'') => quoted = Some(c),
+            (None, c) if c == close => depth += 1,
+            (None, c) if c == open => {
+                depth -= 1;
+                if depth == 0 {
+                    return Some(at);
+                }
+            }
+            (None, _) => {}
+        }
+    }
+    None
+}
+
+/// Where filters are applied, outside of quotes and brackets.
+fn bars(text: &str) -> Vec<usize> {
+    let (mut depth, mut quoted, mut found) = (0, None, Vec::new());
+    for (at, c) in text.char_indices() {
+        match (quoted, c) {
+            (Some(quote), c) if c == quote => quoted = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'') => quoted = Some(c),
+            (None, '(' | '[') => depth += 1,
+            (None, ')' | ']') => depth -= 1,
+            (None, '|') if depth == 0 => found.push(at),
+            (None, _) => {}
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::of;
+
+    /// The value behind the last occurrence of this part.
+    fn behind(source: &str, failed: &str) -> Option<String> {
+        let start = source.rfind(failed).unwrap();
+        of(source, &(start..start + failed.len())).map(str::to_owned)
+    }
+
+    #[test]
+    fn the_value_stands_at_the_head_of_its_filters() {
+        for (source, failed, value) in [
+            ("Hi {{ record.umsatz | money }}", "money", Some("record.umsatz")),
+            ("{{ record.umsatz|money('EUR') }}", "money('EUR')", Some("record.umsatz")),
+            ("{{ record.umsatz | replace('|)', \"(\") | money }}", "money", Some("record.umsatz")),
+            ("{{ record['um satz'] | upper }}", "upper", Some("record['um satz']")),
+            ("{{ 'a' ~ record.umsatz | money }}", "money", Some("record.umsatz")),
+            ("{{ record.umsatz | upper | money }}", "record.umsatz | upper | money", Some("record.umsatz")),
+            ("{{ record.umsatz }}", "record.umsatz", None),
+            ("{{ (record.a + record.b) | money }}", "money", Some("(record.a + record.b)")),
+        ] {
+            assert_eq!(behind(source, failed).as_deref(), value, "{source}");
+        }
+    }
+}

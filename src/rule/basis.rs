@@ -119,15 +119,20 @@ pub fn crosses_by_current(catalog: &Catalog, rule: &CheckedRule) -> BTreeSet<Str
             let Abandoned { of: carts, open, changed_at, unless, .. } = &**abandoned;
             carts.iter().chain(unless).for_each(|name| rows(&mut found, name));
             if let Some(cart) = carts.as_ref().map_or(Some(entity), |name| of(name).map(|(_, cart)| cart)) {
-                open.iter().for_each(|term| asked(&mut found, cart, &term.condition));
+                for term in open {
+                    asked(&mut found, cart, &term.condition);
+                }
                 found.insert(format!("{}.{changed_at}", cart.name));
             }
         }
         Trigger::Count(_) | Trigger::Decline(_) => {
             if let Some(tide) = rule.trigger.tide() {
                 rows(&mut found, tide.of);
-                let related = of(tide.of).map(|(_, related)| related);
-                related.into_iter().for_each(|of| tide.only.iter().for_each(|one| asked(&mut found, of, one)));
+                if let Some((_, related)) = of(tide.of) {
+                    for one in tide.only {
+                        asked(&mut found, related, one);
+                    }
+                }
             }
         }
         Trigger::Created(_)

@@ -13,8 +13,8 @@ pub async fn refused(session: &mut Session<'_>, marks: &[&Mark]) -> Result<HashS
     if readers.is_empty() {
         return Ok(HashSet::new());
     }
-    let hashes: Vec<AddressHash> =
-        HashSet::<AddressHash>::from_iter(readers.iter().map(|(_, reader)| reader.hash)).into_iter().collect();
+    let hashes: HashSet<AddressHash> = readers.iter().map(|(_, reader)| reader.hash).collect();
+    let hashes: Vec<AddressHash> = hashes.into_iter().collect();
     let listed = suppression::find(session, &hashes).await?;
     let listed: HashMap<AddressHash, SuppressionReason> =
         listed.into_iter().map(|entry| (entry.hash, entry.reason)).collect();

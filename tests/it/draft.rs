@@ -110,7 +110,9 @@ fn columns_of_text_and_numbers_are_times_and_marks_by_their_names() {
     };
     let has = |name: &str, lines: &[&str]| {
         let found = entity(name);
-        lines.iter().for_each(|line| assert!(found.contains(line), "{name} has no `{line}`: {found:?}"));
+        for line in lines {
+            assert!(found.contains(line), "{name} has no `{line}`: {found:?}");
+        }
     };
     has("company", &["at: created", "created: {column: created, type: epoch_seconds}"]);
     has("company", &["birthday: {column: birthday, type: date_text}"]);

@@ -26,7 +26,9 @@ pub(in crate::rule) fn clash<'a>(conditions: impl IntoIterator<Item = &'a Condit
     }
     let plain: Vec<Condition> = conditions.into_iter().map(negated::plain).collect();
     let mut together = Together::default();
-    plain.iter().for_each(|condition| together.add(condition));
+    for condition in &plain {
+        together.add(condition);
+    }
     together.clash(&mut { MOST })
 }
 
@@ -39,7 +41,9 @@ fn denied(conditions: &[&Condition]) -> Option<String> {
         }
     }
     let mut all = Vec::new();
-    conditions.iter().for_each(|condition| flat(condition, &mut all));
+    for condition in conditions {
+        flat(condition, &mut all);
+    }
     let denied = all.iter().filter_map(|one| if let Condition::Not(inner) = one { Some(&**inner) } else { None });
     denied.filter(|inner| all.contains(inner)).find_map(|inner| match inner {
         Condition::Field { field, .. } => Some(field.to_string()),

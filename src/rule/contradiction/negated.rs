@@ -53,9 +53,9 @@ fn opposites(test: &Test) -> Option<Vec<Test>> {
         Test::Above(value) => one(Test::AtMost(value.clone())),
         Test::Below(value) => one(Test::AtLeast(value.clone())),
         Test::Between(low, high) => Some(vec![Test::Below(low.clone()), Test::Above(high.clone())]),
-        Test::Missing => one(Test::Present),
         Test::Present => one(Test::Missing),
-        Test::OlderThan(_)
+        Test::Missing
+        | Test::OlderThan(_)
         | Test::Contains(_)
         | Test::StartsWith(_)
         | Test::EndsWith(_)

@@ -43,7 +43,6 @@ fn opening(text: &str, close: char) -> Option<usize> {
     for (at, c) in text.char_indices().rev() {
         match (quoted, c) {
             (Some(quote), c) if c == quote => quoted = None,
-            (Some(_), _) => {}
             (None, '"' | '\'') => quoted = Some(c),
             (None, c) if c == close => depth += 1,
             (None, c) if c == open => {
@@ -52,7 +51,7 @@ fn opening(text: &str, close: char) -> Option<usize> {
                     return Some(at);
                 }
             }
-            (None, _) => {}
+            (Some(_) | None, _) => {}
         }
     }
     None
@@ -64,12 +63,11 @@ fn bars(text: &str) -> Vec<usize> {
     for (at, c) in text.char_indices() {
         match (quoted, c) {
             (Some(quote), c) if c == quote => quoted = None,
-            (Some(_), _) => {}
             (None, '"' | '\'') => quoted = Some(c),
             (None, '(' | '[') => depth += 1,
             (None, ')' | ']') => depth -= 1,
             (None, '|') if depth == 0 => found.push(at),
-            (None, _) => {}
+            (Some(_) | None, _) => {}
         }
     }
     found

@@ -77,7 +77,7 @@ impl EdgePlan {
         let entity = catalog.entity(&rule.for_each)?;
         let mut edge =
             Edge { renderer: &renderer, entity, cells: vec![renderer.key_of(entity, "r")], terms: Vec::new() };
-        edge.base().ok()?;
+        edge.base();
         edge.trigger(rule).ok()?;
         let Edge { cells, terms, .. } = edge;
         if terms.is_empty() {
@@ -226,14 +226,13 @@ impl<'a> Edge<'_, 'a> {
         self.push(section, text, basis, Holds::Cell, seen);
     }
 
-    fn base(&mut self) -> Result<(), RenderError> {
+    fn base(&mut self) {
         for one in &self.entity.only {
             let Some(holds) = filter::all_of(self.renderer, "r", std::slice::from_ref(one)).pop() else { continue };
             let stored = self.renderer.column_operand("r", &one.column);
             let seen = self.seen(one.column.name.clone(), &stored, false);
             self.told(Section::Base, filter_text(one), Basis::Current, holds, vec![seen]);
         }
-        Ok(())
     }
 
     fn trigger(&mut self, rule: &CheckedRule) -> Result<(), RenderError> {

@@ -57,21 +57,21 @@ where
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let config = Config { cases, max_shrink_iters: 200, failure_persistence: None, ..Config::default() };
     let (mut runner, seed) = seeded(config);
-    let seen = Cell::new(Seen::default());
+    let all = Cell::new(Seen::default());
     let result = runner.run(histories, |history| {
         let played = catch_unwind(AssertUnwindSafe(|| runtime.block_on(run(history))));
         let came_across = played.map_err(|panic| {
             let text = panic.downcast_ref::<String>().cloned();
             TestCaseError::fail(text.unwrap_or_else(|| "it panicked without words".to_owned()))
         })?;
-        seen.set(seen.get() + came_across);
+        all.set(all.get() + came_across);
         Ok(())
     });
     result.unwrap_or_else(|failure| panic!("with {seed}: {failure}"));
-    let seen = seen.get();
-    let both = seen.entered > 0 && seen.refused > 0;
-    let late = seen.late > 0 || !finds_late || cases < ENOUGH_FOR_LATE;
-    assert!((both && late) || cases < ENOUGH, "with {seed}: {cases} histories came across {seen:?} only");
+    let all = all.get();
+    let both = all.entered > 0 && all.refused > 0;
+    let late = all.late > 0 || !finds_late || cases < ENOUGH_FOR_LATE;
+    assert!((both && late) || cases < ENOUGH, "with {seed}: {cases} histories came across {all:?} only");
 }
 
 /// For a test that draws by itself. The seed is shown where the test fails.

@@ -98,7 +98,8 @@ async fn run_until(engine: &Engine, done: impl AsyncFnMut() -> bool) {
         wait_until(PATIENCE, done).await;
         stop.send_replace(true);
     };
-    tokio::join!(engine.run(stopped), waiting);
+    // The whole engine is one large future.
+    tokio::join!(Box::pin(engine.run(stopped)), waiting);
 }
 
 /// Who is silent gets a webhook at once.

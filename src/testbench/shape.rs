@@ -328,7 +328,8 @@ fn kept(ty: &ColumnType) -> ColumnType {
         ColumnType::Instant(InstantStorage::Native) => ColumnType::Instant(InstantStorage::Text(TimeZone::UTC)),
         ColumnType::Instant(InstantStorage::Naive(zone)) => ColumnType::Instant(InstantStorage::Text(zone.clone())),
         ColumnType::Date(_) => ColumnType::Date(DateStorage::Text),
-        ColumnType::Uuid(UuidStorage::Native) => ColumnType::Uuid(UuidStorage::Text),
+        // Examples name their records by short keys, in events and templates as well.
+        ColumnType::Uuid(UuidStorage::Native) => ColumnType::Text,
         // What a catalog declares of such a column is its meaning.
         ColumnType::Instant(InstantStorage::EpochSeconds | InstantStorage::EpochMillis) => ColumnType::Int,
         ColumnType::BoolText | ColumnType::NumberText => ColumnType::Text,

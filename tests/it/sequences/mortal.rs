@@ -38,6 +38,12 @@ pub enum Cut {
     After(usize),
 }
 
+/// Both sides of a commit; where a play takes long one of them, by turns.
+pub fn cuts(number: usize, takes_long: bool) -> Vec<Cut> {
+    let both = [Cut::Before(number), Cut::After(number)];
+    if takes_long { vec![both[number / 4 % 2]] } else { both.to_vec() }
+}
+
 pub struct Mortal {
     store: Arc<dyn Store>,
     at: At,

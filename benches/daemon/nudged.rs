@@ -174,9 +174,21 @@ impl Nudged {
         output.status.success() && status["daemon"]["ready"] == true
     }
 
+    /// Another node of the state runs, and has been seen by the first one: until then it sends nothing.
+    pub fn is_admitted(&self, config: &str) -> bool {
+        let output = self.run_by(config, &["status", "--format", "json"]);
+        let status: Json = serde_json::from_slice(&output.stdout).unwrap_or(Json::Null);
+        let held = status["state"]["sending_held"].as_array().is_some_and(|held| !held.is_empty());
+        output.status.success() && status["daemon"]["ready"] == true && !held
+    }
+
     fn run(&self, question: &[&str]) -> Output {
+        self.run_by("config.toml", question)
+    }
+
+    fn run_by(&self, config: &str, question: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_nudged"));
-        command.args(question).arg("--config").arg(self.dir.path().join("config.toml")).output().expect("it starts")
+        command.args(question).arg("--config").arg(self.dir.path().join(config)).output().expect("it starts")
     }
 
     pub fn log(&self) -> String {

@@ -10,17 +10,27 @@ use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_mins(10);
 
+/// Something to run until both nodes are there.
+fn resting() -> (String, String) {
+    let text = super::main_job::rule().1.replace("id: silent\nmode: live", "id: resting\nmode: paused");
+    ("resting.yaml".to_owned(), text)
+}
+
 pub fn measure(bench: &Bench) {
     let (selection, expected) = newly_silent(bench);
     let sink = Sink::start();
     let posts = bare::posts(sink.port(), 50_000, SESSIONS);
     drop(sink);
     let sink = Sink::start();
-    let nudged = Nudged::configure(bench, State::Postgres, Outlets::to(&sink), &[super::main_job::rule()]);
+    let nudged = Nudged::configure(bench, State::Postgres, Outlets::to(&sink), &[resting()]);
     nudged.write_config("other.toml", bench);
     let one = nudged.start();
-    poll_until(PATIENCE, || sink.tally().requests > 1_000);
+    poll_until(PATIENCE, || nudged.is_ready());
     let other = nudged.start_node("other.toml");
+    poll_until(PATIENCE, || nudged.log().contains("NOTHING IS SENT"));
+    poll_until(PATIENCE, || nudged.is_admitted("other.toml"));
+    let (file, text) = super::main_job::rule();
+    nudged.write(&format!("rules/{file}"), &text);
     poll_until(PATIENCE, || sink.tally().requests > 3_000);
     one.kill();
     let killed = since_1970();

@@ -105,10 +105,10 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         // Rows are removed in the order that references would ask for; checking each insert costs more than
         // the inserts. Ids come in no order, so a batch touches many pages, and the same ones again: they are
-        // copied back late.
+        // copied back late. The file isn't mapped: its pages would count as ours, as many as it has.
         connection.execute_batch(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF;
-             PRAGMA cache_size = -32768; PRAGMA mmap_size = 268435456; PRAGMA temp_store = memory;
+             PRAGMA cache_size = -32768; PRAGMA mmap_size = 0; PRAGMA temp_store = memory;
              PRAGMA wal_autocheckpoint = 8192; PRAGMA journal_size_limit = 67108864;",
         )?;
         Ok(connection)

@@ -66,7 +66,9 @@ impl Readers {
 
 fn open(path: &std::path::Path) -> Result<Connection, StoreError> {
     let connection = connect(path)?;
-    connection.pragma_update(None, "query_only", true).map_err(|error| failure(&error))?;
+    // There are several, and the system keeps the file's pages for all of them.
+    let settings = "PRAGMA query_only = TRUE; PRAGMA cache_size = -4096";
+    connection.execute_batch(settings).map_err(|error| failure(&error))?;
     Ok(connection)
 }
 

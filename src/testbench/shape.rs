@@ -328,11 +328,10 @@ fn kept(ty: &ColumnType) -> ColumnType {
         ColumnType::Instant(InstantStorage::Native) => ColumnType::Instant(InstantStorage::Text(TimeZone::UTC)),
         ColumnType::Instant(InstantStorage::Naive(zone)) => ColumnType::Instant(InstantStorage::Text(zone.clone())),
         ColumnType::Date(_) => ColumnType::Date(DateStorage::Text),
-        // Examples name their records by short keys, in events and templates as well.
-        ColumnType::Uuid(UuidStorage::Native) => ColumnType::Text,
         // What a catalog declares of such a column is its meaning.
         ColumnType::Instant(InstantStorage::EpochSeconds | InstantStorage::EpochMillis) => ColumnType::Int,
-        ColumnType::BoolText | ColumnType::NumberText => ColumnType::Text,
+        // Examples name their records by short keys, no UUIDs, in events and templates as well.
+        ColumnType::BoolText | ColumnType::NumberText | ColumnType::Uuid(UuidStorage::Native) => ColumnType::Text,
         other => other.clone(),
     }
 }

@@ -85,6 +85,12 @@ impl SuppressionReason {
             Self::Unsubscribed | Self::Complained | Self::Erased => 2,
         }
     }
+
+    /// Whether it keeps a message from its reader. Our own people are only spared what doesn't reach them.
+    #[must_use]
+    pub fn stops(self, staff: bool) -> bool {
+        !staff || self == Self::Bounced
+    }
 }
 
 /// One entry of the suppression list.

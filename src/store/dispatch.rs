@@ -3,7 +3,6 @@
 use super::database::Database;
 use super::ledger::enroll;
 use super::places;
-use super::readers;
 use super::sql::Session;
 use super::state::State;
 use super::table::attempt::{self, Line};
@@ -11,6 +10,7 @@ use super::table::{
     contact, delivery_code, enrollment, gathering, message, outbox, outbox_state as state, rule_state, rule_version,
     suppression, task, timeline,
 };
+use super::unwanted;
 use crate::engine::port::{
     Claimed, Completion, ContactStanding, Enrolling, Gathered, Gathering, Mark, Note, Noted, Outbox, OutboxToken,
     Owner, Rescued, RuleVersion, Settled, Settlement, Spent, StoreError, TaskDraft, Then, Waiting,
@@ -470,9 +470,9 @@ async fn mark(session: &mut Session<'_>, marks: &[Mark], length: i64) -> Result<
     sorted.sort_by_key(|mark| mark.token.id);
     let marked = outbox::mark(session, &sorted, length).await?;
     let (ours, lost): (Vec<&Mark>, Vec<&Mark>) = marks.iter().partition(|mark| marked.contains(&mark.token.id));
-    let unwanted = readers::refused(session, &ours).await?;
+    let refused_by = unwanted::by_readers(session, &ours).await?;
     let (unwanted, wanted): (Vec<&Mark>, Vec<&Mark>) =
-        ours.into_iter().partition(|mark| unwanted.contains(&mark.token.id));
+        ours.into_iter().partition(|mark| refused_by.contains(&mark.token.id));
     let refused = places::take(session, &wanted).await?;
     let back = refused.iter().map(|refusal| refusal.token).chain(unwanted.iter().map(|mark| mark.token));
     outbox::unmark(session, &back.map(|token| token.id).collect::<Vec<_>>()).await?;

@@ -22,13 +22,13 @@ mod personal;
 mod places;
 pub mod postgres;
 mod reactions;
-mod readers;
 mod register;
 mod safety;
 mod sql;
 pub mod sqlite;
 mod state;
 mod table;
+mod unwanted;
 pub mod witness;
 mod writes;
 

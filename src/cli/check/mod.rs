@@ -87,8 +87,10 @@ fn offline(tree: Arc<Tree>, config: &Config, has_config: bool) -> Verdict {
         Err(findings) => (None, findings),
     };
     if assumed > 0 {
-        let message =
-            format!("{assumed} webhook destinations, chats or topics are not checked without a configuration");
+        let message = format!(
+            "not checked without a configuration: {} of webhook destinations, chats or topics",
+            counted(assumed, "name")
+        );
         findings.push(Finding::warning("config.none", message).help("name the configuration by `--config FILE`"));
     }
     Verdict { generation, findings }

@@ -8,6 +8,11 @@ use crate::rule::CheckedRule;
 use crate::rule::checked::{Action, Purpose};
 use crate::rule::compiled::{Facts, PersonFacts};
 
+/// Whether a message is to our own people: they are not asked for consent, nor counted.
+pub fn is_staff(rule: &CheckedRule, person: Option<&PersonFacts>) -> bool {
+    rule.purpose == Purpose::Staff || person.is_some_and(|person| person.staff)
+}
+
 /// The addresses that a step may come to.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Addressed {
@@ -52,7 +57,7 @@ impl Addressed {
             Action::Sms(_) => self.sms?,
             _ => return None,
         };
-        let staff = rule.purpose == Purpose::Staff || person.is_some_and(|person| person.staff);
+        let staff = is_staff(rule, person);
         let topic = match &rule.purpose {
             Purpose::Topic(topic) if !staff => Some(topic.clone()),
             _ => None,

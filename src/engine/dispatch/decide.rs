@@ -5,6 +5,7 @@
 //! lateness, recipient, what the person said, consent, suppression and sunset leave out this message and let the
 //! sequence go on; then window, rate and caps put it off. `docs/sending.md` has it as a table.
 
+use super::addressed::is_staff;
 use super::moment::{Moment, address_domain};
 use super::overtaken::{is_to_reader, overtaken_by};
 use super::render::kind;
@@ -321,7 +322,7 @@ impl<'a> Situation<'a, '_> {
             Channel::Email => (person.email_consent, "email"),
             Channel::Sms => (person.phone_consent, "phone"),
         };
-        let staff = person.staff || self.rule.purpose == Purpose::Staff;
+        let staff = is_staff(self.rule, Some(person));
         if let Purpose::Topic(topic) = &self.rule.purpose
             && !staff
         {
@@ -378,7 +379,7 @@ impl<'a> Situation<'a, '_> {
     /// Staff only minds bounces: an address that doesn't work helps nobody.
     fn suppression(&self, by: Channel, person: &PersonFacts, staff: bool) -> Option<String> {
         let listed = if by == Channel::Sms { &person.phone_suppressed } else { &person.suppressed };
-        let ours = self.line(by).suppressed.filter(|reason| !staff || *reason == SuppressionReason::Bounced);
+        let ours = self.line(by).suppressed.filter(|reason| reason.stops(staff));
         let theirs = || {
             let reason = listed.as_deref()?;
             (!staff || reason.to_ascii_lowercase().contains("bounce"))

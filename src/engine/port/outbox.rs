@@ -199,7 +199,7 @@ impl Reader {
     /// Whether one of these keeps the message from leaving.
     #[must_use]
     pub fn is_refused(&self, suppressed: Option<SuppressionReason>, said: Option<&Preference>) -> bool {
-        suppressed.is_some_and(|reason| !self.staff || reason == SuppressionReason::Bounced)
+        suppressed.is_some_and(|reason| reason.stops(self.staff))
             || (self.topic.is_some() && said.is_some_and(|said| !said.allowed))
     }
 }

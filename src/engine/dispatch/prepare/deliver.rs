@@ -1,7 +1,7 @@
 //! From decisions to messages: each is rendered, about one match or several, and goes to its channel.
 
 use super::{Asked, Batch};
-use crate::engine::dispatch::addressed::Addressed;
+use crate::engine::dispatch::addressed::{Addressed, is_staff};
 use crate::engine::dispatch::assigned::stand_in;
 use crate::engine::dispatch::decide::addressee;
 use crate::engine::dispatch::moment::windows;
@@ -113,7 +113,7 @@ impl Batch<'_> {
         let sending = &self.context.settings.sending;
         let (place, template) = match action {
             Action::Email(email) => {
-                let staff = work.rule.rule.purpose == Purpose::Staff || to.is_some_and(|person| person.staff);
+                let staff = is_staff(&rule.rule, to);
                 let place = places::place(sending, addressed.mail_contact, staff, asked.now, self.zone());
                 (place, self.version_of(&email.template))
             }

@@ -1,4 +1,4 @@
-//! Who has refused a message between the reading of its facts and its mark.
+//! Messages that their readers have refused between the reading of their facts and their mark.
 
 use super::sql::Session;
 use super::table::{preference, suppression};
@@ -7,7 +7,7 @@ use crate::model::{AddressHash, Preference, SuppressionReason, Topic, preference
 use std::collections::{HashMap, HashSet};
 
 /// The rows whose messages their readers don't want, by what stands on the lists now. One question to each list.
-pub async fn refused(session: &mut Session<'_>, marks: &[&Mark]) -> Result<HashSet<i64>, StoreError> {
+pub async fn by_readers(session: &mut Session<'_>, marks: &[&Mark]) -> Result<HashSet<i64>, StoreError> {
     let readers: Vec<(i64, &Reader)> =
         marks.iter().filter_map(|mark| Some((mark.token.id, mark.reader.as_ref()?))).collect();
     if readers.is_empty() {

@@ -140,11 +140,17 @@ pub struct Inactivity {
 pub struct Survey {
     pub of: RelationName,
     pub kind: Option<String>,
-    /// Inclusive.
-    pub score: Option<(Value, Value)>,
+    pub score: Option<ScoreRange>,
     pub settle: Period,
     /// Answers within this time of one that matched are not asked about again.
     pub cooldown: Option<Period>,
+}
+
+/// Both ends included; `None`: open.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScoreRange {
+    pub low: Option<Value>,
+    pub high: Option<Value>,
 }
 
 /// Fires when local date + offset is reached at a local time.

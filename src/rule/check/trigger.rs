@@ -2,8 +2,8 @@ use super::Checker;
 use super::values::Subject;
 use crate::catalog::{ColumnType, Entity};
 use crate::diagnostic::yaml::{At, Node};
-use crate::model::{Period, Unit, Value};
-use crate::rule::checked::{DateTrigger, Inactivity, Schedule, Survey, Trigger};
+use crate::model::{Period, Unit};
+use crate::rule::checked::{DateTrigger, Inactivity, Schedule, ScoreRange, Survey, Trigger};
 use crate::rule::condition::Test;
 use crate::rule::written::{DateEntry, InactivityEntry, RuleFile, SurveyEntry, TriggerEntry};
 use jiff::civil::{Time, time};
@@ -109,7 +109,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn score(&mut self, related: &'a Entity, written: &SurveyEntry, node: &Node) -> Option<(Value, Value)> {
+    fn score(&mut self, related: &'a Entity, written: &SurveyEntry, node: &Node) -> Option<ScoreRange> {
         let Some(field) = related.score.as_ref().and_then(|score| related.fields.get(score)) else {
             let message = format!("the catalog names no score of `{}`", related.name);
             let help = format!("add `score:` with its column to the entity `{}`", related.name);
@@ -140,21 +140,19 @@ impl<'a> Checker<'a> {
     }
 }
 
-/// Both ends included; an open end is as far as any score goes.
-fn range_of(test: Test) -> Option<(Value, Value)> {
-    let lowest = Value::Int(i64::from(i32::MIN));
-    let highest = Value::Int(i64::from(i32::MAX));
-    match test {
-        Test::Equals(value) => Some((value.clone(), value)),
-        Test::Between(low, high) => Some((low, high)),
-        Test::AtMost(high) => Some((lowest, high)),
-        Test::AtLeast(low) => Some((low, highest)),
+fn range_of(test: Test) -> Option<ScoreRange> {
+    let (low, high) = match test {
+        Test::Equals(value) => (Some(value.clone()), Some(value)),
+        Test::Between(low, high) => (Some(low), Some(high)),
+        Test::AtMost(high) => (None, Some(high)),
+        Test::AtLeast(low) => (Some(low), None),
         Test::Both(tests) => match tests.as_slice() {
             [Test::AtLeast(low), Test::AtMost(high)] | [Test::AtMost(high), Test::AtLeast(low)] => {
-                Some((low.clone(), high.clone()))
+                (Some(low.clone()), Some(high.clone()))
             }
-            _ => None,
+            _ => return None,
         },
-        _ => None,
-    }
+        _ => return None,
+    };
+    Some(ScoreRange { low, high })
 }

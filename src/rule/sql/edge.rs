@@ -15,7 +15,7 @@ use super::settled::{Settled, WholeDay};
 use super::{RenderError, Renderer, dialect, filter, survey};
 use crate::catalog::{AggregateFunction, Catalog, Entity, Filter, FilterTest, Literal};
 use crate::model::{FieldName, Key, Period, RelationName, Value};
-use crate::rule::checked::{Abandoned, Changed, CheckedRule, Inactivity, Survey, Trigger};
+use crate::rule::checked::{Abandoned, Changed, CheckedRule, Inactivity, ScoreRange, Survey, Trigger};
 use crate::rule::compiled::{ReadError, Window};
 use crate::rule::condition::{Condition, Term};
 use crate::rule::operands::{self, Basis, EdgeTerm, Note, Operand, Section};
@@ -347,11 +347,7 @@ impl<'a> Edge<'_, 'a> {
         let near = Nearest::of(renderer, rows, &in_range, &at);
         let of = &survey.of;
         let kind = survey.kind.as_ref().map_or_else(String::new, |kind| format!(" of kind {kind}"));
-        let (low, high) = match &survey.score {
-            Some((low, high)) => (shown(low), shown(high)),
-            None => (String::new(), String::new()),
-        };
-        let range = if low.is_empty() { "any".to_owned() } else { format!("{low} to {high}") };
+        let range = survey.score.as_ref().map_or_else(|| "any".to_owned(), range_text);
         let seen = self.seen_in(&near, format!("{of}.{score}"), &stored, false);
         let holds = near.pick(&Fragment::all(&in_range));
         self.told(Section::Trigger, format!("{of}{kind}: score {range}"), Basis::AsOf, holds, vec![seen]);
@@ -430,6 +426,16 @@ fn shown(value: &Value) -> String {
     }
 }
 
+fn range_text(range: &ScoreRange) -> String {
+    match (&range.low, &range.high) {
+        (Some(low), Some(high)) if low == high => shown(low),
+        (Some(low), Some(high)) => format!("{} to {}", shown(low), shown(high)),
+        (Some(low), None) => format!("at least {}", shown(low)),
+        (None, Some(high)) => format!("at most {}", shown(high)),
+        (None, None) => "any".to_owned(),
+    }
+}
+
 /// As it may stand in the catalog.
 fn filter_text(filter: &Filter) -> String {
     let list = |literals: &[Literal]| {
@@ -445,5 +451,21 @@ fn filter_text(filter: &Filter) -> String {
         FilterTest::NotIn(literals) => format!("{name}: {{not_in: {}}}", list(literals)),
         FilterTest::Missing => format!("{name}: missing"),
         FilterTest::Present => format!("{name}: present"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_is_told_as_it_was_meant() {
+        let told = |low: Option<i64>, high: Option<i64>| {
+            range_text(&ScoreRange { low: low.map(Value::Int), high: high.map(Value::Int) })
+        };
+        assert_eq!(told(None, Some(6)), "at most 6");
+        assert_eq!(told(Some(9), None), "at least 9");
+        assert_eq!(told(Some(7), Some(8)), "7 to 8");
+        assert_eq!(told(Some(3), Some(3)), "3");
     }
 }

@@ -78,8 +78,11 @@ pub(super) fn in_range(
     survey: &Survey,
 ) -> Result<Vec<Fragment>, RenderError> {
     let mut tests = vec![renderer.missing(score).negated()];
-    if let Some((low, high)) = &survey.score {
-        tests.push(renderer.test(score, &Test::Between(low.clone(), high.clone()))?);
+    let ends = survey.score.iter().flat_map(|range| {
+        [range.low.clone().map(Test::AtLeast), range.high.clone().map(Test::AtMost)].into_iter().flatten()
+    });
+    for end in ends {
+        tests.push(renderer.test(score, &end)?);
     }
     Ok(tests)
 }

@@ -16,6 +16,7 @@
     reason = "a benchmark ends by panicking, and prints"
 )]
 
+mod arrivals;
 mod bare;
 mod engine;
 mod idle;
@@ -49,7 +50,7 @@ pub struct Bench {
 type Measure = fn(&Bench);
 
 /// By the names that choose them.
-const MEASURES: [(&[&str], Measure); 12] = [
+const MEASURES: [(&[&str], Measure); 13] = [
     // Made if it isn't there, and nothing else.
     (&["source"], |_| {}),
     (&["main_job"], main_job::measure),
@@ -59,6 +60,7 @@ const MEASURES: [(&[&str], Measure); 12] = [
     (&["days", "sweeps"], sweeps::whole_days),
     (&["thousand", "sweeps"], sweeps::thousand_rules),
     (&["latency"], latency::measure),
+    (&["events"], arrivals::measure),
     (&["memory"], memory::measure),
     (&["reload"], reload::measure),
     (&["idle"], idle::measure),

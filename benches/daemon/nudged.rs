@@ -113,6 +113,12 @@ impl Nudged {
         fs::set_permissions(self.dir.path().join(name), owner_only).expect("the file is ours");
     }
 
+    /// Adds tables to a configuration, and puts something in the place of a part of it.
+    pub fn append(&self, name: &str, tables: &str, (part, instead): (&str, &str)) {
+        let text = fs::read_to_string(self.path(name)).expect("the file is ours");
+        self.write(name, &format!("{}{tables}", text.replacen(part, instead, 1)));
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }

@@ -13,6 +13,7 @@ use crate::rule::{CheckedRule, CompiledRule};
 use futures::TryStreamExt;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use std::time::Instant;
 
 /// Before any CRM: where `backfill: all` begins. Not `Timestamp::MIN`, which no database can hold.
 pub(super) const BEGINNING: Timestamp = Timestamp::constant(-2_208_988_800, 0);
@@ -82,18 +83,26 @@ pub(super) fn baseline(rule: &CheckedRule, zone: &TimeZone, now: Timestamp) -> T
     }
 }
 
+/// After a count the source rests this many times as long as it took: a count reads a whole table, and a thousand fresh
+/// rules must not keep a server busy for an hour with what is only to be looked at.
+pub(super) const REST: u32 = 4;
+
 /// Counts what each baseline left out, where nobody has yet. A courtesy to people: what fails, or has no types yet since
 /// the source was away, is left for the next generation.
-pub(super) async fn count_left_out(context: &Context, generation: &Generation) {
+pub(super) async fn count_left_out(context: &Context, generation: &Generation, rest: u32) {
     let Ok(states) = context.store.rule_states().await else { return };
     let uncounted = |state: &&RuleState| state.left_out.is_none() && state.baseline > BEGINNING;
     for RuleState { rule: id, lane, tenant, baseline, .. } in states.iter().filter(uncounted) {
         let Some(rule) = generation.rules.get(id).filter(|_| !generation.resting.contains_key(id)) else { continue };
-        let Some(count) = count(context, tenant, rule.count_until(*baseline)).await else { continue };
+        let began = Instant::now();
+        let counted = count(context, tenant, rule.count_until(*baseline)).await;
+        let took = began.elapsed();
+        let Some(count) = counted else { continue };
         // Another part of the process, or another node, may have counted at the same time; it is told once.
         if context.store.set_left_out(id, *lane, tenant, count).await.is_ok_and(|first| first) {
             context.announce(|| Event::LeftOut { rule: id.clone(), lane: *lane, tenant: tenant.clone(), count });
         }
+        tokio::time::sleep(took * rest).await;
     }
 }
 

@@ -150,9 +150,15 @@ impl Engine {
         if adopted.as_ref().is_none_or(|known| !Arc::ptr_eq(known, &generation)) {
             adopt::adopt(&self.context, &generation).await?;
             *adopted = Some(Arc::clone(&generation));
-            adopt::count_left_out(&self.context, &generation).await;
         }
         Ok(generation)
+    }
+
+    /// Counts what fresh baselines leave out, for people to read. What runs on its own does so beside its sweeps.
+    pub async fn count_left_out(&self) -> Result<(), EngineError> {
+        let generation = self.adopt().await?;
+        adopt::count_left_out(&self.context, &generation, 0).await;
+        Ok(())
     }
 
     /// Sweeps one rule now, whenever it is due, for every tenant.

@@ -7,6 +7,10 @@ use super::late_notice;
 use super::port::{Rescued, StoreError};
 use super::sweep::enter_staged;
 use jiff::{SignedDuration, Timestamp};
+use std::time::Duration;
+
+/// Between two looks for expired leases, at least.
+const SOON: Duration = Duration::from_secs(1);
 
 /// Extends the leases of what is under way here, and of nothing else: a row that was lost on the way is
 /// rescued like a dead process's.
@@ -45,12 +49,22 @@ async fn forget_sends(context: &Context) -> Result<(), StoreError> {
     context.store.forget_sends(before).await.map(|_| ())
 }
 
-/// Rescues at intervals, until it is dropped.
+/// Rescues at intervals, and when a lease ends, until it is dropped.
 pub(super) async fn run(context: &Context) {
     loop {
         if let Err(error) = rescue(context).await {
             context.announce(|| Event::StateFailed { reason: error.to_string() });
         }
-        tokio::time::sleep(context.settings.rescue_every).await;
+        tokio::time::sleep(pause(context).await).await;
+    }
+}
+
+/// What a dead node held isn't left lying for longer than its lease. The leases of the living are renewed long before
+/// they end, so this one wakes nobody early in vain.
+async fn pause(context: &Context) -> Duration {
+    let most = context.settings.rescue_every;
+    match context.store.lease_ends().await {
+        Ok(Some(left)) => left.max(SOON).min(most),
+        _ => most,
     }
 }

@@ -198,7 +198,7 @@ impl Scheduler {
         let (context, generation) = (Arc::clone(&self.context), Arc::clone(generation));
         self.counting.abort_all();
         while self.counting.try_join_next().is_some() {}
-        self.counting.spawn(async move { adopt::count_left_out(&context, &generation).await });
+        self.counting.spawn(async move { adopt::count_left_out(&context, &generation, adopt::REST).await });
     }
 
     fn start_due(&mut self) {

@@ -78,6 +78,8 @@ pub struct Rulebook {
     running: Arc<Generation>,
     standing: watch::Sender<Standing>,
     requests: mpsc::Receiver<Request>,
+    /// Who waits for the next verdict.
+    asking: Vec<Request>,
     handle: Handle,
     /// Digest of the tree that was judged last, or the error of reading it.
     judged: Result<String, String>,
@@ -131,6 +133,7 @@ impl Rulebook {
             running: generation,
             standing,
             requests,
+            asking: Vec::new(),
             handle,
             judged,
             rules,
@@ -176,9 +179,7 @@ impl Rulebook {
     /// Something moved: once it has come to rest and is not what was judged before, judge it.
     async fn notice(&mut self) {
         let settled = self.settle().await;
-        if digest_of(&settled) != self.judged {
-            self.judge(settled, false).await;
-        }
+        self.conclude(settled, false).await;
     }
 
     /// The same, without waiting when nothing is new. What the source could not check, or refused, is asked
@@ -187,9 +188,7 @@ impl Rulebook {
         let again = self.standing.borrow().waits_for_source();
         if again || digest_of(&self.read().await) != self.judged {
             let settled = self.settle().await;
-            if again || digest_of(&settled) != self.judged {
-                self.judge(settled, false).await;
-            }
+            self.conclude(settled, again).await;
         }
     }
 
@@ -204,16 +203,28 @@ impl Rulebook {
         }
     }
 
-    /// An explicit reload always comes to a verdict.
     async fn asked(&mut self, request: Request) {
-        let settled = self.settle().await;
-        self.judge(settled, request.confirm).await;
+        self.asking.push(request);
+        self.notice().await;
+    }
+
+    /// Judges what is new, or all the same when it must be; an explicit reload always comes to a verdict.
+    async fn conclude(&mut self, settled: Result<Tree, ReadTreeError>, must: bool) {
+        let asking = std::mem::take(&mut self.asking);
+        if must || !asking.is_empty() || digest_of(&settled) != self.judged {
+            self.judge(settled, asking.iter().any(|request| request.confirm)).await;
+        }
+        if asking.is_empty() {
+            return;
+        }
         self.renew_secrets();
         if self.standing.borrow().is_good() {
             self.free_held().await;
         }
-        // Whoever asked may have gone away.
-        let _ = request.reply.send(self.standing.borrow().clone());
+        for request in asking {
+            // Whoever asked may have gone away.
+            let _ = request.reply.send(self.standing.borrow().clone());
+        }
     }
 
     /// Before held steps are tried again, for a new password may be what frees them.
@@ -236,10 +247,10 @@ impl Rulebook {
     }
 
     /// Reads until two readings, apart by the settle time, have the same content (or the same error).
-    async fn settle(&self) -> Result<Tree, ReadTreeError> {
+    async fn settle(&mut self) -> Result<Tree, ReadTreeError> {
         let mut before = self.read().await;
         for reading in 1_u32.. {
-            tokio::time::sleep(self.options.settle).await;
+            self.pause().await;
             let after = self.read().await;
             if digest_of(&after) == digest_of(&before) {
                 return after;
@@ -250,6 +261,18 @@ impl Rulebook {
             before = after;
         }
         before
+    }
+
+    /// The settle time. Who asks meanwhile is answered by the verdict on what is read after it.
+    async fn pause(&mut self) {
+        let over = tokio::time::sleep(self.options.settle);
+        tokio::pin!(over);
+        loop {
+            tokio::select! {
+                () = &mut over => return,
+                Some(request) = self.requests.recv() => self.asking.push(request),
+            }
+        }
     }
 
     async fn read(&self) -> Result<Tree, ReadTreeError> {

@@ -23,6 +23,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Rows that one transaction of a rescue takes back.
 const RESCUE_CHUNK: usize = 1_000;
@@ -108,6 +109,11 @@ impl<D: Database> Outbox for State<D> {
                 return Ok(total);
             }
         }
+    }
+
+    async fn lease_ends(&self) -> Result<Option<Duration>, StoreError> {
+        let ends = self.database.peek(|mut session| Box::pin(async move { outbox::lease_ends(&mut session).await }));
+        Ok(ends.await?.map(|left| Duration::from_micros(u64::try_from(left).unwrap_or(0))))
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {

@@ -76,7 +76,7 @@ async fn a_new_record_matches_once_however_late_it_comes_in_and_older_ones_never
         let world = world(kind).await;
         account(&world, 1, hours(1)).await;
         world.load(&[("r.yaml", &welcome)]).await;
-        assert_eq!(world.store.rule_states().await.unwrap()[0].left_out, Some(1), "{kind:?}");
+        assert_eq!(world.left_out().await, Some(1), "{kind:?}");
         account(&world, 2, minutes(0)).await;
         world.pass(minutes(15)).await;
         assert!(told(&world).is_empty(), "at the baseline itself: {kind:?}");
@@ -250,7 +250,7 @@ async fn a_query_that_says_when_needs_no_first_look() {
         account(&world, 1, days(9)).await;
         invoice(&world, 10, 1, minutes(5)).await;
         world.load(&[("r.yaml", &overdue(query))]).await;
-        assert_eq!(world.store.rule_states().await.unwrap()[0].left_out, Some(1), "{kind:?}");
+        assert_eq!(world.left_out().await, Some(1), "{kind:?}");
         world.clock.advance(minutes(5));
         invoice(&world, 11, 1, minutes(2)).await;
         world.pass(minutes(10)).await;

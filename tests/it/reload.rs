@@ -200,6 +200,21 @@ async fn what_editors_leave_beside_a_file_is_no_change() {
     assert_eq!((after.hash, after.trouble), (before.hash, None));
 }
 
+#[tokio::test]
+async fn who_asks_while_the_tree_settles_shares_the_verdict_on_it() {
+    let home = Home::new().await;
+    let book = home.open().await;
+    let before = book.handle.standing();
+    home.edit("vip-monday.yaml", "at_least: 2", "at_least: 3");
+    let ask = || book.handle.reload(false);
+    let (first, second, third) = tokio::join!(ask(), ask(), ask());
+    for told in [first, second, third] {
+        let told = told.unwrap();
+        assert!(told.is_good() && told.hash != before.hash, "{told:?}");
+        assert_eq!(told.verdicts, before.verdicts + 1);
+    }
+}
+
 /// A match of `vip-monday` whose first step is held.
 async fn hold_one(store: &SqliteStore) {
     let (rule, lane, now, owner) = (RuleId::from("vip-monday"), Lane::Live, SystemClock.now(), Owner("test".into()));

@@ -500,6 +500,12 @@ impl World {
         self.engine.adopt().await.unwrap();
     }
 
+    /// How many the first rule's fresh baseline leaves out, once that is counted.
+    pub async fn left_out(&self) -> Option<u64> {
+        self.engine.count_left_out().await.unwrap();
+        self.store.rule_states().await.unwrap()[0].left_out
+    }
+
     /// The running rules go on, without these.
     pub fn rest(&self, rules: &[(&str, Rest)]) {
         let resting = rules.iter().map(|(rule, rest)| ((*rule).into(), *rest)).collect();

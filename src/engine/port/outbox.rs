@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The table of due deliveries and steps.
 #[async_trait]
@@ -35,6 +36,9 @@ pub trait Outbox: Send + Sync {
     /// earlier boots held: claimed rows become due; `sending` ones become due again if their step may repeat (`repeatable`
     /// was set by the mark), else `unknown`.
     async fn rescue(&self, owner: &Owner, now: Timestamp) -> Result<Rescued, StoreError>;
+
+    /// How long the lease still runs that ends first, zero when it is over; `None` when no row is leased.
+    async fn lease_ends(&self) -> Result<Option<Duration>, StoreError>;
 
     /// When the next row is due, however far ahead; `None` when the outbox is empty.
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError>;

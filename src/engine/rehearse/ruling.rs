@@ -10,8 +10,8 @@ use crate::engine::adopt::baseline;
 use crate::engine::evaluate::Eligibility;
 use crate::engine::port::{MissView, RuleStatus, Standing, SweepId, SweepView};
 use crate::engine::sweep::{had_its_chance, keep_trying};
-use crate::model::{Occasion, RecordId};
-use crate::rule::checked::{Mode, Trigger};
+use crate::model::{Occasion, RecordId, RuleId};
+use crate::rule::checked::{CheckedRule, Mode, Step, Trigger};
 use crate::rule::compiled::Crossing;
 use crate::rule::condition::Condition;
 use crate::rule::operands::Operand;
@@ -32,11 +32,13 @@ pub(super) struct Case<'a> {
 impl Explainer<'_> {
     pub(super) async fn verdict(&self, case: &Case<'_>) -> Result<Verdict, EngineError> {
         let told = case.told;
-        if self.rule.rule.trigger.keeps_episodes()
+        let trigger = &self.rule.rule.trigger;
+        let told_once = matches!(trigger, Trigger::Query(_) | Trigger::Event(_) | Trigger::Enrolled);
+        if (trigger.keeps_episodes() || told_once)
             && told.crossings.is_empty()
             && let Some(newest) = told.enrollments.first()
         {
-            // Its episode is known, so nothing crosses until the next one.
+            // Its episode is known, so nothing crosses until the next one; or what was said of it is said no more.
             let missed = self.newest_miss(told).await?.filter(|miss| miss.crossed_at > newest.entered_at);
             return Ok(match missed {
                 Some(miss) => Verdict::Missed { crossed_at: miss.crossed_at, reason: miss.reason },
@@ -151,8 +153,29 @@ impl Explainer<'_> {
             (Trigger::Segment(segment), _) => {
                 Verdict::NeverCrossed { because: because(&case.told.trigger, segment.leaves) }
             }
-            _ => Verdict::NeverCrossed { because: because(&case.told.trigger, false) },
+            (trigger, _) => match (because(&case.told.trigger, false), self.awaited(trigger)) {
+                (None, Some(what)) => Verdict::Awaited { what },
+                (because, _) => Verdict::NeverCrossed { because },
+            },
         })
+    }
+
+    /// What nobody has said of the record yet, for triggers that are set off from outside its tables.
+    fn awaited(&self, trigger: &Trigger) -> Option<String> {
+        match trigger {
+            Trigger::Query(_) => Some("the rule's query returns no row for it".to_owned()),
+            Trigger::Event(event) => Some(format!("no event `{}` that names it is kept", event.name)),
+            Trigger::Enrolled => {
+                let rules = self.previewer.generation.rules.values();
+                let ours = rules.filter(|rule| enrolls_into(&rule.rule, &self.rule.rule.id));
+                let names: Vec<String> = ours.map(|rule| format!("`{}`", rule.rule.id)).collect();
+                Some(match names.as_slice() {
+                    [] => "no rule has an `enroll` step that leads to this one".to_owned(),
+                    names => format!("no `enroll` step of {} has brought it here", names.join(" or ")),
+                })
+            }
+            _ => None,
+        }
     }
 
     /// What comes by time alone, and whether it matches then.
@@ -221,6 +244,10 @@ impl Explainer<'_> {
             }
         }
     }
+}
+
+fn enrolls_into(rule: &CheckedRule, target: &RuleId) -> bool {
+    rule.nodes.iter().any(|node| matches!(&node.step, Step::Enroll(into) if into == target))
 }
 
 /// It matched, and where its trigger comes again, it crosses again.

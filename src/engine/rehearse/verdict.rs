@@ -42,6 +42,8 @@ pub enum Verdict {
     Inside { since: Timestamp },
     /// Nothing in the source would ever take it over the edge as it stands: this keeps it from that.
     NeverCrossed { because: Option<Because> },
+    /// It crosses by what somebody else says of it, and nobody has: this is awaited.
+    Awaited { what: String },
     /// Not there.
     NoRecord,
     /// There, and this term of the entity's `only` leaves it out.
@@ -90,7 +92,7 @@ impl Verdict {
             Self::NotYetAndFails { .. } => "not_yet_and_fails",
             Self::NotUntil { .. } => "not_until",
             Self::Inside { .. } => "inside",
-            Self::NeverCrossed { .. } => "never_crossed",
+            Self::NeverCrossed { .. } | Self::Awaited { .. } => "never_crossed",
             Self::NoRecord => "no_record",
             Self::LeftOut { .. } => "left_out",
             Self::Unreadable { .. } => "unreadable",
@@ -229,6 +231,7 @@ impl fmt::Display for Verdict {
                 write!(f, "never crossed: it was never inside, so it has nothing to leave: {because}")
             }
             Self::NeverCrossed { because: Some(because) } => write!(f, "never crossed: of the trigger, {because}"),
+            Self::Awaited { what } => write!(f, "never crossed: {what}"),
             Self::NoRecord => write!(f, "no such record"),
             Self::LeftOut { because } => write!(f, "no match: its entity's `only` leaves it out: {because}"),
             Self::Unreadable { problem } => write!(f, "can't be judged: {problem}"),

@@ -183,6 +183,7 @@ impl RuleStory {
         let uncrossed = matches!(
             told.verdict,
             Verdict::NeverCrossed { .. }
+                | Verdict::Awaited { .. }
                 | Verdict::Missed { .. }
                 | Verdict::NotYet { .. }
                 | Verdict::NotYetAndFails { .. }

@@ -381,6 +381,12 @@ pub async fn orphans(session: &mut Session<'_>, owner: &Owner, limit: usize) -> 
     rows.into_iter().map(read).collect()
 }
 
+/// Microseconds until the first lease runs out; below zero when it has.
+pub async fn lease_ends(session: &mut Session<'_>) -> Result<Option<i64>, StoreError> {
+    let sql = "SELECT MIN(lease_until) - {clock} FROM outbox WHERE state IN (1, 2)";
+    session.row(sql, &[]).await?.map_or(Ok(None), |row| row.opt_int(0))
+}
+
 pub async fn next_due(session: &mut Session<'_>) -> Result<Option<i64>, StoreError> {
     let sql = "SELECT due_at FROM outbox
                WHERE state = 0 AND rule_state NOT IN (SELECT id FROM rule_state WHERE paused = 1)

@@ -404,7 +404,7 @@ const COUNT: &str = "count: {of: orders, at_least: 3, within: 2 days}";
 #[tokio::test]
 async fn who_has_the_count_when_the_rule_is_loaded_is_left_out_until_it_has_ended() {
     let world = with_orders(COUNT, "", &[1, 2, 3]).await;
-    assert_eq!(world.store.rule_states().await.unwrap()[0].left_out, Some(1));
+    assert_eq!(world.left_out().await, Some(1));
     world.pass(hours(1)).await;
     order(&world, 10).await;
     world.pass(hours(1)).await;

@@ -138,7 +138,7 @@ async fn history(segment: Segment, kind: Kind, batch: usize, changes: Vec<Change
     }
     world.load(&[("watched.yaml", &segment.text())]).await;
     let inside = countries.values().filter(|country| segment.holds(**country)).count();
-    assert_eq!(world.store.rule_states().await.unwrap()[0].left_out, Some(inside as u64));
+    assert_eq!(world.left_out().await, Some(inside as u64));
     let (stays, matches) = (BTreeMap::new(), BTreeMap::new());
     let mut oracle = Oracle { segment, countries, stays, seeded: false, entered: matches, seen: Seen::default() };
     for change in &changes {

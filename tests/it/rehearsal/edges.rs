@@ -65,8 +65,9 @@ fn rule(trigger: &str) -> String {
     } else {
         "steps:\n  - webhook: {to: sink}\n"
     };
+    let sweeps = if trigger.starts_with("enrolled") { "" } else { "guard: {floor: 1000}\ncheck_every: 1 hour\n" };
     format!(
-        "version: 1\nid: told\ndescription: Told.\nmode: live\npurpose: service\nfor_each: customer\ntrigger:\n  {trigger}\nguard: {{floor: 1000}}\ncheck_every: 1 hour\n{steps}"
+        "version: 1\nid: told\ndescription: Told.\nmode: live\npurpose: service\nfor_each: customer\ntrigger:\n  {trigger}\n{sweeps}{steps}"
     )
 }
 
@@ -233,6 +234,32 @@ async fn of_silence_and_of_what_is_new_the_times_are_told() {
     assert!(of(&world, "1").await.1[0].starts_with("false: orders: none for 30 days | newest of orders = 2026-05-22"));
     world.load(&[("told.yaml", &rule("created: {at: created_at, settle: 1 hour}"))]).await;
     assert_eq!(of(&world, "1").await.1, [format!("true: created_at: 1 hour ago | created_at = {created}")]);
+}
+
+#[tokio::test]
+async fn what_others_say_of_a_record_is_awaited_by_name_and_kept_once_it_was_said() {
+    let query = "query: {sql: \"SELECT id, status FROM customers WHERE status = 'overdue'\", key: id, occasion: status}";
+    let awaits = [
+        (query, "the rule's query returns no row for it"),
+        ("event: {name: signed-up, key: customer}", "no event `signed-up` that names it is kept"),
+        ("enrolled: {}", "no rule has an `enroll` step that leads to this one"),
+    ];
+    for (trigger, what) in awaits {
+        let world = world(Kind::Sqlite, trigger).await;
+        world.pass(hours(1)).await;
+        assert_eq!(of(&world, "1").await.0, format!("never crossed: {what}"));
+    }
+    let enrolled = rule("enrolled: {}");
+    let first = rule("created: {at: created_at}")
+        .replace("id: told", "id: first")
+        .replace("steps:\n", "backfill: all\nsteps:\n  - enroll: {rule: told}\n");
+    let world = world(Kind::Sqlite, "enrolled: {}").await;
+    world.load(&[("told.yaml", &enrolled), ("first.yaml", &first)]).await;
+    let awaited = "never crossed: no `enroll` step of `first` has brought it here";
+    assert_eq!(of(&world, "1").await.0, awaited);
+    world.pass(hours(1)).await;
+    assert!(of(&world, "1").await.0.starts_with("matched "), "{}", of(&world, "1").await.0);
+    assert_eq!(of(&world, "3").await.0, "no match: its entity's `only` leaves it out: `status: {not_in: closed}` is not true (status = closed)");
 }
 
 #[tokio::test]

@@ -252,6 +252,9 @@ impl Outbox for Mortal {
     async fn rescue(&self, owner: &Owner, now: Timestamp) -> Result<Rescued, StoreError> {
         self.write("rescue", self.store.rescue(owner, now)).await
     }
+    async fn lease_ends(&self) -> Result<Option<std::time::Duration>, StoreError> {
+        self.alive().await.lease_ends().await
+    }
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
         self.alive().await.next_due().await
     }

@@ -16,6 +16,7 @@ on_both_stores!(
     states_move_only_along_the_drawing,
     a_rescue_takes_back_what_a_dead_owner_held,
     a_rescue_leaves_its_own_alone,
+    it_is_known_when_the_first_lease_ends,
     only_what_is_under_way_is_kept,
     a_migrated_enrollment_pins_the_version_it_counts_in,
     a_held_step_is_freed_unless_it_would_be_held_again,
@@ -145,6 +146,23 @@ async fn rescue(store: &dyn Store) -> Rescued {
     })
     .await;
     rescued
+}
+
+async fn it_is_known_when_the_first_lease_ends(home: Home) {
+    let (store, claimed) = one_claimed(&home).await;
+    let left = store.lease_ends().await.unwrap().expect("a row is leased");
+    assert!(!left.is_zero() && left <= Duration::from_mins(1), "{left:?}");
+    store.release(&[claimed.token]).await.unwrap();
+    assert_eq!(store.lease_ends().await.unwrap(), None);
+
+    let hasty = home.open_with_lease(Duration::ZERO).await;
+    claim_one(&*hasty).await;
+    crate::support::wait_until(crate::support::PATIENCE, async || {
+        hasty.lease_ends().await.unwrap() == Some(Duration::ZERO)
+    })
+    .await;
+    assert_eq!(rescue(&*hasty).await, Rescued { requeued: 1, ..Rescued::default() });
+    assert_eq!(hasty.lease_ends().await.unwrap(), None);
 }
 
 async fn a_late_outcome_is_accepted_from_unknown(home: Home) {

@@ -65,7 +65,8 @@ impl Caller {
                 break;
             }
             status = status.or_else(|| line.split_whitespace().nth(1)?.parse().ok());
-            length = line.strip_prefix("content-length:").map_or(length, |value| value.trim().parse().expect("a length"));
+            length =
+                line.strip_prefix("content-length:").map_or(length, |value| value.trim().parse().expect("a length"));
         }
         let mut body = vec![0; length];
         self.0.read_exact(&mut body).expect("it answers in full");
@@ -76,12 +77,16 @@ impl Caller {
 pub fn measure(bench: &Bench) {
     for state in State::chosen() {
         let sink = Sink::start();
-        let nudged = Nudged::configure(bench, state, Outlets::to(&sink), &[("signed-up.yaml".to_owned(), RULE.to_owned())]);
+        let nudged =
+            Nudged::configure(bench, state, Outlets::to(&sink), &[("signed-up.yaml".to_owned(), RULE.to_owned())]);
         let port = free_port();
         nudged.append(
             "config.toml",
             &format!("[events.signed-up]\nsecret = \"{SECRET}\"\n"),
-            ("[web]\n", &format!("[web]\npublic_listen = \"127.0.0.1:{port}\"\npublic_url = \"https://bench.example\"\n")),
+            (
+                "[web]\n",
+                &format!("[web]\npublic_listen = \"127.0.0.1:{port}\"\npublic_url = \"https://bench.example\"\n"),
+            ),
         );
         let life = nudged.start();
         poll_until(PATIENCE, || nudged.is_ready());

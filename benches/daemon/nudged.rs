@@ -147,7 +147,8 @@ impl Nudged {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--", env!("CARGO_BIN_EXE_nudged"), "run", "--config"]);
         command.arg(self.dir.path().join(config)).stderr(log.expect("the directory is ours"));
-        command.envs(settings.iter().copied());
+        // As the shipped unit starts it.
+        command.env("MALLOC_ARENA_MAX", "2").envs(settings.iter().copied());
         let began = since_1970();
         Life { child: command.spawn().expect("setpriv is part of every system"), began }
     }

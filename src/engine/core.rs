@@ -46,8 +46,9 @@ pub struct Engine {
     adopted: Mutex<Option<Arc<Generation>>>,
 }
 
-/// Enough for a feed that looks away for a moment.
-const EVENTS_KEPT: usize = 16_384;
+/// Enough for a feed that looks away for a moment: a sweep's batch and two commits of the settler. As many as were ever
+/// announced stay in memory.
+const EVENTS_KEPT: usize = 4_096;
 
 /// How a stop went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -188,10 +188,10 @@ impl Gate {
     }
 
     /// Lets other nodes know that this one is at work.
-    pub async fn beat(&self, context: &Context) -> Result<(), StoreError> {
+    pub async fn beat(&self, context: &Context) -> Result<u64, StoreError> {
         match self.witness.get() {
             Some(witness) if self.open.load(Ordering::Acquire) => context.store.beat(witness.here()).await,
-            _ => Ok(()),
+            _ => Ok(1),
         }
     }
 }

@@ -4,12 +4,14 @@
 //! message which comes back for its own doesn't queue again, and a thousand messages are put off once each. What
 //! would get its slot in more than [`BOOKABLE`] gets none yet, only an estimate of when to ask again.
 //!
-//! Never more than `count` slots lie in any stretch of the rate's length. Each node of several keeps its own pace.
+//! Never more than `count` slots lie in any stretch of the rate's length. Of several nodes each takes its share of the
+//! rate, and at least one.
 
 use super::settings::Sending;
 use crate::model::{DeliveryId, Rate};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// How far ahead slots are given.
@@ -18,7 +20,11 @@ const BOOKABLE: SignedDuration = SignedDuration::from_hours(1);
 const MANY: usize = 4_096;
 
 #[derive(Default)]
-pub(super) struct Pace(Mutex<Lines>);
+pub(super) struct Pace {
+    lines: Mutex<Lines>,
+    /// Other nodes that are at work on the same state.
+    others: AtomicU64,
+}
 
 #[derive(Default)]
 struct Lines {
@@ -38,6 +44,18 @@ struct Line {
 }
 
 impl Pace {
+    /// So many nodes share the rates from now on.
+    pub fn share(&self, nodes: u64) {
+        self.others.store(nodes.saturating_sub(1), Ordering::Relaxed);
+    }
+
+    /// What this node may take of a rate.
+    fn part(&self, rate: Rate) -> Rate {
+        let nodes = self.others.load(Ordering::Relaxed) + 1;
+        let count = u64::from(rate.count) / nodes;
+        Rate { count: u32::try_from(count).unwrap_or(rate.count).max(1), ..rate }
+    }
+
     /// `None`: it may leave now. Otherwise when, and which rate says so.
     pub fn ask(
         &self,
@@ -50,16 +68,16 @@ impl Pace {
             return None;
         }
         let domain = domain.to_ascii_lowercase();
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(rate) = sending.per_domain {
             lines.sweep(rate, now);
             let line = lines.domains.entry(domain.clone()).or_default();
-            if let Some(until) = line.slot(rate, delivery, now) {
+            if let Some(until) = line.slot(self.part(rate), delivery, now) {
                 return Some((until, format!("the rate of {rate} to one domain is reached")));
             }
         }
         if let Some(rate) = sending.rate
-            && let Some(until) = lines.all.slot(rate, delivery, now)
+            && let Some(until) = lines.all.slot(self.part(rate), delivery, now)
         {
             return Some((until, format!("the rate of {rate} is reached")));
         }
@@ -75,8 +93,8 @@ impl Pace {
     /// The same for text messages, which have one rate.
     pub fn ask_text(&self, sending: &Sending, delivery: DeliveryId, now: Timestamp) -> Option<(Timestamp, String)> {
         let rate = sending.texts.rate?;
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let until = lines.texts.slot(rate, delivery, now);
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = lines.texts.slot(self.part(rate), delivery, now);
         if until.is_none() {
             lines.texts.booked.remove(&delivery);
         }
@@ -142,6 +160,19 @@ mod tests {
         let mut id = [0; 16];
         id[..4].copy_from_slice(&number.to_be_bytes());
         DeliveryId(id)
+    }
+
+    #[test]
+    fn nodes_share_a_rate_and_each_has_at_least_one() {
+        let (pace, sending) = (Pace::default(), sending(Some("5/min"), None));
+        let leave =
+            |from: u32| (from..from + 9).filter(|n| pace.ask(&sending, id(*n), "a", at(i64::from(from))).is_none());
+        pace.share(2);
+        assert_eq!(leave(0).count(), 2);
+        pace.share(1);
+        assert_eq!(leave(1_000).count(), 5, "the other one is gone");
+        pace.share(9);
+        assert_eq!(leave(10_000).count(), 1);
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub(super) async fn rescue(context: &Context) -> Result<Rescued, EngineError> {
         context.due.notify_one();
     }
     enter_staged(context).await?;
-    context.gate.beat(context).await?;
+    context.pace.share(context.gate.beat(context).await?);
     forget_sends(context).await?;
     late_notice::tell(context).await;
     Ok(rescued)

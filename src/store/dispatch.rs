@@ -12,8 +12,8 @@ use super::table::{
 };
 use super::unwanted;
 use crate::engine::port::{
-    Claimed, Completion, ContactStanding, Enrolling, Gathered, Gathering, Mark, Note, Noted, Outbox, OutboxToken,
-    Owner, Rescued, RuleVersion, Settled, Settlement, Spent, StoreError, TaskDraft, Then, Waiting,
+    Claimed, Coming, Completion, ContactStanding, Enrolling, Gathered, Gathering, Mark, Note, Noted, Outbox,
+    OutboxToken, Owner, Rescued, RuleVersion, Settled, Settlement, Spent, StoreError, TaskDraft, Then, Waiting,
 };
 use crate::model::{
     AddressHash, Channel, ContactId, DeliveryId, DeliveryState, EndReason, EntityName, Key, RuleId, Suppression,
@@ -189,6 +189,15 @@ impl<D: Database> Outbox for State<D> {
         let found = self.database.read(move |mut session| {
             let contacts = Arc::clone(&contacts);
             Box::pin(async move { standings(&mut session, &contacts, since, due_by).await })
+        });
+        found.await
+    }
+
+    async fn coming(&self, tracks: &[[u8; 16]], by: Timestamp) -> Result<Vec<Coming>, StoreError> {
+        let (tracks, by): (Arc<[[u8; 16]]>, _) = (tracks.into(), by.as_microsecond());
+        let found = self.database.read(move |mut session| {
+            let tracks = Arc::clone(&tracks);
+            Box::pin(async move { outbox::coming(&mut session, &tracks, by).await })
         });
         found.await
     }

@@ -53,7 +53,7 @@ impl<D: Database> Safety for State<D> {
         self.database.write(move |mut session| Box::pin(async move { send::reserve(&mut session, count).await })).await
     }
 
-    async fn beat(&self, here: &Whereabouts) -> Result<(), StoreError> {
+    async fn beat(&self, here: &Whereabouts) -> Result<u64, StoreError> {
         let here = here.clone();
         let told = self.database.write(move |mut session| {
             let here = here.clone();

@@ -236,6 +236,53 @@ async fn what_waits_for_the_same_hour_leaves_by_priority() {
     assert_eq!(world.mail.mails(), [("c1@example.org".to_owned(), "a".to_owned())]);
 }
 
+/// Subjects of the mails that left at once, and of those that left within the hour after. `a` is due now, `b` more
+/// important and later.
+async fn with_a_rival(cap: &str, b: &str) -> (Vec<&'static str>, Vec<&'static str>) {
+    let world = silent("2026-06-01T08:00:00Z", settings(caps(&[cap])), &["Europe/Vienna"]).await;
+    let with = |id: &str, more: &str| rule(id, more).replace("template: mail", &format!("template: {id}"));
+    let subject = |name: &str| format!("---\nsubject: {name}\n---\nHello\n");
+    let rival = with("b", "priority: 90\n").replace("steps:\n", b);
+    let (a, b) = (subject("a"), subject("b"));
+    world
+        .load(&[("a.yaml", &with("a", "")), ("b.yaml", &rival), ("templates/a.md", &a), ("templates/b.md", &b), LAYOUT])
+        .await;
+    let known = |subject: String| ["a", "b"].into_iter().find(|known| *known == subject).unwrap();
+    let subjects = || world.mail.mails().into_iter().map(|(_, subject)| known(subject)).collect();
+    world.pass(hours(1)).await;
+    let at_once = subjects();
+    for _ in 0..2 {
+        world.pass(minutes(30)).await;
+    }
+    (at_once, subjects())
+}
+
+#[rstest]
+#[case::later_in_the_hour("steps:\n  - wait: {for: 40 minutes}\n", &[], &["b"])]
+#[case::by_a_branch(
+    "steps:\n  - wait: {for: 40 minutes}\n  - branch: {cases: [{name: german, when: {country: DE}, steps: [stop: {}]}]}\n",
+    &[],
+    &["b"]
+)]
+#[case::later_than_that("steps:\n  - wait: {for: 2 hours}\n", &["a"], &[])]
+#[case::behind_another_wait("steps:\n  - wait: {for: 40 minutes}\n  - wait: {for: 1 hour}\n", &["a"], &[])]
+#[case::in_the_end_not_sent("exit_when: [{country: AT}]\nsteps:\n  - wait: {for: 40 minutes}\n", &[], &["a"])]
+#[tokio::test]
+async fn what_comes_first_due_within_the_hour_goes_by_priority_too(
+    #[case] rival: &str,
+    #[case] at_once: &[&str],
+    #[case] after: &[&str],
+) {
+    let (first, second) = with_a_rival("1 per day", rival).await;
+    assert_eq!((first.as_slice(), second.as_slice()), (at_once, after));
+}
+
+#[tokio::test]
+async fn where_there_is_a_place_for_both_nobody_waits_for_the_more_important() {
+    let (first, second) = with_a_rival("2 per day", "steps:\n  - wait: {for: 40 minutes}\n").await;
+    assert_eq!((first, second), (vec!["a"], vec!["b"]));
+}
+
 #[tokio::test]
 async fn a_refused_mail_leaves_its_place_to_another() {
     let world = silent("2026-06-01T08:00:00Z", settings(caps(&["1 per day"])), &["Europe/Vienna"]).await;

@@ -69,6 +69,12 @@ impl Addressed {
         self.email.into_iter().chain(self.sms)
     }
 
+    /// Whose caps count, by the channel that they are of.
+    pub fn by_channel(&self) -> impl Iterator<Item = (Channel, ContactId)> {
+        let mail = self.mail_contact.map(|contact| (Channel::Email, contact));
+        mail.into_iter().chain(self.text_contact.map(|contact| (Channel::Sms, contact)))
+    }
+
     pub fn contacts(&self) -> impl Iterator<Item = ContactId> {
         self.mail_contact.into_iter().chain(self.text_contact)
     }

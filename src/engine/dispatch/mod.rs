@@ -16,6 +16,7 @@ mod pipeline;
 mod places;
 mod prepare;
 mod render;
+mod rivals;
 mod seeds;
 mod settler;
 mod waiting;

@@ -2,6 +2,7 @@
 
 use super::addressed::Addressed;
 use super::moment::AHEAD;
+use super::rivals;
 use super::work::Work;
 use crate::engine::EngineError;
 use crate::engine::context::Context;
@@ -9,6 +10,7 @@ use crate::engine::port::{BudgetDay, ContactStanding, Contender, Place, Spent};
 use crate::engine::settings::Sending;
 use crate::model::{ContactId, Lane, at_local};
 use crate::rule::checked::Action;
+use crate::rule::generation::Generation;
 use jiff::civil::{Date, Time};
 use jiff::{Timestamp, tz::TimeZone};
 use std::collections::{HashMap, HashSet};
@@ -26,7 +28,7 @@ impl Places {
     /// One question for everybody, and one for the day; none where nothing is limited.
     pub async fn ask(
         context: &Context,
-        zone: &TimeZone,
+        generation: &Generation,
         works: &[Work],
         addressed: &[Addressed],
         now: Timestamp,
@@ -35,7 +37,7 @@ impl Places {
         let mut places = Self::default();
         let mails = works.iter().any(|work| action(work).is_some_and(|action| action.email().is_some()));
         if mails && sending.limits.budget.is_limited() {
-            let day = day_of(now, zone);
+            let day = day_of(now, &generation.catalog.time_zone);
             places.spent = used_up(sending, context.store.spent_on(day.number).await?, day);
         }
         let contacts: HashSet<ContactId> = addressed.iter().flat_map(Addressed::contacts).collect();
@@ -46,6 +48,9 @@ impl Places {
         let due_by = now.saturating_add(AHEAD).unwrap_or(Timestamp::MAX);
         let found = context.store.standings_of(&contacts, since(sending, now), due_by).await?;
         places.standings = found.into_iter().map(|standing| (standing.contact, standing)).collect();
+        for (contact, waiting) in rivals::coming(context, generation, works, addressed, due_by).await? {
+            places.standings.entry(contact).and_modify(|standing| standing.waiting.push(waiting));
+        }
         Ok(places)
     }
 }

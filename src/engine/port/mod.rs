@@ -22,7 +22,7 @@ pub use deliveries::{Content, Deliveries, DeliveryStory, Keeping, KeptMessage};
 pub use gathering::{Gathered, Gathering};
 pub use inbox::{Inbound, Inbox};
 pub use outbox::{
-    Attempt, BudgetDay, Claimed, Completion, ContactStanding, Contender, Enrolling, Mark, Note, Noted, Outbox,
+    Attempt, BudgetDay, Claimed, Coming, Completion, ContactStanding, Contender, Enrolling, Mark, Note, Noted, Outbox,
     OutboxToken, Owner, Place, Reader, Refusal, Rescued, RuleVersion, Settled, Settlement, Spent, Then, Waiting,
 };
 pub use personal::{Aged, BuiltInTask, Dossier, Enrolled, Forgotten, Personal, Stay};

@@ -70,6 +70,9 @@ pub trait Outbox: Send + Sync {
         due_by: Timestamp,
     ) -> Result<Vec<ContactStanding>, StoreError>;
 
+    /// Rows of these tracks that are due by an instant and that nobody has looked at yet: whom they are for isn't known.
+    async fn coming(&self, tracks: &[[u8; 16]], by: Timestamp) -> Result<Vec<Coming>, StoreError>;
+
     /// What the daily budget has come to on that day.
     async fn spent_on(&self, day: i64) -> Result<Spent, StoreError>;
 
@@ -243,6 +246,17 @@ pub struct Waiting {
     /// Its row in the outbox.
     pub id: i64,
     pub priority: u8,
+    pub due_at: Timestamp,
+}
+
+/// A row that comes due for a record under a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Coming {
+    pub track: [u8; 16],
+    /// Its row in the outbox.
+    pub id: i64,
+    pub version: VersionHash,
+    pub node: usize,
     pub due_at: Timestamp,
 }
 

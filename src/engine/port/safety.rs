@@ -27,8 +27,8 @@ pub trait Safety: Send + Sync {
     /// Reserves so many sends; the number of the last one. `None`: sending is halted.
     async fn reserve_sends(&self, count: u64) -> Result<Option<u64>, StoreError>;
 
-    /// Tells other nodes that this one is alive.
-    async fn beat(&self, here: &Whereabouts) -> Result<(), StoreError>;
+    /// Tells other nodes that this one is alive; how many are, this one included.
+    async fn beat(&self, here: &Whereabouts) -> Result<u64, StoreError>;
 
     /// Ends the leases of owners that are known to be dead, so that the next rescue takes back what they held.
     async fn bury(&self, dead: &[Owner]) -> Result<(), StoreError>;

@@ -16,17 +16,20 @@ type Placed = (Arc<CheckedRule>, Arc<SourceFile>);
 /// A warning at every rule that an earlier one overlaps: same entity, trigger and purpose, a mail to the same role
 /// at the same occasion, and nothing in their conditions that keeps them apart.
 pub(super) fn overlaps(rules: &[Placed], ids: &BTreeMap<RuleId, Range<usize>>) -> Vec<Finding> {
-    let mut groups: BTreeMap<String, Vec<&Placed>> = BTreeMap::new();
+    let mut groups: BTreeMap<String, Vec<(&Placed, Vec<Mail>)>> = BTreeMap::new();
     for entry in rules.iter().filter(|(rule, _)| rule.mode != Mode::Paused) {
         let (rule, _) = entry;
-        groups.entry(format!("{} {:?} {:?}", rule.for_each, rule.trigger, rule.purpose)).or_default().push(entry);
+        let mails = mails(rule);
+        if !mails.is_empty() {
+            let group = format!("{} {:?} {:?}", rule.for_each, rule.trigger, rule.purpose);
+            groups.entry(group).or_default().push((entry, mails));
+        }
     }
     let mut findings = Vec::new();
     for group in groups.into_values() {
-        for (place, (rule, file)) in group.iter().enumerate() {
-            let mails = mails(rule);
-            let other = group[..place].iter().find_map(|(other, _)| {
-                let shared = mails_of_both(&mails, other)?;
+        for (place, ((rule, file), mails)) in group.iter().enumerate() {
+            let other = group[..place].iter().find_map(|((other, _), others)| {
+                let shared = mails.iter().find(|mail| others.contains(mail))?;
                 (other.id != rule.id && !apart(rule, other)).then_some((other, shared))
             });
             let Some((other, (role, _))) = other else { continue };
@@ -58,11 +61,6 @@ fn mails(rule: &CheckedRule) -> Vec<Mail> {
         }
     }
     mails
-}
-
-fn mails_of_both(mails: &[Mail], other: &CheckedRule) -> Option<Mail> {
-    let others = self::mails(other);
-    mails.iter().find(|mail| others.contains(mail)).cloned()
 }
 
 fn apart(one: &CheckedRule, other: &CheckedRule) -> bool {

@@ -66,8 +66,9 @@ impl Readers {
 
 fn open(path: &std::path::Path) -> Result<Connection, StoreError> {
     let connection = connect(path)?;
-    // There are several, and the system keeps the file's pages for all of them.
-    let settings = "PRAGMA query_only = TRUE; PRAGMA cache_size = -4096";
+    // There are several, and the system keeps the file's pages for all of them. What they sort beyond their cache goes
+    // to a temporary file: a list of millions must not stand in memory.
+    let settings = "PRAGMA query_only = TRUE; PRAGMA cache_size = -4096; PRAGMA temp_store = file";
     connection.execute_batch(settings).map_err(|error| failure(&error))?;
     Ok(connection)
 }

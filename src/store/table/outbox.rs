@@ -1,7 +1,7 @@
 //! `outbox`: where each enrollment under way stands, and who works on it. A row moves from step to step.
 
-use crate::engine::port::{Claimed, Contender, Mark, OutboxToken, Owner, RuleVersion, StoreError};
-use crate::model::{MatchId, RecordId};
+use crate::engine::port::{Claimed, Coming, Contender, Mark, OutboxToken, Owner, RuleVersion, StoreError};
+use crate::model::{MatchId, RecordId, VersionHash};
 use crate::store::sql::{Batch, Row, Session, params};
 use crate::store::table::lane;
 use std::borrow::Cow;
@@ -392,6 +392,26 @@ pub async fn next_due(session: &mut Session<'_>) -> Result<Option<i64>, StoreErr
                WHERE state = 0 AND rule_state NOT IN (SELECT id FROM rule_state WHERE paused = 1)
                ORDER BY due_at, id LIMIT 1";
     session.row(sql, &[]).await?.map(|row| row.int(0)).transpose()
+}
+
+/// Rows of these tracks that are due by an instant and were never looked at.
+pub async fn coming(session: &mut Session<'_>, tracks: &[[u8; 16]], by: i64) -> Result<Vec<Coming>, StoreError> {
+    let batch = Batch::new().ids("track", tracks);
+    let sql = "SELECT b.track, o.id, v.hash, o.node, o.due_at
+               FROM {batch} CROSS JOIN enrollment e CROSS JOIN outbox o CROSS JOIN rule_version v
+               WHERE e.track = b.track AND o.id = e.id AND o.state = 0 AND o.contact IS NULL AND o.due_at <= $1
+                 AND v.id = o.version AND o.rule_state NOT IN (SELECT id FROM rule_state WHERE paused = 1)";
+    let rows = session.rows_batch(sql, params![by], &batch).await?;
+    let read = |mut row: Row| {
+        Ok(Coming {
+            track: row.id(0)?,
+            id: row.int(1)?,
+            version: VersionHash::from(row.text(2)?.as_str()),
+            node: row.count(3)? as usize,
+            due_at: row.instant(4)?,
+        })
+    };
+    rows.into_iter().map(read).collect()
 }
 
 /// Makes dead and unknown deliveries due, to be tried again or to be skipped: the rows and their steps.

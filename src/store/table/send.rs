@@ -32,10 +32,15 @@ pub async fn admit(session: &mut Session<'_>, here: &Whereabouts) -> Result<(), 
     Ok(())
 }
 
-pub async fn beat(session: &mut Session<'_>, here: &Whereabouts) -> Result<(), StoreError> {
+/// Microseconds after which a place that has not told of itself is taken for one that has stopped: three beats.
+const SILENT: i64 = 60_000_000;
+
+pub async fn beat(session: &mut Session<'_>, here: &Whereabouts) -> Result<u64, StoreError> {
     let sql = "UPDATE send_place SET seen_at = {clock} WHERE place = $1 AND {shared}";
     session.run(sql, params![here.0.as_str()]).await?;
-    Ok(())
+    let sql =
+        "SELECT count(*) FROM send_place WHERE place = $1 OR (admitted = 1 AND {shared} AND seen_at > {clock} - $2)";
+    session.row(sql, params![here.0.as_str(), SILENT]).await?.map_or(Ok(1), |row| row.count(0))
 }
 
 pub async fn object(

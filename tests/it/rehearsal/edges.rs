@@ -238,7 +238,8 @@ async fn of_silence_and_of_what_is_new_the_times_are_told() {
 
 #[tokio::test]
 async fn what_others_say_of_a_record_is_awaited_by_name_and_kept_once_it_was_said() {
-    let query = "query: {sql: \"SELECT id, status FROM customers WHERE status = 'overdue'\", key: id, occasion: status}";
+    let query =
+        "query: {sql: \"SELECT id, status FROM customers WHERE status = 'overdue'\", key: id, occasion: status}";
     let awaits = [
         (query, "the rule's query returns no row for it"),
         ("event: {name: signed-up, key: customer}", "no event `signed-up` that names it is kept"),
@@ -259,7 +260,10 @@ async fn what_others_say_of_a_record_is_awaited_by_name_and_kept_once_it_was_sai
     assert_eq!(of(&world, "1").await.0, awaited);
     world.pass(hours(1)).await;
     assert!(of(&world, "1").await.0.starts_with("matched "), "{}", of(&world, "1").await.0);
-    assert_eq!(of(&world, "3").await.0, "no match: its entity's `only` leaves it out: `status: {not_in: closed}` is not true (status = closed)");
+    assert_eq!(
+        of(&world, "3").await.0,
+        "no match: its entity's `only` leaves it out: `status: {not_in: closed}` is not true (status = closed)"
+    );
 }
 
 #[tokio::test]

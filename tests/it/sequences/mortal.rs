@@ -4,8 +4,8 @@
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use nudged::engine::port::{
-    Adopted, Adoption, Aged, AnswerId, Answered, Answers, Asked, AttemptView, Bearing, Candidate, Claimed, Consents,
-    ContactStanding, Counted, Deliveries, DeliveryFilter, DeliveryStory, DeliveryView, Dossier, DueAnswer,
+    Adopted, Adoption, Aged, AnswerId, Answered, Answers, Asked, AttemptView, Bearing, Candidate, Claimed, Coming,
+    Consents, ContactStanding, Counted, Deliveries, DeliveryFilter, DeliveryStory, DeliveryView, Dossier, DueAnswer,
     EnrollmentFilter, EnrollmentView, Episode, EpisodePage, Forgotten, Found, Gathered, Gathering, Happening,
     HeldMatch, Inbound, Inbox, Lease, Ledger, LedgerSize, MissView, NewAnswer, Objection, OpenEpisode, Outbox,
     OutboxToken, Overview, Owed, OwnWrite, Owner, Personal, Progress, Reacted, Reaction, Reactions, Register, Rescued,
@@ -252,6 +252,9 @@ impl Outbox for Mortal {
     async fn rescue(&self, owner: &Owner, now: Timestamp) -> Result<Rescued, StoreError> {
         self.write("rescue", self.store.rescue(owner, now)).await
     }
+    async fn coming(&self, tracks: &[[u8; 16]], by: Timestamp) -> Result<Vec<Coming>, StoreError> {
+        self.alive().await.coming(tracks, by).await
+    }
     async fn lease_ends(&self) -> Result<Option<std::time::Duration>, StoreError> {
         self.alive().await.lease_ends().await
     }
@@ -427,7 +430,7 @@ impl Safety for Mortal {
     async fn reserve_sends(&self, count: u64) -> Result<Option<u64>, StoreError> {
         self.write("reserve_sends", self.store.reserve_sends(count)).await
     }
-    async fn beat(&self, here: &Whereabouts) -> Result<(), StoreError> {
+    async fn beat(&self, here: &Whereabouts) -> Result<u64, StoreError> {
         self.alive().await.beat(here).await
     }
     async fn bury(&self, dead: &[Owner]) -> Result<(), StoreError> {

@@ -17,6 +17,7 @@ on_both_stores!(
     a_rescue_takes_back_what_a_dead_owner_held,
     a_rescue_leaves_its_own_alone,
     it_is_known_when_the_first_lease_ends,
+    what_comes_for_a_track_is_known_until_somebody_looks_at_it,
     only_what_is_under_way_is_kept,
     a_migrated_enrollment_pins_the_version_it_counts_in,
     a_held_step_is_freed_unless_it_would_be_held_again,
@@ -163,6 +164,21 @@ async fn it_is_known_when_the_first_lease_ends(home: Home) {
     .await;
     assert_eq!(rescue(&*hasty).await, Rescued { requeued: 1, ..Rescued::default() });
     assert_eq!(hasty.lease_ends().await.unwrap(), None);
+}
+
+async fn what_comes_for_a_track_is_known_until_somebody_looks_at_it(home: Home) {
+    let store = home.with_rule().await;
+    let soon = now() + SignedDuration::from_mins(40);
+    let ours = NewMatch { first: Some((2, soon)), ..a_match(&*store, "1", "x") };
+    let track = ours.track;
+    enter(&*store, vec![ours, a_match(&*store, "2", "x")]).await;
+    let coming = store.coming(&[track, [7; 16]], soon).await.unwrap();
+    let told: Vec<_> = coming.iter().map(|one| (one.track, one.node, one.due_at)).collect();
+    assert_eq!(told, [(track, 2, soon)]);
+    assert_eq!(store.coming(&[track], soon - SignedDuration::from_secs(1)).await.unwrap(), []);
+    assert_eq!(store.coming(&[], soon).await.unwrap(), []);
+    store.claim(&owner("a"), soon, 9).await.unwrap();
+    assert_eq!(store.coming(&[track], soon).await.unwrap(), [], "it is being looked at");
 }
 
 async fn a_late_outcome_is_accepted_from_unknown(home: Home) {

@@ -56,7 +56,7 @@ async fn a_place_is_admitted_once_and_known_elsewhere(home: Home) {
     let clone = store.bearing(&place("b")).await.unwrap();
     assert!(!clone.admitted && clone.elsewhere);
     assert_eq!(clone.others_seen.is_some(), home.is_shared(), "only a shared state has nodes to join");
-    store.beat(&place("a")).await.unwrap();
+    assert_eq!(store.beat(&place("a")).await.unwrap(), 1);
     let later = store.bearing(&place("b")).await.unwrap().others_seen;
     assert_eq!(later > clone.others_seen, home.is_shared());
 
@@ -66,6 +66,7 @@ async fn a_place_is_admitted_once_and_known_elsewhere(home: Home) {
     store.admit(&place("b")).await.unwrap();
     let back = store.bearing(&place("a")).await.unwrap();
     assert_eq!(back.admitted, home.is_shared(), "a state with one node has left where it was");
+    assert_eq!(store.beat(&place("b")).await.unwrap(), if home.is_shared() { 2 } else { 1 });
     assert!(!store.bearing(&place("b")).await.unwrap().confirmed, "a word of an operator counts once");
 }
 

@@ -279,7 +279,7 @@ impl Batch<'_> {
         let suppressed = self.suppressed(&hashes).await?;
         let said = said(self.context.store.as_ref(), &rule.rule, &hashes).await?;
         let open = self.open_tasks(rule, tenant, works, &answers).await?;
-        let places = Places::ask(self.context, self.zone(), works, &addressed, now).await?;
+        let places = Places::ask(self.context, self.generation, works, &addressed, now).await?;
         Ok(Asked { at, now, answers, suppressed, said, open, places, addressed })
     }
 

@@ -8,6 +8,20 @@ use super::{Bench, bare, report};
 use std::time::{Duration, Instant};
 
 const WATCHED: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(5);
+const SWEEPS: u32 = 10;
+
+const RULE: &str = "version: 1
+id: quiet
+mode: live
+purpose: staff
+for_each: customer
+trigger:
+  inactivity: {of: orders, for: 4000 days}
+check_every: 5 seconds
+steps:
+  - webhook: {to: sink}
+";
 
 /// What a queue costs that is asked once a second.
 const POLLER: &str = "SELECT id FROM due WHERE due_at <= now() ORDER BY due_at LIMIT 1 \\watch 1";
@@ -43,6 +57,28 @@ pub fn measure(bench: &Bench) {
     let ratio = of_state / of_poller;
     report::figure(what, format!("{of_state:.2}/s | psql asking once a second: {of_poller:.2}/s | ratio {ratio:.2}"));
     report::figure("  on the source (target one per due sweep)", format!("{of_source:.2}/s | nothing is due: 0"));
+    life.kill();
+    of_a_sweep(bench);
+}
+
+/// How many statements the source is asked by a due sweep that finds nobody.
+fn of_a_sweep(bench: &Bench) {
+    let rule = RULE.to_owned();
+    let sink = Sink::start();
+    let nudged = Nudged::configure(bench, State::Sqlite, Outlets::to(&sink), &[("quiet.yaml".to_owned(), rule)]);
+    let life = nudged.start();
+    poll_until(PATIENCE, || nudged.is_ready());
+    let swept_at = || nudged.ask(&["rules", "--format", "json"]).0[0]["swept_at"].clone();
+    let next = || {
+        let last = swept_at();
+        poll_until(PATIENCE, || swept_at() != last);
+    };
+    // The first sweep, and the count of what the baseline leaves out, are asked once.
+    (0..2).for_each(|_| next());
+    let before = statements(bench, &bench.source.crm);
+    (0..SWEEPS).for_each(|_| next());
+    let asked = (statements(bench, &bench.source.crm) - before) as f64 / f64::from(SWEEPS);
+    report::figure("statements on the source for a due sweep that finds nobody (target one)", format!("{asked:.1}"));
     life.kill();
 }
 

@@ -1,8 +1,9 @@
 //! How fast mails leave this process: in all, and to one domain.
 //!
 //! A message over the rate isn't slept on: it gets a slot and is put off to it. Slots are remembered, so that a
-//! message which comes back for its own doesn't queue again, and a thousand messages are put off once each. What
-//! would get its slot in more than [`BOOKABLE`] gets none yet, only an estimate of when to ask again.
+//! message which comes back for its own doesn't queue again, and a thousand messages are put off once each. A mail's
+//! slot is one that its domain's rate and the channel's have free at the same instant. What would get its slot in more
+//! than [`BOOKABLE`] gets none yet, only an estimate of when to ask again.
 //!
 //! Never more than `count` slots lie in any stretch of the rate's length. Of several nodes each takes its share of the
 //! rate, and at least one.
@@ -31,29 +32,38 @@ struct Lines {
     all: Line,
     domains: HashMap<String, Line>,
     texts: Line,
+    /// Slots that lie ahead, and what said so.
+    booked: HashMap<DeliveryId, (Timestamp, String)>,
+    /// The other nodes that the slots were given beside.
+    others: u64,
 }
 
 /// One thing that has a rate.
-#[derive(Default)]
 struct Line {
-    /// The last slots, as many as the rate counts.
+    /// In their order: those of the last stretch, and those ahead.
     slots: VecDeque<Timestamp>,
-    booked: HashMap<DeliveryId, Timestamp>,
+    /// Nothing is free before.
+    full_until: Timestamp,
     /// The last estimate beyond the bookable time.
     estimate: Option<Timestamp>,
+}
+
+impl Default for Line {
+    fn default() -> Self {
+        Self { slots: VecDeque::new(), full_until: Timestamp::MIN, estimate: None }
+    }
+}
+
+/// A rate as this node takes it, and how it is told of.
+struct Limit {
+    part: Rate,
+    says: String,
 }
 
 impl Pace {
     /// So many nodes share the rates from now on.
     pub fn share(&self, nodes: u64) {
         self.others.store(nodes.saturating_sub(1), Ordering::Relaxed);
-    }
-
-    /// What this node may take of a rate.
-    fn part(&self, rate: Rate) -> Rate {
-        let nodes = self.others.load(Ordering::Relaxed) + 1;
-        let count = u64::from(rate.count) / nodes;
-        Rate { count: u32::try_from(count).unwrap_or(rate.count).max(1), ..rate }
     }
 
     /// `None`: it may leave now. Otherwise when, and which rate says so.
@@ -64,82 +74,171 @@ impl Pace {
         domain: &str,
         now: Timestamp,
     ) -> Option<(Timestamp, String)> {
-        if sending.rate.is_none() && sending.per_domain.is_none() {
+        let of_domain = sending.per_domain.map(|rate| self.limit(rate, " to one domain"));
+        let of_all = sending.rate.map(|rate| self.limit(rate, ""));
+        if of_domain.is_none() && of_all.is_none() {
             return None;
         }
-        let domain = domain.to_ascii_lowercase();
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(rate) = sending.per_domain {
-            lines.sweep(rate, now);
-            let line = lines.domains.entry(domain.clone()).or_default();
-            if let Some(until) = line.slot(self.part(rate), delivery, now) {
-                return Some((until, format!("the rate of {rate} to one domain is reached")));
-            }
+        lines.refresh(self.others.load(Ordering::Relaxed), now);
+        if let Some(booked) = lines.booked(delivery, now) {
+            return booked;
         }
-        if let Some(rate) = sending.rate
-            && let Some(until) = lines.all.slot(self.part(rate), delivery, now)
-        {
-            return Some((until, format!("the rate of {rate} is reached")));
+        let Lines { all, domains, booked, .. } = &mut *lines;
+        let mut asked = Vec::with_capacity(2);
+        if let Some(limit) = &of_domain {
+            forget_idle(domains, limit.part, now);
+            asked.push((domains.entry(domain.to_ascii_lowercase()).or_default(), limit));
         }
-        lines.all.booked.remove(&delivery);
-        if let Some(line) = lines.domains.get_mut(&domain) {
-            line.booked.remove(&delivery);
-        }
-        None
+        asked.extend(of_all.as_ref().map(|limit| (all, limit)));
+        slot(asked, (delivery, booked), now)
     }
-}
 
-impl Pace {
     /// The same for text messages, which have one rate.
     pub fn ask_text(&self, sending: &Sending, delivery: DeliveryId, now: Timestamp) -> Option<(Timestamp, String)> {
-        let rate = sending.texts.rate?;
+        let limit = self.limit(sending.texts.rate?, " of text messages");
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        let until = lines.texts.slot(self.part(rate), delivery, now);
-        if until.is_none() {
-            lines.texts.booked.remove(&delivery);
+        lines.refresh(self.others.load(Ordering::Relaxed), now);
+        if let Some(booked) = lines.booked(delivery, now) {
+            return booked;
         }
-        until.map(|until| (until, format!("the rate of {rate} of text messages is reached")))
+        let Lines { texts, booked, .. } = &mut *lines;
+        slot(vec![(texts, &limit)], (delivery, booked), now)
+    }
+
+    fn limit(&self, rate: Rate, of: &str) -> Limit {
+        let nodes = self.others.load(Ordering::Relaxed) + 1;
+        let count = u64::from(rate.count) / nodes;
+        let part = Rate { count: u32::try_from(count).unwrap_or(rate.count).max(1), ..rate };
+        Limit { part, says: format!("the rate of {rate}{of} is reached") }
     }
 }
 
 impl Lines {
-    /// Forgets domains that nothing was sent to lately.
-    fn sweep(&mut self, rate: Rate, now: Timestamp) {
-        if self.domains.len() >= MANY {
-            let since = now.saturating_sub(rate.length()).unwrap_or(Timestamp::MIN);
-            self.domains.retain(|_, line| line.slots.back().is_some_and(|last| *last > since));
+    /// Slots ahead were given for another share of the rates: whoever comes for one asks anew.
+    fn refresh(&mut self, others: u64, now: Timestamp) {
+        if self.others == others {
+            return;
         }
+        self.others = others;
+        self.booked.clear();
+        for line in self.domains.values_mut().chain([&mut self.all, &mut self.texts]) {
+            line.slots.retain(|slot| *slot <= now);
+            (line.full_until, line.estimate) = (Timestamp::MIN, None);
+        }
+    }
+
+    /// What was given to this message: `Some(None)` if its slot has come.
+    fn booked(&mut self, delivery: DeliveryId, now: Timestamp) -> Option<Option<(Timestamp, String)>> {
+        let booked = self.booked.get(&delivery)?;
+        if booked.0 > now {
+            return Some(Some(booked.clone()));
+        }
+        self.booked.remove(&delivery);
+        Some(None)
     }
 }
 
+/// Forgets domains that nothing was sent to lately.
+fn forget_idle(domains: &mut HashMap<String, Line>, rate: Rate, now: Timestamp) {
+    if domains.len() >= MANY {
+        let since = now.saturating_sub(rate.length()).unwrap_or(Timestamp::MIN);
+        domains.retain(|_, line| line.slots.back().is_some_and(|last| *last > since));
+    }
+}
+
+/// The first instant that all lines have free, taken in each of them.
+fn slot(
+    mut lines: Vec<(&mut Line, &Limit)>,
+    (delivery, booked): (DeliveryId, &mut HashMap<DeliveryId, (Timestamp, String)>),
+    now: Timestamp,
+) -> Option<(Timestamp, String)> {
+    for (line, limit) in &mut lines {
+        line.forget(limit.part, now);
+    }
+    let horizon = now.saturating_add(BOOKABLE).unwrap_or(Timestamp::MAX);
+    let (mut at, mut says) = (now, None);
+    loop {
+        let from = at;
+        for (index, (line, limit)) in lines.iter_mut().enumerate() {
+            let free = line.free(limit.part, at, now);
+            if free > at {
+                (at, says) = (free, says.or(Some(index)));
+            }
+        }
+        if at == from || at > horizon {
+            break;
+        }
+    }
+    let Some((line, limit)) = says.and_then(|index| lines.get_mut(index)) else {
+        lines.iter_mut().for_each(|(line, _)| line.take(now));
+        return None;
+    };
+    if at > horizon {
+        return Some((line.estimate(limit.part, horizon), limit.says.clone()));
+    }
+    let answer = (at, limit.says.clone());
+    lines.iter_mut().for_each(|(line, _)| line.take(at));
+    if booked.len() >= MANY {
+        // Messages that ended before their slot came never ask for it.
+        let over = now.saturating_sub(BOOKABLE).unwrap_or(Timestamp::MIN);
+        booked.retain(|_, (slot, _)| *slot > over);
+    }
+    booked.insert(delivery, answer.clone());
+    Some(answer)
+}
+
 impl Line {
-    /// `None`: its slot is now, and is kept until the message is on its way.
-    fn slot(&mut self, rate: Rate, delivery: DeliveryId, now: Timestamp) -> Option<Timestamp> {
-        if let Some(slot) = self.booked.get(&delivery) {
-            return Some(*slot).filter(|slot| *slot > now);
-        }
-        let count = rate.count as usize;
-        let after = self.slots.len().checked_sub(count).and_then(|index| self.slots.get(index));
-        let next = after.map_or(now, |slot| slot.saturating_add(rate.length()).unwrap_or(Timestamp::MAX).max(now));
-        let horizon = now.saturating_add(BOOKABLE).unwrap_or(Timestamp::MAX);
-        if next > horizon {
-            let step = rate.length() / i32::try_from(rate.count).unwrap_or(i32::MAX).max(1);
-            let from = self.estimate.map_or(horizon, |last| last.max(horizon));
-            let estimate = from.saturating_add(step).unwrap_or(Timestamp::MAX);
-            self.estimate = Some(estimate);
-            return Some(estimate);
-        }
-        self.slots.push_back(next);
-        while self.slots.len() > count {
+    /// Drops what no stretch that begins now or later reaches back to.
+    fn forget(&mut self, rate: Rate, now: Timestamp) {
+        let since = now.saturating_sub(rate.length()).unwrap_or(Timestamp::MIN);
+        while self.slots.front().is_some_and(|slot| *slot <= since) {
             self.slots.pop_front();
         }
-        if self.booked.len() >= MANY {
-            // Messages that ended before their slot came never ask for it.
-            let over = now.saturating_sub(BOOKABLE).unwrap_or(Timestamp::MIN);
-            self.booked.retain(|_, slot| *slot > over);
+    }
+
+    /// The first instant, from `from` on, at which one more keeps every stretch within the rate.
+    fn free(&mut self, rate: Rate, from: Timestamp, now: Timestamp) -> Timestamp {
+        let begins_full = from <= self.full_until.max(now);
+        let mut at = from.max(self.full_until);
+        while let Some(later) = self.conflict(rate, at) {
+            at = later;
         }
-        self.booked.insert(delivery, next);
-        (next > now).then_some(next)
+        if begins_full {
+            self.full_until = at;
+        }
+        at
+    }
+
+    /// Where a slot at this instant would be one too many: the next instant that may do.
+    fn conflict(&self, rate: Rate, at: Timestamp) -> Option<Timestamp> {
+        let (count, length) = (rate.count as usize, rate.length());
+        let place = self.slots.partition_point(|slot| *slot <= at);
+        // With so many of those before it, and the rest of those behind it, it would make one more than `count`.
+        let stretches = (0..=count.min(place)).filter(|before| place + count - before <= self.slots.len());
+        let later = stretches.filter_map(|before| {
+            let first = if before == 0 { at } else { self.slots[place - before] };
+            let last = if before == count { at } else { self.slots[place + count - before - 1] };
+            let crowded = last.duration_since(first) < length;
+            let after =
+                if before == 0 { self.slots[place] } else { first.saturating_add(length).unwrap_or(Timestamp::MAX) };
+            crowded.then_some(after)
+        });
+        later.max()
+    }
+
+    fn take(&mut self, at: Timestamp) {
+        let place = self.slots.partition_point(|slot| *slot <= at);
+        self.slots.insert(place, at);
+    }
+
+    /// When to ask again for a slot beyond the horizon: one after the other, at the rate's pace.
+    fn estimate(&mut self, rate: Rate, horizon: Timestamp) -> Timestamp {
+        let step = rate.length() / i32::try_from(rate.count).unwrap_or(i32::MAX).max(1);
+        let from = self.estimate.map_or(horizon, |last| last.max(horizon));
+        let estimate = from.saturating_add(step).unwrap_or(Timestamp::MAX);
+        self.estimate = Some(estimate);
+        estimate
     }
 }
 
@@ -165,14 +264,73 @@ mod tests {
     #[test]
     fn nodes_share_a_rate_and_each_has_at_least_one() {
         let (pace, sending) = (Pace::default(), sending(Some("5/min"), None));
-        let leave =
-            |from: u32| (from..from + 9).filter(|n| pace.ask(&sending, id(*n), "a", at(i64::from(from))).is_none());
+        let leave = |from: u32| {
+            let now = at(i64::from(from));
+            (from..from + 9).filter(|number| pace.ask(&sending, id(*number), "a", now).is_none()).count()
+        };
         pace.share(2);
-        assert_eq!(leave(0).count(), 2);
+        assert_eq!(leave(0), 2);
         pace.share(1);
-        assert_eq!(leave(1_000).count(), 5, "the other one is gone");
+        assert_eq!(leave(1_000), 5, "the other one is gone");
         pace.share(9);
-        assert_eq!(leave(10_000).count(), 1);
+        assert_eq!(leave(10_000), 1);
+    }
+
+    /// Asks for each at its time until all have left, and tells when each did.
+    fn departures(
+        pace: &Pace,
+        sending: &Sending,
+        mails: &[(Timestamp, &'static str)],
+    ) -> Vec<(Timestamp, &'static str)> {
+        let mut due: Vec<_> = mails.iter().zip(0..).map(|((at, domain), number)| (*at, number, *domain)).collect();
+        let mut left = Vec::new();
+        while !due.is_empty() {
+            due.sort_unstable();
+            let (now, number, domain) = due.remove(0);
+            match pace.ask(sending, id(number), domain, now) {
+                None => left.push((now, domain)),
+                Some((until, _)) => due.push((until, number, domain)),
+            }
+        }
+        left
+    }
+
+    fn most_within(left: &[Timestamp], length: SignedDuration) -> usize {
+        let within =
+            |from: &Timestamp| left.iter().filter(|at| *at >= from && at.duration_since(*from) < length).count();
+        left.iter().map(within).max().unwrap_or(0)
+    }
+
+    #[test]
+    fn a_domain_keeps_its_rate_behind_a_queue_and_holds_nobody_else_up() {
+        let (pace, sending) = (Pace::default(), sending(Some("5/s"), Some("30/min")));
+        // A queue of 200 seconds to many domains, and 120 mails to one that come in between.
+        let many: Vec<&'static str> = (0..100).map(|number| &*format!("d{number}.example").leak()).collect();
+        let mut mails: Vec<_> = (0..1_000).map(|number| (at(0), many[number % 100])).collect();
+        mails.extend((0..120).map(|number| (at(number / 30 * 60), "one.example")));
+        let left = departures(&pace, &sending, &mails);
+        let all: Vec<_> = left.iter().map(|(at, _)| *at).collect();
+        assert!(most_within(&all, SignedDuration::from_secs(1)) <= 5);
+        let one: Vec<_> = left.iter().filter(|(_, domain)| *domain == "one.example").map(|(at, _)| *at).collect();
+        assert_eq!((one.len(), most_within(&one, SignedDuration::from_mins(1))), (120, 30));
+        let others = left.iter().filter(|(_, domain)| *domain != "one.example").map(|(at, _)| *at);
+        assert!(others.max().unwrap() <= at(224), "1,120 mails at 5 a second");
+    }
+
+    #[test]
+    fn a_share_that_shrinks_gives_new_slots_and_one_that_comes_back_remembers_what_left() {
+        let (pace, sending) = (Pace::default(), sending(Some("10/hour"), None));
+        for number in 0..20 {
+            pace.ask(&sending, id(number), "a", at(0));
+        }
+        pace.share(2);
+        // Whoever asks next finds that slots were given for the whole rate.
+        assert!(pace.ask(&sending, id(10), "a", at(1)).is_some());
+        let back = (10..20).filter(|number| pace.ask(&sending, id(*number), "a", at(3_600)).is_none()).count();
+        assert_eq!(back, 5);
+        pace.share(1);
+        let more = (30..50).filter(|number| pace.ask(&sending, id(*number), "a", at(3_601)).is_none()).count();
+        assert_eq!(more, 5, "five have left within the hour");
     }
 
     #[test]

@@ -54,6 +54,35 @@ fn findings(rules: &str, dialect: Dialect) -> Vec<String> {
     }
 }
 
+/// The table of examples/README.md: every need that an example can serve, and rules that are there.
+#[test]
+fn every_need_has_an_example_that_is_there() {
+    let page = std::fs::read_to_string(root().join("examples/README.md")).unwrap();
+    let rows: Vec<Vec<&str>> = page
+        .lines()
+        .filter(|line| line.starts_with("| N"))
+        .map(|line| line.split('|').map(str::trim).collect())
+        .collect();
+    let needs: BTreeSet<&str> = rows.iter().flat_map(|row| row[1].split(", ")).collect();
+    for number in (1..=14).chain(20..=22) {
+        assert!(needs.contains(&*format!("N{number}")), "no example serves N{number}");
+    }
+    for row in &rows {
+        let named = row[3].split('`').skip(1).step_by(2).filter(|name| !name.starts_with("purpose:"));
+        for name in named {
+            let places: Vec<&str> = match name.split_once('/') {
+                Some((place, _)) => vec![place],
+                None => vec!["postgres", "mariadb"],
+            };
+            for place in places {
+                let rule = name.rsplit('/').next().unwrap();
+                let file = root().join(format!("examples/{place}/rules/{rule}.yaml"));
+                assert!(file.exists(), "{} is named for {} and isn't there", file.display(), row[1]);
+            }
+        }
+    }
+}
+
 #[test]
 fn the_rules_of_the_demo_and_of_every_example_are_without_a_finding() {
     assert_eq!(findings("rules", Dialect::Sqlite), [""; 0]);

@@ -4,7 +4,7 @@ use crate::support::{PATIENCE, instant};
 use crate::world::{CATALOG, Kind, Setup, World, days, hours, minutes};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use futures::{FutureExt, StreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use nudged::catalog::{ColumnSchema, Schema, Table};
 use nudged::engine::port::{Deed, Done, Message, RuleStatus, Source, SourceError};
@@ -75,6 +75,22 @@ async fn tracked(kind: Kind, catalog: String, rule: &str) -> World {
 }
 
 const KINDS: [Kind; 3] = [Kind::Sqlite, Kind::Postgres, Kind::MariaDb];
+
+/// Whatever a rule's SQL may be, the question it stands in can't write.
+#[tokio::test]
+async fn questions_are_asked_in_transactions_that_can_only_read() {
+    for kind in KINDS {
+        let world = World::new(kind, instant("2026-06-01T08:00:00Z"), Settings::default()).await;
+        let tenant = Tenant::new("");
+        let ask = async |sql: &str| {
+            let statement = Statement { sql: sql.to_owned(), binds: Vec::new() };
+            world.source.rows(&tenant, statement).try_collect::<Vec<Row>>().await
+        };
+        let written = ask("INSERT INTO accounts VALUES (77, 'C77', 'AT', NULL)").await;
+        assert!(matches!(&written, Err(SourceError::Refused(_))), "{kind:?}: {written:?}");
+        assert_eq!(ask("SELECT id FROM accounts WHERE id = 77").await.unwrap(), [], "{kind:?}");
+    }
+}
 
 #[tokio::test]
 async fn a_changed_record_that_now_crossed_earlier_is_found_at_the_next_sweep() {

@@ -53,6 +53,7 @@ mod sequences;
 mod service;
 mod site;
 mod smtp;
+mod source_restart;
 mod source_schema;
 mod store_conformance;
 mod support;

@@ -266,6 +266,7 @@ async fn with_a_rival(cap: &str, b: &str) -> (Vec<&'static str>, Vec<&'static st
 )]
 #[case::later_than_that("steps:\n  - wait: {for: 2 hours}\n", &["a"], &[])]
 #[case::behind_another_wait("steps:\n  - wait: {for: 40 minutes}\n  - wait: {for: 1 hour}\n", &["a"], &[])]
+#[case::waiting_for_what_may_never_come("steps:\n  - wait: {until: {when: {country: DE}, at_most: 14 days}}\n", &["a"], &[])]
 #[case::in_the_end_not_sent("exit_when: [{country: AT}]\nsteps:\n  - wait: {for: 40 minutes}\n", &[], &["a"])]
 #[tokio::test]
 async fn what_comes_first_due_within_the_hour_goes_by_priority_too(

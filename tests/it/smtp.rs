@@ -145,6 +145,8 @@ pub enum Act {
     Drop,
     /// Reads on and never answers again.
     Hang,
+    /// Says this again and again, as long as somebody reads: an answer that never ends.
+    GoOn(&'static str),
 }
 
 /// A server that answers as `act(command, connection)` says, and otherwise politely. Returns its port and
@@ -184,6 +186,10 @@ fn converse(socket: &TcpStream, pipelining: bool, log: &Mutex<Vec<String>>, act:
                 lines.by_ref().for_each(drop);
                 return;
             }
+            Act::GoOn(text) => {
+                while out.write_all(text.as_bytes()).is_ok() {}
+                return;
+            }
             Act::Say(text) => {
                 if out.write_all(format!("{text}\r\n").as_bytes()).is_err() {
                     return;
@@ -211,7 +217,7 @@ async fn against(pipelining: bool, at: &'static str, act: Act) -> Outcome {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_way_to_fail_has_its_outcome() {
-    let cases: [(&'static str, Act, &str); 19] = [
+    let cases: [(&'static str, Act, &str); 22] = [
         ("greeting", Act::Say("554 go away"), "transient"),
         ("greeting", Act::Drop, "transient"),
         ("greeting", Act::Say("nonsense"), "transient"),
@@ -224,6 +230,8 @@ async fn every_way_to_fail_has_its_outcome() {
         ("RCPT", Act::Say("530 authenticate first"), "transient"),
         ("RCPT", Act::Drop, "transient"),
         ("RCPT", Act::Hang, "transient"),
+        ("RCPT", Act::GoOn("250-more\r\n"), "transient"),
+        ("RCPT", Act::GoOn("2"), "transient"),
         ("DATA", Act::Say("451 try later"), "transient"),
         ("DATA", Act::Say("554 not this one"), "permanent"),
         ("DATA", Act::Drop, "transient"),
@@ -231,6 +239,7 @@ async fn every_way_to_fail_has_its_outcome() {
         (".", Act::Say("554 looks like spam"), "permanent"),
         (".", Act::Drop, "unknown"),
         (".", Act::Hang, "unknown"),
+        (".", Act::GoOn("250-more\r\n"), "unknown"),
     ];
     for pipelining in [true, false] {
         for (at, act, expected) in cases {

@@ -15,7 +15,7 @@ use super::world::{Crm, World, office_zone};
 use crate::cli::{Exit, Failure, Output};
 use crate::engine::port::View;
 use crate::store::sqlite::SqliteStore;
-use count::Arrived;
+use count::{Arrived, Rewritten};
 use daemon::Child;
 use jiff::{SignedDuration, Timestamp};
 use std::path::Path;
@@ -39,10 +39,12 @@ pub async fn crash(directory: &Path, output: &mut Output) -> Result<Exit, Failur
     ));
     output.line("A daemon of its own works on it and is killed with -9 while it sends:");
     output.line("");
+    let mut again = Rewritten::default();
     for (number, percent) in KILLS.iter().enumerate() {
         let child = Child::start(&home)?;
         let reached = scene.wait_for(scene.expected * 3 * percent / 100, &child).await?;
         child.kill().await?;
+        again.look(&scene.mailbox)?;
         output.line(&format!(
             "  kill {} after {} webhooks, {} tasks and {} mails",
             number + 1,
@@ -54,8 +56,9 @@ pub async fn crash(directory: &Path, output: &mut Output) -> Result<Exit, Failur
     let child = Child::start(&home)?;
     scene.wait_until_done(&home, &child).await?;
     child.stop().await?;
+    again.look(&scene.mailbox)?;
     output.line("  and then left alone until everything was done");
-    let count = count::count(&home, &scene.crm, &scene.receiver, scene.expected).await?;
+    let count = count::count(&home, &scene.crm, &scene.receiver, &again, scene.expected).await?;
     scene.crm.close().await;
     count.print(output);
     if count.is_clean() {

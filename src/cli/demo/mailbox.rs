@@ -3,7 +3,9 @@
 use crate::model::DeliveryId;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use std::collections::BTreeMap;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// What stands at the head of a mail.
@@ -25,6 +27,11 @@ pub fn mails(folder: &Path) -> io::Result<Vec<Mail>> {
 /// How many there are.
 pub fn count(folder: &Path) -> io::Result<usize> {
     Ok(files(folder)?.len())
+}
+
+/// Each file with the number that the file system gave it: a mail that is written again has another one.
+pub fn written(folder: &Path) -> io::Result<BTreeMap<PathBuf, u64>> {
+    files(folder)?.into_iter().map(|file| Ok((file.clone(), std::fs::metadata(&file)?.ino()))).collect()
 }
 
 fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {

@@ -48,7 +48,9 @@ impl Places {
         let due_by = now.saturating_add(AHEAD).unwrap_or(Timestamp::MAX);
         let found = context.store.standings_of(&contacts, since(sending, now), due_by).await?;
         places.standings = found.into_iter().map(|standing| (standing.contact, standing)).collect();
-        for (contact, waiting) in rivals::coming(context, generation, works, addressed, due_by).await? {
+        let rows = (works, addressed);
+        let coming = rivals::coming(context, generation, rows, &places.standings, (now, due_by)).await?;
+        for (contact, waiting) in coming {
             places.standings.entry(contact).and_modify(|standing| standing.waiting.push(waiting));
         }
         Ok(places)

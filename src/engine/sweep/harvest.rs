@@ -38,6 +38,10 @@ pub struct Harvest<'a> {
     pub failing: Vec<MatchId>,
 }
 
+/// What is committed in one transaction; more is staged first, so that SQLite's one writer is never held for longer
+/// than 50 ms.
+const AT_ONCE: usize = 1_000;
+
 /// A batch of crossings, and what is known of them.
 struct Seen {
     asked: Vec<(Candidate, Crossing)>,
@@ -268,7 +272,7 @@ impl<'a> Harvest<'a> {
         self.report.held.clone_from(&held);
         let crossed = self.report.crossed;
         let mut commit = SweepCommit { found: Found::default(), progress, crossed, held: None, counted };
-        if self.is_staged {
+        if self.is_staged || self.found.len() > AT_ONCE {
             let last = std::mem::take(&mut self.found);
             let count = self.staged(&last).await?;
             self.count(count);

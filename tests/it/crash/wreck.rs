@@ -80,9 +80,10 @@ impl Wreckage {
     }
 
     /// A third of the kills aim at a message under way, the others at any moment. How many hit depends on how busy the
-    /// machine is; the count is printed.
+    /// machine is: one in ten is asked for, and the count is printed.
     pub fn assert_in_the_midst(&self) {
-        assert!(self.claiming > 0 && self.sending > 0, "no kill came in the midst of work: {self}");
+        let enough = self.claiming > 0 && self.sending * 10 >= self.kills;
+        assert!(enough, "too few kills came in the midst of work: {self}");
     }
 }
 

@@ -1,6 +1,8 @@
 use super::*;
+use hmac::{Hmac, KeyInit, Mac};
 use nudged::engine::port::Register;
 use nudged::model::Channel;
+use sha2::Sha256;
 use std::os::unix::fs::PermissionsExt;
 
 /// A Maildir of the site's own.
@@ -112,10 +114,36 @@ fn what_a_service_reports_by_webhook_is_believed_with_its_secret_only() {
     assert_eq!(send("ses", "postmark secret", &sns), 401);
     assert_eq!(send("ses", "ses secret", &sns), 200);
     assert_eq!(office.holds_for("s@x.example"), ["complained"]);
+    let bounce = |kind: &str, address: &str| {
+        let recipient = serde_json::json!({"emailAddress": address, "status": "5.1.1"});
+        let said = serde_json::json!({"notificationType": "Bounce",
+            "bounce": {"bounceType": kind, "bouncedRecipients": [recipient]}});
+        serde_json::json!({"Type": "Notification", "Message": said.to_string()})
+    };
+    assert_eq!(send("ses", "ses secret", &bounce("Permanent", "hard@x.example")), 200);
+    assert_eq!(send("ses", "ses secret", &bounce("Transient", "full@x.example")), 200);
+    assert_eq!(office.holds_for("hard@x.example"), ["bounced"]);
+    assert!(office.holds_for("full@x.example").is_empty());
 
     let unsigned = serde_json::json!({"event-data": {"event": "complained", "recipient": "m@x.example"}});
     assert_eq!(send("mailgun", "mailgun key", &unsigned), 401, "its password is a signature");
-    assert_eq!(office.list().len(), 2);
+    assert!(office.holds_for("m@x.example").is_empty());
+    for (event, address) in [("complained", "m@x.example"), ("failed", "g@x.example")] {
+        let time = Timestamp::now().as_second().to_string();
+        let mut hmac = Hmac::<Sha256>::new_from_slice(b"mailgun key").unwrap();
+        hmac.update(format!("{time}a token").as_bytes());
+        let signature: String = hmac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        let signed = serde_json::json!({
+            "signature": {"timestamp": time, "token": "a token", "signature": signature},
+            "event-data": {"event": event, "severity": "permanent", "recipient": address},
+        });
+        assert_eq!(send("mailgun", "", &signed), 200);
+    }
+    assert_eq!(
+        (office.holds_for("m@x.example"), office.holds_for("g@x.example")),
+        (vec!["complained".into()], vec!["bounced".into()])
+    );
+    assert_eq!(office.list().len(), 5);
     let log = office.site.log();
     assert!(!log.contains("secret") && !log.contains("@x.example"), "{log}");
 }

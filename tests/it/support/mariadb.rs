@@ -73,6 +73,8 @@ fn configure(server: &mut Command, data: &Path, dir: &Path, port: u16) {
         "--character-set-server=utf8mb4",
         "--collation-server=utf8mb4_unicode_ci",
         "--default-time-zone=+00:00",
+        // As MySQL has it, and MariaDB not.
+        "--sql-mode=ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION",
     ]);
 }
 

@@ -29,6 +29,11 @@ impl PostgresServer {
         started.expect("PostgreSQL did not start on any of five ports")
     }
 
+    /// Starts again where clients know it: on this port.
+    pub fn start_at(port: u16, data: &Path) -> Self {
+        Self::try_start(port, Some(data), &FORGETFUL).expect("the port is still free")
+    }
+
     /// A fresh database.
     pub fn create(&self) -> Database {
         Database::create(self.client.clone(), self.databases.fetch_add(1, Ordering::Relaxed))

@@ -13,10 +13,10 @@ use std::time::SystemTime;
 const SEED: &str = "NUDGED_SEED";
 /// `NUDGED_ORACLE_CASES=200` tries so many histories of each property.
 const CASES: &str = "NUDGED_ORACLE_CASES";
-/// Fewer histories need not come across a match,
+/// Fewer histories need not come across anything.
 const ENOUGH: u32 = 10;
-/// or across refusals and late facts, which only some have in the right place: what a long run must come across.
-const ENOUGH_FOR_ALL: u32 = 100;
+/// Refusals and late facts are in the right place in some histories only: so often more are drawn until all was met.
+const ROUNDS: usize = 10;
 
 /// What histories came across. An engine that enters nothing equals an oracle that never expects anything.
 #[derive(Debug, Default, Clone, Copy)]
@@ -46,8 +46,8 @@ impl AddAssign for Seen {
     }
 }
 
-/// Runs a property on random histories. All of them together must come across matches; many of them across refusals as
-/// well, and across what is found late where that can be.
+/// Runs a property on random histories. All of them together must come across matches, refusals and, where that can be,
+/// what is found late: as many again are drawn until they have.
 pub fn property<S, F>(cases: u32, finds_late: bool, histories: &S, run: impl Fn(S::Value) -> F)
 where
     S: Strategy,
@@ -58,20 +58,23 @@ where
     let config = Config { cases, max_shrink_iters: 200, failure_persistence: None, ..Config::default() };
     let (mut runner, seed) = seeded(config);
     let all = Cell::new(Seen::default());
-    let result = runner.run(histories, |history| {
-        let played = catch_unwind(AssertUnwindSafe(|| runtime.block_on(run(history))));
-        let came_across = played.map_err(|panic| {
-            let text = panic.downcast_ref::<String>().cloned();
-            TestCaseError::fail(text.unwrap_or_else(|| "it panicked without words".to_owned()))
-        })?;
-        all.set(all.get() + came_across);
-        Ok(())
-    });
-    result.unwrap_or_else(|failure| panic!("with {seed}: {failure}"));
-    let all = all.get();
-    let rest = all.refused > 0 && (all.late > 0 || !finds_late);
-    let enough = (all.entered > 0 || cases < ENOUGH) && (rest || cases < ENOUGH_FOR_ALL);
-    assert!(enough, "with {seed}: {cases} histories came across {all:?} only");
+    let met = |all: Seen| all.entered > 0 && all.refused > 0 && (all.late > 0 || !finds_late);
+    for _ in 0..ROUNDS {
+        let result = runner.run(histories, |history| {
+            let played = catch_unwind(AssertUnwindSafe(|| runtime.block_on(run(history))));
+            let came_across = played.map_err(|panic| {
+                let text = panic.downcast_ref::<String>().cloned();
+                TestCaseError::fail(text.unwrap_or_else(|| "it panicked without words".to_owned()))
+            })?;
+            all.set(all.get() + came_across);
+            Ok(())
+        });
+        result.unwrap_or_else(|failure| panic!("with {seed}: {failure}"));
+        if met(all.get()) || cases < ENOUGH {
+            return;
+        }
+    }
+    panic!("with {seed}: {ROUNDS} times {cases} histories came across {:?} only", all.get());
 }
 
 /// For a test that draws by itself. The seed is shown where the test fails.

@@ -143,7 +143,7 @@ async fn apply(world: &World, oracle: &mut Oracle, change: &Change) {
 fn equals_the_oracle(kind: Kind, cases: u32) {
     let batches = prop::sample::select(vec![1_usize, 2, 2_000]);
     let histories = (any::<bool>(), 0..WATCHED.len(), batches, prop::collection::vec(change(), 10..50));
-    property(cases, false, &histories, |(tracked, watched, batch, changes)| {
+    property(cases, Seen::BOTH, &histories, |(tracked, watched, batch, changes)| {
         history(tracked, watched, kind, batch, changes)
     });
 }

@@ -188,7 +188,7 @@ async fn apply(world: &World, oracle: &mut Oracle, change: &Change) {
 fn equals_the_oracle(kind: Kind, cases: u32) {
     let batches = prop::sample::select(vec![1_usize, 2, 2_000]);
     let histories = (segment(), batches, prop::collection::vec(change(), 10..60));
-    property(cases, false, &histories, |(segment, batch, changes)| history(segment, kind, batch, changes));
+    property(cases, Seen::BOTH, &histories, |(segment, batch, changes)| history(segment, kind, batch, changes));
 }
 
 #[test]

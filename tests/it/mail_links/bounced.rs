@@ -135,7 +135,7 @@ fn what_a_service_reports_by_webhook_is_believed_with_its_secret_only() {
         let signature: String = hmac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
         let signed = serde_json::json!({
             "signature": {"timestamp": time, "token": "a token", "signature": signature},
-            "event-data": {"event": event, "severity": "permanent", "recipient": address},
+            "event-data": {"event": event, "severity": "permanent", "reason": "bounce", "recipient": address},
         });
         assert_eq!(send("mailgun", "", &signed), 200);
     }

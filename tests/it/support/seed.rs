@@ -28,6 +28,13 @@ pub struct Seen {
     pub late: usize,
 }
 
+impl Seen {
+    /// Something was entered and something refused.
+    pub const BOTH: Self = Self { entered: 1, refused: 1, late: 0 };
+    /// And something found late.
+    pub const ALL: Self = Self { entered: 1, refused: 1, late: 1 };
+}
+
 impl Add for Seen {
     type Output = Self;
 
@@ -46,9 +53,9 @@ impl AddAssign for Seen {
     }
 }
 
-/// Runs a property on random histories. All of them together must come across matches, refusals and, where that can be,
-/// what is found late: as many again are drawn until they have.
-pub fn property<S, F>(cases: u32, finds_late: bool, histories: &S, run: impl Fn(S::Value) -> F)
+/// Runs a property on random histories. All of them together must come across as much as `least` says: as many again are
+/// drawn until they have.
+pub fn property<S, F>(cases: u32, least: Seen, histories: &S, run: impl Fn(S::Value) -> F)
 where
     S: Strategy,
     F: Future<Output = Seen>,
@@ -58,7 +65,7 @@ where
     let config = Config { cases, max_shrink_iters: 200, failure_persistence: None, ..Config::default() };
     let (mut runner, seed) = seeded(config);
     let all = Cell::new(Seen::default());
-    let met = |all: Seen| all.entered > 0 && all.refused > 0 && (all.late > 0 || !finds_late);
+    let met = |all: Seen| all.entered >= least.entered && all.refused >= least.refused && all.late >= least.late;
     for _ in 0..ROUNDS {
         let result = runner.run(histories, |history| {
             let played = catch_unwind(AssertUnwindSafe(|| runtime.block_on(run(history))));

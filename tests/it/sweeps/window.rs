@@ -22,8 +22,7 @@ async fn what_a_baseline_leaves_out_is_counted() {
     let world = with_silent(4, Settings::default(), &silence(10, "AT")).await;
     let edited = silence(9, "AT");
     world.load(&[("silence.yaml", &edited)]).await;
-    let states = world.store.rule_states().await.unwrap();
-    assert_eq!(states[0].left_out, Some(4), "silent for nine days before the edit");
+    assert_eq!(world.left_out().await, Some(4), "silent for nine days before the edit");
     world.clock.advance(hours(1));
     assert_eq!(sweep(&world).await.matched, 0);
 }

@@ -8,6 +8,7 @@ use nudged::engine::port::{DeliveryFilter, Message, Sender, Sent};
 use nudged::engine::rehearse::why;
 use nudged::engine::{PreviewScope, Previewer, Sending, Settings, preview};
 use nudged::model::{Budget, Clock, EndReason, Lane, Limits, ManualClock, Outcome, RecordId};
+use nudged::store::witness::FileWitness;
 use rstest::rstest;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -408,6 +409,50 @@ impl Sender for Receiver {
         tokio::task::yield_now().await;
         Sent { outcome: Outcome::Sent { reply: "250 ok".into() }, answer: None }
     }
+}
+
+/// A node that has seen another at work takes half of the rate.
+#[tokio::test]
+async fn nodes_that_know_of_each_other_share_a_rate() {
+    let sending = Sending { rate: Some("10/hour".parse().unwrap()), ..Sending::default() };
+    let start = instant("2026-06-01T08:00:00Z");
+    let setup = Setup { settings: settings(sending), shared: true, ..Setup::of(Kind::Postgres, start) };
+    let world = World::set_up(setup).await;
+    let (now, ordered) = (world.crm.time(world.now()), world.crm.time(world.ago(days(30)) + minutes(30)));
+    world
+        .crm
+        .run(&format!(
+            "INSERT INTO accounts SELECT n, 'C' || n, 'AT', {now} FROM generate_series(1, 30) n;
+             INSERT INTO contacts SELECT n, n, 'p' || n || '@example.org', 'P', NULL, true FROM generate_series(1, 30) n;
+             INSERT INTO orders SELECT n, n, {ordered}, 'paid' FROM generate_series(1, 30) n"
+        ))
+        .await;
+    world.load(&[("a.yaml", &rule("a", "")), MAIL, LAYOUT]).await;
+    let (folder, got) = (tempfile::tempdir().unwrap(), Arc::new(Mutex::new(BTreeMap::new())));
+    let node = async |owner: &str| {
+        let receiver = Receiver { clock: world.clock.clone(), got: Arc::clone(&got), mine: Mutex::default() };
+        let sender = Arc::new(receiver);
+        let engine = world.node(owner, sender.clone()).await;
+        let witness = FileWitness::open(&folder.path().join(owner), Some(owner)).unwrap();
+        engine.set_witness(Arc::new(witness));
+        (engine, sender)
+    };
+    let ((first, sender), (second, _)) = (node("a").await, node("b").await);
+    // The second joins once it has seen that the first is alive, and each tells of itself.
+    for engine in [&first, &second] {
+        engine.dispatch_due().await.unwrap();
+    }
+    first.rescue().await.unwrap();
+    second.dispatch_due().await.unwrap();
+    second.rescue().await.unwrap();
+    first.rescue().await.unwrap();
+
+    world.clock.advance(hours(1));
+    first.sweep_due().await.unwrap();
+    first.dispatch_due().await.unwrap();
+    assert_eq!(*sender.mine.lock().unwrap(), 5);
+    second.dispatch_due().await.unwrap();
+    assert!(got.lock().unwrap().len() <= 10);
 }
 
 const PEOPLE: usize = 30;

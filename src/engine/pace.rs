@@ -81,8 +81,8 @@ impl Pace {
         }
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         lines.refresh(self.others.load(Ordering::Relaxed), now);
-        if let Some(booked) = lines.booked(delivery, now) {
-            return booked;
+        if let Some(booking) = lines.booking(delivery, now) {
+            return Some(booking).filter(|(slot, _)| *slot > now);
         }
         let Lines { all, domains, booked, .. } = &mut *lines;
         let mut asked = Vec::with_capacity(2);
@@ -99,8 +99,8 @@ impl Pace {
         let limit = self.limit(sending.texts.rate?, " of text messages");
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         lines.refresh(self.others.load(Ordering::Relaxed), now);
-        if let Some(booked) = lines.booked(delivery, now) {
-            return booked;
+        if let Some(booking) = lines.booking(delivery, now) {
+            return Some(booking).filter(|(slot, _)| *slot > now);
         }
         let Lines { texts, booked, .. } = &mut *lines;
         slot(vec![(texts, &limit)], (delivery, booked), now)
@@ -128,14 +128,13 @@ impl Lines {
         }
     }
 
-    /// What was given to this message: `Some(None)` if its slot has come.
-    fn booked(&mut self, delivery: DeliveryId, now: Timestamp) -> Option<Option<(Timestamp, String)>> {
-        let booked = self.booked.get(&delivery)?;
-        if booked.0 > now {
-            return Some(Some(booked.clone()));
+    /// What was given to this message, once more; no more once its slot has come.
+    fn booking(&mut self, delivery: DeliveryId, now: Timestamp) -> Option<(Timestamp, String)> {
+        let booking = self.booked.get(&delivery)?.clone();
+        if booking.0 <= now {
+            self.booked.remove(&delivery);
         }
-        self.booked.remove(&delivery);
-        Some(None)
+        Some(booking)
     }
 }
 
@@ -171,14 +170,18 @@ fn slot(
         }
     }
     let Some((line, limit)) = says.and_then(|index| lines.get_mut(index)) else {
-        lines.iter_mut().for_each(|(line, _)| line.take(now));
+        for (line, _) in &mut lines {
+            line.take(now);
+        }
         return None;
     };
     if at > horizon {
         return Some((line.estimate(limit.part, horizon), limit.says.clone()));
     }
     let answer = (at, limit.says.clone());
-    lines.iter_mut().for_each(|(line, _)| line.take(at));
+    for (line, _) in &mut lines {
+        line.take(at);
+    }
     if booked.len() >= MANY {
         // Messages that ended before their slot came never ask for it.
         let over = now.saturating_sub(BOOKABLE).unwrap_or(Timestamp::MIN);

@@ -2,6 +2,7 @@
 //! they know has an example in the reference.
 
 use crate::fixtures::{catalogs_of_the_reference, rules_of_the_reference};
+use crate::site::Site;
 use crate::support::guarded::run;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeSet;
@@ -241,4 +242,53 @@ fn every_key_has_an_example_that_the_tests_read() {
         let missing: Vec<_> = keys.known.difference(&keys.used).collect();
         assert!(missing.is_empty(), "{file}: without an example in the reference, by definition: {missing:#?}");
     }
+}
+
+/// The suggestions at a place of the schema.
+fn suggested<'s>(schema: &'s Json, place: &str) -> Vec<&'s str> {
+    let choices = schema.pointer(place).unwrap_or_else(|| panic!("no {place}"))["anyOf"].as_array().unwrap();
+    choices[0]["enum"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect()
+}
+
+#[test]
+fn the_schema_with_names_suggests_and_forbids_nothing() {
+    let site = Site::new();
+    site.crm("ALTER TABLE accounts ADD COLUMN undeclared TEXT");
+    let (code, printed, talk) = site.run(&["schema", "rule", "--db"]);
+    assert_eq!((code, talk.as_str()), (0, ""));
+    let schema: Json = serde_json::from_str(&printed).unwrap();
+    let has = |place: &str, names: &[&str]| {
+        let suggested = suggested(&schema, place);
+        assert!(names.iter().all(|name| suggested.contains(name)), "{place}: {suggested:?} without one of {names:?}");
+    };
+    has("/properties/for_each", &["customer", "contact", "order"]);
+    has("/properties/to", &["main_contact", "owner"]);
+    has("/properties/purpose", &["service", "staff"]);
+    has("/$defs/InactivityEntry/properties/of", &["orders"]);
+    has("/$defs/ChangedEntry/properties/field", &["country", "undeclared"]);
+    has("/$defs/EmailEntry/properties/template", &["win-back-1"]);
+    has("/$defs/TaskEntry/properties/assign_to", &["assigned", "owner"]);
+    has("/$defs/WebhookEntry/properties/to", &["team-chat"]);
+    has("/$defs/EnrollEntry/properties/rule", &["win-back-90"]);
+    let conditions = &schema["$defs"]["Conditions"]["anyOf"][1]["properties"];
+    for key in ["country", "orders", "undeclared", "any"] {
+        assert!(conditions[key].is_object(), "{key}: {conditions:#}");
+    }
+    assert!(schema["properties"]["for_each"]["description"].is_string());
+    // Also with names that this catalog doesn't have, and for whatever was right without them.
+    all_right(&schema, &right_rules());
+    all_wrong(&schema, &[("a list", yaml(&RULE.replace("to: main_contact", "to: [main_contact]")))]);
+
+    site.configure(&site.path("crm.db"), &site.path("none/crm.db"));
+    let rule = fs::read_to_string(site.path("rules/win-back.yaml")).unwrap();
+    fs::write(site.path("rules/win-back.yaml"), rule.replace("trigger:", "triger:")).unwrap();
+    let (code, printed, talk) = site.run(&["schema", "rule", "--db"]);
+    assert!(code == 0 && talk.contains("only the fields that the catalog declares"), "{talk}");
+    let schema: Json = serde_json::from_str(&printed).unwrap();
+    let fields = suggested(&schema, "/$defs/ChangedEntry/properties/field");
+    assert!(fields.contains(&"country") && !fields.contains(&"undeclared"), "{fields:?}");
+
+    assert_eq!(site.run(&["schema", "catalog", "--db"]).0, 2);
+    fs::write(site.path("rules/catalog.yaml"), "version: 1\nentites: {}\n").unwrap();
+    assert_eq!(site.run(&["schema", "rule", "--db"]).0, 4);
 }

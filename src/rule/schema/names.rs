@@ -169,8 +169,8 @@ fn suggest_keys(schema: &mut Value, names: &Names) {
     if let Some(Value::Object(known)) = conditions.get_mut("properties") {
         for (key, entities) in &names.keys {
             let of = entities.iter().map(|entity| format!("`{entity}`")).collect::<Vec<_>>().join(", ");
-            let named = || json!({"description": format!("Of {of}."), "$ref": "#/$defs/Test"});
-            known.entry(key).or_insert_with(named);
+            let described = || json!({"description": format!("Of {of}."), "$ref": "#/$defs/Test"});
+            known.entry(key).or_insert_with(described);
         }
     }
     if let (Some(test), Some(Value::Object(definitions))) = (test, schema.get_mut("$defs")) {

@@ -46,16 +46,16 @@ fn one_a_day() -> Settings {
 async fn lived(shared: bool) -> World {
     let setup = Setup { settings: one_a_day(), shared, ..Setup::of(Kind::Sqlite, instant(START)) };
     let world = World::set_up(setup).await;
-    let mut sql = String::new();
+    let mut sql = Vec::new();
     for id in 1..=6 {
         let ordered = world.crm.time(world.ago(days(30)) + hours(id));
-        sql += &format!(
+        sql.push(format!(
             "INSERT INTO accounts VALUES ({id}, 'A{id}', 'AT', {ordered});
              INSERT INTO contacts VALUES ({id}, {id}, 'p{id}@x.example', 'P{id}', 'Europe/Vienna', TRUE);
              INSERT INTO orders VALUES ({id}, {id}, {ordered}, 'paid');"
-        );
+        ));
     }
-    world.crm.run(&sql).await;
+    world.crm.run(&sql.concat()).await;
     world.load(&[("win-back.yaml", RULE), HELLO, LAYOUT]).await;
     let hash = world.store.secret().address_hash(Channel::Email, "p5@x.example");
     let (channel, reason) = (Channel::Email, SuppressionReason::Complained);

@@ -184,7 +184,7 @@ fn dispatch(cli: Cli, output: &mut Output) -> Result<Exit, Failure> {
         Command::Pause(args) => pause::run(&args, true, &context, output),
         Command::Resume(args) => pause::run(&args, false, &context, output),
         Command::Reload(args) => reload::run(&args, &context, output),
-        Command::Schema(args) => Ok(schema::run(&args, output)),
+        Command::Schema(args) => schema::run(&args, &context, output),
         Command::Completions(args) => Ok(completions::run(&args, output)),
         Command::Man(args) => man::run(&args, output),
     }

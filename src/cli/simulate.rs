@@ -49,10 +49,10 @@ async fn ask(
     let until = from.saturating_add(SignedDuration::from_hours(24 * i64::from(args.days))).unwrap_or(from);
     let scratch = Scratch::new()?;
     output.talk("the source is frozen: nobody orders, answers or moves in these days; only time passes");
-    if !state_is_new(&config.state) && !snapshot_state(&config.state, &scratch.state()).await? {
-        output.talk("a state on a server can't be copied: who is under way, and whom it suppresses, is not known here");
+    if !state_is_new(&config.state) {
+        snapshot_state(&config.state, &scratch.state(), from).await?;
     }
-    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(scratch.state(), from).await?);
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::scratch(scratch.state(), from).await?);
     let settings = config.settings();
     let only = args.named.iter().map(|rule| RuleId::from(rule.as_str())).collect();
     let simulator = Simulator { source, store, generation, settings, from, until, only };

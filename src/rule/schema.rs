@@ -1,5 +1,9 @@
 //! JSON Schemas for editors, from the same types that read the files.
 
+mod names;
+
+pub use names::{Names, rule_with};
+
 use super::written::RuleFile;
 use crate::catalog::written::CatalogFile;
 use serde_json::Value;

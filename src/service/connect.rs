@@ -11,7 +11,7 @@ use crate::model::{Clock, Outcome, Period};
 use crate::source::{self, SourceOptions};
 use crate::store::postgres::{PostgresStore, Reached};
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Database, Replayed, State};
+use crate::store::{self, Database, Replayed, State};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
@@ -24,8 +24,7 @@ use std::time::Duration;
 pub async fn open_state(options: &StateOptions, now: Timestamp, create: bool) -> Result<Arc<dyn Store>, StoreError> {
     let url = options.url.expose_secret();
     if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-        let reached = if options.direct { Reached::Directly } else { Reached::PerhapsPooled };
-        return with_journal(PostgresStore::open_as(url, reached, now).await?, options, create).await;
+        return with_journal(PostgresStore::open_as(url, reached(options), now).await?, options, create).await;
     }
     let Some(path) = sqlite_path(url) else {
         return Err(StoreError::Broken("state.url must begin with `sqlite:` or `postgres://`".to_owned()));
@@ -81,11 +80,17 @@ pub fn state_is_new(options: &StateOptions) -> bool {
     sqlite_path(options.url.expose_secret()).is_some_and(|path| !Path::new(path).exists())
 }
 
-/// Copies the state into the file `to`; false where it is in a server, which can't be copied so.
-pub async fn snapshot_state(options: &StateOptions, to: &Path) -> Result<bool, StoreError> {
-    let Some(path) = sqlite_path(options.url.expose_secret()) else { return Ok(false) };
-    SqliteStore::snapshot(Path::new(path), to).await?;
-    Ok(true)
+/// Copies the state into the new file `to`; there is no file afterwards if there was no state in the server.
+pub async fn snapshot_state(options: &StateOptions, to: &Path, now: Timestamp) -> Result<(), StoreError> {
+    let url = options.url.expose_secret();
+    match sqlite_path(url) {
+        Some(path) => SqliteStore::snapshot(Path::new(path), to).await,
+        None => store::copy(url, reached(options), to, now).await,
+    }
+}
+
+const fn reached(options: &StateOptions) -> Reached {
+    if options.direct { Reached::Directly } else { Reached::PerhapsPooled }
 }
 
 pub(super) fn sqlite_path(url: &str) -> Option<&str> {

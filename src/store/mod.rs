@@ -10,6 +10,7 @@
 
 mod answers;
 mod consents;
+mod copying;
 mod database;
 mod deliveries;
 mod dispatch;
@@ -32,6 +33,7 @@ mod unwanted;
 pub mod witness;
 mod writes;
 
+pub use copying::copy;
 pub use database::Database;
 pub use journal::{JournalPlace, Replayed, is_journal_of};
 pub use state::State;

@@ -46,6 +46,7 @@ mod probes;
 mod rehearsal;
 mod reload;
 mod restore;
+mod schemas;
 mod scores;
 mod scripts_templates;
 mod sending;

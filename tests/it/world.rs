@@ -320,7 +320,7 @@ pub struct World {
     settings: Settings,
     /// Where a shared state is.
     state: Option<Database>,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl World {
@@ -392,7 +392,7 @@ impl World {
             catalog,
             settings,
             state,
-            _dir: dir,
+            dir,
         }
     }
 
@@ -485,6 +485,16 @@ impl World {
             owner: Owner(owner.into()),
             settings: self.settings.clone(),
         })
+    }
+
+    /// Where a shared state is.
+    pub const fn state(&self) -> Option<&Database> {
+        self.state.as_ref()
+    }
+
+    /// Where the state is that isn't shared.
+    pub fn state_file(&self) -> std::path::PathBuf {
+        self.dir.path().join("state.db")
     }
 
     /// A shared state, opened again, whose leases end at once when nobody renews them.

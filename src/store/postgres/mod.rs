@@ -14,7 +14,7 @@ use crate::model::InstanceSecret;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{PgConnection, Row};
+use sqlx::{PgConnection, Row, Transaction};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -37,6 +37,9 @@ const CONNECTIONS: u32 = 8;
 /// users never see it.
 const BEGIN: &str = "BEGIN; SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; \
     SET LOCAL enable_mergejoin = off; SET LOCAL jit = off";
+
+/// The same for who reads all of it and writes nothing, at one instant whatever others do meanwhile.
+const LOOK: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL enable_seqscan = off";
 
 /// Statements that a connection keeps prepared: more than the store has, since a batch is one whatever its size.
 const STATEMENTS: usize = 200;
@@ -71,21 +74,7 @@ impl PostgresStore {
 
     /// The same for who knows how the server is reached.
     pub async fn open_as(url: &str, reached: Reached, now: Timestamp) -> Result<Self, StoreError> {
-        let options: PgConnectOptions = url
-            .parse()
-            .map_err(|error: sqlx::Error| StoreError::Broken(format!("the state's address can't be read: {error}")))?;
-        // Poolers refuse the start-up parameter that sqlx sends for floats, and we keep none.
-        let options = options.extra_float_digits(None).application_name("nudged");
-        let options = options.statement_cache_capacity(match reached {
-            Reached::PerhapsPooled => 0,
-            Reached::Directly => STATEMENTS,
-        });
-        let pool = PgPoolOptions::new()
-            .max_connections(CONNECTIONS)
-            .acquire_timeout(Duration::from_secs(10))
-            .connect_with(options)
-            .await
-            .map_err(|error| failure(&error))?;
+        let pool = connect(url, reached, CONNECTIONS).await?;
         let secret = migrate(&pool, STEPS, now).await?;
         Ok(Self::new(Postgres { pool }, secret, Dialect::Postgres))
     }
@@ -93,6 +82,35 @@ impl PostgresStore {
     pub async fn close(self) {
         self.database.pool.close().await;
     }
+}
+
+async fn connect(url: &str, reached: Reached, connections: u32) -> Result<PgPool, StoreError> {
+    let options: PgConnectOptions = url
+        .parse()
+        .map_err(|error: sqlx::Error| StoreError::Broken(format!("the state's address can't be read: {error}")))?;
+    // Poolers refuse the start-up parameter that sqlx sends for floats, and we keep none.
+    let options = options.extra_float_digits(None).application_name("nudged");
+    let options = options.statement_cache_capacity(match reached {
+        Reached::PerhapsPooled => 0,
+        Reached::Directly => STATEMENTS,
+    });
+    let pool = PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(Duration::from_secs(10))
+        .connect_with(options)
+        .await;
+    pool.map_err(|error| failure(&error))
+}
+
+/// One view of the state as it is now, by a transaction that can write nothing: the schema stays as it is found, too.
+pub(super) async fn look(url: &str, reached: Reached) -> Result<Transaction<'static, sqlx::Postgres>, StoreError> {
+    let pool = connect(url, reached, 1).await?;
+    pool.begin_with(LOOK).await.map_err(|error| failure(&error))
+}
+
+/// Which schema the state has; 0 where there is none.
+pub(super) async fn schema_of(connection: &mut PgConnection) -> Result<i64, StoreError> {
+    schema(connection, "SELECT schema FROM meta").await.map_err(|error| failure(&error))
 }
 
 /// Two nodes may start at once: the slower finds the tables made by the other and looks again.
@@ -122,7 +140,8 @@ fn made_meanwhile(error: &sqlx::Error) -> bool {
 
 async fn migrate_once(pool: &PgPool, steps: Steps, now: Timestamp) -> Result<InstanceSecret, Migration> {
     let mut transaction = pool.begin().await.map_err(Migration::Database)?;
-    let found = schema(&mut transaction).await.map_err(Migration::Database)?;
+    let found = schema(&mut transaction, "SELECT schema FROM meta FOR UPDATE").await;
+    let found = found.map_err(Migration::Database)?;
     for step in migration::pending(found, steps).map_err(Migration::Refused)? {
         sqlx::raw_sql(*step).execute(&mut *transaction).await.map_err(Migration::Database)?;
     }
@@ -133,12 +152,13 @@ async fn migrate_once(pool: &PgPool, steps: Steps, now: Timestamp) -> Result<Ins
     Ok(secret)
 }
 
-async fn schema(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
+/// What `asked` answers, or 0 where there is no table to ask.
+async fn schema(connection: &mut PgConnection, asked: &'static str) -> Result<i64, sqlx::Error> {
     let made = sqlx::query("SELECT to_regclass('meta') IS NOT NULL").persistent(false);
     if !made.fetch_one(&mut *connection).await?.try_get::<bool, _>(0)? {
         return Ok(0);
     }
-    let row = sqlx::query("SELECT schema FROM meta FOR UPDATE").persistent(false).fetch_optional(connection).await?;
+    let row = sqlx::query(asked).persistent(false).fetch_optional(connection).await?;
     row.map_or(Ok(0), |row| row.try_get(0))
 }
 

@@ -1,7 +1,7 @@
 //! A row of the state as read back. The state knows only three types (integers, text, bytes), so one row
 //! type serves both databases.
 
-use super::StoreError;
+use super::{Param, StoreError};
 use jiff::Timestamp;
 
 /// One value of a row.
@@ -25,6 +25,16 @@ fn strange(index: usize, expected: &str) -> StoreError {
 impl Row {
     pub fn is_null(&self, index: usize) -> bool {
         matches!(self.0.get(index), None | Some(Cell::Null))
+    }
+
+    /// The value as it is, for another statement; what is null has no type here, and needs none.
+    pub fn param(&self, index: usize) -> Param {
+        match self.0.get(index) {
+            None | Some(Cell::Null) => Param::Int(None),
+            Some(Cell::Int(value)) => Param::Int(Some(*value)),
+            Some(Cell::Text(text)) => Param::Text(Some(text.clone())),
+            Some(Cell::Bytes(bytes)) => Param::Bytes(Some(bytes.clone())),
+        }
     }
 
     pub fn int(&self, index: usize) -> Result<i64, StoreError> {

@@ -65,6 +65,12 @@ impl SqliteStore {
         Self::open_as(path.as_ref(), Synchronous::Off, now, STEPS).await
     }
 
+    /// A scratch file as a nudged that knew only the first steps would have made it.
+    pub(super) async fn of_schema(path: &Path, schema: i64, now: Timestamp) -> Result<Self, StoreError> {
+        let newer = migration::pending(schema, STEPS)?;
+        Self::open_as(path, Synchronous::Off, now, &STEPS[..STEPS.len() - newer.len()]).await
+    }
+
     async fn open_with(path: &Path, now: Timestamp, steps: Steps) -> Result<Self, StoreError> {
         Self::open_as(path, Synchronous::Full, now, steps).await
     }

@@ -6,9 +6,7 @@ use super::sql::batch::{Batch, ascii};
 use super::sql::read::Cells;
 use super::sql::{Fill, Fragment, Hole, Renderer, filter};
 use super::statement::{Dialect, Row, Statement};
-use crate::catalog::{
-    Catalog, Column, ColumnType, Entity, Expression, Insert, InsertValue, KeyType, RowLookUp, Tasks,
-};
+use crate::catalog::{Catalog, Column, ColumnType, Entity, Expression, Insert, InsertValue, KeyType, RowLookUp, Tasks};
 use crate::model::{EntityName, Key, RecordId, Value};
 use jiff::{Timestamp, civil};
 use sha2::{Digest, Sha256};

@@ -145,7 +145,8 @@ async fn records_are_written_by_keys_that_are_uuids_and_bytes() {
         world.pass(minutes(5)).await;
         let seen = async |sql: &str| written(&world, sql.to_owned()).await;
         let told = world.deliveries().await;
-        let accounts = "SELECT a.name, a.note, t.tag FROM accounts a JOIN account_tags t ON t.account = a.id ORDER BY 1";
+        let accounts =
+            "SELECT a.name, a.note, t.tag FROM accounts a JOIN account_tags t ON t.account = a.id ORDER BY 1";
         assert_eq!(seen(accounts).await, ["Ada | new | warm", "Bob | as it was | cold"], "{kind:?}: {told:?}");
         let devices = seen("SELECT name, note FROM devices ORDER BY name").await;
         assert_eq!(devices, ["fan | as it was", "pump | new"], "{kind:?}: {told:?}");

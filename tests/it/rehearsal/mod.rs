@@ -4,6 +4,7 @@
 mod capped;
 mod edges;
 mod explained;
+mod history;
 mod printed;
 mod remembered;
 mod same;

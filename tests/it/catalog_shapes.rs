@@ -97,7 +97,8 @@ impl Shape {
 fn by_database(text: &str, kind: Kind) -> String {
     let (order, uuid) = match kind {
         Kind::Postgres => ("Sales-EU.Order", "uuid"),
-        Kind::MariaDb | Kind::Sqlite => ("'\"Sales-EU.Order\"'", "uuid_binary"),
+        Kind::MariaDb => ("Sales-EU.Order", "uuid_binary"),
+        Kind::Sqlite => ("'\"Sales-EU.Order\"'", "uuid_binary"),
     };
     text.replace("${order}", order).replace("${uuid}", uuid)
 }

@@ -145,3 +145,101 @@ pub fn crosses_by_current(catalog: &Catalog, rule: &CheckedRule) -> BTreeSet<Str
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnostic::SourceFile;
+    use crate::rule::generation::{Gateways, Generation, Surroundings, Tree};
+    use crate::rule::statement::Dialect;
+    use std::sync::Arc;
+
+    const CATALOG: &str = "
+version: 1
+time_zone: UTC
+entities:
+  customer:
+    table: accounts
+    key: id
+    at: created_at
+    fields:
+      created_at: {column: created_at, type: instant}
+      seen_at: {column: seen_at, type: instant}
+      country: country
+      answers: {count: responses}
+      last_answer: {max: responses.answered_at}
+      best_answer: {max: responses.rating}
+      open_answers: {count: responses, only: {kind: open}}
+      paid: {count: orders}
+    relations:
+      responses: {entity: response, by: customer}
+      scores: {entity: response, by: customer, only: {kind: nps}}
+      orders: {entity: order, by: customer}
+      notes: {entity: note, by: customer}
+      managers: {entity: visit, through: account_people, from: account_id, to: id}
+      owners: {entity: visit, through: account_people, from: account_id, to: id, through_only: {role: owner}}
+  response:
+    table: surveys
+    key: id
+    at: answered_at
+    fields: {customer: account_id, answered_at: {column: answered_at, type: instant}, rating: {column: rating, type: int}}
+  order: {table: orders, key: id, at: placed_at, only: {status: paid}, fields: {customer: account_id, placed_at: {column: placed_at, type: instant}}}
+  visit: {table: visits, key: id, at: made_at, fields: {made_at: {column: made_at, type: instant}}}
+  note: {table: notes, key: id, fields: {customer: account_id}}
+";
+
+    /// Each with what it goes by.
+    const TERMS: [(&str, Basis); 22] = [
+        ("responses: some", Basis::AsOf),
+        ("responses: {none: {}, within_last: 5 days}", Basis::AsOf),
+        ("responses: {count: {at_least: 2}, within_last: 5 days}", Basis::AsOf),
+        ("responses: {max: {answered_at: {older_than: 5 days}}}", Basis::AsOf),
+        ("managers: some", Basis::AsOf),
+        ("created_at: {older_than: 5 days}", Basis::AsOf),
+        ("answers: {at_least: 2}", Basis::AsOf),
+        ("last_answer: {older_than: 5 days}", Basis::AsOf),
+        ("not: {responses: some}", Basis::AsOf),
+        ("any: [{responses: some}, {managers: some}]", Basis::AsOf),
+        ("responses: {none: {kind: nps}, within_last: 5 days}", Basis::Current),
+        ("responses: {max: {rating: {at_least: 9}}}", Basis::Current),
+        ("scores: some", Basis::Current),
+        ("orders: some", Basis::Current),
+        ("notes: some", Basis::Current),
+        ("owners: some", Basis::Current),
+        ("seen_at: {older_than: 5 days}", Basis::Current),
+        ("country: AT", Basis::Current),
+        ("best_answer: {at_least: 9}", Basis::Current),
+        ("open_answers: {at_least: 1}", Basis::Current),
+        ("paid: {at_least: 1}", Basis::Current),
+        ("any: [{responses: some}, {not: {country: AT}}]", Basis::Current),
+    ];
+
+    #[test]
+    fn only_times_of_rows_that_all_count_are_history() {
+        let terms: Vec<String> = TERMS.iter().map(|(term, _)| format!("  - {term}")).collect();
+        let terms = terms.join("\n");
+        let rule = format!(
+            "version: 1\nid: told\nmode: live\npurpose: staff\nfor_each: customer\n\
+             trigger: {{schedule: {{cron: \"0 9 * * *\"}}}}\nwhere:\n{terms}\nsteps: [webhook: {{to: sink}}]\n"
+        );
+        let files = [("catalog.yaml", CATALOG), ("told.yaml", &rule)];
+        let files = files.map(|(path, text)| Arc::new(SourceFile { path: path.into(), text: text.into() }));
+        let surroundings = Surroundings {
+            dialect: Dialect::Sqlite,
+            schema: None,
+            destinations: ["sink".to_owned()].into(),
+            chats: [].into(),
+            gateways: Gateways::default(),
+            topics: [].into(),
+        };
+        let built = Generation::build(Arc::new(Tree { files: files.to_vec() }), &surroundings);
+        let generation = built.unwrap_or_else(|findings| panic!("{findings:#?}"));
+        let (catalog, rule) = (&generation.catalog, &generation.rules["told"].rule);
+        let entity = catalog.entity(&rule.for_each).unwrap();
+        let told: Vec<Basis> = rule.conditions.iter().map(|term| basis(catalog, entity, &term.condition)).collect();
+        for ((term, expected), told) in TERMS.iter().zip(&told) {
+            assert_eq!(told, expected, "{term}");
+        }
+        assert_eq!(told.len(), TERMS.len());
+    }
+}

@@ -13,6 +13,7 @@ pub mod condition;
 mod contradiction;
 mod definition;
 pub mod example;
+mod fit;
 mod flow;
 pub mod generation;
 pub mod inbound;

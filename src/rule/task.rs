@@ -1,16 +1,13 @@
 //! Tasks as rows of the CRM's own tables, by the catalog's recipe.
 
 use super::compiled::ReadError;
+use super::fit::{fitted, held_as, record_key, stored_key, stored_uuid};
 use super::sql::batch::{Batch, ascii};
 use super::sql::read::Cells;
-use super::sql::wire::Form;
-use super::sql::{Fill, Fragment, Hole, Renderer, filter, key_value};
+use super::sql::{Fill, Fragment, Hole, Renderer, filter};
 use super::statement::{Dialect, Row, Statement};
-use crate::catalog::{
-    Catalog, Column, ColumnType, DateStorage, Entity, Expression, Insert, InsertValue, InstantStorage, KeyType,
-    RowLookUp, Tasks, UuidStorage,
-};
-use crate::model::{EntityName, Key, RecordId, Value, at_local};
+use crate::catalog::{Catalog, Column, ColumnType, Entity, Expression, Insert, InsertValue, KeyType, RowLookUp, Tasks};
+use crate::model::{EntityName, Key, RecordId, Value};
 use jiff::{Timestamp, civil};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -85,24 +82,18 @@ impl Writer<'_> {
         let text = |text: Option<&str>| text.map_or(Value::Null, |text| Value::Text(text.to_owned()));
         let bound = match value {
             InsertValue::Constant(literal) => self.fitted(column, &literal.value),
-            InsertValue::Uuid => stored_uuid(column, self.uuid(number, &column.name), self.renderer.dialect),
+            InsertValue::Uuid => stored_uuid(&column.ty, self.uuid(number, &column.name), self.renderer.dialect),
             InsertValue::Title => text(Some(values.title)),
             InsertValue::Body => text(values.body),
             InsertValue::Due => values.due.map_or(Value::Null, |due| self.fitted(column, &Value::Date(due))),
             InsertValue::Now => self.fitted(column, &Value::Instant(values.now)),
             InsertValue::Ref => text(Some(values.reference)),
-            InsertValue::RecordKey => {
-                let ty =
-                    self.catalog.entity(&values.record.entity).map_or(&KeyType::Unknown, |entity| &entity.key_type);
-                key_value(ty, &values.record.key)
-            }
+            InsertValue::RecordKey => record_key(self.catalog, column, values.record),
             InsertValue::RecordField(name) => values
                 .facts
                 .and_then(|facts| facts.get(name.as_str()))
                 .map_or(Value::Null, |value| self.fitted(column, value)),
-            InsertValue::AssigneeKey => {
-                values.assignee_key.map_or(Value::Null, |key| key_value(&key_type(&column.ty), key))
-            }
+            InsertValue::AssigneeKey => values.assignee_key.map_or(Value::Null, |key| stored_key(&column.ty, key)),
             InsertValue::AssigneeEmail => text(values.assignee_email),
             InsertValue::Score => match (values.score, &column.ty) {
                 (Some(score), ColumnType::Text) => Value::Text(score.to_string()),
@@ -141,12 +132,8 @@ impl Writer<'_> {
         };
         if let Some((column, value)) = earlier.set.iter().find(|(column, _)| column.name == name) {
             // One table keeps the key as text and another as what it is.
-            if *value == InsertValue::Uuid && *wanted != ColumnType::Unknown {
-                let wanted = Column { ty: wanted.clone(), ..Column::named(name) };
-                let id = stored_uuid(&wanted, self.uuid(insert, name), self.renderer.dialect);
-                return Fragment::hole(Hole::Constant(id));
-            }
-            return self.value(insert, column, value);
+            let known = (*wanted != ColumnType::Unknown).then(|| Column { ty: wanted.clone(), ..Column::named(name) });
+            return self.value(insert, known.as_ref().unwrap_or(column), value);
         }
         let Some(reference) = reference_column(earlier) else { return Fragment::text("NULL") };
         let given = Column::named(name);
@@ -169,29 +156,9 @@ impl Writer<'_> {
         uuid::Builder::from_custom_bytes(bytes).into_uuid()
     }
 
-    /// Times in the form the column keeps.
     fn fitted(&self, column: &Column, value: &Value) -> Value {
-        let zone = &self.catalog.time_zone;
-        let instant = match value {
-            Value::Instant(instant) => *instant,
-            Value::Date(day) => match &column.ty {
-                ColumnType::Instant(_) => at_local(day.at(0, 0, 0, 0), zone),
-                ColumnType::Date(DateStorage::Text) | ColumnType::Text => return Value::Text(day.to_string()),
-                _ => return value.clone(),
-            },
-            _ => return value.clone(),
-        };
-        match &column.ty {
-            ColumnType::Instant(InstantStorage::Text(zone)) => Value::Text(wall(zone.to_datetime(instant))),
-            ColumnType::Date(_) | ColumnType::Instant(_) => Form::of(&column.ty).at_most(instant, zone),
-            ColumnType::Text => Value::Text(wall(zone.to_datetime(instant))),
-            _ => value.clone(),
-        }
+        fitted(column, value, &self.catalog.time_zone, self.renderer.dialect)
     }
-}
-
-fn wall(wall: civil::DateTime) -> String {
-    wall.strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 /// Whether a value tells the rows of one task from those of another: the reference for the task itself,
@@ -205,24 +172,6 @@ const fn identifies(number: usize, value: &InsertValue) -> bool {
 
 fn reference_column(insert: &Insert) -> Option<&Column> {
     insert.set.iter().find(|(_, value)| *value == InsertValue::Ref).map(|(column, _)| column)
-}
-
-fn stored_uuid(column: &Column, id: uuid::Uuid, dialect: Dialect) -> Value {
-    match column.ty {
-        ColumnType::Uuid(UuidStorage::Binary) | ColumnType::Bytes => Value::Bytes(id.as_bytes().to_vec()),
-        ColumnType::Uuid(UuidStorage::Native) if dialect == Dialect::Postgres => Value::Uuid(id),
-        _ => Value::Text(id.to_string()),
-    }
-}
-
-/// Keys that point at another entity are stored as the column says.
-pub(super) fn key_type(ty: &ColumnType) -> KeyType {
-    match ty {
-        ColumnType::Int => KeyType::Int,
-        ColumnType::Uuid(storage) => KeyType::Uuid(storage.clone()),
-        ColumnType::Bytes => KeyType::Bytes,
-        _ => KeyType::Text,
-    }
 }
 
 /// An open task of a record.
@@ -241,7 +190,7 @@ pub fn open_tasks(catalog: &Catalog, dialect: Dialect, entity: &EntityName, keys
     let own = catalog.entity(entity)?;
     let (record, _) = task.set.iter().find(|(_, value)| holds_key(own, value))?;
     let renderer = Renderer::new(dialect, catalog);
-    let batch = Batch::new(dialect, own.key_type.clone(), Vec::new(), None);
+    let batch = Batch::new(dialect, held_as(&own.key_type, &record.ty), Vec::new(), None);
     let ascii = ascii(keys.iter());
     let holder = renderer.cell("t", record);
     let reference = reference_column(task).map_or_else(|| Fragment::text("NULL"), |column| renderer.cell("t", column));

@@ -93,12 +93,12 @@ impl Shape {
     }
 }
 
-/// The few words that the databases can't share: a table in another schema, how a UUID is kept, and how a key of bytes
-/// arrives in a column of text.
+/// The few words that the databases can't share: a table in another schema or database, and how a UUID is kept.
 fn by_database(text: &str, kind: Kind) -> String {
     let (order, uuid) = match kind {
         Kind::Postgres => ("Sales-EU.Order", "uuid"),
-        Kind::MariaDb | Kind::Sqlite => ("'\"Sales-EU.Order\"'", "uuid_binary"),
+        Kind::MariaDb => ("Sales-EU.Order", "uuid_binary"),
+        Kind::Sqlite => ("'\"Sales-EU.Order\"'", "uuid_binary"),
     };
     text.replace("${order}", order).replace("${uuid}", uuid)
 }

@@ -4,6 +4,7 @@
 //! Soon is within a second, for the program as it is installed and on a machine that does nothing else:
 //! `NUDGED_PROGRAM=target/release/nudged cargo test --test it hostile -- --nocapture --test-threads 1` holds it to that. What
 //! the tests build is not optimised and runs beside other tests, so they allow ten.
+#![expect(clippy::print_stdout, reason = "how long each took is what a run by hand is for")]
 
 use std::fs;
 use std::path::Path;
@@ -136,6 +137,15 @@ fn hostile_templates_and_scripts_end_in_an_error() {
         ),
         ("lists of lists", "scripts/bad.rhai", never("let a = [1]; loop { a = [a, a]; }"), "script.dry-call"),
         ("a text without an end", "scripts/bad.rhai", never("let s = \"xx\"; loop { s += s; }"), "script.dry-call"),
+        (
+            "a text of 512 MiB by padding",
+            "scripts/bad.rhai",
+            never("let s = \"x\"; s.pad(536870912, \"y\"); s.len > 0"),
+            "script.dry-call",
+        ),
+        ("an import by a made-up name", "scripts/bad.rhai", never("import record.name as x; true"), "script.import"),
+        ("eval", "scripts/bad.rhai", never("eval(\"true\")"), "script.syntax"),
+        ("sleep", "scripts/bad.rhai", never("sleep(3600); true"), "script.dry-call"),
         (
             "calls without an end",
             "scripts/bad.rhai",

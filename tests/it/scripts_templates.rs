@@ -114,6 +114,13 @@ fn growth_is_stopped_by_size_not_by_the_clock() {
     }
 }
 
+/// Few operations, each of which reads a hundred thousand letters: all that are allowed would take half a minute.
+#[test]
+fn what_is_slow_within_its_operations_is_stopped_by_the_clock() {
+    let body = "let s = \"a\"; s.pad(100000, \"a\"); loop { matches(s, \"^(a+)+$\" + \"b\"); }";
+    assert_eq!(run_late(body), Err("scripts/hostile.rhai:1: it takes too long".to_owned()));
+}
+
 #[test]
 fn decent_scripts_run() {
     assert_eq!(

@@ -22,7 +22,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 /// A call that takes longer is stopped.
-const DEADLINE: Duration = Duration::from_millis(250);
+pub(super) const DEADLINE: Duration = Duration::from_millis(250);
 const OPERATIONS: u64 = 200_000;
 const DEPTH: usize = 24;
 /// Of all text in one value together, in bytes.
@@ -44,10 +44,10 @@ thread_local! {
     static SHELF: RefCell<Option<Arc<Modules>>> = const { RefCell::new(None) };
 }
 
-/// Runs `call` under the deadline, with these modules to import.
-pub(super) fn timed<T>(modules: &Arc<Modules>, call: impl FnOnce() -> T) -> T {
+/// Runs `call` for at most `deadline`, with these modules to import.
+pub(super) fn timed<T>(deadline: Duration, modules: &Arc<Modules>, call: impl FnOnce() -> T) -> T {
     SHELF.set((!modules.is_empty()).then(|| Arc::clone(modules)));
-    UNTIL.set(Instant::now().checked_add(DEADLINE));
+    UNTIL.set(Instant::now().checked_add(deadline));
     let result = call();
     UNTIL.set(None);
     SHELF.set(None);

@@ -1,7 +1,7 @@
 //! Shared modules: files of `scripts/` that others `import "lib/name" as n;`. They come from the tree alone,
 //! each compiled once, those it imports before it.
 
-use super::engine::{ENGINE, Modules, timed};
+use super::engine::{DEADLINE, ENGINE, Modules, timed};
 use super::{finding, problem, scan};
 use crate::diagnostic::{Finding, Place, SourceFile, suggest};
 use rhai::{Module, Scope, Shared};
@@ -150,7 +150,7 @@ impl Library {
         ast.set_source(file.path.as_str());
         // The engine is not ours: should it panic over a module, that module has failed, not the reload.
         let built = catch_unwind(AssertUnwindSafe(|| {
-            timed(&imported.modules, || Module::eval_ast_as_new(Scope::new(), &ast, &ENGINE))
+            timed(DEADLINE, &imported.modules, || Module::eval_ast_as_new(Scope::new(), &ast, &ENGINE))
         }));
         let module = match built {
             Ok(Ok(module)) => module,

@@ -27,6 +27,7 @@ use serde_json::Value as Json;
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 const ELIGIBLE: &str = "eligible";
 const ENRICH: &str = "enrich";
@@ -127,13 +128,23 @@ impl Script {
     }
 
     fn call(&self, function: &str, facts: &Facts, now: Timestamp) -> Result<Dynamic, Problem> {
+        self.call_within(engine::DEADLINE, function, facts, now)
+    }
+
+    fn call_within(
+        &self,
+        deadline: Duration,
+        function: &str,
+        facts: &Facts,
+        now: Timestamp,
+    ) -> Result<Dynamic, Problem> {
         let zone = Arc::new(facts.zone.clone());
         let record = convert::record(facts, &zone);
         let now = time::Moment { at: now, zone };
         let options = CallFnOptions::new();
         // The engine is not ours: should it panic over a script, that script has failed, not the sweep.
         let result = catch_unwind(AssertUnwindSafe(|| {
-            engine::timed(&self.modules, || {
+            engine::timed(deadline, &self.modules, || {
                 let mut scope = Scope::new();
                 ENGINE.call_fn_with_options::<Dynamic>(options, &mut scope, &self.ast, function, (record, now))
             })

@@ -114,6 +114,19 @@ fn errors_never_carry_values() {
     assert_eq!(error.to_string(), "scripts/a.rhai:1: it threw an error");
 }
 
+/// Between operations, and in functions that read a whole text at once: there the engine doesn't look at the clock.
+#[test]
+fn a_call_beyond_its_deadline_is_stopped_and_says_so() {
+    for body in ["for i in 0..100 { let x = i; } true", "words(\"a b\").len == 2", "matches(\"a\", \"^a$\")"] {
+        let script = compile(&format!("fn eligible(record, now) {{ {body} }}")).unwrap();
+        assert_eq!(script.eligible(&facts(), now()), Ok(true), "{body}");
+        let late = script.call_within(Duration::ZERO, ELIGIBLE, &facts(), now()).unwrap_err();
+        assert!(late.structural, "{body}: whatever the record");
+        assert_eq!(script.error(late).to_string(), "scripts/a.rhai:1: it takes too long", "{body}");
+        assert_eq!(script.eligible(&facts(), now()), Ok(true), "{body}: the next call has its own time");
+    }
+}
+
 #[test]
 fn a_field_that_vanishes_later_is_an_error_with_its_line() {
     let script = compile("fn eligible(record, now) {\n  record.tier == \"vip\"\n}").unwrap();

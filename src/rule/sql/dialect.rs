@@ -187,12 +187,15 @@ pub(crate) fn key_value(ty: &KeyType, key: &Key) -> Value {
     match ty {
         KeyType::Int => key.as_str().parse().map_or_else(|_| text(), Value::Int),
         KeyType::Uuid(UuidStorage::Native) => key.as_str().parse().map_or_else(|_| text(), Value::Uuid),
-        KeyType::Uuid(UuidStorage::Binary) => {
-            key.as_str().parse::<uuid::Uuid>().map_or_else(|_| text(), |id| Value::Bytes(id.as_bytes().to_vec()))
-        }
-        KeyType::Bytes => bytes_of(key.as_str()).map_or_else(text, Value::Bytes),
+        KeyType::Uuid(UuidStorage::Binary) => uuid_bytes(key).map_or_else(text, Value::Bytes),
+        // Of a column of 16 bytes nothing tells that they are a UUID.
+        KeyType::Bytes => bytes_of(key.as_str()).or_else(|| uuid_bytes(key)).map_or_else(text, Value::Bytes),
         KeyType::Text | KeyType::Uuid(UuidStorage::Text) | KeyType::Unknown => text(),
     }
+}
+
+fn uuid_bytes(key: &Key) -> Option<Vec<u8>> {
+    key.as_str().parse::<uuid::Uuid>().ok().map(|id| id.as_bytes().to_vec())
 }
 
 /// The bytes of `0x…`.

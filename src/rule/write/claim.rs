@@ -1,9 +1,9 @@
 //! Codes of a pool: one row each, taken by writing the delivery's reference into it.
 
-use super::update::fitted;
-use crate::catalog::{Catalog, Column, Entity, InsertValue, KeyType, Pool};
+use crate::catalog::{Catalog, Column, InsertValue, Pool};
 use crate::model::{RecordId, Value};
-use crate::rule::sql::{Fill, Fragment, Hole, Renderer, filter, key_value};
+use crate::rule::fit::{fitted, record_key};
+use crate::rule::sql::{Fill, Fragment, Hole, Renderer, filter};
 use crate::rule::statement::{Dialect, Row, Statement};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -141,11 +141,7 @@ impl Taker<'_> {
             InsertValue::Constant(literal) => fit(&literal.value),
             InsertValue::Now => fit(&Value::Instant(self.claiming.now)),
             InsertValue::RecordField(name) => self.claiming.fields.get(name.as_str()).map_or(Value::Null, fit),
-            InsertValue::RecordKey => {
-                let entity = self.catalog.entity(&self.claiming.record.entity);
-                let ty = entity.map_or(&KeyType::Unknown, |entity: &Entity| &entity.key_type);
-                key_value(ty, &self.claiming.record.key)
-            }
+            InsertValue::RecordKey => record_key(self.catalog, column, self.claiming.record),
             // The check lets no other through.
             _ => Value::Null,
         };

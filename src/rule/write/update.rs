@@ -2,14 +2,12 @@
 
 use super::standing::{Standing, tag_list};
 use crate::catalog::{
-    self, Catalog, Column, ColumnType, Consent, ConsentTest, DateStorage, Entity, Expression, InstantStorage, Place,
-    TagList, Tags, UuidStorage,
+    self, Catalog, Column, ColumnType, Consent, ConsentTest, Entity, Expression, Place, TagList, Tags,
 };
-use crate::model::{FieldName, Key, Value, at_local};
-use crate::rule::sql::wire::Form;
+use crate::model::{FieldName, Key, Value};
+use crate::rule::fit::{fitted, held_as, stored_flag, stored_key};
 use crate::rule::sql::{Fill, Fragment, Hole, Renderer, key_value};
 use crate::rule::statement::{Dialect, Statement};
-use crate::rule::task::key_type;
 use jiff::{Timestamp, tz::TimeZone};
 
 /// One field's new value, everything rendered.
@@ -155,7 +153,7 @@ impl Writer<'_> {
         let text = match cell {
             NewCell::Null => return Ok(Value::Null),
             NewCell::Now => return Ok(self.fitted(column, &Value::Instant(self.now))),
-            NewCell::Key(key) => return Ok(key_value(&key_type(&column.ty), key)),
+            NewCell::Key(key) => return Ok(stored_key(&column.ty, key)),
             NewCell::Value(Value::Text(text)) | NewCell::Text(text) => text,
             NewCell::Value(value) => return Ok(self.fitted(column, value)),
         };
@@ -227,9 +225,7 @@ impl Writer<'_> {
 
     /// The record's key as the table of tags keeps it.
     pub fn holder(entity: &Entity, tags: &Tags, key: &Key) -> Value {
-        let ty =
-            if tags.record.ty == ColumnType::Unknown { entity.key_type.clone() } else { key_type(&tags.record.ty) };
-        key_value(&ty, key)
+        key_value(&held_as(&entity.key_type, &tags.record.ty), key)
     }
 
     pub fn is_tag(&self, tags: &Tags, holder: &Value, tag: &str) -> Fragment {
@@ -262,44 +258,5 @@ impl Writer<'_> {
                 &self.is_tag(tags, holder, tag),
             ],
         )
-    }
-}
-
-/// A value in the form that a column keeps: times above all.
-pub(super) fn fitted(column: &Column, value: &Value, zone: &TimeZone, dialect: Dialect) -> Value {
-    let instant = match value {
-        Value::Instant(instant) => *instant,
-        Value::Date(day) => match &column.ty {
-            ColumnType::Instant(_) => at_local(day.at(0, 0, 0, 0), zone),
-            ColumnType::Date(DateStorage::Text) | ColumnType::Text => return Value::Text(day.to_string()),
-            _ => return value.clone(),
-        },
-        Value::Uuid(id) => return stored_uuid(&column.ty, *id, dialect),
-        Value::Decimal(number) if column.ty == ColumnType::NumberText => return Value::Text(number.to_string()),
-        Value::Bool(_) => return stored_flag(column, value, dialect),
-        _ => return value.clone(),
-    };
-    let text = |zone: &TimeZone| Value::Text(zone.to_datetime(instant).strftime("%Y-%m-%d %H:%M:%S").to_string());
-    match &column.ty {
-        ColumnType::Instant(InstantStorage::Text(own)) => text(own),
-        ColumnType::Date(_) | ColumnType::Instant(_) => Form::of(&column.ty).at_most(instant, zone),
-        ColumnType::Text => text(zone),
-        _ => value.clone(),
-    }
-}
-
-fn stored_uuid(ty: &ColumnType, id: uuid::Uuid, dialect: Dialect) -> Value {
-    match ty {
-        ColumnType::Uuid(UuidStorage::Binary) | ColumnType::Bytes => Value::Bytes(id.as_bytes().to_vec()),
-        ColumnType::Uuid(UuidStorage::Native) if dialect == Dialect::Postgres => Value::Uuid(id),
-        _ => Value::Text(id.to_string()),
-    }
-}
-
-/// Booleans are numbers outside PostgreSQL, and in its columns of numbers.
-fn stored_flag(column: &Column, value: &Value, dialect: Dialect) -> Value {
-    match value {
-        Value::Bool(flag) if dialect != Dialect::Postgres || column.ty.is_number() => Value::Int(i64::from(*flag)),
-        other => other.clone(),
     }
 }

@@ -5,6 +5,7 @@ mod capped;
 mod copied;
 mod edges;
 mod explained;
+mod history;
 mod printed;
 mod remembered;
 mod same;

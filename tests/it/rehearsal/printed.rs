@@ -84,6 +84,26 @@ fn why_and_plan_are_json_too() {
     assert!(plan.contains("match      not counted: the source has the value of now, and only sweeps know"), "{plan}");
 }
 
+#[test]
+fn a_plan_shows_what_is_removed_and_renamed_and_whom_that_leaves() {
+    let site = silent(3);
+    let rule = std::fs::read_to_string(site.path("rules/silence.yaml")).unwrap();
+    let waiting = "- wait: {for: 7 days}\n  - email: {template: hello}\n";
+    let other = rule.replace("id: silence", "id: other").replace("- email: {template: hello}\n", waiting);
+    site.rules(&[("silence.yaml", &rule), ("other.yaml", &other)]);
+    let mut daemon = ready(&site);
+    let active = |rule: &str| {
+        let arguments = ["enrollments", "list", "--state", "active", "--rule", rule];
+        site.json(&arguments).as_array().unwrap().len()
+    };
+    poll_until(PATIENCE, || active("silence") == 2 && active("other") == 2);
+    daemon.signal("TERM");
+    assert_eq!(daemon.ends().code(), Some(0));
+    let quiet = rule.replace("id: silence", "id: quiet\nwas: [silence]").replace("[AT, DE]", "[DE, IT]");
+    site.rules(&[("quiet.yaml", &quiet)]);
+    insta::assert_snapshot!("plan-removed", page(&site, &["plan"]));
+}
+
 /// A window that has yet to open, and one mail a day.
 fn respectful() -> (Site, String) {
     let site = silent(1);

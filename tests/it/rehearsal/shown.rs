@@ -124,6 +124,25 @@ fn a_backtest_counts_by_day_and_labels_its_terms() {
 }
 
 #[test]
+fn a_backtest_shows_what_history_can_tell_apart_from_what_stands_there_today() {
+    let site = silent(3);
+    let term = "  - responses: {none: {}, within_last: 5 days}\n";
+    site.rules(&[("silence.yaml", &SILENCE.replace("where:\n", &format!("where:\n{term}")))]);
+    // The first fell silent a day ago and answered the day before.
+    site.crm("INSERT INTO surveys (id, account_id, kind, rating, answered_at) VALUES (1, 1, 'nps', 9, datetime('now', '-2 days'))");
+    let page = shown(&site, &["backtest", "silence", "--from", &today(-12)]);
+    assert!(page.contains("total       3 crossed, 2 by what history can tell, 1 by all terms"), "{page}");
+    let lines: Vec<Vec<&str>> =
+        page.lines().map(|line| line.split("  ").filter(|cell| !cell.is_empty()).collect()).collect();
+    for line in [
+        ["as of then", "where", "responses: {none: {}, within_last: 5 days}", "2", "1"],
+        ["current", "where", "country: [AT, DE]", "2", "1"],
+    ] {
+        assert!(lines.iter().any(|found| found.iter().map(|cell| cell.trim()).eq(line)), "no {line:?} in:\n{page}");
+    }
+}
+
+#[test]
 fn a_test_mail_is_sent_marked_and_leaves_the_state_alone() {
     let site = silent(3);
     let arguments = ["test-send", "silence", "--record", "customer:3", "--to", "me@linden.example"];

@@ -67,6 +67,7 @@ fn refused(what: &str, output: &Output, started: Instant, exit: i32, error: &str
     assert!(!said.contains("panicked"), "{what}: {said}");
     assert!(said.len() < 50_000, "{what} prints {} bytes", said.len());
     assert!(said.contains(error), "{what} is no `{error}`: {said}");
+    println!("{what}: {took:?}");
     assert!(took < program().1, "{what} took {took:?}");
 }
 

@@ -311,6 +311,34 @@ fn logs_are_json_with_fields_and_name_nobody() {
     }
 }
 
+/// As text where that is asked for, and on a terminal where nothing is.
+#[test]
+fn logs_as_text_have_the_same_fields_and_name_nobody() {
+    for (format, on_terminal) in [("text", false), ("auto", true)] {
+        let site = with_silent(2, SILENCE);
+        site.configure("format = \"json\"", &format!("format = \"{format}\""));
+        let mut command = site.command(&["run"]);
+        if on_terminal {
+            let program = format!("{} run --config {}", env!("CARGO_BIN_EXE_nudged"), site.path("config.toml"));
+            command = Command::new("script");
+            command.args(["-qfec", &program]).arg(site.path("terminal")).env("NO_COLOR", "1").env_remove("JOURNAL_STREAM");
+        }
+        let daemon = site.start_command(command, &[]);
+        site.told("READY=1");
+        let log = || if on_terminal { fs::read_to_string(site.path("terminal")).unwrap_or_default() } else { site.log() };
+        poll_until(PATIENCE, || log().matches("outcome=\"sent\"").count() == 2);
+        daemon.signal("TERM");
+        let log = log();
+        let sent = log.lines().find(|line| line.contains("outcome=\"sent\"")).unwrap();
+        for field in ["INFO", "rule=silence", "record=customer:", "delivery="] {
+            assert!(sent.contains(field), "{field} is missing: {sent}");
+        }
+        for personal in ["@", "Anna", "Gruber", "Cafe 1"] {
+            assert!(!log.contains(personal), "{personal} is in the log:\n{log}");
+        }
+    }
+}
+
 /// Mail servers write what they like, and not every name comes with an `@`.
 #[test]
 fn what_a_mail_server_says_of_a_person_is_for_who_asks_and_not_in_the_log() {

@@ -105,7 +105,7 @@ macro_rules! on_three_dialects {
     ($trigger:ty) => {
         #[test]
         fn equals_the_oracle_on_sqlite() {
-            crate::oracle::history::property::<$trigger>(crate::world::Kind::Sqlite, 60);
+            crate::oracle::history::property::<$trigger>(crate::world::Kind::Sqlite, 30);
         }
 
         #[test]

@@ -321,11 +321,16 @@ fn logs_as_text_have_the_same_fields_and_name_nobody() {
         if on_terminal {
             let program = format!("{} run --config {}", env!("CARGO_BIN_EXE_nudged"), site.path("config.toml"));
             command = Command::new("script");
-            command.args(["-qfec", &program]).arg(site.path("terminal")).env("NO_COLOR", "1").env_remove("JOURNAL_STREAM");
+            command
+                .args(["-qfec", &program])
+                .arg(site.path("terminal"))
+                .env("NO_COLOR", "1")
+                .env_remove("JOURNAL_STREAM");
         }
         let daemon = site.start_command(command, &[]);
         site.told("READY=1");
-        let log = || if on_terminal { fs::read_to_string(site.path("terminal")).unwrap_or_default() } else { site.log() };
+        let log =
+            || if on_terminal { fs::read_to_string(site.path("terminal")).unwrap_or_default() } else { site.log() };
         poll_until(PATIENCE, || log().matches("outcome=\"sent\"").count() == 2);
         daemon.signal("TERM");
         let log = log();

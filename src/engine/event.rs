@@ -53,7 +53,7 @@ pub enum Event {
         tenant: Tenant,
         reason: String,
     },
-    /// Announced for sweeps of one batch; larger ones announce only their counts.
+    /// Announced for sweeps that are committed at once; larger ones, which are staged, announce only their counts.
     Matched {
         match_id: MatchId,
         rule: RuleId,

@@ -120,7 +120,12 @@ impl<'a> Checker<'a> {
         }
         let known = entity.recipients.keys().map(RoleName::as_str).chain(self.assigned.then_some(ASSIGNED));
         let message = format!("`{}` has no recipient `{}`", entity.name, name.value);
-        self.unknown_as("rule.unknown-recipient", message, name, known);
+        if known.clone().next().is_none() {
+            let help = "say who that is under `recipients` of the entity in the catalog";
+            self.wrong(&name.range, "rule.unknown-recipient", message, help);
+        } else {
+            self.unknown_as("rule.unknown-recipient", message, name, known);
+        }
         None
     }
 

@@ -70,7 +70,8 @@ pub trait Outbox: Send + Sync {
         due_by: Timestamp,
     ) -> Result<Vec<ContactStanding>, StoreError>;
 
-    /// Rows of these tracks that are due by an instant and that nobody has looked at yet: whom they are for isn't known.
+    /// Rows of these tracks that are due by an instant, of which isn't known yet whom they are for: nobody has looked at
+    /// them, or somebody is about to.
     async fn coming(&self, tracks: &[[u8; 16]], by: Timestamp) -> Result<Vec<Coming>, StoreError>;
 
     /// What the daily budget has come to on that day.

@@ -394,12 +394,12 @@ pub async fn next_due(session: &mut Session<'_>) -> Result<Option<i64>, StoreErr
     session.row(sql, &[]).await?.map(|row| row.int(0)).transpose()
 }
 
-/// Rows of these tracks that are due by an instant and were never looked at.
+/// Rows of these tracks that are due by an instant and of which it isn't known yet whom they are for.
 pub async fn coming(session: &mut Session<'_>, tracks: &[[u8; 16]], by: i64) -> Result<Vec<Coming>, StoreError> {
     let batch = Batch::new().ids("track", tracks);
     let sql = "SELECT b.track, o.id, v.hash, o.node, o.due_at
                FROM {batch} CROSS JOIN enrollment e CROSS JOIN outbox o CROSS JOIN rule_version v
-               WHERE e.track = b.track AND o.id = e.id AND o.state = 0 AND o.contact IS NULL AND o.due_at <= $1
+               WHERE e.track = b.track AND o.id = e.id AND o.state IN (0, 1) AND o.contact IS NULL AND o.due_at <= $1
                  AND v.id = o.version AND o.rule_state NOT IN (SELECT id FROM rule_state WHERE paused = 1)";
     let rows = session.rows_batch(sql, params![by], &batch).await?;
     let read = |mut row: Row| {

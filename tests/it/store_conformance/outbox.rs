@@ -17,7 +17,7 @@ on_both_stores!(
     a_rescue_takes_back_what_a_dead_owner_held,
     a_rescue_leaves_its_own_alone,
     it_is_known_when_the_first_lease_ends,
-    what_comes_for_a_track_is_known_until_somebody_looks_at_it,
+    what_comes_for_a_track_is_known_until_it_is_sent_or_over,
     only_what_is_under_way_is_kept,
     a_migrated_enrollment_pins_the_version_it_counts_in,
     a_held_step_is_freed_unless_it_would_be_held_again,
@@ -166,7 +166,7 @@ async fn it_is_known_when_the_first_lease_ends(home: Home) {
     assert_eq!(hasty.lease_ends().await.unwrap(), None);
 }
 
-async fn what_comes_for_a_track_is_known_until_somebody_looks_at_it(home: Home) {
+async fn what_comes_for_a_track_is_known_until_it_is_sent_or_over(home: Home) {
     let store = home.with_rule().await;
     let soon = now() + SignedDuration::from_mins(40);
     let ours = NewMatch { first: Some((2, soon)), ..a_match(&*store, "1", "x") };
@@ -177,8 +177,12 @@ async fn what_comes_for_a_track_is_known_until_somebody_looks_at_it(home: Home) 
     assert_eq!(told, [(track, 2, soon)]);
     assert_eq!(store.coming(&[track], soon - SignedDuration::from_secs(1)).await.unwrap(), []);
     assert_eq!(store.coming(&[], soon).await.unwrap(), []);
-    store.claim(&owner("a"), soon, 9).await.unwrap();
-    assert_eq!(store.coming(&[track], soon).await.unwrap(), [], "it is being looked at");
+    // Somebody is looking at it, on this node or another: it may turn out to be a message.
+    let claimed = store.claim(&owner("a"), soon, 9).await.unwrap();
+    assert_eq!(store.coming(&[track], soon).await.unwrap(), coming);
+    let claimed = claimed.into_iter().find(|claimed| claimed.token.id == coming[0].id).unwrap();
+    assert!(mark(&*store, &claimed, false).await.lost.is_empty());
+    assert_eq!(store.coming(&[track], soon).await.unwrap(), [], "it is being sent, and has its place");
 }
 
 async fn a_late_outcome_is_accepted_from_unknown(home: Home) {

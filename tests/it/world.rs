@@ -497,6 +497,16 @@ impl World {
         self.dir.path().join("state.db")
     }
 
+    /// As if nobody had renewed them for long: what the dead held of a shared state is free.
+    pub async fn leases_run_out(&self) {
+        let Some(state) = &self.state else { return };
+        let sql = "UPDATE outbox SET lease_until = 0 WHERE lease_until > 0; UPDATE rule_state SET lease_until = 0";
+        // A transaction that was under way goes on meanwhile.
+        let mut client = tokio::process::Command::from(state.command(sql));
+        let done = client.output().await.unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    }
+
     /// A shared state, opened again, whose leases end at once when nobody renews them.
     pub async fn short_leased(&self) -> Arc<dyn Store> {
         let url = &self.state.as_ref().expect("a shared state").url;

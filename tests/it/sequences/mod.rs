@@ -2,6 +2,7 @@
 
 mod clocks;
 mod enrolling;
+mod lives;
 mod mortal;
 mod nested;
 mod overdue;

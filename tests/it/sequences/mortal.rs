@@ -1,6 +1,8 @@
-//! A state that its process can die on: at a chosen call that writes everything stops, before or after the commit, and
+//! A state that its process can die on: at some call that writes everything stops, before or after the commit, and
 //! whatever the process still wanted of the state is never answered.
 
+use super::lives::{Fate, SETTLE, Side};
+use crate::world::World;
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use nudged::engine::port::{
@@ -10,74 +12,49 @@ use nudged::engine::port::{
     HeldMatch, Inbound, Inbox, Lease, Ledger, LedgerSize, MissView, NewAnswer, Objection, OpenEpisode, Outbox,
     OutboxToken, Overview, Owed, OwnWrite, Owner, Personal, Progress, Reacted, Reaction, Reactions, Register, Rescued,
     RuleState, RuleVersion, Safety, Settled, Settlement, Spent, Standing, StillHeld, Store, StoreError,
-    StoredGeneration, SweepCommit, SweepCount, SweepId, SweepView, TaskDraft, Turn, Verdict, View, Whereabouts, Writes,
+    StoredGeneration, SweepCommit, SweepCount, SweepId, SweepView, TaskDraft, Then, Turn, Verdict, View, Whereabouts,
+    Writes,
 };
 use nudged::model::{
     AddressHash, Channel, ContactId, DeliveryId, EntityName, InstanceSecret, Key, Lane, Preference, RecordId, RuleId,
     Suppression, TemplateName, Tenant, VersionHash,
 };
+use nudged::model::{Clock, ManualClock};
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use tokio::sync::watch;
-
-/// Which calls are counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum At {
-    Settlements,
-    /// Whatever writes into the state.
-    EveryWrite,
-}
-
-pub const SETTLE: &str = "settle";
-
-/// When it dies: at which of those calls, counted from 1, and on which side of the commit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cut {
-    Before(usize),
-    After(usize),
-}
-
-/// Both sides of a commit; where a play takes long one of them, by turns.
-pub fn cuts(number: usize, takes_long: bool) -> Vec<Cut> {
-    let both = [Cut::Before(number), Cut::After(number)];
-    if takes_long { vec![both[number / 4 % 2]] } else { both.to_vec() }
-}
 
 pub struct Mortal {
     store: Arc<dyn Store>,
-    at: At,
-    cut: Option<Cut>,
-    written: Mutex<Vec<&'static str>>,
+    clock: Arc<ManualClock>,
+    fate: Arc<Fate>,
     dead: watch::Sender<bool>,
 }
 
 impl Mortal {
-    pub fn new(store: Arc<dyn Store>, at: At, cut: Option<Cut>) -> Arc<Self> {
-        Arc::new(Self { store, at, cut, written: Mutex::default(), dead: watch::Sender::new(false) })
+    pub fn new(world: &World, fate: &Arc<Fate>) -> Arc<Self> {
+        let (store, clock) = (world.store.clone(), world.clock.clone());
+        Arc::new(Self { store, clock, fate: fate.clone(), dead: watch::Sender::new(false) })
     }
 
-    /// The calls that were counted, in their order.
-    pub fn written(&self) -> Vec<&'static str> {
-        self.written.lock().unwrap().clone()
+    async fn write<T>(&self, call: &'static str, work: impl Future<Output = T> + Send) -> T {
+        let what = format!("{call} at {}", self.clock.now());
+        self.write_all(call, &[what], work).await
     }
 
     /// Does what `work` is lazy about, unless it dies before it, and answers unless it dies after it.
-    async fn write<T>(&self, call: &'static str, work: impl Future<Output = T> + Send) -> T {
+    async fn write_all<T>(&self, call: &'static str, what: &[String], work: impl Future<Output = T> + Send) -> T {
         self.alive().await;
-        if self.at == At::Settlements && call != SETTLE {
+        if !self.fate.counts(call) {
             return work.await;
         }
-        let number = {
-            let mut written = self.written.lock().unwrap();
-            written.push(call);
-            written.len()
-        };
-        if self.cut == Some(Cut::Before(number)) {
+        if self.fate.strikes(Side::Before, what) {
             self.die().await;
         }
         let done = work.await;
-        if self.cut == Some(Cut::After(number)) {
+        self.fate.note(call);
+        if self.fate.strikes(Side::After, what) {
             self.die().await;
         }
         done
@@ -100,6 +77,20 @@ impl Mortal {
         }
         &*self.store
     }
+}
+
+/// Each part of a settlement, by its row.
+fn parts(settlement: &Settlement) -> Vec<String> {
+    let marks = settlement.marks.iter().map(|mark| format!("{} is marked at {}", mark.token.id, mark.step.as_str()));
+    let done = settlement.completions.iter().map(|done| {
+        let then = match &done.then {
+            Then::Advance { node, .. } => format!("goes on to {node}"),
+            Then::Wait { node, .. } => format!("waits at {node}"),
+            other => format!("{other:?}"),
+        };
+        format!("{} {then}", done.token.id)
+    });
+    marks.chain(done).collect()
 }
 
 #[async_trait]
@@ -241,7 +232,7 @@ impl Outbox for Mortal {
         self.write("gather", self.store.gather(of, now, limit)).await
     }
     async fn settle(&self, settlement: &Settlement) -> Result<Settled, StoreError> {
-        self.write(SETTLE, self.store.settle(settlement)).await
+        self.write_all(SETTLE, &parts(settlement), self.store.settle(settlement)).await
     }
     async fn release(&self, tokens: &[OutboxToken]) -> Result<(), StoreError> {
         self.write("release", self.store.release(tokens)).await

@@ -1,13 +1,11 @@
 //! Six weeks before a contract renews: branches, waits of every kind, a split and exits, on both stores; and the same
 //! with a process that dies at every settlement.
 
-use super::mortal::{At, Cut, Mortal, cuts};
+use super::lives::{At, Fate, Lives};
 use super::timeline;
-use crate::support::{PATIENCE, instant, wait_until};
+use crate::support::instant;
 use crate::world::{Kind, Setup, World};
-use jiff::Timestamp;
-use nudged::engine::Engine;
-use nudged::engine::port::{DeliveryFilter, Message, Store};
+use nudged::engine::port::Message;
 use nudged::model::DeliveryId;
 use rstest::rstest;
 use std::collections::HashSet;
@@ -130,35 +128,18 @@ impl Sent {
 struct Played {
     sent: Sent,
     ends: Vec<String>,
-    settled: usize,
 }
 
-/// Plays the six weeks; a process that dies at the cut is followed by another one on the same state.
-async fn play(world: &World, first: Arc<dyn Store>, cut: Option<Cut>) -> Played {
-    let mortal = Mortal::new(first, At::Settlements, cut);
-    let mut engine = world.life("first", mortal.clone());
-    let (mut alive, mut sent) = (true, Sent::default());
+async fn play(world: &World, fate: &Arc<Fate>) -> Played {
+    let (mut lives, mut sent) = (Lives::begin(world, fate), Sent::default());
     let mut changes = CHANGES.iter().map(|(at, sql)| (instant(at), *sql)).peekable();
     loop {
         while let Some((_, sql)) = changes.next_if(|(at, _)| *at <= world.now()) {
             world.crm.run(sql).await;
         }
-        let died = tokio::select! {
-            () = turn(&engine) => false,
-            () = mortal.died(), if alive => true,
-        };
+        let next = lives.turn().await;
         sent.take(world);
-        if died {
-            alive = false;
-            drop(engine);
-            engine = world.life("second", world.store.clone());
-            take_over(world, &engine).await;
-            continue;
-        }
-        let next = engine.next_due().await.unwrap().unwrap_or(Timestamp::MAX);
-        assert!(next > world.now(), "what is due is done");
-        let change = changes.peek().map_or(Timestamp::MAX, |(at, _)| *at);
-        let next = next.min(change);
+        let next = changes.peek().map_or(next, |(at, _)| next.min(*at));
         if next > instant(END) {
             break;
         }
@@ -174,32 +155,13 @@ async fn play(world: &World, first: Arc<dyn Store>, cut: Option<Cut>) -> Played 
         })
         .collect();
     ends.sort();
-    Played { sent, ends, settled: mortal.written().len() }
-}
-
-pub async fn turn(engine: &Engine) {
-    engine.sweep_due().await.unwrap();
-    engine.dispatch_due().await.unwrap();
-}
-
-/// On a state that nodes share, what a dead one held is free once its leases have run out.
-pub async fn take_over(world: &World, engine: &Engine) {
-    wait_until(PATIENCE, async || {
-        engine.rescue().await.unwrap();
-        let sending = world.store.overview(world.now()).await.unwrap().outbox_sending;
-        sending == 0 && world.store.deliveries(&claimed_only()).await.unwrap().is_empty()
-    })
-    .await;
-}
-
-fn claimed_only() -> DeliveryFilter {
-    DeliveryFilter { state: Some("claimed".into()), limit: 100, ..Default::default() }
+    Played { sent, ends }
 }
 
 #[tokio::test]
 async fn six_weeks_as_they_should_be() {
     let world = world(false).await;
-    let played = play(&world, world.store.clone(), None).await;
+    let played = play(&world, &Fate::kind(At::Settlements)).await;
     let story = format!(
         "sent\n{}\n\nended\n{}\n\nin between\n{}",
         played.sent.lines.join("\n"),
@@ -213,32 +175,25 @@ async fn six_weeks_as_they_should_be() {
 #[tokio::test]
 async fn six_weeks_are_the_same_on_both_stores() {
     let (sqlite, postgres) = (world(false).await, world(true).await);
-    let one = play(&sqlite, sqlite.store.clone(), None).await;
-    let other = play(&postgres, postgres.store.clone(), None).await;
+    let one = play(&sqlite, &Fate::kind(At::Settlements)).await;
+    let other = play(&postgres, &Fate::kind(At::Settlements)).await;
     assert_eq!((one.sent.lines, one.ends), (other.sent.lines, other.ends));
     assert_eq!(timeline(&sqlite).await, timeline(&postgres).await);
 }
 
-/// Deaths at every settlement, before and after its commit, on PostgreSQL by turns. `remainder`: those of one of four tests, which share the
-/// work.
+/// `every`: some processes do a few things before they die, others one.
 #[rstest]
 #[tokio::test]
-async fn killed_at_every_settlement(#[values(false, true)] shared: bool, #[values(0, 1, 2, 3)] remainder: usize) {
+async fn killed_at_every_settlement(#[values(false, true)] shared: bool, #[values(1, 5)] every: usize) {
     let whole = {
         let world = world(shared).await;
-        play(&world, world.store.clone(), None).await
+        play(&world, &Fate::kind(At::Settlements)).await
     };
-    assert!(whole.settled > 40, "{}", whole.settled);
-    let mut repeated = 0;
-    for number in (1..=whole.settled).filter(|number| number % 4 == remainder) {
-        for cut in cuts(number, shared) {
-            let world = world(shared).await;
-            let store = if shared { world.short_leased().await } else { world.store.clone() };
-            let played = play(&world, store, Some(cut)).await;
-            assert_eq!(played.sent.lines, whole.sent.lines, "{cut:?}");
-            assert_eq!(played.ends, whole.ends, "{cut:?}");
-            repeated += played.sent.tries - played.sent.lines.len();
-        }
-    }
-    assert!(repeated > 0 || shared, "some died between sending and writing it down, and sent again under the same id");
+    let (world, fate) = (world(shared).await, Fate::deadly(At::Settlements, (every, 0)));
+    let played = play(&world, &fate).await;
+    assert_eq!(played.sent.lines, whole.sent.lines);
+    assert_eq!(played.ends, whole.ends);
+    assert!(fate.deaths() * every > 100, "{} deaths", fate.deaths());
+    let repeated = played.sent.tries - played.sent.lines.len();
+    assert!(repeated > 0, "some died between sending and writing it down, and sent again under the same id");
 }

@@ -63,6 +63,11 @@ impl Context {
         tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
     }
 
+    /// The same for work that keeps every core busy.
+    pub fn block_on_all_cores<T>(&self, work: impl Future<Output = T>) -> Result<T, Failure> {
+        Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work))
+    }
+
     /// The state that the daemon of this configuration uses.
     pub async fn state(&self) -> Result<Arc<dyn Store>, Failure> {
         Ok(open_state(&self.config()?.state, Timestamp::now(), false).await?)

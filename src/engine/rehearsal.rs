@@ -85,13 +85,18 @@ impl Engine {
         if let Some(crossed) = found.iter().copied().filter(|crossed| *crossed > watermark).min() {
             instants.push(plan.planned(crossed, swept_at));
         }
-        if trying > SignedDuration::ZERO && !found.is_empty() {
-            let every = SignedDuration::from_secs(rule.rule.recheck.max_seconds());
-            instants.push(plan.planned(rechecked_at.saturating_add(every).unwrap_or(Timestamp::MAX), swept_at));
+        let night = |after| plan.planned(nightly(after, self.context().settings.reconcile_at, zone), swept_at);
+        if let Some(first) = found.iter().copied().min() {
+            // Looking again at what has crossed finds nothing before anything has.
+            if trying > SignedDuration::ZERO {
+                let every = SignedDuration::from_secs(rule.rule.recheck.max_seconds());
+                let again = rechecked_at.saturating_add(every).unwrap_or(Timestamp::MAX);
+                instants.push(plan.planned(again.max(first), swept_at));
+            }
+            instants.push(night(reconciled_at.max(first)));
         }
-        if reconciled_at < horizon.changed_at || !found.is_empty() {
-            let night = nightly(reconciled_at, self.context().settings.reconcile_at, zone);
-            instants.push(plan.planned(night, swept_at));
+        if reconciled_at < horizon.changed_at {
+            instants.push(night(reconciled_at));
         }
         if swept_at < horizon.changed_at {
             // What changed may have crossed long ago.

@@ -10,18 +10,23 @@ use async_trait::async_trait;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// The engine goes on meanwhile, so only one test runs at a time.
-const AT_ONCE: usize = 1;
-
 /// The test bench, with the settings of the running engine.
 #[derive(Debug)]
 pub struct RuleExaminer {
     settings: Settings,
+    at_once: usize,
 }
 
 impl RuleExaminer {
+    /// Beside an engine that goes on meanwhile: one rule at a time.
     pub const fn new(settings: Settings) -> Self {
-        Self { settings }
+        Self { settings, at_once: 1 }
+    }
+
+    /// Where nothing else is to be done.
+    #[must_use]
+    pub fn at_once(self, at_once: usize) -> Self {
+        Self { at_once, ..self }
     }
 }
 
@@ -37,7 +42,7 @@ impl Examiner for RuleExaminer {
             |path: &str| rules.iter().filter_map(|id| generation.rules.get(id)).any(|rule| rule.rule.file == path);
         let files: Vec<_> = bench.rule_files().into_iter().filter(|file| file.text.contains("tests:")).collect();
         let files: Vec<_> = files.into_iter().filter(|file| concerned(&file.path)).collect();
-        match bench.play(&files, AT_ONCE, |_| {}).await {
+        match bench.play(&files, self.at_once, |_| {}).await {
             Ok(reports) => reports.iter().flat_map(folded).collect(),
             Err(findings) => findings,
         }

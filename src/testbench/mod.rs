@@ -90,6 +90,12 @@ impl Bench {
         self.tree.rule_files()
     }
 
+    /// As many rules as keep every core busy, also while some wait for their files.
+    #[must_use]
+    pub fn at_once() -> usize {
+        std::thread::available_parallelism().map_or(2, usize::from) * 2
+    }
+
     /// Plays the tests of these rule files side by side, and tells of each as it is done. The reports come in the
     /// order of the files.
     pub async fn play(

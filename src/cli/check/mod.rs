@@ -18,6 +18,7 @@ use crate::rule::generation::{Generation, Tree};
 use crate::rule::index::{self, NeededIndex};
 use crate::rulebook::{Examiner, Inspected, Limits, inspect, read_tree};
 use crate::service::{RuleExaminer, open_source, outside};
+use crate::testbench::Bench;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -60,7 +61,7 @@ pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, 
         offline(tree, &config, context.has_config())
     };
     if !args.no_tests {
-        verdict.findings.extend(context.block_on(async { Ok(tested(&verdict, &config).await) })?);
+        verdict.findings.extend(context.block_on_all_cores(tested(&verdict, &config))?);
     }
     Ok(report(args, &config.rules.directory, &verdict, output))
 }
@@ -121,7 +122,7 @@ async fn tested(verdict: &Verdict, config: &Config) -> Vec<Finding> {
     let is_wrong = verdict.findings.iter().any(|finding| finding.severity == Severity::Error);
     let Some(generation) = verdict.generation.as_ref().filter(|_| !is_wrong) else { return Vec::new() };
     let rules = generation.rules.keys().cloned().collect();
-    RuleExaminer::new(config.settings()).examine(generation, &rules).await
+    RuleExaminer::new(config.settings()).at_once(Bench::at_once()).examine(generation, &rules).await
 }
 
 /// An index and the rules that need it.

@@ -52,7 +52,7 @@ pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, 
     };
     let bench = Bench { tree, surroundings, settings: settings(&config) };
     let files = chosen(&args.targets, &bench, &generation)?;
-    let reports = play(&bench, &files)?;
+    let reports = play(context, &bench, &files)?;
     report(args, &reports, output)
 }
 
@@ -94,9 +94,7 @@ fn chosen(targets: &[String], bench: &Bench, generation: &Generation) -> Result<
     Ok(chosen)
 }
 
-fn play(bench: &Bench, files: &[Arc<SourceFile>]) -> Result<Vec<RuleReport>, Failure> {
-    let at_once = std::thread::available_parallelism().map_or(2, usize::from) * 2;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+fn play(context: &Context, bench: &Bench, files: &[Arc<SourceFile>]) -> Result<Vec<RuleReport>, Failure> {
     let bar = ProgressBar::with_draw_target(Some(files.len() as u64), ProgressDrawTarget::hidden());
     let began = Instant::now();
     let tell = |_: &RuleReport| {
@@ -106,7 +104,7 @@ fn play(bench: &Bench, files: &[Arc<SourceFile>]) -> Result<Vec<RuleReport>, Fai
         }
         bar.inc(1);
     };
-    let played = runtime.block_on(bench.play(files, at_once, tell));
+    let played = context.block_on_all_cores(bench.play(files, Bench::at_once(), tell))?;
     bar.finish_and_clear();
     played.map_err(Failure::Rules)
 }

@@ -121,17 +121,16 @@ impl Fragment {
     /// Fills the holes and numbers the placeholders.
     pub fn fill(&self, dialect: Dialect, fill: &Fill<'_>) -> Statement {
         let mut sql = String::with_capacity(self.text.len() + 16);
-        let mut number = 0;
-        for c in self.text.chars().filter(|c| *c != SPLICE) {
-            match (c, dialect) {
-                (HOLE, Dialect::Postgres) => {
-                    number += 1;
+        for (number, piece) in self.text.split(HOLE).enumerate() {
+            match (number, dialect) {
+                (0, _) => {}
+                (_, Dialect::Postgres) => {
                     sql.push('$');
-                    sql.push_str(&i32::to_string(&number));
+                    sql.push_str(&number.to_string());
                 }
-                (HOLE, _) => sql.push('?'),
-                _ => sql.push(c),
+                _ => sql.push('?'),
             }
+            piece.split(SPLICE).for_each(|text| sql.push_str(text));
         }
         Statement { sql, binds: self.holes.iter().map(|hole| hole.value(fill)).collect() }
     }

@@ -1,18 +1,24 @@
 //! `nudged init`: a first set-up by answers on stdin, or by flags alone.
 
 use crate::site::Site;
+use crate::support::{Database, mariadb, postgres};
+use rstest::rstest;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// The command with these answers on its stdin: exit code, stdout, stderr.
 fn init(at: &Path, arguments: &[&str], answers: &str) -> (i32, String) {
+    init_over(&format!("sqlite:{}", at.join("crm.db").display()), at, arguments, answers)
+}
+
+fn init_over(crm: &str, at: &Path, arguments: &[&str], answers: &str) -> (i32, String) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_nudged"))
         .arg("init")
         .args(arguments)
         .current_dir(at)
         .env("NO_COLOR", "1")
-        .env("CRM_URL", format!("sqlite:{}", at.join("crm.db").display()))
+        .env("CRM_URL", crm)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -83,4 +89,35 @@ fn a_first_set_up_by_flags_alone() {
     let (code, told) = init(folder, &["other", "--yes", "--url", "sqlite:/nowhere/crm.db"], "");
     assert!(code == 2 && told.contains("--url"), "{told}");
     assert!(!folder.join("other").exists(), "nothing is written before everything is right");
+}
+
+/// Tables as a CRM on a server has them: keys that the server counts, foreign keys, and its own kinds of time.
+const SERVED: &str = "
+CREATE TABLE clients (id BIGINT PRIMARY KEY, name VARCHAR(80), email VARCHAR(120), created_at TIMESTAMP NOT NULL,
+  updated_at TIMESTAMP NULL, deleted_at TIMESTAMP NULL);
+CREATE TABLE orders (id BIGINT PRIMARY KEY, client_id BIGINT NOT NULL REFERENCES clients (id), total NUMERIC(10, 2),
+  placed_at TIMESTAMP NOT NULL, FOREIGN KEY (client_id) REFERENCES clients (id));
+";
+
+#[rstest]
+#[case(postgres())]
+#[case(mariadb())]
+fn a_first_set_up_over_a_server(#[case] database: Database) {
+    database.execute(SERVED);
+    let folder = tempfile::tempdir().unwrap();
+    let flags = ["fresh", "--yes", "--url", "env:CRM_URL", "--time-zone", "Europe/Vienna", "--examples", "win-back"];
+    let (code, told) = init_over(&database.url, folder.path(), &flags, "");
+    assert_eq!(code, 0, "{told}");
+    let catalog = std::fs::read_to_string(folder.path().join("fresh/rules/catalog.yaml")).unwrap();
+    for line in ["table: clients", "table: orders", "email: email", "deleted_at: missing", "updated_at: updated_at"] {
+        assert!(catalog.contains(line), "{line}\n{catalog}");
+    }
+    let check = Command::new(env!("CARGO_BIN_EXE_nudged"))
+        .args(["check", "--db", "--config", "fresh/config.toml"])
+        .current_dir(folder.path())
+        .env("CRM_URL", &database.url)
+        .output()
+        .unwrap();
+    let text = String::from_utf8([check.stdout, check.stderr].concat()).unwrap();
+    assert_eq!(check.status.code(), Some(0), "{text}\n{catalog}");
 }

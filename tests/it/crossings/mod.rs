@@ -8,6 +8,7 @@ mod facts;
 mod form;
 mod inactivity;
 mod open;
+mod operators;
 mod others;
 mod query;
 mod silence;

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp, civil};
 use nudged::engine::{Settings, Swept};
 use nudged::model::{at_local, later};
 use proptest::prelude::*;
+use rstest::rstest;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry::Vacant;
 
@@ -365,8 +366,8 @@ fn declines_equal_the_oracle_on_mariadb() {
 }
 
 /// A customer with orders this many hours ago.
-async fn with_orders(trigger: &str, more: &str, ago: &[i64]) -> World {
-    let world = World::new(Kind::Sqlite, instant(START), Settings::default()).await;
+async fn with_orders_in(kind: Kind, trigger: &str, more: &str, ago: &[i64]) -> World {
+    let world = World::new(kind, instant(START), Settings::default()).await;
     world.crm.run("INSERT INTO accounts VALUES (1, 'One', 'AT', NULL)").await;
     for (id, ago) in ago.iter().enumerate() {
         let at = world.crm.time(world.ago(hours(*ago)));
@@ -374,6 +375,10 @@ async fn with_orders(trigger: &str, more: &str, ago: &[i64]) -> World {
     }
     world.load(&[("watched.yaml", &rule(trigger, more))]).await;
     world
+}
+
+async fn with_orders(trigger: &str, more: &str, ago: &[i64]) -> World {
+    with_orders_in(Kind::Sqlite, trigger, more, ago).await
 }
 
 async fn order(world: &World, id: usize) {
@@ -418,9 +423,12 @@ async fn who_has_the_count_when_the_rule_is_loaded_is_left_out_until_it_has_ende
     assert_eq!(occasions(&world).await, ["episode 2"]);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_backfill_matches_what_is_still_open_and_no_history() {
-    let world = with_orders(COUNT, "backfill: 30 days\n", &[1, 2, 3, 240, 241, 242]).await;
+async fn a_backfill_matches_what_is_still_open_and_no_history(
+    #[values(Kind::Sqlite, Kind::Postgres, Kind::MariaDb)] kind: Kind,
+) {
+    let world = with_orders_in(kind, COUNT, "backfill: 30 days\n", &[1, 2, 3, 240, 241, 242]).await;
     world.pass(hours(1)).await;
     assert_eq!(occasions(&world).await, ["episode 2"]);
 }

@@ -6,6 +6,7 @@ use crate::world::{Kind, World, hours, minutes};
 use jiff::Timestamp;
 use nudged::engine::{Settings, Swept};
 use proptest::prelude::*;
+use rstest::rstest;
 use std::collections::BTreeMap;
 
 type Country = Option<&'static str>;
@@ -206,16 +207,19 @@ fn segments_equal_the_oracle_on_mariadb() {
     equals_the_oracle(Kind::MariaDb, 12);
 }
 
-async fn one_inside(trigger: &str, more: &str) -> World {
-    let world = World::new(Kind::Sqlite, instant(START), Settings::default()).await;
+async fn one_inside(kind: Kind, trigger: &str, more: &str) -> World {
+    let world = World::new(kind, instant(START), Settings::default()).await;
     world.crm.run("INSERT INTO accounts VALUES (1, 'One', 'AT', NULL), (2, 'Two', NULL, NULL)").await;
     world.load(&[("watched.yaml", &rule(trigger, more))]).await;
     world
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_backfill_of_all_matches_those_who_are_inside_already() {
-    let world = one_inside("segment: {when: {country: AT}}", "backfill: all\n").await;
+async fn a_backfill_of_all_matches_those_who_are_inside_already(
+    #[values(Kind::Sqlite, Kind::Postgres, Kind::MariaDb)] kind: Kind,
+) {
+    let world = one_inside(kind, "segment: {when: {country: AT}}", "backfill: all\n").await;
     world.pass(hours(1)).await;
     let keys: Vec<_> = entered(&world).await.into_keys().collect();
     assert_eq!(keys, [("1".to_owned(), "episode 1".to_owned())]);
@@ -224,7 +228,7 @@ async fn a_backfill_of_all_matches_those_who_are_inside_already() {
 #[tokio::test]
 async fn a_leave_whose_terms_fail_is_asked_about_again_while_the_rule_keeps_trying() {
     let trigger = "segment: {when: {country: AT}, leaves: true, min_out: none}";
-    let world = one_inside(trigger, "where: [{name: Uno}]\nkeep_trying: 3 days\n").await;
+    let world = one_inside(Kind::Sqlite, trigger, "where: [{name: Uno}]\nkeep_trying: 3 days\n").await;
     world.pass(hours(1)).await;
     world.crm.run("UPDATE accounts SET country_code = NULL WHERE id = 1").await;
     world.pass(hours(1)).await;

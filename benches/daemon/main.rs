@@ -50,7 +50,7 @@ pub struct Bench {
 type Measure = fn(&Bench);
 
 /// By the names that choose them.
-const MEASURES: [(&[&str], Measure); 13] = [
+const MEASURES: [(&[&str], Measure); 14] = [
     // Made if it isn't there, and nothing else.
     (&["source"], |_| {}),
     (&["main_job"], main_job::measure),
@@ -62,6 +62,7 @@ const MEASURES: [(&[&str], Measure); 13] = [
     (&["latency"], latency::measure),
     (&["events"], arrivals::measure),
     (&["memory"], memory::measure),
+    (&["episodes", "memory"], memory::episodes),
     (&["reload"], reload::measure),
     (&["idle"], idle::measure),
     (&["recovery"], recovery::measure),

@@ -61,29 +61,39 @@ steps:
 }
 
 /// A segment that everybody is in.
-fn members() -> (String, String) {
-    let text = "version: 1
-id: members
+/// Everybody is in it, and has been for long.
+fn everybody(trigger: &str) -> (String, String) {
+    let text = format!(
+        "version: 1
+id: everybody
 mode: live
 purpose: staff
 for_each: customer
 trigger:
-  segment: {when: {orders: {some: {}}}}
+  {trigger}
 backfill: all
 check_every: 5 seconds
-guard: {percent_per_day: 100, floor: 2000000}
+guard: {{percent_per_day: 100, floor: 2000000}}
 steps:
-  - wait: {for: 30 days}
-  - webhook: {to: sink}
-";
-    ("members.yaml".to_owned(), text.to_owned())
+  - wait: {{for: 30 days}}
+  - webhook: {{to: sink}}
+"
+    );
+    ("everybody.yaml".to_owned(), text)
 }
 
 pub fn measure(bench: &Bench) {
     for state in State::chosen() {
         idle(bench, state);
         sweep(bench, state);
-        segment(bench, state);
+    }
+}
+
+/// Sets of open episodes. Run it with another `NUDGED_BENCH_CUSTOMERS` as well: what it needs doesn't follow their number.
+pub fn episodes(bench: &Bench) {
+    for state in State::chosen() {
+        open(bench, state, "a segment", "segment: {when: {orders: {some: {}}}}");
+        open(bench, state, "a count", "count: {of: orders, at_least: 2, within: 5 years}");
     }
 }
 
@@ -130,9 +140,9 @@ fn active(nudged: &Nudged) -> u64 {
 }
 
 /// The first sweep opens an episode for everybody, the next ones compare everybody with those.
-fn segment(bench: &Bench, state: State) {
+fn open(bench: &Bench, state: State, name: &str, trigger: &str) {
     let sink = Sink::start();
-    let nudged = Nudged::configure(bench, state, Outlets::to(&sink), &[members()]);
+    let nudged = Nudged::configure(bench, state, Outlets::to(&sink), &[everybody(trigger)]);
     let life = nudged.start();
     poll_until(PATIENCE, || nudged.is_ready());
     poll_until(PATIENCE, || active(&nudged) >= u64::from(customers()));
@@ -146,7 +156,7 @@ fn segment(bench: &Bench, state: State) {
         gaps.push(began.elapsed());
         last = swept_at();
     }
-    let what = format!("{}: a segment of {} members, peak memory", state.name(), customers());
+    let what = format!("{}: {name} of {} records, peak memory", state.name(), customers());
     let took = report::shown(gaps[1..].iter().copied().min().unwrap_or_default());
     let psql = bare::streaming(&bench.source, Timestamp::now());
     report::memory(&format!("{what} when it is opened"), first, (STREAMING, psql));

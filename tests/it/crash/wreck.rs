@@ -101,46 +101,36 @@ impl fmt::Display for Wreckage {
 /// An enrollment in state 3 is staged.
 const STAGED: &str = "SELECT CAST(id AS VARCHAR(20)) FROM enrollment WHERE state = 3";
 
-/// Waits until a part of a sweep is staged, keeps every other writer of the state out, and acts.
+/// Acts as soon as a part of a sweep is seen to be staged. Only looks: who asks for the writers' lock may get it when the
+/// sweep is over.
 pub fn half_staged(state: &str, act: impl FnOnce()) {
     waited(async {
         if state.starts_with("sqlite:") {
-            let mut connection = None;
-            wait_until(PATIENCE, async || {
-                connection = stopped(SqliteConnection::connect(state).await, "BEGIN IMMEDIATE").await;
-                connection.is_some()
-            })
-            .await;
-            act();
+            see_staged(async || SqliteConnection::connect(state).await.ok()).await;
         } else {
-            let mut connection = None;
-            wait_until(PATIENCE, async || {
-                let begin = "BEGIN; LOCK TABLE enrollment IN EXCLUSIVE MODE";
-                connection = stopped(PgConnection::connect(state).await, begin).await;
-                connection.is_some()
-            })
-            .await;
-            act();
+            see_staged(async || PgConnection::connect(state).await.ok()).await;
         }
+        act();
     });
 }
 
-/// The connection under whose lock something is staged; without it, the lock is given up with it.
-async fn stopped<C>(connected: Result<C, sqlx::Error>, lock: &str) -> Option<C>
+/// There is no state yet when this begins, or no table.
+async fn see_staged<C>(connect: impl AsyncFn() -> Option<C>)
 where
     C: Connection,
     for<'c> &'c mut C: Executor<'c, Database = C::Database>,
     String: for<'r> Decode<'r, C::Database> + Type<C::Database>,
     usize: ColumnIndex<<C::Database as sqlx::Database>::Row>,
 {
-    let mut connection = connected.ok()?;
-    sqlx::raw_sql(AssertSqlSafe(lock.to_owned())).execute(&mut connection).await.ok()?;
-    let staged = texts(&mut connection, STAGED).await.ok()?;
-    if staged.is_empty() {
-        connection.close().await.ok()?;
-        return None;
-    }
-    Some(connection)
+    let mut connection = None;
+    wait_until(PATIENCE, async || {
+        if connection.is_none() {
+            connection = connect().await;
+        }
+        let Some(open) = &mut connection else { return false };
+        texts(open, STAGED).await.is_ok_and(|staged| !staged.is_empty())
+    })
+    .await;
 }
 
 /// What is held, and how many enrollments are staged.

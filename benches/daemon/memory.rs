@@ -60,12 +60,11 @@ steps:
     ("everybody.yaml".to_owned(), text.to_owned())
 }
 
-/// A segment that everybody is in.
-/// Everybody is in it, and has been for long.
-fn everybody(trigger: &str) -> (String, String) {
+/// Everybody has an open episode, and has had it for long.
+fn all_open(trigger: &str) -> (String, String) {
     let text = format!(
         "version: 1
-id: everybody
+id: episodes
 mode: live
 purpose: staff
 for_each: customer
@@ -79,7 +78,7 @@ steps:
   - webhook: {{to: sink}}
 "
     );
-    ("everybody.yaml".to_owned(), text)
+    ("episodes.yaml".to_owned(), text)
 }
 
 pub fn measure(bench: &Bench) {
@@ -142,7 +141,7 @@ fn active(nudged: &Nudged) -> u64 {
 /// The first sweep opens an episode for everybody, the next ones compare everybody with those.
 fn open(bench: &Bench, state: State, name: &str, trigger: &str) {
     let sink = Sink::start();
-    let nudged = Nudged::configure(bench, state, Outlets::to(&sink), &[everybody(trigger)]);
+    let nudged = Nudged::configure(bench, state, Outlets::to(&sink), &[all_open(trigger)]);
     let life = nudged.start();
     poll_until(PATIENCE, || nudged.is_ready());
     poll_until(PATIENCE, || active(&nudged) >= u64::from(customers()));

@@ -57,8 +57,14 @@ impl TaskWriter {
             comment: None,
             now: self.clock.now(),
         };
-        let statements = inserts(catalog, self.source.dialect(), &values);
-        match self.source.write(&draft.tenant, statements).await {
+        let write = || self.source.write(&draft.tenant, inserts(catalog, self.source.dialect(), &values));
+        let mut touched = write().await;
+        if matches!(touched, Err(SourceError::Refused(_))) {
+            // An earlier try whose connection was cut may have ended just now, and a unique index on the reference has
+            // refused this one: looked at again, the task is there.
+            touched = write().await;
+        }
+        match touched {
             Ok(touched) => written(touched.first().is_some_and(|rows| *rows > 0)),
             // The reference makes a repeat harmless, so a cut connection is not a doubt.
             Err(SourceError::Unavailable(reason)) => Outcome::Transient { reason, retry_after: None },

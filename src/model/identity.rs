@@ -124,14 +124,6 @@ pub struct MatchIdentity {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MatchId(pub [u8; 16]);
 
-impl MatchId {
-    /// Which of the 1,024 shards the match, its enrollment and its deliveries live in.
-    #[must_use]
-    pub fn shard(&self) -> i16 {
-        i16::from_be_bytes([self.0[0], self.0[1]]) & 0x3ff
-    }
-}
-
 /// One action for one enrollment, kept across retries; Message-ID and Idempotency-Key derive from it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeliveryId(pub [u8; 16]);
@@ -297,6 +289,5 @@ mod tests {
         let id = InstanceSecret([7; 32]).match_id(&identity("a", "1"));
         assert_eq!(id.to_string().parse::<MatchId>(), Ok(id));
         assert!("xyz".parse::<MatchId>().is_err());
-        assert!((0..1024).contains(&id.shard()));
     }
 }

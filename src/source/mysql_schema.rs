@@ -14,9 +14,10 @@ pub(super) const COLUMNS: &str = "SELECT column_name, column_type, data_type, is
      FROM information_schema.columns AS c \
      WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? ORDER BY ordinal_position";
 
-pub(super) const INDEXES: &str = "SELECT index_name, non_unique = 0, column_name \
+/// An expression has no name, and what is unique by a beginning of its values is not by them alone.
+pub(super) const INDEXES: &str = "SELECT index_name, non_unique = 0 AND sub_part IS NULL, COALESCE(column_name, '') \
      FROM information_schema.statistics \
-     WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? AND column_name IS NOT NULL \
+     WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? \
      ORDER BY index_name, seq_in_index";
 
 fn kind(Row(cells): &Row) -> TableKind {
@@ -50,6 +51,7 @@ pub(super) fn read(table: &Table, columns: &[Row], indexes: &[Row]) -> TableSche
             read.indexes.push(Index { columns: Vec::new(), unique: *unique == Value::Int(1) });
         }
         if let Some(index) = read.indexes.last_mut() {
+            index.unique &= *unique == Value::Int(1);
             index.columns.push(text(column));
         }
     }

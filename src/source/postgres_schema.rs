@@ -16,10 +16,10 @@ pub(super) const COLUMNS: &str = "SELECT a.attname, format_type(a.atttypid, a.at
      WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped \
      AND has_column_privilege(a.attrelid, a.attnum, 'SELECT') ORDER BY a.attnum";
 
-/// Whole indexes only: a partial one may not serve a query.
-pub(super) const INDEXES: &str = "SELECT i.indexrelid, i.indisunique, a.attname \
+/// Whole indexes only: a partial one may not serve a query. An expression has no name.
+pub(super) const INDEXES: &str = "SELECT i.indexrelid, i.indisunique, COALESCE(CAST(a.attname AS text), '') \
      FROM pg_index i CROSS JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS k(attnum, place) \
-     JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum \
+     LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum \
      WHERE i.indrelid = to_regclass($1) AND i.indpred IS NULL AND i.indisvalid AND k.place <= i.indnkeyatts \
      ORDER BY i.indexrelid, k.place";
 

@@ -30,11 +30,14 @@ pub(super) fn read(table: &Table, columns: &[Row], indexes: &[Row]) -> TableSche
         columns: Vec::with_capacity(columns.len()),
         indexes: Vec::new(),
     };
+    // The place of a column within the primary key stands before the last cell.
+    let of_key = |Row(cells): &&Row| cells.iter().rev().nth(1).is_some_and(|place| *place != Value::Int(0));
+    let is_composite = columns.iter().filter(of_key).count() > 1;
     for Row(cells) in columns {
         let [name, declared, notnull, default, key, _] = cells.as_slice() else { continue };
         let declared = text(declared);
         let ty = column_type(&declared);
-        let is_key = *key == Value::Int(1);
+        let is_key = *key == Value::Int(1) && !is_composite;
         if is_key && declared.eq_ignore_ascii_case("integer") {
             read.indexes.push(Index { columns: vec![text(name)], unique: true });
         }

@@ -131,7 +131,9 @@ fn nobody_reaches_the_crate_by_climbing() {
         let is_mod = below.file_name().is_some_and(|name| name == "mod.rs");
         let depth = below.components().count() - usize::from(is_mod);
         let climb = "super::".repeat(depth);
-        for line in code(&text).lines().filter(|line| !line.starts_with(' ') && line.contains(&climb)) {
+        // In a module of tests below, a `super::` more is the file itself.
+        let own = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        for line in code(own).lines().filter(|line| line.contains(&climb)) {
             wrong.push(format!("{}: {line}", path.display()));
         }
     }

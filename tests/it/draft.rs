@@ -10,7 +10,7 @@ use nudged::rulebook::{Outside, inspect};
 use nudged::source::inventory;
 use std::sync::Arc;
 
-/// A CRM as they are: keys and names of many kinds, and one table that can't be an entity.
+/// A CRM as they are: keys and names of many kinds, tables that can't be entities, and one whose key is a guess.
 const TABLES: &str = "
 CREATE TABLE users (id INTEGER PRIMARY KEY, email VARCHAR(60), first_name VARCHAR(40));
 CREATE TABLE accounts (id INTEGER PRIMARY KEY, name VARCHAR(60), owner_id INTEGER REFERENCES users (id),
@@ -23,6 +23,9 @@ CREATE TABLE survey_responses (id INTEGER PRIMARY KEY, account_id INTEGER, score
 CREATE TABLE account_tags (account_id INTEGER REFERENCES accounts (id), tag_id INTEGER REFERENCES tags (id), PRIMARY KEY (account_id, tag_id));
 CREATE TABLE email_blocklist (email VARCHAR(60) PRIMARY KEY);
 CREATE TABLE log_lines (words VARCHAR(200));
+CREATE TABLE order_lines (order_id INTEGER, line_no INTEGER, quantity INTEGER, PRIMARY KEY (order_id, line_no));
+CREATE TABLE versions (tenant INTEGER, id INTEGER, words VARCHAR(40), PRIMARY KEY (tenant, id));
+CREATE TABLE imports (id INTEGER, words VARCHAR(40));
 CREATE TABLE tasks (id INTEGER PRIMARY KEY, title VARCHAR(60), account_id INTEGER);
 ";
 

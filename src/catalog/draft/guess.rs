@@ -64,21 +64,33 @@ pub fn draft(findings: Findings<'_>, time_zone: &str) -> Draft {
 struct Source<'a> {
     listed: &'a Listed,
     live: &'a TableSchema,
-    key: String,
+    key: Named,
     name: String,
 }
 
-/// The one column that names a row: the primary key, a unique column that is never null, or one called `id`.
-fn key_of(listed: &Listed, live: &TableSchema) -> Option<String> {
+/// A column that names a row, or seems to.
+struct Named {
+    column: String,
+    guessed: bool,
+}
+
+/// The one column that names a row: the primary key, a unique column that is never null, or, where there is no key at all
+/// (a view has none), one called `id`.
+fn key_of(listed: &Listed, live: &TableSchema) -> Option<Named> {
+    let known = |column| Named { column, guessed: false };
     let usable = |name: &String| live.column(name).is_some_and(|column| column.ty.as_key().is_some());
     if let [key] = listed.key.as_slice() {
-        return Some(key.clone()).filter(usable);
+        return Some(key.clone()).filter(usable).map(known);
     }
     let unique = live.indexes.iter().filter(|index| index.unique && index.columns.len() == 1);
     let never_null = |name: &&String| live.column(name).is_some_and(|column| !column.nullable);
     let found = unique.filter_map(|index| index.columns.first()).find(|name| never_null(name) && usable(name));
-    let by_name = || live.columns.iter().map(|column| &column.name).find(|name| words::snake(name) == "id");
-    found.cloned().or_else(|| by_name().filter(|name| usable(name)).cloned())
+    let by_name = || {
+        let id = live.columns.iter().map(|column| &column.name).find(|name| words::snake(name) == "id");
+        let column = id.filter(|name| listed.key.is_empty() && usable(name))?.clone();
+        Some(Named { column, guessed: true })
+    };
+    found.cloned().map(known).or_else(by_name)
 }
 
 /// Two references and next to nothing else: a join table.
@@ -124,7 +136,8 @@ impl Source<'_> {
         let mut entity = Entity {
             name: self.name.clone(),
             table: Some(self.listed.table.clone()),
-            key: self.key.clone(),
+            key: self.key.column.clone(),
+            key_guessed: self.key.guessed,
             ..Entity::default()
         };
         let is_survey = words::survey(&self.listed.table.name);
@@ -215,7 +228,7 @@ impl Source<'_> {
             let theirs = match declared {
                 Some(reference) => names.get(&reference.table).cloned(),
                 None => words::names_row(&column.name)
-                    .filter(|named| known.contains(named) && column.name != self.key)
+                    .filter(|named| known.contains(named) && column.name != self.key.column)
                     .filter(|_| could_be_key(column)),
             };
             let Some(theirs) = theirs else { continue };

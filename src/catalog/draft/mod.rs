@@ -57,6 +57,8 @@ pub struct Entity {
     pub name: String,
     pub table: Option<Table>,
     pub key: String,
+    /// Nothing says that it names one row.
+    pub key_guessed: bool,
     /// Field and test, as they are written.
     pub only: Vec<(String, String)>,
     pub fields: Vec<Field>,

@@ -53,7 +53,8 @@ fn write_entity(text: &mut String, entity: &Entity) {
     if let Some(table) = &entity.table {
         let _ = writeln!(text, "    table: {}", of_table(table));
     }
-    let _ = writeln!(text, "    key: {}", scalar(&entity.key));
+    let guess = if entity.key_guessed { "  # guess: nothing says that it names one row" } else { "" };
+    let _ = writeln!(text, "    key: {}{guess}", scalar(&entity.key));
     if !entity.only.is_empty() {
         let tests: Vec<String> =
             entity.only.iter().map(|(column, test)| format!("{}: {test}", scalar(column))).collect();

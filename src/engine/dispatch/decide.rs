@@ -198,8 +198,9 @@ impl<'a> Situation<'a, '_> {
     /// The channel that the reader prefers, or the next that they can be reached by.
     fn preferred(&self, preferred: &'a Preferred, facts: &'a Facts) -> Decision<'a> {
         let role = preferred.ways.iter().filter(|way| !matches!(way, Action::Task(_))).find_map(Action::role);
-        let wanted = addressee(self.rule, role, facts).and_then(|person| person.channel.as_deref());
-        let wanted = wanted.map(str::trim).filter(|wanted| !wanted.is_empty());
+        let person = addressee(self.rule, role, facts);
+        let wanted =
+            person.and_then(|person| person.channel.as_deref()).map(str::trim).filter(|wanted| !wanted.is_empty());
         let mut ways: Vec<&'a Action> = preferred.ways.iter().collect();
         ways.sort_by_key(|way| Some(kind(way)) != wanted);
         let mut passed: Vec<String> = Vec::new();
@@ -208,6 +209,14 @@ impl<'a> Situation<'a, '_> {
         }
         let mut first = SkipReason::NoAddress;
         for (index, way) in ways.into_iter().enumerate() {
+            let call = person.filter(|_| matches!(way, Action::Task(_)));
+            if let Some((reason, detail)) = call.and_then(|person| self.refuses_calls(person)) {
+                passed.push(format!("task: {detail}"));
+                if index == 0 {
+                    first = reason;
+                }
+                continue;
+            }
             match self.one(way, facts) {
                 Decision::Refuse { outcome: Outcome::Skipped { reason, detail }, .. } if is_about_address(reason) => {
                     passed.push(format!("{}: {detail}", kind(way)));
@@ -223,6 +232,19 @@ impl<'a> Situation<'a, '_> {
             }
         }
         self.skip(first, &passed.join("; "), facts)
+    }
+
+    /// A task in place of a message is a call. Who said no to calls, or is on a list, gets none; where nobody knows, a
+    /// colleague is asked to.
+    fn refuses_calls(&self, person: &PersonFacts) -> Option<(SkipReason, String)> {
+        let staff = is_staff(self.rule, Some(person));
+        if let Purpose::Topic(topic) = &self.rule.purpose
+            && !staff
+            && person.phone_consent == Some(false)
+        {
+            return Some((SkipReason::NoConsent, format!("no consent to {topic} by phone")));
+        }
+        self.suppression(Channel::Sms, person, staff).map(|why| (SkipReason::Suppressed, why))
     }
 
     fn main_recipient(&self, facts: &'a Facts) -> Option<&'a PersonFacts> {

@@ -648,6 +648,19 @@ fn the_preferred_channel_is_taken_and_the_next_one_where_it_cant_be() {
     assert_eq!(chosen(prefers("email")), "email");
     assert_eq!(chosen(prefers("task")), "task");
     assert_eq!(chosen(with_phone(|_| {})), "email", "nobody knows: in the order of the file");
+    // A task is a call.
+    let called = |change: fn(&mut PersonFacts)| {
+        chosen(with_phone(|person| {
+            person.channel = Some("task".to_owned());
+            change(person);
+        }))
+    };
+    assert_eq!(called(|person| person.phone_consent = None), "task", "nobody knows: a colleague does");
+    assert_eq!(called(|person| person.phone_consent = Some(false)), "email task: no consent to offers by phone");
+    assert_eq!(
+        called(|person| person.phone_suppressed = Some("robinson list".into())),
+        "email task: “robinson list” (in the source)"
+    );
     assert_eq!(chosen(prefers("fax")), "email fax: nothing is sent that way");
     let without = |change: fn(&mut PersonFacts)| {
         with_phone(|person| {

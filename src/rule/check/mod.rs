@@ -369,7 +369,9 @@ impl<'a> Checker<'a> {
         let found = self.known.catalog.entities.get(name.as_str());
         if found.is_none() {
             let known = self.known.catalog.entities.keys().map(EntityName::as_str);
-            self.unknown("rule.unknown-entity", "entity", name, known);
+            self.unknown("rule.unknown-entity", "entity", name, known.clone());
+            // What is probably meant, so that the other mistakes are told of in the same pass.
+            return self.known.catalog.entities.get(suggest::nearest(name, known)?);
         }
         found
     }

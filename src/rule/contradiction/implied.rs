@@ -1,6 +1,6 @@
 //! What is true of whoever crosses, by the trigger alone.
 
-use crate::model::RelationName;
+use crate::model::{FieldName, RelationName};
 use crate::rule::checked::Trigger;
 use crate::rule::condition::{Condition, Quantity, Related, Test};
 
@@ -10,6 +10,7 @@ pub(in crate::rule) fn implied(trigger: &Trigger) -> Vec<Condition> {
         Condition::Related(Related { relation: of.clone(), filter: Vec::new(), at, since_entry: false, quantity })
     };
     let some = |of: &RelationName| vec![rows(of, Quantity::Some, None)];
+    let is = |field: &FieldName, test| vec![Condition::Field { field: field.clone(), test }];
     match trigger {
         Trigger::Inactivity(inactivity) => {
             let of = &inactivity.of;
@@ -30,14 +31,14 @@ pub(in crate::rule) fn implied(trigger: &Trigger) -> Vec<Condition> {
         Trigger::Segment(segment) if !segment.leaves => {
             segment.when.iter().map(|term| term.condition.clone()).collect()
         }
-        Trigger::Segment(_)
-        | Trigger::Date(_)
-        | Trigger::Schedule(_)
-        | Trigger::Created(_)
-        | Trigger::Yearly(_)
-        | Trigger::Query(_)
-        | Trigger::Event(_)
-        | Trigger::Changed(_)
-        | Trigger::Enrolled => Vec::new(),
+        Trigger::Date(date) => is(&date.field, Test::Present),
+        Trigger::Yearly(yearly) => is(&yearly.field, Test::Present),
+        Trigger::Created(created) => is(&created.at, Test::Present),
+        Trigger::Changed(changed) => {
+            changed.to.iter().flat_map(|to| is(&changed.field, Test::In(to.clone()))).collect()
+        }
+        Trigger::Segment(_) | Trigger::Schedule(_) | Trigger::Query(_) | Trigger::Event(_) | Trigger::Enrolled => {
+            Vec::new()
+        }
     }
 }

@@ -65,9 +65,9 @@ impl Wreckage {
         }
     }
 
-    /// Tries at webhooks whose outcome a kill took away: each may be repeated once.
-    pub fn webhooks(&self) -> usize {
-        self.webhooks.len()
+    /// Tries at a webhook whose outcome a kill took away: each may be repeated once.
+    pub fn tries_at(&self, key: &str) -> usize {
+        self.webhooks.iter().filter(|(delivery, _)| delivery.eq_ignore_ascii_case(key)).count()
     }
 
     pub fn mails(&self) -> usize {

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum At {
     Settlements,
-    /// Whatever writes into the state.
+    /// Whatever a sequence and its sweeps write into the state.
     EveryWrite,
 }
 

@@ -43,6 +43,11 @@ impl Mortal {
         self.write_all(call, &[what], work).await
     }
 
+    /// What concerns one delivery is written for the first time for each of them.
+    async fn write_for<T>(&self, call: &'static str, delivery: DeliveryId, work: impl Future<Output = T> + Send) -> T {
+        self.write_all(call, &[format!("{call} of {delivery}")], work).await
+    }
+
     /// Does what `work` is lazy about, unless it dies before it, and answers unless it dies after it.
     async fn write_all<T>(&self, call: &'static str, what: &[String], work: impl Future<Output = T> + Send) -> T {
         self.alive().await;
@@ -278,7 +283,7 @@ impl Outbox for Mortal {
         self.alive().await.discard(ids, now).await
     }
     async fn add_task(&self, reference: DeliveryId, task: &TaskDraft, now: Timestamp) -> Result<bool, StoreError> {
-        self.write("add_task", self.store.add_task(reference, task, now)).await
+        self.write_for("add_task", reference, self.store.add_task(reference, task, now)).await
     }
     async fn open_tasks(
         &self,
@@ -469,13 +474,14 @@ impl Personal for Mortal {
 #[async_trait]
 impl Writes for Mortal {
     async fn intend(&self, intended: &[OwnWrite]) -> Result<u64, StoreError> {
-        self.write("intend", self.store.intend(intended)).await
+        let delivery = intended.first().expect("something is written").delivery;
+        self.write_for("intend", delivery, self.store.intend(intended)).await
     }
     async fn confirm_writes(&self, delivery: DeliveryId, written: &[OwnWrite]) -> Result<(), StoreError> {
-        self.write("confirm_writes", self.store.confirm_writes(delivery, written)).await
+        self.write_for("confirm_writes", delivery, self.store.confirm_writes(delivery, written)).await
     }
     async fn withdraw(&self, delivery: DeliveryId) -> Result<(), StoreError> {
-        self.write("withdraw", self.store.withdraw(delivery)).await
+        self.write_for("withdraw", delivery, self.store.withdraw(delivery)).await
     }
     async fn own_writes(
         &self,
@@ -486,7 +492,7 @@ impl Writes for Mortal {
         self.alive().await.own_writes(rule, records, since).await
     }
     async fn assign(&self, turn: &Turn) -> Result<Option<String>, StoreError> {
-        self.write("assign", self.store.assign(turn)).await
+        self.write_for("assign", turn.delivery, self.store.assign(turn)).await
     }
     async fn note_pool(&self, pool: &str, low: bool, now: Timestamp) -> Result<bool, StoreError> {
         self.write("note_pool", self.store.note_pool(pool, low, now)).await

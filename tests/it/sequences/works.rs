@@ -201,7 +201,7 @@ async fn everybody_has_one_of_each(world: &World) {
     assert!(turns.values().all(|count| *count == PEOPLE / 2), "{turns:?}");
 }
 
-/// One in thirteen writes is deadly, each by turns: a message that was begun five times and never came to an end waits
+/// One in seventeen writes is deadly, each by turns: a message that was begun five times and never came to an end waits
 /// for an operator.
 #[rstest]
 #[tokio::test]
@@ -215,8 +215,8 @@ async fn killed_at_every_write(#[values(false, true)] shared: bool) {
     assert!(calls.split(' ').chain([SETTLE]).all(|call| written.contains(&call)), "{written:?}");
 
     let (mut repeated, mut deaths) = (0, 0);
-    for turn in 0..13 {
-        let (world, fate) = (world(shared).await, Fate::deadly(At::EveryWrite, (13, turn)));
+    for turn in 0..17 {
+        let (world, fate) = (world(shared).await, Fate::deadly(At::EveryWrite, (17, turn)));
         let played = play(&world, &fate).await;
         assert_eq!(played.left, whole.left, "turn {turn}");
         repeated += played.repeated;

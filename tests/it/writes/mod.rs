@@ -5,6 +5,7 @@ mod claim;
 mod consent;
 mod own;
 mod pages;
+mod task;
 mod update;
 
 use crate::support::instant;

@@ -28,11 +28,15 @@ pub async fn finish(session: &mut Session<'_>, steps: Steps, now: Timestamp) -> 
             params![steps.len(), &secret.0[..], now],
         )
         .await?;
+    kept_secret(session).await
+}
+
+/// The secret of a state on which steps have run.
+pub async fn kept_secret(session: &mut Session<'_>) -> Result<InstanceSecret, StoreError> {
     let row = session.row("SELECT secret FROM meta", &[]).await?;
     let kept = row.ok_or_else(|| StoreError::Broken("the table `meta` is empty".to_owned()))?;
-    let bytes = kept.bytes(0)?;
-    secret.0 = bytes.try_into().map_err(|_| StoreError::Broken("the instance secret is not 32 bytes".to_owned()))?;
-    Ok(secret)
+    let bytes = kept.bytes(0)?.try_into();
+    bytes.map(InstanceSecret).map_err(|_| StoreError::Broken("the instance secret is not 32 bytes".to_owned()))
 }
 
 #[cfg(test)]

@@ -145,7 +145,12 @@ fn migrate(
 ) -> Result<InstanceSecret, StoreError> {
     let found = schema(connection).map_err(|error| failure(&error))?;
     let pending = migration::pending(found, steps)?;
-    if found > 0 && !pending.is_empty() {
+    let conflict = AtomicBool::new(false);
+    if found > 0 && pending.is_empty() {
+        // Commands that only look don't wait for the daemon, which may write without a pause.
+        return run_here(migration::kept_secret(&mut Session::sqlite(connection, &conflict)));
+    }
+    if found > 0 {
         copy(connection, &copy_path(path, found))?;
     }
     let run = |connection: &Connection, sql: &str| connection.execute_batch(sql).map_err(|error| failure(&error));
@@ -154,7 +159,6 @@ fn migrate(
     for step in pending {
         run(connection, step)?;
     }
-    let conflict = AtomicBool::new(false);
     let secret = run_here(migration::finish(&mut Session::sqlite(connection, &conflict), steps, now))?;
     run(connection, "COMMIT")?;
     Ok(secret)
@@ -219,8 +223,21 @@ impl Database for Sqlite {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::port::Register;
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    #[tokio::test]
+    async fn whoever_only_looks_does_not_wait_for_the_writer() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.db");
+        let store = SqliteStore::open(&path, NOW).await.unwrap();
+        let writes = connect(&path).unwrap();
+        writes.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let looks = SqliteStore::open(&path, NOW).await.unwrap();
+        assert_eq!(looks.secret.0, store.secret.0);
+        assert!(looks.rule_states().await.unwrap().is_empty());
+    }
 
     #[tokio::test]
     async fn the_file_is_private_and_keeps_its_secret() {

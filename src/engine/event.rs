@@ -106,6 +106,10 @@ pub enum Event {
         steps: usize,
         reason: String,
     },
+    /// The rule's script failed before a message, and holds its enrollment.
+    ScriptFailed {
+        rule: RuleId,
+    },
     /// An enrollment's step can't run until a reload or an operator repairs it.
     EnrollmentHeld {
         rule: RuleId,

@@ -45,6 +45,9 @@ fn count(event: &Event) {
                     .increment(report.script_failed);
             }
         }
+        Event::ScriptFailed { rule } => {
+            counter!("nudged_script_failures_total", "rule" => rule.to_string()).increment(1);
+        }
         Event::SweepPostponed { rule, .. } => {
             counter!("nudged_sweeps_total", "rule" => rule.to_string(), "result" => "postponed").increment(1);
         }
@@ -118,6 +121,8 @@ fn log(event: &Event) {
         Event::EnrollmentEnded { rule, record, reason, detail, .. } => {
             tracing::info!(%rule, record = %named(record), reason = reason.as_str(), detail = &*impersonal(detail), "enrollment ended");
         }
+        // The enrollment that it holds is told.
+        Event::ScriptFailed { .. } => {}
         Event::StepsPostponed { rule, steps, reason, .. } => {
             tracing::error!(%rule, steps, reason = &*impersonal(reason), "due steps wait and are tried again");
         }

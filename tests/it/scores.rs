@@ -214,6 +214,32 @@ async fn a_script_that_fails_for_many_holds_its_rule_and_loses_nobody() {
     assert_eq!(world.webhooks.take().len(), 6, "those it had failed for");
 }
 
+/// Nobody's `score` is asked by the sweep, which asks about many: what fails before messages counts by itself.
+#[tokio::test]
+async fn a_script_that_fails_before_many_messages_holds_its_rule() {
+    let enrich = "import \"lib/worth\" as worth;\nfn enrich(record, now) { #{ worth: worth::of(record.name) } }\n";
+    let world = world(Kind::Sqlite, &six_broken_and_four_high()).await;
+    load(&world, &rule("", WEBHOOK), enrich, WORTH).await;
+    world.pass(hours(2)).await;
+    assert_eq!(world.webhooks.take().len(), 4, "those it has something to say about");
+    let failed = |event: &Event| matches!(event, Event::ScriptFailed { rule } if rule.as_str() == "worthy");
+    assert_eq!(world.events().iter().filter(|event| failed(event)).count(), 6);
+    world.pass(hours(1)).await;
+    let RuleStatus::Held(reason) = status(&world).await else { panic!("{:?}", status(&world).await) };
+    assert_eq!(
+        reason,
+        "its script failed for 6 of 10 records within a day, more than 5 %; the first: scripts/lib/worth.rhai:6: \
+         it threw an error"
+    );
+    let mails = world.mail.mails();
+    assert!(mails.iter().any(|(_, subject)| subject == "[nudged] The rule worthy is held"), "{mails:?}");
+
+    load(&world, &rule("", WEBHOOK), enrich, &WORTH.replace("throw name", "0.8")).await;
+    assert_eq!(status(&world).await, RuleStatus::Running);
+    world.engine.dispatch_due().await.unwrap();
+    assert_eq!(world.webhooks.take().len(), 6, "the repair frees those it had failed for");
+}
+
 #[tokio::test]
 async fn an_operator_frees_a_rule_that_its_script_holds() {
     let world = world(Kind::Sqlite, &six_broken_and_four_high()).await;

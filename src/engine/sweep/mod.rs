@@ -428,9 +428,10 @@ impl Sweeper {
     /// Holds a rule whose script fails too often. Before the commit, while the lease is ours: if that fails, nothing
     /// was moved and the rule rests with everything still to do.
     async fn trip(&self, sweep: &Sweep<'_>, harvest: &Harvest<'_>) -> Result<Option<String>, EngineError> {
-        let asked = self.context.budgets.spend(&harvest.report, &harvest.failing, sweep.now);
-        let Some((asked, error)) = asked.zip(harvest.script_error.as_deref()) else { return Ok(None) };
-        let reason = asked.reason(error);
+        let failing = (harvest.failing.as_slice(), harvest.script_error.as_deref());
+        let spent = self.context.budgets.spend(&harvest.report, failing, sweep.now);
+        let Some((asked, error)) = spent else { return Ok(None) };
+        let reason = asked.reason(&error);
         self.context.store.trip(sweep.lease, &reason).await?;
         Ok(Some(reason))
     }

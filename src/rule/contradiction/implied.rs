@@ -1,7 +1,7 @@
 //! What is true of whoever crosses, by the trigger alone.
 
-use crate::model::{FieldName, RelationName};
-use crate::rule::checked::Trigger;
+use crate::model::{FieldName, RelationName, Value};
+use crate::rule::checked::{Count, Trigger};
 use crate::rule::condition::{Condition, Quantity, Related, Test};
 
 /// Conditions that hold for every record at the moment it crosses. What isn't certain is left out.
@@ -22,7 +22,7 @@ pub(in crate::rule) fn implied(trigger: &Trigger) -> Vec<Condition> {
             found
         }
         Trigger::Survey(survey) => some(&survey.of),
-        Trigger::Count(count) => some(&count.of),
+        Trigger::Count(count) => counted(count),
         Trigger::Decline(decline) => some(&decline.of),
         Trigger::Abandoned(abandoned) => match &abandoned.of {
             Some(of) => some(of),
@@ -41,4 +41,17 @@ pub(in crate::rule) fn implied(trigger: &Trigger) -> Vec<Condition> {
             Vec::new()
         }
     }
+}
+
+/// So many rows lie in its window, and so at least as many anywhere, and at least as many that needn't pass its filter.
+fn counted(count: &Count) -> Vec<Condition> {
+    let quantity = || Quantity::Count(Test::AtLeast(Value::Int(i64::try_from(count.at_least).unwrap_or(i64::MAX))));
+    let rows = |filter: &[Condition], at| {
+        let (relation, filter) = (count.of.clone(), filter.to_vec());
+        Condition::Related(Related { relation, filter, at, since_entry: false, quantity: quantity() })
+    };
+    let filters: &[&[Condition]] = if count.only.is_empty() { &[&[]] } else { &[&[], &count.only] };
+    let found =
+        filters.iter().flat_map(|filter| [rows(filter, None), rows(filter, Some(Test::WithinLast(count.within)))]);
+    found.collect()
 }

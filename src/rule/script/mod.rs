@@ -117,6 +117,11 @@ impl Script {
     }
 
     #[must_use]
+    pub const fn has_enrich(&self) -> bool {
+        self.has_enrich
+    }
+
+    #[must_use]
     pub const fn has_score(&self) -> bool {
         self.has_score
     }

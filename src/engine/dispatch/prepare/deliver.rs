@@ -177,12 +177,21 @@ impl Batch<'_> {
         let mut kept = Vec::with_capacity(meetings.len());
         for meeting in meetings.drain(..) {
             let script = meeting.work.rule.script.as_ref();
-            match script.map(|script| script.enrich(meeting.facts, now)).transpose() {
+            let Some(script) = script.filter(|script| script.has_enrich()) else {
+                enriched.push(None);
+                kept.push(meeting);
+                continue;
+            };
+            match script.enrich(meeting.facts, now) {
                 Ok(more) => {
-                    enriched.push(more.flatten());
+                    self.note_script(&meeting.work, Ok(()));
+                    enriched.push(more);
                     kept.push(meeting);
                 }
-                Err(error) => self.broken(meeting.work, error.to_string()).await,
+                Err(error) => {
+                    self.note_script(&meeting.work, Err(error.to_string()));
+                    self.broken(meeting.work, error.to_string()).await;
+                }
             }
         }
         *meetings = kept;

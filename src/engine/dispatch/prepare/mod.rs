@@ -31,7 +31,7 @@ use crate::rule::checked::{Action, Purpose, Step, UnlessOpen};
 use crate::rule::compiled::{Facts, Subject};
 use crate::rule::generation::Generation;
 use crate::rule::task;
-use crate::rule::{CheckedRule, CompiledRule};
+use crate::rule::{CheckedRule, CompiledRule, Score};
 use futures::TryStreamExt;
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use rand::RngExt;
@@ -347,6 +347,11 @@ impl Batch<'_> {
                     continue;
                 }
             };
+            match facts.map(|facts| &facts.score) {
+                Some(Score::Is(_)) => self.note_script(&work, Ok(())),
+                Some(Score::Failed(error)) => self.note_script(&work, Err(error.clone())),
+                Some(Score::NotAsked) | None => {}
+            }
             let rule = Arc::clone(&work.rule);
             let hash = addressed.email;
             work.contender = places::contender(&work, addressed.contacts().next());
@@ -428,6 +433,17 @@ impl Batch<'_> {
         );
         if late && work.claimed.lane == Lane::Live {
             self.context.lates.add(&work.claimed.rule, 1);
+        }
+    }
+
+    /// Against the rule's error budget; a rule that is gone has none.
+    fn note_script(&self, work: &Work, said: Result<(), String>) {
+        let Claimed { rule, lane, record, match_id, .. } = &work.claimed;
+        if said.is_err() {
+            self.context.announce(|| Event::ScriptFailed { rule: rule.clone() });
+        }
+        if self.generation.rules.contains_key(rule) {
+            self.context.budgets.note((rule, *lane, &record.tenant), *match_id, said, self.context.clock.now());
         }
     }
 

@@ -129,7 +129,7 @@ fn facts() -> Facts {
         cases: BTreeMap::new(),
         score: Score::NotAsked,
         record: record.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
-        date: None,
+        days: BTreeMap::new(),
         recipients: BTreeMap::new(),
         zone: TimeZone::UTC,
         unsaid: Unsaid::default(),

@@ -1,6 +1,6 @@
 //! How late is too late, and which overdue offset of a date rule still counts.
 
-use crate::model::{Value, at_local};
+use crate::model::at_local;
 use crate::rule::CheckedRule;
 use crate::rule::checked::{Action, Entry, Offset, Trigger};
 use jiff::tz::TimeZone;
@@ -37,17 +37,6 @@ pub(super) fn overtaken(rule: &CheckedRule, entry: usize, date: civil::Date, zon
 
 fn moved(date: civil::Date, entry: &Entry) -> civil::Date {
     entry.offset.unwrap_or(Offset::ON_THE_DAY).moves(date)
-}
-
-/// The calendar day a date rule's value stands for, in the record's zone.
-pub(super) fn day_of(value: &Value, zone: &TimeZone) -> Option<civil::Date> {
-    match value {
-        Value::Date(date) => Some(*date),
-        Value::Naive(naive) => Some(naive.date()),
-        Value::Instant(instant) => Some(instant.to_zoned(zone.clone()).date()),
-        Value::Text(text) => text.get(..10)?.parse().ok(),
-        _ => None,
-    }
 }
 
 /// Also by the channel that its reader prefers.

@@ -22,8 +22,8 @@ use super::statement::{Dialect, Row, Statement};
 use super::tide::When;
 use crate::catalog::{Catalog, Entity};
 use crate::diagnostic::Finding;
-use crate::model::{Key, Occasion, RoleName, Value, VersionHash};
-use jiff::{Timestamp, tz::TimeZone};
+use crate::model::{FieldName, Key, Occasion, RoleName, Value, VersionHash};
+use jiff::{Timestamp, civil, tz::TimeZone};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -307,8 +307,9 @@ pub struct Facts {
     pub score: Score,
     /// Own fields by catalog name.
     pub record: BTreeMap<String, Value>,
-    /// For date rules: the date as it stands now, to notice that it moved.
-    pub date: Option<Value>,
+    /// The calendar days of fields that the trigger or a wait is about, where they have one: of an instant in the
+    /// record's zone.
+    pub days: BTreeMap<FieldName, civil::Date>,
     pub recipients: BTreeMap<RoleName, PersonFacts>,
     /// The main recipient's zone, or the catalog's.
     pub zone: TimeZone,

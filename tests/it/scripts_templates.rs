@@ -23,7 +23,7 @@ fn facts() -> Facts {
         cases: BTreeMap::new(),
         score: nudged::rule::Score::NotAsked,
         record: BTreeMap::from([("name".to_owned(), Value::Text("Secret Person".into()))]),
-        date: None,
+        days: BTreeMap::new(),
         recipients: BTreeMap::new(),
         zone: TimeZone::UTC,
         unsaid: nudged::rule::compiled::Unsaid::default(),

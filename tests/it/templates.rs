@@ -43,7 +43,7 @@ fn facts(record: &[(&str, Value)]) -> Facts {
         cases: BTreeMap::new(),
         score: Score::NotAsked,
         record: record.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
-        date: None,
+        days: BTreeMap::new(),
         recipients: BTreeMap::new(),
         zone: TimeZone::get("Europe/Vienna").unwrap(),
         unsaid: nudged::rule::compiled::Unsaid::default(),

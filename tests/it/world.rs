@@ -4,7 +4,8 @@
 use crate::support::{Database, mariadb, postgres};
 use async_trait::async_trait;
 use futures::stream::{self, BoxStream, StreamExt};
-use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use jiff::tz::{AmbiguousOffset, AmbiguousZoned, TimeZone};
+use jiff::{SignedDuration, Span, Timestamp, civil};
 use nudged::catalog::{ColumnSchema, Schema, Table};
 use nudged::diagnostic::{Finding, SourceFile};
 use nudged::engine::port::{
@@ -12,7 +13,7 @@ use nudged::engine::port::{
     Store, live_schema,
 };
 use nudged::engine::{Engine, Event, Parts, Senders, Settings, TaskWriter};
-use nudged::model::{Clock, ManualClock, Outcome, Tenant, at_local};
+use nudged::model::{Clock, ManualClock, Outcome, Tenant};
 use nudged::rule::generation::{Gateways, Generation, Rest, Surroundings, Tree};
 use nudged::rule::statement::{Dialect, Row, Statement};
 use nudged::source::{SourceOptions, connect};
@@ -132,8 +133,30 @@ impl Crm {
     pub fn kept(&self, at: Timestamp) -> Timestamp {
         match self {
             Self::Postgres(..) => at,
-            Self::Sqlite(_) | Self::MariaDb(..) => at_local(at.to_zoned(vienna()).datetime(), &vienna()),
+            Self::Sqlite(_) | Self::MariaDb(..) => wall(at.to_zoned(vienna()).datetime(), &vienna()),
         }
+    }
+}
+
+/// The instant of a wall time: what comes twice counts the first time, what is left out is the next minute there is.
+/// By no code of the engine's, so that oracles can ask it.
+pub fn wall(wall: civil::DateTime, zone: &TimeZone) -> Timestamp {
+    let read = there_is(wall, zone);
+    read.earlier().unwrap().timestamp()
+}
+
+/// Its other instant, where it comes twice.
+pub fn wall_again(wall: civil::DateTime, zone: &TimeZone) -> Timestamp {
+    there_is(wall, zone).later().unwrap().timestamp()
+}
+
+fn there_is(mut wall: civil::DateTime, zone: &TimeZone) -> AmbiguousZoned {
+    loop {
+        let read = zone.to_ambiguous_zoned(wall);
+        if !matches!(read.offset(), AmbiguousOffset::Gap { .. }) {
+            return read;
+        }
+        wall = wall.checked_add(Span::new().minutes(1)).unwrap();
     }
 }
 

@@ -275,11 +275,8 @@ impl<'a> Situation<'a, '_> {
     }
 
     fn date_moved(&self, facts: &Facts) -> bool {
-        if !matches!(self.rule.trigger, Trigger::Date(_)) {
-            return false;
-        }
-        let current = facts.date.as_ref().and_then(|date| lateness::day_of(date, &facts.zone));
-        current != self.occasion_day()
+        let Trigger::Date(date) = &self.rule.trigger else { return false };
+        facts.days.get(&date.field).copied() != self.occasion_day()
     }
 
     /// The day in an occasion such as `2026-12-01/-60 days`.

@@ -114,7 +114,7 @@ pub fn facts() -> Facts {
         cases: BTreeMap::new(),
         score: crate::rule::Score::NotAsked,
         record: BTreeMap::new(),
-        date: None,
+        days: BTreeMap::new(),
         recipients: BTreeMap::from([("main_contact".into(), person())]),
         zone: TimeZone::UTC,
         unsaid: crate::rule::compiled::Unsaid::default(),
@@ -413,7 +413,7 @@ fn what_an_operator_discards_is_skipped() {
 #[case::removed(None, "end occasion_gone: the date it was about has changed")]
 fn a_reminder_follows_its_date(#[case] date: Option<&str>, #[case] expected: &str) {
     let mut given = Given::facts(|facts| {
-        facts.date = Some(date.map_or(Value::Null, |date| Value::Date(date.parse().unwrap())));
+        facts.days.extend(date.map(|date| ("renews_at".into(), date.parse().unwrap())));
     });
     given.claimed.occasion = "2027-01-15/-60 days".into();
     given.rule.trigger = Trigger::Date(DateTrigger { field: "renews_at".into(), at: civil::time(9, 0, 0, 0) });

@@ -3,7 +3,6 @@
 
 use super::decide::{Decision, Situation};
 use super::walk::Walked;
-use crate::engine::lateness;
 use crate::engine::port::{Noted, Then};
 use crate::model::{EndReason, at_local};
 use crate::rule::checked::{Node, Until, UntilDate, UntilWhen, Wait};
@@ -69,8 +68,7 @@ fn until_date<'a>(
 
 /// The instant that a date of the record stands for; `None`: it has none.
 pub fn end_at_date(of: &Situation<'_, '_>, wait: &Wait, until: &UntilDate, facts: &Facts) -> Option<Timestamp> {
-    let date = lateness::day_of(facts.record.get(until.field.as_str())?, &facts.zone)?;
-    let day = until.offset.moves_in(date, &of.rule.calendar);
+    let day = until.offset.moves_in(*facts.days.get(&until.field)?, &of.rule.calendar);
     let at = at_local(day.to_datetime(wait.at.unwrap_or(MORNING)), &facts.zone);
     Some(of.way(facts).allowed(wait, at))
 }

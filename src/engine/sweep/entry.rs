@@ -7,7 +7,7 @@ use crate::model::{InstanceSecret, Lane, MatchIdentity, RecordId, RuleId, SkipRe
 use crate::rule::CompiledRule;
 use crate::rule::checked::{CheckedRule, OnRematch, Trigger};
 use crate::rule::compiled::{Crossing, Facts};
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, civil};
 use serde_json::{Map, Value as Json, json};
 
 /// Names the records of one rule, lane and tenant.
@@ -127,10 +127,7 @@ pub fn late(rule: &CheckedRule, crossing: &Crossing, facts: &Facts, timing: Timi
 }
 
 fn too_late(rule: &CheckedRule, crossing: &Crossing, facts: &Facts, planned: Timestamp, now: Timestamp) -> bool {
-    let date = match rule.trigger {
-        Trigger::Date(_) => lateness::day_of(&crossing.value, &facts.zone),
-        _ => None,
-    };
+    let date = date_of(rule, crossing);
     if date.is_some_and(|date| lateness::overtaken(rule, crossing.entry, date, &facts.zone, now)) {
         return true;
     }
@@ -149,14 +146,19 @@ pub fn rematch(rule: &CheckedRule) -> Rematch {
     }
 }
 
+/// The day that a rule on dates is about.
+const fn date_of(rule: &CheckedRule, crossing: &Crossing) -> Option<civil::Date> {
+    match (&rule.trigger, &crossing.value) {
+        (Trigger::Date(_), Value::Date(date)) => Some(*date),
+        _ => None,
+    }
+}
+
 /// A stable share of the rule's `spread`: the same match always gets the same delay. Spreading is no reason to be
 /// late, so it never takes longer than lateness allows.
 fn spread(rule: &CheckedRule, crossing: &Crossing, id: &[u8; 16]) -> SignedDuration {
     let Some(over) = rule.spread else { return SignedDuration::ZERO };
-    let date = match (&rule.trigger, &crossing.value) {
-        (Trigger::Date(_), Value::Date(date)) => Some(*date),
-        _ => None,
-    };
+    let date = date_of(rule, crossing);
     let over = SignedDuration::from_secs(over.max_seconds()).min(lateness::limit(rule, crossing.entry, date));
     let mut bytes = [0; 8];
     bytes.copy_from_slice(&id[8..]);

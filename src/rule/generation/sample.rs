@@ -7,6 +7,7 @@ use crate::rule::checked::CheckedRule;
 use crate::rule::compiled::{Facts, PersonFacts};
 use jiff::{Timestamp, civil};
 use rust_decimal::Decimal;
+use std::collections::BTreeMap;
 use uuid::Uuid;
 
 pub(super) fn facts(catalog: &Catalog, entity: &Entity, rule: &CheckedRule) -> Facts {
@@ -35,7 +36,7 @@ pub(super) fn facts(catalog: &Catalog, entity: &Entity, rule: &CheckedRule) -> F
         cases: cases.collect(),
         score: Score::NotAsked,
         record,
-        date: None,
+        days: BTreeMap::new(),
         recipients: entity.recipients.keys().map(|role| (role.clone(), somebody.clone())).collect(),
         zone: catalog.time_zone.clone(),
         unsaid: crate::rule::compiled::Unsaid::default(),

@@ -17,7 +17,7 @@ fn facts(fields: &[(&str, Cell)]) -> Facts {
         cases: BTreeMap::new(),
         score: crate::rule::Score::NotAsked,
         record: fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
-        date: None,
+        days: BTreeMap::new(),
         recipients: BTreeMap::new(),
         zone: TimeZone::get("Europe/Vienna").unwrap(),
         unsaid: crate::rule::compiled::Unsaid::default(),

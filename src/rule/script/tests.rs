@@ -22,7 +22,7 @@ fn facts() -> Facts {
         cases: BTreeMap::new(),
         score: crate::rule::Score::NotAsked,
         record: record.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
-        date: None,
+        days: BTreeMap::new(),
         recipients: BTreeMap::new(),
         zone: TimeZone::get("Europe/Vienna").unwrap(),
         unsaid: crate::rule::compiled::Unsaid::default(),

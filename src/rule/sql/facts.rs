@@ -9,7 +9,7 @@ use super::read::{Cells, Meaning};
 use super::{Anchor, RenderError, Renderer};
 use crate::catalog::{Catalog, ColumnType, Entity};
 use crate::model::{FieldName, RoleName, Value, zone_or_default};
-use crate::rule::checked::{Action, CheckedRule, Goal, Step, Trigger, Until, Wait};
+use crate::rule::checked::{Action, CheckedRule, Goal, Step, Trigger, Until, UntilDate, Wait};
 use crate::rule::compiled::{Facts, ReadError, Subject};
 use crate::rule::condition::Condition;
 use crate::rule::score::{Beside, Cut, Score};
@@ -38,7 +38,8 @@ struct Shape {
     /// Every condition of the rule, each with as many cells as SQL has parts of it.
     tested: Vec<(Slot, Arc<Cut<()>>)>,
     fields: Vec<(String, Meaning)>,
-    date: Option<Meaning>,
+    /// Of the trigger and of waits: fields that are asked for their calendar day.
+    days: Vec<(FieldName, Meaning)>,
     people: People,
     to: Option<RoleName>,
 }
@@ -101,7 +102,7 @@ impl FactsPlan {
         let mut shape = Shape {
             tested: Vec::new(),
             fields: Vec::new(),
-            date: None,
+            days: Vec::new(),
             people: People::plan(&renderer, entity, &roles(rule))?,
             to: rule.to.clone(),
         };
@@ -115,10 +116,10 @@ impl FactsPlan {
                 shape.fields.push((name.to_string(), meaning));
             }
         }
-        if let Trigger::Date(date) = &rule.trigger {
-            let (cell, meaning) = renderer.selected(&renderer.operand(entity, "r", &date.field)?);
+        for field in days_asked(rule) {
+            let (cell, meaning) = renderer.selected(&renderer.operand(entity, "r", field)?);
             cells.push(cell);
-            shape.date = Some(meaning);
+            shape.days.push((field.clone(), meaning));
         }
         let people = shape.people.sql(&renderer, entity, Detail::All(&rule.purpose))?;
         cells.extend(people.cells.iter().cloned());
@@ -189,11 +190,16 @@ impl FactsPlan {
         for (name, meaning) in &shape.fields {
             record.insert(name.clone(), meaning.read(cells.next()?));
         }
-        let date = shape.date.as_ref().map(|meaning| cells.next().map(|cell| (meaning, cell))).transpose()?;
+        let mut dated = Vec::with_capacity(shape.days.len());
+        for (field, meaning) in &shape.days {
+            dated.push((field, meaning, cells.next()?));
+        }
         let recipients = shape.people.read(&mut cells)?;
         let main = shape.to.as_ref().and_then(|role| recipients.get(role));
         let (zone, _) = zone_or_default(main.and_then(|person| person.zone.as_deref()), &self.parts.zone);
-        let date = date.map(|(meaning, cell)| meaning.day(cell, &zone).map_or(Value::Null, Value::Date));
+        let day =
+            |(field, meaning, cell): (&FieldName, &Meaning, &Value)| Some((field.clone(), meaning.day(cell, &zone)?));
+        let days = dated.into_iter().filter_map(day).collect();
         let mut facts = Facts {
             key,
             conditions: Vec::new(),
@@ -203,7 +209,7 @@ impl FactsPlan {
             cases: BTreeMap::new(),
             score: Score::NotAsked,
             record,
-            date,
+            days,
             recipients,
             zone,
             unsaid,
@@ -334,6 +340,19 @@ pub fn roles(rule: &CheckedRule) -> BTreeSet<RoleName> {
     let named = actions.filter_map(Action::role).cloned();
     // Who was chosen by an earlier step is known to the state alone.
     rule.to.iter().cloned().chain(named).filter(|role| role.as_str() != ASSIGNED).collect()
+}
+
+/// Fields that the trigger or a wait asks for their calendar day.
+fn days_asked(rule: &CheckedRule) -> BTreeSet<&FieldName> {
+    let of_trigger = match &rule.trigger {
+        Trigger::Date(date) => Some(&date.field),
+        _ => None,
+    };
+    let of_waits = rule.nodes.iter().filter_map(|node| match &node.step {
+        Step::Wait(Wait { until: Until::Date(UntilDate { field, .. }), .. }) => Some(field),
+        _ => None,
+    });
+    of_trigger.into_iter().chain(of_waits).collect()
 }
 
 /// All declared fields, and undeclared columns that the rule's conditions and waits use.

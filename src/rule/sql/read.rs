@@ -97,13 +97,17 @@ impl Meaning {
         Some((first, if overlap { second } else { first }))
     }
 
-    /// The calendar day: of an instant in the zone it is kept in, or else in the record's.
+    /// The calendar day: of a wall time the day that it names, of an instant the record's.
     pub fn day(&self, value: &Value, record_zone: &TimeZone) -> Option<civil::Date> {
         match self.read(value) {
             Value::Date(day) => Some(day),
             Value::Instant(instant) => {
-                let walled = matches!(self.ty, ColumnType::Instant(InstantStorage::Naive(_) | InstantStorage::Text(_)));
-                Some(super::wire::day_of(instant, if walled { &self.zone } else { record_zone }))
+                let is_wall = match value {
+                    Value::Naive(_) | Value::Date(_) => true,
+                    Value::Text(text) => matches!(iso::read_time(text), Some(Told::Wall(_))),
+                    _ => false,
+                };
+                Some(super::wire::day_of(instant, if is_wall { &self.zone } else { record_zone }))
             }
             Value::Text(text) => date(&Value::Text(text)),
             _ => None,

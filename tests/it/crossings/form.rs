@@ -1,7 +1,8 @@
 //! The forms in which a source may keep time, and what each keeps of an instant.
 
+use crate::world::{wall, wall_again};
 use jiff::{SignedDuration, Timestamp, civil, tz::TimeZone};
-use nudged::model::{Period, at_local, later};
+use nudged::model::Period;
 use nudged::rule::statement::Dialect;
 use proptest::prelude::*;
 
@@ -28,10 +29,9 @@ impl Form {
     pub fn readings(self, at: Timestamp) -> [Timestamp; 2] {
         let zone = vienna();
         match self.reading(at) {
-            Reading::Day(day) => [at_local(day.tomorrow().unwrap().at(0, 0, 0, 0), &zone); 2],
+            Reading::Day(day) => [wall(day.tomorrow().unwrap().at(0, 0, 0, 0), &zone); 2],
             Reading::Instant(first) if matches!(self, Self::Naive | Self::LocalText) => {
-                let wall = zone.to_datetime(first);
-                [first, later(wall, &zone)]
+                [first, wall_again(zone.to_datetime(first), &zone)]
             }
             Reading::Instant(first) => [first; 2],
         }
@@ -66,7 +66,7 @@ impl Form {
         let zone = vienna();
         match self {
             Self::Native | Self::UtcText => Reading::Instant(at),
-            Self::Naive | Self::LocalText => Reading::Instant(at_local(zone.to_datetime(at), &zone)),
+            Self::Naive | Self::LocalText => Reading::Instant(wall(zone.to_datetime(at), &zone)),
             Self::Seconds => Reading::Instant(floor(at, 1_000_000)),
             Self::Millis => Reading::Instant(floor(at, 1_000)),
             Self::Day => Reading::Day(zone.to_datetime(at).date()),
@@ -107,14 +107,14 @@ impl Reading {
     pub fn start(self) -> Timestamp {
         match self {
             Self::Instant(at) => at,
-            Self::Day(day) => at_local(day.at(0, 0, 0, 0), &vienna()),
+            Self::Day(day) => wall(day.at(0, 0, 0, 0), &vienna()),
         }
     }
 
     pub fn crosses(self, period: Period) -> Timestamp {
         match self {
             Self::Instant(at) => period.after(at, &vienna()),
-            Self::Day(day) => at_local(period.after_date(day).at(0, 0, 0, 0), &vienna()),
+            Self::Day(day) => wall(period.after_date(day).at(0, 0, 0, 0), &vienna()),
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Over random dates, zones and windows, anniversaries are found as a naive oracle finds them.
 
 use super::world::World;
+use crate::world::wall;
 use jiff::civil::{Date, date, time};
 use jiff::{SignedDuration, Timestamp, ToSpan, tz::TimeZone};
-use nudged::model::{Period, at_local};
 use nudged::rule::compiled::{Reach, Window};
 use nudged::rule::statement::Dialect;
 use proptest::prelude::*;
@@ -16,9 +16,9 @@ const ZONES: [Option<&str>; 5] =
 type Moves = fn(Date) -> Date;
 const OFFSETS: [(&str, Moves); 4] = [
     ("on the day", |day| day),
-    ("3 days before", |day| Period::days(3).before_date(day)),
-    ("2 weeks after", |day| Period::days(14).after_date(day)),
-    ("1 month before", |day| Period::new(1, nudged::model::Unit::Month).before_date(day)),
+    ("3 days before", |day| day.saturating_sub(3.days())),
+    ("2 weeks after", |day| day.saturating_add(14.days())),
+    ("1 month before", |day| day.saturating_sub(1.month())),
 ];
 const LEAPS: [&str; 3] = ["feb28", "mar1", "skip"];
 const COLUMNS: [&str; 3] = ["born", "born_text", "born_at"];
@@ -113,7 +113,7 @@ fn oracle(people: &[Person], offset: usize, leap: &str, window: Window) -> Vec<S
                 (Err(_), "mar1") => date(year, 3, 1),
                 (Err(_), _) => continue,
             };
-            let reached = at_local(OFFSETS[offset].1(day).to_datetime(time(9, 0, 0, 0)), &zone);
+            let reached = wall(OFFSETS[offset].1(day).to_datetime(time(9, 0, 0, 0)), &zone);
             if reached <= window.until {
                 last = Some((year, reached, year - born.year()));
             }

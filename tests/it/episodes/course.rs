@@ -2,10 +2,9 @@
 
 use super::{Entry, START, entered, rule};
 use crate::support::{Seen, instant, property};
-use crate::world::{Crm, Kind, World, days, hours, minutes, vienna};
+use crate::world::{Crm, Kind, World, days, hours, minutes, vienna, wall, wall_again};
 use jiff::{SignedDuration, Timestamp, civil};
 use nudged::engine::{Settings, Swept};
-use nudged::model::{at_local, later};
 use proptest::prelude::*;
 use rstest::rstest;
 use std::collections::BTreeMap;
@@ -231,7 +230,7 @@ impl Oracle {
 fn night_after(last: Timestamp) -> Timestamp {
     let mut day = last.to_zoned(vienna()).date();
     loop {
-        let night = at_local(day.to_datetime(civil::time(3, 0, 0, 0)), &vienna());
+        let night = wall(day.to_datetime(civil::time(3, 0, 0, 0)), &vienna());
         if night > last {
             return night;
         }
@@ -244,8 +243,8 @@ fn readings(crm: &Crm, at: Timestamp) -> (Timestamp, Timestamp) {
     match crm {
         Crm::Postgres(..) => (at, at),
         Crm::Sqlite(_) | Crm::MariaDb(..) => {
-            let wall = at.to_zoned(vienna()).datetime();
-            (at_local(wall, &vienna()), later(wall, &vienna()))
+            let kept = at.to_zoned(vienna()).datetime();
+            (wall(kept, &vienna()), wall_again(kept, &vienna()))
         }
     }
 }
@@ -277,6 +276,19 @@ async fn history(watched: Watched, kind: Kind, batch: usize, changes: Vec<Change
         apply(&world, &mut oracle, change).await;
     }
     apply(&world, &mut oracle, &Change::Sweep { after: 300 }).await;
+    // Whatever happened before: whoever comes inside after a long quiet, stays there and is wanted has matched.
+    apply(&world, &mut oracle, &Change::Move { customer: 1, country: true }).await;
+    for _ in 0..3 {
+        apply(&world, &mut oracle, &Change::Sweep { after: 450 }).await;
+    }
+    let quiet = world.now();
+    let enough = Change::Orders { customer: 1, ago: (0..=oracle.from as i64).collect(), paid: true };
+    apply(&world, &mut oracle, &enough).await;
+    for after in [100, 150, 290] {
+        apply(&world, &mut oracle, &Change::Sweep { after }).await;
+    }
+    let new = |(entry, at): (&Entry, &Timestamp)| entry.0 == "1" && *at > quiet;
+    assert!(entered(&world).await.iter().any(new), "1 is lost: inside since {quiet}");
     oracle.seen
 }
 

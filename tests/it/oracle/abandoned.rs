@@ -124,7 +124,7 @@ steps:
     }
 
     fn promise(_: &Rule) -> Promise {
-        Promise { overlap: minutes(10), keep_trying: days(14), nightly: true, once: false }
+        Promise { overlap: minutes(10), keep_trying: days(14), nightly: true, once: false, tracked: days(14) }
     }
 
     async fn begin(world: &World) -> Self {

@@ -1,8 +1,8 @@
 //! New records: there for a settle time, each once.
 
 use super::history::on_three_dialects;
-use super::trigger::{Promise, Standing, Trigger};
-use crate::world::{World, minutes};
+use super::trigger::{ACCOUNTS, Promise, Standing, Trigger};
+use crate::world::{World, days, minutes};
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
@@ -107,12 +107,18 @@ steps:
     }
 
     fn promise(_: &Rule) -> Promise {
-        Promise { overlap: minutes(10), keep_trying: SignedDuration::ZERO, nightly: true, once: false }
+        Promise {
+            overlap: minutes(10),
+            keep_trying: SignedDuration::ZERO,
+            nightly: true,
+            once: false,
+            tracked: days(7),
+        }
     }
 
     /// One that never goes, so that the sweep doesn't rest on an empty table.
     async fn begin(world: &World) -> Self {
-        world.crm.run("INSERT INTO accounts VALUES (0, 'C', 'AT', NULL)").await;
+        world.crm.run(&format!("INSERT INTO {ACCOUNTS} VALUES (0, 'C', 'AT', NULL)")).await;
         Self(vec![Some(Account { at: None, country: "AT" })])
     }
 
@@ -123,7 +129,7 @@ steps:
         match *change {
             Change::Create { country, ago } => {
                 let (id, at) = (self.0.len(), at(ago));
-                crm.run(&format!("INSERT INTO accounts VALUES ({id}, 'C', '{country}', {})", text(at))).await;
+                crm.run(&format!("INSERT INTO {ACCOUNTS} VALUES ({id}, 'C', '{country}', {})", text(at))).await;
                 self.0.push(Some(Account { at: at.map(|at| crm.kept(at)), country }));
             }
             Change::Redate { account, ago } => {

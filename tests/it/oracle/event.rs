@@ -1,7 +1,7 @@
 //! Events of other systems: each names a record and is asked about once.
 
 use super::history::on_three_dialects;
-use super::trigger::{Promise, Standing, Trigger, austrians};
+use super::trigger::{ACCOUNTS, Promise, Standing, Trigger, austrians};
 use crate::world::{World, minutes};
 use jiff::{SignedDuration, Timestamp};
 use nudged::engine::port::Inbound;
@@ -107,7 +107,13 @@ steps:
 
     /// An event comes in when it crosses, so any overlap finds it; what it says never changes.
     fn promise(_: &Rule) -> Promise {
-        Promise { overlap: minutes(1), keep_trying: SignedDuration::ZERO, nightly: false, once: false }
+        Promise {
+            overlap: minutes(1),
+            keep_trying: SignedDuration::ZERO,
+            nightly: false,
+            once: false,
+            tracked: SignedDuration::ZERO,
+        }
     }
 
     async fn begin(world: &World) -> Self {
@@ -141,7 +147,7 @@ steps:
             }
             Change::Return { customer } => {
                 if self.countries.insert(customer, "AT").is_none() {
-                    world.crm.run(&format!("INSERT INTO accounts VALUES ({customer}, 'C', 'AT', NULL)")).await;
+                    world.crm.run(&format!("INSERT INTO {ACCOUNTS} VALUES ({customer}, 'C', 'AT', NULL)")).await;
                 } else {
                     world.crm.run(&format!("UPDATE accounts SET country_code = 'AT' WHERE id = {customer}")).await;
                 }

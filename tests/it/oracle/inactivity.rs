@@ -1,7 +1,7 @@
 //! Silence: now ≥ last activity + N.
 
 use super::history::on_three_dialects;
-use super::trigger::{Promise, Standing, Trigger};
+use super::trigger::{ACCOUNTS, Promise, Standing, Trigger};
 use crate::world::{Crm, World, days, hours, minutes};
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
@@ -15,6 +15,7 @@ pub struct Rule {
     fallback: bool,
     /// Of chances after a refusal; the default where true.
     keep_trying: bool,
+    backfill: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -102,12 +103,21 @@ impl Trigger for Silence {
 
     fn rules() -> BoxedStrategy<Rule> {
         let country = prop::sample::select(vec!["AT", "AT", "DE"]);
-        let rule = (8..12_i64, country, prop::bool::weighted(0.3), prop::bool::weighted(0.7));
-        rule.prop_map(|(days, country, fallback, keep_trying)| Rule { days, country, fallback, keep_trying }).boxed()
+        let rarely = || prop::bool::weighted(0.3);
+        let rule = (8..12_i64, country, rarely(), prop::bool::weighted(0.7), rarely());
+        rule.prop_map(|(days, country, fallback, keep_trying, backfill)| Rule {
+            days,
+            country,
+            fallback,
+            keep_trying,
+            backfill,
+        })
+        .boxed()
     }
 
     fn text(rule: &Rule) -> String {
-        let Rule { days, country, fallback, keep_trying } = rule;
+        let Rule { days, country, fallback, keep_trying, backfill } = rule;
+        let backfill = if *backfill { "backfill: all\n" } else { "" };
         let fallback = if *fallback { ", fallback: created_at" } else { "" };
         let keep_trying = if *keep_trying { "" } else { "keep_trying: none\n" };
         format!(
@@ -123,7 +133,7 @@ trigger:
 where:
   - country: {country}
 check_every: 1 hour
-{keep_trying}on_rematch: parallel
+{keep_trying}{backfill}on_rematch: parallel
 late: within 5 years
 guard: {{per_day: 100000, floor: 100000}}
 steps:
@@ -137,9 +147,13 @@ steps:
         (one.days, one.country, one.fallback) == (other.days, other.country, other.fallback)
     }
 
+    fn backfills(rule: &Rule) -> bool {
+        rule.backfill
+    }
+
     fn promise(rule: &Rule) -> Promise {
         let keep_trying = if rule.keep_trying { days(14) } else { SignedDuration::ZERO };
-        Promise { overlap: minutes(10), keep_trying, nightly: true, once: false }
+        Promise { overlap: minutes(10), keep_trying, nightly: true, once: false, tracked: keep_trying.max(days(7)) }
     }
 
     async fn begin(world: &World) -> Self {
@@ -148,7 +162,7 @@ steps:
         for customer in 0..5_usize {
             let created = world.now() - days(9) - hours(6 * customer as i64);
             let kept = world.crm.time(created);
-            world.crm.run(&format!("INSERT INTO accounts VALUES ({customer}, 'C', 'AT', {kept})")).await;
+            world.crm.run(&format!("INSERT INTO {ACCOUNTS} VALUES ({customer}, 'C', 'AT', {kept})")).await;
             customers.insert(customer, (Some("AT"), world.crm.kept(created)));
         }
         Self { customers, orders: Vec::new() }
@@ -214,7 +228,7 @@ steps:
                 crosses: last + silent,
                 holds: *country == Some(rule.country),
                 overtaken: false,
-                exceeds: Some((last, tolerance)),
+                exceeds: Some((last, Some(tolerance))),
             })
         });
         customers.collect()

@@ -35,9 +35,9 @@ impl Judge {
         self.seen
     }
 
-    /// The rule is loaded, or its definition edited: the ledger is kept, everything else begins anew.
-    pub fn activate(&mut self, now: Timestamp) {
-        (self.baseline, self.swept) = (now, now);
+    /// The rule is loaded, or its definition edited: the ledger is kept, everything else begins anew, here or in the past.
+    pub fn activate(&mut self, baseline: Timestamp) {
+        (self.baseline, self.swept) = (baseline, baseline);
         self.standing.clear();
         self.ready.clear();
         self.refused.clear();
@@ -73,10 +73,18 @@ impl Judge {
                 return Err(format!("{entry:?} of {at} is no longer in the ledger, or twice: {entered:?}"));
             }
         }
-        for (entry, at) in entered.iter().filter(|(entry, _)| !self.ledger.contains_key(*entry)) {
+        let value = |entry: &Entry| stands.get(entry).and_then(|one| one.exceeds).map(|(value, _)| value);
+        let mut new: Vec<_> = entered.iter().filter(|(entry, _)| !self.ledger.contains_key(*entry)).collect();
+        // Of two of the same sweep the later has to exceed the earlier.
+        new.sort_by_key(|(entry, _)| value(entry));
+        for (entry, at) in new {
             let allowed = stands.get(entry).is_some_and(|one| self.may(one, promise, now));
             if !allowed || *at != now {
                 return Err(format!("{entry:?} was entered at {at}, but must not: {:?}", stands.get(entry)));
+            }
+            if let Some(value) = value(entry) {
+                let greatest = self.greatest.entry(entry.0.clone()).or_insert(value);
+                *greatest = value.max(*greatest);
             }
         }
         for one in standing.iter().filter(|one| self.may(one, promise, now) && self.must(one, promise, now)) {
@@ -102,8 +110,9 @@ impl Judge {
     }
 
     fn is_new(&self, one: &Standing) -> bool {
-        let exceeds = |(value, by): (Timestamp, SignedDuration)| {
-            self.greatest.get(&one.record).is_none_or(|greatest| value.duration_since(*greatest) > by)
+        let exceeds = |(value, by): (Timestamp, Option<SignedDuration>)| {
+            let greatest = self.greatest.get(&one.record);
+            by.zip(greatest).is_none_or(|(by, greatest)| value.duration_since(*greatest) > by)
         };
         self.ledger.contains_key(&entry(one)) || one.exceeds.is_none_or(exceeds)
     }
@@ -118,12 +127,13 @@ impl Judge {
         let age = now.duration_since(one.crosses);
         let each_day = now.duration_since(since) >= days(1) && age < promise.keep_trying;
         let each_night = promise.nightly && last_night(now) > since && age < days(WEEK);
-        self.was_due(one, *ready, promise) || each_day || each_night
+        self.was_due(one, *ready, promise, now) || each_day || each_night
     }
 
-    /// Crossed since the last sweep, or not long before the fact appeared.
-    fn was_due(&self, one: &Standing, since: Timestamp, promise: Promise) -> bool {
-        one.crosses > self.swept || (!promise.once && since.duration_since(one.crosses) < promise.overlap)
+    /// Crossed since the last sweep, or not long before the fact appeared, or the record says that it has changed.
+    fn was_due(&self, one: &Standing, since: Timestamp, promise: Promise, now: Timestamp) -> bool {
+        let changed = since > self.swept && now.duration_since(one.crosses) < promise.tracked;
+        one.crosses > self.swept || (!promise.once && since.duration_since(one.crosses) < promise.overlap) || changed
     }
 
     fn remember(
@@ -135,15 +145,9 @@ impl Judge {
     ) {
         for one in standing.iter().filter(|one| one.crosses <= now && one.crosses > self.baseline && !one.holds) {
             let since = self.standing.get(&entry(one)).copied().unwrap_or(now);
-            let surely = self.was_due(one, since, promise) && self.is_new(one);
+            let surely = self.was_due(one, since, promise, now) && self.is_new(one);
             self.seen.refused += usize::from(surely && !self.refused.contains_key(&entry(one)));
             *self.refused.entry(entry(one)).or_default() |= surely;
-        }
-        for one in standing.iter().filter(|one| entered.contains_key(&entry(one))) {
-            if let Some((value, _)) = one.exceeds.filter(|_| !self.ledger.contains_key(&entry(one))) {
-                let greatest = self.greatest.entry(one.record.clone()).or_insert(value);
-                *greatest = value.max(*greatest);
-            }
         }
         for one in
             standing.iter().filter(|one| entered.contains_key(&entry(one)) && !self.ledger.contains_key(&entry(one)))

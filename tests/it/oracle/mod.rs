@@ -14,6 +14,7 @@ mod abandoned;
 mod created;
 mod date;
 mod event;
+mod first_look;
 mod history;
 mod inactivity;
 mod judge;

@@ -100,7 +100,13 @@ steps:
     }
 
     fn promise(_: &Rule) -> Promise {
-        Promise { overlap: minutes(10), keep_trying: SignedDuration::ZERO, nightly: true, once: false }
+        Promise {
+            overlap: minutes(10),
+            keep_trying: SignedDuration::ZERO,
+            nightly: true,
+            once: false,
+            tracked: SignedDuration::ZERO,
+        }
     }
 
     async fn begin(world: &World) -> Self {
@@ -144,9 +150,7 @@ steps:
     }
 
     fn occasions(&self, rule: &Rule, _: Timestamp) -> Vec<Standing> {
-        let orders = self.orders.iter().enumerate().filter_map(|(id, order)| Some((id, order.as_ref()?)));
-        let returned = orders.filter(|(_, order)| order.status == rule.status);
-        let standing = returned.filter_map(|(id, order)| {
+        let standing = self.rows(rule).filter_map(|(id, order)| {
             Some(Standing {
                 record: order.customer.to_string(),
                 occasion: id.to_string(),
@@ -157,6 +161,21 @@ steps:
             })
         });
         standing.collect()
+    }
+}
+
+impl Overdue {
+    fn rows(&self, rule: &Rule) -> impl Iterator<Item = (usize, &Order)> {
+        let status = rule.status;
+        let orders = self.orders.iter().enumerate().filter_map(|(id, order)| Some((id, order.as_ref()?)));
+        orders.filter(move |(_, order)| order.status == status)
+    }
+
+    /// Record and occasion of whatever the query returns, and whether `where` holds.
+    pub fn returned(&self, rule: &Rule) -> Vec<((String, String), bool)> {
+        let holds = |order: &Order| self.countries[&order.customer] == rule.country;
+        let entry = |id: usize, order: &Order| (order.customer.to_string(), id.to_string());
+        self.rows(rule).map(|(id, order)| (entry(id, order), holds(order))).collect()
     }
 }
 

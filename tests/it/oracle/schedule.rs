@@ -1,8 +1,8 @@
 //! Planned instants: each matches every record that `where` holds for, and missed ones are made up for once.
 
 use super::history::on_three_dialects;
-use super::trigger::{Promise, Standing, Trigger, wall};
-use crate::world::{World, vienna};
+use super::trigger::{ACCOUNTS, Promise, Standing, Trigger};
+use crate::world::{World, vienna, wall};
 use jiff::{SignedDuration, Timestamp, civil};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -96,7 +96,13 @@ steps:
     }
 
     fn promise(_: &Rule) -> Promise {
-        Promise { overlap: SignedDuration::ZERO, keep_trying: SignedDuration::ZERO, nightly: false, once: true }
+        Promise {
+            overlap: SignedDuration::ZERO,
+            keep_trying: SignedDuration::ZERO,
+            nightly: false,
+            once: true,
+            tracked: SignedDuration::ZERO,
+        }
     }
 
     async fn begin(world: &World) -> Self {
@@ -112,7 +118,7 @@ steps:
         match *change {
             Change::Appear { country } => {
                 let (id, created) = (self.next, crm.time(now));
-                crm.run(&format!("INSERT INTO accounts VALUES ({id}, 'C', '{country}', {created})")).await;
+                crm.run(&format!("INSERT INTO {ACCOUNTS} VALUES ({id}, 'C', '{country}', {created})")).await;
                 self.customers.insert(id, Some(country));
                 self.next += 1;
             }

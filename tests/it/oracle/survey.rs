@@ -1,8 +1,8 @@
 //! Answers: a new response's score is in range, after a settle time.
 
 use super::history::on_three_dialects;
-use super::trigger::{Promise, Standing, Trigger};
-use crate::world::{World, minutes};
+use super::trigger::{ACCOUNTS, Promise, Standing, Trigger};
+use crate::world::{World, days, minutes};
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -13,9 +13,12 @@ pub struct Rule {
     at_most: i64,
     /// In minutes.
     settle: i64,
+    /// In days.
+    cooldown: Option<i64>,
     country: &'static str,
-    /// Edits of it leave the definition as it is.
+    /// Edits of these leave the definition as it is.
     description: &'static str,
+    backfill: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -95,19 +98,32 @@ impl Trigger for Answers {
         let kind = prop::sample::select(vec!["nps", "nps", "nps", "csat"]);
         let country = prop::sample::select(vec!["AT", "AT", "DE"]);
         let description = prop::sample::select(vec!["Low scores.", "Low scores, again."]);
-        let rule = (kind, 4..8_i64, prop::sample::select(SETTLE.to_vec()), country, description);
-        rule.prop_map(|(kind, at_most, settle, country, description)| Rule {
+        let cooldown = proptest::option::weighted(0.3, 1..4_i64);
+        let rule = (
+            kind,
+            4..8_i64,
+            prop::sample::select(SETTLE.to_vec()),
+            cooldown,
+            country,
+            description,
+            prop::bool::weighted(0.2),
+        );
+        rule.prop_map(|(kind, at_most, settle, cooldown, country, description, backfill)| Rule {
             kind,
             at_most,
             settle,
+            cooldown,
             country,
             description,
+            backfill,
         })
         .boxed()
     }
 
     fn text(rule: &Rule) -> String {
-        let Rule { kind, at_most, settle, country, description } = rule;
+        let Rule { kind, at_most, settle, cooldown, country, description, backfill } = rule;
+        let backfill = if *backfill { "backfill: all\n" } else { "" };
+        let cooldown = cooldown.map_or_else(String::new, |days| format!(", cooldown: {days} days"));
         format!(
             "version: 1
 id: watch
@@ -117,11 +133,11 @@ purpose: service
 for_each: customer
 to: main_contact
 trigger:
-  survey: {{of: responses, kind: {kind}, score: {{at_most: {at_most}}}, settle: {settle} minutes}}
+  survey: {{of: responses, kind: {kind}, score: {{at_most: {at_most}}}, settle: {settle} minutes{cooldown}}}
 where:
   - country: {country}
 check_every: 1 hour
-on_rematch: parallel
+{backfill}on_rematch: parallel
 late: within 5 years
 guard: {{per_day: 100000, floor: 100000}}
 steps:
@@ -132,18 +148,29 @@ steps:
     }
 
     fn same_definition(one: &Rule, other: &Rule) -> bool {
-        Rule { description: "", ..one.clone() } == Rule { description: "", ..other.clone() }
+        let defines = |rule: &Rule| Rule { description: "", backfill: false, ..rule.clone() };
+        defines(one) == defines(other)
+    }
+
+    fn backfills(rule: &Rule) -> bool {
+        rule.backfill
     }
 
     fn promise(_: &Rule) -> Promise {
-        Promise { overlap: minutes(10), keep_trying: SignedDuration::ZERO, nightly: true, once: false }
+        Promise {
+            overlap: minutes(10),
+            keep_trying: SignedDuration::ZERO,
+            nightly: true,
+            once: false,
+            tracked: days(7),
+        }
     }
 
     async fn begin(world: &World) -> Self {
         let created = world.crm.time(world.now());
         let mut countries = BTreeMap::new();
         for customer in 0..4_usize {
-            world.crm.run(&format!("INSERT INTO accounts VALUES ({customer}, 'C', 'AT', {created})")).await;
+            world.crm.run(&format!("INSERT INTO {ACCOUNTS} VALUES ({customer}, 'C', 'AT', {created})")).await;
             countries.insert(customer, "AT");
         }
         Self { countries, answers: Vec::new() }
@@ -189,13 +216,14 @@ steps:
         let answers = self.answers.iter().enumerate().filter_map(|(id, answer)| Some((id, answer.as_ref()?)));
         let in_range = answers.filter(|(_, answer)| answer.kind == rule.kind && answer.score <= rule.at_most);
         let standing = in_range.filter_map(|(id, answer)| {
+            let at = answer.at?;
             Some(Standing {
                 record: answer.customer.to_string(),
                 occasion: id.to_string(),
-                crosses: answer.at? + minutes(rule.settle),
+                crosses: at + minutes(rule.settle),
                 holds: self.countries[&answer.customer] == rule.country,
                 overtaken: false,
-                exceeds: None,
+                exceeds: Some((at, rule.cooldown.map(days))),
             })
         });
         standing.collect()

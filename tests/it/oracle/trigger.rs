@@ -1,11 +1,14 @@
 //! What the oracle needs to know of a trigger.
 
 use crate::world::World;
-use jiff::tz::{AmbiguousOffset, TimeZone};
-use jiff::{SignedDuration, Span, Timestamp, civil};
+use jiff::{SignedDuration, Timestamp};
 use proptest::strategy::BoxedStrategy;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+
+/// The columns that histories fill; those that tell of changes stand beside them.
+pub const ACCOUNTS: &str = "accounts (id, name, country_code, created_at)";
+pub const SUBSCRIPTIONS: &str = "subscriptions (id, account_id, contact_id, status, renews_on)";
 
 /// A trigger as its definition has it: the part of the CRM that it reads, kept in memory, and which occasions
 /// stand there at an instant. Nothing here may come from the engine.
@@ -25,6 +28,10 @@ pub trait Trigger: Sized {
     /// Whether an edit leaves trigger and `where` as they were, so that the baseline stays.
     fn same_definition(one: &Self::Rule, other: &Self::Rule) -> bool;
     fn promise(rule: &Self::Rule) -> Promise;
+    /// Whether the past is taken in where the rule begins.
+    fn backfills(_: &Self::Rule) -> bool {
+        false
+    }
 
     /// Fills the empty CRM, before the rule is first loaded.
     async fn begin(world: &World) -> Self;
@@ -45,8 +52,8 @@ pub struct Standing {
     pub holds: bool,
     /// Something later has made it yesterday's news.
     pub overtaken: bool,
-    /// It must exceed the greatest one of its record that matched, by this much.
-    pub exceeds: Option<(Timestamp, SignedDuration)>,
+    /// What is compared with the greatest one of its record that matched; by how much it must exceed that, if at all.
+    pub exceeds: Option<(Timestamp, Option<SignedDuration>)>,
 }
 
 /// What is promised about finding it.
@@ -60,24 +67,15 @@ pub struct Promise {
     pub nightly: bool,
     /// It is read at the first sweep after it crossed and never again.
     pub once: bool,
-}
-
-/// The instant of a wall time: what comes twice counts the first time, what is left out is the next minute there is.
-pub fn wall(mut wall: civil::DateTime, zone: &TimeZone) -> Timestamp {
-    loop {
-        let read = zone.to_ambiguous_zoned(wall);
-        if !matches!(read.offset(), AmbiguousOffset::Gap { .. }) {
-            return read.earlier().unwrap().timestamp();
-        }
-        wall = wall.checked_add(Span::new().minutes(1)).unwrap();
-    }
+    /// Where the catalog says when a record changed, the next sweep finds what crossed this long ago.
+    pub tracked: SignedDuration,
 }
 
 /// Customers 0 and on, so many, all of them in Austria; the country of each.
 pub async fn austrians(world: &World, count: usize) -> BTreeMap<usize, &'static str> {
     let mut countries = BTreeMap::new();
     for customer in 0..count {
-        world.crm.run(&format!("INSERT INTO accounts VALUES ({customer}, 'C', 'AT', NULL)")).await;
+        world.crm.run(&format!("INSERT INTO {ACCOUNTS} VALUES ({customer}, 'C', 'AT', NULL)")).await;
         countries.insert(customer, "AT");
     }
     countries

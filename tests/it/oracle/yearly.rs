@@ -1,8 +1,8 @@
 //! Anniversaries: the day of a date comes again, at a local time of the recipient, once for each year.
 
 use super::history::on_three_dialects;
-use super::trigger::{Promise, Standing, Trigger, wall};
-use crate::world::{World, hours, vienna};
+use super::trigger::{Promise, SUBSCRIPTIONS, Standing, Trigger};
+use crate::world::{World, days, hours, vienna, wall};
 use jiff::{SignedDuration, Span, Timestamp, civil, tz::TimeZone};
 use proptest::prelude::*;
 
@@ -91,13 +91,13 @@ steps:
     }
 
     fn promise(_: &Rule) -> Promise {
-        Promise { overlap: hours(48), keep_trying: SignedDuration::ZERO, nightly: true, once: false }
+        Promise { overlap: hours(48), keep_trying: SignedDuration::ZERO, nightly: true, once: false, tracked: days(7) }
     }
 
     async fn begin(world: &World) -> Self {
         for (n, zone) in ZONES.iter().enumerate() {
             let contact = format!("INSERT INTO contacts VALUES ({n}, {n}, 'c{n}@example.org', 'C', '{zone}', true)");
-            let subscription = format!("INSERT INTO subscriptions VALUES ({n}, {n}, {n}, 'active', NULL)");
+            let subscription = format!("INSERT INTO {SUBSCRIPTIONS} VALUES ({n}, {n}, {n}, 'active', NULL)");
             world.crm.run(&format!("{contact}; {subscription}")).await;
         }
         Self(vec![(None, "active"); ZONES.len()])

@@ -42,8 +42,13 @@ fn main() {
     let (mut dice, started) = (Dice::new(seed), Instant::now());
     let (mut runs, mut findings) = (0_u64, 0_u64);
     let mut slowest = Duration::ZERO;
+    let folder = format!("fuzz/artifacts/{target}");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let last = format!("{folder}/last");
     while started.elapsed() < Duration::from_secs(seconds) {
         let input = mutated(&mut dice, &corpus);
+        // What ends the process, such as an overflow of the stack, leaves it there.
+        std::fs::write(&last, &input).expect("a file");
         let begun = Instant::now();
         let ended = catch_unwind(AssertUnwindSafe(|| run(input.as_bytes())));
         let took = begun.elapsed();
@@ -51,13 +56,12 @@ fn main() {
         runs += 1;
         if ended.is_err() || took > SLOW {
             findings += 1;
-            let folder = format!("fuzz/artifacts/{target}");
-            std::fs::create_dir_all(&folder).expect("a folder");
             std::fs::write(format!("{folder}/{seed}-{runs}"), &input).expect("a file");
             eprintln!("finding {findings}: {folder}/{seed}-{runs} ({took:?})");
             assert!(findings < 50, "enough to look at");
         }
     }
+    std::fs::remove_file(&last).expect("the file of the last input");
     println!(
         "{target}: {runs} runs in {} s from {} files, slowest {slowest:?}, {findings} findings",
         started.elapsed().as_secs(),

@@ -178,7 +178,7 @@ fn facts() -> Facts {
         cases: BTreeMap::new(),
         score: Score::NotAsked,
         record: record.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
-        date: None,
+        days: std::collections::BTreeMap::new(),
         recipients: BTreeMap::new(),
         zone: TimeZone::UTC,
         unsaid: Unsaid::default(),

@@ -1,6 +1,7 @@
 //! Rendered Markdown to HTML and to readable plain text.
 
 use super::guard;
+use super::long_words::LongWords;
 use pulldown_cmark::{CowStr, Event, Options, Parser, Tag};
 use std::borrow::Cow;
 
@@ -46,11 +47,12 @@ pub(super) fn html(markdown: &str) -> String {
     out
 }
 
-/// The same as plain text, links as numbered notes at the end.
+/// The same as plain text, links as numbered notes at the end. Words are never broken: a long one is an address.
 pub(super) fn text(html: &str) -> Result<String, html2text::Error> {
+    let (html, long) = LongWords::set_aside(&guard::references(html));
     let config = html2text::config::plain().no_link_wrapping().allow_width_overflow();
-    let text = config.string_from_read(guard::references(html).as_bytes(), TEXT_WIDTH)?;
-    Ok(text.trim_end().to_owned())
+    let text = config.string_from_read(html.as_bytes(), TEXT_WIDTH)?;
+    Ok(long.put_back(&text)?.trim_end().to_owned())
 }
 
 #[cfg(test)]

@@ -5,21 +5,52 @@
 //! loaded, not in a rendered text whose lines are nobody's. Both branches of a condition count, one after the other:
 //! each has to be whole by itself.
 
+use super::markup::outside_tags;
 use super::scan::{Part, Piece, Tag, pieces};
 use super::source::Source;
 use crate::diagnostic::{Finding, Place, suggest};
-use mrml::prelude::parser::{Error, ParserOptions, WarningKind};
+use mrml::mjml::Mjml;
+use mrml::prelude::parser::{Error, ParseOutput, ParserOptions, WarningKind};
 use mrml::prelude::render::RenderOptions;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
 /// The HTML of filled-in MJML. Fonts are not fetched from anywhere unless the author says so by `mj-font`; nothing
 /// is included: what `mj-include` would read is not ours to read.
 pub(super) fn html(mjml: &str, lang: &str) -> Result<String, String> {
-    let parsed = mrml::parse_with_options(mjml, &ParserOptions::default()).map_err(|error| describe(&error).0)?;
+    let parsed = parse(&readable(mjml, "&gt;")).map_err(|error| describe(&error).0)?;
     let options = RenderOptions { fonts: HashMap::new(), ..RenderOptions::default() };
     let html = parsed.element.render(&options).map_err(|_| "it can't be made into HTML".to_owned())?;
     Ok(unescaped(&html).replace("lang=\"und\"", &format!("lang=\"{lang}\"")))
+}
+
+fn parse(mjml: &str) -> Result<ParseOutput<Mjml>, Error> {
+    mrml::parse_with_options(mjml, &ParserOptions::default())
+}
+
+/// The parser looks at the two bytes before the first `>` of a text, and panics where they begin within a character,
+/// as in `Menü > Konto`. Such a `>` is written as `instead`.
+fn readable<'m>(mjml: &'m str, instead: &str) -> Cow<'m, str> {
+    let mut out = String::new();
+    let mut written = 0;
+    for text in outside_tags(mjml) {
+        let mut from = text.start;
+        while let Some(at) = mjml[from..text.end].find('>').map(|length| from + length) {
+            let back = at.saturating_sub(2).max(text.start);
+            if mjml.is_char_boundary(back) {
+                break;
+            }
+            out.push_str(&mjml[written..at]);
+            out.push_str(instead);
+            (written, from) = (at + 1, at + 1);
+        }
+    }
+    if written == 0 {
+        return Cow::Borrowed(mjml);
+    }
+    out.push_str(&mjml[written..]);
+    Cow::Owned(out)
 }
 
 /// mrml writes attributes as Rust quotes texts: `\u{200d}` for what it can't show, which the hidden characters of
@@ -71,7 +102,8 @@ pub(super) fn check(name: &str, sources: &BTreeMap<String, Source>) -> Vec<Findi
 
 /// What the parser says.
 fn parsed(text: &str, place: impl Fn(Range<usize>) -> Option<Place>) -> Vec<Finding> {
-    match mrml::parse_with_options(text, &ParserOptions::default()) {
+    // Of the same length, so that places stay what they are.
+    match parse(&readable(text, " ")) {
         Err(error) => {
             let (problem, range) = describe(&error);
             let range = range.unwrap_or_else(|| syntax_range(&error, text));
@@ -302,6 +334,19 @@ mod tests {
         let mjml = "<mjml><mj-body><mj-section><mj-column><mj-button href=\"https\u{f003a}x\" title=\"ö\">a</mj-button></mj-column></mj-section></mj-body></mjml>";
         let html = html(mjml, "de").unwrap();
         assert!(html.contains("href=\"https\u{f003a}x\"") && html.contains("<html lang=\"de\""), "{html}");
+    }
+
+    #[test]
+    fn a_greater_than_sign_may_follow_any_character() {
+        for text in ["Menü > Konto", "ü>", "→>>", "a > b", "é > ü > →>"] {
+            let mjml = format!(
+                "<mjml><mj-body><mj-section><mj-column><mj-text>{text}</mj-text></mj-column></mj-section></mj-body></mjml>"
+            );
+            let html = html(&mjml, "de").unwrap();
+            let shown = html.replace("&gt;", ">");
+            assert!(shown.contains(&format!(">{text}<")), "{text}: {html}");
+            assert!(parsed(&mjml, |_| None).is_empty(), "{text}");
+        }
     }
 
     #[test]

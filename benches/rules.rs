@@ -125,6 +125,7 @@ fn facts() -> Facts {
         conditions: Vec::new(),
         only_at_entry: Vec::new(),
         goal: None,
+        goal_ever: None,
         exit_when: Vec::new(),
         cases: BTreeMap::new(),
         score: Score::NotAsked,

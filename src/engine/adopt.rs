@@ -4,16 +4,22 @@ use super::context::{Context, tenants_of};
 use super::error::EngineError;
 use super::event::Event;
 use super::held::still_held;
-use super::port::{Adoption, RuleState};
+use super::port::{Adoption, EnrollmentFilter, EnrollmentView, RuleState};
 use super::pruner::ledger_since;
-use crate::model::{Lane, RuleId, Tenant};
-use crate::rule::checked::{Backfill, Mode};
+use super::versions;
+use crate::model::{EnrollmentState, Lane, RuleId, Tenant, VersionHash};
+use crate::rule::checked::{Backfill, Mode, OnChange, OnDelete};
 use crate::rule::generation::Generation;
 use crate::rule::{CheckedRule, CompiledRule};
 use futures::TryStreamExt;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 use std::time::Instant;
+
+/// Enrollments that are ended at a time.
+const PAGE: usize = 500;
 
 /// Before any CRM: where `backfill: all` begins. Not `Timestamp::MIN`, which no database can hold.
 pub(super) const BEGINNING: Timestamp = Timestamp::constant(-2_208_988_800, 0);
@@ -47,6 +53,8 @@ pub(super) async fn adopt(context: &Context, generation: &Generation) -> Result<
         }
     }
     let adopted = context.store.adopt(&adoptions, now).await?;
+    cancel_what_changed(context, generation).await?;
+    cancel_what_is_gone(context, generation).await?;
     // Whatever held a step may be repaired by this generation.
     context.store.free_held(&still_held(generation)).await?;
     let baselined: Vec<RuleId> = adopted.baselined.iter().map(|(rule, ..)| rule.clone()).collect();
@@ -57,6 +65,74 @@ pub(super) async fn adopt(context: &Context, generation: &Generation) -> Result<
         removed: adopted.removed.clone(),
     });
     Ok(())
+}
+
+/// Ends what runs by an older version of a rule that wants that. At once, not when the next step is due: until then it
+/// would stand in the way of new matches.
+async fn cancel_what_changed(context: &Context, generation: &Generation) -> Result<(), EngineError> {
+    let wants = |rule: &&Arc<CompiledRule>| rule.rule.on_change == OnChange::Cancel;
+    for rule in generation.rules.values().filter(wants) {
+        if generation.resting.contains_key(&rule.rule.id) {
+            continue;
+        }
+        for id in std::iter::once(&rule.rule.id).chain(&rule.rule.was) {
+            cancel(context, id, Some(rule.version.clone()), versions::CHANGED).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The same of rules that are gone, and said in their last version to end what runs.
+async fn cancel_what_is_gone(context: &Context, generation: &Generation) -> Result<(), EngineError> {
+    let pinned = context.store.pinned_versions(&HashSet::new()).await?;
+    let gone =
+        |name: &RuleId| versions::successor(generation, name).is_none() && !generation.resting.contains_key(name);
+    let mut ends: BTreeMap<RuleId, bool> = BTreeMap::new();
+    for (rule, _, text) in pinned.into_iter().filter(|(rule, ..)| gone(rule)) {
+        let says = generation.compile_pinned(&text, None).is_ok_and(|rule| rule.rule.on_delete == OnDelete::Cancel);
+        // Where its versions differ, the dispatcher asks each for itself.
+        *ends.entry(rule).or_insert(true) &= says;
+    }
+    for rule in ends.into_iter().filter_map(|(rule, ends)| ends.then_some(rule)) {
+        cancel(context, &rule, None, versions::DELETED).await?;
+    }
+    Ok(())
+}
+
+async fn cancel(
+    context: &Context,
+    rule: &RuleId,
+    other_than: Option<VersionHash>,
+    why: &str,
+) -> Result<(), EngineError> {
+    for state in [EnrollmentState::Active, EnrollmentState::Held] {
+        let mut below = None;
+        loop {
+            let filter = EnrollmentFilter {
+                rule: Some(rule.clone()),
+                state: Some(state),
+                other_than: other_than.clone(),
+                below,
+                limit: PAGE,
+                ..EnrollmentFilter::default()
+            };
+            let page = context.store.enrollments(&filter).await?;
+            let ids: Vec<i64> = page.iter().filter(|view| !is_in_doubt(view)).map(|view| view.id).collect();
+            below = page.last().map(|view| view.id);
+            if !ids.is_empty() {
+                context.store.cancel_enrollments(&ids, why, context.clock.now()).await?;
+            }
+            if page.len() < PAGE {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What is being sent ends once that is known; of what nobody knows, a person decides.
+fn is_in_doubt(view: &EnrollmentView) -> bool {
+    view.standing.as_deref().is_some_and(|standing| matches!(standing, "sending" | "unknown"))
 }
 
 fn adoption(rule: &CompiledRule, tenant: &Tenant, zone: &TimeZone, now: Timestamp) -> Adoption {

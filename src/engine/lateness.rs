@@ -39,6 +39,27 @@ fn moved(date: civil::Date, entry: &Entry) -> civil::Date {
     entry.offset.unwrap_or(Offset::ON_THE_DAY).moves(date)
 }
 
+/// Whether nothing has been done before this step, whichever way led to it.
+pub(super) fn is_first(rule: &CheckedRule, entry: usize, node: usize) -> bool {
+    let mut seen = BTreeSet::new();
+    let first = rule.entries.get(entry).and_then(|entry| entry.first);
+    let mut open: Vec<(usize, bool)> = first.map(|first| (first, false)).into_iter().collect();
+    let mut found = false;
+    while let Some(place) = open.pop() {
+        let (index, acted) = place;
+        let Some(here) = rule.nodes.get(index).filter(|_| seen.insert(place)) else { continue };
+        if index == node {
+            if acted {
+                return false;
+            }
+            found = true;
+        }
+        let acted = acted || here.step.action().is_some();
+        open.extend(here.step.inner().into_iter().chain(here.next).map(|next| (next, acted)));
+    }
+    found
+}
+
 /// Also by the channel that its reader prefers.
 fn may_be_task(action: &Action) -> bool {
     match action {

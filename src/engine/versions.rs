@@ -28,6 +28,10 @@ struct Cache {
 
 type Pinned = Result<Arc<CompiledRule>, String>;
 
+/// Why a reload ends what is under way.
+pub(super) const CHANGED: &str = "its rule changed, and `on_change` is `cancel`";
+pub(super) const DELETED: &str = "its rule was deleted, and `on_delete` is `cancel`";
+
 /// What an enrollment of some version is to run.
 #[derive(Debug, Clone)]
 pub(super) enum Standing {
@@ -58,7 +62,7 @@ impl Versions {
                 return Ok(Standing::Run(Arc::clone(current)));
             }
             if current.rule.on_change == OnChange::Cancel {
-                return Ok(Standing::Cancel("its rule changed, and `on_change` is `cancel`"));
+                return Ok(Standing::Cancel(CHANGED));
             }
         }
         let pinned = match self.pinned(store, generation, (rule, version)).await? {
@@ -69,9 +73,7 @@ impl Versions {
             Some(current) if current.rule.on_change == OnChange::Migrate => {
                 Standing::Migrate { from: pinned, to: Arc::clone(current) }
             }
-            None if pinned.rule.on_delete == OnDelete::Cancel => {
-                Standing::Cancel("its rule was deleted, and `on_delete` is `cancel`")
-            }
+            None if pinned.rule.on_delete == OnDelete::Cancel => Standing::Cancel(DELETED),
             Some(_) | None => Standing::Run(pinned),
         })
     }

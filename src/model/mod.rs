@@ -3,6 +3,7 @@
 //! Nothing here does I/O, reads an ambient clock, or knows SQL, HTTP or a file. Every other module may
 //! import this one; it imports none of them.
 
+mod address;
 pub mod blank;
 mod bounce;
 mod clock;
@@ -25,6 +26,7 @@ mod value;
 mod window;
 mod zone;
 
+pub use address::is_address;
 pub use bounce::{is_gone, reply_says_gone};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use delivery::{DeliveryState, Outcome, SkipReason, backoff};

@@ -299,7 +299,10 @@ pub struct Facts {
     /// One per `where` term; `None` is SQL's unknown and doesn't match.
     pub conditions: Vec<Option<bool>>,
     pub only_at_entry: Vec<Option<bool>>,
+    /// In its time, where it has one.
     pub goal: Option<bool>,
+    /// Also after its time; `None`: it has none.
+    pub goal_ever: Option<bool>,
     pub exit_when: Vec<Option<bool>>,
     /// By node index and case index.
     pub cases: BTreeMap<(usize, usize), Option<bool>>,

@@ -21,9 +21,19 @@ pub enum LoggingError {
 
 /// Sets up the log of this process, on stderr or in the journal. Once per process.
 pub fn init(options: &LogOptions) -> Result<(), LoggingError> {
-    let filter = EnvFilter::try_new(&options.level)?;
+    let filter = filter(&options.level)?;
     let layer = layer(options.format)?;
     tracing_subscriber::registry().with(filter).with(layer).try_init().map_err(|_| LoggingError::Twice)
+}
+
+/// Parsers of HTML tell at debug level what they read: whole messages, with their readers' links. On no level is that
+/// anybody's business.
+fn filter(level: &str) -> Result<EnvFilter, tracing_subscriber::filter::ParseError> {
+    let mut filter = EnvFilter::try_new(level)?;
+    for reads_messages in ["html5ever", "markup5ever", "selectors", "cssparser", "css_inline", "html2text", "mrml"] {
+        filter = filter.add_directive(format!("{reads_messages}=warn").parse()?);
+    }
+    Ok(filter)
 }
 
 fn layer<S>(format: LogFormat) -> Result<Box<dyn Layer<S> + Send + Sync>, LoggingError>
@@ -67,4 +77,17 @@ where
 {
     let layer = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(std::io::stderr);
     Box::new(layer.with_current_span(false).with_span_list(false))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_level_shows_what_messages_hold() {
+        for level in ["debug", "trace", "info,nudged::engine=debug", "html5ever=trace"] {
+            let filter = filter(level).unwrap().to_string();
+            assert!(filter.contains("html5ever=warn") && !filter.contains("html5ever=trace"), "{filter}");
+        }
+    }
 }

@@ -169,6 +169,9 @@ impl Conditions {
         if let Some(id) = filter.id {
             self.and("e.id = ?", id);
         }
+        if let Some(version) = &filter.other_than {
+            self.and("e.version NOT IN (SELECT id FROM rule_version WHERE hash = ?)", version.as_str());
+        }
         if let Some(below) = filter.below {
             self.and("e.id < ?", below);
         }

@@ -2,8 +2,8 @@
 
 use crate::support::instant;
 use crate::world::{Kind, World, days, hours, minutes};
+use nudged::engine::Settings;
 use nudged::engine::port::Message;
-use nudged::engine::{Event, Settings};
 use nudged::model::EndReason;
 
 /// A rule with these settings and steps; step `X` calls `sink` and says `X`.
@@ -127,14 +127,24 @@ async fn a_change_may_cancel_what_runs() {
     load(&world, &rule("on_change: cancel", &STEPS).replace("Silent.", "Silent, again.")).await;
     assert_eq!(pass_days(&world, 3).await, ["second"]);
     load(&world, &rule("on_change: cancel", &["first", "wait 2 days", "second", "wait 2 days", "third=new"])).await;
-    world.events();
+    assert_eq!(ends(&world).await, [Some(EndReason::Cancelled)], "at once, though its next step is days ahead");
+    let id = world.enrollments().await[0].id;
+    let story = world.store.timelines(&[id]).await.unwrap();
+    assert!(story.iter().any(|line| format!("{line:?}").contains("on_change")), "{story:?}");
+    // So it stands in nobody's way: the next silence begins anew.
+    let now = world.crm.time(world.now());
+    world.crm.run(&format!("INSERT INTO orders VALUES (2, 1, {now}, 'paid')")).await;
+    assert_eq!(pass_days(&world, 17).await, ["first", "second", "new"]);
+}
+
+/// What was taken back before anything was due begins nothing again.
+#[tokio::test]
+async fn a_deletion_that_is_taken_back_has_cancelled() {
+    let world = begun(&rule("on_delete: cancel", &STEPS)).await;
+    world.load(&[]).await;
+    load(&world, &rule("on_delete: cancel", &STEPS)).await;
     assert!(pass_days(&world, 7).await.is_empty());
     assert_eq!(ends(&world).await, [Some(EndReason::Cancelled)]);
-    let why = world.events().into_iter().find_map(|event| match event {
-        Event::EnrollmentEnded { detail, .. } => Some(detail),
-        _ => None,
-    });
-    assert!(why.as_ref().is_some_and(|why| why.contains("on_change")), "{why:?}");
 }
 
 #[tokio::test]

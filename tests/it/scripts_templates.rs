@@ -19,6 +19,7 @@ fn facts() -> Facts {
         conditions: vec![],
         only_at_entry: vec![],
         goal: None,
+        goal_ever: None,
         exit_when: vec![],
         cases: BTreeMap::new(),
         score: nudged::rule::Score::NotAsked,

@@ -39,6 +39,7 @@ fn facts(record: &[(&str, Value)]) -> Facts {
         conditions: vec![],
         only_at_entry: vec![],
         goal: None,
+        goal_ever: None,
         exit_when: vec![],
         cases: BTreeMap::new(),
         score: Score::NotAsked,

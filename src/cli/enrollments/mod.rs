@@ -79,6 +79,7 @@ fn list(list: &List, context: &Context, output: &mut Output) -> Result<Exit, Fai
             State::Ended => EnrollmentState::Ended,
         }),
         id: None,
+        other_than: None,
         below: None,
         limit: list.limit,
     };

@@ -7,7 +7,7 @@
 
 use super::addressed::is_staff;
 use super::moment::{Moment, address_domain};
-use super::overtaken::{is_to_reader, overtaken_by};
+use super::overtaken::overtaken_by;
 use super::render::kind;
 use super::waiting;
 use super::walk::{Walked, Way};
@@ -16,7 +16,7 @@ use crate::engine::lateness;
 use crate::engine::port::{Claimed, ContactStanding, Noted, Then};
 use crate::model::{
     Channel, Country, EndReason, Outcome, Preference, RoleName, RuleId, SkipReason, StepId, SuppressionReason, e164,
-    said, zone_or_default,
+    is_address, said, zone_or_default,
 };
 use crate::rule::checked::{Action, Email, Node, Preferred, Purpose, Sms, Step, Task, Trigger};
 use crate::rule::compiled::{Facts, PersonFacts};
@@ -162,7 +162,7 @@ impl<'a> Situation<'a, '_> {
             Some(Over::Unknown(error)) => return Decision::Broken(error),
             None => {}
         }
-        if let Some(later) = is_to_reader(action).then(|| overtaken_by(self, facts)).flatten() {
+        if let Some(later) = (!self.is_for_staff(action, facts)).then(|| overtaken_by(self, facts)).flatten() {
             return self.skip(
                 SkipReason::Late,
                 &format!("`{later}` is due as well, and came later in the plan"),
@@ -258,6 +258,10 @@ impl<'a> Situation<'a, '_> {
         if let Some(goal) = rule.goal.as_ref().filter(|_| facts.goal == Some(true)) {
             return Some(Over::Ended(EndReason::Goal, goal.name.clone()));
         }
+        if let Some(goal) = rule.goal.as_ref().filter(|_| facts.goal_ever == Some(true)) {
+            let within = goal.within.map_or_else(String::new, |within| format!(", later than {within}"));
+            return Some(Over::Ended(EndReason::Exit, format!("{}{within}", goal.name)));
+        }
         let exit = rule.exit_when.iter().zip(&facts.exit_when).find(|(_, holds)| **holds == Some(true));
         if let Some((term, _)) = exit {
             return Some(Over::Ended(EndReason::Exit, term.text.clone()));
@@ -284,9 +288,16 @@ impl<'a> Situation<'a, '_> {
         self.claimed.occasion.as_str().split('/').next()?.parse().ok()
     }
 
-    /// Work of our own people is never too late. A sequence whose first message is too late doesn't begin at all.
+    /// What a message to our own people says is never yesterday's news.
+    fn is_for_staff(&self, action: &Action, facts: &Facts) -> bool {
+        let role = action.ways().iter().find_map(Action::role);
+        is_staff(self.rule, addressee(self.rule, role, facts))
+    }
+
+    /// Work of our own people is never too late; a code for a message that is too late would be lost. A sequence whose
+    /// first message is too late doesn't begin at all.
     fn too_late(&self, action: &Action, facts: &Facts) -> Option<Decision<'a>> {
-        if action.is_ours() {
+        if action.is_ours() && !matches!(action, Action::Claim(_)) {
             return None;
         }
         let rule = self.rule;
@@ -298,8 +309,8 @@ impl<'a> Situation<'a, '_> {
         }
         let hours = late.as_hours();
         let detail = format!("planned for {}, {hours} h ago", self.claimed.planned_at);
-        let first = rule.entries.get(self.claimed.entry).and_then(|entry| entry.first);
-        Some(if first == Some(self.node) && !lateness::reaches_task(rule, self.claimed.entry) {
+        let begins = lateness::is_first(rule, self.claimed.entry, self.node);
+        Some(if begins && !lateness::reaches_task(rule, self.claimed.entry) {
             self.end(EndReason::Late, &detail)
         } else {
             self.skip(SkipReason::Late, &detail, facts)
@@ -312,6 +323,9 @@ impl<'a> Situation<'a, '_> {
         else {
             return self.skip(SkipReason::NoAddress, "the recipient has no address", facts);
         };
+        if !address(person).is_some_and(is_address) {
+            return self.skip(SkipReason::NoAddress, "the recipient's address is none that can exist", facts);
+        }
         self.written(action, Channel::Email, person, facts)
     }
 
@@ -392,7 +406,8 @@ impl<'a> Situation<'a, '_> {
             let contact = if by == Channel::Sms { self.number.contact } else { self.moment.contact };
             counted.then(|| self.moment.capped((by, contact), self.rule.priority, own, self.now)).flatten()
         };
-        closed().or_else(paced).or_else(capped)
+        // Asking for a slot of the rate takes it, so whoever can't go anyway doesn't ask.
+        closed().or_else(capped).or_else(paced)
     }
 
     /// Staff only minds bounces: an address that doesn't work helps nobody.

@@ -15,6 +15,7 @@ use crate::rule::checked::{
 };
 use crate::rule::compiled::{Facts, PersonFacts};
 use crate::rule::condition::{Condition, Term};
+use crate::rule::write::{Claim, WhenEmpty};
 use jiff::{Timestamp, civil, tz::TimeZone};
 use rstest::rstest;
 use serde_json::json;
@@ -62,7 +63,7 @@ pub fn rule() -> CheckedRule {
         goal: Some(Goal {
             name: "bought again".into(),
             when: Condition::All(Vec::new()),
-            within: None,
+            within: Some(Period::days(30)),
             text: String::new(),
         }),
         exit_when: vec![term("status is closed")],
@@ -110,6 +111,7 @@ pub fn facts() -> Facts {
         conditions: vec![Some(true)],
         only_at_entry: Vec::new(),
         goal: Some(false),
+        goal_ever: Some(false),
         exit_when: vec![Some(false)],
         cases: BTreeMap::new(),
         score: crate::rule::Score::NotAsked,
@@ -283,6 +285,7 @@ fn who_still_matches_and_agreed_is_written_to() {
 #[rstest]
 #[case::record_gone(Given { facts: None, ..Given::default() }, "end record_gone: the record is no longer there")]
 #[case::goal(Given::facts(|facts| facts.goal = Some(true)), "end goal: bought again")]
+#[case::goal_after_its_time(Given::facts(|facts| facts.goal_ever = Some(true)), "end exit: bought again, later than 30 days")]
 #[case::exit(Given::facts(|facts| facts.exit_when = vec![Some(true)]), "end exit: status is closed")]
 #[case::where_false(Given::facts(|facts| facts.conditions = vec![Some(false)]), "end where_false: country is AT")]
 #[case::where_unknown(Given::facts(|facts| facts.conditions = vec![None]), "end where_false: country is AT")]
@@ -297,6 +300,10 @@ fn what_ends_an_enrollment(#[case] given: Given, #[case] expected: &str) {
 #[rstest]
 #[case::nobody(Given::facts(|facts| facts.recipients.clear()), SkipReason::NoAddress)]
 #[case::empty(Given::person(|person| person.email = Some(" ".into())), SkipReason::NoAddress)]
+#[case::none_that_can_exist(
+    Given::person(|person| person.email = Some("Ada <a@b.example>".into())),
+    SkipReason::NoAddress
+)]
 #[case::no_consent(Given::person(|person| person.email_consent = Some(false)), SkipReason::NoConsent)]
 #[case::unknown_consent(Given::person(|person| person.email_consent = None), SkipReason::NoConsent)]
 #[case::our_list(
@@ -392,6 +399,67 @@ fn a_sequence_that_begins_too_late_ends_and_one_under_way_leaves_out_a_message()
     assert_eq!(later.decided(), "skip late, end completed");
 }
 
+/// A mail of ten days ago, and behind a wait that is over as well another step.
+fn followed_by(second: Step) -> Given {
+    let old = instant("2026-11-10T10:00:00Z");
+    let day = Wait { until: Until::AfterEntry(Period::days(1)), at: None, days: Vec::new() };
+    let mut rule = rule();
+    rule.late = Some(Period::days(30));
+    rule.nodes =
+        vec![node("first", email("a"), Some(1)), node("day", Step::Wait(day), Some(2)), node("second", second, None)];
+    Given { rule, claimed: Claimed { planned_at: old, entered_at: old, ..claimed(0) }, ..Given::default() }
+}
+
+fn email_to(role: &str) -> Step {
+    let to = Some(role.into());
+    Step::Act(Action::Email(Email { template: "b".into(), to, confirms: None, asks: None, digest: None }))
+}
+
+#[rstest]
+#[case::the_same_reader(email("b"), "skip late, go to 2 at 2026-11-20T10:00:00Z")]
+#[case::a_colleague(email_to("owner"), "send")]
+#[case::another_channel(Step::Act(Action::Sms(Sms { text: "Hi".into(), to: None, via: None })), "send")]
+fn only_a_message_to_the_same_reader_by_the_same_way_makes_one_needless(#[case] second: Step, #[case] expected: &str) {
+    assert_eq!(followed_by(second).decided(), expected);
+}
+
+#[test]
+fn what_our_own_people_are_told_is_never_overtaken() {
+    let mut given = followed_by(email("b"));
+    given.facts.as_mut().unwrap().recipients.get_mut("main_contact").unwrap().staff = true;
+    assert_eq!(given.decided(), "send");
+}
+
+/// Nothing was sent yet, whatever stands before the first message.
+#[test]
+fn a_sequence_begins_with_its_first_message() {
+    let old = instant("2026-11-10T10:00:00Z");
+    let late = |nodes: Vec<Node>, at: usize| {
+        let rule = CheckedRule { nodes, ..rule() };
+        Given { rule, claimed: Claimed { planned_at: old, ..claimed(at) }, ..Given::default() }.decided()
+    };
+    let case = Case { name: "vip".into(), when: Condition::All(Vec::new()), text: String::new(), first: Some(1) };
+    let branch = Step::Branch { cases: vec![case], otherwise: None };
+    let behind_a_branch =
+        vec![node("b", branch, Some(2)), node("m1", email("a"), Some(2)), node("m2", email("b"), None)];
+    assert!(late(behind_a_branch.clone(), 1).starts_with("end late"));
+    assert_eq!(late(behind_a_branch, 2), "skip late, end completed", "perhaps behind the first");
+}
+
+/// The code would be gone, and the mail that was to bring it is too late.
+#[test]
+fn no_code_is_taken_for_a_message_that_is_too_late() {
+    let old = instant("2026-11-10T10:00:00Z");
+    let claim = Claim { pool: "vouchers".into(), save: "code".into(), when_empty: WhenEmpty::Hold };
+    let nodes = vec![node("code", Step::Act(Action::Claim(claim)), Some(1)), node("mail", email("a"), None)];
+    let late = Given {
+        rule: CheckedRule { nodes, ..rule() },
+        claimed: Claimed { planned_at: old, ..claimed(0) },
+        ..Given::default()
+    };
+    assert!(late.decided().starts_with("end late"));
+}
+
 #[test]
 fn a_task_is_never_too_late_but_not_written_twice() {
     let old = instant("2026-01-10T10:00:00Z");
@@ -453,14 +521,16 @@ const RATE: &str = "12:00: the rate of 5/s is reached";
 const CAP: &str = "13:00: the cap of 1 per day is reached";
 
 #[test]
-fn window_then_rate_then_cap_put_a_message_off() {
+fn window_then_cap_then_rate_put_a_message_off() {
     assert_eq!(Given::not_now().decided(), WINDOW);
     let mut given = Given::not_now();
     given.sending.window = None;
-    assert_eq!(given.decided(), RATE);
-    let mut given = Given { pace: unhurried(), ..Given::not_now() };
-    given.sending.window = None;
+    // Asking for a slot of the rate would take it.
+    given.pace = Box::new(|_, _| panic!("who is capped takes no slot"));
     assert_eq!(given.decided(), CAP);
+    let mut given = Given { standing: None, ..Given::not_now() };
+    given.sending.window = None;
+    assert_eq!(given.decided(), RATE);
     let mut given = Given { pace: unhurried(), standing: None, ..Given::not_now() };
     given.sending.window = None;
     assert_eq!(given.decided(), "send");

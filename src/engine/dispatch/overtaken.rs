@@ -32,7 +32,9 @@ pub fn overtaken_by<'a>(of: &Situation<'a, '_>, facts: &Facts) -> Option<&'a Ste
                 let arm = split.arm(&of.claimed.record).filter(|arm| !arm.holdout)?;
                 place = arm.first;
             }
-            Step::Act(action) if is_to_reader(action) && planned > of.claimed.planned_at => return Some(&node.id),
+            Step::Act(action) if planned > of.claimed.planned_at && same_reader(own.step.action()?, action) => {
+                return Some(&node.id);
+            }
             Step::Act(_) => {}
             Step::Branch { .. } | Step::Enroll(_) | Step::Stop => return None,
         }
@@ -40,7 +42,21 @@ pub fn overtaken_by<'a>(of: &Situation<'a, '_>, facts: &Facts) -> Option<&'a Ste
     None
 }
 
-/// A message that somebody reads, in place of a program.
-pub const fn is_to_reader(action: &Action) -> bool {
-    matches!(action, Action::Email(_) | Action::Sms(_) | Action::Preferred(_))
+/// Whether both are messages to the same person by the same channel, so that where one can go the other can. What is
+/// for somebody else, or goes another way, makes nothing needless.
+fn same_reader(one: &Action, other: &Action) -> bool {
+    match (one, other) {
+        (Action::Email(one), Action::Email(other)) => one.to == other.to,
+        (Action::Sms(one), Action::Sms(other)) => one.to == other.to,
+        (Action::Preferred(one), Action::Preferred(other)) => {
+            let pairs = || one.ways.iter().zip(&other.ways);
+            let alike = |(one, other): (&Action, &Action)| same_reader(one, other) || is_call(one) && is_call(other);
+            one.ways.len() == other.ways.len() && pairs().all(alike)
+        }
+        _ => false,
+    }
+}
+
+const fn is_call(action: &Action) -> bool {
+    matches!(action, Action::Task(_))
 }

@@ -1,6 +1,6 @@
 use super::{StoreError, SweepId};
 use crate::model::{
-    AttemptNumber, DeliveryId, EndReason, EnrollmentState, Key, Lane, MatchId, Occasion, RecordId, RuleId,
+    AttemptNumber, DeliveryId, EndReason, EnrollmentState, Key, Lane, MatchId, Occasion, RecordId, RuleId, VersionHash,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -48,6 +48,8 @@ pub struct EnrollmentFilter {
     pub state: Option<EnrollmentState>,
     /// The one with this number.
     pub id: Option<i64>,
+    /// Those of other versions of the rule.
+    pub other_than: Option<VersionHash>,
     /// Those with smaller numbers: the next page, as the newest come first.
     pub below: Option<i64>,
     pub limit: usize,

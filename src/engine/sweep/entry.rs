@@ -128,11 +128,9 @@ pub fn late(rule: &CheckedRule, crossing: &Crossing, facts: &Facts, timing: Timi
 
 fn too_late(rule: &CheckedRule, crossing: &Crossing, facts: &Facts, planned: Timestamp, now: Timestamp) -> bool {
     let date = date_of(rule, crossing);
-    if date.is_some_and(|date| lateness::overtaken(rule, crossing.entry, date, &facts.zone, now)) {
-        return true;
-    }
+    let overtaken = date.is_some_and(|date| lateness::overtaken(rule, crossing.entry, date, &facts.zone, now));
     let late = now.duration_since(planned) > lateness::limit(rule, crossing.entry, date);
-    late && !lateness::reaches_task(rule, crossing.entry)
+    (overtaken || late) && !lateness::reaches_task(rule, crossing.entry)
 }
 
 /// Offsets of a date rule are sequences of their own, so one never waits for another.

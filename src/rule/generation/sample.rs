@@ -32,6 +32,7 @@ pub(super) fn facts(catalog: &Catalog, entity: &Entity, rule: &CheckedRule) -> F
         conditions: vec![Some(true); rule.conditions.len()],
         only_at_entry: vec![Some(true); rule.only_at_entry.len()],
         goal: rule.goal.as_ref().map(|_| false),
+        goal_ever: None,
         exit_when: vec![Some(false); rule.exit_when.len()],
         cases: cases.collect(),
         score: Score::NotAsked,

@@ -13,6 +13,7 @@ fn facts(fields: &[(&str, Cell)]) -> Facts {
         conditions: vec![],
         only_at_entry: vec![],
         goal: None,
+        goal_ever: None,
         exit_when: vec![],
         cases: BTreeMap::new(),
         score: crate::rule::Score::NotAsked,

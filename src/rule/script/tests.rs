@@ -18,6 +18,7 @@ fn facts() -> Facts {
         conditions: vec![],
         only_at_entry: vec![],
         goal: None,
+        goal_ever: None,
         exit_when: vec![],
         cases: BTreeMap::new(),
         score: crate::rule::Score::NotAsked,

@@ -50,6 +50,7 @@ pub(in crate::rule) enum Slot {
     Where(usize),
     OnlyAtEntry(usize),
     Goal,
+    GoalEver,
     ExitWhen(usize),
     Case(usize, usize),
 }
@@ -205,6 +206,7 @@ impl FactsPlan {
             conditions: Vec::new(),
             only_at_entry: Vec::new(),
             goal: None,
+            goal_ever: None,
             exit_when: Vec::new(),
             cases: BTreeMap::new(),
             score: Score::NotAsked,
@@ -256,6 +258,7 @@ impl Slot {
             Self::Where(number) => numbered(&mut facts.conditions, number),
             Self::OnlyAtEntry(number) => numbered(&mut facts.only_at_entry, number),
             Self::Goal => facts.goal = answer,
+            Self::GoalEver => facts.goal_ever = answer,
             Self::ExitWhen(number) => numbered(&mut facts.exit_when, number),
             Self::Case(node, case) => drop(facts.cases.insert((node, case), answer)),
         }
@@ -283,6 +286,9 @@ fn tested(
     }
     if let Some(goal) = &rule.goal {
         tested.push((Slot::Goal, Arc::new(reached(renderer, entity, goal, cells)?)));
+        if goal.within.is_some() {
+            tested.push((Slot::GoalEver, Arc::new(cut(renderer, entity, &goal.when, false, cells)?)));
+        }
     }
     for (number, term) in rule.exit_when.iter().enumerate() {
         tested.push((Slot::ExitWhen(number), Arc::new(cut(renderer, entity, &term.condition, false, cells)?)));

@@ -326,6 +326,9 @@ async fn a_goal_counts_what_is_newer_than_the_occasion_and_within_its_time_since
             let facts = world.facts(&rule, &subjects, now()).await;
             let found = facts["1"].goal == Some(true);
             assert_eq!(found, reached, "{:?} {since:?} {entered:?}", world.dialect());
+            // Later than that it is no success, but reached all the same.
+            let ordered_since = since.is_some_and(|since| since < at("2026-11-10T00:00:00Z").unwrap());
+            assert_eq!(facts["1"].goal_ever == Some(true), ordered_since, "{:?} {since:?}", world.dialect());
             assert_ne!(facts["2"].goal, Some(true));
         }
     }

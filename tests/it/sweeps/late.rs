@@ -262,3 +262,27 @@ async fn a_backfill_reaches_as_far_back_as_it_says() {
         }
     }
 }
+
+/// A task is never skipped, also where a later offset of the same date has been reached.
+#[tokio::test]
+async fn an_overdue_task_is_written_beside_the_latest_offset() {
+    let world = World::new(Kind::Sqlite, instant(START), Settings::default()).await;
+    world.crm.run("INSERT INTO subscriptions VALUES (9, 9, 9, 'active', NULL)").await;
+    let rule = "version: 1\nid: watched\nmode: live\npurpose: service\nfor_each: subscription\nto: signatory\n\
+                trigger:\n  date: {field: renews_on, at: \"09:00\"}\ncheck_every: 1 hour\noffsets:\n  \
+                5 days before:\n    - task: {title: Call them}\n  4 days before:\n    - webhook: {to: sink}\n  \
+                3 days before:\n    - webhook: {to: sink}\n";
+    world.load(&[("watched.yaml", rule)]).await;
+    world.pass(hours(1)).await;
+    world.crm.run("UPDATE subscriptions SET renews_on = '2026-10-19' WHERE id = 9").await;
+    world.pass(days(7)).await;
+    assert_eq!(world.webhooks.take().len(), 1, "the latest");
+    let ended: Vec<_> =
+        world.enrollments().await.into_iter().map(|view| (view.occasion.unwrap(), view.ended)).collect();
+    let end = |offset: &str| ended.iter().find(|(occasion, _)| occasion.as_str().ends_with(offset)).unwrap().1;
+    assert_eq!(end("-5 days"), Some(EndReason::Completed), "{ended:?}");
+    assert_eq!(end("-4 days"), Some(EndReason::Late));
+    assert_eq!(end("-3 days"), Some(EndReason::Completed));
+    let tasks = world.deliveries().await.into_iter().filter(|(state, _)| state == "sent").count();
+    assert_eq!(tasks, 2, "{:?}", world.deliveries().await);
+}

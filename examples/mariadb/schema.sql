@@ -57,6 +57,7 @@ CREATE TABLE surveys (
     rating      tinyint NULL,
     comment     text NULL,
     answered_at datetime NULL,
+    follow_up   varchar(10) NULL,               -- done, once somebody has talked to them
     KEY (answered_at),
     KEY (account_id)
 ) DEFAULT CHARSET utf8mb4;

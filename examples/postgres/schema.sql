@@ -52,6 +52,7 @@ CREATE TABLE crm.contacts (
     news_ok_at timestamptz,
     phone      text,
     contact_pref text,
+    drinks     text,
     do_not_call boolean NOT NULL DEFAULT false
 );
 CREATE INDEX ON crm.contacts (account_id);
@@ -215,11 +216,16 @@ INSERT INTO crm.tickets (account_id, subject, status, opened_at, closed_at) VALU
     ('00000000-0000-4000-8000-000000000005', 'Printer jams again', 'open',  '2026-11-21 09:30+01', NULL),
     ('00000000-0000-4000-8000-000000000002', 'Address on the invoice', 'closed', '2026-11-20 10:00+01', '2026-11-21 08:30+01');
 
--- What each of them orders most.
+-- What each of them orders most. Lindner also tried envelopes, and called off ring binders three times.
 UPDATE crm.orders o SET product = p.product
 FROM crm.accounts a
 JOIN (VALUES ('Lindner Papier', 'recycled paper'), ('Pension Vogel', 'breakfast sets')) AS p (account, product) ON p.account = a.name
 WHERE o.account_id = a.id;
+INSERT INTO crm.orders (account_id, placed_at, status, amount, product) VALUES
+    ('00000000-0000-4000-8000-000000000001', '2026-03-02 10:00+01', 'paid',       30.00, 'envelopes'),
+    ('00000000-0000-4000-8000-000000000001', '2026-03-03 10:00+01', 'cancelled', 130.00, 'ring binders'),
+    ('00000000-0000-4000-8000-000000000001', '2026-03-04 10:00+01', 'cancelled', 130.00, 'ring binders'),
+    ('00000000-0000-4000-8000-000000000001', '2026-03-05 10:00+01', 'cancelled', 130.00, 'ring binders');
 
 -- Thirty days before 21 November 2026, 08:30 in Vienna, is 22 October, 09:30 (summer time).
 INSERT INTO crm.logins (account_id, at) VALUES

@@ -3,18 +3,20 @@
 
 use crate::support::{Database, instant, mariadb, postgres, test_clock};
 use async_trait::async_trait;
-use nudged::engine::port::{EnrollmentFilter, Message, Owner, Sender, Sent, Store};
-use nudged::engine::{Engine, Parts, Senders, Settings, TaskWriter};
-use nudged::model::{Clock, Outcome};
+use nudged::engine::port::{Email, EnrollmentFilter, Message, Owner, Sender, Sent, Store};
+use nudged::engine::{Engine, Links, Parts, Senders, Settings, TaskWriter};
+use nudged::model::{Clock, ManualClock, Outcome};
 use nudged::rule::generation::{Gateways, Generation, Surroundings};
 use nudged::rule::statement::Dialect;
 use nudged::rulebook::{Limits, Outside, inspect, read_tree};
 use nudged::source::{SourceOptions, connect};
 use nudged::store::sqlite::SqliteStore;
+use nudged::web::{Consent, PageOptions, public_router};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
+use tempfile::TempDir;
 use tokio::sync::watch;
 
 /// The evening before, when the rules are first loaded.
@@ -33,7 +35,8 @@ fn load(database: &Database, example: &str) {
 
 fn outside() -> Outside {
     Outside {
-        destinations: ["team-chat".to_owned()].into(),
+        destinations: ["team-chat".to_owned(), "helpdesk".to_owned()].into(),
+        events: ["trial-started".to_owned()].into(),
         chats: ["care".to_owned()].into(),
         gateways: Gateways { names: ["phones".to_owned()].into(), ..Gateways::default() },
         topics: ["offers".into()].into(),
@@ -99,6 +102,7 @@ fn check(example: &str, database: &Database) {
             .args(arguments)
             .current_dir(root())
             .env("CRM_URL", &database.url)
+            .env("SHOP_SECRET", "known to both")
             .env("NUDGED_STATE__URL", format!("sqlite:{}", state.display()))
             .output()
             .unwrap();
@@ -126,6 +130,7 @@ fn the_examples_keep_their_things_beside_them() {
             .arg("status")
             .current_dir(root())
             .env("CRM_URL", "postgres://nobody@127.0.0.1:1/nowhere")
+            .env("SHOP_SECRET", "known to both")
             .output()
             .unwrap();
         let told = String::from_utf8_lossy(&output.stderr);
@@ -142,6 +147,7 @@ fn check_indexes(example: &str, database: &Database, drop: &str, create: &str) {
             .args(arguments)
             .current_dir(root())
             .env("CRM_URL", &database.url)
+            .env("SHOP_SECRET", "known to both")
             .output()
             .unwrap()
     };
@@ -157,7 +163,18 @@ fn check_indexes(example: &str, database: &Database, drop: &str, create: &str) {
 
 /// Takes everything and writes down who got what.
 #[derive(Default)]
-struct Sink(Mutex<BTreeSet<String>>);
+struct Sink {
+    lines: Mutex<BTreeSet<String>>,
+    mails: Mutex<Vec<Email>>,
+}
+
+impl Sink {
+    /// The mail with this subject.
+    fn mail(&self, subject: &str) -> Email {
+        let mails = self.mails.lock().unwrap();
+        mails.iter().find(|mail| mail.subject == subject).unwrap_or_else(|| panic!("no mail {subject}")).clone()
+    }
+}
 
 #[async_trait]
 impl Sender for Sink {
@@ -167,55 +184,75 @@ impl Sender for Sink {
 
     async fn send(&self, message: Message) -> Sent {
         let line = match message {
-            Message::Email(email) => format!("mail to {}: {}", email.to_address, email.subject),
+            Message::Email(email) => {
+                let line = format!("mail to {}: {}", email.to_address, email.subject);
+                self.mails.lock().unwrap().push(email);
+                line
+            }
             Message::Webhook(call) => format!("webhook to {}: {}", call.destination, call.body),
             Message::Chat(chat) => format!("chat to {}: {}", chat.to, chat.text),
             Message::Sms(sms) => format!("sms to {}: {}", sms.to, sms.text),
             Message::Task(task) => panic!("tasks go into the CRM: {task:?}"),
             Message::Write(draft) => panic!("writes go into the CRM: {draft:?}"),
         };
-        self.0.lock().unwrap().insert(line);
+        self.lines.lock().unwrap().insert(line);
         Sent { outcome: Outcome::Sent { reply: "taken".to_owned() }, answer: None }
     }
 }
 
-/// What a morning came to.
-struct Morning {
-    /// Rule and key of the record.
-    matches: BTreeSet<String>,
-    sent: BTreeSet<String>,
+/// An example whose rules were first loaded the evening before.
+struct Running {
+    engine: Engine,
+    hands: Arc<ManualClock>,
+    store: Arc<dyn Store>,
+    sink: Arc<Sink>,
+    _state: TempDir,
+    _generations: watch::Sender<Option<Arc<Generation>>>,
 }
 
-async fn morning(example: &str, database: &Database) -> Morning {
-    let state = tempfile::tempdir().unwrap();
-    let hands = test_clock(LOADED);
-    let clock: Arc<dyn Clock> = Arc::clone(&hands) as Arc<dyn Clock>;
-    let source = connect(&SourceOptions::new(&database.url).clock(Arc::clone(&clock))).unwrap();
-    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(state.path().join("state.db"), clock.now()).await.unwrap());
-    let tree = read_tree(&root().join("examples").join(example).join("rules"), &Limits::default(), None).unwrap();
-    let inspected = inspect(Arc::new(tree), &*source, &outside(), None).await.unwrap();
-    let (_generations, generation) = watch::channel(Some(Arc::new(inspected.generation)));
-    let sink = Arc::new(Sink::default());
-    let task = TaskWriter::new(Arc::clone(&clock), Arc::clone(&source), Arc::clone(&store), generation.clone());
-    let senders = Senders { email: sink.clone(), webhook: sink.clone(), task: Arc::new(task) };
-    let engine = Engine::new(Parts {
-        clock,
-        source,
-        store: Arc::clone(&store),
-        senders,
-        generation,
-        owner: Owner("examples".to_owned()),
-        settings: Settings { max_skew: None, ..Settings::default() },
-    });
-    engine.sweep_due().await.unwrap();
-    hands.set(instant(MORNING));
-    engine.sweep_due().await.unwrap();
-    engine.dispatch_due().await.unwrap();
-    let filter = EnrollmentFilter { limit: 100, ..EnrollmentFilter::default() };
-    let matches = store.enrollments(&filter).await.unwrap().into_iter();
-    let matches = matches.map(|found| format!("{} {}", found.rule, found.record.unwrap().key));
-    let sent = sink.0.lock().unwrap().clone();
-    Morning { matches: matches.collect(), sent }
+impl Running {
+    async fn start(example: &str, database: &Database, links: Links) -> Self {
+        let state = tempfile::tempdir().unwrap();
+        let hands = test_clock(LOADED);
+        let clock: Arc<dyn Clock> = Arc::clone(&hands) as Arc<dyn Clock>;
+        let source = connect(&SourceOptions::new(&database.url).clock(Arc::clone(&clock))).unwrap();
+        let store: Arc<dyn Store> =
+            Arc::new(SqliteStore::open(state.path().join("state.db"), clock.now()).await.unwrap());
+        let tree = read_tree(&root().join("examples").join(example).join("rules"), &Limits::default(), None).unwrap();
+        let inspected = inspect(Arc::new(tree), &*source, &outside(), None).await.unwrap();
+        let (generations, generation) = watch::channel(Some(Arc::new(inspected.generation)));
+        let sink = Arc::new(Sink::default());
+        let task = TaskWriter::new(Arc::clone(&clock), Arc::clone(&source), Arc::clone(&store), generation.clone());
+        let senders = Senders { email: sink.clone(), webhook: sink.clone(), task: Arc::new(task) };
+        let engine = Engine::new(Parts {
+            clock,
+            source,
+            store: Arc::clone(&store),
+            senders,
+            generation,
+            owner: Owner("examples".to_owned()),
+            settings: Settings { max_skew: None, links, ..Settings::default() },
+        });
+        engine.sweep_due().await.unwrap();
+        Self { engine, hands, store, sink, _state: state, _generations: generations }
+    }
+
+    async fn at(&self, moment: &str) {
+        self.hands.set(instant(moment));
+        self.engine.sweep_due().await.unwrap();
+        self.engine.dispatch_due().await.unwrap();
+    }
+
+    /// Rule and key of the record.
+    async fn matches(&self) -> BTreeSet<String> {
+        let filter = EnrollmentFilter { limit: 100, ..EnrollmentFilter::default() };
+        let matches = self.store.enrollments(&filter).await.unwrap().into_iter();
+        matches.map(|found| format!("{} {}", found.rule, found.record.unwrap().key)).collect()
+    }
+
+    fn sent(&self) -> BTreeSet<String> {
+        self.sink.lines.lock().unwrap().clone()
+    }
 }
 
 fn set(lines: &[&str]) -> BTreeSet<String> {
@@ -231,14 +268,15 @@ async fn the_postgres_example_finds_the_right_people() {
     check_indexes("postgres", &database, "DROP INDEX crm.orders_placed_at_idx", create);
     let create = "CREATE INDEX CONCURRENTLY \"tickets_opened_at_idx\" ON \"crm\".\"tickets\" (\"opened_at\");";
     check_indexes("postgres", &database, "DROP INDEX crm.tickets_opened_at_idx", create);
-    let morning = morning("postgres", &database).await;
+    let running = Running::start("postgres", &database, Links::Rehearsed).await;
+    running.at(MORNING).await;
     let key = |end: &str| format!("00000000-0000-4000-8000-0000000000{end}");
     // Not Moser (an open ticket), not Rossi (another country), not the closed and the sample account.
     let expected = [
         format!("win-back-90 {}", key("01")),
         format!("win-back-90 {}", key("02")),
         format!("win-back-90 {}", key("06")),
-        format!("low-nps-follow-up {}", key("05")),
+        format!("very-low-nps {}", key("05")),
         format!("promoters {}", key("01")),
         format!("repeated-tickets {}", key("05")),
         format!("renewal {}", key("c1")),
@@ -252,7 +290,7 @@ async fn the_postgres_example_finds_the_right_people() {
         "privacy-request 1".to_owned(),
         "unhappy-comment 2".to_owned(),
     ];
-    assert_eq!(morning.matches, expected.into());
+    assert_eq!(running.matches().await, expected.into());
     // Vogel never agreed to offers, and Frei is called in place of being won back by mail.
     let expected = [
         "mail to maria@lindner.example: Lindner Papier, is everything all right?",
@@ -265,8 +303,11 @@ async fn the_postgres_example_finds_the_right_people() {
         "mail to eva@moser.example: We have your request",
     ];
     let (webhooks, mails): (BTreeSet<_>, BTreeSet<_>) =
-        morning.sent.into_iter().partition(|line| line.starts_with("webhook"));
+        running.sent().into_iter().partition(|line| line.starts_with("webhook"));
     assert_eq!(mails, set(&expected));
+    // Envelopes were ordered once, and binders called off three times.
+    let text = running.sink.mail("Lindner Papier, is everything all right?").text;
+    assert!(text.contains("Of your recycled paper") && text.contains("since 23 August 2026"), "{text}");
     assert_eq!(webhooks.len(), 2, "{webhooks:?}");
     for words in ["Studio Keller gave us 2/10", "8/10, and yet: Good, but slow."] {
         assert!(webhooks.iter().any(|call| call.contains(words)), "{webhooks:?}");
@@ -278,7 +319,7 @@ async fn the_postgres_example_finds_the_right_people() {
         "Call Alpina Hotels\tJana\t2026-11-24",
         "Call Lindner Papier: 1 of 5 for their ticket\tJana\t2026-11-23",
         "Call Nordlicht Druck, a new lead\tJana\t2026-11-23",
-        "Call Studio Keller today\tJana\t2026-11-23",
+        "Call Studio Keller today: 2/10\tJana\t2026-11-23",
         "Find out what goes wrong at Studio Keller\tJana\t2026-11-23",
         "Tell Eva Moser what we know of them\tPavel\t2026-12-04",
     ];
@@ -297,30 +338,87 @@ async fn the_mariadb_example_finds_the_right_people() {
     check("mariadb", &database);
     let create = "CREATE INDEX `order_placed_at_idx` ON `order` (`placed_at`);";
     check_indexes("mariadb", &database, "DROP INDEX placed_at ON `order`", create);
-    let morning = morning("mariadb", &database).await;
+    let running = Running::start("mariadb", &database, Links::Rehearsed).await;
+    running.at(MORNING).await;
     let expected = [
         "win-back-90 1",
         "win-back-90 2",
         "win-back-90 6",
-        "low-nps-follow-up 5",
+        "very-low-nps 5",
         "renewal 101",
         "renewal 102",
         "open-quote 3",
         "abandoned-cart 5",
         "abandoned-cart 6",
     ];
-    assert_eq!(morning.matches, set(&expected));
+    assert_eq!(running.matches().await, set(&expected));
     let expected = [
         "mail to maria@lindner.example: Lindner Papier, is everything all right?",
         "mail to maria@lindner.example: Your Basic plan ends on 21 December 2026",
         "mail to reto@alpina.example: Your Complete plan ends on 28 November 2026",
         "mail to nora@keller.example: Your cart is still here, Nora",
     ];
-    assert!(morning.sent.iter().any(|line| line.contains("Quote Q-2201 for Moser Backwaren")), "{:?}", morning.sent);
-    let mails = morning.sent.into_iter().filter(|line| line.starts_with("mail"));
+    let sent = running.sent();
+    assert!(sent.iter().any(|line| line.contains("Quote Q-2201 for Moser Backwaren")), "{sent:?}");
+    let mails = sent.into_iter().filter(|line| line.starts_with("mail"));
     assert_eq!(mails.collect::<BTreeSet<_>>(), set(&expected));
     // Keller has no manager, so that task waits for whoever reads the team's inbox.
     let tasks = "SELECT title, staff_id, due_date FROM tasks ORDER BY 1";
-    let expected = ["Call Alpina Hotels\t1\t2026-11-24", "Call Studio Keller today\tNULL\t2026-11-23"];
+    let expected = ["Call Alpina Hotels\t1\t2026-11-24", "Call Studio Keller today: 2/10\tNULL\t2026-11-23"];
     assert_eq!(database.rows(tasks), expected);
+}
+
+/// As a person does it: a click on a score in the mail, and then on the button of the page.
+async fn answer(mail: &Email, base: &str, score: &str, comment: &str) {
+    let start = mail.html.find(&format!("{base}/a/")).expect("the mail has links to answer");
+    let (link, _) = mail.html[start..].split('"').next().unwrap().rsplit_once('/').unwrap();
+    let link = format!("{link}/{score}");
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::new();
+    let page = client.get(&link).send().await.unwrap().text().await.unwrap();
+    assert!(page.contains(&format!("value=\"{score}\" required checked")), "{page}");
+    let said = client.post(&link).form(&[("score", score), ("comment", comment)]).send().await.unwrap();
+    let page = said.text().await.unwrap();
+    assert!(page.contains("Your answer has reached Acme"), "{page}");
+}
+
+/// From the mail that asks to the row of the CRM and to the rule that follows it up.
+#[tokio::test]
+async fn answers_to_the_mails_that_ask_are_kept_in_the_crm_and_followed_up() {
+    let database = tokio::task::spawn_blocking(postgres).await.unwrap();
+    load(&database, "postgres");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let running = Running::start("postgres", &database, Links::Served(Some(base.clone()))).await;
+    let clock: Arc<dyn Clock> = Arc::clone(&running.hands) as Arc<dyn Clock>;
+    let (store, topics) = (Arc::clone(&running.store), ["offers".into()].into());
+    let pages = Consent::new(store, clock, topics, PageOptions::default(), "Acme".to_owned());
+    let serving = tokio::spawn(async move {
+        axum::serve(listener, public_router([pages.router()])).await.unwrap();
+    });
+    let answers = "SELECT a.name, s.kind, s.rating, s.comment FROM crm.surveys s \
+                   JOIN crm.accounts a ON a.id = s.account_id WHERE s.ref IS NOT NULL ORDER BY s.answered_at";
+    let alpina = "00000000-0000-4000-8000-000000000002";
+
+    running.at(MORNING).await;
+    let asked = running.sink.mail("Is it solved? Address on the invoice");
+    answer(&asked, &base, "2", "It went to the old address again.").await;
+    assert_eq!(running.engine.tell_answers().await.unwrap(), 1);
+    let csat = "Alpina Hotels\tcsat\t2\tIt went to the old address again.";
+    assert_eq!(database.rows(answers), [csat]);
+    running.at("2026-11-21T11:30[Europe/Vienna]").await;
+    let matches = running.matches().await;
+    assert!(matches.contains(&format!("low-csat {alpina}")), "{matches:?}");
+    assert!(running.sent().contains("mail to reto@alpina.example: That wasn't good enough"), "{:?}", running.sent());
+
+    // Two days after the visit.
+    running.at("2026-12-05T10:00[Europe/Vienna]").await;
+    let asked = running.sink.mail("How was it? What next year brings");
+    answer(&asked, &base, "9", "Better now.").await;
+    assert_eq!(running.engine.tell_answers().await.unwrap(), 1);
+    assert_eq!(database.rows(answers), [csat, "Alpina Hotels\tnps\t9\tBetter now."]);
+    running.at("2026-12-05T11:30[Europe/Vienna]").await;
+    let matches = running.matches().await;
+    assert!(matches.contains(&format!("promoters {alpina}")), "{matches:?}");
+    serving.abort();
 }

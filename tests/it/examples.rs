@@ -5,7 +5,7 @@ use crate::support::{Database, instant, mariadb, postgres, test_clock};
 use async_trait::async_trait;
 use nudged::engine::port::{Email, EnrollmentFilter, Message, Owner, Sender, Sent, Store};
 use nudged::engine::{Engine, Links, Parts, Senders, Settings, TaskWriter};
-use nudged::model::{Clock, ManualClock, Outcome};
+use nudged::model::{Clock, EndReason, ManualClock, Outcome};
 use nudged::rule::generation::{Gateways, Generation, Surroundings};
 use nudged::rule::statement::Dialect;
 use nudged::rulebook::{Limits, Outside, inspect, read_tree};
@@ -247,6 +247,8 @@ impl Running {
     async fn matches(&self) -> BTreeSet<String> {
         let filter = EnrollmentFilter { limit: 100, ..EnrollmentFilter::default() };
         let matches = self.store.enrollments(&filter).await.unwrap().into_iter();
+        // What a query returned at the first look is in the ledger as well.
+        let matches = matches.filter(|found| found.ended != Some(EndReason::LeftOut));
         matches.map(|found| format!("{} {}", found.rule, found.record.unwrap().key)).collect()
     }
 

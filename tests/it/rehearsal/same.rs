@@ -5,7 +5,7 @@ mod played;
 
 use super::previewer;
 use crate::support::instant;
-use crate::world::{Kind, World, days, hours};
+use crate::world::{Kind, Setup, World, days, hours};
 use jiff::Timestamp;
 use nudged::action::email::{Composer, EmailOptions};
 use nudged::engine::port::{EnrollmentFilter, Inbound, Message, Store, View};
@@ -295,10 +295,58 @@ check_every: 6 hours
 steps:
   - webhook: {to: sink}
 ";
-const RULES: [&str; 15] = [
-    "silent", "scored", "renews", "mondays", "new", "left", "again", "often", "fewer", "inside", "outside", "asked",
-    "said", "judged", "retried",
+/// The day of an instant is the person's, and mostly another one than in Vienna or by UTC.
+const AT_NIGHT: &str = "version: 1
+id: at-night
+description: A contract that ends at night.
+mode: live
+purpose: service
+for_each: subscription
+to: signatory
+trigger:
+  date: {field: renews_at, at: \"09:00\"}
+guard: {floor: 1000}
+check_every: 6 hours
+offsets:
+  1 day before:
+    - webhook: {to: sink}
+  on the day:
+    - webhook: {to: sink}
+";
+const NIGHT_AGAIN: &str = "version: 1
+id: night-again
+description: A year after a night.
+mode: live
+purpose: service
+for_each: subscription
+to: signatory
+trigger:
+  yearly: {field: renews_at, at: \"10:00\"}
+guard: {floor: 1000}
+check_every: 6 hours
+steps:
+  - webhook: {to: sink}
+";
+const RULES: [&str; 17] = [
+    "silent",
+    "scored",
+    "renews",
+    "mondays",
+    "new",
+    "left",
+    "again",
+    "often",
+    "fewer",
+    "inside",
+    "outside",
+    "asked",
+    "said",
+    "judged",
+    "retried",
+    "at-night",
+    "night-again",
 ];
+const RENEWS_AT: &str = "ALTER TABLE subscriptions ADD COLUMN renews_at {instant};";
 const HELLO: (&str, &str) =
     ("templates/hello.md", "---\nsubject: Hello {{ to.first_name }}\n---\nGrüße, {{ record.name }}\n");
 const LAYOUT: (&str, &str) = ("templates/layouts/default.html", "<html><body>{{ content }}</body></html>");
@@ -311,7 +359,7 @@ const WORTH: (&str, &str) = (
 /// Customers whose orders, answers and contracts lie all around the ten days, some of them within: in the tables, and
 /// as a rule's test gives them.
 async fn world(kind: Kind) -> (World, String) {
-    let world = World::new(kind, instant(START), Settings::default()).await;
+    let world = World::set_up(Setup { tables: RENEWS_AT, ..Setup::of(kind, instant(START)) }).await;
     let rows = rows(world.now());
     world.crm.run(&rows.iter().map(|row| row.insert(&world)).collect::<String>()).await;
     let rules = RULES.map(|id| (format!("{id}.yaml"), text_of(id)));
@@ -336,7 +384,23 @@ fn said(start: Timestamp) -> impl Iterator<Item = (i64, Timestamp, Json)> {
 
 fn text_of(rule: &str) -> &'static str {
     let texts = [
-        SILENT, SCORED, RENEWS, MONDAYS, NEW, LEFT, AGAIN, OFTEN, FEWER, INSIDE, OUTSIDE, ASKED, SAID, JUDGED, RETRIED,
+        SILENT,
+        SCORED,
+        RENEWS,
+        MONDAYS,
+        NEW,
+        LEFT,
+        AGAIN,
+        OFTEN,
+        FEWER,
+        INSIDE,
+        OUTSIDE,
+        ASKED,
+        SAID,
+        JUDGED,
+        RETRIED,
+        AT_NIGHT,
+        NIGHT_AGAIN,
     ];
     texts[RULES.iter().position(|id| *id == rule).unwrap()]
 }
@@ -373,7 +437,11 @@ fn rows(start: Timestamp) -> Vec<Row> {
     };
     let contract = |id: i64, status: &str, renews: Cell| {
         let ids = [("account_id", Cell::Int(id)), ("contact_id", Cell::Int(id))];
-        Row::new("subscriptions", id, ids.into_iter().chain([("status", Some(status).into()), ("renews_on", renews)]))
+        // Around midnight in Vienna, at four in the morning by UTC; this year, or one of those before.
+        let years_ago = 8_766 * (id % 3);
+        let night = Cell::At(start + hours(24 * (id % 13) + [16, 17, 22][(id % 3) as usize] - years_ago));
+        let more = [("status", Some(status).into()), ("renews_on", renews), ("renews_at", night)];
+        Row::new("subscriptions", id, ids.into_iter().chain(more))
     };
     let mut more = Vec::new();
     for id in 1..=PEOPLE {

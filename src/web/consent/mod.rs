@@ -2,7 +2,8 @@
 //!
 //! Looking changes nothing: mail scanners follow every link of a mail. Only a POST acts, from the page's own button or
 //! from a mail program's (RFC 8058, one click). What a link may do is signed into it; whoever holds it needs no login.
-//! Acting twice is harmless, and the page says so.
+//! Acting twice is harmless, and the page says so. A no counts whenever it comes. A yes counts once: the link to confirm works
+//! once, and a page of preferences that is older than what was decided last, or a copy of what it once sent, gives none.
 
 mod answer;
 mod form;
@@ -118,6 +119,11 @@ impl Consent {
     }
 }
 
+/// When the latest of this was decided, in microseconds. It is another one after each decision.
+fn stood(said: &[Preference]) -> String {
+    said.iter().map(|said| said.since.as_microsecond()).max().unwrap_or_default().to_string()
+}
+
 fn allows(said: &[Preference], link: &Link, topic: &Topic) -> Option<bool> {
     preferences_for(topic, said.iter().cloned()).get(&link.address).map(|said| said.allowed)
 }
@@ -228,14 +234,16 @@ async fn save_preferences(State(consent): State<Consent>, Path(token): Path<Stri
     };
     let form = Form::read(request).await;
     let saved = if form.first("scope") == Some("all") {
-        consent.refuse(&link, true, PreferenceSource::Page).await.map(|_| ())
+        consent.refuse(&link, true, PreferenceSource::Page).await.map(|_| true)
     } else {
         consent.choose(&link, &form).await
     };
-    match saved {
-        Ok(()) => consent.preferences(&link, &words, Some(words.texts.saved.clone())).await,
-        Err(error) => failed(&error, &words, &words.texts.preferences),
-    }
+    let told = match saved {
+        Ok(true) => &words.texts.saved,
+        Ok(false) => &words.texts.outdated,
+        Err(error) => return failed(&error, &words, &words.texts.preferences),
+    };
+    consent.preferences(&link, &words, Some(told.clone())).await
 }
 
 impl Consent {
@@ -260,14 +268,16 @@ impl Consent {
             said: told.unwrap_or_default(),
             question: words.about(&words.texts.preferences_intro, None),
             topics: topics.collect(),
+            stood: stood(&said),
             buttons,
             ..Page::default()
         };
         words.answer(StatusCode::OK, &page)
     }
 
-    /// Keeps only what differs from how things stood: a tick that was there and stays is no statement.
-    async fn choose(&self, link: &Link, form: &Form) -> Result<(), StoreError> {
+    /// Keeps only what differs from how things stood: a tick that was there and stays is no statement. False where a yes
+    /// was left out, since the page that it was given on had been overtaken.
+    async fn choose(&self, link: &Link, form: &Form) -> Result<bool, StoreError> {
         let said = self.said(link).await?;
         let ticked: BTreeSet<&str> = form.all("topic").collect();
         let shown: BTreeSet<&str> = form.all("shown").collect();
@@ -276,16 +286,20 @@ impl Consent {
             let (stood, wants) = (allows(&said, link, topic).unwrap_or(true), ticked.contains(topic.as_str()));
             (stood != wants).then(|| self.entry(link, Some(topic.clone()), wants, PreferenceSource::Page))
         });
-        let changed: Vec<Preference> = changed.collect();
+        let mut changed: Vec<Preference> = changed.collect();
+        let is_current = form.first("stood") == Some(stood(&said).as_str());
+        let wanted = changed.len();
+        changed.retain(|entry| is_current || !entry.allowed);
+        let whole = changed.len() == wanted;
         if changed.is_empty() {
-            return Ok(());
+            return Ok(whole);
         }
         self.store.prefer(&changed).await?;
         for entry in &changed {
             count(if entry.allowed { "yes" } else { "no" }, entry.topic.as_ref(), entry.source);
         }
         tracing::info!(topics = changed.len(), DELIVERY = delivery(link), "somebody changed what they get");
-        Ok(())
+        Ok(whole)
     }
 }
 

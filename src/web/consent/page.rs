@@ -33,6 +33,8 @@ pub(super) struct Page {
     pub said: String,
     pub question: String,
     pub topics: Vec<TopicBox>,
+    /// When the latest of what the page shows was decided; empty: it shows nothing of that.
+    pub stood: String,
     /// Of a survey.
     pub scores: Option<Scores>,
     pub buttons: Vec<Button>,
@@ -197,6 +199,7 @@ mod tests {
             said: evil.into(),
             question: evil.into(),
             topics: vec![TopicBox { name: evil.into(), label: evil.into(), on: true }],
+            stood: evil.into(),
             buttons: vec![Button { scope: "save", label: evil.into() }],
             more: Some(More { href: evil.into(), label: evil.into() }),
             scores: Some(Scores { scores: vec![Score { score: 3, chosen: true }], comment: evil.into() }),

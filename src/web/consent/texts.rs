@@ -46,6 +46,7 @@ texts! {
     preferences_intro: "Untick what {sender} should no longer write to you about.",
     save: "Save",
     saved: "Your choice is saved.",
+    outdated: "Something was decided after this page was opened. This is how it stands now; please choose again.",
     confirm: "One more click",
     confirm_question: "Do you want mails about “{topic}” from {sender}?",
     confirm_yes: "Yes, please",

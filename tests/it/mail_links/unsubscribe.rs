@@ -112,14 +112,30 @@ fn preferences_keep_what_was_changed_and_nothing_else() {
     let (_, _, page) = post(&url, FORM, "shown=news&shown=offers&topic=offers&scope=chosen");
     assert_eq!(ticks(&page), 1, "{page}");
     assert_eq!(office.holds_for(address), ["unsubscribed from news"]);
-    post(&url, FORM, "shown=news&shown=offers&topic=news&scope=chosen");
+    let stood = |page: &str| {
+        let field = page.split("name=\"stood\" value=\"").nth(1).unwrap_or_else(|| panic!("{page}"));
+        format!("&stood={}", field.split('"').next().unwrap())
+    };
+    let back = format!("shown=news&shown=offers&topic=news&scope=chosen{}", stood(&page));
+    post(&url, FORM, &back);
     let mut holds = office.holds_for(address);
     holds.sort();
     assert_eq!(holds, ["unsubscribed from offers", "wants news"]);
     post(&url, FORM, "shown=unknown&topic=unknown&scope=chosen");
     assert_eq!(office.holds_for(address).len(), 2, "there is no such topic");
+    // Whoever sends the same again after a later no, or makes up a form, gets no yes by it; a no counts by any form.
+    post(&url, FORM, "shown=news&scope=chosen");
+    for replayed in [back.as_str(), "shown=news&topic=news&scope=chosen", "shown=news&topic=news&scope=chosen&stood=0"]
+    {
+        let (_, _, page) = post(&url, FORM, replayed);
+        assert!(page.contains("please choose again") && !page.contains("saved"), "{page}");
+        let mut holds = office.holds_for(address);
+        holds.sort();
+        assert_eq!(holds, ["unsubscribed from news", "unsubscribed from offers"], "{replayed}");
+    }
     // Back again: the second mail goes out.
-    post(&url, FORM, "shown=offers&topic=offers&scope=chosen");
+    let (_, _, page) = get(&url);
+    post(&url, FORM, &format!("shown=offers&topic=offers&scope=chosen{}", stood(&page)));
     office.an_hour_passes();
     assert_eq!(smtp().wait_for(address, 2).len(), 2);
 }

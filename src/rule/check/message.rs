@@ -6,6 +6,7 @@ use crate::catalog::Entity;
 use crate::diagnostic::yaml::{Content, Node};
 use crate::diagnostic::{Finding, suggest};
 use crate::model::{FieldName, RuleId};
+use crate::rule::message::bounded;
 use minijinja::Environment;
 use std::ops::Range;
 
@@ -49,7 +50,8 @@ impl<'a> Checker<'a> {
             return;
         }
         let environment = Environment::empty();
-        let paths = match environment.template_from_str(text) {
+        let parsed = bounded(text).and_then(|()| environment.template_from_str(text));
+        let paths = match parsed {
             Ok(template) => template.undeclared_variables(true),
             Err(error) => {
                 let detail = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);

@@ -4,7 +4,7 @@ use super::files::{Files, Format, IMAGES, LAYOUTS, PARTIALS, Role};
 use super::images::{self, InlineImage};
 use super::scan::{Call, Link, Tag};
 use super::source::Source;
-use super::{TemplateError, TemplateUse, Templates, environment, filters, front, mjml};
+use super::{TemplateError, TemplateUse, Templates, environment, filters, front, markup, mjml};
 use crate::diagnostic::{Finding, Place, Severity, SourceFile, suggest};
 use crate::model::{Locale, TemplateName};
 use minijinja::{Environment, Error, ErrorKind};
@@ -192,7 +192,9 @@ impl Compiler {
     }
 
     fn add(&mut self, name: &str, source: &Source) -> bool {
-        let added = self.environment.add_template_owned(name.to_owned(), source.prepared());
+        let prepared = source.prepared();
+        let added = environment::bounded(&prepared)
+            .and_then(|()| self.environment.add_template_owned(name.to_owned(), prepared));
         let Err(error) = added else { return true };
         let explained = environment::explain(&self.environment, &error, name);
         let place = Place { file: Arc::clone(&source.file), range: range_of(source, &explained) };
@@ -271,6 +273,13 @@ impl Compiler {
         seen
     }
 
+    fn nesting(&self, name: &str) -> Option<Finding> {
+        let source = self.sources.get(name)?;
+        let place = source.place(&markup::too_deep(&source.text)?);
+        let finding = Finding::error("template.nesting", markup::TOO_DEEP).at(place);
+        Some(finding.help("mail programs show a dozen of them; is a tag left open?"))
+    }
+
     /// Filters and tests that don't exist, and arguments that can't be meant.
     fn names(&self, name: &str) -> Vec<Finding> {
         let Some(source) = self.sources.get(name) else { return Vec::new() };
@@ -312,11 +321,12 @@ impl Compiler {
         roots.extend(text.iter().chain(&layout).cloned());
         let closure: Vec<String> =
             self.closure(roots.iter().map(String::as_str)).into_iter().map(str::to_owned).collect();
-        let mut findings = Vec::new();
+        let mut findings: Vec<Finding> = closure.iter().filter_map(|name| self.nesting(name)).collect();
+        let is_shallow = findings.is_empty();
         if let Some(layout) = &layout {
             findings.extend(self.prints_content(layout));
         }
-        if format == Format::Mjml && self.is_whole(&closure) {
+        if format == Format::Mjml && is_shallow && self.is_whole(&closure) {
             findings.extend(mjml::check(&body, &self.sources));
         }
         let images = self.images_of(&body, &closure, &mut findings);

@@ -1,6 +1,6 @@
 //! The template engine, set up so that values stay text and errors stay silent about them.
 
-use super::{TemplateError, filters, guard, subject};
+use super::{TemplateError, filters, guard, scan, subject};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value};
 use std::borrow::Cow;
 
@@ -27,6 +27,14 @@ pub(super) fn new() -> Environment<'static> {
     environment.set_formatter(print);
     filters::install(&mut environment);
     environment
+}
+
+/// Refuses what no author writes and the engine has no stack for.
+pub(in crate::rule) fn bounded(source: &str) -> Result<(), Error> {
+    let Some(range) = scan::too_long(source) else { return Ok(()) };
+    let line = source[..range.start].matches('\n').count() + 1;
+    let detail = format!("an expression in line {line} has more than 600 words and signs");
+    Err(Error::new(ErrorKind::SyntaxError, detail))
 }
 
 fn print(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {

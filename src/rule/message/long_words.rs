@@ -2,7 +2,11 @@
 //! is broken leads nowhere; so they are set aside before it and put back after.
 
 use super::markup::outside_tags;
+use html2text::config::Config;
+use html2text::render::PlainDecorator;
 
+/// How wide the text part is: what RFC 5322 recommends, less room for a quoting mark or two.
+const TEXT_WIDTH: usize = 72;
 /// A word of more characters is set aside. Shorter ones break only in columns that are narrower than they are.
 const LONG: usize = 40;
 /// How much room a word that is set aside takes. What is narrower still breaks it, which is undone.
@@ -11,11 +15,18 @@ const STAND_IN: usize = 24;
 const FIRST: u32 = 0x10_0000;
 const MOST: u32 = 0xFFFD;
 
+/// A page as plain text, wrapped between words.
+pub(super) fn wrapped(html: &str, config: Config<PlainDecorator>) -> Result<String, html2text::Error> {
+    let (html, long) = LongWords::set_aside(html);
+    let config = config.no_link_wrapping().allow_width_overflow();
+    long.put_back(&config.string_from_read(html.as_bytes(), TEXT_WIDTH)?)
+}
+
 /// The words as HTML has them.
-pub(super) struct LongWords(Vec<String>);
+struct LongWords(Vec<String>);
 
 impl LongWords {
-    pub fn set_aside(html: &str) -> (String, Self) {
+    fn set_aside(html: &str) -> (String, Self) {
         let (mut out, mut words) = (String::with_capacity(html.len()), Vec::new());
         let mut written = 0;
         for text in outside_tags(html) {
@@ -35,7 +46,7 @@ impl LongWords {
         (out, Self(words))
     }
 
-    pub fn put_back(&self, text: &str) -> Result<String, html2text::Error> {
+    fn put_back(&self, text: &str) -> Result<String, html2text::Error> {
         let mut out = String::with_capacity(text.len());
         let mut last = None;
         for c in text.chars() {

@@ -1,12 +1,8 @@
 //! Rendered Markdown to HTML and to readable plain text.
 
-use super::guard;
-use super::long_words::LongWords;
+use super::{guard, long_words};
 use pulldown_cmark::{CowStr, Event, Options, Parser, Tag};
 use std::borrow::Cow;
-
-/// How wide the text part is: what RFC 5322 recommends, less room for a quoting mark or two.
-pub(super) const TEXT_WIDTH: usize = 72;
 
 /// A link that a mail program may follow: a relative one or one of the schemes that people write to
 /// people. A value such as `javascript:…` leads nowhere.
@@ -49,10 +45,8 @@ pub(super) fn html(markdown: &str) -> String {
 
 /// The same as plain text, links as numbered notes at the end. Words are never broken: a long one is an address.
 pub(super) fn text(html: &str) -> Result<String, html2text::Error> {
-    let (html, long) = LongWords::set_aside(&guard::references(html));
-    let config = html2text::config::plain().no_link_wrapping().allow_width_overflow();
-    let text = config.string_from_read(html.as_bytes(), TEXT_WIDTH)?;
-    Ok(long.put_back(&text)?.trim_end().to_owned())
+    let text = long_words::wrapped(&guard::references(html), html2text::config::plain())?;
+    Ok(text.trim_end().to_owned())
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! loaded, not in a rendered text whose lines are nobody's. Both branches of a condition count, one after the other:
 //! each has to be whole by itself.
 
-use super::markup::outside_tags;
+use super::markup::{TOO_DEEP, outside_tags, too_deep};
 use super::scan::{Part, Piece, Tag, pieces};
 use super::source::Source;
 use crate::diagnostic::{Finding, Place, suggest};
@@ -102,6 +102,11 @@ pub(super) fn check(name: &str, sources: &BTreeMap<String, Source>) -> Vec<Findi
 
 /// What the parser says.
 fn parsed(text: &str, place: impl Fn(Range<usize>) -> Option<Place>) -> Vec<Finding> {
+    // What is included adds to it.
+    if let Some(range) = too_deep(text) {
+        let finding = Finding::error("template.nesting", TOO_DEEP);
+        return vec![if let Some(place) = place(range) { finding.at(place) } else { finding }];
+    }
     // Of the same length, so that places stay what they are.
     match parse(&readable(text, " ")) {
         Err(error) => {

@@ -23,6 +23,7 @@ mod scan;
 mod source;
 mod subject;
 
+pub(in crate::rule) use environment::bounded;
 pub use files::message_name;
 pub use images::InlineImage;
 pub use reader::Regional;
@@ -201,18 +202,32 @@ impl Templates {
             |problem: String| TemplateError { template: format!("templates/{}", entry.body), line: 1, problem };
         let textless = |error| broken(format!("no text part could be made of it: {error}"));
         let unstyled = || broken("the styles can't be read".to_owned());
+        let shallow = |markup: &str| match markup::too_deep(markup) {
+            Some(_) => Err(broken(format!("filled in, {}", markup::TOO_DEEP))),
+            None => Ok(()),
+        };
         let body = self.render(&entry.body, &roots)?;
         let page = match (entry.format, &entry.layout) {
             (Format::Markdown, Some(layout)) => {
                 let content = markdown::html(&body);
+                shallow(&content)?;
                 let text = text.map_or_else(|| markdown::text(&content), Ok).map_err(textless)?;
                 roots.push(("content", Value::from_safe_string(content)));
-                let page = page::inlined(&self.render(layout, &roots)?).ok_or_else(unstyled)?;
+                let page = self.render(layout, &roots)?;
+                shallow(&page)?;
+                let page = page::inlined(&page).ok_or_else(unstyled)?;
                 return Ok((page::finished(&page), text));
             }
-            (Format::Mjml, _) => mjml::html(&body, lang).map_err(|problem| broken(format!("filled in, {problem}")))?,
-            _ => page::inlined(&body).ok_or_else(unstyled)?,
+            (Format::Mjml, _) => {
+                shallow(&body)?;
+                mjml::html(&body, lang).map_err(|problem| broken(format!("filled in, {problem}")))?
+            }
+            _ => {
+                shallow(&body)?;
+                page::inlined(&body).ok_or_else(unstyled)?
+            }
         };
+        shallow(&page)?;
         let page = page::finished(&page);
         let text = text.map_or_else(|| page::text(&page), Ok).map_err(textless)?;
         Ok((page, text))
@@ -229,7 +244,7 @@ impl Templates {
     }
 
     fn line_template<'a>(&'a self, source: &'a str) -> Result<minijinja::Template<'a, 'a>, TemplateError> {
-        let template = self.environment.template_from_named_str(LINE, source);
+        let template = bounded(source).and_then(|()| self.environment.template_from_named_str(LINE, source));
         template.map_err(|error| environment::explain(&self.environment, &error, LINE))
     }
 

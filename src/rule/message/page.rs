@@ -1,8 +1,7 @@
 //! What is done to a whole page, whatever it was written in: styles go into the tags, links that lead where no mail
 //! should lead lead nowhere, hidden characters come back as references, and the preview text is put first.
 
-use super::guard;
-use super::markdown;
+use super::{guard, long_words, markdown};
 use css_inline::{CSSInliner, InlineOptions};
 use std::borrow::Cow;
 
@@ -83,8 +82,7 @@ fn escaped(text: &str) -> String {
 
 /// The text of a page, tables read cell by cell.
 pub(super) fn text(page: &str) -> Result<String, html2text::Error> {
-    let config = html2text::config::plain().no_link_wrapping().allow_width_overflow().raw_mode(true);
-    let text = config.string_from_read(page.as_bytes(), markdown::TEXT_WIDTH)?;
+    let text = long_words::wrapped(page, html2text::config::plain().raw_mode(true))?;
     // Empty cells and spacers leave heaps of empty lines.
     let mut out = String::with_capacity(text.len());
     let mut empty = 0;

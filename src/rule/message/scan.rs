@@ -81,6 +81,17 @@ impl Piece {
     }
 }
 
+/// Words and signs that one `{{ … }}` or `{% … %}` may have. The engine calls itself for each link of a chain such as
+/// `a.b.c` or `a | b | c`; some thousands end the process.
+const LONGEST: usize = 600;
+
+/// The first tag of the engine that has too many words.
+pub(in crate::rule) fn too_long(source: &str) -> Option<Range<usize>> {
+    let is_read = |piece: &Piece| matches!(piece.part, Part::Output | Part::Statement);
+    let mut pieces = pieces(source).into_iter().filter(is_read);
+    pieces.find(|piece| tokens(source, &piece.inner).len() > LONGEST).map(|piece| piece.range)
+}
+
 /// Takes a source apart that has already been parsed without error.
 pub(super) fn pieces(source: &str) -> Vec<Piece> {
     let mut pieces = Vec::new();

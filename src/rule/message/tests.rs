@@ -335,3 +335,40 @@ fn a_missing_value_needs_a_default_even_behind_a_filter() {
         assert_eq!(render(&templates, &facts(&[("name", Cell::Null)])).unwrap().text, "there", "{filter}");
     }
 }
+
+/// On a stack as small as that of the threads that send: what is refused never gets to those that call themselves.
+#[test]
+fn whatever_a_template_nests_ends_in_an_error_or_a_mail() {
+    const HEAD: &str = "---\nsubject: Hello\n---\n";
+    let within = |before: &str, inner: String, after: &str| format!("{HEAD}{before}{inner}{after}");
+    let column = "<mjml><mj-body><mj-section><mj-column><mj-text>";
+    let ends = "</mj-text></mj-column></mj-section></mj-body></mjml>";
+    let nested = |open: &str, close: &str, times: usize| format!("{}x{}", open.repeat(times), close.repeat(times));
+    for times in [63, 64, 5_000] {
+        let files = [
+            ("templates/mail.html", within("", nested("<div>", "</div>", times), "")),
+            ("templates/mail.html", within("", "<table><tr><td>".repeat(times), "")),
+            ("templates/mail.html", within("{% for i in range(5000) %}<div>{% endfor %}", String::new(), "")),
+            ("templates/mail.md", within("", ">".repeat(times), " a")),
+            ("templates/mail.md", within("", "{{ record.name }} <b>".repeat(times), "")),
+            ("templates/mail.md", within("{{ record", ".name".repeat(times), " }}")),
+            ("templates/mail.md", within("{{ record.name", "|upper".repeat(times), " }}")),
+            ("templates/mail.mjml", within("<mjml><mj-body>", "<mj-section><mj-column>".repeat(times), "")),
+            ("templates/mail.mjml", within(column, nested("<b>", "</b>", times), ends)),
+        ];
+        for (path, text) in files {
+            let told = format!("{times} {path}: {}", &text[..text.len().min(80)]);
+            let mailed = move || {
+                let Ok(templates) = Templates::compile(&[file(path, &text)]) else { return "finding" };
+                let facts = facts(&[("name", Cell::Text("Ada".into()))]);
+                match render(&templates, &facts) {
+                    Ok(_) => "mail",
+                    Err(_) => "error",
+                }
+            };
+            let thread = std::thread::Builder::new().stack_size(2 << 20).spawn(mailed).unwrap();
+            let came = thread.join().unwrap();
+            assert!(times <= 64 || came != "mail" || told.contains("> a"), "{told}: {came}");
+        }
+    }
+}

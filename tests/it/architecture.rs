@@ -163,8 +163,9 @@ fn the_inner_modules_do_no_io_and_read_no_clock() {
     for (path, text) in sources() {
         let Some(module) = module_of(&path) else { continue };
         let inner = rank(&module).is_some_and(|own| own <= rank("engine").unwrap());
-        // The one place where the machine's clock is read.
-        if !inner || path.ends_with("model/clock.rs") {
+        // The one place where the machine's clock is read, and the one where an address is read by the library that
+        // will write to it.
+        if !inner || path.ends_with("model/clock.rs") || path.ends_with("model/address.rs") {
             continue;
         }
         let production = code(&without_tests(&text));

@@ -3,7 +3,7 @@ use crate::catalog::written::{EntityEntry, RecipientEntry};
 use crate::catalog::{Column, PickOne, Recipient, Relation};
 use crate::diagnostic::Finding;
 use crate::diagnostic::yaml::At;
-use crate::model::{EntityName, RelationName, RoleName};
+use crate::model::{EntityName, RelationName, RoleName, is_address};
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Checker {
@@ -105,10 +105,8 @@ impl Checker {
     }
 
     fn address(&mut self, address: &At<String>) {
-        let fine = address.split_once('@').is_some_and(|(local, domain)| {
-            !local.is_empty() && domain.contains('.') && !address.contains(char::is_whitespace)
-        });
-        if !fine {
+        let is_public = address.rsplit_once('@').is_some_and(|(_, domain)| domain.contains('.'));
+        if !is_public || !is_address(address) {
             let finding = Finding::error("catalog.address", format!("`{}` is not an email address", address.value));
             self.report.add(&address.range, finding.help("write `name@example.com`"));
         }

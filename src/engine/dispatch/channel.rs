@@ -265,6 +265,7 @@ impl Session {
             number: work.claimed.attempts + 1,
             max_attempts: self.context.settings.max_attempts,
             repeatable,
+            read: is_read(kind),
             planned_at: work.claimed.planned_at,
             at: finished_at,
             jitter: rand::rng().random(),
@@ -324,6 +325,7 @@ impl Session {
             number: work.claimed.attempts + 1,
             max_attempts: self.context.settings.max_attempts,
             repeatable,
+            read: is_read(kind),
             planned_at: work.claimed.planned_at,
             at: finished_at,
             jitter: 1.0,
@@ -335,6 +337,11 @@ impl Session {
         let verdict = Verdict { delivery, kind, outcome, started_at, finished_at, took };
         work.conclude(&self.context, Some(verdict), walked)
     }
+}
+
+/// Whether people read what is of this kind.
+fn is_read(kind: &str) -> bool {
+    matches!(kind, "email" | "sms" | "chat")
 }
 
 /// Whom a message goes to.

@@ -15,7 +15,6 @@ use crate::rule::checked::{
 };
 use crate::rule::compiled::{Facts, PersonFacts};
 use crate::rule::condition::{Condition, Term};
-use crate::rule::write::{Claim, WhenEmpty};
 use jiff::{Timestamp, civil, tz::TimeZone};
 use rstest::rstest;
 use serde_json::json;
@@ -23,7 +22,7 @@ use std::collections::BTreeMap;
 
 const NOW: &str = "2026-11-20T10:00:00Z";
 
-fn instant(text: &str) -> Timestamp {
+pub fn instant(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
@@ -31,11 +30,11 @@ fn term(text: &str) -> Term {
     Term { text: text.into(), condition: Condition::All(Vec::new()) }
 }
 
-fn node(id: &str, step: Step, next: Option<usize>) -> Node {
+pub fn node(id: &str, step: Step, next: Option<usize>) -> Node {
     Node { id: id.into(), step, next }
 }
 
-fn email(template: &str) -> Step {
+pub fn email(template: &str) -> Step {
     Step::Act(Action::Email(Email { template: template.into(), to: None, confirms: None, asks: None, digest: None }))
 }
 
@@ -123,7 +122,7 @@ pub fn facts() -> Facts {
     }
 }
 
-fn claimed(node: usize) -> Claimed {
+pub fn claimed(node: usize) -> Claimed {
     Claimed {
         token: OutboxToken { id: 1, epoch: 1 },
         match_id: MatchId([1; 16]),
@@ -148,17 +147,17 @@ fn claimed(node: usize) -> Claimed {
 }
 
 /// A decision put into one line.
-struct Given {
-    rule: CheckedRule,
-    claimed: Claimed,
-    facts: Option<Facts>,
-    suppressed: Option<SuppressionReason>,
-    said: Option<Preference>,
-    task_open: bool,
-    number: Line<'static>,
-    sending: Sending,
-    standing: Option<ContactStanding>,
-    pace: Box<Pacing<'static>>,
+pub struct Given {
+    pub rule: CheckedRule,
+    pub claimed: Claimed,
+    pub facts: Option<Facts>,
+    pub suppressed: Option<SuppressionReason>,
+    pub said: Option<Preference>,
+    pub task_open: bool,
+    pub number: Line<'static>,
+    pub sending: Sending,
+    pub standing: Option<ContactStanding>,
+    pub pace: Box<Pacing<'static>>,
 }
 
 fn unhurried() -> Box<Pacing<'static>> {
@@ -238,7 +237,7 @@ impl Given {
         }
     }
 
-    fn decided(self) -> String {
+    pub fn decided(self) -> String {
         let line = |then: &Then| match then {
             Then::Advance { node, due_at, .. } => format!("go to {node} at {due_at}"),
             Then::Wait { node, due_at, planned_at, .. } => format!("look at {node} at {due_at}, for {planned_at}"),
@@ -397,67 +396,6 @@ fn a_sequence_that_begins_too_late_ends_and_one_under_way_leaves_out_a_message()
     assert_eq!(first.decided(), "end late: planned for 2026-11-10T10:00:00Z, 240 h ago");
     let later = Given { rule: plain, claimed: Claimed { planned_at: old, ..claimed(2) }, ..Given::default() };
     assert_eq!(later.decided(), "skip late, end completed");
-}
-
-/// A mail of ten days ago, and behind a wait that is over as well another step.
-fn followed_by(second: Step) -> Given {
-    let old = instant("2026-11-10T10:00:00Z");
-    let day = Wait { until: Until::AfterEntry(Period::days(1)), at: None, days: Vec::new() };
-    let mut rule = rule();
-    rule.late = Some(Period::days(30));
-    rule.nodes =
-        vec![node("first", email("a"), Some(1)), node("day", Step::Wait(day), Some(2)), node("second", second, None)];
-    Given { rule, claimed: Claimed { planned_at: old, entered_at: old, ..claimed(0) }, ..Given::default() }
-}
-
-fn email_to(role: &str) -> Step {
-    let to = Some(role.into());
-    Step::Act(Action::Email(Email { template: "b".into(), to, confirms: None, asks: None, digest: None }))
-}
-
-#[rstest]
-#[case::the_same_reader(email("b"), "skip late, go to 2 at 2026-11-20T10:00:00Z")]
-#[case::a_colleague(email_to("owner"), "send")]
-#[case::another_channel(Step::Act(Action::Sms(Sms { text: "Hi".into(), to: None, via: None })), "send")]
-fn only_a_message_to_the_same_reader_by_the_same_way_makes_one_needless(#[case] second: Step, #[case] expected: &str) {
-    assert_eq!(followed_by(second).decided(), expected);
-}
-
-#[test]
-fn what_our_own_people_are_told_is_never_overtaken() {
-    let mut given = followed_by(email("b"));
-    given.facts.as_mut().unwrap().recipients.get_mut("main_contact").unwrap().staff = true;
-    assert_eq!(given.decided(), "send");
-}
-
-/// Nothing was sent yet, whatever stands before the first message.
-#[test]
-fn a_sequence_begins_with_its_first_message() {
-    let old = instant("2026-11-10T10:00:00Z");
-    let late = |nodes: Vec<Node>, at: usize| {
-        let rule = CheckedRule { nodes, ..rule() };
-        Given { rule, claimed: Claimed { planned_at: old, ..claimed(at) }, ..Given::default() }.decided()
-    };
-    let case = Case { name: "vip".into(), when: Condition::All(Vec::new()), text: String::new(), first: Some(1) };
-    let branch = Step::Branch { cases: vec![case], otherwise: None };
-    let behind_a_branch =
-        vec![node("b", branch, Some(2)), node("m1", email("a"), Some(2)), node("m2", email("b"), None)];
-    assert!(late(behind_a_branch.clone(), 1).starts_with("end late"));
-    assert_eq!(late(behind_a_branch, 2), "skip late, end completed", "perhaps behind the first");
-}
-
-/// The code would be gone, and the mail that was to bring it is too late.
-#[test]
-fn no_code_is_taken_for_a_message_that_is_too_late() {
-    let old = instant("2026-11-10T10:00:00Z");
-    let claim = Claim { pool: "vouchers".into(), save: "code".into(), when_empty: WhenEmpty::Hold };
-    let nodes = vec![node("code", Step::Act(Action::Claim(claim)), Some(1)), node("mail", email("a"), None)];
-    let late = Given {
-        rule: CheckedRule { nodes, ..rule() },
-        claimed: Claimed { planned_at: old, ..claimed(0) },
-        ..Given::default()
-    };
-    assert!(late.decided().starts_with("end late"));
 }
 
 #[test]

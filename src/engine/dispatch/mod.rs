@@ -9,6 +9,8 @@ pub(super) mod decide_tests;
 mod enrolling;
 mod gather;
 mod keeping;
+#[cfg(test)]
+mod late_tests;
 mod moment;
 mod outcome;
 mod overtaken;

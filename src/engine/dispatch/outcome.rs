@@ -10,6 +10,10 @@ use crate::engine::port::Then;
 use crate::model::{AttemptNumber, DeliveryState, Outcome, backoff};
 use jiff::Timestamp;
 
+/// A reader gets at most so many of a message of which nobody knows whether it left, whatever its rule says: a server
+/// that always hangs up at the end takes each of them.
+const MOST_IN_DOUBT: AttemptNumber = 3;
+
 /// The try that came to an end.
 #[derive(Debug, Clone, Copy)]
 pub struct Try<'a> {
@@ -17,8 +21,10 @@ pub struct Try<'a> {
     pub node: usize,
     pub number: AttemptNumber,
     pub max_attempts: AttemptNumber,
-    /// Safe to repeat with the same key.
+    /// Safe to repeat with the same key, or its rule says to risk it.
     pub repeatable: bool,
+    /// People read it, and no key keeps a second one from them.
+    pub read: bool,
     /// For when its step was planned.
     pub planned_at: Timestamp,
     pub at: Timestamp,
@@ -34,6 +40,9 @@ pub fn after(tried: Try<'_>, outcome: &Outcome) -> Walked {
             tried.way.walk_on(next, tried.planned_at, tried.at)
         }
         Outcome::Transient { retry_after, .. } => plain(again(tried, *retry_after, DeliveryState::Dead)),
+        Outcome::Unknown { .. } if tried.read && tried.number >= MOST_IN_DOUBT => {
+            plain(Then::Park { state: DeliveryState::Unknown })
+        }
         Outcome::Unknown { .. } if tried.repeatable => plain(again(tried, None, DeliveryState::Unknown)),
         Outcome::Unknown { .. } => plain(Then::Park { state: DeliveryState::Unknown }),
         Outcome::Permanent { .. } => plain(Then::Park { state: DeliveryState::Dead }),
@@ -66,7 +75,7 @@ mod tests {
     fn tried(rule: &CheckedRule, number: AttemptNumber, repeatable: bool) -> Try<'_> {
         let at = "2026-11-20T10:00:00Z".parse().unwrap();
         let way = Way { rule, zone: &UTC, entered_at: at, record: &RECORD };
-        Try { way, node: 0, number, max_attempts: 3, repeatable, planned_at: at, at, jitter: 0.0 }
+        Try { way, node: 0, number, max_attempts: 12, repeatable, read: false, planned_at: at, at, jitter: 0.0 }
     }
 
     fn transient(retry_after: Option<&str>) -> Outcome {
@@ -81,7 +90,7 @@ mod tests {
             panic!("a first failure is tried again")
         };
         assert_eq!(due_at, "2026-11-20T10:00:15Z".parse().unwrap());
-        let last = after(tried(&rule, 3, false), &transient(None)).then;
+        let last = after(tried(&rule, 12, false), &transient(None)).then;
         assert_eq!(last, Then::Park { state: DeliveryState::Dead });
     }
 
@@ -101,5 +110,15 @@ mod tests {
         assert!(matches!(after(tried(&rule, 1, true), &doubt).then, Then::Again { counts: true, .. }));
         let mail = after(tried(&rule, 1, false), &doubt).then;
         assert_eq!(mail, Then::Park { state: DeliveryState::Unknown });
+        assert!(matches!(after(tried(&rule, 11, true), &doubt).then, Then::Again { counts: true, .. }));
+    }
+
+    #[test]
+    fn nobody_gets_more_than_three_of_a_mail_in_doubt() {
+        let rule = rule();
+        let doubt = Outcome::Unknown { reason: "timeout after DATA".into() };
+        let mail = |number| after(Try { read: true, ..tried(&rule, number, true) }, &doubt).then;
+        assert!(matches!((mail(1), mail(2)), (Then::Again { .. }, Then::Again { .. })));
+        assert_eq!(mail(3), Then::Park { state: DeliveryState::Unknown });
     }
 }

@@ -39,7 +39,7 @@ use super::written::{Conditions, GoalEntry, ModeWord, RuleFile};
 use crate::catalog::{Catalog, Entity, Schema};
 use crate::diagnostic::yaml::{self, At, Content};
 use crate::diagnostic::{Finding, Report, Severity, SourceFile, suggest};
-use crate::model::{EntityName, FieldName, RoleName, RuleId, StepId, Topic};
+use crate::model::{EntityName, FieldName, RoleName, RuleId, StepId, Topic, is_address};
 use settings::Settings;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -416,7 +416,7 @@ impl<'a> Checker<'a> {
     }
 
     fn owner(&mut self, owner: &At<String>) -> String {
-        if !owner.contains('@') || owner.contains(char::is_whitespace) {
+        if !is_address(owner) {
             let finding = Finding::error("rule.owner", format!("`{}` is not an email address", owner.value));
             self.report.add(&owner.range, finding.help("write `name@example.com`"));
         }

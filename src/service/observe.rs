@@ -70,6 +70,12 @@ fn count(event: &Event) {
             };
             gauge!("nudged_rule_expectation", "rule" => rule.to_string(), "lane" => lane.as_str()).set(deviation);
         }
+        Event::ConsentsPostponed { count, .. } => {
+            counter!("nudged_consents_unwritten_total", "why" => "postponed").increment(*count as u64);
+        }
+        Event::ConsentUnwritten { .. } => {
+            counter!("nudged_consents_unwritten_total", "why" => "no_row").increment(1);
+        }
         Event::SourceLost { .. } => gauge!("nudged_source_up").set(0.0),
         Event::SourceBack { .. } => gauge!("nudged_source_up").set(1.0),
         Event::StateFailed { .. } => counter!("nudged_state_failures_total").increment(1),
@@ -100,6 +106,14 @@ fn log(event: &Event) {
         Event::AnswerRefused { delivery, reason } => {
             let reason = &*impersonal(reason);
             tracing::error!(DELIVERY = %delivery, reason, "an answer to a survey can't be written; it is tried again");
+        }
+        Event::ConsentsPostponed { count, reason } => {
+            let reason = &*impersonal(reason);
+            tracing::error!(count, reason, "what readers decided can't be written into the CRM; it is tried again");
+        }
+        Event::ConsentUnwritten { delivery, topic } => {
+            let topic = topic.as_ref().map_or("all", |topic| topic.as_str());
+            tracing::warn!(DELIVERY = %delivery, topic, "what a reader decided is not written into the CRM: no row has the address any more; it holds all the same");
         }
         Event::SourceRefused { rule, reason } => {
             let reason = &*impersonal(reason);

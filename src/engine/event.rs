@@ -99,6 +99,13 @@ pub enum Event {
         reason: EndReason,
         detail: String,
     },
+    /// A pool of codes has come down to its low-water mark.
+    PoolLow {
+        rule: RuleId,
+        /// With the tenant where there is one.
+        pool: String,
+        free: u64,
+    },
     /// What readers decided can't be written into the CRM as yet; it is tried again.
     ConsentsPostponed {
         count: usize,

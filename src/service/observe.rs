@@ -19,10 +19,7 @@ pub async fn observe(mut events: Receiver<Event>) {
     gauge!("nudged_room_short").set(0.0);
     loop {
         match events.recv().await {
-            Ok(event) => {
-                count(&event);
-                log(&event);
-            }
+            Ok(event) => told(&event),
             Err(RecvError::Lagged(lost)) => {
                 counter!("nudged_events_lost_total").increment(lost);
                 tracing::warn!(lost, "events came too fast for the log; the attempt log in the state has them all");
@@ -30,6 +27,12 @@ pub async fn observe(mut events: Receiver<Event>) {
             Err(RecvError::Closed) => return,
         }
     }
+}
+
+/// Logs and counts one event.
+pub fn told(event: &Event) {
+    count(event);
+    log(event);
 }
 
 fn count(event: &Event) {
@@ -70,6 +73,7 @@ fn count(event: &Event) {
             };
             gauge!("nudged_rule_expectation", "rule" => rule.to_string(), "lane" => lane.as_str()).set(deviation);
         }
+        Event::PoolLow { pool, .. } => counter!("nudged_pools_low_total", "pool" => pool.clone()).increment(1),
         Event::ConsentsPostponed { count, .. } => {
             counter!("nudged_consents_unwritten_total", "why" => "postponed").increment(*count as u64);
         }
@@ -106,6 +110,9 @@ fn log(event: &Event) {
         Event::AnswerRefused { delivery, reason } => {
             let reason = &*impersonal(reason);
             tracing::error!(DELIVERY = %delivery, reason, "an answer to a survey can't be written; it is tried again");
+        }
+        Event::PoolLow { rule, pool, free } => {
+            tracing::warn!(%rule, pool, free, "the pool of codes runs low");
         }
         Event::ConsentsPostponed { count, reason } => {
             let reason = &*impersonal(reason);

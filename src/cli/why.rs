@@ -96,7 +96,9 @@ fn timeline(story: &RuleStory) -> Vec<(Timestamp, String)> {
         let occasion = enrollment.occasion.as_ref().map_or("(erased)", |occasion| occasion.as_str());
         lines.push((enrollment.entered_at, format!("matched: occasion {occasion}")));
         if let (Some(at), Some(reason)) = (enrollment.ended_at, enrollment.ended) {
-            lines.push((at, format!("ended: {}", reason.as_str())));
+            let why = story.ends.get(&enrollment.id).filter(|why| !why.is_empty());
+            let why = why.map_or_else(String::new, |why| format!(" ({why})"));
+            lines.push((at, format!("ended: {}{why}", reason.as_str())));
         }
     }
     for delivery in &story.deliveries {

@@ -14,7 +14,7 @@ use crate::model::{EnrollmentState, Lane, RecordId, RuleId};
 use crate::rule::checked::Mode;
 use crate::rule::operands::Operand;
 use jiff::Timestamp;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The most that is read of one record's past.
 const MOST: usize = 1_000;
@@ -32,6 +32,8 @@ pub struct RuleStory {
     pub misses: Vec<MissView>,
     /// How its mails were read, oldest first.
     pub reactions: Vec<Happening>,
+    /// Why enrollments ended before their last step, where somebody or something made them, by their numbers.
+    pub ends: BTreeMap<i64, String>,
     pub outcome: StoryOutcome,
 }
 
@@ -73,6 +75,7 @@ struct Past {
     deliveries: Vec<DeliveryView>,
     misses: Vec<MissView>,
     reactions: Vec<Happening>,
+    ends: BTreeMap<i64, String>,
 }
 
 impl Past {
@@ -95,9 +98,11 @@ impl Past {
         misses.retain(|found| found.seen_at >= since);
         let ids: Vec<i64> = enrollments.iter().map(|found| found.id).collect();
         let mut reactions = store.timelines(&ids).await?;
+        let is_end = |found: &&Happening| matches!(found.what.as_str(), "cancelled" | "step_gone");
+        let ends = reactions.iter().filter(is_end).map(|found| (found.enrollment, found.detail.clone())).collect();
         let is_one = |found: &Happening| Reacted::ALL.iter().any(|what| what.as_str() == found.what);
         reactions.retain(|found| found.at >= since && is_one(found));
-        Ok(Self { since, enrollments, deliveries, misses, reactions })
+        Ok(Self { since, enrollments, deliveries, misses, reactions, ends })
     }
 
     fn rules(&self) -> BTreeSet<(RuleId, Lane)> {
@@ -112,8 +117,11 @@ impl Past {
         let misses: Vec<_> = self.misses.iter().filter(|m| ours(&m.rule, m.lane)).cloned().collect();
         let of = |found: &&Happening| enrollments.iter().any(|enrolled| enrolled.id == found.enrollment);
         let reactions: Vec<_> = self.reactions.iter().filter(of).cloned().collect();
+        let ended = |id: &i64| enrollments.iter().any(|enrolled| enrolled.id == *id && enrolled.ended.is_some());
+        let ends = self.ends.iter().filter(|(id, _)| ended(id)).map(|(id, why)| (*id, why.clone())).collect();
         let outcome = StoryOutcome { code: "", text: String::new() };
-        let mut story = RuleStory { rule, lane, explanation, enrollments, deliveries, misses, reactions, outcome };
+        let mut story =
+            RuleStory { rule, lane, explanation, enrollments, deliveries, misses, reactions, ends, outcome };
         story.outcome = story.outcome(self.since);
         story
     }
@@ -121,7 +129,11 @@ impl Past {
 
 impl RuleStory {
     fn outcome(&self, since: Timestamp) -> StoryOutcome {
-        let mut outcome = self.of_the_past().unwrap_or_else(|| self.of_now(since));
+        let past = self.of_the_past().map(|past| match self.ignored() {
+            Some(ignored) => StoryOutcome { text: format!("{}; {ignored}", past.text), ..past },
+            None => past,
+        });
+        let mut outcome = past.unwrap_or_else(|| self.of_now(since));
         // What keeps it from matching was said by then.
         let said = matches!(outcome.code, "paused" | "rule_held");
         if let Some(notice) = self.notice().filter(|_| !said) {
@@ -132,7 +144,7 @@ impl RuleStory {
 
     /// Entered, and what came of its messages.
     fn of_the_past(&self) -> Option<StoryOutcome> {
-        let newest = self.enrollments.first()?;
+        let newest = self.newest()?;
         let entered = at(newest.entered_at);
         if let Some(stuck) = Stuck::of(newest, &self.deliveries) {
             let code = match stuck.state {
@@ -150,7 +162,11 @@ impl RuleStory {
                 },
             ),
             (EnrollmentState::Held, _) => ("held", "held".to_owned()),
-            (EnrollmentState::Ended, Some(reason)) => ("ended", format!("ended: {}", reason.as_str())),
+            (EnrollmentState::Ended, Some(reason)) => {
+                let why = self.ends.get(&newest.id).filter(|why| !why.is_empty());
+                let why = why.map_or_else(String::new, |why| format!(" ({why})"));
+                ("ended", format!("ended: {}{why}", reason.as_str()))
+            }
             (EnrollmentState::Ended, None) => ("ended", "ended".to_owned()),
         };
         let Some(last) = self.deliveries.first() else {
@@ -171,8 +187,22 @@ impl RuleStory {
         Some(StoryOutcome { code, text: format!("matched {entered}; {}{more}; {state}", delivered(last)) })
     }
 
+    /// The newest that started anything, if one did.
+    fn newest(&self) -> Option<&EnrollmentView> {
+        let started = |enrolled: &&EnrollmentView| !self.misses.iter().any(|miss| is_of(miss, enrolled));
+        self.enrollments.iter().find(started).or_else(|| self.enrollments.first())
+    }
+
+    /// That it crossed again since, and nothing came of it.
+    fn ignored(&self) -> Option<String> {
+        let newest = self.newest()?;
+        let is_later = |miss: &&MissView| is_ignored(miss) && miss.crossed_at >= newest.entered_at;
+        let miss = self.misses.iter().find(is_later)?;
+        Some(format!("crossed again {}, and nothing came of it: {}", at(miss.crossed_at), miss.reason))
+    }
+
     fn of_now(&self, since: Timestamp) -> StoryOutcome {
-        let ignored = self.misses.iter().find(|miss| miss.reason.starts_with("already "));
+        let ignored = self.misses.iter().find(|miss| is_ignored(miss));
         if let Some(miss) = ignored {
             let text = format!("crossed {} while {}", at(miss.crossed_at), miss.reason);
             return StoryOutcome { code: "already_in_steps", text };
@@ -220,6 +250,16 @@ impl RuleStory {
             None => Some("the rule has not run yet".to_owned()),
         }
     }
+}
+
+/// Its record was in the rule's steps already.
+fn is_ignored(miss: &MissView) -> bool {
+    miss.reason.starts_with("already ")
+}
+
+/// A match that started nothing is kept both as a miss and as an enrollment that was over at once.
+fn is_of(miss: &MissView, enrolled: &EnrollmentView) -> bool {
+    is_ignored(miss) && enrolled.ended.is_some() && enrolled.occasion.as_ref() == Some(&miss.occasion)
 }
 
 /// `; it is now: tickets = 1`.

@@ -8,7 +8,7 @@ use super::{Generation, Surroundings, Tree, hash, sample};
 use crate::catalog::{self, Catalog, Column, Entity, Expression, Field};
 use crate::diagnostic::yaml;
 use crate::diagnostic::{Finding, Place, Severity, SourceFile};
-use crate::model::{EntityName, FieldName, RuleId};
+use crate::model::{EntityName, FieldName, RuleId, TRACKING};
 use crate::rule::check::{self, Fields, Known, Outcome};
 use crate::rule::checked::{Action, CheckedRule};
 use crate::rule::compiled::CompiledRule;
@@ -89,7 +89,8 @@ impl Checked {
         let reading = catalog::read_with(file, Some(&layout.calendars));
         self.findings.extend(reading.findings.iter().cloned());
         for (topic, range) in &reading.topics {
-            if !surroundings.topics.contains(topic) {
+            // Consent to being tracked is about no mails.
+            if topic.as_str() != TRACKING && !surroundings.topics.contains(topic) {
                 let finding =
                     Finding::warning("catalog.unknown-topic", format!("the configuration has no topic `{topic}`"));
                 let place = Place { file: Arc::clone(file), range: range.clone() };

@@ -157,20 +157,15 @@ pub(super) fn build(
     let layout = Layout::of(&tree);
     let earlier = Earlier::of(earlier, &layout, surroundings);
     let Checked { catalog, rules, outcomes, mut findings } = Checked::of_layout(&layout, surroundings, &earlier);
-    let compiled = || Templates::compile(&layout.templates).map(Arc::new);
-    let templates = match earlier.templates(&layout).map_or_else(compiled, Ok) {
-        Ok(templates) => Some(templates),
-        Err(wrong) => {
-            findings.extend(wrong);
-            None
-        }
-    };
+    let read = earlier.templates(&layout).unwrap_or_else(|| Arc::new(Templates::read(&layout.templates)));
+    if catalog.is_some() || !read.is_whole() {
+        findings.extend(read.warnings().iter().cloned());
+    }
+    // Whatever is wrong with one template, the others are looked through as well.
+    let templates = Some(Arc::clone(&read)).filter(|read| read.is_whole());
     let mut compiled = BTreeMap::new();
     if let Some(catalog) = &catalog {
-        if let Some(templates) = &templates {
-            findings.extend(templates.warnings().iter().cloned());
-            findings.extend(placeholders(&rules, catalog, templates, surroundings));
-        }
+        findings.extend(placeholders(&rules, catalog, &read, surroundings));
         let library = Library::of(&layout.scripts);
         let templates = templates.as_deref();
         let ready = Compiler { layout: &layout, library: &library, catalog, surroundings, templates };

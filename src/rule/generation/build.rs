@@ -144,7 +144,10 @@ fn with_assumed(mut catalog: Catalog, assumed: BTreeSet<(EntityName, FieldName)>
         let Some(entity) = catalog.entities.get_mut(&entity) else { continue };
         let column = Column::named(name.as_str());
         let field = Field { name: name.clone(), expression: Expression::Column(column), currency: None };
-        entity.fields.entry(name).or_insert(field);
+        if !entity.fields.contains_key(&name) {
+            entity.undeclared.insert(name.clone());
+            entity.fields.insert(name, field);
+        }
     }
     catalog
 }

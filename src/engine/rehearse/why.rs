@@ -5,6 +5,7 @@ use super::explain::{Explanation, explain_now};
 use super::stuck::Stuck;
 use super::verdict::Verdict;
 use crate::engine::EngineError;
+use crate::engine::context::lane_of;
 use crate::engine::evaluate::term_and_score;
 use crate::engine::port::{
     DeliveryFilter, DeliveryView, EnrollmentFilter, EnrollmentView, Happening, MissView, Reacted, RuleStatus,
@@ -12,6 +13,7 @@ use crate::engine::port::{
 use crate::engine::preview::Previewer;
 use crate::model::{EnrollmentState, Lane, RecordId, RuleId};
 use crate::rule::checked::Mode;
+use crate::rule::generation::Rest;
 use crate::rule::operands::Operand;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +28,8 @@ pub struct RuleStory {
     pub lane: Lane,
     /// `None`: the rule is gone from the files, and only the state knows of it.
     pub explanation: Option<Explanation>,
+    /// Why nobody could ask the rule.
+    pub rest: Option<Rest>,
     /// Newest first, like all that follows.
     pub enrollments: Vec<EnrollmentView>,
     pub deliveries: Vec<DeliveryView>,
@@ -52,17 +56,26 @@ pub async fn why(
 ) -> Result<Vec<RuleStory>, EngineError> {
     let past = Past::read(previewer, record, since).await?;
     let mut stories = Vec::new();
-    let about = previewer.generation.rules.values().filter(|rule| rule.rule.for_each == record.entity);
+    let generation = previewer.generation;
+    let about = generation.rules.values().filter(|rule| rule.rule.for_each == record.entity);
     let mut told = BTreeSet::new();
     for rule in about {
-        let explanation = explain_now(previewer, &rule.rule.id, record).await?;
-        let lane = explanation.lane;
-        told.insert((rule.rule.id.clone(), lane));
-        stories.push(past.story(rule.rule.id.clone(), lane, Some(explanation)));
+        let id = &rule.rule.id;
+        let rest = generation.resting.get(id).copied();
+        // Of a rule that rests the state alone can tell.
+        let explanation = match rest {
+            Some(_) => None,
+            None => Some(explain_now(previewer, id, record).await?),
+        };
+        let usual = lane_of(rule).unwrap_or(Lane::Live);
+        let lane = explanation.as_ref().map_or(usual, |explanation| explanation.lane);
+        told.insert((id.clone(), lane));
+        stories.push(past.story(id.clone(), lane, explanation, rest));
     }
     for (rule, lane) in past.rules() {
         if !told.contains(&(rule.clone(), lane)) {
-            stories.push(past.story(rule, lane, None));
+            let rest = generation.resting.get(&rule).copied();
+            stories.push(past.story(rule, lane, None, rest));
         }
     }
     Ok(stories)
@@ -110,7 +123,7 @@ impl Past {
         enrolled.chain(self.deliveries.iter().map(|found| (found.rule.clone(), found.lane))).collect()
     }
 
-    fn story(&self, rule: RuleId, lane: Lane, explanation: Option<Explanation>) -> RuleStory {
+    fn story(&self, rule: RuleId, lane: Lane, explanation: Option<Explanation>, rest: Option<Rest>) -> RuleStory {
         let ours = |found: &RuleId, in_lane: Lane| *found == rule && in_lane == lane;
         let enrollments: Vec<_> = self.enrollments.iter().filter(|e| ours(&e.rule, e.lane)).cloned().collect();
         let deliveries: Vec<_> = self.deliveries.iter().filter(|d| ours(&d.rule, d.lane)).cloned().collect();
@@ -121,7 +134,7 @@ impl Past {
         let ends = self.ends.iter().filter(|(id, _)| ended(id)).map(|(id, why)| (*id, why.clone())).collect();
         let outcome = StoryOutcome { code: "", text: String::new() };
         let mut story =
-            RuleStory { rule, lane, explanation, enrollments, deliveries, misses, reactions, ends, outcome };
+            RuleStory { rule, lane, explanation, rest, enrollments, deliveries, misses, reactions, ends, outcome };
         story.outcome = story.outcome(self.since);
         story
     }
@@ -135,7 +148,7 @@ impl RuleStory {
         });
         let mut outcome = past.unwrap_or_else(|| self.of_now(since));
         // What keeps it from matching was said by then.
-        let said = matches!(outcome.code, "paused" | "rule_held");
+        let said = matches!(outcome.code, "paused" | "rule_held" | "rule_rests");
         if let Some(notice) = self.notice().filter(|_| !said) {
             outcome.text = format!("{}; {notice}", outcome.text);
         }
@@ -207,6 +220,9 @@ impl RuleStory {
             let text = format!("crossed {} while {}", at(miss.crossed_at), miss.reason);
             return StoryOutcome { code: "already_in_steps", text };
         }
+        if let Some(rest) = self.rest {
+            return StoryOutcome { code: "rule_rests", text: format!("the rule rests: {}", rest.reason()) };
+        }
         let Some(told) = &self.explanation else {
             return StoryOutcome { code: "rule_gone", text: "its rule is gone".to_owned() };
         };
@@ -239,6 +255,9 @@ impl RuleStory {
 
     /// What stops the whole rule.
     fn notice(&self) -> Option<String> {
+        if let Some(rest) = self.rest {
+            return Some(format!("the rule rests: {}", rest.reason()));
+        }
         let told = self.explanation.as_ref()?;
         if told.mode == Mode::Paused {
             return Some("the rule's file says `mode: paused`".to_owned());

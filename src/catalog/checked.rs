@@ -95,6 +95,8 @@ pub struct Entity {
     pub fields: BTreeMap<FieldName, Field>,
     /// Those of them that the live tables have no column for (any more).
     pub gone: BTreeSet<FieldName>,
+    /// Those of them that the catalog doesn't declare: columns of the live tables, or taken for such.
+    pub undeclared: BTreeSet<FieldName>,
     pub relations: BTreeMap<RelationName, Relation>,
     pub recipients: BTreeMap<RoleName, Recipient>,
     /// When the row happened: orders, responses, tickets.
@@ -117,10 +119,11 @@ pub struct Entity {
 }
 
 impl Entity {
-    /// Whether conditions mean a field by `score`: one of that name, or the one that the catalog names so.
+    /// Whether conditions mean a field by `score`: one that is declared under that name, or the one that the catalog names
+    /// so. What a rule means must not change with the tables, or with whether they are at hand.
     #[must_use]
     pub fn has_score_field(&self) -> bool {
-        self.score.is_some() || self.fields.contains_key("score")
+        self.score.is_some() || (self.fields.contains_key("score") && !self.undeclared.contains("score"))
     }
 }
 

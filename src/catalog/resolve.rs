@@ -321,6 +321,7 @@ impl Resolver<'_> {
             let mut column = Column::named(live.name.as_str());
             self.column(table, &mut column);
             let field = Field { name: name.clone(), expression: Expression::Column(column), currency: None };
+            entity.undeclared.insert(name.clone());
             entity.fields.insert(name, field);
         }
         // Rules may still name them; only those are the worse for it.
@@ -331,6 +332,7 @@ impl Resolver<'_> {
                 let ty = merged(&ColumnType::Unknown, &column.ty, self.zone);
                 let expression = Expression::Column(Column { ty, ..Column::named(column.name.as_str()) });
                 entity.fields.insert(name.clone(), Field { name: name.clone(), expression, currency: None });
+                entity.undeclared.insert(name.clone());
                 entity.gone.insert(name);
             }
         }

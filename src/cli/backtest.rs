@@ -48,7 +48,10 @@ pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, 
 async fn ask(args: &Args, context: &Context, output: &mut Output) -> Result<(Backtest, Vec<Json>), Failure> {
     let config = context.config()?;
     let source = open_source(&config)?;
-    let generation = rehearsal::load(&config, &*source, &config.rules.directory).await?;
+    let (generation, unfit) = rehearsal::load(&config, &*source, &config.rules.directory).await?;
+    let rule = RuleId::from(args.rule.as_str());
+    unfit.of(&rule)?;
+    unfit.warn(output);
     let now = source.now().await?;
     let start = |date: civil::Date| at_local(date.at(0, 0, 0, 0), &generation.catalog.time_zone);
     let from = start(args.from);
@@ -57,7 +60,6 @@ async fn ask(args: &Args, context: &Context, output: &mut Output) -> Result<(Bac
         return Err(Failure::other(Exit::Usage, "nothing lies between --from and --to; the last day is today at most"));
     }
     let every = args.every.map(|every| SignedDuration::from_secs(every.max_seconds()));
-    let rule = RuleId::from(args.rule.as_str());
     let waits = |rule: &Arc<CompiledRule>| matches!(rule.rule.trigger, Trigger::Event(_));
     let store = match generation.rules.get(&rule).filter(|rule| waits(rule)) {
         Some(_) if !state_is_new(&config.state) => Some(context.state().await?),

@@ -26,8 +26,10 @@ pub(super) const CROSSINGS: usize = 20;
 pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, Failure> {
     let record: RecordId = record::parse(&args.record)?;
     let told = context.block_on(async {
-        let rehearsal = Rehearsal::open(context).await?;
-        Ok(explain(&rehearsal.previewer(CROSSINGS), &RuleId::from(args.rule.as_str()), &record).await?)
+        let (rehearsal, rule) = (Rehearsal::open(context).await?, RuleId::from(args.rule.as_str()));
+        rehearsal.unfit.of(&rule)?;
+        rehearsal.unfit.warn(output);
+        Ok(explain(&rehearsal.previewer(CROSSINGS), &rule, &record).await?)
     })?;
     match args.format {
         Format::Json => output.json(&as_json(&told)),

@@ -39,9 +39,13 @@ pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, 
 async fn ask(args: &Args, context: &Context, output: &mut Output) -> Result<(Comparison, bool), Failure> {
     let rehearsal = Rehearsal::open(context).await?;
     let (config, source) = (&rehearsal.config, &*rehearsal.source);
-    let other = match &args.directory {
-        Some(directory) => Some(rehearsal::load(config, source, directory).await?),
-        None => None,
+    let other = if let Some(directory) = &args.directory {
+        let (other, unfit) = rehearsal::load(config, source, directory).await?;
+        unfit.warn(output);
+        Some(other)
+    } else {
+        rehearsal.unfit.warn(output);
+        None
     };
     let running: Option<Generation> = match rehearsal.store.last_generation().await? {
         None => None,

@@ -38,6 +38,8 @@ pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, 
     let (found, config) = context.block_on(async {
         let rehearsal = Rehearsal::open(context).await?;
         let rule = RuleId::from(args.rule.as_str());
+        rehearsal.unfit.of(&rule)?;
+        rehearsal.unfit.warn(output);
         let looker = rehearsal.previewer(args.limit);
         if let Some(about) = looker.generation.rules.get(&rule)
             && let Some(other) = records.iter().find(|record| record.entity != about.rule.for_each)

@@ -1,14 +1,17 @@
 //! What every rehearsal needs: the rules as the files have them, the source, and the state to look at.
 
-use super::{Context, Failure};
+use super::{Context, Failure, Output};
 use crate::config::Config;
+use crate::diagnostic::{Finding, Severity, SourceFile};
 use crate::engine::port::{Source, Store};
 use crate::engine::{Previewer, Settings};
-use crate::rule::generation::{Generation, Tree};
-use crate::rulebook::{Inspected, Limits, inspect, read_tree};
+use crate::model::RuleId;
+use crate::rule::generation::{Generation, Rest, Tree};
+use crate::rulebook::{Inspected, Limits, inspect, isolate, read_tree};
 use crate::service::{open_source, outside, state_is_new};
 use crate::store::sqlite::SqliteStore;
 use jiff::Timestamp;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,6 +19,8 @@ pub struct Rehearsal {
     pub config: Config,
     pub source: Arc<dyn Source>,
     pub generation: Arc<Generation>,
+    /// What it goes without.
+    pub unfit: Unfit,
     pub store: Arc<dyn Store>,
     pub settings: Settings,
     /// The source's clock.
@@ -25,11 +30,12 @@ pub struct Rehearsal {
 }
 
 impl Rehearsal {
-    /// The configured rules, checked against the source, and the configured state.
+    /// The configured rules that load, checked against the source, and the configured state.
     pub async fn open(context: &Context) -> Result<Self, Failure> {
         let config = context.config()?;
         let source = open_source(&config)?;
-        let generation = Arc::new(load(&config, &*source, &config.rules.directory).await?);
+        let (generation, unfit) = load(&config, &*source, &config.rules.directory).await?;
+        let generation = Arc::new(generation);
         let now = source.now().await?;
         let scratch = state_is_new(&config.state).then(Scratch::new).transpose()?;
         let store: Arc<dyn Store> = match &scratch {
@@ -37,7 +43,7 @@ impl Rehearsal {
             None => context.state().await?,
         };
         let settings = config.settings();
-        Ok(Self { config, source, generation, store, settings, now, _scratch: scratch })
+        Ok(Self { config, source, generation, unfit, store, settings, now, _scratch: scratch })
     }
 
     /// Looks at `limit` crossers at most.
@@ -54,12 +60,87 @@ impl Rehearsal {
     }
 }
 
-/// A whole rules directory, accepted by the source.
-pub async fn load(config: &Config, source: &dyn Source, directory: &Path) -> Result<Generation, Failure> {
-    load_tree(config, source, Arc::new(read_tree(directory, &Limits::default(), None)?)).await
+/// What is said of whoever names a file that was left out.
+const FOLLOWING: [&str; 3] = ["rule.unknown-template", "rule.unknown-script", "rule.unknown-rule"];
+
+/// The rules of a directory that load, and those that don't: as in the daemon, one broken file or one table that has
+/// changed keeps nobody from the others.
+pub async fn load(config: &Config, source: &dyn Source, directory: &Path) -> Result<(Generation, Unfit), Failure> {
+    let whole = Arc::new(read_tree(directory, &Limits::default(), None)?);
+    let (mut tree, mut findings) = (Arc::clone(&whole), Vec::new());
+    let inspected = loop {
+        let found = match inspect(Arc::clone(&tree), source, &outside(config), None).await {
+            Ok(inspected) => break inspected,
+            Err(found) => found,
+        };
+        let nothing = Tree { files: Vec::new() };
+        let rest = isolate(&tree, &nothing, &found);
+        // Whoever names what is left out is no worse than that.
+        let is_new = |finding: &Finding| findings.is_empty() || !FOLLOWING.contains(&finding.code);
+        let found: Vec<Finding> = found.into_iter().filter(is_error).filter(is_new).collect();
+        findings.extend(found);
+        match rest {
+            Some(rest) => tree = Arc::new(rest),
+            None => return Err(Failure::Rules(findings)),
+        }
+    };
+    let mut unfit = Unfit { findings, rules: BTreeMap::new() };
+    let mut generation = inspected.generation;
+    for (rule, finding) in inspected.refused {
+        let path = generation.rules.get(&rule).map(|rule| rule.rule.file.clone());
+        generation.resting.insert(rule.clone(), Rest::Refused);
+        unfit.findings.push(finding);
+        unfit.rules.insert(rule, path.unwrap_or_default());
+    }
+    for file in whole.rule_files().into_iter().filter(|file| !tree.files.contains(file)) {
+        let rule = id_of(&file);
+        generation.resting.insert(rule.clone(), Rest::Broken);
+        unfit.rules.insert(rule, file.path.clone());
+    }
+    Ok((generation, unfit))
 }
 
-/// The same of files that were read already.
+/// Rules that an answer goes without.
+#[derive(Debug, Default)]
+pub struct Unfit {
+    findings: Vec<Finding>,
+    /// Each with its file.
+    rules: BTreeMap<RuleId, String>,
+}
+
+impl Unfit {
+    /// Names them to whoever gets the answer.
+    pub fn warn(&self, output: &mut Output) {
+        if self.rules.is_empty() {
+            return;
+        }
+        output.findings(&self.findings);
+        let named: Vec<String> = self.rules.iter().map(|(rule, path)| format!("{path} ({rule})")).collect();
+        output.talk(&format!("warning: this answer goes without {}", named.join(", ")));
+    }
+
+    /// What is wrong with this rule, if it is one of them.
+    pub fn of(&self, rule: &RuleId) -> Result<(), Failure> {
+        let Some(path) = self.rules.get(rule) else { return Ok(()) };
+        let is_its = |finding: &&Finding| finding.place.as_ref().is_some_and(|place| place.file.path == *path);
+        let own: Vec<Finding> = self.findings.iter().filter(is_its).cloned().collect();
+        // What is wrong with it may stand in a template or a script.
+        Err(Failure::Rules(if own.is_empty() { self.findings.clone() } else { own }))
+    }
+}
+
+const fn is_error(finding: &Finding) -> bool {
+    matches!(finding.severity, Severity::Error)
+}
+
+/// The id of a file that may be no rule otherwise; its name where it says none.
+fn id_of(file: &SourceFile) -> RuleId {
+    let said = file.text.lines().find_map(|line| line.strip_prefix("id:"));
+    let said = said.map(|id| id.split('#').next().unwrap_or_default().trim().trim_matches(['"', '\'']));
+    said.filter(|id| !id.is_empty()).map_or_else(|| RuleId::from(file.path.as_str()), RuleId::from)
+}
+
+/// A whole tree of files that were read already, accepted by the source.
 pub async fn load_tree(config: &Config, source: &dyn Source, tree: Arc<Tree>) -> Result<Generation, Failure> {
     let inspected = inspect(tree, source, &outside(config), None).await;
     inspected.and_then(Inspected::accepted).map_err(Failure::Rules)

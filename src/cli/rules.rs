@@ -1,6 +1,6 @@
 //! `nudged rules`: how every rule stands.
 
-use super::{Context, Exit, Failure, Format, Output, text};
+use super::{Context, Exit, Failure, Format, Output, status, text};
 use serde_json::Value as Json;
 
 #[derive(Debug, clap::Args)]
@@ -10,10 +10,11 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, Failure> {
-    let report = context.state_report()?;
+    let daemon = context.block_on(status::daemon(context))?;
+    let rules = status::with_rests(&context.state_report()?["rules"], &daemon["rulebook"]["resting"]);
     match args.format {
-        Format::Json => output.json(&report["rules"]),
-        Format::Table => table(&report["rules"], output),
+        Format::Json => output.json(&rules),
+        Format::Table => table(&rules, output),
     }
     Ok(Exit::Success)
 }

@@ -44,7 +44,10 @@ async fn ask(
 ) -> Result<(BTreeMap<RuleId, RuleDays>, Vec<Json>), Failure> {
     let config = context.config()?;
     let source = open_source(&config)?;
-    let generation = Arc::new(rehearsal::load(&config, &*source, &config.rules.directory).await?);
+    let (generation, unfit) = rehearsal::load(&config, &*source, &config.rules.directory).await?;
+    args.named.iter().try_for_each(|rule| unfit.of(&RuleId::from(rule.as_str())))?;
+    unfit.warn(output);
+    let generation = Arc::new(generation);
     let from = source.now().await?;
     let until = from.saturating_add(SignedDuration::from_hours(24 * i64::from(args.days))).unwrap_or(from);
     let scratch = Scratch::new()?;

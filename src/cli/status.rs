@@ -30,7 +30,7 @@ pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, 
 }
 
 /// The daemon's own account, or null where it doesn't run: the state can be read all the same.
-async fn daemon(context: &Context) -> Result<Json, Failure> {
+pub(super) async fn daemon(context: &Context) -> Result<Json, Failure> {
     let config = context.config_for_admin()?;
     match AdminClient::new(&config.web) {
         Ok(client) => match client.get("/api/status").await {
@@ -81,7 +81,7 @@ fn tell_daemon(daemon: &Json, output: &mut Output) {
 }
 
 /// The state doesn't know which rules the daemon lets rest.
-fn with_rests(rules: &Json, resting: &Json) -> Json {
+pub(super) fn with_rests(rules: &Json, resting: &Json) -> Json {
     let mut rules = rules.clone();
     for rule in rules.as_array_mut().into_iter().flatten() {
         let rests = rule["rule"].as_str().is_some_and(|name| resting[name].is_string());

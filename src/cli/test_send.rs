@@ -32,6 +32,8 @@ pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, 
     let (mail, outcome) = context.block_on(async {
         let rehearsal = Rehearsal::open(context).await?;
         let (rule, step) = (RuleId::from(args.rule.as_str()), args.step.as_deref().map(StepId::from));
+        rehearsal.unfit.of(&rule)?;
+        rehearsal.unfit.warn(output);
         let previewer = rehearsal.previewer(CROSSINGS);
         let mail = render_test(&previewer, &rule, &record, step.as_ref(), &args.to).await?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);

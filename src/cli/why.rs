@@ -24,7 +24,7 @@ pub struct Args {
 
 pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, Failure> {
     let asked: RecordId = record::parse(&args.record)?;
-    let found = context.block_on(ask(&asked, args, context))?;
+    let found = context.block_on(ask(&asked, args, context, output))?;
     if found.is_empty() {
         let message = format!("no rule is about {} records; `nudged rules` lists what runs", asked.entity);
         return Err(Failure::other(Exit::NotFound, message));
@@ -40,8 +40,14 @@ pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, 
 }
 
 /// For every tenant, where the source has several and none was named.
-async fn ask(asked: &RecordId, args: &Args, context: &Context) -> Result<Vec<(RecordId, RuleStory)>, Failure> {
+async fn ask(
+    asked: &RecordId,
+    args: &Args,
+    context: &Context,
+    output: &mut Output,
+) -> Result<Vec<(RecordId, RuleStory)>, Failure> {
     let rehearsal = Rehearsal::open(context).await?;
+    rehearsal.unfit.warn(output);
     let since = args.since.before(rehearsal.now, &rehearsal.generation.catalog.time_zone);
     let tenants = rehearsal.generation.catalog.tenants.as_ref().filter(|_| asked.tenant.as_str().is_empty());
     let records: Vec<RecordId> = match tenants {
@@ -64,7 +70,12 @@ async fn ask(asked: &RecordId, args: &Args, context: &Context) -> Result<Vec<(Re
 /// Whether the record is there, or was.
 fn known(story: &RuleStory) -> bool {
     let there = story.explanation.as_ref().is_some_and(|told| told.record_state != RecordState::Gone);
-    there || !story.enrollments.is_empty() || !story.deliveries.is_empty() || !story.misses.is_empty()
+    // Of a rule that rests nobody can say.
+    there
+        || story.rest.is_some()
+        || !story.enrollments.is_empty()
+        || !story.deliveries.is_empty()
+        || !story.misses.is_empty()
 }
 
 fn show(found: &[(RecordId, RuleStory)], verbose: bool, output: &mut Output) {
@@ -96,7 +107,9 @@ fn timeline(story: &RuleStory) -> Vec<(Timestamp, String)> {
         let occasion = enrollment.occasion.as_ref().map_or("(erased)", |occasion| occasion.as_str());
         lines.push((enrollment.entered_at, format!("matched: occasion {occasion}")));
         if let (Some(at), Some(reason)) = (enrollment.ended_at, enrollment.ended) {
-            lines.push((at, format!("ended: {}", reason.as_str())));
+            let why = story.ends.get(&enrollment.id).filter(|why| !why.is_empty());
+            let why = why.map_or_else(String::new, |why| format!(" ({why})"));
+            lines.push((at, format!("ended: {}{why}", reason.as_str())));
         }
     }
     for delivery in &story.deliveries {

@@ -1,10 +1,11 @@
 //! "Did you mean": the known name that is nearest to what somebody wrote.
 
-/// The nearest of `known`, if it is near enough to be a slip of the keys.
+/// The nearest of `known`, if it is near enough to be a slip of the keys. Never the same word: that is no slip.
 pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = written.to_lowercase();
     known
         .into_iter()
+        .filter(|name| *name != written)
         .map(|name| (strsim::damerau_levenshtein(&lower, &name.to_lowercase()), name))
         .filter(|(distance, name)| *distance <= (name.chars().count().max(written.chars().count()) / 3).clamp(1, 3))
         .min_by_key(|(distance, _)| *distance)
@@ -29,6 +30,7 @@ mod tests {
         assert_eq!(nearest("contry", ["country", "county_code"]), Some("country"));
         assert_eq!(nearest("Country", ["country"]), Some("country"));
         assert_eq!(nearest("id", ["at"]), None);
+        assert_eq!(nearest("orders", ["orders"]), None);
         assert_eq!(nearest("banana", ["country"]), None);
         assert_eq!(help("banana", ["a", "b"]), Some("known here: `a`, `b`".to_owned()));
     }

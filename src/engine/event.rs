@@ -7,7 +7,7 @@ use super::expectation::Mood;
 use super::port::{Aged, Noted, Rescued};
 use super::sweep::SweepReport;
 use crate::model::{
-    AttemptNumber, DeliveryId, EndReason, Lane, MatchId, Occasion, Outcome, RecordId, RuleId, StepId, Tenant,
+    AttemptNumber, DeliveryId, EndReason, Lane, MatchId, Occasion, Outcome, RecordId, RuleId, StepId, Tenant, Topic,
 };
 use jiff::Timestamp;
 use std::time::Duration;
@@ -98,6 +98,24 @@ pub enum Event {
         record: RecordId,
         reason: EndReason,
         detail: String,
+    },
+    /// A pool of codes has come down to its low-water mark.
+    PoolLow {
+        rule: RuleId,
+        /// With the tenant where there is one.
+        pool: String,
+        free: u64,
+    },
+    /// What readers decided can't be written into the CRM as yet; it is tried again.
+    ConsentsPostponed {
+        count: usize,
+        reason: String,
+    },
+    /// No row of the CRM has the address of a reader who decided something; it holds in the state alone.
+    ConsentUnwritten {
+        /// [`DeliveryId::UNNAMED`]: not by the link of a mail.
+        delivery: DeliveryId,
+        topic: Option<Topic>,
     },
     /// The source refused what a rule's due steps ask of it; they are tried again.
     StepsPostponed {

@@ -4,6 +4,7 @@
 //! they are given.
 
 use super::alert;
+use super::event::Event;
 use super::once::{Once, UpdateError, Updated};
 use super::own_writes::{Hand, WriteError};
 use super::port::{Deed, Message, Sender, Sent, Source, SourceError, Store, StoreError, Turn, Write, WriteDraft};
@@ -19,6 +20,14 @@ use std::sync::Arc;
 /// How long a step waits before it asks an empty pool again.
 const EMPTY: SignedDuration = SignedDuration::from_mins(10);
 
+/// Who hears what should be known of pools.
+pub(super) struct Alerts {
+    /// Takes mails to owners.
+    pub mails: Arc<dyn Sender>,
+    /// Takes what the log and the metrics say.
+    pub announce: Arc<dyn Fn(&Event) + Send + Sync>,
+}
+
 /// Writes what a draft says.
 pub(super) struct RecordWriter<'a> {
     pub clock: &'a dyn Clock,
@@ -26,7 +35,7 @@ pub(super) struct RecordWriter<'a> {
     pub store: &'a dyn Store,
     pub generation: &'a Generation,
     /// How owners are told; `None`: in rehearsals, where nobody is.
-    pub alerts: Option<&'a Arc<dyn Sender>>,
+    pub alerts: Option<&'a Alerts>,
 }
 
 /// Why it could not be done.
@@ -194,30 +203,50 @@ impl RecordWriter<'_> {
         Sent { outcome, answer }
     }
 
-    /// Tells the owner once that a pool is low, and again only after it was filled.
+    /// Tells once that a pool is low, and again only after it was filled: the log at once, and the owner of the first rule
+    /// from now on that has one.
     async fn watch_level(&self, draft: &WriteDraft, claim: &Claim, pool: &Pool) -> Result<(), Failure> {
         let (Some(low), Some(alerts)) = (pool.low_water, self.alerts) else { return Ok(()) };
         let free = self.free(draft, pool, low).await?;
-        let now = self.clock.now();
+        let (now, is_low) = (self.clock.now(), free <= i64::from(low));
         let name = if draft.record.tenant.as_str().is_empty() {
             claim.pool.clone()
         } else {
             format!("{} of {}", claim.pool, draft.record.tenant)
         };
-        let news = self.store.note_pool(&name, free <= i64::from(low), now).await?;
-        let Some(rule) = self.generation.rules.get(&draft.rule).filter(|_| news) else { return Ok(()) };
+        if self.store.note_pool(&logged(&name), is_low, now).await? {
+            let (rule, pool) = (draft.rule.clone(), name.clone());
+            (alerts.announce)(&Event::PoolLow { rule, pool, free: free.unsigned_abs() });
+        }
+        let rule = self.generation.rules.get(&draft.rule).filter(|rule| rule.rule.owner.is_some());
+        let Some(rule) = rule.filter(|_| is_low) else {
+            if !is_low {
+                self.store.note_pool(&name, false, now).await?;
+            }
+            return Ok(());
+        };
+        if !self.store.note_pool(&name, true, now).await? {
+            return Ok(());
+        }
         let subject = format!("the pool {name} has {free} codes left");
         let text = format!(
             "The rule {} takes codes from the pool `{name}`, and no more than {free} are left (low_water: {low}).\n\
              When there are none, its step waits or is left out, as its file says.\n",
             rule.rule.id
         );
-        if alert::tell(&**alerts, &rule.rule, &subject, &text).await.is_err() {
+        if let Err(reason) = alert::tell(&*alerts.mails, &rule.rule, &subject, &text).await {
+            (alerts.announce)(&Event::OwnerNotTold { rule: rule.rule.id.clone(), reason });
             // Told at the next claim.
             self.store.note_pool(&name, false, now).await?;
         }
         Ok(())
     }
+}
+
+/// Under which name it is kept that the log has told of a pool; under its own that an owner was. No pool's name has a line
+/// break.
+fn logged(pool: &str) -> String {
+    format!("{pool}\nlogged")
 }
 
 fn told(updated: Updated, draft: &WriteDraft) -> Sent {

@@ -1,8 +1,9 @@
 //! Tasks: rows of the CRM's own tables by the catalog's recipe, or the built-in list where it has none. Other writes into
 //! the CRM come the same way: see `record_writer`.
 
+use super::event::Event;
 use super::port::{Message, Sender, Sent, Source, SourceError, Store, StoreError, TaskDraft, WriteDraft};
-use super::record_writer::{RecordWriter, misled};
+use super::record_writer::{Alerts, RecordWriter, misled};
 use crate::catalog::Catalog;
 use crate::model::{Clock, Outcome};
 use crate::rule::generation::Generation;
@@ -17,7 +18,7 @@ pub struct TaskWriter {
     source: Arc<dyn Source>,
     store: Arc<dyn Store>,
     generation: watch::Receiver<Option<Arc<Generation>>>,
-    alerts: Option<Arc<dyn Sender>>,
+    alerts: Option<Alerts>,
 }
 
 impl TaskWriter {
@@ -30,10 +31,10 @@ impl TaskWriter {
         Self { clock, source, store, generation, alerts: None }
     }
 
-    /// Tells the owners of rules by this sender what they should know of pools.
+    /// Tells the owners of rules by this sender what they should know of pools, and whoever keeps the log.
     #[must_use]
-    pub fn telling(self, alerts: Arc<dyn Sender>) -> Self {
-        Self { alerts: Some(alerts), ..self }
+    pub fn telling(self, mails: Arc<dyn Sender>, announce: Arc<dyn Fn(&Event) + Send + Sync>) -> Self {
+        Self { alerts: Some(Alerts { mails, announce }), ..self }
     }
 
     async fn write_record(&self, generation: &Generation, draft: &WriteDraft) -> Sent {

@@ -128,6 +128,11 @@ pub struct MatchId(pub [u8; 16]);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeliveryId(pub [u8; 16]);
 
+impl DeliveryId {
+    /// Stands where no delivery is known.
+    pub const UNNAMED: Self = Self([0; 16]);
+}
+
 macro_rules! hex_id {
     ($name:ident) => {
         impl fmt::Display for $name {

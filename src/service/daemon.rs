@@ -4,6 +4,7 @@
 
 use super::beside::Beside;
 use super::examine::RuleExaminer;
+use super::observe;
 use crate::engine::port::{Owner, Sender, Source, Store};
 use crate::engine::{Drained, Engine, Event, Parts, Senders, Settings, TaskWriter};
 use crate::model::Clock;
@@ -59,7 +60,7 @@ impl Daemon {
         let rulebook = book.handle();
         let generation = rulebook.generations();
         let task = TaskWriter::new(Arc::clone(&clock), Arc::clone(&source), Arc::clone(&store), generation.clone())
-            .telling(Arc::clone(&email));
+            .telling(Arc::clone(&email), Arc::new(observe::told));
         let engine = Arc::new(Engine::new(Parts {
             clock,
             source,

@@ -19,10 +19,7 @@ pub async fn observe(mut events: Receiver<Event>) {
     gauge!("nudged_room_short").set(0.0);
     loop {
         match events.recv().await {
-            Ok(event) => {
-                count(&event);
-                log(&event);
-            }
+            Ok(event) => told(&event),
             Err(RecvError::Lagged(lost)) => {
                 counter!("nudged_events_lost_total").increment(lost);
                 tracing::warn!(lost, "events came too fast for the log; the attempt log in the state has them all");
@@ -30,6 +27,12 @@ pub async fn observe(mut events: Receiver<Event>) {
             Err(RecvError::Closed) => return,
         }
     }
+}
+
+/// Logs and counts one event.
+pub fn told(event: &Event) {
+    count(event);
+    log(event);
 }
 
 fn count(event: &Event) {
@@ -70,6 +73,13 @@ fn count(event: &Event) {
             };
             gauge!("nudged_rule_expectation", "rule" => rule.to_string(), "lane" => lane.as_str()).set(deviation);
         }
+        Event::PoolLow { pool, .. } => counter!("nudged_pools_low_total", "pool" => pool.clone()).increment(1),
+        Event::ConsentsPostponed { count, .. } => {
+            counter!("nudged_consents_unwritten_total", "why" => "postponed").increment(*count as u64);
+        }
+        Event::ConsentUnwritten { .. } => {
+            counter!("nudged_consents_unwritten_total", "why" => "no_row").increment(1);
+        }
         Event::SourceLost { .. } => gauge!("nudged_source_up").set(0.0),
         Event::SourceBack { .. } => gauge!("nudged_source_up").set(1.0),
         Event::StateFailed { .. } => counter!("nudged_state_failures_total").increment(1),
@@ -100,6 +110,17 @@ fn log(event: &Event) {
         Event::AnswerRefused { delivery, reason } => {
             let reason = &*impersonal(reason);
             tracing::error!(DELIVERY = %delivery, reason, "an answer to a survey can't be written; it is tried again");
+        }
+        Event::PoolLow { rule, pool, free } => {
+            tracing::warn!(%rule, pool, free, "the pool of codes runs low");
+        }
+        Event::ConsentsPostponed { count, reason } => {
+            let reason = &*impersonal(reason);
+            tracing::error!(count, reason, "what readers decided can't be written into the CRM; it is tried again");
+        }
+        Event::ConsentUnwritten { delivery, topic } => {
+            let topic = topic.as_ref().map_or("all", |topic| topic.as_str());
+            tracing::warn!(DELIVERY = %delivery, topic, "what a reader decided is not written into the CRM: no row has the address any more; it holds all the same");
         }
         Event::SourceRefused { rule, reason } => {
             let reason = &*impersonal(reason);

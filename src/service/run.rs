@@ -291,7 +291,7 @@ async fn drain(daemon: Daemon, signals: &mut Signals, deadline: Duration) -> End
 async fn recheck(mut events: Receiver<Event>, rulebook: Handle) {
     loop {
         match events.recv().await {
-            Ok(Event::SourceRefused { .. }) => {
+            Ok(Event::SourceRefused { .. } | Event::ConsentsPostponed { .. }) => {
                 rulebook.reload(false).await;
                 tokio::time::sleep(RECHECK).await;
                 // What was refused meanwhile, was so before the verdict.

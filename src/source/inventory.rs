@@ -93,11 +93,20 @@ pub async fn sequences(source: &dyn Source, of: &Table) -> Result<Vec<Table>, So
     if source.dialect() != Dialect::Postgres {
         return Ok(Vec::new());
     }
+    // `to_regclass` wants the right to use the schema, which is among what the answer is asked for. Without a schema it is
+    // the first of the search path, or where PostgreSQL puts tables.
     let sql = "SELECT CAST(n.nspname AS text), CAST(s.relname AS text) FROM pg_depend d \
                JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S' JOIN pg_namespace n ON n.oid = s.relnamespace \
-               WHERE d.deptype = 'a' AND d.refobjid = to_regclass($1) ORDER BY 1, 2";
-    let name = Value::Text(super::postgres_schema::quoted(of));
-    let statement = Statement { sql: sql.to_owned(), binds: vec![name] };
+               WHERE d.deptype = 'a' AND d.refobjid = ( \
+                   SELECT t.oid FROM pg_class t JOIN pg_namespace tn ON tn.oid = t.relnamespace \
+                   WHERE CAST(t.relname AS text) = CAST($2 AS text) AND t.relkind IN ('r', 'p') \
+                     AND (CAST(tn.nspname AS text) = CAST($1 AS text) \
+                          OR (CAST($1 AS text) = '' \
+                              AND (tn.nspname = ANY (current_schemas(false)) OR tn.nspname = 'public'))) \
+                   ORDER BY array_position(current_schemas(false), tn.nspname) LIMIT 1) \
+               ORDER BY 1, 2";
+    let asked = [of.schema.clone().unwrap_or_default(), of.name.clone()];
+    let statement = Statement { sql: sql.to_owned(), binds: asked.map(Value::Text).to_vec() };
     let rows: Vec<Row> = source.rows(&Tenant::new(""), statement).try_collect().await?;
     let named = |Row(cells): Row| cells.as_slice().first_chunk().map(|[schema, name]| table(schema, name));
     Ok(rows.into_iter().filter_map(named).collect())

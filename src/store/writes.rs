@@ -91,7 +91,7 @@ impl<D: Database> Writes for State<D> {
         taken.await
     }
 
-    async fn mails(&self, deliveries: &[DeliveryId]) -> Result<Vec<Option<(RuleId, RecordId)>>, StoreError> {
+    async fn mails(&self, deliveries: &[DeliveryId]) -> Result<Vec<Vec<RecordId>>, StoreError> {
         let deliveries: Arc<[DeliveryId]> = deliveries.into();
         let found = self.database.read(move |mut session| {
             let deliveries = Arc::clone(&deliveries);

@@ -238,3 +238,20 @@ fn the_reading_of_imports_is_right() {
     assert!(code("//! see crate::store\nuse crate::model;").contains("crate::model"));
     assert!(!code("//! see crate::store").contains("store"));
 }
+
+/// Whoever watches the daemon finds every name that it counts by.
+#[test]
+fn every_metric_stands_in_the_documentation() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md");
+    let page = fs::read_to_string(page).unwrap();
+    let mut counted = BTreeSet::new();
+    for (_, text) in sources() {
+        for (start, _) in text.match_indices("\"nudged_") {
+            let name: String = text[start + 1..].chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
+            counted.extend(text[start + 1 + name.len()..].starts_with('"').then_some(name));
+        }
+    }
+    assert!(counted.len() > 30, "{counted:?}");
+    let missing: Vec<_> = counted.iter().filter(|name| !page.contains(&format!("| `{name}` |"))).collect();
+    assert!(missing.is_empty(), "docs/operations.md doesn't tell of {missing:?}");
+}

@@ -3,6 +3,7 @@
 use crate::site::Site;
 use crate::support::PATIENCE;
 use crate::support::poll_until;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value as Json;
 
 #[test]
@@ -86,6 +87,63 @@ fn a_daemon_notices_itself_that_a_column_went_and_that_it_came_back() {
     let trouble = |site: &Site| site.status()["daemon"]["rulebook"].to_string();
     poll_until(PATIENCE, || trouble(&site).contains("by-orders"));
     assert!(!trouble(&site).contains("by-tickets"), "{}", trouble(&site));
+    let (_, table, _) = site.run(&["rules"]);
+    let line = |rule: &str| table.lines().find(|line| line.starts_with(rule)).unwrap_or_default().to_owned();
+    assert!(line("by-orders").contains("resting") && line("by-tickets").contains("running"), "{table}");
     site.crm("ALTER TABLE orders ADD COLUMN status TEXT");
     poll_until(PATIENCE, || !trouble(&site).contains("by-orders"));
+}
+
+/// A rule of tasks for who has been silent so long.
+fn silent(id: &str, activity: &str) -> String {
+    format!(
+        "version: 1\nid: {id}\nmode: live\npurpose: staff\nfor_each: customer\n\
+         trigger: {{inactivity: {{of: {activity}, for: 90 days}}}}\nsteps: [task: {{title: hello}}]\n"
+    )
+}
+
+/// What is broken is named beside an answer from the rest, and is the error where it is asked about itself.
+#[test]
+fn one_broken_file_or_drifted_rule_keeps_nobody_from_an_answer() {
+    let site = Site::new();
+    let (orders, tickets) = (silent("by-orders", "orders"), silent("by-tickets", "tickets"));
+    site.crm("INSERT INTO accounts VALUES (1, 'Ada', 'cafe', 'Graz', 'AT', 'B', 0, 1, 0, '2020-01-01 00:00:00')");
+    let lately = (Timestamp::now() - SignedDuration::from_hours(72)).strftime("%F").to_string();
+    let broken = silent("by-mistake", "orders").replace("trigger:", "triger:");
+    site.rules(&[("broken.yaml", &broken), ("one.yaml", &orders), ("two.yaml", &tickets)]);
+    let of_one: &[&[&str]] = &[
+        &["explain", "RULE", "--record", "customer:1"],
+        &["preview", "RULE"],
+        &["backtest", "RULE", "--from", &lately],
+        &["simulate", "RULE", "--days", "1"],
+    ];
+    let of_all: &[&[&str]] = &[&["why", "customer:1"], &["plan"], &["simulate", "--days", "1"]];
+    let ask = |command: &[&str], rule: &str| {
+        let command: Vec<&str> = command.iter().map(|word| if *word == "RULE" { rule } else { word }).collect();
+        site.run(&command)
+    };
+    for command in of_one.iter().chain(of_all) {
+        let (code, said, talk) = ask(command, "by-tickets");
+        assert!(code == 0 && talk.contains("goes without broken.yaml (by-mistake)"), "{command:?}: {talk}{said}");
+        assert!(talk.contains("yaml.unknown-key"), "{command:?}: {talk}");
+    }
+    let (_, planned, _) = ask(&["plan"], "");
+    assert!(planned.contains("by-tickets") && !planned.contains("by-mistake"), "{planned}");
+    for command in of_one {
+        let (code, _, talk) = ask(command, "by-mistake");
+        assert!(code == 4 && talk.contains("yaml.unknown-key"), "{command:?}: {talk}");
+    }
+
+    site.rules(&[("one.yaml", &orders), ("two.yaml", &tickets)]);
+    site.crm("ALTER TABLE orders DROP COLUMN status");
+    for command in of_one.iter().chain(of_all) {
+        let (code, said, talk) = ask(command, "by-tickets");
+        assert!(code == 0 && talk.contains("goes without one.yaml (by-orders)"), "{command:?}: {talk}{said}");
+    }
+    let (_, told, _) = ask(&["why", "customer:1"], "");
+    assert!(told.contains("by-orders (live): the rule rests") && told.contains("by-tickets (live)"), "{told}");
+    for command in of_one {
+        let (code, _, talk) = ask(command, "by-orders");
+        assert!(code == 4 && talk.contains("rule.query-refused"), "{command:?}: {talk}");
+    }
 }

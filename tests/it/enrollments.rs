@@ -1,10 +1,12 @@
 //! What becomes of sequences under way: their rule is edited or deleted, or their record matches again.
 
+use crate::rehearsal::{nothing, previewer};
 use crate::support::instant;
 use crate::world::{Kind, World, days, hours, minutes};
-use nudged::engine::Settings;
 use nudged::engine::port::Message;
-use nudged::model::EndReason;
+use nudged::engine::rehearse::why;
+use nudged::engine::{Event, Settings};
+use nudged::model::{EndReason, RecordId};
 
 /// A rule with these settings and steps; step `X` calls `sink` and says `X`.
 fn rule(settings: &str, steps: &[&str]) -> String {
@@ -80,6 +82,16 @@ async fn ends(world: &World) -> Vec<Option<EndReason>> {
     ends
 }
 
+/// What `why` says of the one customer.
+async fn why_of(world: &World) -> String {
+    let (generation, sender) = (world.generation(), nothing());
+    let look = previewer(world, &generation, &sender);
+    let ada = RecordId { tenant: "".into(), entity: "customer".into(), key: "1".into() };
+    let stories = why(&look, &ada, world.ago(days(90))).await.unwrap();
+    let texts: Vec<_> = stories.into_iter().map(|story| story.outcome.text).collect();
+    texts.join("\n")
+}
+
 const STEPS: [&str; 5] = ["first", "wait 2 days", "second", "wait 2 days", "third"];
 
 #[tokio::test]
@@ -116,8 +128,14 @@ async fn a_migrated_sequence_migrates_again() {
 async fn a_sequence_whose_step_is_gone_is_over() {
     let world = begun(&rule("on_change: migrate", &STEPS)).await;
     load(&world, &rule("on_change: migrate", &["first", "wait 2 days", "third"])).await;
+    world.events();
     assert!(pass_days(&world, 7).await.is_empty());
     assert_eq!(ends(&world).await, [Some(EndReason::Completed)]);
+    let told = "no step `second`: that and what came after it was not done";
+    let (text, happened) = (why_of(&world).await, world.events());
+    assert!(text.contains("ended: completed (its rule changed") && text.contains(told), "{text}");
+    let logged = |event: &Event| matches!(event, Event::EnrollmentEnded { detail, .. } if detail.contains(told));
+    assert!(happened.iter().any(logged), "{happened:?}");
 }
 
 #[tokio::test]
@@ -128,9 +146,8 @@ async fn a_change_may_cancel_what_runs() {
     assert_eq!(pass_days(&world, 3).await, ["second"]);
     load(&world, &rule("on_change: cancel", &["first", "wait 2 days", "second", "wait 2 days", "third=new"])).await;
     assert_eq!(ends(&world).await, [Some(EndReason::Cancelled)], "at once, though its next step is days ahead");
-    let id = world.enrollments().await[0].id;
-    let story = world.store.timelines(&[id]).await.unwrap();
-    assert!(story.iter().any(|line| format!("{line:?}").contains("on_change")), "{story:?}");
+    let text = why_of(&world).await;
+    assert!(text.contains("its rule changed, and `on_change` is `cancel`"), "{text}");
     // So it stands in nobody's way: the next silence begins anew.
     let now = world.crm.time(world.now());
     world.crm.run(&format!("INSERT INTO orders VALUES (2, 1, {now}, 'paid')")).await;
@@ -174,6 +191,9 @@ async fn rematched(setting: &str) -> (World, Vec<String>) {
 async fn a_rematch_is_ignored_by_default() {
     let (world, said) = rematched("").await;
     assert!(said.is_empty());
+    let text = why_of(&world).await;
+    assert!(text.contains("in its steps, the next at") && text.contains("crossed again"), "{text}");
+    assert!(text.ends_with("nothing came of it: already in the steps of this rule (on_rematch: ignore)"), "{text}");
     assert_eq!(pass_days(&world, 30).await, ["last"]);
     let both = [Some(EndReason::Completed), Some(EndReason::Cancelled)];
     assert_eq!(ends(&world).await, both, "the second match is on record, and started nothing");

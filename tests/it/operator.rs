@@ -292,6 +292,8 @@ fn a_suppressed_person_is_skipped_and_the_reason_is_kept() {
     let told = child.wait_with_output().unwrap();
     assert_eq!(String::from_utf8(told.stderr).unwrap(), "1 added, 1 on the list before\n");
     assert_eq!(site.run(&["suppress", "add", "anna"]).0, 2);
+    let (code, _, talk) = site.run(&["suppress", "add", "+43 664 1234567"]);
+    assert!(code == 2 && talk.contains("`--channel sms`"), "{talk}");
     let listed = site.json(&["suppress", "list"]);
     assert_eq!(texts(&listed, "address").len(), 2, "{listed}");
     let (_, table, _) = site.run(&["suppress", "list"]);

@@ -3,7 +3,7 @@
 use crate::catalog_shapes::written;
 use crate::support::instant;
 use crate::world::{Crm, Kind, Setup, World, hours, minutes};
-use nudged::catalog::{self, Catalog};
+use nudged::catalog::{self, Catalog, Table};
 use nudged::diagnostic::SourceFile;
 use nudged::engine::port::SourceError;
 use nudged::model::Tenant;
@@ -249,5 +249,30 @@ async fn row_security_shows_every_tenant_its_own_and_silence_is_a_warning() {
         .collect();
     assert_eq!(warnings.len(), 1, "{:?}", inspected.generation.warnings);
     assert!(warnings[0].contains("nobody"), "{warnings:?}");
+    drop_role(&world.crm, &role).await;
+}
+
+/// What a login needs is told to the login that doesn't have it yet.
+#[tokio::test]
+async fn a_login_without_any_rights_is_told_of_sequences() {
+    let role = role();
+    let tables = "CREATE SCHEMA crm; CREATE TABLE crm.jobs (id SERIAL PRIMARY KEY, title TEXT);
+                  CREATE TABLE notes (id SERIAL PRIMARY KEY, title TEXT);
+                  REVOKE ALL ON SCHEMA public FROM PUBLIC;";
+    let setup = Setup {
+        catalog: CATALOG.to_owned(),
+        own_tables: Some(format!("{TABLES}{tables}")),
+        login: Some(role.clone()),
+        ..Setup::of(Kind::Postgres, instant(START))
+    };
+    let world = World::set_up_as(setup, async |crm| create_role(crm, &role).await).await;
+    let table = |schema: Option<&str>, name: &str| Table { schema: schema.map(str::to_owned), name: name.to_owned() };
+    for (of, expected) in [
+        (table(Some("crm"), "jobs"), vec![table(Some("crm"), "jobs_id_seq")]),
+        (table(None, "notes"), vec![table(Some("public"), "notes_id_seq")]),
+        (table(None, "jobs"), Vec::new()),
+    ] {
+        assert_eq!(sequences(&*world.source, &of).await.unwrap(), expected, "{of:?}");
+    }
     drop_role(&world.crm, &role).await;
 }

@@ -244,6 +244,44 @@ fn every_key_has_an_example_that_the_tests_read() {
     }
 }
 
+/// The rows of the page's tables, by the keys that their first cells name.
+fn rows(page: &str) -> Vec<(Vec<&str>, &str)> {
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| "));
+    let cells = rows.filter_map(|row| row.split_once(" | "));
+    cells.map(|(first, rest)| (first.split('`').skip(1).step_by(2).collect(), rest)).collect()
+}
+
+/// Whoever reads the reference of rules finds every key: those of a rule and of each step in a table, all of them in what is
+/// written as code.
+#[test]
+fn every_key_of_a_rule_stands_in_its_reference() {
+    let schema = committed("rule.v1.json");
+    let page = fs::read_to_string(root().join("docs/rules.md")).unwrap();
+    let rows = rows(&page);
+    let has_row = |key: &str| rows.iter().any(|(keys, _)| keys.contains(&key));
+    let missing: Vec<_> = schema["properties"].as_object().unwrap().keys().filter(|key| !has_row(key)).collect();
+    assert!(missing.is_empty(), "no row of a table is about {missing:?}");
+
+    for step in choices(&schema["$defs"]["StepEntry"]) {
+        let (name, of) = step["properties"].as_object().unwrap().iter().next().unwrap();
+        let entry = of["$ref"].as_str().unwrap().rsplit_once('/').unwrap().1;
+        let (_, told) = rows.iter().rfind(|(keys, _)| *keys == [name.as_str()]).unwrap_or_else(|| panic!("no {name}"));
+        let keys = schema["$defs"][entry]["properties"].as_object().unwrap().keys();
+        let untold: Vec<_> = keys.filter(|key| *key != "id" && !told.contains(&format!("`{key}`"))).collect();
+        assert!(untold.is_empty(), "`{name}` has {untold:?} as well");
+    }
+
+    // In fences and between single marks alike, every other part is code.
+    let code: Vec<&str> = page.split('`').collect();
+    let words = |text: &str| -> Vec<String> {
+        text.split(|c: char| !c.is_alphanumeric() && c != '_').map(str::to_owned).collect()
+    };
+    let written: BTreeSet<String> = code.into_iter().skip(1).step_by(2).flat_map(words).collect();
+    let known = Keys::of(&schema).known;
+    let missing: BTreeSet<_> = known.iter().map(|(_, key)| key).filter(|key| !written.contains(*key)).collect();
+    assert!(missing.is_empty(), "docs/rules.md never names {missing:?}");
+}
+
 /// The suggestions at a place of the schema.
 fn suggested<'s>(schema: &'s Json, place: &str) -> Vec<&'s str> {
     let choices = schema.pointer(place).unwrap_or_else(|| panic!("no {place}"))["anyOf"].as_array().unwrap();

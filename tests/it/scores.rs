@@ -8,6 +8,7 @@ use nudged::engine::port::RuleStatus;
 use nudged::engine::rehearse::{Backtester, Verdict, explain, why};
 use nudged::engine::{Event, SweepReport, Swept};
 use nudged::model::{EnrollmentState, RecordId, RuleId, Value};
+use nudged::rule::generation::{Generation, Surroundings};
 use rstest::rstest;
 
 const START: &str = "2026-10-10T07:00:00Z";
@@ -301,4 +302,25 @@ async fn a_field_of_the_name_hides_no_script_in_silence() {
     assert!(text.contains("scripts/worth.rhai:1:1: error[script.hidden-score]"), "{text}");
     let other = [("answers.yaml", rule), ("scripts/worth.rhai", "fn eligible(record, now) { true }")];
     assert_eq!(world.findings(&other), [], "the field is what the condition means");
+}
+
+/// A column that the catalog doesn't declare, or declares under another name, is in nobody's way; with the database and
+/// without, the condition means the script.
+#[tokio::test]
+async fn an_undeclared_column_of_the_name_hides_no_score() {
+    for field in ["", "rating: score, "] {
+        let catalog = format!(
+            "version: 1\ntime_zone: Europe/Vienna\nentities:\n  lead: {{table: leads, key: id, at: made, fields: {{{field}name: name}}}}\n"
+        );
+        let tables = "CREATE TABLE leads (id INTEGER PRIMARY KEY, name VARCHAR(20), made {instant}, score INTEGER)";
+        let setup = Setup { catalog, own_tables: Some(tables.to_owned()), ..Setup::of(Kind::Sqlite, instant(START)) };
+        let world = World::set_up(setup).await;
+        let rule = "version: 1\nid: answers\nmode: live\npurpose: service\nfor_each: lead\nscript: worth.rhai\n\
+                    trigger: {created: {}}\nwhere:\n  - score: {at_least: 6}\nsteps:\n  - webhook: {to: sink}\n";
+        let files = [("answers.yaml", rule), ("scripts/worth.rhai", "fn score(record, now) { 7 }")];
+        assert_eq!(world.findings(&files), [], "{field}: with the tables at hand");
+        let live = world.build(&files);
+        let offline = Surroundings { schema: None, ..(*live.surroundings).clone() };
+        assert!(Generation::build(live.tree, &offline).is_ok(), "{field}: and without");
+    }
 }

@@ -4,7 +4,7 @@
 //! subject's end out, the tag in the address says who, and it is about all topics. Without either it is anybody's word.
 
 use super::returned::tag_in_recipients;
-use crate::model::{AddressHash, InstanceSecret, LinkPurpose, Topic};
+use crate::model::{AddressHash, DeliveryId, InstanceSecret, LinkPurpose, Topic};
 use jiff::Timestamp;
 use mail_parser::MessageParser;
 
@@ -15,6 +15,8 @@ const WORD: &str = "unsubscribe";
 pub struct MailedOut {
     pub address: AddressHash,
     pub topic: Option<Topic>,
+    /// The mail whose link it is; a tag alone names none.
+    pub mail: Option<DeliveryId>,
 }
 
 /// What stands in `List-Unsubscribe` beside the link by HTTP: `mailto:bounces+TAG@domain?subject=unsubscribe%20LINK`.
@@ -37,9 +39,9 @@ pub fn read(mail: &[u8], secret: &InstanceSecret, now: Timestamp) -> Option<Mail
     // Long subjects are folded on their way.
     let token: String = token.split_whitespace().collect();
     if let Ok(link) = secret.read_link(LinkPurpose::Unsubscribe, &token, now) {
-        return Some(MailedOut { address: link.address, topic: link.topic });
+        return Some(MailedOut { address: link.address, topic: link.topic, mail: link.delivery });
     }
-    Some(MailedOut { address: tag_in_recipients(&mail, secret)?, topic: None })
+    Some(MailedOut { address: tag_in_recipients(&mail, secret)?, topic: None, mail: None })
 }
 
 #[cfg(test)]
@@ -49,11 +51,12 @@ mod tests {
 
     const SECRET: InstanceSecret = InstanceSecret([7; 32]);
     const ADDRESS: AddressHash = AddressHash([4; 16]);
+    const MAIL: DeliveryId = DeliveryId([5; 16]);
 
     fn token() -> String {
         let topic = Some(Topic::from("offers"));
         let purpose = LinkPurpose::Unsubscribe;
-        SECRET.sign_link(&Link { purpose, address: ADDRESS, delivery: None, topic, issued: None, expires: None })
+        SECRET.sign_link(&Link { purpose, address: ADDRESS, delivery: Some(MAIL), topic, issued: None, expires: None })
     }
 
     fn mail(to: &str, subject: &str, more: &str) -> Option<MailedOut> {
@@ -67,7 +70,7 @@ mod tests {
         let made = address_of(&header, "bounces@acme.example").unwrap();
         let (to, subject) =
             made.strip_prefix("<mailto:").unwrap().trim_end_matches('>').split_once("?subject=").unwrap();
-        let offers = Some(MailedOut { address: ADDRESS, topic: Some("offers".into()) });
+        let offers = Some(MailedOut { address: ADDRESS, topic: Some("offers".into()), mail: Some(MAIL) });
         assert_eq!(mail(to, &subject.replace("%20", " "), ""), offers);
         let folded = subject.replace("%20", " ");
         let (start, end) = folded.split_at(60);
@@ -77,7 +80,7 @@ mod tests {
     #[test]
     fn the_tag_alone_is_about_all_topics_and_nothing_else_is_believed() {
         let tagged = format!("bounces+{}@acme.example", SECRET.return_tag(ADDRESS));
-        let all = Some(MailedOut { address: ADDRESS, topic: None });
+        let all = Some(MailedOut { address: ADDRESS, topic: None, mail: None });
         assert_eq!(mail(&tagged, "Unsubscribe", ""), all);
         assert_eq!(mail(&tagged, "unsubscribe me", ""), all);
         assert_eq!(mail(&tagged, "Out of office", ""), None);

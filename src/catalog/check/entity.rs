@@ -40,6 +40,7 @@ impl Checker {
             only,
             fields: super::Fields::new(),
             gone: BTreeSet::new(),
+            undeclared: BTreeSet::new(),
             relations,
             recipients,
             at,

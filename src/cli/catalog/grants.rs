@@ -25,17 +25,25 @@ pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, 
     let reading = catalog::read(&Arc::new(SourceFile { path: "catalog.yaml".to_owned(), text }));
     let Some(catalog) = reading.catalog else { return Err(Failure::Rules(reading.findings)) };
     // Which sequence gives a key, only the database knows.
-    let (dialect, given) = context.block_on(async {
+    let (dialect, given, untold) = context.block_on(async {
         let source = open_source(&config)?;
-        let mut given = Vec::new();
+        let (mut given, mut untold) = (Vec::new(), None);
         for insert in catalog.tasks.iter().flat_map(|tasks| &tasks.inserts) {
-            given.extend(sequences(&*source, &insert.table).await?);
+            match sequences(&*source, &insert.table).await {
+                Ok(found) => given.extend(found),
+                // A login may ask for what it needs before it has it.
+                Err(error) => untold = Some(error),
+            }
         }
-        Ok((source.dialect(), given))
+        Ok((source.dialect(), given, untold))
     })?;
     let to = Grantee { role: args.role.clone(), host: args.host.clone() };
     for line in grants(&catalog, dialect, &to, &given) {
         output.line(&line);
+    }
+    if let Some(error) = untold {
+        let line = format!("-- Sequences that give the keys of inserted rows could not be asked for: {error}");
+        output.line(&line.split_whitespace().collect::<Vec<_>>().join(" "));
     }
     Ok(Exit::Success)
 }

@@ -101,6 +101,7 @@ async fn rendered(context: &Context, story: &DeliveryStory) -> Result<Json, Stri
         other => other.to_string(),
     };
     let rehearsal = Rehearsal::open(context).await.map_err(told)?;
+    rehearsal.unfit.of(&story.view.rule).map_err(told)?;
     let rendered = render_anew(&rehearsal.previewer(1), story).await;
     rendered.map(|rendered| message::as_json(&rendered)).map_err(|error| error.to_string())
 }

@@ -88,6 +88,7 @@ fn happened(happening: &Happening) -> Line {
     let (what, detail) = match happening.what.as_str() {
         "waits" => ("waits".to_owned(), format!("until {until}")),
         "asks" => ("waits".to_owned(), format!("for its condition, until {until} at most")),
+        "step_gone" => ("stopped".to_owned(), happening.detail.clone()),
         "fell_back" => ("took another channel".to_owned(), happening.detail.clone()),
         "came_true" => ("goes on".to_owned(), "its condition holds".to_owned()),
         "time_up" => ("goes on".to_owned(), "its condition did not come true in time".to_owned()),

@@ -134,7 +134,11 @@ fn on_channel(channel: Channel, address: &str, country: Option<Country>) -> Resu
         Channel::Email => {
             let is_one = address.split_once('@').is_some_and(|(name, host)| !name.is_empty() && !host.is_empty());
             let is_one = is_one && !address.contains(|letter: char| letter.is_whitespace() || letter.is_control());
-            is_one.then(|| address.to_owned()).ok_or_else(|| format!("`{address}` is not an email address"))
+            is_one.then(|| address.to_owned()).ok_or_else(|| {
+                let is_number = e164(address, country).is_some();
+                let help = if is_number { "; phone numbers are added with `--channel sms`" } else { "" };
+                format!("`{address}` is not an email address{help}")
+            })
         }
         Channel::Sms => e164(address, country).ok_or_else(|| {
             format!(

@@ -240,10 +240,17 @@ impl Work {
                 decided: decided.clone(),
             });
         }
-        let detail = verdict.map_or_else(String::new, |verdict| match &verdict.outcome {
-            Outcome::Ended { detail, .. } | Outcome::Skipped { detail, .. } => detail.clone(),
-            _ => String::new(),
+        let step_gone = notes.iter().find_map(|(_, noted)| match noted {
+            Noted::StepGone(why) => Some(why.clone()),
+            _ => None,
         });
+        let detail = verdict.map_or_else(
+            || step_gone.unwrap_or_default(),
+            |verdict| match &verdict.outcome {
+                Outcome::Ended { detail, .. } | Outcome::Skipped { detail, .. } => detail.clone(),
+                _ => String::new(),
+            },
+        );
         note_end(&self.claimed, then, detail, &mut events);
         events
     }

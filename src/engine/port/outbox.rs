@@ -359,6 +359,8 @@ pub enum Noted {
     /// Another version of the rule took over.
     Migrated(VersionHash),
     Cancelled(String),
+    /// It was to go on with a newer version of the rule, which doesn't have its step.
+    StepGone(String),
     /// An operator made a delivery due again.
     Retried,
     /// An operator gave a delivery up.
@@ -384,6 +386,7 @@ impl Noted {
             Self::Held(_) => "held",
             Self::Migrated(_) => "migrated",
             Self::Cancelled(_) => "cancelled",
+            Self::StepGone(_) => "step_gone",
             Self::Retried => "retried",
             Self::Discarded => "discarded",
             Self::FellBack(_) => "fell_back",
@@ -394,9 +397,12 @@ impl Noted {
     #[must_use]
     pub fn detail(&self) -> &str {
         match self {
-            Self::Branch(text) | Self::Arm(text) | Self::Held(text) | Self::Cancelled(text) | Self::FellBack(text) => {
-                text
-            }
+            Self::Branch(text)
+            | Self::Arm(text)
+            | Self::Held(text)
+            | Self::Cancelled(text)
+            | Self::StepGone(text)
+            | Self::FellBack(text) => text,
             Self::Enrolled(rule) | Self::WouldEnroll(rule) => rule.as_str(),
             Self::Migrated(version) => version.as_str(),
             Self::Waits(_)

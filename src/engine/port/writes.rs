@@ -38,8 +38,8 @@ pub trait Writes: Send + Sync {
     /// a lease, nor what the same person decides meanwhile.
     async fn take_owed(&self, now: Timestamp, limit: usize) -> Result<Vec<Owed>, StoreError>;
 
-    /// Rule and record of mails that were sent, by the place of each; `None`: nothing is known of it any more.
-    async fn mails(&self, deliveries: &[DeliveryId]) -> Result<Vec<Option<(RuleId, RecordId)>>, StoreError>;
+    /// The records that mails which were sent tell of, by the place of each; none: nothing is known of it any more.
+    async fn mails(&self, deliveries: &[DeliveryId]) -> Result<Vec<Vec<RecordId>>, StoreError>;
 
     /// Done with. Whose person has decided anew meanwhile is due again: what was written may lie over it.
     async fn paid(&self, owed: &[Owed], now: Timestamp) -> Result<(), StoreError>;
@@ -84,7 +84,7 @@ pub struct Owed {
     pub hash: AddressHash,
     /// `None`: all of them.
     pub topic: Option<Topic>,
-    /// The mail whose link was used: it leads to the person's row.
+    /// The mail whose link was used: it leads to the person's row. [`DeliveryId::UNNAMED`]: none is known.
     pub delivery: DeliveryId,
     pub allowed: bool,
     /// When it was said.

@@ -108,8 +108,9 @@ impl Comparer<'_> {
         let empty = BTreeMap::new();
         let old = self.running.map_or(&empty, |running| &running.rules);
         let mut comparison = Comparison { files: self.files(), ..Comparison::default() };
+        // What can't be loaded can't be compared, and isn't gone.
         let mut renamed = BTreeSet::new();
-        for (id, rule) in &new.rules {
+        for (id, rule) in new.rules.iter().filter(|(id, _)| !new.resting.contains_key(*id)) {
             let former = rule.rule.was.iter().find(|was| old.contains_key(*was) && !new.rules.contains_key(*was));
             let before = old.get(id).or_else(|| old.get(former?));
             renamed.extend(former.filter(|_| !old.contains_key(id)).cloned());
@@ -128,7 +129,8 @@ impl Comparer<'_> {
             comparison.rules.push(self.rule(change, before.map(AsRef::as_ref), Some(rule)).await?);
         }
         for (id, rule) in old {
-            if !new.rules.contains_key(id) && !renamed.contains(id) {
+            let rests = new.resting.contains_key(id);
+            if !new.rules.contains_key(id) && !renamed.contains(id) && !rests {
                 comparison.rules.push(self.rule(Change::Removed, Some(rule), None).await?);
             }
         }

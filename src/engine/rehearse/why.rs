@@ -5,6 +5,7 @@ use super::explain::{Explanation, explain_now};
 use super::stuck::Stuck;
 use super::verdict::Verdict;
 use crate::engine::EngineError;
+use crate::engine::context::lane_of;
 use crate::engine::evaluate::term_and_score;
 use crate::engine::port::{
     DeliveryFilter, DeliveryView, EnrollmentFilter, EnrollmentView, Happening, MissView, Reacted, RuleStatus,
@@ -12,9 +13,10 @@ use crate::engine::port::{
 use crate::engine::preview::Previewer;
 use crate::model::{EnrollmentState, Lane, RecordId, RuleId};
 use crate::rule::checked::Mode;
+use crate::rule::generation::Rest;
 use crate::rule::operands::Operand;
 use jiff::Timestamp;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The most that is read of one record's past.
 const MOST: usize = 1_000;
@@ -26,12 +28,16 @@ pub struct RuleStory {
     pub lane: Lane,
     /// `None`: the rule is gone from the files, and only the state knows of it.
     pub explanation: Option<Explanation>,
+    /// Why nobody could ask the rule.
+    pub rest: Option<Rest>,
     /// Newest first, like all that follows.
     pub enrollments: Vec<EnrollmentView>,
     pub deliveries: Vec<DeliveryView>,
     pub misses: Vec<MissView>,
     /// How its mails were read, oldest first.
     pub reactions: Vec<Happening>,
+    /// Why enrollments ended before their last step, where somebody or something made them, by their numbers.
+    pub ends: BTreeMap<i64, String>,
     pub outcome: StoryOutcome,
 }
 
@@ -50,17 +56,26 @@ pub async fn why(
 ) -> Result<Vec<RuleStory>, EngineError> {
     let past = Past::read(previewer, record, since).await?;
     let mut stories = Vec::new();
-    let about = previewer.generation.rules.values().filter(|rule| rule.rule.for_each == record.entity);
+    let generation = previewer.generation;
+    let about = generation.rules.values().filter(|rule| rule.rule.for_each == record.entity);
     let mut told = BTreeSet::new();
     for rule in about {
-        let explanation = explain_now(previewer, &rule.rule.id, record).await?;
-        let lane = explanation.lane;
-        told.insert((rule.rule.id.clone(), lane));
-        stories.push(past.story(rule.rule.id.clone(), lane, Some(explanation)));
+        let id = &rule.rule.id;
+        let rest = generation.resting.get(id).copied();
+        // Of a rule that rests the state alone can tell.
+        let explanation = match rest {
+            Some(_) => None,
+            None => Some(explain_now(previewer, id, record).await?),
+        };
+        let usual = lane_of(rule).unwrap_or(Lane::Live);
+        let lane = explanation.as_ref().map_or(usual, |explanation| explanation.lane);
+        told.insert((id.clone(), lane));
+        stories.push(past.story(id.clone(), lane, explanation, rest));
     }
     for (rule, lane) in past.rules() {
         if !told.contains(&(rule.clone(), lane)) {
-            stories.push(past.story(rule, lane, None));
+            let rest = generation.resting.get(&rule).copied();
+            stories.push(past.story(rule, lane, None, rest));
         }
     }
     Ok(stories)
@@ -73,6 +88,7 @@ struct Past {
     deliveries: Vec<DeliveryView>,
     misses: Vec<MissView>,
     reactions: Vec<Happening>,
+    ends: BTreeMap<i64, String>,
 }
 
 impl Past {
@@ -95,9 +111,11 @@ impl Past {
         misses.retain(|found| found.seen_at >= since);
         let ids: Vec<i64> = enrollments.iter().map(|found| found.id).collect();
         let mut reactions = store.timelines(&ids).await?;
+        let is_end = |found: &&Happening| matches!(found.what.as_str(), "cancelled" | "step_gone");
+        let ends = reactions.iter().filter(is_end).map(|found| (found.enrollment, found.detail.clone())).collect();
         let is_one = |found: &Happening| Reacted::ALL.iter().any(|what| what.as_str() == found.what);
         reactions.retain(|found| found.at >= since && is_one(found));
-        Ok(Self { since, enrollments, deliveries, misses, reactions })
+        Ok(Self { since, enrollments, deliveries, misses, reactions, ends })
     }
 
     fn rules(&self) -> BTreeSet<(RuleId, Lane)> {
@@ -105,15 +123,18 @@ impl Past {
         enrolled.chain(self.deliveries.iter().map(|found| (found.rule.clone(), found.lane))).collect()
     }
 
-    fn story(&self, rule: RuleId, lane: Lane, explanation: Option<Explanation>) -> RuleStory {
+    fn story(&self, rule: RuleId, lane: Lane, explanation: Option<Explanation>, rest: Option<Rest>) -> RuleStory {
         let ours = |found: &RuleId, in_lane: Lane| *found == rule && in_lane == lane;
         let enrollments: Vec<_> = self.enrollments.iter().filter(|e| ours(&e.rule, e.lane)).cloned().collect();
         let deliveries: Vec<_> = self.deliveries.iter().filter(|d| ours(&d.rule, d.lane)).cloned().collect();
         let misses: Vec<_> = self.misses.iter().filter(|m| ours(&m.rule, m.lane)).cloned().collect();
         let of = |found: &&Happening| enrollments.iter().any(|enrolled| enrolled.id == found.enrollment);
         let reactions: Vec<_> = self.reactions.iter().filter(of).cloned().collect();
+        let ended = |id: &i64| enrollments.iter().any(|enrolled| enrolled.id == *id && enrolled.ended.is_some());
+        let ends = self.ends.iter().filter(|(id, _)| ended(id)).map(|(id, why)| (*id, why.clone())).collect();
         let outcome = StoryOutcome { code: "", text: String::new() };
-        let mut story = RuleStory { rule, lane, explanation, enrollments, deliveries, misses, reactions, outcome };
+        let mut story =
+            RuleStory { rule, lane, explanation, rest, enrollments, deliveries, misses, reactions, ends, outcome };
         story.outcome = story.outcome(self.since);
         story
     }
@@ -121,9 +142,13 @@ impl Past {
 
 impl RuleStory {
     fn outcome(&self, since: Timestamp) -> StoryOutcome {
-        let mut outcome = self.of_the_past().unwrap_or_else(|| self.of_now(since));
+        let past = self.of_the_past().map(|past| match self.ignored() {
+            Some(ignored) => StoryOutcome { text: format!("{}; {ignored}", past.text), ..past },
+            None => past,
+        });
+        let mut outcome = past.unwrap_or_else(|| self.of_now(since));
         // What keeps it from matching was said by then.
-        let said = matches!(outcome.code, "paused" | "rule_held");
+        let said = matches!(outcome.code, "paused" | "rule_held" | "rule_rests");
         if let Some(notice) = self.notice().filter(|_| !said) {
             outcome.text = format!("{}; {notice}", outcome.text);
         }
@@ -132,7 +157,7 @@ impl RuleStory {
 
     /// Entered, and what came of its messages.
     fn of_the_past(&self) -> Option<StoryOutcome> {
-        let newest = self.enrollments.first()?;
+        let newest = self.newest()?;
         let entered = at(newest.entered_at);
         if let Some(stuck) = Stuck::of(newest, &self.deliveries) {
             let code = match stuck.state {
@@ -150,7 +175,11 @@ impl RuleStory {
                 },
             ),
             (EnrollmentState::Held, _) => ("held", "held".to_owned()),
-            (EnrollmentState::Ended, Some(reason)) => ("ended", format!("ended: {}", reason.as_str())),
+            (EnrollmentState::Ended, Some(reason)) => {
+                let why = self.ends.get(&newest.id).filter(|why| !why.is_empty());
+                let why = why.map_or_else(String::new, |why| format!(" ({why})"));
+                ("ended", format!("ended: {}{why}", reason.as_str()))
+            }
             (EnrollmentState::Ended, None) => ("ended", "ended".to_owned()),
         };
         let Some(last) = self.deliveries.first() else {
@@ -171,11 +200,28 @@ impl RuleStory {
         Some(StoryOutcome { code, text: format!("matched {entered}; {}{more}; {state}", delivered(last)) })
     }
 
+    /// The newest that started anything, if one did.
+    fn newest(&self) -> Option<&EnrollmentView> {
+        let started = |enrolled: &&EnrollmentView| !self.misses.iter().any(|miss| is_of(miss, enrolled));
+        self.enrollments.iter().find(started).or_else(|| self.enrollments.first())
+    }
+
+    /// That it crossed again since, and nothing came of it.
+    fn ignored(&self) -> Option<String> {
+        let newest = self.newest()?;
+        let is_later = |miss: &&MissView| is_ignored(miss) && miss.crossed_at >= newest.entered_at;
+        let miss = self.misses.iter().find(is_later)?;
+        Some(format!("crossed again {}, and nothing came of it: {}", at(miss.crossed_at), miss.reason))
+    }
+
     fn of_now(&self, since: Timestamp) -> StoryOutcome {
-        let ignored = self.misses.iter().find(|miss| miss.reason.starts_with("already "));
+        let ignored = self.misses.iter().find(|miss| is_ignored(miss));
         if let Some(miss) = ignored {
             let text = format!("crossed {} while {}", at(miss.crossed_at), miss.reason);
             return StoryOutcome { code: "already_in_steps", text };
+        }
+        if let Some(rest) = self.rest {
+            return StoryOutcome { code: "rule_rests", text: format!("the rule rests: {}", rest.reason()) };
         }
         let Some(told) = &self.explanation else {
             return StoryOutcome { code: "rule_gone", text: "its rule is gone".to_owned() };
@@ -209,6 +255,9 @@ impl RuleStory {
 
     /// What stops the whole rule.
     fn notice(&self) -> Option<String> {
+        if let Some(rest) = self.rest {
+            return Some(format!("the rule rests: {}", rest.reason()));
+        }
         let told = self.explanation.as_ref()?;
         if told.mode == Mode::Paused {
             return Some("the rule's file says `mode: paused`".to_owned());
@@ -220,6 +269,16 @@ impl RuleStory {
             None => Some("the rule has not run yet".to_owned()),
         }
     }
+}
+
+/// Its record was in the rule's steps already.
+fn is_ignored(miss: &MissView) -> bool {
+    miss.reason.starts_with("already ")
+}
+
+/// A match that started nothing is kept both as a miss and as an enrollment that was over at once.
+fn is_of(miss: &MissView, enrolled: &EnrollmentView) -> bool {
+    is_ignored(miss) && enrolled.ended.is_some() && enrolled.occasion.as_ref() == Some(&miss.occasion)
 }
 
 /// `; it is now: tickets = 1`.

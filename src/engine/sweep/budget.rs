@@ -68,7 +68,9 @@ impl Budgets {
         if report.scripted > 0 {
             days.sweeps.add(now, report.scripted - report.script_failed, report.script_failed);
         }
-        failing.iter().for_each(|id| days.sweeps.failed(*id, now));
+        for id in failing {
+            days.sweeps.failed(*id, now);
+        }
         let at_once = Asked { failed: report.script_failed, of: report.scripted, tries: FLOOR, day: false };
         let by_messages = days.error.take().map(|error| (days.messages.asked(), error));
         let by_sweeps = error.into_iter().flat_map(|error| [at_once, days.sweeps.asked()].map(|asked| (asked, error)));

@@ -1,7 +1,7 @@
 //! What templates may name. A placeholder that no record has would fail at the moment of sending, to everybody.
 
 use super::Checker;
-use super::names::undeclared;
+use super::names::{relation_help, undeclared};
 use crate::catalog::Entity;
 use crate::diagnostic::yaml::{Content, Node};
 use crate::diagnostic::{Finding, suggest};
@@ -161,6 +161,11 @@ impl Scope<'_> {
             ("record", Fields::Scripted) => return None,
             ("record", Fields::Unread) => return Some(Problem::Assumed(name)),
             _ => {}
+        }
+        let relation = self.entity.relations.get(name).filter(|_| root == "record");
+        if let Some(relation) = relation {
+            let message = format!("`record.{name}` is a relation of `{}`, not a field", self.entity.name);
+            return Some(Problem::Unknown { message, help: Some(relation_help(relation)) });
         }
         let help = suggest::help(name, known.iter().copied());
         let message = match root {

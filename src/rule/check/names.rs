@@ -1,6 +1,6 @@
 use super::Checker;
 use super::values::Subject;
-use crate::catalog::{ColumnType, Consent, Entity, Expression, Field, Origin, Recipient};
+use crate::catalog::{ColumnType, Consent, Entity, Expression, Field, Origin, Recipient, Relation};
 use crate::diagnostic::yaml::At;
 use crate::diagnostic::{Finding, suggest};
 use crate::model::{EntityName, FieldName, RelationName, RoleName, Topic};
@@ -35,6 +35,11 @@ impl<'a> Checker<'a> {
         let declared = entity.fields.get(name.as_str()).or_else(|| entity.fields.get(by_role?));
         if let Some(field) = declared {
             return Some((field.name.clone(), self.subject(entity, field)));
+        }
+        if let Some(relation) = entity.relations.get(name.as_str()).filter(|_| self.columns_are_known(entity)) {
+            let message = format!("`{}` of `{}` is a relation, not a field", name.value, entity.name);
+            self.wrong(&name.range, "rule.unknown-field", message, &relation_help(relation));
+            return None;
         }
         if self.columns_are_known(entity) {
             let known = entity.fields.keys().map(FieldName::as_str);
@@ -189,8 +194,20 @@ impl<'a> Checker<'a> {
     }
 }
 
+/// What stands for the rows of a relation where one value is asked for.
+pub(super) fn relation_help(relation: &Relation) -> String {
+    format!(
+        "it leads to rows of `{}`; one value of them, such as their number, can be declared under `fields` of the catalog",
+        relation.entity
+    )
+}
+
 /// That a name, written so, is taken for a column; without the database nobody knows.
 pub(super) fn undeclared(code: &'static str, entity: &Entity, name: &str, written: &str) -> Finding {
+    if let Some(relation) = entity.relations.get(name) {
+        let message = format!("`{written}` is a relation and no declared field, so it is taken for a column");
+        return Finding::warning(code, message).help(relation_help(relation));
+    }
     let message = format!("`{written}` is not declared in the catalog, so it is taken for a column");
     let finding = Finding::warning(code, message);
     let known = entity.fields.keys().map(FieldName::as_str).chain(entity.relations.keys().map(RelationName::as_str));

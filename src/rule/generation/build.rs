@@ -8,7 +8,7 @@ use super::{Generation, Surroundings, Tree, hash, sample};
 use crate::catalog::{self, Catalog, Column, Entity, Expression, Field};
 use crate::diagnostic::yaml;
 use crate::diagnostic::{Finding, Place, Severity, SourceFile};
-use crate::model::{EntityName, FieldName, RuleId};
+use crate::model::{EntityName, FieldName, RuleId, TRACKING};
 use crate::rule::check::{self, Fields, Known, Outcome};
 use crate::rule::checked::{Action, CheckedRule};
 use crate::rule::compiled::CompiledRule;
@@ -89,7 +89,8 @@ impl Checked {
         let reading = catalog::read_with(file, Some(&layout.calendars));
         self.findings.extend(reading.findings.iter().cloned());
         for (topic, range) in &reading.topics {
-            if !surroundings.topics.contains(topic) {
+            // Consent to being tracked is about no mails.
+            if topic.as_str() != TRACKING && !surroundings.topics.contains(topic) {
                 let finding =
                     Finding::warning("catalog.unknown-topic", format!("the configuration has no topic `{topic}`"));
                 let place = Place { file: Arc::clone(file), range: range.clone() };
@@ -143,7 +144,10 @@ fn with_assumed(mut catalog: Catalog, assumed: BTreeSet<(EntityName, FieldName)>
         let Some(entity) = catalog.entities.get_mut(&entity) else { continue };
         let column = Column::named(name.as_str());
         let field = Field { name: name.clone(), expression: Expression::Column(column), currency: None };
-        entity.fields.entry(name).or_insert(field);
+        if !entity.fields.contains_key(&name) {
+            entity.undeclared.insert(name.clone());
+            entity.fields.insert(name, field);
+        }
     }
     catalog
 }
@@ -156,20 +160,15 @@ pub(super) fn build(
     let layout = Layout::of(&tree);
     let earlier = Earlier::of(earlier, &layout, surroundings);
     let Checked { catalog, rules, outcomes, mut findings } = Checked::of_layout(&layout, surroundings, &earlier);
-    let compiled = || Templates::compile(&layout.templates).map(Arc::new);
-    let templates = match earlier.templates(&layout).map_or_else(compiled, Ok) {
-        Ok(templates) => Some(templates),
-        Err(wrong) => {
-            findings.extend(wrong);
-            None
-        }
-    };
+    let read = earlier.templates(&layout).unwrap_or_else(|| Arc::new(Templates::read(&layout.templates)));
+    if catalog.is_some() || !read.is_whole() {
+        findings.extend(read.warnings().iter().cloned());
+    }
+    // Whatever is wrong with one template, the others are looked through as well.
+    let templates = Some(Arc::clone(&read)).filter(|read| read.is_whole());
     let mut compiled = BTreeMap::new();
     if let Some(catalog) = &catalog {
-        if let Some(templates) = &templates {
-            findings.extend(templates.warnings().iter().cloned());
-            findings.extend(placeholders(&rules, catalog, templates, surroundings));
-        }
+        findings.extend(placeholders(&rules, catalog, &read, surroundings));
         let library = Library::of(&layout.scripts);
         let templates = templates.as_deref();
         let ready = Compiler { layout: &layout, library: &library, catalog, surroundings, templates };

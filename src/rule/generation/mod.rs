@@ -91,6 +91,8 @@ pub enum Rest {
     Missing,
     /// The database doesn't accept its queries.
     Refused,
+    /// Its file has errors. The daemon runs the version before; a rehearsal only has the file.
+    Broken,
     /// The database was away when it was loaded, so nobody knows yet what its columns are.
     Unchecked,
 }
@@ -102,6 +104,7 @@ impl Rest {
         match self {
             Self::Missing => "its file went missing with many others; confirm or restore them",
             Self::Refused => "the database refuses its queries; `nudged status` says which",
+            Self::Broken => "its file has errors; `nudged check` says which",
             Self::Unchecked => "the database was away when it was loaded; it is checked once that answers",
         }
     }

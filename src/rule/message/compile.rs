@@ -5,7 +5,7 @@ use super::images::{self, InlineImage};
 use super::scan::{Call, Link, Tag};
 use super::source::Source;
 use super::{TemplateError, TemplateUse, Templates, environment, filters, front, markup, mjml};
-use crate::diagnostic::{Finding, Place, Severity, SourceFile, suggest};
+use crate::diagnostic::{Finding, Place, SourceFile, suggest};
 use crate::model::{Locale, TemplateName};
 use minijinja::{Environment, Error, ErrorKind};
 use std::collections::{BTreeMap, BTreeSet};
@@ -83,7 +83,8 @@ struct Draft {
     locale: Option<Locale>,
 }
 
-pub(super) fn compile(files: &[Arc<SourceFile>]) -> Result<Templates, Vec<Finding>> {
+/// The templates as far as they can be read, with all findings as their warnings.
+pub(super) fn compile(files: &[Arc<SourceFile>]) -> Templates {
     let files = Files::of(files);
     let mut compiler = Compiler {
         environment: environment::new(),
@@ -99,10 +100,7 @@ pub(super) fn compile(files: &[Arc<SourceFile>]) -> Result<Templates, Vec<Findin
         compiler.findings.extend(compiler.names(name));
     }
     let entries = drafts.into_iter().map(|draft| compiler.entry(draft)).collect();
-    if compiler.findings.iter().any(|finding| finding.severity == Severity::Error) {
-        return Err(compiler.findings);
-    }
-    Ok(Templates { environment: compiler.environment, entries, warnings: compiler.findings })
+    Templates { environment: compiler.environment, entries, warnings: compiler.findings }
 }
 
 impl Compiler {

@@ -29,7 +29,7 @@ pub use images::InlineImage;
 pub use reader::Regional;
 
 use super::compiled::{Facts, PersonFacts};
-use crate::diagnostic::{Finding, Place, SourceFile};
+use crate::diagnostic::{Finding, Place, Severity, SourceFile};
 use crate::model::TemplateName;
 use files::Format;
 use minijinja::{Environment, Value};
@@ -123,7 +123,19 @@ pub struct TemplateError {
 impl Templates {
     /// Compiles `templates/*` of a tree.
     pub fn compile(files: &[Arc<SourceFile>]) -> Result<Self, Vec<Finding>> {
+        let read = Self::read(files);
+        if read.is_whole() { Ok(read) } else { Err(read.warnings) }
+    }
+
+    /// The same of files that may be broken, so that what is wrong with the others is told with them: all findings are
+    /// among [`Templates::warnings`].
+    pub(in crate::rule) fn read(files: &[Arc<SourceFile>]) -> Self {
         compile::compile(files)
+    }
+
+    /// Whether every one of them can be rendered.
+    pub(in crate::rule) fn is_whole(&self) -> bool {
+        self.warnings.iter().all(|finding| finding.severity != Severity::Error)
     }
 
     #[must_use]

@@ -3,7 +3,7 @@
 use super::batch::{Batch, ascii};
 use super::fragment::Fragment;
 use super::hole::{Fill, Point, PointBase};
-use super::people::{Detail, People};
+use super::people::{Detail, People, PeopleSql};
 use super::plan::Parts;
 use super::read::{Cells, Meaning};
 use super::{Anchor, RenderError, Renderer};
@@ -125,30 +125,8 @@ impl FactsPlan {
         let people = shape.people.sql(&renderer, entity, Detail::All(&rule.purpose))?;
         cells.extend(people.cells.iter().cloned());
 
-        let base = renderer.base(entity, "r");
+        let text = of_records(&renderer, entity, &cells, &people);
         let key = renderer.key_of(entity, "r");
-        let selected = Fragment::join(&cells, ", ");
-        let joins = Fragment::join(&people.joins, "");
-        let text = if people.picks.is_empty() {
-            Fragment::of(
-                "SELECT {} FROM {}{} WHERE {}",
-                &[&selected, &Fragment::splice_point(), &joins, &Fragment::all(&base)],
-            )
-        } else {
-            Fragment::of(
-                "SELECT {} FROM (SELECT b.*, {} AS rk, {} FROM {} WHERE {}) AS b JOIN {} ON {} = b.rk{}",
-                &[
-                    &selected,
-                    &key,
-                    &Fragment::join(&people.picks, ", "),
-                    &Fragment::splice_point(),
-                    &Fragment::all(&base),
-                    &renderer.rows_of(entity, "r"),
-                    &key,
-                    &joins,
-                ],
-            )
-        };
         let within = rule.goal.as_ref().and_then(|goal| goal.within);
         Ok(Self {
             parts: Parts::of(&renderer, entity),
@@ -243,6 +221,33 @@ impl FactsPlan {
         };
         fails(&facts.conditions, Slot::Where) || fails(&facts.only_at_entry, Slot::OnlyAtEntry)
     }
+}
+
+/// Selects cells of the records that are spliced in, with the people their roles pick.
+pub(super) fn of_records(renderer: &Renderer<'_>, entity: &Entity, cells: &[Fragment], people: &PeopleSql) -> Fragment {
+    let base = renderer.base(entity, "r");
+    let key = renderer.key_of(entity, "r");
+    let selected = Fragment::join(cells, ", ");
+    let joins = Fragment::join(&people.joins, "");
+    if people.picks.is_empty() {
+        return Fragment::of(
+            "SELECT {} FROM {}{} WHERE {}",
+            &[&selected, &Fragment::splice_point(), &joins, &Fragment::all(&base)],
+        );
+    }
+    Fragment::of(
+        "SELECT {} FROM (SELECT b.*, {} AS rk, {} FROM {} WHERE {}) AS b JOIN {} ON {} = b.rk{}",
+        &[
+            &selected,
+            &key,
+            &Fragment::join(&people.picks, ", "),
+            &Fragment::splice_point(),
+            &Fragment::all(&base),
+            &renderer.rows_of(entity, "r"),
+            &key,
+            &joins,
+        ],
+    )
 }
 
 impl Slot {

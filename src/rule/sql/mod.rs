@@ -9,6 +9,7 @@
 //! whatever the column's collation, and a value that can't be read as its declared type is null.
 
 mod abandoned;
+mod addressees;
 pub(super) mod batch;
 mod condition;
 mod created;
@@ -37,6 +38,7 @@ mod union;
 pub(super) mod wire;
 mod yearly;
 
+pub use addressees::{Addressee, Addressees};
 use dialect::join_of;
 pub(super) use dialect::key_value;
 pub use edge::EdgePlan;

@@ -58,8 +58,11 @@ pub(crate) enum Detail<'a> {
     /// All, with the consent that this purpose needs.
     All(&'a Purpose),
     Zone,
+    /// Whose email address it is.
+    Address,
 }
 
+const EMAIL: usize = 0;
 const ZONE: usize = 4;
 
 fn columns(person: &Person) -> [&Option<Column>; 6] {
@@ -169,6 +172,18 @@ impl People {
         Ok(found)
     }
 
+    /// Reads the cells of [`People::sql`] with [`Detail::Address`]: the people that stand behind the roles, each with the
+    /// role that picks them.
+    pub fn read_addresses(&self, cells: &mut Cells<'_>) -> Result<Vec<(RoleName, Key, String)>, ReadError> {
+        let mut found = Vec::new();
+        for slot in &self.slots {
+            let key = cells.optional_key(&slot.key)?;
+            let email = if slot.present[EMAIL] { cells.text()? } else { None };
+            found.extend(key.zip(email).map(|(key, email)| (slot.role.clone(), key, email)));
+        }
+        Ok(found)
+    }
+
     /// Reads the cells of [`People::sql`] with [`Detail::Zone`]: the zone of the person `role` leads to.
     pub fn read_zone(
         &self,
@@ -267,9 +282,16 @@ fn details(
     let mapped = person.person.clone().unwrap_or_default();
     let select =
         |column: &Column| -> (Fragment, Meaning) { renderer.selected(&renderer.column_operand(alias, column)) };
-    let Detail::All(purpose) = detail else {
-        cells.extend(mapped.zone.as_ref().map(|column| select(column).0));
-        return Ok(());
+    let purpose = match detail {
+        Detail::All(purpose) => purpose,
+        Detail::Zone => {
+            cells.extend(mapped.zone.as_ref().map(|column| select(column).0));
+            return Ok(());
+        }
+        Detail::Address => {
+            cells.extend(mapped.email.as_ref().map(|column| select(column).0));
+            return Ok(());
+        }
     };
     cells.extend(columns(&mapped).into_iter().flatten().map(|column| select(column).0));
     for channel in ["email", "phone"] {

@@ -9,6 +9,7 @@ mod staff;
 mod standing;
 mod update;
 
+pub use super::sql::{Addressee, Addressees};
 pub use claim::{Claiming, Others, claim, claimed_code, count_free};
 pub use probe::probes;
 pub use staff::{members, read_member};

@@ -1,7 +1,7 @@
 //! `attempt`: the log of what was tried. Rule and record are those of the enrollment.
 
 use crate::engine::port::{Attempt, AttemptView, StoreError};
-use crate::model::{DeliveryId, Outcome, RecordId, RuleId};
+use crate::model::{DeliveryId, Outcome, RecordId, RuleId, SkipReason};
 use crate::store::sql::{Batch, Row, Session, params};
 use crate::store::table::{lane, outbox};
 use jiff::Timestamp;
@@ -48,6 +48,12 @@ impl Line {
             detail: "the process stopped while it was sending".to_owned(),
         })
     }
+}
+
+/// What stands beside a match that another one's message tells of.
+pub fn combined_into(into: DeliveryId) -> String {
+    let told = Outcome::Skipped { reason: SkipReason::Combined, detail: format!("combined into {into}") };
+    detail(&told)
 }
 
 /// What people read beside the outcome's name.

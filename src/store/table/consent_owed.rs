@@ -4,8 +4,9 @@
 //! one is through, and one whose node died comes back. `since` also tells the decisions of one person apart: who carried
 //! one that isn't there any more may have written over a newer one, and has that carried again.
 
+use super::attempt::combined_into;
 use crate::engine::port::{Owed, StoreError};
-use crate::model::{AddressHash, DeliveryId, Preference, RecordId, RuleId, Topic};
+use crate::model::{AddressHash, DeliveryId, Preference, RecordId, Topic};
 use crate::store::sql::{Batch, Row, Session, params};
 use jiff::Timestamp;
 
@@ -120,24 +121,31 @@ async fn owe_anew(session: &mut Session<'_>, owed: &[Owed], now: Timestamp) -> R
     Ok(())
 }
 
-/// Rule and record of each of these mails, by its place; `None`: nothing is known of it any more.
-pub async fn mails(
-    session: &mut Session<'_>,
-    deliveries: &[DeliveryId],
-) -> Result<Vec<Option<(RuleId, RecordId)>>, StoreError> {
+/// The records that each of these mails tells of, by its place; none: nothing is known of it any more.
+pub async fn mails(session: &mut Session<'_>, deliveries: &[DeliveryId]) -> Result<Vec<Vec<RecordId>>, StoreError> {
+    let told: Vec<String> = deliveries.iter().map(|into| combined_into(*into)).collect();
     let batch = Batch::new()
         .ints("n", (0..deliveries.len()).map(|n| n as i64))
-        .ids("delivery", deliveries.iter().map(|delivery| &delivery.0));
-    let sql = "SELECT b.n, r.rule, r.tenant, e.entity, e.key
+        .ids("delivery", deliveries.iter().map(|delivery| &delivery.0))
+        .texts("told", told.iter().map(String::as_str));
+    // Matches that the same message tells of have ended in the same instant.
+    let sql = "SELECT b.n, r.tenant, e.entity, e.key
                FROM {batch} CROSS JOIN attempt a CROSS JOIN enrollment e CROSS JOIN rule_state r
                WHERE a.delivery = b.delivery AND a.kind = 'email' AND a.outcome = 'sent'
-                 AND e.id = a.enrollment AND e.key IS NOT NULL AND r.id = e.rule_state";
-    let mut found = vec![None; deliveries.len()];
+                 AND e.id = a.enrollment AND e.key IS NOT NULL AND r.id = e.rule_state
+               UNION
+               SELECT b.n, r.tenant, e.entity, e.key
+               FROM {batch} CROSS JOIN attempt a CROSS JOIN attempt o CROSS JOIN enrollment e CROSS JOIN rule_state r
+               WHERE a.delivery = b.delivery AND a.kind = 'email' AND a.outcome = 'sent'
+                 AND o.finished_at = a.finished_at AND o.outcome = 'skipped' AND o.detail = b.told
+                 AND e.id = o.enrollment AND e.key IS NOT NULL AND r.id = e.rule_state";
+    let mut found = vec![Vec::new(); deliveries.len()];
     for mut row in session.rows_batch(sql, &[], &batch).await? {
-        let (rule, tenant) = (RuleId::from(row.text(1)?.as_str()), row.text(2)?.as_str().into());
-        let record = RecordId { tenant, entity: row.text(3)?.as_str().into(), key: row.text(4)?.as_str().into() };
-        if let Some(place) = found.get_mut(row.count(0)? as usize) {
-            *place = Some((rule, record));
+        let place = row.count(0)? as usize;
+        let (tenant, entity) = (row.text(1)?.as_str().into(), row.text(2)?.as_str().into());
+        let record = RecordId { tenant, entity, key: row.text(3)?.as_str().into() };
+        if let Some(records) = found.get_mut(place) {
+            records.push(record);
         }
     }
     Ok(found)

@@ -17,8 +17,20 @@ fn text<'j>(json: &'j Json, path: &str) -> &'j str {
     json.pointer(path).and_then(Json::as_str).unwrap_or_default()
 }
 
-fn about(address: &str, verdict: Verdict) -> Vec<(String, Verdict)> {
-    if address.contains('@') { vec![(address.to_owned(), verdict)] } else { Vec::new() }
+fn about(mailbox: &str, verdict: Verdict) -> Vec<(String, Verdict)> {
+    address_in(mailbox).map(|address| (address.to_owned(), verdict)).into_iter().collect()
+}
+
+/// The address of `Ada <ada@x.example>`, or of itself: mails go to addresses, and another text on the list stops none.
+fn address_in(mailbox: &str) -> Option<&str> {
+    let bare = match mailbox.rsplit_once('<') {
+        Some((_, rest)) => rest.split_once('>')?.0,
+        None => mailbox,
+    };
+    let bare = bare.trim();
+    let (name, host) = bare.rsplit_once('@')?;
+    let strange = |letter: char| letter.is_whitespace() || letter.is_control() || ",;<>".contains(letter);
+    (!name.is_empty() && !host.is_empty() && !bare.contains(strange)).then_some(bare)
 }
 
 /// A status that was given outranks what the service makes of it.
@@ -129,6 +141,26 @@ mod tests {
 
     fn in_sns(message: &Json) -> Json {
         json!({"Type": "Notification", "MessageId": "1", "Message": message.to_string()})
+    }
+
+    #[test]
+    fn an_address_is_taken_out_of_its_mailbox_and_no_other_text_is_one() {
+        for mailbox in ["ada@x.example", " <ada@x.example>", "Ada <ada@x.example>", "\"Ada <3\" <ada@x.example> (home)"]
+        {
+            assert_eq!(address_in(mailbox), Some("ada@x.example"), "{mailbox}");
+        }
+        for text in [
+            "",
+            "ada",
+            "@",
+            "@x.example",
+            "ada@",
+            "Ada ada@x.example",
+            "a@x.example, b@x.example",
+            "Ada <ada@x.example",
+        ] {
+            assert_eq!(address_in(text), None, "{text}");
+        }
     }
 
     #[test]

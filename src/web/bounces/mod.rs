@@ -9,7 +9,9 @@ use super::guard::same;
 use crate::action::email::mailed_out::MailedOut;
 use crate::action::email::returned::Verdict;
 use crate::engine::port::{Store, StoreError};
-use crate::model::{AddressHash, Channel, Clock, Preference, PreferenceSource, Suppression, SuppressionReason};
+use crate::model::{
+    AddressHash, Channel, Clock, DeliveryId, Preference, PreferenceSource, Suppression, SuppressionReason,
+};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
@@ -103,7 +105,8 @@ impl Intake {
             allowed: false,
             since,
             source,
-            delivery: None,
+            // The CRM is to learn it, too, by the address where no mail is named.
+            delivery: Some(reader.mail.unwrap_or(DeliveryId::UNNAMED)),
         };
         self.store.prefer(&readers.iter().map(entry).collect::<Vec<_>>()).await?;
         for reader in readers {

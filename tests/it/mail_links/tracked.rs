@@ -62,6 +62,8 @@ fn what_who_agreed_opens_and_follows_is_noted_once_and_machines_are_told_apart()
     let addresses = ["+reader@track.example", "+scanned@track.example", "+quick@track.example"];
     let office = tracking("[\"opens\", \"clicks\"]", OFFERS, &addresses);
     let mail = mail_to("reader@track.example");
+    let (code, _, talk) = office.site.run(&["check", "--deny-warnings"]);
+    assert!(!talk.contains("unknown-topic"), "{code}: {talk}");
     let links = ours(&office, &mail, "t");
     assert_eq!(ours(&office, &mail, "u").len(), 1, "the way out leads straight there");
     assert!(!links.iter().any(|link| link.contains("reader") || link.contains("shop")), "{links:?}");

@@ -500,7 +500,7 @@ impl Writes for Mortal {
     async fn take_owed(&self, now: Timestamp, limit: usize) -> Result<Vec<Owed>, StoreError> {
         self.alive().await.take_owed(now, limit).await
     }
-    async fn mails(&self, deliveries: &[DeliveryId]) -> Result<Vec<Option<(RuleId, RecordId)>>, StoreError> {
+    async fn mails(&self, deliveries: &[DeliveryId]) -> Result<Vec<Vec<RecordId>>, StoreError> {
         self.alive().await.mails(deliveries).await
     }
     async fn paid(&self, owed: &[Owed], now: Timestamp) -> Result<(), StoreError> {

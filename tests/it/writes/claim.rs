@@ -147,3 +147,25 @@ async fn the_owner_is_told_once_that_a_pool_is_low_and_again_after_it_was_filled
     assert_eq!(take(4).await, none, "three are left");
     assert_eq!(take(5).await, news(2));
 }
+
+/// Nobody is mailed by a rule without an owner: the log has it, and the next rule that has one tells.
+#[tokio::test]
+async fn a_low_pool_is_logged_at_once_and_told_to_the_next_owner() {
+    let world = world(Kind::Sqlite).await;
+    fill(&world, "spring", 4).await;
+    let owned = hourly("by-hand", RULE).replace("purpose:", "owner: boss@x.example\npurpose:");
+    let take = async |rule: &str, number| {
+        world.load(&[("gift.yaml", rule), ("templates/gift.md", GIFT)]).await;
+        let writer = Writer::new(&world);
+        writer.write(number, "1", world.now(), claim(WhenEmpty::Hold)).await;
+        let low = |event: &Event| matches!(event, Event::PoolLow { pool, .. } if pool == "vouchers");
+        let logged = writer.1.lock().unwrap().iter().filter(|event| low(event)).count();
+        (logged, world.mail.take().len())
+    };
+    let ownerless = hourly("by-hand", RULE);
+    assert_eq!(take(&ownerless, 0).await, (0, 0), "three are left");
+    assert_eq!(take(&ownerless, 1).await, (1, 0));
+    assert_eq!(take(&ownerless, 2).await, (0, 0), "it was logged");
+    assert_eq!(take(&owned, 2).await, (0, 1));
+    assert_eq!(take(&owned, 3).await, (0, 0), "and told");
+}

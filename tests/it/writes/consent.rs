@@ -5,8 +5,10 @@ use crate::catalog_shapes::written;
 use crate::world::{Crm, hours, minutes};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
+use nudged::action::email::mailed_out::MailedOut;
 use nudged::catalog::{ColumnSchema, Schema, Table};
-use nudged::engine::port::{Deed, Done, SourceError};
+use nudged::engine::Event;
+use nudged::engine::port::{Aged, Deed, Done, SourceError};
 use nudged::model::{AddressHash, Channel, Preference, PreferenceSource, Tenant, Topic};
 use nudged::rule::statement::{Dialect, Row, Statement};
 use tokio::sync::Notify;
@@ -210,5 +212,92 @@ async fn of_two_nodes_the_last_word_stands_even_when_the_older_one_arrives_later
         assert!(columns(&world).await[0].starts_with("5 | 1"), "{kind:?}: what was said last");
         world.clock.advance(minutes(5));
         assert_eq!(world.engine.carry_consents().await.unwrap(), 0, "{kind:?}: and that is all");
+    }
+}
+
+/// What a mail program sends where `List-Unsubscribe` names an address.
+async fn mail_out(world: &World, topic: Option<&str>, mail: Option<DeliveryId>) {
+    let intake = nudged::web::Intake::new(Arc::clone(&world.store), world.clock.clone());
+    let (address, topic) = (hash(world, "ada@x.example"), topic.map(Topic::from));
+    intake.unsubscribe(&[MailedOut { address, topic, mail }]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_no_by_mail_reaches_the_row_as_one_by_the_link_does() {
+    for kind in KINDS {
+        for (topic, named) in [(Some("offers"), true), (None, false)] {
+            let (world, delivery) = office(kind).await;
+            mail_out(&world, topic, named.then_some(delivery)).await;
+            assert_eq!(world.engine.carry_consents().await.unwrap(), 1, "{kind:?}");
+            assert_eq!(columns(&world).await, ["5 | 0 | 0 | 0", "6 | 1 | 0 | 0"], "{kind:?}: {topic:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_no_to_all_does_not_lie_over_a_later_yes_to_one_topic() {
+    let (world, delivery) = office(Kind::Sqlite).await;
+    world.wire.cut(true);
+    mail_out(&world, None, None).await;
+    assert_eq!(world.engine.carry_consents().await.unwrap(), 0);
+    world.clock.advance(minutes(1));
+    world.store.prefer(&[said(&world, delivery, Some("offers"), true)]).await.unwrap();
+    world.wire.cut(false);
+    world.clock.advance(minutes(5));
+    assert_eq!(world.engine.carry_consents().await.unwrap(), 2);
+    assert!(columns(&world).await[0].starts_with("5 | 1"));
+}
+
+#[tokio::test]
+async fn a_rule_that_is_gone_or_has_another_name_is_no_hindrance() {
+    for kind in KINDS {
+        for files in [vec![], vec![("renamed.yaml", RULE.replace("id: offers", "id: spring\nwas: [offers]"))]] {
+            let (world, delivery) = office(kind).await;
+            let mut files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
+            files.push(("templates/hello.md", TEMPLATE));
+            world.load(&files).await;
+            world.store.prefer(&[said(&world, delivery, Some("offers"), false)]).await.unwrap();
+            assert_eq!(world.engine.carry_consents().await.unwrap(), 1, "{kind:?}");
+            assert_eq!(columns(&world).await, ["5 | 0 | 0 | 0", "6 | 1 | 0 | 0"], "{kind:?}: {files:?}");
+        }
+    }
+}
+
+/// One mail about two customers, each with a row of its own for the same address.
+#[tokio::test]
+async fn of_a_combined_mail_every_records_row_is_written() {
+    for kind in KINDS {
+        let world = world(kind).await;
+        world.crm.run("INSERT INTO accounts (id, name) VALUES (1, 'Ada'), (2, 'Bob')").await;
+        world.crm.run("INSERT INTO contacts (id, account_id, email, news_ok, no_calls) VALUES (5, 1, 'ada@x.example', true, false), (6, 2, 'ada@x.example', true, false)").await;
+        let rule = RULE.replace("to: main_contact", "to: main_contact\ncombine: per recipient");
+        world.load(&[("offers.yaml", &rule), ("templates/hello.md", TEMPLATE)]).await;
+        world.pass(hours(1)).await;
+        let mails = world.mail.take();
+        let [nudged::engine::port::Message::Email(mail)] = mails.as_slice() else { panic!("{mails:?}") };
+        world.store.prefer(&[said(&world, mail.delivery, Some("offers"), false)]).await.unwrap();
+        assert_eq!(world.engine.carry_consents().await.unwrap(), 1, "{kind:?}");
+        assert_eq!(columns(&world).await, ["5 | 0 | 0 | 0", "6 | 0 | 0 | 0"], "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn where_the_mail_is_forgotten_the_address_tells_and_who_is_not_found_is_told_of() {
+    for kind in KINDS {
+        let (world, delivery) = office(kind).await;
+        let pruned = world.store.prune(Aged::Attempts, world.now() + hours(1), 100).await.unwrap();
+        assert!(pruned > 0, "{kind:?}");
+        world.store.prefer(&[said(&world, delivery, Some("offers"), false)]).await.unwrap();
+        assert_eq!(world.engine.carry_consents().await.unwrap(), 1, "{kind:?}");
+        assert_eq!(columns(&world).await, ["5 | 0 | 0 | 0", "6 | 1 | 0 | 0"], "{kind:?}");
+
+        world.events();
+        world.crm.run("UPDATE contacts SET email = 'new@x.example', news_ok = true WHERE id = 5").await;
+        world.clock.advance(minutes(1));
+        world.store.prefer(&[said(&world, delivery, Some("offers"), false)]).await.unwrap();
+        assert_eq!(world.engine.carry_consents().await.unwrap(), 1, "{kind:?}");
+        let told = world.events().into_iter().filter(|event| matches!(event, Event::ConsentUnwritten { .. })).count();
+        assert_eq!(told, 1, "{kind:?}");
+        assert_eq!(columns(&world).await[0], "5 | 1 | 0 | 0", "{kind:?}");
     }
 }

@@ -11,11 +11,11 @@ mod update;
 use crate::support::instant;
 use crate::world::{Kind, Setup, World};
 use jiff::Timestamp;
-use nudged::engine::TaskWriter;
 use nudged::engine::port::{Sender, Sent, Source, Store, Write, WriteDraft};
+use nudged::engine::{Event, TaskWriter};
 use nudged::model::{Clock, DeliveryId, RecordId};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
 const START: &str = "2026-11-20T12:30:00Z";
@@ -107,7 +107,7 @@ fn delivery(number: u32) -> DeliveryId {
 }
 
 /// The daemon's own writer, by hand.
-struct Writer(TaskWriter);
+struct Writer(TaskWriter, Arc<Mutex<Vec<Event>>>);
 
 impl Writer {
     fn new(world: &World) -> Self {
@@ -117,7 +117,10 @@ impl Writer {
     fn over(world: &World, source: Arc<dyn Source>, store: Arc<dyn Store>) -> Self {
         let (_, generation) = watch::channel(Some(world.generation()));
         let clock: Arc<dyn Clock> = world.clock.clone();
-        Self(TaskWriter::new(clock, source, store, generation).telling(world.mail.clone()))
+        let announced = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&announced);
+        let announce = Arc::new(move |event: &Event| heard.lock().unwrap().push(event.clone()));
+        Self(TaskWriter::new(clock, source, store, generation).telling(world.mail.clone(), announce), announced)
     }
 
     async fn write(&self, number: u32, key: &str, at: Timestamp, what: Write) -> Sent {

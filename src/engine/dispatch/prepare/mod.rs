@@ -25,7 +25,7 @@ use crate::engine::port::{Claimed, Noted, OutboxToken, Source, SourceError, Stor
 use crate::engine::versions::{Standing, successor};
 use crate::model::{
     AddressHash, Channel, ContactId, DeliveryId, EndReason, EntityName, Key, Lane, Outcome, Preference, RuleId,
-    SkipReason, SuppressionReason, TRACKING, Tenant, Topic, VersionHash, preferences_for,
+    SkipReason, StepId, SuppressionReason, TRACKING, Tenant, Topic, VersionHash, preferences_for,
 };
 use crate::rule::checked::{Action, Purpose, Step, UnlessOpen};
 use crate::rule::compiled::{Facts, Subject};
@@ -203,7 +203,8 @@ impl Batch<'_> {
                 continue;
             }
             let then = Then::End { reason: EndReason::Completed, at: self.context.clock.now() };
-            self.finish(work, None, then).await;
+            let notes = from.and_then(|from| step_gone(from, work.claimed.node)).into_iter().collect();
+            self.go_on(work, None, Walked { then, notes }).await;
         }
         works
     }
@@ -625,4 +626,14 @@ async fn ours(
     let ids: Vec<_> = open.iter().map(|(_, id)| *id).collect();
     let ours = store.deliveries_of(&rule.rule.id, &ids).await?;
     Ok(open.into_iter().filter(|(_, id)| ours.contains(id)).map(|(key, _)| key).collect())
+}
+
+/// That the newer rule has no step of this one's id, for those who ask why a sequence has ended there.
+fn step_gone(from: &CompiledRule, node: usize) -> Option<(StepId, Noted)> {
+    let step = from.rule.nodes.get(node)?.id.clone();
+    let told = format!(
+        "its rule changed, `on_change` is `migrate`, and the newer version has no step `{step}`: that and what came after \
+         it was not done"
+    );
+    Some((step, Noted::StepGone(told)))
 }

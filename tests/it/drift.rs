@@ -69,6 +69,52 @@ entities:
 }
 
 #[test]
+fn constants_are_held_against_their_own_column_alone() {
+    let site = Site::new();
+    site.rules(&[]);
+    std::fs::write(
+        site.folder.path().join("rules/catalog.yaml"),
+        "version: 1
+time_zone: Europe/Vienna
+entities:
+  account:
+    table: accounts
+    key: id
+    only: {level: high}
+    fields:
+      open: {count: tickets, only: {open: true}}
+    relations:
+      tickets: {entity: ticket, by: account}
+  ticket:
+    table: tickets
+    key: id
+    fields:
+      open: {look_up: state.open}
+    relations: {state: {entity: state, to: state_id}}
+  state: {table: states, key: id, fields: {open: {column: is_open, type: bool_text}}}
+",
+    )
+    .unwrap();
+    site.sql(
+        "crm.db",
+        "DROP TABLE IF EXISTS accounts; CREATE TABLE accounts (id INTEGER PRIMARY KEY, level INTEGER);
+         DROP TABLE IF EXISTS tickets; CREATE TABLE tickets (id INTEGER PRIMARY KEY, account INTEGER, state_id INTEGER);
+         CREATE TABLE states (id INTEGER PRIMARY KEY, is_open TEXT);",
+    );
+    let (_, data, talk) = site.run(&["check", "--db", "--format", "json"]);
+    let report: Json = serde_json::from_str(&data).expect(&talk);
+    let constants: Vec<&str> = report["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|finding| finding["code"] == "catalog.constant")
+        .map(|finding| finding["message"].as_str().unwrap())
+        .collect();
+    let [told] = constants.as_slice() else { panic!("{data}") };
+    assert!(told.contains("`high`") && told.contains("`level`"), "{told}");
+}
+
+#[test]
 fn a_daemon_notices_itself_that_a_column_went_and_that_it_came_back() {
     let site = Site::new();
     let rule = |id: &str, activity: &str| {

@@ -1,0 +1,57 @@
+//! Values have the type, the currency and the looks that they have live.
+
+use nudged::catalog::Schema;
+use nudged::diagnostic::SourceFile;
+use nudged::diagnostic::render::{Look, render};
+use nudged::engine::Settings;
+use nudged::rule::generation::{Gateways, Surroundings, Tree};
+use nudged::rule::statement::Dialect;
+use nudged::testbench::{Bench, Failure, RuleReport};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// Plays the one test of a rule that writes to customers whose last order is 30 days old, and tells what failed.
+async fn failures(entities: &str, subject: &str, live: Option<Schema>, test: &str) -> Vec<Failure> {
+    let catalog = format!("version: 1\ntime_zone: Europe/Vienna\nentities:\n{entities}");
+    let rule = format!(
+        "version: 1\nid: silence\nmode: live\npurpose: service\nfor_each: customer\nto: self\n\
+         trigger: {{inactivity: {{of: orders, for: 30 days}}}}\nsteps: [email: {{template: hello}}]\n\
+         tests:\n  - name: it\n    at: 2026-11-21 10:00 Europe/Vienna\n{test}"
+    );
+    let mail = format!("---\nsubject: \"{subject}\"\n---\nHello\n");
+    let files = [("catalog.yaml", catalog), ("silence.yaml", rule), ("templates/hello.md", mail)];
+    let files = files.map(|(path, text)| Arc::new(SourceFile { path: path.to_owned(), text })).to_vec();
+    let surroundings = Surroundings {
+        dialect: Dialect::Postgres,
+        schema: live,
+        destinations: BTreeSet::new(),
+        chats: BTreeSet::new(),
+        gateways: Gateways::default(),
+        topics: BTreeSet::new(),
+    };
+    let bench = Bench { tree: Arc::new(Tree { files }), surroundings, settings: Settings::default() };
+    let played = bench.play(&bench.rule_files(), 2, |_| {}).await;
+    let reports = played.unwrap_or_else(|findings| panic!("{}", render(&findings, Look::Plain)));
+    reports.iter().flat_map(RuleReport::failures).cloned().collect()
+}
+
+#[tokio::test]
+async fn what_is_computed_of_amounts_has_their_currency() {
+    let entities = "
+  customer:
+    table: customers
+    key: id
+    fields: {paid: {sum: orders.total}}
+    relations: {orders: {entity: order, by: customer}}
+    person: {email: mail}
+    recipients: {self: {self: true}}
+  order: {table: orders, key: id, at: placed_at, fields: {total: {column: total, type: decimal, currency: EUR}}}
+";
+    let test = "    given:
+      customer: [{key: 1, mail: ada@x.example}]
+      order: [{customer: 1, placed_at: 30 days ago, total: 1200.5}, {customer: 1, placed_at: 31 days ago, total: 300}]
+    then: [{after: 0 days, expect: {email: [{template: hello, subject: \"€1,500.50\"}]}}]
+";
+    let failed = failures(entities, "{{ record.paid | money }}", None, test).await;
+    assert!(failed.is_empty(), "{failed:?}");
+}

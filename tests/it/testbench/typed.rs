@@ -55,3 +55,30 @@ async fn what_is_computed_of_amounts_has_their_currency() {
     let failed = failures(entities, "{{ record.paid | money }}", None, test).await;
     assert!(failed.is_empty(), "{failed:?}");
 }
+
+/// A database that computes with floats, as the tests' own does, and one that counts decimals.
+#[tokio::test]
+async fn numbers_look_in_a_test_as_they_do_live() {
+    let entities = "
+  customer:
+    table: customers
+    key: id
+    fields: {paid: {sum: orders.total}, rate: {column: rate, type: decimal}, spent: {sum: orders.cost}}
+    relations: {orders: {entity: order, by: customer}}
+    person: {email: mail}
+    recipients: {self: {self: true}}
+  order:
+    table: orders
+    key: id
+    at: placed_at
+    fields: {total: {column: total, type: decimal}, cost: {column: cost, type: decimal, currency: EUR}}
+";
+    let test = "    given:
+      customer: [{key: 1, mail: ada@x.example, rate: 7.50}]
+      order: [{customer: 1, placed_at: 30 days ago, total: 15.50, cost: 0.10}, {customer: 1, placed_at: 31 days ago, total: 14.5, cost: 0.2}]
+    then: [{after: 0 days, expect: {email: [{subject: \"30, 7.5, 0.3\"}]}}]
+";
+    let subject = "{{ record.paid }}, {{ record.rate }}, {{ record.spent }}";
+    let failed = failures(entities, subject, None, test).await;
+    assert!(failed.is_empty(), "{failed:?}");
+}

@@ -3,9 +3,10 @@
 //! A live schema knows the types. Without one they are what the catalog declares, else what the rule needs, else
 //! what the tests put in; the first that knows decides.
 
+use super::plain::each_column;
 use crate::catalog::{
     Catalog, Column, ColumnSchema, ColumnType, ColumnUse, ConsentTest, DateStorage, Entity, Expression, Filter,
-    FilterTest, Hop, InsertValue, InstantStorage, Join, Literal, Place, Schema, Table, TableKind, TableSchema,
+    FilterTest, Hop, InsertValue, InstantStorage, Join, Literal, Origin, Place, Schema, Table, TableKind, TableSchema,
     UuidStorage,
 };
 use crate::diagnostic::yaml::Node;
@@ -41,7 +42,7 @@ pub(super) fn table_of(entity: &Entity) -> Table {
 
 pub(super) fn shape(clues: &Clues<'_>) -> Schema {
     let mut shape = Shape::default();
-    shape.live(clues.live);
+    shape.live(clues);
     for used in clues.uses {
         shape.learn(&used.table, &used.column, &used.expected);
     }
@@ -57,7 +58,8 @@ pub(super) fn shape(clues: &Clues<'_>) -> Schema {
     shape.given(clues);
     shape.tasks(clues.catalog);
     shape.written(clues.catalog);
-    shape.schema()
+    shape.queried(clues.catalog);
+    shape.schema(clues.catalog)
 }
 
 impl Shape {
@@ -69,11 +71,27 @@ impl Shape {
         }
     }
 
-    fn live(&mut self, live: Option<&Schema>) {
-        for table in live.into_iter().flat_map(|schema| &schema.tables).filter(|table| table.exists) {
-            for column in &table.columns {
-                self.learn(&table.table, &column.name, &column.ty);
+    fn live(&mut self, clues: &Clues<'_>) {
+        let Some(live) = clues.live else { return };
+        let tables = live.tables.iter().map(|table| (table.table.clone(), table));
+        let queries = clues.catalog.entities.values().filter(|entity| is_query(entity));
+        let queries = queries.filter_map(|entity| Some((table_of(entity), live.of(entity)?)));
+        for (table, found) in tables.chain(queries).filter(|(_, found)| found.exists) {
+            for column in &found.columns {
+                self.learn(&table, &column.name, &column.ty);
             }
+        }
+    }
+
+    /// The catalog's reader can't look into a query, so what it needs of one stands in no list of uses.
+    fn queried(&mut self, catalog: &Catalog) {
+        for entity in catalog.entities.values() {
+            each_column(&mut entity.clone(), &mut |owner, column| {
+                let owner = catalog.entity(owner).filter(|owner| is_query(owner));
+                if let (Some(owner), Some(column)) = (owner, in_own_row(column)) {
+                    self.learn(&table_of(owner), &column.name, &column.ty);
+                }
+            });
         }
     }
 
@@ -287,7 +305,7 @@ impl Shape {
         self.0.get(&table_of(entity))?.get(&column.name).cloned()
     }
 
-    fn schema(self) -> Schema {
+    fn schema(self, catalog: &Catalog) -> Schema {
         let tables = self.0.into_iter().map(|(table, columns)| {
             let column = |(name, ty): (String, ColumnType)| ColumnSchema {
                 name,
@@ -299,7 +317,27 @@ impl Shape {
             let columns = columns.into_iter().map(column).collect();
             TableSchema { table, exists: true, kind: TableKind::Table, columns, indexes: Vec::new() }
         });
-        Schema { tables: tables.collect(), made_up: true, ..Schema::default() }
+        let mut schema = Schema { tables: tables.collect(), made_up: true, ..Schema::default() };
+        for entity in catalog.entities.values() {
+            if let (Origin::Sql(sql), Some(table)) = (&entity.origin, schema.table(&table_of(entity)).cloned()) {
+                schema.queries.insert(sql.clone(), table);
+            }
+        }
+        schema
+    }
+}
+
+const fn is_query(entity: &Entity) -> bool {
+    matches!(entity.origin, Origin::Sql(_))
+}
+
+/// The column of the row itself that a value is read from, or found by.
+fn in_own_row(column: &Column) -> Option<&Column> {
+    match &column.place {
+        Place::Row => Some(column),
+        Place::Json(holder, _) => in_own_row(holder),
+        Place::Attribute(attribute) => in_own_row(&attribute.key),
+        Place::Parent(_) | Place::LookUp(_) | Place::Where(..) | Place::Number(_) | Place::Sql(_) => None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Values have the type, the currency and the looks that they have live.
 
-use nudged::catalog::Schema;
+use jiff::tz::TimeZone;
+use nudged::catalog::{ColumnSchema, ColumnType, InstantStorage, Schema, Table, TableKind, TableSchema, UuidStorage};
 use nudged::diagnostic::SourceFile;
 use nudged::diagnostic::render::{Look, render};
 use nudged::engine::Settings;
@@ -81,4 +82,73 @@ async fn numbers_look_in_a_test_as_they_do_live() {
     let subject = "{{ record.paid }}, {{ record.rate }}, {{ record.spent }}";
     let failed = failures(entities, subject, None, test).await;
     assert!(failed.is_empty(), "{failed:?}");
+}
+
+fn live(tables: &[(&str, &[(&str, ColumnType)])], query: Option<(&str, &[(&str, ColumnType)])>) -> Schema {
+    let described = |name: &str, columns: &[(&str, ColumnType)]| TableSchema {
+        table: Table { schema: None, name: name.to_owned() },
+        exists: true,
+        kind: TableKind::Table,
+        columns: columns
+            .iter()
+            .map(|(name, ty)| ColumnSchema {
+                name: (*name).to_owned(),
+                declared: ty.in_words().to_owned(),
+                ty: ty.clone(),
+                nullable: true,
+                has_default: false,
+            })
+            .collect(),
+        indexes: Vec::new(),
+    };
+    Schema {
+        tables: tables.iter().map(|(name, columns)| described(name, columns)).collect(),
+        queries: query.into_iter().map(|(sql, columns)| (sql.to_owned(), described("order", columns))).collect(),
+        ..Schema::default()
+    }
+}
+
+/// An entity that is a query has the types of what the query returns, in the tests' database too.
+#[tokio::test]
+async fn rows_of_a_query_are_given_like_those_of_a_table() {
+    let sql = "SELECT no || '-' || line AS id, customer, placed_at, cents, extra FROM sales";
+    let entities = format!(
+        "
+  customer:
+    table: customers
+    key: id
+    fields: {{paid: {{sum: orders.total}}, units: {{sum: orders.units, only: {{kind: paid}}}}}}
+    relations: {{orders: {{entity: order, by: customer}}}}
+    person: {{email: mail}}
+    recipients: {{self: {{self: true}}}}
+  order:
+    sql: {sql}
+    key: id
+    at: placed_at
+    fields:
+      total: {{sql: \"$row.cents / 100.0\", type: decimal}}
+      units: {{column: extra, path: units, type: int}}
+"
+    );
+    let test = "    given:
+      customer: [{key: 1, mail: ada@x.example}]
+      order: [{key: s1, customer: 1, placed_at: 30 days ago, total: 1501.5, units: 3, kind: paid}]
+    then: [{after: 0 days, expect: {email: [{subject: \"1501.5 for 3\"}]}}]
+";
+    let subject = "{{ record.paid }} for {{ record.units }}";
+    let naive = ColumnType::Instant(InstantStorage::Naive(TimeZone::UTC));
+    let columns = [
+        ("id", ColumnType::Text),
+        ("customer", ColumnType::Uuid(UuidStorage::Native)),
+        ("placed_at", naive),
+        ("cents", ColumnType::Int),
+        ("extra", ColumnType::Json),
+        ("kind", ColumnType::Text),
+    ];
+    let customers = [("id", ColumnType::Uuid(UuidStorage::Native)), ("mail", ColumnType::Text)];
+    let live = live(&[("customers", &customers)], Some((sql, &columns)));
+    for schema in [None, Some(live)] {
+        let failed = failures(&entities, subject, schema, test).await;
+        assert!(failed.is_empty(), "{failed:?}");
+    }
 }

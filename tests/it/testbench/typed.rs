@@ -152,3 +152,53 @@ async fn rows_of_a_query_are_given_like_those_of_a_table() {
         assert!(failed.is_empty(), "{failed:?}");
     }
 }
+
+/// Whatever the catalog says of the key, and the database of what holds it.
+#[tokio::test]
+async fn a_small_number_names_a_row_whatever_its_key_is() {
+    let test = "    given:
+      customer: [{key: 1, mail: ada@x.example, tags: [7]}, {key: 2, mail: bob@x.example, tags: [8]}]
+      order: [{key: 5, customer: 1, placed_at: 30 days ago}, {key: 6, customer: 2, placed_at: 30 days ago}]
+      tag: [{key: 7, name: hot}, {key: 8, name: cold}]
+    then: [{after: 0 days, expect: {email: [{subject: one, to: ada@x.example}, {subject: none, to: bob@x.example}]}}]
+";
+    let ways = [
+        ("{column: id, type: uuid_binary}", ColumnType::Bytes),
+        ("{column: id, type: uuid_text}", ColumnType::Text),
+        ("{column: id, type: uuid}", ColumnType::Uuid(UuidStorage::Native)),
+        ("id", ColumnType::Bytes),
+        ("id", ColumnType::Int),
+    ];
+    for (key, stored) in ways {
+        let entities = format!(
+            "
+  customer:
+    table: customers
+    key: {key}
+    fields: {{hot: {{count: tags, only: {{name: hot}}}}}}
+    relations:
+      orders: {{entity: order, by: customer}}
+      tags: {{entity: tag, through: tagged, from: customer_id, to: tag_id}}
+    person: {{email: mail}}
+    recipients: {{self: {{self: true}}}}
+  order: {{table: orders, key: {key}, at: placed_at}}
+  tag: {{table: tags, key: {key}}}
+"
+        );
+        let kept = |others: &[(&'static str, ColumnType)]| {
+            let keys = ["id", "customer"].map(|name| (name, stored.clone()));
+            keys.into_iter().chain(others.to_vec()).collect::<Vec<_>>()
+        };
+        let (customers, orders, tags) = (
+            kept(&[("mail", ColumnType::Text)]),
+            kept(&[("placed_at", ColumnType::Instant(InstantStorage::Native))]),
+            kept(&[("name", ColumnType::Text)]),
+        );
+        let tagged = ["customer_id", "tag_id"].map(|name| (name, stored.clone()));
+        let live = live(&[("customers", &customers), ("orders", &orders), ("tags", &tags), ("tagged", &tagged)], None);
+        for schema in [None, Some(live)] {
+            let failed = failures(&entities, "{% if record.hot %}one{% else %}none{% endif %}", schema, test).await;
+            assert!(failed.is_empty(), "{key}, {stored:?}: {failed:?}");
+        }
+    }
+}

@@ -115,6 +115,31 @@ entities:
 }
 
 #[test]
+fn a_filter_that_leaves_out_every_row_is_told() {
+    let site = Site::new();
+    site.rules(&[]);
+    let catalog = |only: &str| {
+        format!(
+            "version: 1\ntime_zone: Europe/Vienna\nentities:\n  account: {{table: clients, key: id, only: {only}}}\n"
+        )
+    };
+    let rule = "version: 1\nid: hello\nmode: live\npurpose: staff\nfor_each: account\n\
+                trigger: {schedule: {cron: \"0 8 * * MON\"}}\nsteps: [task: {title: hello}]\n";
+    site.sql(
+        "crm.db",
+        "CREATE TABLE clients (id INTEGER PRIMARY KEY, archived BOOLEAN); INSERT INTO clients VALUES (1, NULL), (2, TRUE);",
+    );
+    for (only, told) in [("{archived: false}", true), ("{archived: [false, missing]}", false)] {
+        std::fs::write(site.folder.path().join("rules/catalog.yaml"), catalog(only)).unwrap();
+        site.rules(&[("hello.yaml", rule)]);
+        let (code, data, talk) = site.run(&["check", "--db"]);
+        let page = format!("{data}{talk}");
+        assert_eq!(page.contains("`account` has rows, and its `only` leaves out every one of them"), told, "{page}");
+        assert_eq!(code, 0, "{page}");
+    }
+}
+
+#[test]
 fn a_daemon_notices_itself_that_a_column_went_and_that_it_came_back() {
     let site = Site::new();
     let rule = |id: &str, activity: &str| {

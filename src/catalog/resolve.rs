@@ -102,6 +102,18 @@ impl Catalog {
         }
     }
 
+    /// The currency of a field's amounts. A sum of amounts in euros is an amount in euros; how many there are is none.
+    #[must_use]
+    pub fn currency<'c>(&'c self, entity: &Entity, field: &'c Field) -> Option<&'c str> {
+        let inherited = match &field.expression {
+            Expression::Aggregate(aggregate) => {
+                self.related_field(entity, aggregate).and_then(|(_, related)| related.currency.as_deref())
+            }
+            Expression::Column(_) | Expression::Means { .. } => None,
+        };
+        field.currency.as_deref().or(inherited)
+    }
+
     fn aggregate_type(&self, entity: &Entity, aggregate: &Aggregate) -> ColumnType {
         match aggregate.function {
             AggregateFunction::Count => ColumnType::Int,

@@ -87,12 +87,12 @@ fn scope(args: &Args, records: &[RecordId]) -> PreviewScope {
 
 fn show(found: &Preview, args: &Args, output: &mut Output) {
     for matched in &found.matches {
-        let known = if matched.known { " (in the ledger already: would not match again)" } else { "" };
         output.line(&format!(
-            "{}  crossed {}  occasion {}{known}",
+            "{}  crossed {}  occasion {}{}",
             matched.record,
             text::at(matched.crossed_at),
-            matched.occasion
+            matched.occasion,
+            standing(matched)
         ));
         for message in &matched.messages {
             output.line(&format!("    {}  {}  {}", text::at(message.due_at), message.step, message::headline(message)));
@@ -107,7 +107,20 @@ fn show(found: &Preview, args: &Args, output: &mut Output) {
         output.line(&format!("{record}  no match: {reason}  (occasion {occasion})"));
     }
     let more = if found.truncated { "; more crossed than were looked at (--limit)" } else { "" };
-    output.talk(&format!("{} match, {} don't{more}; nothing was sent", found.matches.len(), found.misses.len()));
+    let out = found.matches.iter().filter(|matched| matched.left_out).count();
+    let left_out = if out > 0 { format!("{out} would be left out, ") } else { String::new() };
+    let (matching, misses) = (found.matches.len() - out, found.misses.len());
+    output.talk(&format!("{matching} match, {left_out}{misses} don't{more}; nothing was sent"));
+}
+
+const fn standing(matched: &PreviewMatch) -> &'static str {
+    if matched.known {
+        " (in the ledger already: would not match again)"
+    } else if matched.left_out {
+        " (left out: before the rule began; `backfill` takes such in)"
+    } else {
+        ""
+    }
 }
 
 /// One folder a record, one file a message.
@@ -143,6 +156,7 @@ fn match_json(matched: &PreviewMatch) -> Json {
         "occasion": matched.occasion,
         "crossed_at": matched.crossed_at,
         "known": matched.known,
+        "left_out": matched.left_out,
         "messages": matched.messages.iter().map(message::as_json).collect::<Vec<_>>(),
     })
 }

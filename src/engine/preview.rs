@@ -4,7 +4,8 @@
 mod crossed;
 mod way;
 
-use super::context::tenants_of;
+use super::adopt::baseline;
+use super::context::{lane_of, tenants_of};
 use super::dispatch::{Draft, rehearsed};
 use super::error::EngineError;
 use super::evaluate::{self, Answer, Eligibility};
@@ -48,6 +49,8 @@ pub struct PreviewMatch {
     pub crossed_at: Timestamp,
     /// In the ledger already: it would not match again.
     pub known: bool,
+    /// It crossed, or was inside, before the rule began to look: no sweep enters it.
+    pub left_out: bool,
     /// Every step on the way, were nothing to change in between.
     pub messages: Vec<PreviewMessage>,
 }
@@ -85,6 +88,11 @@ pub async fn preview(previewer: &Previewer<'_>, rule: &RuleId, scope: &PreviewSc
     Ok(preview)
 }
 
+/// Where the rule keeps what it has seen. A paused one will most likely wake in the live lane.
+fn own_lane(rule: &CompiledRule) -> Lane {
+    lane_of(rule).unwrap_or(Lane::Live)
+}
+
 impl Previewer<'_> {
     async fn tenant(
         &self,
@@ -93,7 +101,15 @@ impl Previewer<'_> {
         scope: &PreviewScope,
         preview: &mut Preview,
     ) -> Result<(), EngineError> {
-        let crossings = self.crossings(rule, (tenant, Lane::Live), scope, preview).await?;
+        let own = own_lane(rule);
+        let crossings = self.crossings(rule, (tenant, own), scope, preview).await?;
+        let began = match scope {
+            // Whom it would have matched, had it been there.
+            PreviewScope::Last(_) => Timestamp::MIN,
+            PreviewScope::LastInterval | PreviewScope::Records(_) => {
+                self.began(rule, self.adopted(rule, own, tenant).await?.as_ref())
+            }
+        };
         let subjects: Vec<Subject> =
             crossings.iter().map(|crossing| evaluate::subject(rule, crossing, self.now)).collect();
         let answers = evaluate::ask(self.source, rule, tenant, &subjects, self.now).await?;
@@ -121,7 +137,8 @@ impl Previewer<'_> {
         let messages = self.messages(rule, &found).await?;
         for (Found { record, crossing, known, .. }, messages) in found.into_iter().zip(messages) {
             let (occasion, crossed_at) = (crossing.occasion.clone(), crossing.crossed_at);
-            preview.matches.push(PreviewMatch { record, occasion, crossed_at, known, messages });
+            let left_out = !known && crossed_at <= began;
+            preview.matches.push(PreviewMatch { record, occasion, crossed_at, known, left_out, messages });
         }
         Ok(())
     }
@@ -164,6 +181,12 @@ impl Previewer<'_> {
             }
         }
         Ok(standings)
+    }
+
+    /// From when on the rule looks. One that the state doesn't know yet would begin now.
+    fn began(&self, rule: &CompiledRule, known: Option<&RuleState>) -> Timestamp {
+        let first = || baseline(&rule.rule, &self.generation.catalog.time_zone, self.now);
+        known.map_or_else(first, |known| known.baseline)
     }
 
     /// How the rule stands, where the state knows it by this definition.

@@ -47,6 +47,6 @@ pub use segments::{Segments, outside_gsm};
 pub use suppression::{AddressHash, Channel, ContactId, Suppression, SuppressionReason};
 pub use text_refusal::refusal_says;
 pub use tracked::{LONGEST_PAGE, TRACKING, TrackedLink, Tracking};
-pub use value::Value;
+pub use value::{Value, without_noise};
 pub use window::{SendWindow, WindowError};
 pub use zone::{at_local, earlier, later, zone_or_default};

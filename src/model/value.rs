@@ -26,6 +26,9 @@ pub enum Value {
     Json(serde_json::Value),
 }
 
+/// Up to here a float is the whole number that it looks like.
+const LARGEST_EXACT: f64 = 9_007_199_254_740_992.0;
+
 impl Value {
     /// True for `Null` and for empty text: the catalog treats both as missing.
     #[must_use]
@@ -41,6 +44,20 @@ impl Value {
     #[must_use]
     pub fn as_text(&self) -> Option<&str> {
         if let Self::Text(text) = self { Some(text) } else { None }
+    }
+
+    /// As messages show it: numbers without zeros at the end, which say how a database counts and nothing of the
+    /// amount. So they look the same on every database, and in a rule's tests.
+    #[must_use]
+    pub fn to_shown_json(&self) -> serde_json::Value {
+        match self {
+            Self::Decimal(number) => serde_json::Value::String(number.normalize().to_string()),
+            Self::Float(number) => match without_noise(*number) {
+                whole if whole.fract() == 0.0 && whole.abs() <= LARGEST_EXACT => serde_json::Value::from(whole as i64),
+                number => serde_json::Value::from(number),
+            },
+            other => other.to_json(),
+        }
     }
 
     /// As JSON for templates and scripts: instants as RFC 3339, dates as ISO 8601, decimals as text
@@ -63,6 +80,12 @@ impl Value {
             Self::Json(j) => j.clone(),
         }
     }
+}
+
+/// Fifteen digits are what a float holds of a decimal: 0.1 and 0.2 make 0.3.
+#[must_use]
+pub fn without_noise(number: f64) -> f64 {
+    format!("{number:.14e}").parse().unwrap_or(number)
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -230,6 +230,16 @@ pub fn any_row(catalog: &Catalog, dialect: Dialect, entity: &Entity) -> Option<S
     Some(sql.fill(dialect, &Fill::at(Timestamp::UNIX_EPOCH, &catalog.time_zone)))
 }
 
+/// The same for any record: a row that the entity's own filter doesn't leave out. `None` where nothing would be left out.
+#[must_use]
+pub fn any_record(catalog: &Catalog, dialect: Dialect, entity: &Entity) -> Option<Statement> {
+    entity.table().filter(|_| !entity.only.is_empty())?;
+    let renderer = Renderer::new(dialect, catalog);
+    let (rows, tests) = (renderer.rows_of(entity, "r"), Fragment::all(&renderer.base(entity, "r")));
+    let sql = Fragment::of("SELECT 1 FROM {} WHERE {} LIMIT 1", &[&rows, &tests]);
+    Some(sql.fill(dialect, &Fill::at(Timestamp::UNIX_EPOCH, &catalog.time_zone)))
+}
+
 impl Queries {
     fn render(rule: &CheckedRule, catalog: &Catalog, dialect: Dialect) -> Result<Self, RenderError> {
         let renderer = Renderer::new(dialect, catalog);

@@ -66,7 +66,10 @@ impl Operand {
     #[must_use]
     pub fn found(&self) -> String {
         let value = match self.value.to_json() {
+            _ if self.value == Value::Text(String::new()) => "missing (an empty text)".to_owned(),
             _ if self.value.is_missing() => "missing".to_owned(),
+            // What can't be seen, or would be taken for something else, may be what keeps it from matching.
+            serde_json::Value::String(text) if text.trim() != text || text == "missing" => format!("{text:?}"),
             serde_json::Value::String(text) => text,
             other => other.to_string(),
         };

@@ -1,13 +1,13 @@
 //! Checks a tree aside: types from the live schema, the rules themselves, their SQL in the database.
 
 use super::wayout;
-use crate::catalog::{self, Catalog, Schema};
+use crate::catalog::{self, Catalog, Entity, Schema};
 use crate::diagnostic::{Finding, Place, Severity, SourceFile};
 use crate::engine::port::{Deed, Source, SourceError, live_schema};
 use crate::model::{EntityName, Key, RecordId, RuleId, Tenant, Topic};
 use crate::rule::CompiledRule;
 use crate::rule::checked::{Action, Mode, Trigger};
-use crate::rule::compiled::{Reach, Subject, Window, any_row};
+use crate::rule::compiled::{Reach, Subject, Window, any_record, any_row};
 use crate::rule::generation::{Gateways, Generation, Rest, Surroundings, Tree};
 use crate::rule::statement::{Dialect, Statement};
 use crate::rule::task::{self, TaskValues};
@@ -234,24 +234,42 @@ async fn schema_of(
     }
 }
 
-/// Entities of rules that show a tenant no row at all: row-level security answers with silence.
+/// Entities of rules that show a tenant no record at all: row-level security answers with silence, and so does a filter
+/// that fits no row.
 async fn silent(generation: &Generation, source: &dyn Source) -> Vec<Finding> {
     let mut findings = Vec::new();
     let catalog = &generation.catalog;
     let watched: BTreeSet<&EntityName> = generation.rules.values().map(|rule| &rule.rule.for_each).collect();
     let tenants = catalog.tenants.as_ref().map_or_else(|| vec![Tenant::new("")], |tenants| tenants.names.clone());
     for entity in watched.into_iter().filter_map(|name| catalog.entity(name)) {
-        let Some(statement) = any_row(catalog, source.dialect(), entity) else { continue };
         for tenant in &tenants {
-            // What can't be asked now is told elsewhere.
-            let Ok(None) = source.rows(tenant, statement.clone()).try_next().await else { continue };
+            let Some((message, help)) = silence_of(catalog, source, entity, tenant).await else { continue };
             let whom = if tenant.as_str().is_empty() { String::new() } else { format!(" for the tenant `{tenant}`") };
-            let finding = Finding::warning("catalog.no-rows", format!("`{}` shows no row at all{whom}", entity.name));
-            let help = "if there should be some: row-level security and missing permissions answer with silence";
-            findings.push(finding.help(help));
+            findings.push(Finding::warning("catalog.no-rows", format!("{message}{whom}")).help(help));
         }
     }
     findings
+}
+
+/// What is missing of an entity's rows, and why that may be. What can't be asked now is told elsewhere.
+async fn silence_of(
+    catalog: &Catalog,
+    source: &dyn Source,
+    entity: &Entity,
+    tenant: &Tenant,
+) -> Option<(String, &'static str)> {
+    let (dialect, name) = (source.dialect(), &entity.name);
+    let is_empty = async |statement| matches!(source.rows(tenant, statement).try_next().await, Ok(None));
+    if is_empty(any_row(catalog, dialect, entity)?).await {
+        let help = "if there should be some: row-level security and missing permissions answer with silence";
+        return Some((format!("`{name}` shows no row at all"), help));
+    }
+    if is_empty(any_record(catalog, dialect, entity)?).await {
+        let help = "compare the filter with what stands in its columns: a mark that nobody has set is NULL, which \
+                    `[false, missing]` takes in";
+        return Some((format!("`{name}` has rows, and its `only` leaves out every one of them"), help));
+    }
+    None
 }
 
 fn unreachable(error: &SourceError) -> Finding {

@@ -119,7 +119,7 @@ fn stand_in_row(column: &mut Column, parents: &[Table]) {
 }
 
 /// Every column that an entity names, with the entity whose rows it is seen from. Inner ones come first.
-fn each_column(entity: &mut Entity, visit: &mut dyn FnMut(&EntityName, &mut Column)) {
+pub(super) fn each_column(entity: &mut Entity, visit: &mut dyn FnMut(&EntityName, &mut Column)) {
     let own = &entity.name.clone();
     within(&mut entity.key, own, visit);
     filters(&mut entity.only, own, visit);

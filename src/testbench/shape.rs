@@ -3,13 +3,14 @@
 //! A live schema knows the types. Without one they are what the catalog declares, else what the rule needs, else
 //! what the tests put in; the first that knows decides.
 
+use super::plain::each_column;
 use crate::catalog::{
     Catalog, Column, ColumnSchema, ColumnType, ColumnUse, ConsentTest, DateStorage, Entity, Expression, Filter,
-    FilterTest, Hop, InsertValue, InstantStorage, Join, Literal, Place, Schema, Table, TableKind, TableSchema,
+    FilterTest, Hop, InsertValue, InstantStorage, Join, Literal, Origin, Place, Schema, Table, TableKind, TableSchema,
     UuidStorage,
 };
 use crate::diagnostic::yaml::Node;
-use crate::model::Value;
+use crate::model::{EntityName, Value};
 use crate::rule::CheckedRule;
 use crate::rule::check::moment;
 use crate::rule::checked::Trigger;
@@ -21,6 +22,8 @@ use std::collections::BTreeMap;
 /// What the types are told from.
 pub(super) struct Clues<'a> {
     pub catalog: &'a Catalog,
+    /// The same without what the live schema says.
+    pub declared: &'a Catalog,
     pub uses: &'a [ColumnUse],
     pub live: Option<&'a Schema>,
     pub rule: Option<&'a CheckedRule>,
@@ -32,7 +35,11 @@ pub(super) struct Clues<'a> {
 }
 
 #[derive(Default)]
-struct Shape(BTreeMap<Table, BTreeMap<String, ColumnType>>);
+struct Shape {
+    tables: BTreeMap<Table, BTreeMap<String, ColumnType>>,
+    /// How keys are kept that the catalog declares as UUIDs. A live database may call them bytes or text.
+    uuids: BTreeMap<EntityName, ColumnType>,
+}
 
 /// The table of an entity; one of its own where the catalog has a query instead.
 pub(super) fn table_of(entity: &Entity) -> Table {
@@ -40,8 +47,8 @@ pub(super) fn table_of(entity: &Entity) -> Table {
 }
 
 pub(super) fn shape(clues: &Clues<'_>) -> Schema {
-    let mut shape = Shape::default();
-    shape.live(clues.live);
+    let mut shape = Shape { uuids: uuids(clues.declared), ..Shape::default() };
+    shape.live(clues);
     for used in clues.uses {
         shape.learn(&used.table, &used.column, &used.expected);
     }
@@ -57,23 +64,41 @@ pub(super) fn shape(clues: &Clues<'_>) -> Schema {
     shape.given(clues);
     shape.tasks(clues.catalog);
     shape.written(clues.catalog);
-    shape.schema()
+    shape.queried(clues.catalog);
+    shape.schema(clues.catalog)
 }
 
 impl Shape {
     /// The first that knows the type decides.
     fn learn(&mut self, table: &Table, column: &str, ty: &ColumnType) {
-        let known = self.0.entry(table.clone()).or_default().entry(column.to_owned()).or_insert(ColumnType::Unknown);
+        let known =
+            self.tables.entry(table.clone()).or_default().entry(column.to_owned()).or_insert(ColumnType::Unknown);
         if *known == ColumnType::Unknown {
             *known = kept(ty);
         }
     }
 
-    fn live(&mut self, live: Option<&Schema>) {
-        for table in live.into_iter().flat_map(|schema| &schema.tables).filter(|table| table.exists) {
-            for column in &table.columns {
-                self.learn(&table.table, &column.name, &column.ty);
+    fn live(&mut self, clues: &Clues<'_>) {
+        let Some(live) = clues.live else { return };
+        let tables = live.tables.iter().map(|table| (table.table.clone(), table));
+        let queries = clues.catalog.entities.values().filter(|entity| is_query(entity));
+        let queries = queries.filter_map(|entity| Some((table_of(entity), live.of(entity)?)));
+        for (table, found) in tables.chain(queries).filter(|(_, found)| found.exists) {
+            for column in &found.columns {
+                self.learn(&table, &column.name, &column.ty);
             }
+        }
+    }
+
+    /// The catalog's reader can't look into a query, so what it needs of one stands in no list of uses.
+    fn queried(&mut self, catalog: &Catalog) {
+        for entity in catalog.entities.values() {
+            each_column(&mut entity.clone(), &mut |owner, column| {
+                let owner = catalog.entity(owner).filter(|owner| is_query(owner));
+                if let (Some(owner), Some(column)) = (owner, in_own_row(column)) {
+                    self.learn(&table_of(owner), &column.name, &column.ty);
+                }
+            });
         }
     }
 
@@ -172,8 +197,8 @@ impl Shape {
                 let last = path.hops.len().saturating_sub(1);
                 for (number, Hop { table, from, to, only }) in path.hops.iter().enumerate() {
                     let inner = |end: bool, ty: &ColumnType| if end { ty.clone() } else { ColumnType::Unknown };
-                    self.learn(table, &from.name, &inner(number == 0, &ours));
-                    self.learn(table, &to.name, &inner(number == last, &theirs));
+                    self.meets(table, &from.name, &inner(number == 0, &ours));
+                    self.meets(table, &to.name, &inner(number == last, &theirs));
                     self.filters(table, only);
                 }
             }
@@ -184,12 +209,24 @@ impl Shape {
     fn same(&mut self, holder: &Entity, field: &str, of: &Entity) {
         let ty = self.key_type(of);
         if let Some(Expression::Column(column)) = holder.fields.get(field).map(|field| &field.expression) {
-            self.learn(&table_of(holder), &column.name, &ty);
+            self.meets(&table_of(holder), &column.name, &ty);
+        }
+    }
+
+    /// Of a column that is held against a key, only the key says that it is a UUID.
+    fn meets(&mut self, table: &Table, column: &str, key: &ColumnType) {
+        if let ColumnType::Uuid(_) = key {
+            self.tables.entry(table.clone()).or_default().insert(column.to_owned(), key.clone());
+        } else {
+            self.learn(table, column, key);
         }
     }
 
     fn key_type(&self, entity: &Entity) -> ColumnType {
-        let columns = self.0.get(&table_of(entity));
+        if let Some(uuid) = self.uuids.get(&entity.name) {
+            return uuid.clone();
+        }
+        let columns = self.tables.get(&table_of(entity));
         columns.and_then(|columns| columns.get(&entity.key.name)).cloned().unwrap_or(ColumnType::Unknown)
     }
 
@@ -284,11 +321,11 @@ impl Shape {
 
     fn field_type(&self, entity: &Entity, field: &str) -> Option<ColumnType> {
         let Expression::Column(column) = &entity.fields.get(field)?.expression else { return None };
-        self.0.get(&table_of(entity))?.get(&column.name).cloned()
+        self.tables.get(&table_of(entity))?.get(&column.name).cloned()
     }
 
-    fn schema(self) -> Schema {
-        let tables = self.0.into_iter().map(|(table, columns)| {
+    fn schema(self, catalog: &Catalog) -> Schema {
+        let tables = self.tables.into_iter().map(|(table, columns)| {
             let column = |(name, ty): (String, ColumnType)| ColumnSchema {
                 name,
                 declared: ty.in_words().to_owned(),
@@ -299,7 +336,36 @@ impl Shape {
             let columns = columns.into_iter().map(column).collect();
             TableSchema { table, exists: true, kind: TableKind::Table, columns, indexes: Vec::new() }
         });
-        Schema { tables: tables.collect(), made_up: true, ..Schema::default() }
+        let mut schema = Schema { tables: tables.collect(), made_up: true, ..Schema::default() };
+        for entity in catalog.entities.values() {
+            if let (Origin::Sql(sql), Some(table)) = (&entity.origin, schema.table(&table_of(entity)).cloned()) {
+                schema.queries.insert(sql.clone(), table);
+            }
+        }
+        schema
+    }
+}
+
+fn uuids(declared: &Catalog) -> BTreeMap<EntityName, ColumnType> {
+    let kept = |entity: &Entity| match &entity.key.ty {
+        ColumnType::Uuid(UuidStorage::Native) => Some(ColumnType::Uuid(UuidStorage::Text)),
+        ty @ ColumnType::Uuid(_) => Some(ty.clone()),
+        _ => None,
+    };
+    declared.entities.values().filter_map(|entity| Some((entity.name.clone(), kept(entity)?))).collect()
+}
+
+const fn is_query(entity: &Entity) -> bool {
+    matches!(entity.origin, Origin::Sql(_))
+}
+
+/// The column of the row itself that a value is read from, or found by.
+fn in_own_row(column: &Column) -> Option<&Column> {
+    match &column.place {
+        Place::Row => Some(column),
+        Place::Json(holder, _) => in_own_row(holder),
+        Place::Attribute(attribute) => in_own_row(&attribute.key),
+        Place::Parent(_) | Place::LookUp(_) | Place::Where(..) | Place::Number(_) | Place::Sql(_) => None,
     }
 }
 

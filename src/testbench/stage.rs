@@ -92,6 +92,7 @@ fn tables(bench: &Bench, tree: &Arc<Tree>, file: &Arc<SourceFile>) -> Schema {
     let named = named(tree);
     shape(&Clues {
         catalog: &catalog,
+        declared: reading.catalog.as_ref().unwrap_or(&catalog),
         uses: &reading.uses,
         live: bench.surroundings.schema.as_ref(),
         rule: checked.rules.iter().find(|(rule, _)| rule.file == file.path).map(|(rule, _)| rule.as_ref()),

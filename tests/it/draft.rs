@@ -119,7 +119,10 @@ fn columns_of_text_and_numbers_are_times_and_marks_by_their_names() {
     };
     has("company", &["at: created", "created: {column: created, type: epoch_seconds}"]);
     has("company", &["birthday: {column: birthday, type: date_text}"]);
-    has("shop_order", &["at: orderDate", "only: {cancelled: 0}", "orderDate: {column: orderDate, type: date_text}"]);
+    has(
+        "shop_order",
+        &["at: orderDate", "only: {cancelled: [0, missing]}", "orderDate: {column: orderDate, type: date_text}"],
+    );
     has("invoice", &["at: issue_date", "only: {voided_at: missing}", "dueDate: {column: dueDate, type: date_text}"]);
     has("membership", &["updated_at: updated_at", "updated_at: {column: updated_at, type: instant_text}"]);
     assert!(!text.contains("payment_terms") && !entity("shop_order").iter().any(|line| line.starts_with("time:")));
@@ -130,4 +133,27 @@ fn columns_of_text_and_numbers_are_times_and_marks_by_their_names() {
     std::fs::write(rules.join("catalog.yaml"), &text).unwrap();
     let (code, _, talk) = site.run(&["check", "--db", "--deny-warnings", "--rules", rules.to_str().unwrap()]);
     assert_eq!(code, 0, "{talk}\n{text}");
+}
+
+#[test]
+fn a_mark_that_nobody_has_set_keeps_its_row() {
+    let site = Site::new();
+    site.crm(
+        "CREATE TABLE companies (id INTEGER PRIMARY KEY, name TEXT, archived BOOLEAN, is_test BOOLEAN NOT NULL,
+                                 deleted INTEGER NOT NULL);
+         INSERT INTO companies VALUES (1, 'Ada', NULL, FALSE, 0), (2, 'Bob', TRUE, FALSE, 0), (3, 'Cid', FALSE, TRUE, 0);",
+    );
+    let (code, text, talk) = site.run(&["catalog", "draft", "--time-zone", "Europe/Vienna"]);
+    assert_eq!(code, 0, "{talk}");
+    let only = "    only: {archived: [false, missing], is_test: false, deleted: 0}  # guess: rows outside are no records; \
+                `missing` keeps those whose mark was never set (NULL)";
+    assert!(text.lines().any(|line| line == only), "{text}");
+    std::fs::write(site.folder.path().join("rules/catalog.yaml"), &text).unwrap();
+    let rule = "version: 1\nid: hello\nmode: live\npurpose: staff\nfor_each: company\nbackfill: all\n\
+                trigger: {segment: {when: {name: present}}}\nsteps: [task: {title: \"{{ record.name }}\"}]\n";
+    site.rules(&[("hello.yaml", rule)]);
+    let found = site.json(&["preview", "hello"]);
+    let records: Vec<&str> =
+        found["matches"].as_array().unwrap().iter().map(|matched| matched["record"].as_str().unwrap()).collect();
+    assert_eq!(records, ["company:1"], "{found}");
 }

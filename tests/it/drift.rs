@@ -70,6 +70,77 @@ entities:
 }
 
 #[test]
+fn constants_are_held_against_their_own_column_alone() {
+    let site = Site::new();
+    site.rules(&[]);
+    std::fs::write(
+        site.folder.path().join("rules/catalog.yaml"),
+        "version: 1
+time_zone: Europe/Vienna
+entities:
+  account:
+    table: accounts
+    key: id
+    only: {level: high}
+    fields:
+      open: {count: tickets, only: {open: true}}
+    relations:
+      tickets: {entity: ticket, by: account}
+  ticket:
+    table: tickets
+    key: id
+    fields:
+      open: {look_up: state.open}
+    relations: {state: {entity: state, to: state_id}}
+  state: {table: states, key: id, fields: {open: {column: is_open, type: bool_text}}}
+",
+    )
+    .unwrap();
+    site.sql(
+        "crm.db",
+        "DROP TABLE IF EXISTS accounts; CREATE TABLE accounts (id INTEGER PRIMARY KEY, level INTEGER);
+         DROP TABLE IF EXISTS tickets; CREATE TABLE tickets (id INTEGER PRIMARY KEY, account INTEGER, state_id INTEGER);
+         CREATE TABLE states (id INTEGER PRIMARY KEY, is_open TEXT);",
+    );
+    let (_, data, talk) = site.run(&["check", "--db", "--format", "json"]);
+    let report: Json = serde_json::from_str(&data).expect(&talk);
+    let constants: Vec<&str> = report["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|finding| finding["code"] == "catalog.constant")
+        .map(|finding| finding["message"].as_str().unwrap())
+        .collect();
+    let [told] = constants.as_slice() else { panic!("{data}") };
+    assert!(told.contains("`high`") && told.contains("`level`"), "{told}");
+}
+
+#[test]
+fn a_filter_that_leaves_out_every_row_is_told() {
+    let site = Site::new();
+    site.rules(&[]);
+    let catalog = |only: &str| {
+        format!(
+            "version: 1\ntime_zone: Europe/Vienna\nentities:\n  account: {{table: clients, key: id, only: {only}}}\n"
+        )
+    };
+    let rule = "version: 1\nid: hello\nmode: live\npurpose: staff\nfor_each: account\n\
+                trigger: {schedule: {cron: \"0 8 * * MON\"}}\nsteps: [task: {title: hello}]\n";
+    site.sql(
+        "crm.db",
+        "CREATE TABLE clients (id INTEGER PRIMARY KEY, archived BOOLEAN); INSERT INTO clients VALUES (1, NULL), (2, TRUE);",
+    );
+    for (only, told) in [("{archived: false}", true), ("{archived: [false, missing]}", false)] {
+        std::fs::write(site.folder.path().join("rules/catalog.yaml"), catalog(only)).unwrap();
+        site.rules(&[("hello.yaml", rule)]);
+        let (code, data, talk) = site.run(&["check", "--db"]);
+        let page = format!("{data}{talk}");
+        assert_eq!(page.contains("`account` has rows, and its `only` leaves out every one of them"), told, "{page}");
+        assert_eq!(code, 0, "{page}");
+    }
+}
+
+#[test]
 fn a_daemon_notices_itself_that_a_column_went_and_that_it_came_back() {
     let site = Site::new();
     let rule = |id: &str, activity: &str| {

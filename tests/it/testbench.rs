@@ -1,6 +1,7 @@
 //! Tests of rules, as their authors write and run them.
 
 mod kept;
+mod typed;
 
 use crate::world::{Kind, World};
 use jiff::{SignedDuration, Timestamp};

@@ -30,9 +30,12 @@ impl Checker {
         node: &Node,
     ) -> Option<Filter> {
         let words = self.words_of(entity, name);
+        let recorded = self.uses.len();
         let column = self.column(entity, table, name)?;
         let test = self.test(node, &column, words.as_deref())?;
-        if let (Some(recorded), FilterTest::In(literals) | FilterTest::NotIn(literals)) = (self.uses.last_mut(), &test)
+        // A field that stands elsewhere than in its row's column records no use, and the last one is another's.
+        if let (Some(recorded), FilterTest::In(literals) | FilterTest::NotIn(literals)) =
+            (self.uses.get_mut(recorded), &test)
         {
             recorded.literals.clone_from(literals);
         }

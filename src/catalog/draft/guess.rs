@@ -149,7 +149,11 @@ impl Source<'_> {
                 .filter(|test| flag || time || countable(column) || *test == "missing" && stamp)
                 .filter(|_| !(words::called_off(&column.name) && words::lasting(&self.name)));
             if let Some(test) = test {
-                entity.only.push((column.name.clone(), test.to_owned()));
+                // A mark that nobody has set says nothing against the row.
+                let unset = column.nullable && test != "missing";
+                let test = if unset { format!("[{test}, missing]") } else { test.to_owned() };
+                entity.unset |= unset;
+                entity.only.push((column.name.clone(), test));
             }
             if let Some(part) = words::person(&column.name).filter(|_| column.ty == ColumnType::Text)
                 && !entity.person.iter().any(|(known, _)| *known == part)

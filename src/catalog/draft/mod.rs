@@ -61,6 +61,8 @@ pub struct Entity {
     pub key_guessed: bool,
     /// Field and test, as they are written.
     pub only: Vec<(String, String)>,
+    /// `only` takes in rows whose mark was never set.
+    pub unset: bool,
     pub fields: Vec<Field>,
     pub relations: Vec<Relation>,
     pub recipients: Vec<Recipient>,

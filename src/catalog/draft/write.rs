@@ -58,7 +58,8 @@ fn write_entity(text: &mut String, entity: &Entity) {
     if !entity.only.is_empty() {
         let tests: Vec<String> =
             entity.only.iter().map(|(column, test)| format!("{}: {test}", scalar(column))).collect();
-        let _ = writeln!(text, "    only: {{{}}}  # guess: rows outside are no records", tests.join(", "));
+        let unset = if entity.unset { "; `missing` keeps those whose mark was never set (NULL)" } else { "" };
+        let _ = writeln!(text, "    only: {{{}}}  # guess: rows outside are no records{unset}", tests.join(", "));
     }
     for (key, column) in [("at", &entity.at), ("updated_at", &entity.updated_at)] {
         if let Some(column) = column {

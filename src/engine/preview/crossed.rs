@@ -8,7 +8,7 @@ use crate::engine::rehearse::horizon;
 use crate::engine::{adopt, inbound};
 use crate::model::{Key, Lane, Occasion, RecordId, Tenant, Value};
 use crate::rule::CompiledRule;
-use crate::rule::checked::{Cadence, Segment, Trigger};
+use crate::rule::checked::{Backfill, Cadence, Segment, Trigger};
 use crate::rule::compiled::{Crossing, Reach, Window};
 use futures::TryStreamExt;
 use jiff::{SignedDuration, Timestamp};
@@ -75,7 +75,11 @@ impl Previewer<'_> {
             PreviewScope::LastInterval | PreviewScope::Last(_) => Reach::Crossed(window),
         };
         if rule.rule.trigger.keeps_episodes() {
-            return self.episodes(rule, (tenant, lane), (reach, window), preview).await;
+            let mut crossings = self.episodes(rule, (tenant, lane), (reach, window), preview).await?;
+            if !matches!(scope, PreviewScope::Last(_)) {
+                self.found_inside(rule, (tenant, lane), &mut crossings).await?;
+            }
+            return Ok(crossings);
         }
         let mut kept = Kept::new(scope, self.limit);
         if !self.events(rule, tenant, window, (scope, &mut kept)).await? {
@@ -209,6 +213,30 @@ impl Previewer<'_> {
             _ => self.openings(&watch, (reach, named)).await?,
         };
         Ok(self.limited(crossings, preview))
+    }
+
+    /// Nothing tells since when a record is inside of a segment. Whoever is there at the rule's first look counts as come
+    /// when the rule began, which is what the baseline leaves out.
+    async fn found_inside(
+        &self,
+        rule: &CompiledRule,
+        (tenant, lane): (&Tenant, Lane),
+        crossings: &mut [Crossing],
+    ) -> Result<(), EngineError> {
+        let enters = matches!(rule.rule.trigger, Trigger::Segment(Segment { leaves: false, .. }));
+        if !enters || rule.rule.backfill == Backfill::All {
+            return Ok(());
+        }
+        let known = self.adopted(rule, lane, tenant).await?;
+        if known.as_ref().is_some_and(|known| known.progress.seeded) {
+            return Ok(());
+        }
+        let began = self.began(rule, known.as_ref());
+        for crossing in crossings {
+            crossing.crossed_at = began;
+            crossing.occasion_at = Some(began);
+        }
+        Ok(())
     }
 
     async fn leaving(&self, watch: &Watch<'_>, named: Option<&[Key]>) -> Result<Vec<Crossing>, EngineError> {

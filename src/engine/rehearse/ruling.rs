@@ -106,6 +106,10 @@ impl Explainer<'_> {
         {
             return Ok(Verdict::GaveUp { crossed_at, term: reason.clone() });
         }
+        // An episode that opens with the rule is one that a first look found open.
+        if crossed_at == begins && self.rule.rule.trigger.keeps_episodes() {
+            return Ok(Verdict::InsideBefore { baseline: begins });
+        }
         if crossed_at <= begins {
             return Ok(Verdict::BeforeActivation { crossed_at, baseline: begins });
         }
@@ -148,11 +152,14 @@ impl Explainer<'_> {
         let open = case.seen.episode.as_ref().filter(|episode| episode.closed_at.is_none());
         Ok(match (&self.rule.rule.trigger, open) {
             (Trigger::Segment(segment), Some(episode)) if segment.leaves => {
-                Verdict::Inside { since: episode.opened_at }
+                let since = Some(episode.opened_at).filter(|since| *since > self.begins(case.told));
+                Verdict::Inside { since }
             }
-            (Trigger::Segment(segment), _) => {
-                Verdict::NeverCrossed { because: because(&case.told.trigger, segment.leaves) }
-            }
+            (Trigger::Segment(segment), _) => match because(&case.told.trigger, segment.leaves) {
+                // All of it is true, and no sweep has seen it inside yet.
+                None if segment.leaves => Verdict::Inside { since: None },
+                because => Verdict::NeverCrossed { because },
+            },
             (trigger, _) => match (because(&case.told.trigger, false), self.awaited(trigger)) {
                 (None, Some(what)) => Verdict::Awaited { what },
                 (because, _) => Verdict::NeverCrossed { because },

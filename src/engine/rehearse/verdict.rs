@@ -30,6 +30,8 @@ pub enum Verdict {
     GaveUp { crossed_at: Timestamp, term: String },
     /// It crossed before the rule began to look.
     BeforeActivation { crossed_at: Timestamp, baseline: Timestamp },
+    /// It was inside already when the rule began to look; since when, nothing tells.
+    InsideBefore { baseline: Timestamp },
     /// It crossed longer ago than any sweep still looks.
     Passed { crossed_at: Timestamp },
     /// Only time is missing.
@@ -38,8 +40,8 @@ pub enum Verdict {
     NotYetAndFails { crosses_at: Timestamp, term: String, later: Later },
     /// Time alone doesn't take it over the edge up to then; nobody looked further.
     NotUntil { until: Timestamp },
-    /// It is inside what the rule waits for it to leave.
-    Inside { since: Timestamp },
+    /// It is inside what the rule waits for it to leave. `None`: since before the rule, or any sweep, looked.
+    Inside { since: Option<Timestamp> },
     /// Nothing in the source would ever take it over the edge as it stands: this keeps it from that.
     NeverCrossed { because: Option<Because> },
     /// It crosses by what somebody else says of it, and nobody has: this is awaited.
@@ -86,7 +88,7 @@ impl Verdict {
             Self::NotTrueYet { .. } => "not_true_yet",
             Self::Missed { .. } => "missed",
             Self::GaveUp { .. } => "gave_up",
-            Self::BeforeActivation { .. } => "before_activation",
+            Self::BeforeActivation { .. } | Self::InsideBefore { .. } => "before_activation",
             Self::Passed { .. } => "passed",
             Self::NotYet { .. } => "not_yet",
             Self::NotYetAndFails { .. } => "not_yet_and_fails",
@@ -135,6 +137,19 @@ impl fmt::Display for Day {
 
 fn unseen(f: &mut fmt::Formatter<'_>, until: Timestamp) -> fmt::Result {
     write!(f, " up to {}; the look ahead was cut off there, as it took too long", Day(until))
+}
+
+fn inside_before(f: &mut fmt::Formatter<'_>, baseline: Timestamp) -> fmt::Result {
+    write!(f, "no match: it was inside already when the rule began, {}, and such are left out ", Day(baseline))?;
+    write!(f, "(`backfill: all` would take it in)")
+}
+
+fn inside(f: &mut fmt::Formatter<'_>, since: Option<Timestamp>) -> fmt::Result {
+    match since {
+        Some(since) => write!(f, "no match: it has been inside since {}", Day(since))?,
+        None => write!(f, "no match: it is still inside")?,
+    }
+    write!(f, ", and the rule waits for it to leave")
 }
 
 impl fmt::Display for Verdict {
@@ -198,6 +213,7 @@ impl fmt::Display for Verdict {
                 Day(*crossed_at),
                 Day(*baseline)
             ),
+            Self::InsideBefore { baseline } => inside_before(f, *baseline),
             Self::Passed { crossed_at } => {
                 write!(f, "no match: it crosses at {}, further back than any sweep still looks", Day(*crossed_at))
             }
@@ -221,9 +237,7 @@ impl fmt::Display for Verdict {
                 write!(f, "not yet: time alone doesn't take it over the edge")?;
                 unseen(f, *until)
             }
-            Self::Inside { since } => {
-                write!(f, "no match: it has been inside since {}, and the rule waits for it to leave", Day(*since))
-            }
+            Self::Inside { since } => inside(f, *since),
             Self::NeverCrossed { because: None } => {
                 write!(f, "never crossed: nothing in the source sets the trigger off")
             }

@@ -171,10 +171,11 @@ pub fn occasion_data(rule: &CheckedRule, crossing: &Crossing) -> Json {
         .get(crossing.entry)
         .and_then(|entry| entry.offset)
         .map(|offset| format!("{} {}", offset.period, if offset.before { "before" } else { "after" }));
-    let row: Map<String, Json> = crossing.row.iter().map(|(name, value)| (name.clone(), value.to_json())).collect();
+    let row: Map<String, Json> =
+        crossing.row.iter().map(|(name, value)| (name.clone(), value.to_shown_json())).collect();
     json!({
         "at": crossing.occasion_at.unwrap_or(crossing.crossed_at).to_string(),
-        "value": crossing.value.to_json(),
+        "value": crossing.value.to_shown_json(),
         "offset": offset,
         "row": row,
     })

@@ -72,18 +72,11 @@ impl<'a> Checker<'a> {
             Expression::Means { words, .. } => Some(words.iter().map(|(word, _)| word.clone()).collect()),
             _ => None,
         };
-        // A sum of amounts in euros is an amount in euros.
-        let inherited = match &field.expression {
-            Expression::Aggregate(aggregate) => {
-                self.known.catalog.related_field(entity, aggregate).and_then(|(_, related)| related.currency.clone())
-            }
-            _ => None,
-        };
         Subject {
             name: field.name.as_str().to_owned(),
             ty: self.known.catalog.field_type(entity, field),
             words,
-            currency: field.currency.clone().or(inherited),
+            currency: self.known.catalog.currency(entity, field).map(str::to_owned),
         }
     }
 

@@ -186,10 +186,11 @@ fn constant(ty: &ColumnType, node: &Node, source: &str, clock: RowClock<'_>) -> 
         }
         time(ty, text.trim(), clock)
     } else if let ColumnType::Uuid(_) = ty {
-        // Keys of an example are only names, so a small number does for one.
-        text.trim().parse().ok().or_else(|| text.trim().parse().ok().map(Uuid::from_u128)).map(Value::Uuid)
+        key_uuid(&text).map(Value::Uuid)
     } else {
-        catalog::value(&text, node.is_plain(source), ty, clock.zone).ok()
+        let bytes = || key_uuid(&text).filter(|_| *ty == ColumnType::Bytes);
+        let value = catalog::value(&text, node.is_plain(source), ty, clock.zone).ok();
+        value.or_else(|| bytes().map(|id| Value::Bytes(id.as_bytes().to_vec())))
     };
     let value = value.ok_or_else(|| Misplaced {
         message: format!("`{text}` is not {}", ty.in_words()),
@@ -198,6 +199,12 @@ fn constant(ty: &ColumnType, node: &Node, source: &str, clock: RowClock<'_>) -> 
             .then(|| "or relative to `at`: `now`, `90 days ago`, `long enough ago`, `in 30 days`".to_owned()),
     })?;
     Ok(stored(value, ty))
+}
+
+/// Keys of an example are only names, so a small number does for one.
+fn key_uuid(text: &str) -> Option<Uuid> {
+    let text = text.trim();
+    text.parse().ok().or_else(|| text.parse().ok().map(Uuid::from_u128))
 }
 
 fn time(ty: &ColumnType, text: &str, RowClock { now, zone, long_enough }: RowClock<'_>) -> Option<Value> {

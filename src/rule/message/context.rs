@@ -36,8 +36,8 @@ fn field(value: &model::Value, currency: Option<&String>) -> Value {
     let Some(currency) = currency else { return cell(value) };
     match value {
         model::Value::Int(whole) => amount(whole.to_string(), currency),
-        model::Value::Decimal(exact) => amount(exact.to_string(), currency),
-        model::Value::Float(float) => amount(float.to_string(), currency),
+        model::Value::Decimal(exact) => amount(exact.normalize().to_string(), currency),
+        model::Value::Float(float) => amount(model::without_noise(*float).to_string(), currency),
         model::Value::Text(text) if text.trim().parse::<Decimal>().is_ok() => amount(text.clone(), currency),
         other => cell(other),
     }
@@ -56,7 +56,7 @@ fn cell(value: &model::Value) -> Value {
         model::Value::Text(text) => Value::from(text.as_str()),
         model::Value::Int(whole) => Value::from(*whole),
         model::Value::Bool(truth) => Value::from(*truth),
-        other => json(&other.to_json()),
+        other => json(&other.to_shown_json()),
     }
 }
 

@@ -21,9 +21,12 @@ impl Regional {
     /// Of an entity's messages.
     #[must_use]
     pub fn of(catalog: &Catalog, entity: &EntityName) -> Self {
-        let fields = catalog.entity(entity).map(|entity| entity.fields.values()).into_iter().flatten();
-        let currency = |field: &Field| Some((field.name.as_str().to_owned(), field.currency.clone()?));
-        Self { locale: catalog.locale.clone(), currencies: fields.filter_map(currency).collect() }
+        let mut currencies = BTreeMap::new();
+        if let Some(entity) = catalog.entity(entity) {
+            let known = |field: &Field| Some((field.name.to_string(), catalog.currency(entity, field)?.to_owned()));
+            currencies.extend(entity.fields.values().filter_map(known));
+        }
+        Self { locale: catalog.locale.clone(), currencies }
     }
 }
 

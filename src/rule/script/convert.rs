@@ -51,7 +51,7 @@ pub(super) fn json(value: &Dynamic) -> Option<Json> {
         return Some(Json::from(whole));
     }
     if let Some(decimal) = value.read_lock::<Decimal>() {
-        return Some(Json::String(decimal.to_string()));
+        return Some(Json::String(decimal.normalize().to_string()));
     }
     if let Ok(float) = value.as_float() {
         return Some(Json::from(float));

@@ -60,6 +60,43 @@ async fn of_a_segment_it_shows_who_has_come_inside_and_who_leaves() {
     assert_eq!(shown(&world, PreviewScope::LastInterval).await, ["1 episode 1"]);
 }
 
+/// Those whom a preview lists and no sweep would enter.
+async fn left_out(world: &World, scope: PreviewScope) -> Vec<String> {
+    let (generation, sender) = (world.generation(), serde_json::json!({}));
+    let found = preview(&previewer(world, &generation, &sender), &"watched".into(), &scope).await.unwrap();
+    found.matches.into_iter().filter(|found| found.left_out).map(|found| found.record.key.to_string()).collect()
+}
+
+#[tokio::test]
+async fn who_is_inside_of_a_segment_when_it_begins_is_shown_as_left_out() {
+    let (segment, last) = ("segment: {when: {country: AT}}", PreviewScope::Last(hours(24)));
+    let world = World::new(Kind::Sqlite, instant(START), Settings::default()).await;
+    world.crm.run("INSERT INTO accounts VALUES (1, 'One', 'AT', NULL), (2, 'Two', NULL, NULL)").await;
+    world.clock.advance(hours(1));
+    world.load(&[("watched.yaml", &rule(segment, ""))]).await;
+    let named = || PreviewScope::Records(vec!["1".into()]);
+    for scope in [PreviewScope::LastInterval, named()] {
+        assert_eq!(shown(&world, scope.clone()).await, ["1 episode 1"], "before its first look");
+        assert_eq!(left_out(&world, scope).await, ["1"]);
+    }
+    assert_eq!(shown(&world, last.clone()).await, ["1 episode 1"]);
+    assert_eq!(left_out(&world, last).await, [""; 0], "it would have matched");
+
+    world.pass(hours(1)).await;
+    assert_eq!(left_out(&world, named()).await, ["1"], "and after it");
+    world.crm.run("UPDATE accounts SET country_code = 'AT' WHERE id = 2").await;
+    assert_eq!(shown(&world, PreviewScope::LastInterval).await, ["2 episode 1"]);
+    assert_eq!(left_out(&world, PreviewScope::LastInterval).await, [""; 0], "it came inside since");
+    world.pass(hours(1)).await;
+    assert_eq!(entered(&world).await.len(), 1);
+
+    let world = World::new(Kind::Sqlite, instant(START), Settings::default()).await;
+    world.crm.run("INSERT INTO accounts VALUES (1, 'One', 'AT', NULL)").await;
+    world.load(&[("watched.yaml", &rule(segment, "backfill: all\n"))]).await;
+    assert_eq!(shown(&world, PreviewScope::LastInterval).await, ["1 episode 1"]);
+    assert_eq!(left_out(&world, PreviewScope::LastInterval).await, [""; 0], "it is taken in");
+}
+
 #[tokio::test]
 async fn of_a_change_it_shows_what_changed_since_the_last_sweep() {
     let world = two("changed: {field: country, to: DE}").await;

@@ -137,6 +137,34 @@ async fn behind_what_is_over_the_next_crossing_is_told() {
     assert_eq!(verdict(&world).await, Verdict::Matched { at: Some(world.now()), again });
 }
 
+#[tokio::test]
+async fn who_was_inside_when_the_rule_began_is_told_so_and_no_time_is_made_up() {
+    let world = world(&rule("segment: {when: {country: AT}}", "")).await;
+    let baseline = world.now();
+    world.clock.advance(hours(1));
+    assert_eq!(verdict(&world).await, Verdict::InsideBefore { baseline }, "no sweep has looked yet");
+    world.turn().await;
+    let told = verdict(&world).await;
+    assert_eq!(told, Verdict::InsideBefore { baseline });
+    assert!(told.to_string().starts_with("no match: it was inside already when the rule began, 2026-"), "{told}");
+    world.crm.run("UPDATE accounts SET country_code = 'DE'").await;
+    world.pass(hours(1)).await;
+    world.pass(days(2)).await;
+    world.crm.run("UPDATE accounts SET country_code = 'AT'").await;
+    let crossed_at = world.now();
+    assert_eq!(verdict(&world).await, Verdict::Matches { crossed_at }, "it comes inside anew");
+}
+
+#[tokio::test]
+async fn blanks_at_the_ends_of_a_text_are_seen() {
+    let world = world(&rule("segment: {when: {name: Ada}}", "")).await;
+    world.crm.run("UPDATE accounts SET name = 'Ada '").await;
+    let told = verdict(&world).await.to_string();
+    assert!(told.ends_with("`name: Ada` is not true (name = \"Ada \")"), "{told}");
+    world.crm.run("UPDATE accounts SET name = 'Eve'").await;
+    assert!(verdict(&world).await.to_string().ends_with("(name = Eve)"));
+}
+
 async fn of_mondays() -> World {
     world(&rule("schedule: {cron: \"0 9 * * MON\"}", "").replace("check_every: 1 hour\n", "")).await
 }
@@ -145,8 +173,11 @@ async fn of_mondays() -> World {
 async fn who_has_left_a_segment_crosses_once_it_was_out_for_long_enough() {
     let trigger = "segment: {when: {country: AT}, leaves: true, min_out: 1 day}";
     let world = world(&rule(trigger, "")).await;
+    let inside = Verdict::Inside { since: None };
+    assert_eq!(verdict(&world).await, inside, "no sweep has looked yet");
     world.pass(hours(1)).await;
-    assert_eq!(verdict(&world).await, Verdict::Inside { since: world.ago(hours(1)) });
+    assert_eq!(verdict(&world).await, inside, "nobody knows since when");
+    assert!(inside.to_string().contains("still inside"), "{inside}");
     world.crm.run("UPDATE accounts SET country_code = 'DE'").await;
     let crosses_at = world.now() + days(1);
     assert_eq!(verdict(&world).await, Verdict::NotYet { crosses_at }, "no sweep has seen it yet");

@@ -15,7 +15,9 @@ use jiff::{Timestamp, civil};
 use sqlx::mysql::{
     MySqlArguments, MySqlConnectOptions, MySqlDatabaseError, MySqlPool, MySqlPoolOptions, MySqlRow, MySqlValueRef,
 };
-use sqlx::{Arguments, Column as _, Decode, Executor, MySql, Row as _, Statement as _, Type, TypeInfo, ValueRef};
+use sqlx::{
+    Arguments, Column as _, Connection, Decode, Executor, MySql, Row as _, Statement as _, Type, TypeInfo, ValueRef,
+};
 
 pub struct MySqlSource {
     options: SourceOptions,
@@ -112,6 +114,8 @@ impl Source for MySqlSource {
 
     async fn prepare(&self, statement: &Statement) -> Result<(), SourceError> {
         let mut connection = self.pool.acquire().await.map_err(mysql_error)?;
+        // One that was prepared before would pass, whatever has become of its tables.
+        connection.clear_cached_statements().await.map_err(mysql_error)?;
         let sql = sqlx::SqlSafeStr::into_sql_str(sqlx::AssertSqlSafe(statement.sql.clone()));
         (&mut *connection).prepare(sql).await.map(drop).map_err(mysql_error)
     }

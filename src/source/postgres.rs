@@ -13,7 +13,7 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime};
 use futures::stream::BoxStream;
 use jiff::{Timestamp, civil};
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgTypeInfo};
-use sqlx::{Arguments, Column as _, Executor, Postgres, Statement as _, Type, TypeInfo as _};
+use sqlx::{Arguments, Column as _, Connection, Executor, Postgres, Statement as _, Type, TypeInfo as _};
 
 pub struct PostgresSource {
     options: SourceOptions,
@@ -102,6 +102,8 @@ impl Source for PostgresSource {
     async fn prepare(&self, statement: &Statement) -> Result<(), SourceError> {
         let types: Vec<PgTypeInfo> = statement.binds.iter().map(type_of).collect();
         let mut connection = self.pool.acquire().await.map_err(postgres_error)?;
+        // One that was prepared before would pass, whatever has become of its tables.
+        connection.clear_cached_statements().await.map_err(postgres_error)?;
         let sql = sqlx::SqlSafeStr::into_sql_str(sqlx::AssertSqlSafe(statement.sql.clone()));
         (&mut *connection).prepare_with(sql, &types).await.map(drop).map_err(postgres_error)
     }

@@ -16,7 +16,8 @@ use sqlx::sqlite::{
     SqliteSynchronous,
 };
 use sqlx::{
-    Arguments, Column as _, Decode, Executor, Row as _, Sqlite, SqliteConnection, Statement as _, TypeInfo, ValueRef,
+    Arguments, Column as _, Connection, Decode, Executor, Row as _, Sqlite, SqliteConnection, Statement as _, TypeInfo,
+    ValueRef,
 };
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -105,6 +106,8 @@ impl Source for SqliteSource {
 
     async fn prepare(&self, statement: &Statement) -> Result<(), SourceError> {
         let mut connection = self.readers.acquire().await.map_err(sqlite_error)?;
+        // One that was prepared before would pass, whatever has become of its tables.
+        connection.clear_cached_statements().await.map_err(sqlite_error)?;
         let sql = sqlx::SqlSafeStr::into_sql_str(sqlx::AssertSqlSafe(statement.sql.clone()));
         (&mut *connection).prepare(sql).await.map(drop).map_err(sqlite_error)
     }

@@ -41,6 +41,9 @@ pub(super) use window::{had_its_chance, keep_trying};
 
 /// How long records that can't be judged hold the watermark back; the nightly reconcile takes over from there.
 const PATIENCE: SignedDuration = SignedDuration::from_hours(24);
+/// The guard's day. Two looks of a rule that looks once a day are a day apart, give or take what each took to begin, and an
+/// hour less when clocks go forward; yesterday's is not today's.
+const A_DAY: SignedDuration = SignedDuration::from_hours(22);
 
 /// What one sweep came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -443,7 +446,7 @@ impl Sweeper {
             return Ok((None, None));
         }
         let rule = &sweep.rule.rule;
-        let day_ago = sweep.now.checked_sub(SignedDuration::from_hours(24)).unwrap_or(Timestamp::MIN);
+        let day_ago = sweep.now.checked_sub(A_DAY).unwrap_or(Timestamp::MIN);
         let earlier = self.context.store.matched_since(&rule.id, sweep.lane, sweep.tenant, day_ago).await?;
         let mut counted = None;
         if counts_all(sweep) {

@@ -3,6 +3,7 @@
 use super::earlier::Earlier;
 use super::enroll::enrolls;
 use super::layout::Layout;
+use super::lost::{Lost, mentions};
 use super::overlap::overlaps;
 use super::{Generation, Surroundings, Tree, hash, sample};
 use crate::catalog::{self, Catalog, Column, Entity, Expression, Field};
@@ -172,9 +173,10 @@ pub(super) fn build(
         let library = Library::of(&layout.scripts);
         let templates = templates.as_deref();
         let ready = Compiler { layout: &layout, library: &library, catalog, surroundings, templates };
+        let has_lost = surroundings.schema.as_ref().is_some_and(|schema| Lost { schema }.any(catalog));
         for (rule, file) in &rules {
             // Where columns are gone, what a rule reads depends on its templates too.
-            let known = earlier.compiled(file, catalog, &layout, ready.script_of(rule)).filter(|_| !ready.has_lost());
+            let known = earlier.compiled(file, catalog, &layout, ready.script_of(rule)).filter(|_| !has_lost);
             match known.map_or_else(|| ready.compile(rule, file).map(Arc::new), Ok) {
                 Ok(done) => {
                     compiled.insert(rule.id.clone(), done);
@@ -308,32 +310,30 @@ impl<'a> Compiler<'a> {
         Ok(CompiledRule { definition, script, ..compiled })
     }
 
-    /// Whether the database has lost columns of declared fields.
-    fn has_lost(&self) -> bool {
-        self.catalog.entities.values().any(|entity| !entity.gone.is_empty())
-    }
-
-    /// The catalog without the fields that the database has lost and that neither the rule nor its templates and script
-    /// name: they read on without them, while a rule that names one is refused by the database.
+    /// The catalog without what the database has lost and the rule doesn't need: it reads on without, while a rule that
+    /// needs it is refused by the database. `None`: nothing is lost.
     fn without_gone(
         &self,
         rule: &CheckedRule,
         file: &SourceFile,
         script: Option<&Arc<SourceFile>>,
     ) -> Option<Arc<Catalog>> {
-        if !self.has_lost() {
+        let lost = Lost { schema: self.surroundings.schema.as_ref()? };
+        if !lost.any(self.catalog) {
             return None;
         }
-        let mut texts = vec![file.text.as_str()];
-        texts.extend(script.into_iter().flat_map(|script| self.with_imports(script)).map(|file| file.text.as_str()));
-        let templates =
-            rule.nodes.iter().filter_map(|node| Some(self.templates?.files(&node.step.action()?.email()?.template)));
-        texts.extend(templates.flatten().map(|template| template.text.as_str()));
+        let scripts = script.into_iter().flat_map(|script| self.with_imports(script));
+        let properties: BTreeSet<String> = scripts.flat_map(|file| script::fields_named(&file.text)).collect();
+        let emails = rule.nodes.iter().filter_map(|node| node.step.action()).flat_map(Action::ways);
+        let templates = emails.filter_map(|action| Some(&action.email()?.template));
+        let uses = templates.flat_map(|template| self.templates.into_iter().flat_map(|all| all.uses(template)));
+        let paths: Vec<&str> = uses.map(|used| used.path.as_str()).collect();
+        let named = |name: &str| {
+            let in_template = || paths.iter().any(|path| path.split('.').any(|part| part == name));
+            mentions(&file.text, name) || properties.contains(name) || in_template()
+        };
         let mut catalog = Catalog::clone(self.catalog);
-        for entity in catalog.entities.values_mut() {
-            let (fields, gone) = (&mut entity.fields, &entity.gone);
-            fields.retain(|name, _| !gone.contains(name) || texts.iter().any(|text| names(text, name.as_str())));
-        }
+        lost.leave_out(&mut catalog, rule, named);
         Some(Arc::new(catalog))
     }
 
@@ -396,13 +396,6 @@ fn placeholders(
         }
     }
     findings
-}
-
-/// Whether the text has the name as a word of its own.
-fn names(text: &str, name: &str) -> bool {
-    let part = |c: char| c.is_alphanumeric() || c == '_';
-    text.match_indices(name)
-        .any(|(start, _)| !text[..start].ends_with(part) && !text[start + name.len()..].starts_with(part))
 }
 
 /// Where a file first says this.

@@ -6,6 +6,7 @@ mod enroll;
 mod fits;
 mod hash;
 mod layout;
+mod lost;
 mod overlap;
 mod sample;
 

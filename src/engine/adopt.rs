@@ -7,7 +7,7 @@ use super::held::still_held;
 use super::port::{Adoption, EnrollmentFilter, EnrollmentView, RuleState};
 use super::pruner::ledger_since;
 use super::versions;
-use crate::model::{EnrollmentState, Lane, RuleId, Tenant, VersionHash};
+use crate::model::{EndReason, EnrollmentState, Lane, RuleId, Tenant, VersionHash};
 use crate::rule::checked::{Backfill, Mode, OnChange, OnDelete};
 use crate::rule::generation::Generation;
 use crate::rule::{CheckedRule, CompiledRule};
@@ -117,14 +117,22 @@ async fn cancel(
                 ..EnrollmentFilter::default()
             };
             let page = context.store.enrollments(&filter).await?;
-            let ids: Vec<i64> = page.iter().filter(|view| !is_in_doubt(view)).map(|view| view.id).collect();
-            below = page.last().map(|view| view.id);
+            let (full, last) = (page.len() == PAGE, page.last().map(|view| view.id));
+            let ended: Vec<EnrollmentView> = page.into_iter().filter(|view| !is_in_doubt(view)).collect();
+            let ids: Vec<i64> = ended.iter().map(|view| view.id).collect();
             if !ids.is_empty() {
                 context.store.cancel_enrollments(&ids, why, context.clock.now()).await?;
             }
-            if page.len() < PAGE {
+            for EnrollmentView { rule, lane, record, .. } in ended {
+                // Whoever was erased is in no log.
+                let Some(record) = record else { continue };
+                let (reason, detail) = (EndReason::Cancelled, why.to_owned());
+                context.announce(|| Event::EnrollmentEnded { rule, lane, record, reason, detail });
+            }
+            if !full {
                 break;
             }
+            below = last;
         }
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use crate::model::at_local;
 use crate::rule::CheckedRule;
-use crate::rule::checked::{Action, Entry, Offset, Trigger};
+use crate::rule::checked::{Action, Entry, Offset, Step, Trigger};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, civil};
 use std::collections::BTreeSet;
@@ -39,7 +39,8 @@ fn moved(date: civil::Date, entry: &Entry) -> civil::Date {
     entry.offset.unwrap_or(Offset::ON_THE_DAY).moves(date)
 }
 
-/// Whether nothing has been done before this step, whichever way led to it.
+/// Whether nothing has been done and nothing was waited for before this step, whichever way led to it: then it is the
+/// beginning that is too late. What is behind a wait was planned for another time than the rest.
 pub(super) fn is_first(rule: &CheckedRule, entry: usize, node: usize) -> bool {
     let mut seen = BTreeSet::new();
     let first = rule.entries.get(entry).and_then(|entry| entry.first);
@@ -54,7 +55,7 @@ pub(super) fn is_first(rule: &CheckedRule, entry: usize, node: usize) -> bool {
             }
             found = true;
         }
-        let acted = acted || here.step.action().is_some();
+        let acted = acted || matches!(here.step, Step::Act(_) | Step::Wait(_));
         open.extend(here.step.inner().into_iter().chain(here.next).map(|next| (next, acted)));
     }
     found

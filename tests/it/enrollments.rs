@@ -146,6 +146,8 @@ async fn a_change_may_cancel_what_runs() {
     assert_eq!(pass_days(&world, 3).await, ["second"]);
     load(&world, &rule("on_change: cancel", &["first", "wait 2 days", "second", "wait 2 days", "third=new"])).await;
     assert_eq!(ends(&world).await, [Some(EndReason::Cancelled)], "at once, though its next step is days ahead");
+    let told = |event: &Event| matches!(event, Event::EnrollmentEnded { detail, .. } if detail.contains("on_change"));
+    assert_eq!(world.events().iter().filter(|event| told(event)).count(), 1, "it is logged and counted");
     let text = why_of(&world).await;
     assert!(text.contains("its rule changed, and `on_change` is `cancel`"), "{text}");
     // So it stands in nobody's way: the next silence begins anew.

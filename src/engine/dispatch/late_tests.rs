@@ -27,6 +27,7 @@ fn email_to(role: &str) -> Step {
 
 #[rstest]
 #[case::the_same_reader(email("b"), "skip late, go to 2 at 2026-11-20T10:00:00Z")]
+#[case::by_the_rules_own_role(email_to("main_contact"), "skip late, go to 2 at 2026-11-20T10:00:00Z")]
 #[case::a_colleague(email_to("owner"), "send")]
 #[case::another_channel(Step::Act(Action::Sms(Sms { text: "Hi".into(), to: None, via: None })), "send")]
 fn only_a_message_to_the_same_reader_by_the_same_way_makes_one_needless(#[case] second: Step, #[case] expected: &str) {

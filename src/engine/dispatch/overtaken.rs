@@ -3,7 +3,8 @@
 
 use super::decide::Situation;
 use super::waiting::end_at_date;
-use crate::model::StepId;
+use crate::model::{RoleName, StepId};
+use crate::rule::CheckedRule;
 use crate::rule::checked::{Action, Step, Until};
 use crate::rule::compiled::Facts;
 
@@ -32,7 +33,9 @@ pub fn overtaken_by<'a>(of: &Situation<'a, '_>, facts: &Facts) -> Option<&'a Ste
                 let arm = split.arm(&of.claimed.record).filter(|arm| !arm.holdout)?;
                 place = arm.first;
             }
-            Step::Act(action) if planned > of.claimed.planned_at && same_reader(own.step.action()?, action) => {
+            Step::Act(action)
+                if planned > of.claimed.planned_at && same_reader(of.rule, own.step.action()?, action) =>
+            {
                 return Some(&node.id);
             }
             Step::Act(_) => {}
@@ -44,13 +47,18 @@ pub fn overtaken_by<'a>(of: &Situation<'a, '_>, facts: &Facts) -> Option<&'a Ste
 
 /// Whether both are messages to the same person by the same channel, so that where one can go the other can. What is
 /// for somebody else, or goes another way, makes nothing needless.
-fn same_reader(one: &Action, other: &Action) -> bool {
+fn same_reader(rule: &CheckedRule, one: &Action, other: &Action) -> bool {
+    // A step that writes the rule's own role out means the same.
+    let same = |one: &Option<RoleName>, other: &Option<RoleName>| {
+        one.as_ref().or(rule.to.as_ref()) == other.as_ref().or(rule.to.as_ref())
+    };
     match (one, other) {
-        (Action::Email(one), Action::Email(other)) => one.to == other.to,
-        (Action::Sms(one), Action::Sms(other)) => one.to == other.to,
+        (Action::Email(one), Action::Email(other)) => same(&one.to, &other.to),
+        (Action::Sms(one), Action::Sms(other)) => same(&one.to, &other.to),
         (Action::Preferred(one), Action::Preferred(other)) => {
             let pairs = || one.ways.iter().zip(&other.ways);
-            let alike = |(one, other): (&Action, &Action)| same_reader(one, other) || is_call(one) && is_call(other);
+            let alike =
+                |(one, other): (&Action, &Action)| same_reader(rule, one, other) || is_call(one) && is_call(other);
             one.ways.len() == other.ways.len() && pairs().all(alike)
         }
         _ => false,

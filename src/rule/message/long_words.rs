@@ -4,6 +4,7 @@
 use super::markup::outside_tags;
 use html2text::config::Config;
 use html2text::render::PlainDecorator;
+use std::collections::BTreeSet;
 
 /// How wide the text part is: what RFC 5322 recommends, less room for a quoting mark or two.
 const TEXT_WIDTH: usize = 72;
@@ -48,14 +49,15 @@ impl LongWords {
 
     fn put_back(&self, text: &str) -> Result<String, html2text::Error> {
         let mut out = String::with_capacity(text.len());
-        let mut last = None;
+        let mut back = BTreeSet::new();
         for c in text.chars() {
             let number = u32::from(c).checked_sub(FIRST).and_then(|number| usize::try_from(number).ok());
             let Some(word) = number.and_then(|number| self.0.get(number)) else {
                 out.push(c);
                 continue;
             };
-            if last.replace(c) != Some(c) {
+            // A narrow column breaks it, perhaps beside others that are broken too.
+            if back.insert(c) {
                 out.push_str(&plain(word)?);
             }
         }
@@ -84,15 +86,17 @@ mod tests {
             "- one\n    - two V",
             "> > quoted V",
             "| a | b |\n|---|---|\n| some words | V |",
+            "| a | b | c | d |\n|---|---|---|---|\n| some words | V | more of them | X |",
             "`V`",
             "[V](https://a.example)",
             "**V**",
         ];
         for place in places {
-            let markdown = place.replace('V', ADDRESS);
+            let markdown = place.replace('V', ADDRESS).replace('X', &ADDRESS.replace("AQM4", "OTHER"));
             let plain = text(&html(&markdown)).unwrap();
             assert!(plain.contains(ADDRESS), "{markdown}\n{plain}");
             assert_eq!(plain.matches("AQM4").count(), 1, "{markdown}\n{plain}");
+            assert_eq!(plain.matches("OTHER").count(), place.matches('X').count(), "{markdown}\n{plain}");
         }
     }
 

@@ -4,7 +4,7 @@ use super::trigger::{Promise, Standing};
 use crate::support::Seen;
 use crate::world::{days, vienna};
 use jiff::{SignedDuration, Timestamp, civil};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Record and occasion.
 pub type Entry = (String, String);
@@ -25,6 +25,9 @@ pub struct Judge {
     crosses: BTreeMap<Entry, Timestamp>,
     /// Occasions that a sweep met while `where` was false; true for those that it was bound to meet.
     refused: BTreeMap<Entry, bool>,
+    /// Occasions that something later had made yesterday's news when a sweep may have met them: they may be in the ledger,
+    /// too late to act, whatever an edit of the rule makes of them.
+    spent: BTreeSet<Entry>,
     ledger: BTreeMap<Entry, Timestamp>,
     greatest: BTreeMap<String, Timestamp>,
     seen: Seen,
@@ -120,7 +123,7 @@ impl Judge {
     /// Whatever was promised to find it has had its turn by now.
     fn must(&self, one: &Standing, promise: Promise, now: Timestamp) -> bool {
         let Some(ready) = self.ready.get(&entry(one)) else { return false };
-        if self.refused.contains_key(&entry(one)) && over(one, promise, now) {
+        if self.spent.contains(&entry(one)) || (self.refused.contains_key(&entry(one)) && over(one, promise, now)) {
             return false;
         }
         let since = one.crosses.max(*ready);
@@ -149,6 +152,8 @@ impl Judge {
             self.seen.refused += usize::from(surely && !self.refused.contains_key(&entry(one)));
             *self.refused.entry(entry(one)).or_default() |= surely;
         }
+        let spent = standing.iter().filter(|one| one.overtaken && one.crosses <= now && one.crosses > self.baseline);
+        self.spent.extend(spent.map(entry));
         for one in
             standing.iter().filter(|one| entered.contains_key(&entry(one)) && !self.ledger.contains_key(&entry(one)))
         {

@@ -60,12 +60,20 @@ impl Office {
         Self { world, url: url.unwrap(), serving }
     }
 
-    async fn post(&self, url: &str, body: &'static str) -> String {
+    async fn post(&self, url: &str, body: impl Into<String>) -> String {
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let form = client.post(url).header("content-type", "application/x-www-form-urlencoded").body(body);
+        let form = client.post(url).header("content-type", "application/x-www-form-urlencoded").body(body.into());
         let answer = form.send().await.unwrap();
         assert_eq!(answer.status(), 200);
         answer.text().await.unwrap()
+    }
+
+    /// A form as the page has it now, with these fields.
+    async fn filled(&self, url: &str, fields: &str) -> String {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let page = client.get(url).send().await.unwrap().text().await.unwrap();
+        let stood = page.split("name=\"stood\" value=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+        format!("{fields}&stood={stood}")
     }
 
     async fn carried(&self) -> Vec<String> {
@@ -87,7 +95,8 @@ async fn what_is_decided_on_a_page_stands_in_the_persons_own_row() {
         let base = office.url.split("/u/").next().unwrap();
         let preferences = format!("{base}/p/{}", link.strip_prefix("../p/").unwrap());
         office.world.clock.advance(minutes(5));
-        office.post(&preferences, "scope=chosen&shown=offers&topic=offers").await;
+        let chosen = office.filled(&preferences, "scope=chosen&shown=offers&topic=offers").await;
+        office.post(&preferences, chosen).await;
         assert_eq!(office.carried().await, ["5 | 1 | 0 | 1", "6 | 1 | 0 | 0"], "{kind:?}: with when it was given");
         office.world.clock.advance(minutes(5));
         office.post(&preferences, "scope=chosen&shown=offers&topic=offers").await;
@@ -100,7 +109,8 @@ async fn what_is_decided_on_a_page_stands_in_the_persons_own_row() {
         office.post(&office.url, "List-Unsubscribe=One-Click").await;
         assert_eq!(office.carried().await[0], "5 | 0 | 0 | 1", "{kind:?}");
         office.world.clock.advance(minutes(5));
-        office.post(&preferences, "scope=chosen&shown=offers&topic=offers").await;
+        let chosen = office.filled(&preferences, "scope=chosen&shown=offers&topic=offers").await;
+        office.post(&preferences, chosen).await;
         assert_eq!(office.carried().await[0], "5 | 1 | 0 | 1", "{kind:?}");
         office.world.clock.advance(minutes(5));
         office.post(&preferences, "scope=all").await;

@@ -181,10 +181,7 @@ pub(super) async fn count_left_out(context: &Context, generation: &Generation, r
         let began = Instant::now();
         // What a query without times returns has no past: it is left out whole, or taken in whole.
         let takes_all = rule.rule.trigger.leaves_out_its_first_look() && rule.rule.backfill != Backfill::None;
-        let counted = match takes_all {
-            true => Some(0),
-            false => count(context, tenant, rule.count_until(*baseline)).await,
-        };
+        let counted = if takes_all { Some(0) } else { count(context, tenant, rule.count_until(*baseline)).await };
         let took = began.elapsed();
         let Some(count) = counted else { continue };
         // Another part of the process, or another node, may have counted at the same time; it is told once.

@@ -86,17 +86,17 @@ mod tests {
             "- one\n    - two V",
             "> > quoted V",
             "| a | b |\n|---|---|\n| some words | V |",
-            "| a | b | c | d |\n|---|---|---|---|\n| some words | V | more of them | X |",
+            "| a | b | c | d |\n|---|---|---|---|\n| some words | V | more of them | § |",
             "`V`",
             "[V](https://a.example)",
             "**V**",
         ];
         for place in places {
-            let markdown = place.replace('V', ADDRESS).replace('X', &ADDRESS.replace("AQM4", "OTHER"));
+            let markdown = place.replace('V', ADDRESS).replace('§', &ADDRESS.replace("AQM4", "OTHER"));
             let plain = text(&html(&markdown)).unwrap();
             assert!(plain.contains(ADDRESS), "{markdown}\n{plain}");
             assert_eq!(plain.matches("AQM4").count(), 1, "{markdown}\n{plain}");
-            assert_eq!(plain.matches("OTHER").count(), place.matches('X').count(), "{markdown}\n{plain}");
+            assert_eq!(plain.matches("OTHER").count(), place.matches('§').count(), "{markdown}\n{plain}");
         }
     }
 

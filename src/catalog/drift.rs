@@ -16,7 +16,8 @@ pub fn drift(reading: &Reading, schema: &Schema, file: &Arc<SourceFile>) -> Vec<
     for (table, range) in &reading.tables {
         if schema.table(table).is_some_and(|live| !live.exists) {
             let finding = Finding::error("catalog.no-table", format!("the database has no table `{table}`"));
-            let help = "or this login may not read it; check the name, its schema and the GRANTs";
+            let help = "or this login may not read it, or not execute what the view calls; \
+                        check the name, its schema and the GRANTs";
             report.add(range, finding.help(help));
         }
     }

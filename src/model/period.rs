@@ -138,26 +138,6 @@ impl Period {
         instant.checked_sub(jiff::SignedDuration::from_secs(self.max_seconds())).unwrap_or(Timestamp::MIN)
     }
 
-    /// The latest `t` with `t + self ≤ now`: subtracting a month is not the inverse of adding one, so
-    /// this is not [`Period::before`] for calendar units (both 28 and 31 January reach 28 February).
-    #[must_use]
-    pub fn latest_reaching(self, now: Timestamp, zone: &TimeZone) -> Timestamp {
-        let guess = self.before(now, zone);
-        if !self.is_calendar() {
-            return guess;
-        }
-        // Adding is monotone, so a binary search over the four days around the guess finds the edge.
-        let margin = jiff::SignedDuration::from_hours(96);
-        let mut low = guess.checked_sub(margin).unwrap_or(Timestamp::MIN).as_microsecond();
-        let mut high = guess.checked_add(margin).unwrap_or(Timestamp::MAX).as_microsecond();
-        while low < high {
-            let middle = low + (high - low + 1) / 2;
-            let reached = Timestamp::from_microsecond(middle).is_ok_and(|t| self.after(t, zone) <= now);
-            if reached { low = middle } else { high = middle - 1 }
-        }
-        Timestamp::from_microsecond(low).unwrap_or(guess)
-    }
-
     /// `date + self` in whole calendar units; hours and below don't move a date.
     #[must_use]
     pub fn after_date(self, date: civil::Date) -> civil::Date {
@@ -266,16 +246,6 @@ mod tests {
         let vienna = TimeZone::get("Europe/Vienna").unwrap();
         let before = instant("2026-03-28T12:00:00Z");
         assert_eq!(Period::days(1).after(before, &vienna), instant("2026-03-29T12:00:00Z"));
-    }
-
-    #[test]
-    fn the_latest_instant_that_reaches_now_by_months_is_the_edge() {
-        let utc = TimeZone::UTC;
-        let now = instant("2026-02-28T10:00:00Z");
-        let month = Period::new(1, Unit::Month);
-        // 28, 29, 30 and 31 January 10:00 all reach 28 February 10:00; the latest counts.
-        assert_eq!(month.latest_reaching(now, &utc), instant("2026-01-31T10:00:00Z"));
-        assert_eq!(month.before(now, &utc), instant("2026-01-28T10:00:00Z"));
     }
 
     #[test]

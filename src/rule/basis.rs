@@ -112,7 +112,15 @@ pub fn crosses_by_current(catalog: &Catalog, rule: &CheckedRule) -> BTreeSet<Str
     };
     match &rule.trigger {
         Trigger::Inactivity(inactivity) => rows(&mut found, &inactivity.of),
-        Trigger::Survey(survey) => rows(&mut found, &survey.of),
+        Trigger::Survey(survey) => {
+            rows(&mut found, &survey.of);
+            if let Some((_, response)) = of(&survey.of) {
+                let score = response.score.as_ref().filter(|_| survey.score.is_some());
+                let kind = response.survey_kind.as_ref().filter(|_| survey.kind.is_some());
+                let kind = kind.and_then(|kind| response.fields.keys().find(|field| field.as_str() == kind));
+                found.extend(score.into_iter().chain(kind).map(|field| format!("{}.{field}", response.name)));
+            }
+        }
         Trigger::Date(date) => drop(found.insert(format!("{}.{}", entity.name, date.field))),
         Trigger::Yearly(yearly) => drop(found.insert(format!("{}.{}", entity.name, yearly.field))),
         Trigger::Abandoned(abandoned) => {

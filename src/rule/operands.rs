@@ -65,7 +65,7 @@ impl Operand {
     /// What stood there, in words.
     #[must_use]
     pub fn found(&self) -> String {
-        let value = match self.value.to_json() {
+        let value = match self.value.to_shown_json() {
             _ if self.value == Value::Text(String::new()) => "missing (an empty text)".to_owned(),
             _ if self.value.is_missing() => "missing".to_owned(),
             // What can't be seen, or would be taken for something else, may be what keeps it from matching.

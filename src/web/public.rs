@@ -7,6 +7,7 @@ use crate::engine::port::{Inbound, Inbox};
 use crate::model::Clock;
 use axum::Router;
 use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -67,10 +68,24 @@ pub fn public_router(parts: impl IntoIterator<Item = Router>) -> Router {
 }
 
 /// 202 once the event is kept for good; the same id again is the same event, and as welcome.
-async fn event(State(public): State<Public>, Path(name): Path<String>, headers: HeaderMap, body: Bytes) -> Response {
+async fn event(
+    State(public): State<Public>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
     let now = public.clock.now();
     let Some(keys) = public.keys.get(&name) else {
         return refuse(&name, StatusCode::NOT_FOUND, "there is no such event");
+    };
+    let body = match body {
+        Ok(body) => body,
+        Err(refused) if refused.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            let why =
+                format!("the body is larger than {} KiB: name the record, and leave the rest out", LARGEST / 1024);
+            return refuse(&name, StatusCode::PAYLOAD_TOO_LARGE, &why);
+        }
+        Err(refused) => return refuse(&name, refused.status(), "the body did not arrive whole"),
     };
     let id = match keys.verify(&headers, &body, now) {
         Ok(id) => id.to_owned(),

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 /// A CRM as they are: keys and names of many kinds, tables that can't be entities, and one whose key is a guess.
 const TABLES: &str = "
-CREATE TABLE users (id INTEGER PRIMARY KEY, email VARCHAR(60), first_name VARCHAR(40));
+CREATE TABLE users (id INTEGER PRIMARY KEY, work_email VARCHAR(60), first_name VARCHAR(40));
 CREATE TABLE accounts (id INTEGER PRIMARY KEY, name VARCHAR(60), owner_id INTEGER REFERENCES users (id),
     is_active BOOLEAN, merged_into INTEGER, created_at {naive}, updated_at {naive}, renews_on {date});
 CREATE TABLE contacts (uid VARCHAR(36) PRIMARY KEY, account_id INTEGER REFERENCES accounts (id), email VARCHAR(60),

@@ -193,6 +193,13 @@ impl Source<'_> {
             }
         }
         entity.at = happened.1;
+        // Whoever has a name, and an address by no plain name.
+        if !entity.person.is_empty() && !entity.person.iter().any(|(part, _)| *part == "email") {
+            let address = |column: &&ColumnSchema| column.ty == ColumnType::Text && words::some_email(&column.name);
+            if let Some(column) = self.live.columns.iter().find(address) {
+                entity.person.insert(0, ("email", column.name.clone()));
+            }
+        }
         // Without an address nobody can be written to; names alone are no person.
         if !entity.person.iter().any(|(part, _)| matches!(*part, "email" | "phone")) {
             entity.person.clear();

@@ -70,6 +70,16 @@ pub(super) fn person(column: &str) -> Option<&'static str> {
     })
 }
 
+/// A column that seems to hold an address of some kind: `work_email`, `EmailPrivate`.
+pub(super) fn some_email(column: &str) -> bool {
+    let name = snake(column);
+    let kinds = ["work", "business", "office", "private", "personal", "home", "main", "primary", "contact"];
+    let is_kind = |word: &str| kinds.contains(&word);
+    name.split_once('_').is_some_and(|(first, rest)| {
+        is_kind(first) && person(rest) == Some("email") || person(first) == Some("email") && is_kind(rest)
+    })
+}
+
 /// Channel and whether true means yes.
 pub(super) fn consent(column: &str) -> Option<(&'static str, bool)> {
     let name = snake(column);
@@ -253,6 +263,8 @@ mod tests {
     #[test]
     fn what_columns_say() {
         assert_eq!(names_row("accountId").as_deref(), Some("account"));
+        assert!(some_email("work_email") && some_email("EmailPrivate") && some_email("contact_e_mail"));
+        assert!(!some_email("email") && !some_email("email_verified") && !some_email("no_email"));
         assert_eq!(consent("email_opt_out"), Some(("email", false)));
         assert_eq!(consent("newsletter_opt_in_at"), None);
         assert_eq!(consent("do_not_call"), Some(("phone", false)));

@@ -264,6 +264,8 @@ impl RuleStory {
         }
         match told.state.as_ref().map(|state| &state.status) {
             Some(RuleStatus::Paused) => Some("an operator paused the rule".to_owned()),
+            // A match that is held has told it by then.
+            Some(RuleStatus::Held(_)) if matches!(told.verdict, Verdict::Held { .. }) => None,
             Some(RuleStatus::Held(reason)) => Some(format!("the rule is held: {reason}")),
             Some(RuleStatus::Running | RuleStatus::Removed) => None,
             None => Some("the rule has not run yet".to_owned()),

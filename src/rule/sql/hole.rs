@@ -1,7 +1,7 @@
 //! What is bound into a statement only when it runs: instants, days, keys and limits.
 
 use super::wire::{Form, day_of};
-use crate::model::{Period, Value, at_local};
+use crate::model::{Period, Unit, Value, at_local};
 use crate::rule::compiled::Window;
 use jiff::{SignedDuration, Timestamp, ToSpan, civil, tz::TimeZone};
 
@@ -40,8 +40,7 @@ pub(crate) enum PointBase {
     /// The start of a local day.
     StartOf(Day),
     /// Nothing up to here can cross after the window's start; nothing after it can cross by the window's
-    /// end. Exact for fixed periods; months are not monotone over instants (29 January 16:00 reaches
-    /// February's end later than 31 January 10:00), so there, and with slack, rows are tested once more.
+    /// end. Exact but where [`unclear`] says otherwise: there, and with days of slack, rows are tested once more.
     ReachingAfter(Period, u8),
     ReachingUntil(Period, u8),
     /// A period before the window's end.
@@ -106,11 +105,13 @@ impl<'a> Fill<'a> {
             PointBase::StartOf(day) => at_local(self.day(day).at(0, 0, 0, 0), self.zone),
             PointBase::ReachingAfter(period, slack) => {
                 let edge = period.before(self.window.after, self.zone);
-                edge.checked_sub(days(period, slack)).unwrap_or(Timestamp::MIN)
+                let slack = days(slack).max(unclear(period, self.window.after, edge, self.zone));
+                edge.checked_sub(slack).unwrap_or(Timestamp::MIN)
             }
             PointBase::ReachingUntil(period, slack) => {
                 let edge = period.before(self.window.until, self.zone);
-                edge.checked_add(days(period, slack)).unwrap_or(Timestamp::MAX)
+                let slack = days(slack).max(unclear(period, self.window.until, edge, self.zone));
+                edge.checked_add(slack).unwrap_or(Timestamp::MAX)
             }
             PointBase::Before(period) => period.before(self.window.until, self.zone),
             PointBase::Changed => self.changed,
@@ -151,9 +152,34 @@ impl<'a> Fill<'a> {
     }
 }
 
-fn days(period: Period, slack: u8) -> SignedDuration {
-    let months = if period.is_calendar() { 4 } else { 0 };
-    SignedDuration::from_hours(24 * i64::from(slack.max(months)))
+fn days(count: u8) -> SignedDuration {
+    SignedDuration::from_hours(24 * i64::from(count))
+}
+
+/// How far from `back` an instant may lie that reaches `edge` after the period, where `back` is the edge less the period. By
+/// months several days end on the last one of a month, and not in order: 29 January 16:00 reaches February's end later
+/// than 31 January 10:00. Business days reach one Monday from three days, and a change of clocks at either end moves what
+/// is reached by as much.
+fn unclear(period: Period, edge: Timestamp, back: Timestamp, zone: &TimeZone) -> SignedDuration {
+    let date = edge.to_zoned(zone.clone()).date();
+    let ends_a_month = match period.unit {
+        Unit::Year => (date.month() == 2 && date.day() > 26) || (date.month() == 3 && date.day() < 3),
+        Unit::Month => !(3..=26).contains(&date.day()),
+        Unit::BusinessDay => true,
+        Unit::Second | Unit::Minute | Unit::Hour | Unit::Day | Unit::Week => return SignedDuration::ZERO,
+    };
+    let around = SignedDuration::from_hours(6);
+    let changes = |at: Timestamp| {
+        let offset = |at: Result<Timestamp, _>| at.ok().map(|at: Timestamp| zone.to_offset(at));
+        offset(at.checked_sub(around)) != offset(at.checked_add(around))
+    };
+    if ends_a_month {
+        days(4)
+    } else if changes(edge) || changes(back) {
+        around
+    } else {
+        SignedDuration::ZERO
+    }
 }
 
 /// Undoes an offset: the date whose `before`/`after` offset lands on `moved`, within [`slack`].
@@ -221,7 +247,65 @@ impl Day {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Unit;
+    use proptest::prelude::*;
+
+    /// The bounds of a window of a quarter of an hour.
+    fn bounds(period: Period, until: Timestamp, zone: &TimeZone) -> (Timestamp, Timestamp) {
+        let after = until - SignedDuration::from_mins(15);
+        let fill = Fill::over(Window { after, until, now: until }, zone);
+        let at = |base| fill.instant(Point::new(base));
+        (at(PointBase::ReachingAfter(period, 0)), at(PointBase::ReachingUntil(period, 0)))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Near where going back leads, and at the ends of months, also when clocks change.
+        #[test]
+        fn whatever_crosses_lies_between_the_bounds(
+            zone in prop::sample::select(vec!["Europe/Vienna", "America/New_York", "Australia/Lord_Howe", "UTC"]),
+            unit in prop::sample::select(vec![Unit::Month, Unit::Year, Unit::BusinessDay, Unit::Day]),
+            count in 1..8_u32,
+            until in 1_700_000_000..1_900_000_000_i64,
+            near in prop::option::of((0..5_i32, -3..4_i32)),
+            off in (prop_oneof![Just(0), -4..5_i64], -7_200..7_200_i64),
+        ) {
+            let zone = TimeZone::get(zone).unwrap();
+            let mut until = Timestamp::from_second(until).unwrap();
+            // Beside the first of a month, or beside a change of clocks, as often as not.
+            if let Some((month, day)) = near {
+                let local = until.to_zoned(zone.clone());
+                let first = local.first_of_month().unwrap().saturating_add(month.months()).saturating_add(day.days());
+                let change = zone.following(until).next().map(|change| change.timestamp());
+                until = match change {
+                    Some(change) if day > 0 => change + SignedDuration::from_mins(i64::from(month * 20)),
+                    _ => first.timestamp(),
+                };
+            }
+            let period = Period::new(count, unit);
+            let off = SignedDuration::from_hours(24 * off.0) + SignedDuration::from_secs(off.1);
+            let happened = period.before(until, &zone) + off;
+            let crossed = period.after(happened, &zone);
+            let (low, high) = bounds(period, until, &zone);
+            if crossed > until - SignedDuration::from_mins(15) && crossed <= until {
+                prop_assert!(low < happened && happened <= high, "{happened} by {low} to {high}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_window_by_months_reads_as_much_as_one_by_days_but_at_the_ends_of_months() {
+        let vienna = TimeZone::get("Europe/Vienna").unwrap();
+        let wide = |period, until: &str| {
+            let (low, high) = bounds(period, until.parse().unwrap(), &vienna);
+            high.duration_since(low).as_mins()
+        };
+        for period in [Period::days(90), Period::new(3, Unit::Month), Period::new(1, Unit::Year)] {
+            assert_eq!(wide(period, "2026-11-20T10:00:00Z"), 15, "{period}");
+        }
+        assert!(wide(Period::new(3, Unit::Month), "2026-11-30T10:00:00Z") > 4 * 24 * 60);
+        assert_eq!(wide(Period::new(1, Unit::Year), "2026-11-30T10:00:00Z"), 15);
+    }
 
     #[test]
     fn the_latest_day_that_reaches_the_end_of_february_is_the_last_of_january() {

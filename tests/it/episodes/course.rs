@@ -3,7 +3,7 @@
 use super::{Entry, START, entered, rule};
 use crate::support::{Seen, instant, property};
 use crate::world::{Crm, Kind, World, days, hours, minutes, vienna, wall, wall_again};
-use jiff::{SignedDuration, Timestamp, civil};
+use jiff::{SignedDuration, Timestamp, ToSpan, civil};
 use nudged::engine::{Settings, Swept};
 use proptest::prelude::*;
 use rstest::rstest;
@@ -19,7 +19,12 @@ pub(super) enum Watched {
     Count,
     /// Half as many orders in two days as in the two before, from four.
     Decline,
+    /// The same, of the same two days a year earlier.
+    LastYear,
 }
+
+/// Steps in a year: none here has a February 29.
+pub(super) const YEAR: i64 = 365 * 24 * 60 / STEP;
 
 impl Watched {
     /// From that many orders on: 3 of a count and 4 of a decline, before an edit.
@@ -27,6 +32,9 @@ impl Watched {
         match self {
             Self::Count => format!("count: {{of: orders, at_least: {from}, within: 2 days}}"),
             Self::Decline => format!("decline: {{of: orders, by: 50, from_at_least: {from}, window: 2 days}}"),
+            Self::LastYear => format!(
+                "decline: {{of: orders, by: 50, from_at_least: {from}, window: 2 days, compared_with: last_year}}"
+            ),
         }
     }
 
@@ -34,10 +42,15 @@ impl Watched {
         let between = |since: SignedDuration, to: SignedDuration| {
             placed.iter().filter(|order| **order > at - since && **order <= at - to).count()
         };
-        let (now, before) = (between(days(2), minutes(0)), between(days(4), days(2)));
+        let now = between(days(2), minutes(0));
+        let fallen = |before: usize| before >= from && now * 2 <= before;
         match self {
             Self::Count => now >= from,
-            Self::Decline => before >= from && now * 2 <= before,
+            Self::Decline => fallen(between(days(4), days(2))),
+            Self::LastYear => {
+                let again: Vec<Timestamp> = placed.iter().map(|order| a_year_after(*order)).collect();
+                fallen(again.iter().filter(|again| **again > at - days(2) && **again <= at).count())
+            }
         }
     }
 
@@ -46,10 +59,20 @@ impl Watched {
         if self == Self::Count { days(2) } else { minutes(0) }
     }
 
-    /// How long after an order somebody may come inside by it, or leave.
-    fn edges(self) -> Vec<SignedDuration> {
-        if self == Self::Count { vec![minutes(0)] } else { vec![minutes(0), days(2)] }
+    /// When somebody may come inside by an order, or leave.
+    fn edges(self, order: Timestamp) -> Vec<Timestamp> {
+        match self {
+            Self::Count => vec![order],
+            Self::Decline => vec![order, order + days(2)],
+            Self::LastYear => vec![order, order + days(2), a_year_after(order)],
+        }
     }
+}
+
+/// The same time of day on the same day of the next year, in Vienna.
+fn a_year_after(at: Timestamp) -> Timestamp {
+    let day = at.to_zoned(vienna()).datetime();
+    wall(day.checked_add(1.year()).unwrap(), &vienna())
 }
 
 #[derive(Debug, Clone)]
@@ -81,8 +104,11 @@ enum Change {
     },
 }
 
-fn change() -> impl Strategy<Value = Change> {
-    let ago = prop_oneof![6 => 0..20_i64, 3 => 0..300_i64, 1 => -200..0_i64];
+fn change(watched: Watched) -> impl Strategy<Value = Change> {
+    let now = prop_oneof![6 => 0..20_i64, 3 => 0..300_i64, 1 => -200..0_i64];
+    // Of a year earlier, so that their anniversary is near and mostly ahead.
+    let then = (-600..100_i64).prop_map(|ago| YEAR + ago);
+    let ago = if watched == Watched::LastYear { prop_oneof![1 => now, 2 => then].boxed() } else { now.boxed() };
     let customer = 1..4_usize;
     prop_oneof![
         10 => (customer.clone(), prop::collection::vec(ago.clone(), 1..5), prop::bool::weighted(0.9))
@@ -131,7 +157,7 @@ impl Oracle {
             let due = open.is_some_and(|episode| episode.due <= now || (recheck && episode.opened > asked));
             let seed = !self.seeded && self.watched.inside(self.from, &self.placed(customer, now), self.baseline);
             if due || seed || self.has_edge(customer, floor, now) {
-                self.look(customer, floor, asked, (self.watched == Watched::Decline).then_some(floor), now);
+                self.look(customer, floor, asked, (self.watched != Watched::Count).then_some(floor), now);
             }
         }
         self.seeded = true;
@@ -170,7 +196,8 @@ impl Oracle {
     fn has_edge(&self, customer: usize, after: Timestamp, until: Timestamp) -> bool {
         let of = |order: &&(usize, Timestamp, Timestamp, bool)| order.0 == customer && order.3;
         self.orders.iter().flatten().filter(of).any(|(_, first, second, _)| {
-            self.watched.edges().into_iter().any(|edge| *second + edge > after && *first + edge <= until)
+            let edges = self.watched.edges(*first).into_iter().zip(self.watched.edges(*second));
+            edges.into_iter().any(|(first, second)| second > after && first <= until)
         })
     }
 
@@ -250,7 +277,8 @@ fn readings(crm: &Crm, at: Timestamp) -> (Timestamp, Timestamp) {
 }
 
 async fn history(watched: Watched, kind: Kind, batch: usize, changes: Vec<Change>) -> Seen {
-    let start = instant(START);
+    // Near a change of clocks a year leads back to more than one instant, and whose order is among them is looked at too.
+    let start = instant(START) + if watched == Watched::LastYear { days(10) } else { days(0) };
     let world = World::new(kind, start, Settings { batch, ..Settings::default() }).await;
     let kept = world.crm.time(start);
     for customer in 1..4 {
@@ -282,7 +310,8 @@ async fn history(watched: Watched, kind: Kind, batch: usize, changes: Vec<Change
         apply(&world, &mut oracle, &Change::Sweep { after: 450 }).await;
     }
     let quiet = world.now();
-    let enough = Change::Orders { customer: 1, ago: (0..=oracle.from as i64).collect(), paid: true };
+    let ago = (0..=oracle.from as i64).map(|step| if watched == Watched::LastYear { YEAR - 10 - step } else { step });
+    let enough = Change::Orders { customer: 1, ago: ago.collect(), paid: true };
     apply(&world, &mut oracle, &enough).await;
     for after in [100, 150, 290] {
         apply(&world, &mut oracle, &Change::Sweep { after }).await;
@@ -341,7 +370,7 @@ async fn apply(world: &World, oracle: &mut Oracle, change: &Change) {
 }
 
 fn equals_the_oracle(watched: Watched, kind: Kind, cases: u32) {
-    let histories = (prop::sample::select(vec![1_usize, 2, 2_000]), prop::collection::vec(change(), 10..50));
+    let histories = (prop::sample::select(vec![1_usize, 2, 2_000]), prop::collection::vec(change(watched), 10..50));
     // What may fall is seen long before it does, so that hardly a decline is found late.
     let least = if watched == Watched::Count { Seen::ALL } else { Seen::BOTH };
     property(cases, least, &histories, |(batch, changes)| history(watched, kind, batch, changes));
@@ -375,6 +404,21 @@ fn declines_equal_the_oracle_on_postgres() {
 #[test]
 fn declines_equal_the_oracle_on_mariadb() {
     equals_the_oracle(Watched::Decline, Kind::MariaDb, 12);
+}
+
+#[test]
+fn declines_since_last_year_equal_the_oracle_on_sqlite() {
+    equals_the_oracle(Watched::LastYear, Kind::Sqlite, 32);
+}
+
+#[test]
+fn declines_since_last_year_equal_the_oracle_on_postgres() {
+    equals_the_oracle(Watched::LastYear, Kind::Postgres, 12);
+}
+
+#[test]
+fn declines_since_last_year_equal_the_oracle_on_mariadb() {
+    equals_the_oracle(Watched::LastYear, Kind::MariaDb, 12);
 }
 
 /// A customer with orders this many hours ago.

@@ -2,7 +2,7 @@
 //! loaded, and has kept matching until a sweep, is in the ledger after it. Facts come in time here; late, edited and
 //! deleted ones are the oracle's in `course`.
 
-use super::course::Watched;
+use super::course::{Watched, YEAR};
 use super::{START, entered, rule};
 use crate::support::{Seen, instant, property};
 use crate::world::{Kind, World, days, hours, minutes};
@@ -14,15 +14,29 @@ const STEP: i64 = 10;
 
 #[derive(Debug, Clone)]
 enum Change {
-    Orders { customer: usize, count: usize },
-    Move { customer: usize, country: bool },
-    Sweep { after: i64 },
+    /// As many, so many steps ago.
+    Orders {
+        customer: usize,
+        count: usize,
+        ago: i64,
+    },
+    Move {
+        customer: usize,
+        country: bool,
+    },
+    Sweep {
+        after: i64,
+    },
 }
 
-fn change() -> impl Strategy<Value = Change> {
+fn change(watched: Watched) -> impl Strategy<Value = Change> {
     let customer = 1..4_usize;
+    // A year ago, with the anniversary still ahead, also across a change of clocks.
+    let then = (10..60_i64).prop_map(|ahead| YEAR - ahead);
+    let ago = if watched == Watched::LastYear { prop_oneof![1 => Just(0), 2 => then].boxed() } else { Just(0).boxed() };
     prop_oneof![
-        8 => (customer.clone(), 1..5_usize).prop_map(|(customer, count)| Change::Orders { customer, count }),
+        8 => (customer.clone(), 1..5_usize, ago)
+            .prop_map(|(customer, count, ago)| Change::Orders { customer, count, ago }),
         1 => (customer, prop::bool::weighted(0.8)).prop_map(|(customer, country)| Change::Move { customer, country }),
         10 => prop_oneof![1..20_i64, 10..100_i64, 100..400_i64].prop_map(|after| Change::Sweep { after }),
     ]
@@ -66,12 +80,13 @@ async fn history(watched: Watched, kind: Kind, batch: usize, changes: Vec<Change
     for change in changes {
         let now = world.now();
         match change {
-            Change::Orders { customer, count } => {
-                let placed = world.crm.time(now);
+            Change::Orders { customer, count, ago } => {
+                let at = now - minutes(ago * STEP);
+                let placed = world.crm.time(at);
                 for _ in 0..count {
                     world.crm.run(&format!("INSERT INTO orders VALUES ({orders}, {customer}, {placed}, 'paid')")).await;
                     orders += 1;
-                    customers[customer - 1].placed.push(now);
+                    customers[customer - 1].placed.push(at);
                 }
             }
             Change::Move { customer, country } => {
@@ -109,7 +124,7 @@ async fn history(watched: Watched, kind: Kind, batch: usize, changes: Vec<Change
 }
 
 fn nobody_is_lost(watched: Watched, kind: Kind, cases: u32) {
-    let histories = (prop::sample::select(vec![1_usize, 2, 2_000]), prop::collection::vec(change(), 10..50));
+    let histories = (prop::sample::select(vec![1_usize, 2, 2_000]), prop::collection::vec(change(watched), 10..50));
     property(cases, Seen { entered: 1, ..Seen::default() }, &histories, |(batch, changes)| {
         history(watched, kind, batch, changes)
     });
@@ -127,6 +142,13 @@ fn nobody_whose_decline_lasts_is_lost() {
     nobody_is_lost(Watched::Decline, Kind::Sqlite, 24);
     nobody_is_lost(Watched::Decline, Kind::Postgres, 10);
     nobody_is_lost(Watched::Decline, Kind::MariaDb, 10);
+}
+
+#[test]
+fn nobody_whose_decline_since_last_year_lasts_is_lost() {
+    nobody_is_lost(Watched::LastYear, Kind::Sqlite, 24);
+    nobody_is_lost(Watched::LastYear, Kind::Postgres, 10);
+    nobody_is_lost(Watched::LastYear, Kind::MariaDb, 10);
 }
 
 /// The judge itself: who has three orders within two days is inside from the third on.

@@ -33,8 +33,9 @@ pub struct Args {
 
 /// Rows of one facts statement.
 const BATCH: usize = 2_000;
-/// Columns of the longest bar.
+/// Columns of the longest bar, where there is room, and of the other columns of its table.
 const BAR: usize = 40;
+const BESIDE: usize = 48;
 
 pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, Failure> {
     let (backtest, hits) = context.block_on(ask(args, context, output))?;
@@ -85,9 +86,16 @@ async fn ask(args: &Args, context: &Context, output: &mut Output) -> Result<(Bac
 
 fn show(backtest: &Backtest, output: &mut Output) {
     let most = backtest.days.iter().map(|day| day.tally.matched).max().unwrap_or(0);
+    let longest = output.width().saturating_sub(BESIDE).clamp(10, BAR);
     let rows = backtest.days.iter().map(|day| {
         let Tally { crossed, as_of, matched } = day.tally;
-        vec![day.date.to_string(), crossed.to_string(), as_of.to_string(), matched.to_string(), bar(matched, most)]
+        vec![
+            day.date.to_string(),
+            crossed.to_string(),
+            as_of.to_string(),
+            matched.to_string(),
+            bar(matched, most, longest),
+        ]
     });
     output.table(&["day", "crossed", "as of then", "all terms", ""], rows.collect(), "");
     let Tally { crossed, as_of, matched } = backtest.total;
@@ -113,11 +121,11 @@ fn show(backtest: &Backtest, output: &mut Output) {
     output.talk(&format!("{looks} looks from {} to {}{odd}", text::at(backtest.from), text::at(backtest.until)));
 }
 
-fn bar(count: u64, most: u64) -> String {
+fn bar(count: u64, most: u64, longest: usize) -> String {
     if count == 0 || most == 0 {
         return String::new();
     }
-    let width = (count as f64 / most as f64 * BAR as f64).round().max(1.0) as usize;
+    let width = (count as f64 / most as f64 * longest as f64).round().max(1.0) as usize;
     "█".repeat(width)
 }
 
@@ -174,8 +182,8 @@ mod tests {
 
     #[test]
     fn the_longest_bar_is_full_and_the_shortest_is_seen() {
-        assert_eq!(bar(10, 10).chars().count(), super::BAR);
-        assert_eq!(bar(1, 1_000).chars().count(), 1);
-        assert_eq!((bar(0, 10), bar(0, 0)), (String::new(), String::new()));
+        assert_eq!(bar(10, 10, super::BAR).chars().count(), super::BAR);
+        assert_eq!(bar(1, 1_000, 40).chars().count(), 1);
+        assert_eq!((bar(0, 10, 40), bar(0, 0, 40)), (String::new(), String::new()));
     }
 }

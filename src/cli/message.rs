@@ -1,11 +1,13 @@
 //! Messages of a rehearsal as people look at them: a line, JSON, or files.
 
-use super::Failure;
+use super::{Exit, Failure};
 use crate::action::email::Composer;
 use crate::engine::PreviewMessage;
 use crate::engine::port::{Content, KeptMessage, Message};
-use crate::model::Segments;
+use crate::model::{RecordId, Segments};
 use serde_json::{Value as Json, json};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// One line.
@@ -99,50 +101,68 @@ pub fn lines(shown: &Json) -> Vec<String> {
     head.chain(body.lines().map(|line| format!("| {line}"))).collect()
 }
 
-/// Writes messages into a folder, one folder a record.
+/// Messages as files below a folder: a folder a record, numbered through.
 pub struct Files<'a> {
-    pub folder: &'a Path,
+    folder: &'a Path,
     /// `None`: no sender is configured, so no mail can be composed; its text and HTML are written all the same.
-    pub composer: Option<&'a Composer>,
+    composer: Option<&'a Composer>,
+    /// Messages of each record so far: one may match more than once.
+    numbers: BTreeMap<PathBuf, usize>,
 }
 
-impl Files<'_> {
+impl<'a> Files<'a> {
+    pub const fn new(folder: &'a Path, composer: Option<&'a Composer>) -> Self {
+        Self { folder, composer, numbers: BTreeMap::new() }
+    }
+
     /// How many messages were written.
-    pub fn write(&self, record: &str, messages: &[PreviewMessage]) -> Result<usize, Failure> {
-        let place = self.folder.join(file_name(record));
-        std::fs::create_dir_all(&place)?;
-        let mut written = 0;
-        for (index, message) in messages.iter().enumerate() {
-            let stem = format!("{:02}-{}", index + 1, file_name(message.step.as_str()));
-            written += self.write_one(&place.join(stem), message)?;
+    pub fn write(&mut self, record: &RecordId, messages: &[PreviewMessage]) -> Result<usize, Failure> {
+        let mut place = self.folder.to_path_buf();
+        if !record.tenant.as_str().is_empty() {
+            place.push(file_name(record.tenant.as_str()));
         }
+        place.push(format!("{}_{}", file_name(record.entity.as_str()), file_name(record.key.as_str())));
+        std::fs::create_dir_all(&place).map_err(|error| unwritten(&place, &error))?;
+        let mut number = self.numbers.get(&place).copied().unwrap_or(0);
+        let mut written = 0;
+        for message in messages {
+            number += 1;
+            let stem = place.join(format!("{number:02}-{}", file_name(message.step.as_str())));
+            written += self.write_one(&stem, message)?;
+        }
+        self.numbers.insert(place, number);
         Ok(written)
     }
 
     fn write_one(&self, stem: &Path, message: &PreviewMessage) -> Result<usize, Failure> {
-        let file = |ending: &str| PathBuf::from(format!("{}.{ending}", stem.display()));
+        let write = |ending: &str, content: &[u8]| {
+            let mut file = stem.as_os_str().to_owned();
+            file.push(".");
+            file.push(ending);
+            std::fs::write(&file, content).map_err(|error| unwritten(Path::new(&file), &error))
+        };
         match &message.content {
             Ok(Message::Email(email)) => {
-                std::fs::write(file("html"), &email.html)?;
+                write("html", email.html.as_bytes())?;
                 match self.composer.map(|composer| composer.compose(email, message.due_at)) {
-                    Some(Ok(composed)) => std::fs::write(file("eml"), composed.bytes)?,
-                    Some(Err(error)) => std::fs::write(file("error.txt"), format!("{error}\n"))?,
+                    Some(Ok(composed)) => write("eml", &composed.bytes)?,
+                    Some(Err(error)) => write("error.txt", format!("{error}\n").as_bytes())?,
                     None => {
                         let head = format!("To: {}\nSubject: {}\n\n", email.to_address, email.subject);
-                        std::fs::write(file("txt"), format!("{head}{}", email.text))?;
+                        write("txt", format!("{head}{}", email.text).as_bytes())?;
                     }
                 }
             }
-            Ok(Message::Webhook(call)) => std::fs::write(file("json"), format!("{:#}\n", call.body))?,
-            Ok(Message::Chat(chat)) => std::fs::write(file("txt"), format!("To: {}\n\n{}\n", chat.to, chat.text))?,
+            Ok(Message::Webhook(call)) => write("json", format!("{:#}\n", call.body).as_bytes())?,
+            Ok(Message::Chat(chat)) => write("txt", format!("To: {}\n\n{}\n", chat.to, chat.text).as_bytes())?,
             Ok(Message::Task(task)) => {
                 let body = task.body.as_deref().unwrap_or("");
-                std::fs::write(file("txt"), format!("{}\n\n{body}\n", task.title))?;
+                write("txt", format!("{}\n\n{body}\n", task.title).as_bytes())?;
             }
-            Ok(Message::Write(draft)) => std::fs::write(file("txt"), format!("{}\n", draft.what.told()))?,
+            Ok(Message::Write(draft)) => write("txt", format!("{}\n", draft.what.told()).as_bytes())?,
             Ok(Message::Sms(sms)) => {
                 let segments = Segments::of(&sms.text);
-                std::fs::write(file("txt"), format!("To: {}\nLength: {segments}\n\n{}\n", sms.to, sms.text))?;
+                write("txt", format!("To: {}\nLength: {segments}\n\n{}\n", sms.to, sms.text).as_bytes())?;
             }
             Err(_) => return Ok(0),
         }
@@ -150,8 +170,44 @@ impl Files<'_> {
     }
 }
 
-/// A name that stays one file below the folder, whatever keys look like.
+fn unwritten(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::other(Exit::Failure, format!("{} can't be written: {error}", path.display()))
+}
+
+/// Longer names are cut.
+const LONGEST: usize = 100;
+
+/// A name that stays one file below the folder, whatever keys look like, and another one for every other key: where it isn't
+/// the text itself, a part of its hash tells it apart.
 fn file_name(text: &str) -> String {
-    let safe = |c: char| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' };
-    text.chars().map(safe).collect::<String>().trim_start_matches('.').to_owned()
+    let safe = |c: char| c.is_alphanumeric() || "-_.".contains(c);
+    if !text.starts_with('.') && text.chars().all(safe) && (1..=LONGEST).contains(&text.len()) {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().map(|c| if safe(c) { c } else { '_' }).skip_while(|c| *c == '.').collect();
+    let mut end = kept.len().min(LONGEST);
+    while !kept.is_char_boundary(end) {
+        end -= 1;
+    }
+    let hash = Sha256::digest(text.as_bytes());
+    let hash: String = hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    format!("{}~{hash}", &kept[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::file_name;
+
+    #[test]
+    fn names_of_files_are_as_many_as_the_keys_and_stay_in_their_folder() {
+        assert_eq!(file_name("4711"), "4711");
+        let names = ["a/b", "a_b", "a:b", "..", ".a", "", "../../etc/passwd"].map(file_name);
+        assert!(
+            names.iter().all(|name| !name.contains('/') && !name.starts_with('.') && !name.is_empty()),
+            "{names:?}"
+        );
+        let different: std::collections::BTreeSet<&String> = names.iter().collect();
+        assert_eq!(different.len(), names.len(), "{names:?}");
+        assert!(file_name(&"ä".repeat(300)).len() < 120);
+    }
 }

@@ -5,6 +5,7 @@ use crate::diagnostic::Finding;
 use crate::diagnostic::render::{Look, render};
 use crate::model::Lane;
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
+use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 use unicode_width::UnicodeWidthStr;
 
@@ -19,8 +20,11 @@ pub enum Format {
 /// Longer names of rows are broken after all.
 const NAME: usize = 40;
 
-/// Words up to this long are not broken.
-const WORD: u16 = 16;
+/// Words up to this long are not broken: names of records among them.
+const WORD: u16 = 24;
+
+/// Blanks around a cell.
+const PADDING: u16 = 2;
 
 /// A lane as an argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -118,8 +122,13 @@ impl Output {
         }
     }
 
-    /// One line of data.
+    /// One line of data. What stands in a database never moves the cursor or paints the terminal.
     pub fn line(&mut self, text: &str) {
+        self.painted(&harmless(text));
+    }
+
+    /// A line that has its own colours.
+    pub fn painted(&mut self, text: &str) {
         self.data(&format!("{text}\n"));
     }
 
@@ -142,17 +151,18 @@ impl Output {
         let mut table = Table::new();
         let arrangement = if self.unbroken { ContentArrangement::Disabled } else { ContentArrangement::Dynamic };
         table.load_preset(presets::NOTHING).set_content_arrangement(arrangement);
-        table
-            .set_width(u16::try_from(self.width).unwrap_or(u16::MAX))
-            .set_header(header.iter().map(|name| name.to_uppercase()));
+        table.set_header(header.iter().map(|name| name.to_uppercase()));
         // A table that is a little too wide is read more easily than one that breaks dates and names.
-        for (index, word) in longest_words(header, &rows).into_iter().enumerate() {
+        let words: Vec<u16> = longest_words(header, &rows).into_iter().map(|word| word.min(WORD)).collect();
+        let least: u16 = words.iter().map(|word| word + PADDING).sum();
+        table.set_width(u16::try_from(self.width).unwrap_or(u16::MAX).max(least));
+        for (index, word) in words.into_iter().enumerate() {
             if let Some(column) = table.column_mut(index) {
-                column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(word.min(WORD))));
+                column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(word + PADDING)));
             }
         }
         for row in rows {
-            table.add_row(row);
+            table.add_row(row.iter().map(|cell| harmless(cell).replace('\n', "\\n")));
         }
         if let Some(names) = table.column_mut(0).filter(|_| widest <= NAME) {
             names.set_constraint(ColumnConstraint::ContentWidth);
@@ -164,7 +174,7 @@ impl Output {
 
     /// One line for the person at the terminal.
     pub fn talk(&mut self, text: &str) {
-        self.talk_raw(&format!("{text}\n"));
+        self.talk_raw(&format!("{}\n", harmless(text)));
     }
 
     /// A question, with the cursor left behind it.
@@ -191,6 +201,18 @@ impl Output {
     }
 }
 
+/// Control characters as they are written in code, and those that turn the direction of a text.
+fn harmless(text: &str) -> Cow<'_, str> {
+    let moves = |c: char| {
+        c.is_control() && !matches!(c, '\n' | '\t') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if !text.contains(moves) {
+        return Cow::Borrowed(text);
+    }
+    let written = |c: char| if moves(c) { c.escape_default().to_string() } else { c.to_string() };
+    Cow::Owned(text.chars().map(written).collect())
+}
+
 /// What the shell says (`COLUMNS`), else what the terminal says.
 fn terminal_width() -> Option<usize> {
     let said = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
@@ -207,4 +229,50 @@ fn longest_words(header: &[&str], rows: &[Vec<String>]) -> Vec<u16> {
         u16::try_from(widest).unwrap_or(u16::MAX)
     };
     header.iter().enumerate().map(of_column).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    #[test]
+    fn what_stands_in_a_database_never_moves_the_cursor() {
+        assert_eq!(harmless("Café 7 €\tx\ny"), "Café 7 €\tx\ny");
+        let wild = harmless("\u{1b}]0;x\u{7}\u{1b}[2J\r\u{9b}31m\u{202e}").into_owned();
+        assert_eq!(wild, "\\u{1b}]0;x\\u{7}\\u{1b}[2J\\r\\u{9b}31m\\u{202e}");
+    }
+
+    #[test]
+    fn names_of_records_stay_whole_in_a_narrow_terminal() {
+        let lines: Arc<Mutex<Vec<u8>>> = Arc::default();
+        let mut output =
+            Output { width: 80, ..Output::to(Box::new(Shared(Arc::clone(&lines))), Box::new(std::io::sink())) };
+        let record = "customer:c0ffee-117".to_owned();
+        let row = vec![
+            "4711".to_owned(),
+            record.clone(),
+            "win-back-by-mail".into(),
+            "2026-11-28 07:51:21Z".into(),
+            "skipped".into(),
+            "no_address and a long reason".into(),
+        ];
+        output.table(&["id", "record", "rule", "at", "state", "detail"], vec![row], "");
+        let text = String::from_utf8(lines.lock().unwrap().clone()).unwrap();
+        for word in [record.as_str(), "win-back-by-mail", "2026-11-28", "07:51:21Z", "skipped", "no_address"] {
+            assert!(text.contains(word), "{text}");
+        }
+    }
+
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
 }

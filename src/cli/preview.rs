@@ -132,10 +132,10 @@ fn write(found: &Preview, folder: &Path, config: &Config, output: &mut Output) -
             None
         }
     };
-    let files = Files { folder, composer: composer.as_ref() };
+    let mut files = Files::new(folder, composer.as_ref());
     let mut written = 0;
     for matched in &found.matches {
-        written += files.write(&matched.record.to_string(), &matched.messages)?;
+        written += files.write(&matched.record, &matched.messages)?;
     }
     Ok(written)
 }

@@ -81,10 +81,11 @@ fn target<'a>(
     let Some(rule) = generation.rules.get(&enrollment.rule) else {
         return Err(format!("there is no rule `{}` any more", enrollment.rule));
     };
-    if rule.version.as_str() == enrollment.version {
+    let version = enrollment.version.as_deref().unwrap_or_default();
+    if rule.version.as_str() == version {
         return Ok(None);
     }
-    let step = steps.get(&VersionHash::new(enrollment.version.as_str())).and_then(|steps| steps.get(node));
+    let step = steps.get(&VersionHash::new(version)).and_then(|steps| steps.get(node));
     let Some(step) = step else {
         return Err("the version it runs no longer compiles".to_owned());
     };

@@ -44,12 +44,17 @@ pub struct Period {
 
 /// Why a text is not a [`Period`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{text}` is not a length of time; write a whole number and a unit, such as `90 days`, `2 weeks`, `15 minutes`"
-)]
-pub struct PeriodError {
-    text: String,
+pub enum PeriodError {
+    #[error(
+        "`{0}` is not a length of time; write a whole number and a unit, such as `90 days`, `2 weeks`, `15 minutes`"
+    )]
+    Unclear(String),
+    #[error("`{0}` is longer than a thousand years")]
+    Long(String),
 }
+
+/// A thousand years, in seconds and generously. Much more, and no calendar reaches there.
+const LONGEST: i64 = 1_000 * 366 * 86_400;
 
 impl Period {
     #[must_use]
@@ -191,7 +196,7 @@ impl FromStr for Period {
     type Err = PeriodError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = || PeriodError { text: text.to_owned() };
+        let wrong = || PeriodError::Unclear(text.to_owned());
         let trimmed = text.trim();
         let digits = trimmed.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
         let count = trimmed[..digits].parse().map_err(|_| wrong())?;
@@ -206,7 +211,8 @@ impl FromStr for Period {
             "y" | "year" | "years" => Unit::Year,
             _ => return Err(wrong()),
         };
-        Ok(Self { count, unit })
+        let read = Self { count, unit };
+        if read.max_seconds() > LONGEST { Err(PeriodError::Long(text.to_owned())) } else { Ok(read) }
     }
 }
 
@@ -229,6 +235,18 @@ mod tests {
 
     fn instant(text: &str) -> Timestamp {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn nothing_is_longer_than_a_thousand_years() {
+        for text in ["999 years", "1000 years", "365000 days"] {
+            let period: Period = text.parse().unwrap();
+            let later = period.after(instant("2026-11-20T10:00:00Z"), &TimeZone::UTC);
+            assert!(later > instant("2900-01-01T00:00:00Z"), "{text}: {later}");
+        }
+        for text in ["1001 years", "99999 years", "4294967295 business days", "4000000000 months", "99999999999 s"] {
+            assert!(text.parse::<Period>().is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -16,7 +16,8 @@ use super::script::Script;
 pub use super::sql::Unsaid;
 use super::sql::read::Cells;
 use super::sql::{
-    CoursePlan, CrossingPlan, FactsPlan, Fill, Fragment, Hole, Open, Parts, RenderError, Renderer, key_value, roles,
+    CoursePlan, CrossingPlan, FactsPlan, Fill, Fragment, Hole, Open, Parts, RECORD, RenderError, Renderer, key_value,
+    roles,
 };
 use super::statement::{Dialect, Row, Statement};
 use super::tide::When;
@@ -235,7 +236,7 @@ pub fn any_row(catalog: &Catalog, dialect: Dialect, entity: &Entity) -> Option<S
 pub fn any_record(catalog: &Catalog, dialect: Dialect, entity: &Entity) -> Option<Statement> {
     entity.table().filter(|_| !entity.only.is_empty())?;
     let renderer = Renderer::new(dialect, catalog);
-    let (rows, tests) = (renderer.rows_of(entity, "r"), Fragment::all(&renderer.base(entity, "r")));
+    let (rows, tests) = (renderer.rows_of(entity, RECORD), Fragment::all(&renderer.base(entity, RECORD)));
     let sql = Fragment::of("SELECT 1 FROM {} WHERE {} LIMIT 1", &[&rows, &tests]);
     Some(sql.fill(dialect, &Fill::at(Timestamp::UNIX_EPOCH, &catalog.time_zone)))
 }
@@ -250,9 +251,9 @@ impl Queries {
             course: rule.trigger.tide().map(|tide| CoursePlan::render(&renderer, entity, &tide)).transpose()?,
             records: Records {
                 parts: Parts::of(&renderer, entity),
-                from: renderer.rows_of(entity, "r"),
-                key: renderer.key_of(entity, "r"),
-                tests: renderer.base(entity, "r"),
+                from: renderer.rows_of(entity, RECORD),
+                key: renderer.key_of(entity, RECORD),
+                tests: renderer.base(entity, RECORD),
             },
         })
     }

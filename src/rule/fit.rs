@@ -20,6 +20,10 @@ pub(super) fn fitted(column: &Column, value: &Value, zone: &TimeZone, dialect: D
         Value::Uuid(id) => return stored_uuid(&column.ty, *id, dialect),
         Value::Decimal(number) if column.ty == ColumnType::NumberText => return Value::Text(number.to_string()),
         Value::Bool(_) => return stored_flag(column, value, dialect),
+        // What is no JSON is a text in JSON.
+        Value::Text(text) if column.ty == ColumnType::Json => {
+            return Value::Json(serde_json::from_str(text).unwrap_or_else(|_| text.as_str().into()));
+        }
         // As a key of bytes is written: raw ones are no text.
         Value::Bytes(_) if column.ty == ColumnType::Text => return shown(value),
         _ => return value.clone(),

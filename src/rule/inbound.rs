@@ -37,7 +37,7 @@ impl JsonPath {
     /// The text or whole number that stands there.
     fn name(&self, body: &Json) -> Option<Value> {
         match self.find(body)? {
-            Json::String(text) if !text.is_empty() => Some(Value::Text(text.clone())),
+            Json::String(text) if !text.is_empty() && !text.contains('\0') => Some(Value::Text(text.clone())),
             Json::Number(number) => number.as_i64().map(Value::Int),
             _ => None,
         }
@@ -106,7 +106,13 @@ mod tests {
         assert_eq!(crossing.row["data"], Value::Json(body["data"].clone()));
         event.id = Some(JsonPath::of("data.seq"));
         assert_eq!(read(&event, &body).unwrap().occasion.as_str(), "a-1");
-        for odd in [json!({}), json!({"data": {"who": [true]}}), json!({"data": {"who": [1.5]}}), json!({"data": []})] {
+        for odd in [
+            json!({"data": {"who": ["a\0"]}}),
+            json!({}),
+            json!({"data": {"who": [true]}}),
+            json!({"data": {"who": [1.5]}}),
+            json!({"data": []}),
+        ] {
             assert!(read(&event, &odd).is_err(), "{odd}");
         }
     }

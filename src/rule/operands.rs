@@ -12,7 +12,7 @@ use super::score::Score;
 pub use super::sql::EdgePlan;
 use super::sql::batch::{Batch, ascii};
 use super::sql::read::{Cells, Meaning};
-use super::sql::{Fill, Fragment, Parts, Renderer};
+use super::sql::{Fill, Fragment, Parts, RECORD, Renderer};
 use super::statement::{Dialect, Row, Statement};
 use crate::catalog::Catalog;
 use crate::model::{Key, Value};
@@ -127,15 +127,15 @@ impl OperandsPlan {
     pub fn render(rule: &CheckedRule, catalog: &Catalog, dialect: Dialect) -> Option<Self> {
         let renderer = Renderer::new(dialect, catalog);
         let entity = catalog.entity(&rule.for_each)?;
-        let mut cells = vec![renderer.key_of(entity, "r")];
+        let mut cells = vec![renderer.key_of(entity, RECORD)];
         let mut shape = Vec::new();
         for (section, number, condition) in sections(rule) {
             let within = rule.goal.as_ref().is_some_and(|goal| goal.within.is_some());
             let deadline = section == Section::Goal && within;
             for leaf in comparisons(condition) {
                 let operand = match leaf {
-                    Condition::Field { field, .. } => renderer.operand(entity, "r", field),
-                    Condition::Related(related) => renderer.measured(entity, "r", related, deadline),
+                    Condition::Field { field, .. } => renderer.operand(entity, RECORD, field),
+                    Condition::Related(related) => renderer.measured(entity, RECORD, related, deadline),
                     Condition::All(_)
                     | Condition::Any(_)
                     | Condition::Not(_)
@@ -144,7 +144,7 @@ impl OperandsPlan {
                 };
                 let (cell, meaning) = renderer.selected(&operand.ok()?);
                 cells.push(cell);
-                cells.push(renderer.condition(entity, "r", leaf, deadline).ok()?);
+                cells.push(renderer.condition(entity, RECORD, leaf, deadline).ok()?);
                 shape.push((section, number, name_of(leaf), meaning));
             }
         }
@@ -153,14 +153,14 @@ impl OperandsPlan {
         }
         let text = Fragment::of(
             "SELECT {} FROM {} WHERE {}",
-            &[&Fragment::join(&cells, ", "), &Fragment::splice_point(), &Fragment::all(&renderer.base(entity, "r"))],
+            &[&Fragment::join(&cells, ", "), &Fragment::splice_point(), &Fragment::all(&renderer.base(entity, RECORD))],
         );
         let within = rule.goal.as_ref().and_then(|goal| goal.within);
         Some(Self {
             parts: Parts::of(&renderer, entity),
             text,
-            records: renderer.rows_of(entity, "r"),
-            key: renderer.key_of(entity, "r"),
+            records: renderer.rows_of(entity, RECORD),
+            key: renderer.key_of(entity, RECORD),
             batch: Batch::new(dialect, entity.key_type.clone(), renderer.into_anchors(), within),
             shape,
         })

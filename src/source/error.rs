@@ -3,6 +3,7 @@
 
 use crate::engine::port::SourceError;
 use sqlx::error::DatabaseError;
+use sqlx::postgres::PgDatabaseError;
 
 /// Classifies an error. `server` reads the database's own codes.
 pub(super) fn classify(error: sqlx::Error, server: impl Fn(&dyn DatabaseError) -> SourceError) -> SourceError {
@@ -34,8 +35,17 @@ pub(super) fn by_state(error: &dyn DatabaseError) -> SourceError {
         "57" if state == "57014" => SourceError::Unavailable("the statement ran too long".to_owned()),
         "08" | "40" | "53" | "55" | "57" | "58" => SourceError::Unavailable(format!("{message} ({state})")),
         "28" | "3D" | "42" | "0A" => SourceError::Refused(format!("{message} ({state})")),
-        "22" => SourceError::Refused(format!("a value does not fit its type (SQLSTATE {state})")),
-        "23" => SourceError::Refused(format!("a constraint of the table was violated (SQLSTATE {state})")),
-        _ => SourceError::Refused(format!("SQLSTATE {state}")),
+        "22" => SourceError::Refused(format!("a value does not fit its type (SQLSTATE {state}{})", about(error))),
+        "23" => {
+            SourceError::Refused(format!("a constraint of the table was violated (SQLSTATE {state}{})", about(error)))
+        }
+        _ => SourceError::Refused(format!("SQLSTATE {state}{}", about(error))),
     }
+}
+
+/// The names that PostgreSQL gives apart from the message, which may quote values.
+fn about(error: &dyn DatabaseError) -> String {
+    let Some(error) = error.try_downcast_ref::<PgDatabaseError>() else { return String::new() };
+    let names = [("table", error.table()), ("column", error.column()), ("constraint", error.constraint())];
+    names.iter().filter_map(|(what, name)| Some(format!(", {what} `{}`", (*name)?))).collect()
 }

@@ -39,6 +39,10 @@ impl MySqlSource {
                     if connection.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(mariadb))).await.is_err() {
                         connection.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(mysql))).await?;
                     }
+                    // What doesn't fit its column is refused, whatever the server's own mode: else a reference would be cut,
+                    // and its row never found again.
+                    let strict = "SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')";
+                    connection.execute(sqlx::raw_sql(strict)).await?;
                     Ok(())
                 })
             })
@@ -149,7 +153,16 @@ fn mysql_error(error: sqlx::Error) -> SourceError {
             | 1305
             | 1370
             | 1792 => SourceError::Refused(format!("{message} ({number})")),
-            _ => SourceError::Refused(format!("error {number}")),
+            // These quote names only: null and no default, too long, out of range, foreign keys and checks.
+            1048 | 1264 | 1265 | 1364 | 1406 | 1451 | 1452 | 4025 => {
+                SourceError::Refused(format!("{message} ({number})"))
+            }
+            // These quote the value first, and then what it is for.
+            _ => {
+                let place =
+                    [" for column ", " for key "].into_iter().find_map(|of| Some(&message[message.rfind(of)?..]));
+                SourceError::Refused(format!("error {number}{}", place.unwrap_or_default()))
+            }
         }
     })
 }

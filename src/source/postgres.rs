@@ -124,7 +124,8 @@ fn type_of(value: &Value) -> PgTypeInfo {
         Value::Instant(_) => <DateTime<chrono::Utc> as Type<Postgres>>::type_info(),
         Value::Date(_) => <NaiveDate as Type<Postgres>>::type_info(),
         Value::Naive(_) => <NaiveDateTime as Type<Postgres>>::type_info(),
-        Value::Null | Value::Text(_) | Value::Json(_) => <Untyped as Type<Postgres>>::type_info(),
+        Value::Json(_) => <sqlx::types::Json<serde_json::Value> as Type<Postgres>>::type_info(),
+        Value::Null | Value::Text(_) => <Untyped as Type<Postgres>>::type_info(),
     }
 }
 
@@ -138,7 +139,7 @@ fn arguments(binds: &[Value]) -> Result<PgArguments, sqlx::Error> {
             Value::Decimal(number) => arguments.add(*number),
             Value::Float(number) => arguments.add(*number),
             Value::Text(text) => arguments.add(Untyped(Some(text.clone()))),
-            Value::Json(json) => arguments.add(Untyped(Some(json.to_string()))),
+            Value::Json(json) => arguments.add(sqlx::types::Json(json)),
             Value::Bytes(bytes) => arguments.add(bytes.clone()),
             Value::Uuid(id) => arguments.add(*id),
             Value::Instant(instant) => arguments.add(chrono_instant(*instant)),

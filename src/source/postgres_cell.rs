@@ -27,7 +27,8 @@ impl Type<Postgres> for Untyped {
 impl Encode<'_, Postgres> for Untyped {
     fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
         let Some(text) = &self.0 else { return Ok(IsNull::Yes) };
-        buffer.extend_from_slice(text.as_bytes());
+        // The one character that no text of PostgreSQL's can hold: other databases' can.
+        buffer.extend_from_slice(text.replace('\0', "\u{fffd}").as_bytes());
         Ok(IsNull::No)
     }
 }

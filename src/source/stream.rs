@@ -93,26 +93,35 @@ macro_rules! transact {
     ($pool:expr, $begin:expr, $tenant:expr, $steps:expr, $arguments:path, $decode:path, $classify:path) => {{
         let work = async {
             let mut transaction = $pool.begin_with($begin).await?;
-            if let Some(sql) = $tenant {
-                sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut *transaction).await?;
+            let steps = async {
+                if let Some(sql) = $tenant {
+                    sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut *transaction).await?;
+                }
+                let mut done = Vec::with_capacity($steps.len());
+                for step in $steps {
+                    done.push(match step {
+                        Deed::Run(statement) => {
+                            let arguments = $arguments(&statement.binds)?;
+                            let query = sqlx::query_with(sqlx::AssertSqlSafe(statement.sql), arguments);
+                            Done::Touched(query.execute(&mut *transaction).await?.rows_affected())
+                        }
+                        Deed::Read(statement) => {
+                            let arguments = $arguments(&statement.binds)?;
+                            let query = sqlx::query_with(sqlx::AssertSqlSafe(statement.sql), arguments);
+                            Done::Rows(query.fetch_all(&mut *transaction).await?.iter().map($decode).collect())
+                        }
+                    });
+                }
+                Ok::<_, sqlx::Error>(done)
+            };
+            match steps.await {
+                Ok(done) => transaction.commit().await.map(|()| done),
+                // At once: what it holds, nobody else can touch. A connection that is gone has rolled back by itself.
+                Err(error) => {
+                    let _ = transaction.rollback().await;
+                    Err(error)
+                }
             }
-            let mut done = Vec::with_capacity($steps.len());
-            for step in $steps {
-                done.push(match step {
-                    Deed::Run(statement) => {
-                        let arguments = $arguments(&statement.binds)?;
-                        let query = sqlx::query_with(sqlx::AssertSqlSafe(statement.sql), arguments);
-                        Done::Touched(query.execute(&mut *transaction).await?.rows_affected())
-                    }
-                    Deed::Read(statement) => {
-                        let arguments = $arguments(&statement.binds)?;
-                        let query = sqlx::query_with(sqlx::AssertSqlSafe(statement.sql), arguments);
-                        Done::Rows(query.fetch_all(&mut *transaction).await?.iter().map($decode).collect())
-                    }
-                });
-            }
-            transaction.commit().await?;
-            Ok::<_, sqlx::Error>(done)
         };
         work.await.map_err($classify)
     }};

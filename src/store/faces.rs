@@ -212,7 +212,8 @@ async fn enrollments(
     let mut conditions = Conditions::new(
         "SELECT e.match_id, r.rule, r.lane, r.tenant, e.entity, e.key, e.occasion, e.state, e.ended, e.entered_at,
                 e.ended_at, o.node, o.due_at, v.hash, e.id, o.state, e.hold
-         FROM enrollment e JOIN rule_state r ON r.id = e.rule_state JOIN rule_version v ON v.id = e.version
+         FROM enrollment e JOIN rule_state r ON r.id = e.rule_state
+         LEFT JOIN rule_version v ON v.id = e.version
          LEFT JOIN outbox o ON o.id = e.id AND e.state <> 2
          WHERE e.state <> 3",
     );
@@ -231,7 +232,8 @@ async fn enrollments(
             entered_at: row.instant(9)?,
             ended_at: row.opt_instant(10)?,
             next: row.opt_int(11)?.map(|node| node as usize).zip(row.opt_instant(12)?),
-            version: row.text(13)?,
+            // A version that nobody is in the steps of any more is forgotten; those who were are not.
+            version: row.opt_text(13)?,
             standing: row.opt_int(15)?.map(|state| delivery_name(state).to_owned()),
             hold: row.opt_text(16)?,
         })

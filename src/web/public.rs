@@ -98,6 +98,9 @@ async fn event(
     let Ok(body @ serde_json::Value::Object(_)) = serde_json::from_slice(&body) else {
         return refuse(&name, StatusCode::BAD_REQUEST, "the body is not a JSON object");
     };
+    if holds_nul(&body) {
+        return refuse(&name, StatusCode::BAD_REQUEST, "a text in the body holds U+0000, which no database can keep");
+    }
     match public.inbox.accept(&Inbound { name: name.clone(), id, received_at: now, body }).await {
         Ok(new) => {
             metrics::counter!("nudged_inbound_total", "name" => name, "outcome" => if new { "kept" } else { "again" })
@@ -119,6 +122,15 @@ fn refuse(name: &str, status: StatusCode, why: &str) -> Response {
     tracing::debug!(event = %name, %status, why, "an event was refused");
     metrics::counter!("nudged_inbound_refused_total", "status" => status.as_u16().to_string()).increment(1);
     (status, format!("{why}\n")).into_response()
+}
+
+fn holds_nul(body: &serde_json::Value) -> bool {
+    match body {
+        serde_json::Value::String(text) => text.contains('\0'),
+        serde_json::Value::Array(items) => items.iter().any(holds_nul),
+        serde_json::Value::Object(fields) => fields.iter().any(|(name, value)| name.contains('\0') || holds_nul(value)),
+        _ => false,
+    }
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

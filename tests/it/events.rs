@@ -146,6 +146,7 @@ fn whatever_is_not_signed_lately_and_as_it_is_stays_outside() {
         ("no type", without("content-type"), 415),
         ("not JSON", signed("msg_1", now, "plan=Complete".to_owned(), SECRET), 400),
         ("no object", signed("msg_1", now, "[7]".to_owned(), SECRET), 400),
+        ("what no database can keep", signed("msg_1", now, "{\"a\": [{\"b\\u0000\": 1}]}".to_owned(), SECRET), 400),
         ("too large", signed("msg_1", now, format!("{{\"a\":\"{}\"}}", "x".repeat(300_000)), SECRET), 413),
     ];
     for (what, call, status) in refused {
@@ -219,4 +220,22 @@ async fn what_was_kept_matches_once_the_source_answers() {
         world.pass(minutes(1)).await;
         assert!(told(&world).is_empty(), "{kind:?}");
     }
+}
+
+/// PostgreSQL keeps it in no text: one event would have stopped its rule for good.
+#[tokio::test]
+async fn a_key_that_no_database_can_keep_stops_nobody_else() {
+    let catalog =
+        crate::world::CATALOG.replace("fields: {country: country_code}", "fields: {country: country_code, name: name}");
+    let rule = RULE.replace("team-chat", "sink").replace("1 day", "1 minute");
+    let setup = Setup { catalog, shared: true, ..Setup::of(Kind::Sqlite, instant(START)) };
+    let world = World::set_up(setup).await;
+    let created = world.crm.time(world.now());
+    world.crm.run(&format!("INSERT INTO accounts VALUES (7, 'Ada', 'AT', {created})")).await;
+    world.load(&[("r.yaml", &rule)]).await;
+    world.pass(minutes(1)).await;
+    keep(&world, "msg_1", json!({"data": {"customer_id": "\0", "plan": "\0"}})).await;
+    keep(&world, "msg_2", about(7)).await;
+    world.pass(minutes(1)).await;
+    assert_eq!(told(&world), ["Ada took Complete"]);
 }

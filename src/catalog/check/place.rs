@@ -138,6 +138,11 @@ impl Checker {
             self.report.add(&node.range, finding.help("write an expression, or `{postgres: …, mysql: …, sqlite: …}`"));
             return None;
         }
+        let texts = [&sql.postgres, &sql.mysql, &sql.sqlite].into_iter().flatten();
+        if let Some(word) = texts.flat_map(|text| words(text)).find(|word| names_our_row(word)) {
+            let finding = Finding::error("catalog.sql", format!("`{word}` is what nudged calls a row of its own"));
+            self.report.add(&node.range, finding.help("call it something that doesn't end in `_`"));
+        }
         self.expressions.push((sql.clone(), name.range.clone()));
         Some(Column { ty, place: Place::Sql(sql), ..Column::named(name.as_str()) })
     }
@@ -289,4 +294,28 @@ fn target_of(entry: &EntityEntry, path: &At<String>) -> Option<(EntityName, Stri
     let (relation, field) = path.split_once('.')?;
     let (_, relation) = entry.relations.iter().find(|(name, _)| name.as_str() == relation)?;
     Some((EntityName::new(relation.entity.as_str()), field.to_owned()))
+}
+
+fn words(sql: &str) -> impl Iterator<Item = &str> {
+    sql.split(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '$'))).filter(|word| !word.is_empty())
+}
+
+/// Statements call rows of theirs `r_`, `t0_`, `j12_`: whatever else was called so would be taken for one of them.
+fn names_our_row(word: &str) -> bool {
+    let Some(stem) = word.strip_suffix('_') else { return false };
+    let mut letters = stem.chars();
+    letters.next().is_some_and(|first| first.is_ascii_alphabetic()) && letters.all(|c| c.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{names_our_row, words};
+
+    #[test]
+    fn names_of_our_rows_are_ours_alone() {
+        let ours: Vec<&str> = words("(SELECT r_.a, t12_.b FROM t1 r_ JOIN mails_ m ON m.r = $row.r_id)")
+            .filter(|w| names_our_row(w))
+            .collect();
+        assert_eq!(ours, ["r_", "t12_", "r_"]);
+    }
 }

@@ -64,15 +64,18 @@ impl Verdict {
                 .layout()
                 .lines(&notice(now, Label::Rules, back_to_good()))
                 .iter()
-                .for_each(|line| output.line(line)),
+                .for_each(|line| output.painted(line)),
             Self::TakenUp(changes) => {
                 for change in changes {
-                    feed.layout().lines(&notice(now, Label::Rules, change)).iter().for_each(|line| output.line(line));
+                    feed.layout()
+                        .lines(&notice(now, Label::Rules, change))
+                        .iter()
+                        .for_each(|line| output.painted(line));
                 }
             }
             Self::Rejected { why, findings } => {
                 let what = format!("the change was {why}; the rules from before run on");
-                feed.layout().lines(&notice(now, Label::Failed, what)).iter().for_each(|line| output.line(line));
+                feed.layout().lines(&notice(now, Label::Failed, what)).iter().for_each(|line| output.painted(line));
                 output.findings(&findings);
             }
         }

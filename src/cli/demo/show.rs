@@ -202,17 +202,17 @@ impl Stage {
 
     fn print(&mut self, output: &mut Output) {
         for line in self.feed.take() {
-            output.line(&line);
+            output.painted(&line);
         }
     }
 
     async fn sum_up(&self, home: &Home, rules: &Path, output: &mut Output) -> Result<(), Failure> {
         let tallies = summary::tallies(&*self.store).await?;
-        output.line(&self.feed.layout().heading("The month in numbers"));
+        output.painted(&self.feed.layout().heading("The month in numbers"));
         let (header, rows) = summary::rows(&tallies);
         output.table(&header, rows, "Nothing happened.");
         for line in summary::hints(home, rules) {
-            output.line(&line);
+            output.painted(&line);
         }
         Ok(())
     }

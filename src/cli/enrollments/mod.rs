@@ -125,7 +125,8 @@ async fn steps(context: &Context, store: &dyn Store) -> Result<Steps, Failure> {
 /// The step an enrollment stands at: by its id, or by its number where its version can't be told.
 fn next_step(view: &EnrollmentView, steps: &Steps) -> Option<String> {
     let (node, _) = view.next?;
-    let known = steps.get(&VersionHash::new(view.version.as_str())).and_then(|steps| steps.get(node));
+    let steps = view.version.as_deref().and_then(|version| steps.get(&VersionHash::new(version)));
+    let known = steps.and_then(|steps| steps.get(node));
     Some(known.map_or_else(|| format!("step {}", node + 1), ToString::to_string))
 }
 

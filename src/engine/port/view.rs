@@ -73,7 +73,8 @@ pub struct EnrollmentView {
     pub next: Option<(usize, Timestamp)>,
     /// How that node stands: `due`, `queued`, `held`, `sending` …
     pub standing: Option<String>,
-    pub version: String,
+    /// `None`: nobody runs it any more.
+    pub version: Option<String>,
     /// Why it is held.
     pub hold: Option<String>,
 }

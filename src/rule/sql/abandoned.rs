@@ -11,7 +11,7 @@ use super::read::{Cells, Meaning, key};
 use super::relation::{Doubles, Rows};
 use super::settled::{self, Settled, WholeDay};
 use super::wire::Form;
-use super::{RenderError, Renderer};
+use super::{RECORD, RenderError, Renderer};
 use crate::catalog::{AggregateFunction, Entity, KeyType};
 use crate::model::{Occasion, Period, RelationName, Value};
 use crate::rule::checked::Abandoned;
@@ -43,13 +43,13 @@ pub(super) fn render(
     let carts = Carts::of(renderer, entity, abandoned)?;
     let changed = renderer.column_operand(&carts.alias, &Renderer::column(carts.entity, &abandoned.changed_at)?);
     let mut open = carts.related.as_ref().map_or_else(Vec::new, |rows| rows.conditions.clone());
-    open.extend(renderer.base(entity, "r"));
+    open.extend(renderer.base(entity, RECORD));
     for term in &abandoned.open {
         open.push(renderer.condition(carts.entity, &carts.alias, &term.condition, false)?);
     }
 
     let (cell, meaning) = renderer.selected(&changed);
-    let mut selected = vec![renderer.key_of(entity, "r"), renderer.key_of(carts.entity, &carts.alias), cell];
+    let mut selected = vec![renderer.key_of(entity, RECORD), renderer.key_of(carts.entity, &carts.alias), cell];
     let order = match &abandoned.unless {
         None => None,
         Some(unless) => {
@@ -75,7 +75,7 @@ pub(super) fn render(
     if let Some(unless) = &abandoned.unless {
         open.extend(without_order(renderer, entity, unless, &changed)?);
     }
-    let records = renderer.rows_of(entity, "r");
+    let records = renderer.rows_of(entity, RECORD);
     let from = match &carts.related {
         Some(rows) => Fragment::of("{} JOIN {} ON TRUE", &[&rows.from, &records]),
         None => records,
@@ -88,8 +88,8 @@ pub(super) fn render(
 
 impl<'a> Carts<'a> {
     fn of(renderer: &Renderer<'a>, entity: &'a Entity, abandoned: &Abandoned) -> Result<Self, RenderError> {
-        let Some(of) = &abandoned.of else { return Ok(Self { entity, alias: "r".to_owned(), related: None }) };
-        let rows = renderer.related(entity, "r", of, Doubles::Harmless)?;
+        let Some(of) = &abandoned.of else { return Ok(Self { entity, alias: RECORD.to_owned(), related: None }) };
+        let rows = renderer.related(entity, RECORD, of, Doubles::Harmless)?;
         Ok(Self { entity: rows.entity, alias: rows.alias.clone(), related: Some(rows) })
     }
 }
@@ -102,7 +102,7 @@ fn newest(
     idle: Period,
 ) -> Result<Operand, RenderError> {
     let entity = renderer.entity(&entity.name)?;
-    let mut orders = renderer.related(entity, "r", unless, Doubles::Harmless)?;
+    let mut orders = renderer.related(entity, RECORD, unless, Doubles::Harmless)?;
     let at = renderer.column_operand(&orders.alias, &Renderer::time_of(orders.entity)?);
     // Two days further back: whole days and the two readings of an overlap.
     let after = Point::new(PointBase::ReachingAfter(idle, 2));
@@ -120,7 +120,7 @@ fn without_order(
     changed: &Operand,
 ) -> Result<Option<Fragment>, RenderError> {
     let entity = renderer.entity(&entity.name)?;
-    let mut orders = renderer.related(entity, "r", unless, Doubles::Harmless)?;
+    let mut orders = renderer.related(entity, RECORD, unless, Doubles::Harmless)?;
     let at = renderer.column_operand(&orders.alias, &Renderer::time_of(orders.entity)?);
     let form = renderer.form(&at.ty);
     if form != renderer.form(&changed.ty) || matches!(form, Form::WallText(_) | Form::DayText) {

@@ -7,7 +7,7 @@ use super::hole::Fill;
 use super::people::{Detail, People};
 use super::plan::Parts;
 use super::read::Cells;
-use super::{RenderError, Renderer};
+use super::{RECORD, RenderError, Renderer};
 use crate::catalog::{Catalog, Entity};
 use crate::model::{Key, RoleName};
 use crate::rule::compiled::{ReadError, Subject};
@@ -49,7 +49,7 @@ impl Addressees {
         let people = People::plan(&renderer, entity, &[role.clone()].into())?;
         let sql = people.sql(&renderer, entity, Detail::Address)?;
         let text = of_records(&renderer, entity, &sql.cells, &sql);
-        let (records, key) = (renderer.rows_of(entity, "r"), renderer.key_of(entity, "r"));
+        let (records, key) = (renderer.rows_of(entity, RECORD), renderer.key_of(entity, RECORD));
         let parts = Parts::of(&renderer, entity);
         let batch = Batch::new(dialect, entity.key_type.clone(), renderer.into_anchors(), None);
         let subject = |key: &Key| Subject { key: key.clone(), since: None, entered: None };

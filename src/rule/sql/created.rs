@@ -4,7 +4,7 @@ use super::fragment::Fragment;
 use super::plan::{Parts, Query, Reader};
 use super::read::Cells;
 use super::settled::{self, Settled, WholeDay};
-use super::{RenderError, Renderer};
+use super::{RECORD, RenderError, Renderer};
 use crate::catalog::Entity;
 use crate::model::{Occasion, Value};
 use crate::rule::checked::Created;
@@ -23,18 +23,18 @@ pub(super) fn render(
     created: &Created,
 ) -> Result<(Query, Fragment), RenderError> {
     let entity = renderer.entity(&entity.name)?;
-    let at = renderer.column_operand("r", &Renderer::column(entity, &created.at)?);
+    let at = renderer.column_operand(RECORD, &Renderer::column(entity, &created.at)?);
     let mut tests = settled::within(renderer, &at, created.settle);
-    tests.extend(renderer.base(entity, "r"));
+    tests.extend(renderer.base(entity, RECORD));
     let (cell, meaning) = renderer.selected(&at);
     let text = Fragment::of(
         "SELECT {}, {} FROM {} WHERE {}",
-        &[&renderer.key_of(entity, "r"), &cell, &Fragment::splice_point(), &Fragment::all(&tests)],
+        &[&renderer.key_of(entity, RECORD), &cell, &Fragment::splice_point(), &Fragment::all(&tests)],
     );
     let settled = Settled { after: created.settle, at: meaning, whole_day: WholeDay::FromItsEnd };
-    let mut ever = renderer.base(entity, "r");
+    let mut ever = renderer.base(entity, RECORD);
     ever.push(settled::reached(renderer, &at, created.settle));
-    let records = renderer.rows_of(entity, "r");
+    let records = renderer.rows_of(entity, RECORD);
     let count = Fragment::of("SELECT COUNT(*) FROM {} WHERE {}", &[&records, &Fragment::all(&ever)]);
     Ok((Query { text, driven: false, reader: Reader::Created(CreatedReader { settled }) }, count))
 }

@@ -12,7 +12,7 @@ use super::plan::Parts;
 use super::read::{Cells, Meaning};
 use super::relation::{Doubles, Rows};
 use super::settled::{Settled, WholeDay};
-use super::{RenderError, Renderer, dialect, filter, survey};
+use super::{RECORD, RenderError, Renderer, dialect, filter, survey};
 use crate::catalog::{AggregateFunction, Catalog, Entity, Filter, FilterTest, Literal};
 use crate::model::{FieldName, Key, Period, RelationName, Value};
 use crate::rule::checked::{Abandoned, Changed, CheckedRule, Inactivity, ScoreRange, Survey, Trigger};
@@ -76,7 +76,7 @@ impl EdgePlan {
         let renderer = Renderer::new(dialect, catalog);
         let entity = catalog.entity(&rule.for_each)?;
         let mut edge =
-            Edge { renderer: &renderer, entity, cells: vec![renderer.key_of(entity, "r")], terms: Vec::new() };
+            Edge { renderer: &renderer, entity, cells: vec![renderer.key_of(entity, RECORD)], terms: Vec::new() };
         edge.base();
         edge.trigger(rule).ok()?;
         let Edge { cells, terms, .. } = edge;
@@ -87,8 +87,8 @@ impl EdgePlan {
         Some(Self {
             parts: Parts::of(&renderer, entity),
             text,
-            records: renderer.rows_of(entity, "r"),
-            key: renderer.key_of(entity, "r"),
+            records: renderer.rows_of(entity, RECORD),
+            key: renderer.key_of(entity, RECORD),
             batch: Batch::new(dialect, entity.key_type.clone(), renderer.into_anchors(), None),
             terms,
         })
@@ -228,8 +228,8 @@ impl<'a> Edge<'_, 'a> {
 
     fn base(&mut self) {
         for one in &self.entity.only {
-            let Some(holds) = filter::all_of(self.renderer, "r", std::slice::from_ref(one)).pop() else { continue };
-            let stored = self.renderer.column_operand("r", &one.column);
+            let Some(holds) = filter::all_of(self.renderer, RECORD, std::slice::from_ref(one)).pop() else { continue };
+            let stored = self.renderer.column_operand(RECORD, &one.column);
             let seen = self.seen(one.column.name.clone(), &stored, false);
             self.told(Section::Base, filter_text(one), Basis::Current, holds, vec![seen]);
         }
@@ -253,7 +253,7 @@ impl<'a> Edge<'_, 'a> {
                 self.day(&yearly.field, format!("{}: comes again, at {}", yearly.field, clock(yearly.when.at)))
             }
             Trigger::Created(created) => {
-                let stored = self.renderer.column_operand("r", &Renderer::column(self.entity, &created.at)?);
+                let stored = self.renderer.column_operand(RECORD, &Renderer::column(self.entity, &created.at)?);
                 let seen = self.seen(created.at.to_string(), &stored, true);
                 let settled = self.settled(&stored, created.settle, WholeDay::FromItsEnd);
                 let text = format!("{}: {} ago", created.at, created.settle);
@@ -292,7 +292,8 @@ impl<'a> Edge<'_, 'a> {
     /// Conditions of the record, or of one row of it.
     fn conditions(&mut self, terms: &[Term], of: Option<(&Nearest<'a>, &str)>) -> Result<(), RenderError> {
         let renderer = self.renderer;
-        let (entity, alias) = of.map_or((self.entity, "r"), |(near, _)| (near.rows.entity, near.rows.alias.as_str()));
+        let (entity, alias) =
+            of.map_or((self.entity, RECORD), |(near, _)| (near.rows.entity, near.rows.alias.as_str()));
         let picked = |what: Fragment| of.map_or(what.clone(), |(near, _)| near.pick(&what));
         for term in terms {
             let mut seen = Vec::new();
@@ -318,7 +319,7 @@ impl<'a> Edge<'_, 'a> {
     /// The newest row that is not dated after now.
     fn newest(&self, of: &RelationName) -> Result<(Seen, Stored), RenderError> {
         let renderer = self.renderer;
-        let mut rows = renderer.related(self.entity, "r", of, Doubles::Harmless)?;
+        let mut rows = renderer.related(self.entity, RECORD, of, Doubles::Harmless)?;
         rows.conditions.extend(renderer.visible(&rows)?);
         let newest = renderer.folded(&rows, AggregateFunction::Max, rows.entity.at.as_ref())?;
         Ok((self.seen(format!("newest of {of}"), &newest, false), newest))
@@ -327,7 +328,7 @@ impl<'a> Edge<'_, 'a> {
     fn inactivity(&mut self, inactivity: &Inactivity) -> Result<(), RenderError> {
         let mut seen = vec![self.newest(&inactivity.of)?.0];
         if let Some(field) = &inactivity.fallback {
-            let stored = self.renderer.column_operand("r", &Renderer::column(self.entity, field)?);
+            let stored = self.renderer.column_operand(RECORD, &Renderer::column(self.entity, field)?);
             seen.push(self.seen(field.to_string(), &stored, true));
         }
         let text = format!("{}: none for {}", inactivity.of, inactivity.silent_for);
@@ -337,7 +338,7 @@ impl<'a> Edge<'_, 'a> {
 
     fn survey(&mut self, survey: &Survey) -> Result<(), RenderError> {
         let renderer = self.renderer;
-        let mut rows = renderer.related(self.entity, "r", &survey.of, Doubles::Harmless)?;
+        let mut rows = renderer.related(self.entity, RECORD, &survey.of, Doubles::Harmless)?;
         let at = renderer.column_operand(&rows.alias, &Renderer::time_of(rows.entity)?);
         let score = rows.entity.score.clone().ok_or_else(|| RenderError::NoScore(rows.entity.name.to_string()))?;
         let stored = renderer.operand(rows.entity, &rows.alias, &score)?;
@@ -359,7 +360,7 @@ impl<'a> Edge<'_, 'a> {
     }
 
     fn day(&mut self, field: &FieldName, text: String) -> Result<(), RenderError> {
-        let stored = self.renderer.column_operand("r", &Renderer::column(self.entity, field)?);
+        let stored = self.renderer.column_operand(RECORD, &Renderer::column(self.entity, field)?);
         let seen = self.seen(field.to_string(), &stored, true);
         self.push(Section::Trigger, text, Basis::Current, Holds::Crossed, vec![seen]);
         Ok(())
@@ -376,7 +377,7 @@ impl<'a> Edge<'_, 'a> {
                 text = format!("{text} {word} {}", list(values));
             }
         }
-        let stored = self.renderer.operand(self.entity, "r", &changed.field)?;
+        let stored = self.renderer.operand(self.entity, RECORD, &changed.field)?;
         let seen = self.seen(changed.field.to_string(), &stored, false);
         self.push(Section::Trigger, text, Basis::Current, Holds::Crossed, vec![seen]);
         Ok(())
@@ -385,7 +386,7 @@ impl<'a> Edge<'_, 'a> {
     fn abandoned(&mut self, abandoned: &Abandoned) -> Result<(), RenderError> {
         let renderer = self.renderer;
         let (changed, seen) = if let Some(of) = &abandoned.of {
-            let rows = renderer.related(self.entity, "r", of, Doubles::Harmless)?;
+            let rows = renderer.related(self.entity, RECORD, of, Doubles::Harmless)?;
             let changed = renderer.column_operand(&rows.alias, &Renderer::column(rows.entity, &abandoned.changed_at)?);
             let open = abandoned.open.iter();
             let open: Result<Vec<Fragment>, RenderError> =
@@ -395,7 +396,7 @@ impl<'a> Edge<'_, 'a> {
             let seen = || self.seen_in(&near, format!("{of}.{}", abandoned.changed_at), &changed, true);
             (changed.clone(), [seen(), seen()])
         } else {
-            let changed = renderer.column_operand("r", &Renderer::column(self.entity, &abandoned.changed_at)?);
+            let changed = renderer.column_operand(RECORD, &Renderer::column(self.entity, &abandoned.changed_at)?);
             self.conditions(&abandoned.open, None)?;
             let seen = || self.seen(abandoned.changed_at.to_string(), &changed, true);
             (changed.clone(), [seen(), seen()])

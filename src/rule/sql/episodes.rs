@@ -10,7 +10,7 @@ use super::plan::{Parts, Query, Reader};
 use super::read::{Cells, Meaning};
 use super::relation::{Doubles, Rows};
 use super::settled;
-use super::{RenderError, Renderer};
+use super::{RECORD, RenderError, Renderer};
 use crate::catalog::{ColumnType, Entity};
 use crate::model::{Key, Period, Value};
 use crate::rule::checked::{Changed, Segment};
@@ -28,31 +28,36 @@ pub(super) fn segment(
     if segment.when.iter().any(|term| term.condition.counts_since_entry()) {
         return Err(RenderError::SinceOutside("segment".to_owned()));
     }
-    let mut tests = renderer.base(entity, "r");
+    let mut tests = renderer.base(entity, RECORD);
     for term in &segment.when {
-        tests.push(renderer.condition(entity, "r", &term.condition, false)?);
+        tests.push(renderer.condition(entity, RECORD, &term.condition, false)?);
     }
     let tests = Fragment::all(&tests);
-    let key = renderer.key_of(entity, "r");
+    let key = renderer.key_of(entity, RECORD);
     let text = Fragment::of("SELECT {} FROM {} WHERE {}", &[&key, &Fragment::splice_point(), &tests]);
-    let count = Fragment::of("SELECT COUNT(*) FROM {} WHERE {}", &[&renderer.rows_of(entity, "r"), &tests]);
+    let count = Fragment::of("SELECT COUNT(*) FROM {} WHERE {}", &[&renderer.rows_of(entity, RECORD), &tests]);
     Ok((Query { text, driven: false, reader: Reader::Candidate }, count))
 }
 
 /// Every record with the value that is watched.
 pub(super) fn changed(renderer: &Renderer<'_>, entity: &Entity, changed: &Changed) -> Result<Query, RenderError> {
     let entity = renderer.entity(&entity.name)?;
-    let (cell, meaning) = renderer.selected(&renderer.operand(entity, "r", &changed.field)?);
+    let (cell, meaning) = renderer.selected(&renderer.operand(entity, RECORD, &changed.field)?);
     let text = Fragment::of(
         "SELECT {}, {} FROM {} WHERE {}",
-        &[&renderer.key_of(entity, "r"), &cell, &Fragment::splice_point(), &Fragment::all(&renderer.base(entity, "r"))],
+        &[
+            &renderer.key_of(entity, RECORD),
+            &cell,
+            &Fragment::splice_point(),
+            &Fragment::all(&renderer.base(entity, RECORD)),
+        ],
     );
     Ok(Query { text, driven: false, reader: Reader::Value(meaning) })
 }
 
 /// The rows of a tide that count, and when each happened.
 fn rows<'a>(renderer: &Renderer<'a>, entity: &'a Entity, tide: &Tide<'_>) -> Result<(Rows<'a>, Operand), RenderError> {
-    let mut rows = renderer.related(entity, "r", tide.of, Doubles::Harmless)?;
+    let mut rows = renderer.related(entity, RECORD, tide.of, Doubles::Harmless)?;
     for condition in tide.only {
         if condition.counts_since_entry() {
             return Err(RenderError::SinceOutside("only".to_owned()));
@@ -60,7 +65,7 @@ fn rows<'a>(renderer: &Renderer<'a>, entity: &'a Entity, tide: &Tide<'_>) -> Res
         let test = renderer.condition(rows.entity, &rows.alias.clone(), condition, false)?;
         rows.conditions.push(test);
     }
-    rows.conditions.extend(renderer.base(entity, "r"));
+    rows.conditions.extend(renderer.base(entity, RECORD));
     let at = renderer.column_operand(&rows.alias, &Renderer::time_of(rows.entity)?);
     Ok((rows, at))
 }
@@ -79,7 +84,7 @@ pub(super) fn candidates(renderer: &Renderer<'_>, entity: &Entity, tide: &Tide<'
     tests.extend(rows.conditions.iter().cloned());
     let text = Fragment::of(
         "SELECT DISTINCT {} FROM {}{} WHERE {}",
-        &[&renderer.key_of(entity, "r"), &rows.from, &Fragment::splice_point(), &Fragment::all(&tests)],
+        &[&renderer.key_of(entity, RECORD), &rows.from, &Fragment::splice_point(), &Fragment::all(&tests)],
     );
     Ok(Query { text, driven: true, reader: Reader::Candidate })
 }
@@ -131,8 +136,8 @@ fn members(renderer: &Renderer<'_>, entity: &Entity, tide: &Tide<'_>) -> Result<
     };
     let mut tests = vec![within];
     tests.extend(rows.conditions.iter().cloned());
-    let key = renderer.key_of(entity, "r");
-    let records = renderer.rows_of(entity, "r");
+    let key = renderer.key_of(entity, RECORD);
+    let records = renderer.rows_of(entity, RECORD);
     Ok(Fragment::of(
         "SELECT {} FROM {} JOIN {} ON TRUE WHERE {} GROUP BY {} HAVING {}",
         &[&key, &rows.from, &records, &Fragment::all(&tests), &key, &having],
@@ -190,7 +195,7 @@ impl CoursePlan {
         let mut tests = renderer.between(&at, low, high);
         tests.extend(rows.conditions.iter().cloned());
         let (cell, meaning) = renderer.selected(&at);
-        let key = renderer.key_of(entity, "r");
+        let key = renderer.key_of(entity, RECORD);
         let joined = match renderer.dialect {
             Dialect::MySql => " STRAIGHT_JOIN ",
             Dialect::Postgres | Dialect::Sqlite => " CROSS JOIN ",
@@ -210,7 +215,7 @@ impl CoursePlan {
             parts: Parts::of(renderer, entity),
             members: members(renderer, entity, tide)?,
             rows: text,
-            records: renderer.rows_of(entity, "r"),
+            records: renderer.rows_of(entity, RECORD),
             key,
             batch: Batch::new(renderer.dialect, entity.key_type.clone(), Vec::new(), None),
             at: meaning,

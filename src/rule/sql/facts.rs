@@ -6,7 +6,7 @@ use super::hole::{Fill, Point, PointBase};
 use super::people::{Detail, People, PeopleSql};
 use super::plan::Parts;
 use super::read::{Cells, Meaning};
-use super::{Anchor, RenderError, Renderer};
+use super::{Anchor, RECORD, RenderError, Renderer};
 use crate::catalog::{Catalog, ColumnType, Entity};
 use crate::model::{FieldName, RoleName, Value, zone_or_default};
 use crate::rule::checked::{Action, CheckedRule, Goal, Step, Trigger, Until, UntilDate, Wait};
@@ -99,7 +99,7 @@ impl FactsPlan {
     pub fn render(dialect: Dialect, catalog: &Catalog, rule: &CheckedRule) -> Result<Self, RenderError> {
         let renderer = Renderer::new(dialect, catalog);
         let entity = renderer.entity(&rule.for_each)?;
-        let mut cells = vec![renderer.key_of(entity, "r")];
+        let mut cells = vec![renderer.key_of(entity, RECORD)];
         let mut shape = Shape {
             tested: Vec::new(),
             fields: Vec::new(),
@@ -109,7 +109,7 @@ impl FactsPlan {
         };
         tested(&renderer, entity, rule, &mut shape, &mut cells)?;
         for name in fields(entity, rule) {
-            let operand = renderer.operand(entity, "r", &name)?;
+            let operand = renderer.operand(entity, RECORD, &name)?;
             // A blob is no word of a message, and would be fetched for every record.
             if operand.ty != ColumnType::Bytes {
                 let (cell, meaning) = renderer.selected(&operand);
@@ -118,7 +118,7 @@ impl FactsPlan {
             }
         }
         for field in days_asked(rule) {
-            let (cell, meaning) = renderer.selected(&renderer.operand(entity, "r", field)?);
+            let (cell, meaning) = renderer.selected(&renderer.operand(entity, RECORD, field)?);
             cells.push(cell);
             shape.days.push((field.clone(), meaning));
         }
@@ -126,12 +126,12 @@ impl FactsPlan {
         cells.extend(people.cells.iter().cloned());
 
         let text = of_records(&renderer, entity, &cells, &people);
-        let key = renderer.key_of(entity, "r");
+        let key = renderer.key_of(entity, RECORD);
         let within = rule.goal.as_ref().and_then(|goal| goal.within);
         Ok(Self {
             parts: Parts::of(&renderer, entity),
             text,
-            records: renderer.rows_of(entity, "r"),
+            records: renderer.rows_of(entity, RECORD),
             key,
             batch: Batch::new(dialect, entity.key_type.clone(), renderer.into_anchors(), within),
             shape,
@@ -225,8 +225,8 @@ impl FactsPlan {
 
 /// Selects cells of the records that are spliced in, with the people their roles pick.
 pub(super) fn of_records(renderer: &Renderer<'_>, entity: &Entity, cells: &[Fragment], people: &PeopleSql) -> Fragment {
-    let base = renderer.base(entity, "r");
-    let key = renderer.key_of(entity, "r");
+    let base = renderer.base(entity, RECORD);
+    let key = renderer.key_of(entity, RECORD);
     let selected = Fragment::join(cells, ", ");
     let joins = Fragment::join(&people.joins, "");
     if people.picks.is_empty() {
@@ -243,7 +243,7 @@ pub(super) fn of_records(renderer: &Renderer<'_>, entity: &Entity, cells: &[Frag
             &Fragment::join(&people.picks, ", "),
             &Fragment::splice_point(),
             &Fragment::all(&base),
-            &renderer.rows_of(entity, "r"),
+            &renderer.rows_of(entity, RECORD),
             &key,
             &joins,
         ],
@@ -316,7 +316,7 @@ fn cut(
 ) -> Result<Cut<()>, RenderError> {
     let entity = renderer.entity(&entity.name)?;
     Cut::of(condition).try_map(&mut |part: &Condition| {
-        cells.push(renderer.condition(entity, "r", part, deadline)?);
+        cells.push(renderer.condition(entity, RECORD, part, deadline)?);
         Ok(())
     })
 }

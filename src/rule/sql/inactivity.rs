@@ -10,7 +10,7 @@ use super::plan::{Parts, Query, Reader, instant_occasion};
 use super::read::{Cells, Meaning};
 use super::relation::{Doubles, Rows};
 use super::wire::Form;
-use super::{RenderError, Renderer};
+use super::{RECORD, RenderError, Renderer};
 use crate::catalog::{AggregateFunction, ColumnType, Entity};
 use crate::model::{Period, RelationName, Value, at_local};
 use crate::rule::checked::Inactivity;
@@ -96,7 +96,7 @@ pub(super) fn render(
     let fallback = inactivity
         .fallback
         .as_ref()
-        .map(|field| Renderer::column(entity, field).map(|column| renderer.column_operand("r", &column)))
+        .map(|field| Renderer::column(entity, field).map(|column| renderer.column_operand(RECORD, &column)))
         .transpose()?;
     let mut silence =
         Silence { renderer, entity, of: &inactivity.of, silent_for: inactivity.silent_for, fallback, slack: 0 };
@@ -112,7 +112,7 @@ pub(super) fn render(
 
 impl<'a> Silence<'_, 'a> {
     fn activity(&self) -> Result<(Rows<'a>, Operand), RenderError> {
-        let rows = self.renderer.related(self.entity, "r", self.of, Doubles::Harmless)?;
+        let rows = self.renderer.related(self.entity, RECORD, self.of, Doubles::Harmless)?;
         let at = self.renderer.column_operand(&rows.alias, &Renderer::time_of(rows.entity)?);
         Ok((rows, at))
     }
@@ -128,9 +128,9 @@ impl<'a> Silence<'_, 'a> {
         let edges = self.edges(&at);
         let mut tests = renderer.between(&at, edges.after, edges.until);
         tests.extend(rows.conditions.iter().cloned());
-        tests.extend(renderer.base(self.entity, "r"));
+        tests.extend(renderer.base(self.entity, RECORD));
         tests.push(self.newer_activity(edges.until)?.negated());
-        let key = renderer.key_of(self.entity, "r");
+        let key = renderer.key_of(self.entity, RECORD);
         let (newest, ty) = renderer.aggregated(AggregateFunction::Max, Some(&at));
         let (newest, activity) = renderer.selected(&Operand { raw: newest, ty, missing: Vec::new() });
         let mut selected = vec![key.clone(), newest];
@@ -163,7 +163,7 @@ impl<'a> Silence<'_, 'a> {
         let (renderer, Some(fallback)) = (self.renderer, &self.fallback) else { return Ok(None) };
         let edges = self.edges(fallback);
         let mut tests = renderer.between(fallback, edges.after, edges.until);
-        tests.extend(renderer.base(self.entity, "r"));
+        tests.extend(renderer.base(self.entity, RECORD));
         let (_, at) = self.activity()?;
         tests.push(self.newer_activity(self.edges(&at).after)?.negated());
         let visible = renderer.at_most(&renderer.shown(fallback), &fallback.ty, edges.now);
@@ -171,7 +171,7 @@ impl<'a> Silence<'_, 'a> {
         let (cell, meaning) = renderer.selected(fallback);
         let text = Fragment::of(
             "SELECT {}, {} FROM {} WHERE {}",
-            &[&renderer.key_of(self.entity, "r"), &cell, &Fragment::splice_point(), &Fragment::all(&tests)],
+            &[&renderer.key_of(self.entity, RECORD), &cell, &Fragment::splice_point(), &Fragment::all(&tests)],
         );
         let reader = InactivityReader { silent_for: self.silent_for, activity: None, fallback: Some(meaning) };
         Ok(Some(Query { text, driven: false, reader: Reader::Inactivity(reader) }))
@@ -186,7 +186,7 @@ impl<'a> Silence<'_, 'a> {
 
     fn count(&self) -> Result<Fragment, RenderError> {
         let renderer = self.renderer;
-        let mut tests = renderer.base(self.entity, "r");
+        let mut tests = renderer.base(self.entity, RECORD);
         let (rows, at) = self.activity()?;
         let until = Edges::of(&at.ty, self.silent_for, 0).until;
         let mut ever = vec![exists(rows, vec![renderer.at_most(&renderer.shown(&at), &at.ty, until)])];
@@ -197,7 +197,7 @@ impl<'a> Silence<'_, 'a> {
             tests.push(is_not_true(&renderer.between(fallback, edges.until, edges.now)));
         }
         tests.push(Fragment::any(&ever));
-        let records = renderer.rows_of(self.entity, "r");
+        let records = renderer.rows_of(self.entity, RECORD);
         Ok(Fragment::of("SELECT COUNT(*) FROM {} WHERE {}", &[&records, &Fragment::all(&tests)]))
     }
 }

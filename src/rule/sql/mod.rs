@@ -85,6 +85,10 @@ pub(super) enum Anchor {
     Deadline,
 }
 
+/// What the record is called in every statement. SQL of the admin's own stands in the same statement, and may call
+/// its rows anything but this: names of ours end in `_`, and the catalog takes none of them in SQL of the admin's.
+pub(super) const RECORD: &str = "r_";
+
 /// Renders parts of one rule: hands out aliases, and collects what the batch must carry for each record.
 pub(super) struct Renderer<'a> {
     pub dialect: Dialect,
@@ -102,7 +106,7 @@ impl<'a> Renderer<'a> {
     pub fn alias(&self, stem: &str) -> String {
         let number = self.aliases.get();
         self.aliases.set(number + 1);
-        format!("{stem}{number}")
+        format!("{stem}{number}_")
     }
 
     /// The batch's column that holds this record's instant in the form of some column.

@@ -9,7 +9,7 @@ use super::operand::Operand;
 use super::people::{Detail, People};
 use super::plan::{Parts, Query, Reader};
 use super::read::{Cells, Meaning};
-use super::{RenderError, Renderer};
+use super::{RECORD, RenderError, Renderer};
 use crate::catalog::{ColumnType, Entity};
 use crate::model::{Occasion, RoleName, Value, at_local};
 use crate::rule::checked::{CheckedRule, DateTrigger, Offset};
@@ -38,16 +38,16 @@ pub(super) fn render(
 ) -> Result<(Vec<Query>, Fragment), RenderError> {
     let entity = renderer.entity(&entity.name)?;
     let column = Renderer::column(entity, &trigger.field)?;
-    let date = renderer.column_operand("r", &column);
+    let date = renderer.column_operand(RECORD, &column);
     let mut queries = Vec::new();
     let mut counts = Vec::new();
     for (number, entry) in rule.entries.iter().enumerate() {
         let offset = entry.offset.unwrap_or(Offset::ON_THE_DAY);
         let sql = people.sql(renderer, entity, Detail::Zone)?;
         let mut tests = envelope(renderer, &date, offset);
-        tests.extend(renderer.base(entity, "r"));
+        tests.extend(renderer.base(entity, RECORD));
         let (cell, meaning) = renderer.selected(&date);
-        let mut selected = vec![renderer.key_of(entity, "r"), cell];
+        let mut selected = vec![renderer.key_of(entity, RECORD), cell];
         selected.extend(sql.cells);
         let reader = DateReader {
             entry: number,
@@ -81,7 +81,7 @@ pub(super) fn with_people(
             &[&selected, &Fragment::splice_point(), &Fragment::join(joins, ""), &tests],
         );
     }
-    let key = renderer.key_of(entity, "r");
+    let key = renderer.key_of(entity, RECORD);
     Fragment::of(
         "SELECT {} FROM (SELECT {} AS rk, {} FROM {} WHERE {}) AS b JOIN {} ON {} = b.rk{}",
         &[
@@ -90,7 +90,7 @@ pub(super) fn with_people(
             &Fragment::join(picks, ", "),
             &Fragment::splice_point(),
             &tests,
-            &renderer.rows_of(entity, "r"),
+            &renderer.rows_of(entity, RECORD),
             &key,
             &Fragment::join(joins, ""),
         ],
@@ -116,9 +116,9 @@ fn reached(renderer: &Renderer<'_>, entity: &Entity, date: &Operand, offset: Off
     let base = if offset.before { DayBase::Ahead(offset.period) } else { DayBase::Ago(offset.period) };
     let dated = matches!(date.ty, ColumnType::Date(_));
     let (_, last) = super::operand::day_edges(dated, Day::new(base));
-    let mut tests = renderer.base(entity, "r");
+    let mut tests = renderer.base(entity, RECORD);
     tests.push(renderer.at_most(&renderer.shown(date), &date.ty, last));
-    Fragment::of("(SELECT COUNT(*) FROM {} WHERE {})", &[&renderer.rows_of(entity, "r"), &Fragment::all(&tests)])
+    Fragment::of("(SELECT COUNT(*) FROM {} WHERE {})", &[&renderer.rows_of(entity, RECORD), &Fragment::all(&tests)])
 }
 
 impl DateReader {

@@ -7,7 +7,7 @@ use super::fragment::Fragment;
 use super::hole::Hole;
 use super::read::{Cells, Meaning};
 use super::relation::Doubles;
-use super::{RenderError, Renderer, dialect, filter};
+use super::{RECORD, RenderError, Renderer, dialect, filter};
 use crate::catalog::{Column, Consent, ConsentTest, Entity, KeyType, Person, PickOne, SuppressionTable};
 use crate::model::{Key, RoleName, TRACKING, Topic, Value, zone_or_default};
 use crate::rule::checked::Purpose;
@@ -131,7 +131,7 @@ impl People {
                 continue;
             };
             let person = person_entity(renderer, entity, pick)?;
-            let alias = if slot.own { "r".to_owned() } else { format!("c{number}") };
+            let alias = if slot.own { RECORD.to_owned() } else { format!("c{number}") };
             let key = renderer.key_of(person, &alias);
             if slot.own {
                 sql.cells.push(own_key(renderer, &key, pick));
@@ -244,7 +244,7 @@ fn person_entity<'a>(renderer: &Renderer<'a>, entity: &Entity, pick: &PickOne) -
 
 /// The record's own key where it passes the role's filter.
 fn own_key(renderer: &Renderer<'_>, key: &Fragment, pick: &PickOne) -> Fragment {
-    let passes = filter::all_of(renderer, "r", &pick.only);
+    let passes = filter::all_of(renderer, RECORD, &pick.only);
     if passes.is_empty() {
         key.clone()
     } else {
@@ -255,8 +255,8 @@ fn own_key(renderer: &Renderer<'_>, key: &Fragment, pick: &PickOne) -> Fragment 
 /// The key of the first related person after filter and order; nulls first, then the key.
 fn pick_one(renderer: &Renderer<'_>, entity: &Entity, pick: &PickOne) -> Result<Fragment, RenderError> {
     let entity = renderer.entity(&entity.name)?;
-    let Some(relation) = &pick.relation else { return Ok(renderer.key_of(entity, "r")) };
-    let mut rows = renderer.related(entity, "r", relation, Doubles::Harmless)?;
+    let Some(relation) = &pick.relation else { return Ok(renderer.key_of(entity, RECORD)) };
+    let mut rows = renderer.related(entity, RECORD, relation, Doubles::Harmless)?;
     rows.conditions.extend(filter::all_of(renderer, &rows.alias, &pick.only));
     let mut order = Vec::new();
     for (column, descending) in &pick.order {

@@ -12,7 +12,7 @@ use super::read::{Cells, Meaning};
 use super::scope::{Scope, Scopes};
 use super::survey::SurveyReader;
 use super::yearly::YearlyReader;
-use super::{RenderError, Renderer, key_value};
+use super::{RECORD, RenderError, Renderer, key_value};
 use crate::catalog::{Entity, KeyType};
 use crate::model::{EntityName, Key, Occasion, Value};
 use crate::rule::checked::{CheckedRule, Trigger};
@@ -222,16 +222,16 @@ fn nobody() -> Fragment {
 /// Every matching record, at the planned instant: the only trigger whose `where` is in its crossing query.
 fn schedule(renderer: &Renderer<'_>, rule: &CheckedRule, entity: &Entity) -> Result<Query, RenderError> {
     let entity = renderer.entity(&entity.name)?;
-    let mut tests = renderer.base(entity, "r");
+    let mut tests = renderer.base(entity, RECORD);
     for term in &rule.conditions {
         if term.condition.counts_since_entry() {
             return Err(RenderError::SinceOutside(term.text.clone()));
         }
-        tests.push(renderer.condition(entity, "r", &term.condition, false)?);
+        tests.push(renderer.condition(entity, RECORD, &term.condition, false)?);
     }
     let text = Fragment::of(
         "SELECT {} FROM {} WHERE {}",
-        &[&renderer.key_of(entity, "r"), &Fragment::splice_point(), &Fragment::all(&tests)],
+        &[&renderer.key_of(entity, RECORD), &Fragment::splice_point(), &Fragment::all(&tests)],
     );
     Ok(Query { text, driven: false, reader: Reader::Schedule })
 }

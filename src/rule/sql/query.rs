@@ -8,7 +8,7 @@ use super::hole::{Hole, Point, PointBase};
 use super::plan::{Parts, Query, Reader};
 use super::read::{Cells, occasion, plain};
 use super::wire::Form;
-use super::{RenderError, Renderer};
+use super::{RECORD, RenderError, Renderer};
 use crate::catalog::Entity;
 use crate::model::{Period, Value, at_local};
 use crate::rule::checked::{self, SqlParam, SqlPart};
@@ -31,10 +31,10 @@ pub(super) fn render(
 ) -> Result<(Query, Fragment), RenderError> {
     let entity = renderer.entity(&entity.name)?;
     let cell = |name: &str| Fragment::of("q.{}", &[&Fragment::name(renderer.dialect, name)]);
-    let mut selected = vec![renderer.key_of(entity, "r"), cell(&query.occasion)];
+    let mut selected = vec![renderer.key_of(entity, RECORD), cell(&query.occasion)];
     selected.extend(query.at.iter().chain(&query.row).map(|name| cell(name)));
-    let mut tests = vec![Fragment::of("{} = {}", &[&renderer.key_of(entity, "r"), &cell(&query.key)])];
-    tests.extend(renderer.base(entity, "r"));
+    let mut tests = vec![Fragment::of("{} = {}", &[&renderer.key_of(entity, RECORD), &cell(&query.key)])];
+    tests.extend(renderer.base(entity, RECORD));
     let own = own_sql(renderer, &query.sql);
     let text = Fragment::of(
         "SELECT {} FROM ({}) AS q{} WHERE {}",
@@ -46,7 +46,7 @@ pub(super) fn render(
     }
     let count = Fragment::of(
         "SELECT COUNT(*) FROM ({}) AS q JOIN {} ON TRUE WHERE {}",
-        &[&own, &renderer.rows_of(entity, "r"), &Fragment::all(&tests)],
+        &[&own, &renderer.rows_of(entity, RECORD), &Fragment::all(&tests)],
     );
     let reader = QueryReader { dated: query.at.is_some(), row: query.row.clone() };
     Ok((Query { text, driven: true, reader: Reader::Query(reader) }, count))

@@ -232,7 +232,8 @@ pub(crate) fn key(ty: &KeyType, value: &Value) -> Option<Key> {
         },
         _ => return None,
     };
-    Some(Key::new(text))
+    // A state in PostgreSQL could not keep it.
+    Some(text).filter(|text| !text.contains('\0')).map(Key::new)
 }
 
 /// A cell whose type nobody declared: bytes that are text are text.

@@ -5,7 +5,7 @@ use super::fragment::Fragment;
 use super::hole::{Fill, Hole, Point, PointBase};
 use super::operand::Bound;
 use super::relation::Doubles;
-use super::{RenderError, Renderer};
+use super::{RECORD, RenderError, Renderer};
 use crate::catalog::Entity;
 use crate::model::{Key, RelationName, Value};
 use crate::rule::statement::Dialect;
@@ -38,8 +38,8 @@ impl Scopes {
     ) -> Result<Self, RenderError> {
         Ok(Self {
             dialect: renderer.dialect,
-            records: renderer.rows_of(entity, "r"),
-            key: renderer.key_of(entity, "r"),
+            records: renderer.rows_of(entity, RECORD),
+            key: renderer.key_of(entity, RECORD),
             batch: Batch::new(renderer.dialect, entity.key_type.clone(), Vec::new(), None),
             changed: changed(renderer, entity, relation)?,
         })

@@ -8,7 +8,7 @@ use super::plan::{Parts, Query, Reader};
 use super::read::{Cells, Meaning, key};
 use super::relation::{Doubles, Rows};
 use super::settled::{self, Happened, Settled, WholeDay};
-use super::{RenderError, Renderer};
+use super::{RECORD, RenderError, Renderer};
 use crate::catalog::{Entity, KeyType};
 use crate::model::{FieldName, Occasion};
 use crate::rule::checked::Survey;
@@ -31,12 +31,12 @@ pub(super) fn render(
     survey: &Survey,
 ) -> Result<(Query, Fragment), RenderError> {
     let entity = renderer.entity(&entity.name)?;
-    let rows = renderer.related(entity, "r", &survey.of, Doubles::Harmless)?;
+    let rows = renderer.related(entity, RECORD, &survey.of, Doubles::Harmless)?;
     let at = renderer.column_operand(&rows.alias, &Renderer::time_of(rows.entity)?);
     let score_field = rows.entity.score.as_ref().ok_or_else(|| RenderError::NoScore(rows.entity.name.to_string()))?;
     let score = renderer.operand(rows.entity, &rows.alias, score_field)?;
     let mut answered = rows.conditions.clone();
-    answered.extend(renderer.base(entity, "r"));
+    answered.extend(renderer.base(entity, RECORD));
     answered.extend(in_range(renderer, &score, survey)?);
     answered.extend(of_kind(renderer, &rows, survey)?);
 
@@ -45,7 +45,7 @@ pub(super) fn render(
     let (at_cell, at_meaning) = renderer.selected(&at);
     let (score_cell, score_meaning) = renderer.selected(&score);
     let response_key = renderer.key_of(rows.entity, &rows.alias);
-    let mut selected = vec![renderer.key_of(entity, "r"), response_key, at_cell, score_cell];
+    let mut selected = vec![renderer.key_of(entity, RECORD), response_key, at_cell, score_cell];
     let mut fields = Vec::new();
     for name in rows.entity.fields.keys() {
         let (cell, meaning) = renderer.selected(&renderer.operand(rows.entity, &rows.alias, name)?);
@@ -66,7 +66,7 @@ pub(super) fn render(
     answered.push(renderer.at_most(&renderer.shown(&at), &at.ty, until));
     let count = Fragment::of(
         "SELECT COUNT(*) FROM {} JOIN {} ON TRUE WHERE {}",
-        &[&rows.from, &renderer.rows_of(entity, "r"), &Fragment::all(&answered)],
+        &[&rows.from, &renderer.rows_of(entity, RECORD), &Fragment::all(&answered)],
     );
     Ok((Query { text, driven: true, reader: Reader::Survey(reader) }, count))
 }

@@ -12,7 +12,7 @@ use super::people::{Detail, People};
 use super::plan::{Parts, Query, Reader};
 use super::read::{Cells, Meaning};
 use super::wire::Form;
-use super::{RenderError, Renderer};
+use super::{RECORD, RenderError, Renderer};
 use crate::catalog::{ColumnType, Entity};
 use crate::model::{Occasion, RoleName, Value, at_local};
 use crate::rule::checked::{Anniversary, CheckedRule, Offset, Yearly};
@@ -41,13 +41,13 @@ pub(super) fn render(
     people: &People,
 ) -> Result<Query, RenderError> {
     let entity = renderer.entity(&entity.name)?;
-    let date = renderer.column_operand("r", &Renderer::column(entity, &yearly.field)?);
+    let date = renderer.column_operand(RECORD, &Renderer::column(entity, &yearly.field)?);
     let sql = people.sql(renderer, entity, Detail::Zone)?;
     let mut tests = vec![envelope(renderer, &date, yearly.when.offset)];
     tests.extend(renderer.not_placeholder(&date));
-    tests.extend(renderer.base(entity, "r"));
+    tests.extend(renderer.base(entity, RECORD));
     let (cell, meaning) = renderer.selected(&date);
-    let mut selected = vec![renderer.key_of(entity, "r"), cell];
+    let mut selected = vec![renderer.key_of(entity, RECORD), cell];
     selected.extend(sql.cells);
     let text = with_people(renderer, entity, &selected, &sql.picks, &sql.joins, &tests);
     let reader = YearlyReader { when: yearly.when, date: meaning, people: people.clone(), role: rule.to.clone() };

@@ -6,7 +6,7 @@ use crate::model::EntityName;
 use crate::rule::compiled::ReadError;
 use crate::rule::condition::Condition;
 use crate::rule::sql::read::Cells;
-use crate::rule::sql::{Fill, Fragment, Renderer};
+use crate::rule::sql::{Fill, Fragment, RECORD, Renderer};
 use crate::rule::statement::{Dialect, Row, Statement};
 use jiff::Timestamp;
 
@@ -22,15 +22,15 @@ pub fn members(
     let renderer = Renderer::new(dialect, catalog);
     let entity = catalog.entity(entity)?;
     let person = entity.person.clone().unwrap_or_default();
-    let mut tests = renderer.base(entity, "r");
+    let mut tests = renderer.base(entity, RECORD);
     for condition in only {
-        tests.push(renderer.condition(entity, "r", condition, false).ok()?);
+        tests.push(renderer.condition(entity, RECORD, condition, false).ok()?);
     }
     let cell = |column: &Option<Column>| match column {
-        Some(column) => renderer.selected(&renderer.column_operand("r", column)).0,
+        Some(column) => renderer.selected(&renderer.column_operand(RECORD, column)).0,
         None => Fragment::text("NULL"),
     };
-    let key = renderer.key_of(entity, "r");
+    let key = renderer.key_of(entity, RECORD);
     let sql = Fragment::of(
         "SELECT {}, {}, {}, {} FROM {} WHERE {} ORDER BY {}",
         &[
@@ -38,7 +38,7 @@ pub fn members(
             &cell(&person.email),
             &cell(&person.first_name),
             &cell(&person.last_name),
-            &renderer.rows_of(entity, "r"),
+            &renderer.rows_of(entity, RECORD),
             &Fragment::all(&tests),
             &key,
         ],

@@ -8,24 +8,39 @@ use crate::model::EndReason;
 use crate::store::sql::Session;
 use crate::store::table::enrollment::Staged;
 use crate::store::table::{
-    end_reason, enrollment, episode, ledger, outbox, outbox_state, rule_state, sweep, sweep_state,
+    end_reason, enrollment, episode, ledger, outbox, outbox_state, rule_state, sweep, sweep_state, timeline,
 };
 
 /// One batch of the oldest decided sweep; `None` when no sweep is decided, 0 when one was finished.
 pub async fn expand(session: &mut Session<'_>, limit: usize) -> Result<Option<usize>, StoreError> {
-    let Some((id, rule, state)) = sweep::next_decided(session).await? else { return Ok(None) };
-    rule_state::lock(session, rule).await?;
-    let staged = enrollment::staged(session, id, limit).await?;
-    if state == sweep_state::DROPPED {
-        let dropped: Vec<_> = staged.iter().map(|s| (s.id, EndReason::Cancelled, s.entered_at)).collect();
-        enrollment::end(session, &dropped).await?;
+    let Some(of) = sweep::next_decided(session).await? else { return Ok(None) };
+    rule_state::lock(session, of.rule_state).await?;
+    let staged = enrollment::staged(session, of.id, limit).await?;
+    if of.state == sweep_state::DROPPED {
+        let reason = of.reason.as_deref().unwrap_or("no reason is known");
+        drop_staged(session, &staged, reason, of.at).await?;
     } else {
-        enter(session, rule, &staged).await?;
+        enter(session, of.rule_state, &staged).await?;
     }
     if staged.len() < limit {
-        sweep::set_state(session, id, sweep_state::DONE, None, None).await?;
+        sweep::set_state(session, of.id, sweep_state::DONE, None, None).await?;
     }
     Ok(Some(staged.len()))
+}
+
+async fn drop_staged(session: &mut Session<'_>, staged: &[Staged], reason: &str, at: i64) -> Result<(), StoreError> {
+    let detail = format!("an operator dropped the sweep that was held: {reason}");
+    let line = |staged: &Staged| timeline::Line {
+        enrollment: staged.id,
+        at,
+        step: None,
+        what: "cancelled",
+        detail: &detail,
+        until: None,
+    };
+    timeline::append(session, &staged.iter().map(line).collect::<Vec<_>>()).await?;
+    let ends: Vec<_> = staged.iter().map(|s| (s.id, EndReason::Cancelled, at)).collect();
+    enrollment::end(session, &ends).await
 }
 
 async fn enter(session: &mut Session<'_>, rule_state: i64, staged: &[Staged]) -> Result<(), StoreError> {

@@ -6,6 +6,7 @@ use crate::engine::port::StoreError;
 use futures::TryStreamExt;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::{Arguments, AssertSqlSafe, Column, PgConnection, Row as _, TypeInfo};
+use std::borrow::Cow;
 
 pub(super) async fn execute(
     connection: &mut PgConnection,
@@ -33,20 +34,27 @@ fn arguments(params: &[Param], batch: Option<&Batch>) -> PgArguments {
     for param in params {
         let _ = match param {
             Param::Int(value) => arguments.add(*value),
-            Param::Text(value) => arguments.add(value.as_deref()),
+            Param::Text(value) => arguments.add(value.as_deref().map(kept)),
             Param::Bytes(value) => arguments.add(value.as_deref()),
         };
     }
     for cells in batch.iter().flat_map(|batch| batch.cells()) {
         let _ = match cells {
             Cells::Int(values) => arguments.add(values),
-            Cells::Text(values) => arguments.add(values),
+            Cells::Text(values) => {
+                arguments.add(values.iter().map(|text| text.as_deref().map(kept)).collect::<Vec<_>>())
+            }
             Cells::Id(values) => {
                 arguments.add(values.iter().map(|id| id.as_ref().map(|id| &id[..])).collect::<Vec<_>>())
             }
         };
     }
     arguments
+}
+
+/// The one character that no text of PostgreSQL's can hold may stand in texts of other databases.
+fn kept(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{fffd}")) } else { Cow::Borrowed(text) }
 }
 
 fn row(row: &PgRow) -> Result<Row, sqlx::Error> {
@@ -68,7 +76,7 @@ pub fn is_conflict(error: &sqlx::Error) -> bool {
     code(error).is_some_and(|code| code == "40001" || code == "40P01")
 }
 
-fn code(error: &sqlx::Error) -> Option<std::borrow::Cow<'_, str>> {
+fn code(error: &sqlx::Error) -> Option<Cow<'_, str>> {
     error.as_database_error().and_then(sqlx::error::DatabaseError::code)
 }
 

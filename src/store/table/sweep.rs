@@ -69,7 +69,7 @@ pub async fn set_state(
     at: Option<Timestamp>,
 ) -> Result<(), StoreError> {
     let at = crate::store::sql::Param::Int(at.map(Timestamp::as_microsecond));
-    let sql = "UPDATE sweep SET state = $2, reason = $3, at = COALESCE($4, at) WHERE id = $1";
+    let sql = "UPDATE sweep SET state = $2, reason = COALESCE($3, reason), at = COALESCE($4, at) WHERE id = $1";
     session.run(sql, &[id.into(), state.into(), reason.into(), at]).await?;
     Ok(())
 }
@@ -80,12 +80,25 @@ pub async fn clear(session: &mut Session<'_>, id: i64) -> Result<(), StoreError>
     Ok(())
 }
 
-/// The oldest sweep with staged matches to enter or to drop: its number, rule and state. Passed over
-/// where another node is at it.
-pub async fn next_decided(session: &mut Session<'_>) -> Result<Option<(i64, i64, i64)>, StoreError> {
-    let sql = "SELECT s.id, s.rule_state, s.state FROM sweep s WHERE s.state <> 1 AND s.state IN (3, 4)
+/// A sweep with staged matches to enter or to drop.
+pub struct Decided {
+    pub id: i64,
+    pub rule_state: i64,
+    pub state: i64,
+    /// Why it had been held, if it was.
+    pub reason: Option<String>,
+    pub at: i64,
+}
+
+/// The oldest of them. Passed over where another node is at it.
+pub async fn next_decided(session: &mut Session<'_>) -> Result<Option<Decided>, StoreError> {
+    let sql = "SELECT s.id, s.rule_state, s.state, s.reason, s.at FROM sweep s WHERE s.state <> 1 AND s.state IN (3, 4)
                ORDER BY s.id LIMIT 1 {lock s skipping}";
-    session.row(sql, &[]).await?.map(|row| Ok((row.int(0)?, row.int(1)?, row.int(2)?))).transpose()
+    let read = |mut row: Row| {
+        let reason = row.opt_text(3)?;
+        Ok(Decided { id: row.int(0)?, rule_state: row.int(1)?, state: row.int(2)?, reason, at: row.int(4)? })
+    };
+    session.row(sql, &[]).await?.map(read).transpose()
 }
 
 /// Sweeps of the rule that were staged and never closed.

@@ -4,13 +4,13 @@
 use super::created::{Dated, windows};
 use super::form::{Form, instants, vienna};
 use super::world::World;
+use crate::support::runner;
 use jiff::Timestamp;
 use nudged::model::Period;
 use nudged::rule::compiled::{Reach, Window};
 use nudged::rule::statement::Dialect;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
-use proptest::test_runner::TestRunner;
 use std::fmt::Write;
 
 const TABLES: &str = "
@@ -201,7 +201,7 @@ async fn compare(world: World, cases: usize) {
     let rules = rules();
     let texts: Vec<&str> = rules.iter().map(|(_, _, _, text)| text.as_str()).collect();
     let generation = world.generation(&catalog(), &texts).await;
-    let mut runner = TestRunner::deterministic();
+    let mut runner = runner();
     for _ in 0..cases {
         let history = history().new_tree(&mut runner).unwrap().current();
         let picks = proptest::collection::vec(0..1_000_usize, 4).new_tree(&mut runner).unwrap().current();

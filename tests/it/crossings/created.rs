@@ -3,12 +3,12 @@
 
 use super::form::{FORMS, Form, instants, vienna};
 use super::world::World;
+use crate::support::runner;
 use jiff::{SignedDuration, Timestamp};
 use nudged::model::Period;
 use nudged::rule::compiled::{Reach, Window};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
-use proptest::test_runner::TestRunner;
 use std::fmt::Write;
 
 const SETTLES: [&str; 4] = ["none", "30 minutes", "60 hours", "3 days"];
@@ -96,7 +96,7 @@ async fn compare(world: World, cases: usize) {
     let rules = rules();
     let texts: Vec<&str> = rules.iter().map(|(_, _, text)| text.as_str()).collect();
     let generation = world.generation(&catalog(), &texts).await;
-    let mut runner = TestRunner::deterministic();
+    let mut runner = runner();
     for _ in 0..cases {
         let leads = leads().new_tree(&mut runner).unwrap().current();
         store(&world, &leads).await;

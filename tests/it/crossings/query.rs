@@ -3,6 +3,7 @@
 
 use super::form::{FORMS, Form, instants};
 use super::world::{World, told_crossings, window};
+use crate::support::runner;
 use jiff::{SignedDuration, Timestamp};
 use nudged::engine::port::SourceError;
 use nudged::model::{Key, Value};
@@ -10,7 +11,6 @@ use nudged::rule::compiled::{Reach, Window};
 use nudged::rule::statement::Dialect;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
-use proptest::test_runner::TestRunner;
 use std::fmt::Write;
 
 const CATALOG: &str = "
@@ -102,7 +102,7 @@ async fn compare(world: World, cases: usize) {
     world.execute(TABLES).await;
     let dated = if world.dialect() == Dialect::Postgres { Form::Native } else { Form::Naive };
     let utc = if world.dialect() == Dialect::Sqlite { Form::UtcText } else { Form::Native };
-    let mut runner = TestRunner::deterministic();
+    let mut runner = runner();
     for (text, form) in [(DATED, dated), (UTC, utc)] {
         let (rule, _) = world.rule(CATALOG, &rule(text)).await;
         for _ in 0..cases {

@@ -1,6 +1,7 @@
 //! Over random dates, zones and windows, anniversaries are found as a naive oracle finds them.
 
 use super::world::World;
+use crate::support::runner;
 use crate::world::wall;
 use jiff::civil::{Date, date, time};
 use jiff::{SignedDuration, Timestamp, ToSpan, tz::TimeZone};
@@ -8,7 +9,6 @@ use nudged::rule::compiled::{Reach, Window};
 use nudged::rule::statement::Dialect;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
-use proptest::test_runner::TestRunner;
 use std::fmt::Write;
 
 const ZONES: [Option<&str>; 5] =
@@ -145,7 +145,7 @@ async fn compare(world: World, cases: usize) {
     let rules = rules();
     let texts: Vec<&str> = rules.iter().map(|(_, _, _, text)| text.as_str()).collect();
     let generation = world.generation(CATALOG, &texts).await;
-    let mut runner = TestRunner::deterministic();
+    let mut runner = runner();
     let mut hits = 0;
     for _ in 0..cases {
         let people = people().new_tree(&mut runner).unwrap().current();

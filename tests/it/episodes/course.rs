@@ -1,9 +1,9 @@
 //! `count` and `decline` against an oracle that walks through time in steps of ten minutes.
 
-use super::{Entry, START, entered, rule};
+use super::{Entry, START, entered, night_after, rule};
 use crate::support::{Seen, instant, property};
 use crate::world::{Crm, Kind, World, days, hours, minutes, vienna, wall, wall_again};
-use jiff::{SignedDuration, Timestamp, ToSpan, civil};
+use jiff::{SignedDuration, Timestamp, ToSpan};
 use nudged::engine::{Settings, Swept};
 use proptest::prelude::*;
 use rstest::rstest;
@@ -250,18 +250,6 @@ impl Oracle {
             }
         }
         self.episodes.extend(episode.map(|episode| (customer, episode)));
-    }
-}
-
-/// The first three o'clock in Vienna after an instant.
-fn night_after(last: Timestamp) -> Timestamp {
-    let mut day = last.to_zoned(vienna()).date();
-    loop {
-        let night = wall(day.to_datetime(civil::time(3, 0, 0, 0)), &vienna());
-        if night > last {
-            return night;
-        }
-        day = day.tomorrow().unwrap();
     }
 }
 

@@ -1,5 +1,6 @@
 //! Triggers whose occasions are episodes. Over random histories and random sweep instants the engine enters
-//! exactly what a naive oracle in memory enters, which walks through time step by step.
+//! exactly what an oracle in memory enters. It walks through time step by step and knows no SQL and no windows of rows, but it
+//! knows when the engine looks, and whom it has reason to look at; `kept` is the judge that doesn't.
 
 mod changed;
 mod course;
@@ -8,8 +9,8 @@ mod preview;
 mod segment;
 mod stream;
 
-use crate::world::World;
-use jiff::Timestamp;
+use crate::world::{World, vienna, wall};
+use jiff::{Timestamp, civil};
 use nudged::engine::port::EnrollmentView;
 use std::collections::BTreeMap;
 
@@ -29,6 +30,18 @@ async fn entered(world: &World) -> BTreeMap<Entry, Timestamp> {
         assert!(seen.insert(entry.clone(), at).is_none(), "{entry:?} matched twice");
     }
     seen
+}
+
+/// The first three o'clock in Vienna after an instant.
+fn night_after(last: Timestamp) -> Timestamp {
+    let mut day = last.to_zoned(vienna()).date();
+    loop {
+        let night = wall(day.to_datetime(civil::time(3, 0, 0, 0)), &vienna());
+        if night > last {
+            return night;
+        }
+        day = day.tomorrow().unwrap();
+    }
 }
 
 /// A rule that keeps its matches where the test sees them.

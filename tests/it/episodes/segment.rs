@@ -1,13 +1,14 @@
 //! `segment` against an oracle that compares two sets.
 
-use super::{Entry, START, entered, rule};
+use super::{Entry, START, entered, night_after, rule};
 use crate::support::{Seen, instant, property};
-use crate::world::{Kind, World, hours, minutes};
+use crate::world::{Kind, World, days, hours, minutes};
 use jiff::Timestamp;
 use nudged::engine::{Settings, Swept};
 use proptest::prelude::*;
 use rstest::rstest;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry::Vacant;
 
 type Country = Option<&'static str>;
 
@@ -24,18 +25,21 @@ const CONDITIONS: [Inside; 4] = [
 /// How long somebody has to be outside, in hours.
 const OUT: [(&str, i64); 3] = [("", 24), (", min_out: none", 0), (", min_out: 6 hours", 6)];
 
-/// What the rule says: indexes into both, and whether it watches for those who leave.
+/// What the rule says: indexes into both, whether it watches for those who leave, and whether it wants only some of
+/// those who come.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Segment {
     condition: usize,
     out: usize,
     leaves: bool,
+    choosy: bool,
 }
 
 impl Segment {
     fn text(self) -> String {
-        let Self { condition, out, leaves } = self;
-        rule(&format!("segment: {{when: {}, leaves: {leaves}{}}}", CONDITIONS[condition].0, OUT[out].0), "")
+        let Self { condition, out, leaves, choosy } = self;
+        let wanted = if choosy { "where: [{name: Wanted}]\n" } else { "" };
+        rule(&format!("segment: {{when: {}, leaves: {leaves}{}}}", CONDITIONS[condition].0, OUT[out].0), wanted)
     }
 
     fn holds(self, country: Country) -> bool {
@@ -44,16 +48,13 @@ impl Segment {
 }
 
 fn segment() -> impl Strategy<Value = Segment> {
-    (0..CONDITIONS.len(), 0..OUT.len(), any::<bool>()).prop_map(|(condition, out, leaves)| Segment {
-        condition,
-        out,
-        leaves,
-    })
+    (0..CONDITIONS.len(), 0..OUT.len(), any::<bool>(), any::<bool>())
+        .prop_map(|(condition, out, leaves, choosy)| Segment { condition, out, leaves, choosy: choosy && !leaves })
 }
 
 #[derive(Debug, Clone)]
 enum Change {
-    Move { customer: usize, country: Country },
+    Move { customer: usize, country: Country, wanted: bool },
     Remove { customer: usize },
     Sweep { after: i64 },
     Edit(Segment),
@@ -62,7 +63,8 @@ enum Change {
 fn change() -> impl Strategy<Value = Change> {
     let country = prop::sample::select(vec![Some("AT"), Some("AT"), Some("DE"), None]);
     prop_oneof![
-        12 => (1..6_usize, country).prop_map(|(customer, country)| Change::Move { customer, country }),
+        12 => (1..6_usize, country, prop::bool::weighted(0.7))
+            .prop_map(|(customer, country, wanted)| Change::Move { customer, country, wanted }),
         1 => (1..6_usize).prop_map(|customer| Change::Remove { customer }),
         9 => prop_oneof![1..120_i64, 60..2_000_i64, 1_000..4_000_i64].prop_map(|after| Change::Sweep { after }),
         1 => segment().prop_map(Change::Edit),
@@ -72,6 +74,7 @@ fn change() -> impl Strategy<Value = Change> {
 #[derive(Debug, Clone)]
 struct Stay {
     ordinal: u64,
+    opened: Timestamp,
     open: bool,
     /// Where it ends, if its record stays outside.
     ends: Option<Timestamp>,
@@ -79,9 +82,13 @@ struct Stay {
 
 struct Oracle {
     segment: Segment,
-    countries: BTreeMap<usize, Country>,
+    /// With whether the rule wants them.
+    countries: BTreeMap<usize, (Country, bool)>,
     stays: BTreeMap<usize, Stay>,
     seeded: bool,
+    baseline: Timestamp,
+    watermark: Timestamp,
+    reconciled: Timestamp,
     entered: BTreeMap<Entry, Timestamp>,
     seen: Seen,
 }
@@ -89,11 +96,16 @@ struct Oracle {
 impl Oracle {
     fn sweep(&mut self, now: Timestamp) {
         for customer in 1..6 {
-            let inside = self.countries.get(&customer).is_some_and(|country| self.segment.holds(*country));
+            let inside = self.is_inside(customer);
             let Segment { leaves, out, .. } = self.segment;
+            let asked = (self.watermark - minutes(10)).max(self.baseline);
             let mut fires = None;
             match self.stays.get_mut(&customer) {
-                Some(stay) if stay.open && inside => stay.ends = None,
+                Some(stay) if stay.open && inside => {
+                    stay.ends = None;
+                    // Somebody whom the rule did not want when they came may be asked about again.
+                    fires = (!leaves && stay.opened > asked).then_some(stay.ordinal);
+                }
                 Some(stay) if stay.open => {
                     let ends = *stay.ends.get_or_insert(now + hours(OUT[out].1));
                     if ends <= now {
@@ -107,21 +119,44 @@ impl Oracle {
                     let ordinal = known.map_or(1, |stay| stay.ordinal + 1);
                     fires = (!leaves && self.seeded).then_some(ordinal);
                     self.seen.refused += usize::from(fires.is_none());
-                    self.stays.insert(customer, Stay { ordinal, open: true, ends: None });
+                    let opened = if self.seeded { now } else { self.baseline };
+                    self.stays.insert(customer, Stay { ordinal, opened, open: true, ends: None });
                 }
             }
-            // Who is gone can't match any more.
-            if let Some(ordinal) = fires.filter(|_| self.countries.contains_key(&customer)) {
-                self.entered.insert((customer.to_string(), format!("episode {ordinal}")), now);
-                self.seen.entered += 1;
-            }
+            self.enter(customer, fires, now);
         }
         self.seeded = true;
+        self.watermark = now;
+        if night_after(self.reconciled) <= now {
+            self.reconciled = now;
+            let asked = (now - days(7)).max(self.baseline);
+            for customer in 1..6 {
+                let may = !self.segment.leaves && self.is_inside(customer);
+                let lately = self.stays.get(&customer).filter(|stay| may && stay.open && stay.opened > asked);
+                self.enter(customer, lately.map(|stay| stay.ordinal), now);
+            }
+        }
+    }
+
+    fn is_inside(&self, customer: usize) -> bool {
+        self.countries.get(&customer).is_some_and(|(country, _)| self.segment.holds(*country))
+    }
+
+    /// Who is gone can't match any more, and whom the rule doesn't want does not.
+    fn enter(&mut self, customer: usize, ordinal: Option<u64>, now: Timestamp) {
+        let (Some(ordinal), Some((_, wanted))) = (ordinal, self.countries.get(&customer)) else { return };
+        if self.segment.choosy && !wanted {
+            self.seen.refused += 1;
+        } else if let Vacant(place) = self.entered.entry((customer.to_string(), format!("episode {ordinal}"))) {
+            place.insert(now);
+            self.seen.entered += 1;
+        }
     }
 
     /// What an older definition opened is over and no leave; who is inside of the new one was there before it.
-    fn edit(&mut self, segment: Segment) {
+    fn edit(&mut self, segment: Segment, now: Timestamp) {
         (self.segment, self.seeded) = (segment, false);
+        (self.baseline, self.watermark, self.reconciled) = (now, now, now);
         for stay in self.stays.values_mut() {
             stay.open = false;
         }
@@ -134,14 +169,24 @@ async fn history(segment: Segment, kind: Kind, batch: usize, changes: Vec<Change
     let mut countries = BTreeMap::new();
     for customer in 1..6 {
         let country = [None, Some("AT"), Some("DE")][customer % 3];
-        world.crm.run(&account(customer, country)).await;
-        countries.insert(customer, country);
+        world.crm.run(&account(customer, country, true)).await;
+        countries.insert(customer, (country, true));
     }
     world.load(&[("watched.yaml", &segment.text())]).await;
-    let inside = countries.values().filter(|country| segment.holds(**country)).count();
+    let inside = countries.values().filter(|(country, _)| segment.holds(*country)).count();
     assert_eq!(world.left_out().await, Some(inside as u64));
     let (stays, matches) = (BTreeMap::new(), BTreeMap::new());
-    let mut oracle = Oracle { segment, countries, stays, seeded: false, entered: matches, seen: Seen::default() };
+    let mut oracle = Oracle {
+        segment,
+        countries,
+        stays,
+        seeded: false,
+        baseline: start,
+        watermark: start,
+        reconciled: start,
+        entered: matches,
+        seen: Seen::default(),
+    };
     for change in &changes {
         apply(&world, &mut oracle, change).await;
     }
@@ -150,17 +195,18 @@ async fn history(segment: Segment, kind: Kind, batch: usize, changes: Vec<Change
     oracle.seen
 }
 
-fn account(customer: usize, country: Country) -> String {
+fn account(customer: usize, country: Country, wanted: bool) -> String {
     let code = country.map_or("NULL".to_owned(), |country| format!("'{country}'"));
-    format!("INSERT INTO accounts VALUES ({customer}, 'C{customer}', {code}, NULL)")
+    let name = if wanted { "Wanted" } else { "Other" };
+    format!("INSERT INTO accounts VALUES ({customer}, '{name}', {code}, NULL)")
 }
 
 async fn apply(world: &World, oracle: &mut Oracle, change: &Change) {
     match *change {
-        Change::Move { customer, country } => {
+        Change::Move { customer, country, wanted } => {
             world.crm.run(&format!("DELETE FROM accounts WHERE id = {customer}")).await;
-            world.crm.run(&account(customer, country)).await;
-            oracle.countries.insert(customer, country);
+            world.crm.run(&account(customer, country, wanted)).await;
+            oracle.countries.insert(customer, (country, wanted));
         }
         Change::Remove { customer } => {
             world.crm.run(&format!("DELETE FROM accounts WHERE id = {customer}")).await;
@@ -169,7 +215,7 @@ async fn apply(world: &World, oracle: &mut Oracle, change: &Change) {
         Change::Edit(segment) => {
             world.load(&[("watched.yaml", &segment.text())]).await;
             if segment != oracle.segment {
-                oracle.edit(segment);
+                oracle.edit(segment, world.now());
             }
         }
         Change::Sweep { after } => {
@@ -225,10 +271,13 @@ async fn a_backfill_of_all_matches_those_who_are_inside_already(
     assert_eq!(keys, [("1".to_owned(), "episode 1".to_owned())]);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_leave_whose_terms_fail_is_asked_about_again_while_the_rule_keeps_trying() {
+async fn a_leave_whose_terms_fail_is_asked_about_again_while_the_rule_keeps_trying(
+    #[values(Kind::Sqlite, Kind::Postgres, Kind::MariaDb)] kind: Kind,
+) {
     let trigger = "segment: {when: {country: AT}, leaves: true, min_out: none}";
-    let world = one_inside(Kind::Sqlite, trigger, "where: [{name: Uno}]\nkeep_trying: 3 days\n").await;
+    let world = one_inside(kind, trigger, "where: [{name: Uno}]\nkeep_trying: 3 days\n").await;
     world.pass(hours(1)).await;
     world.crm.run("UPDATE accounts SET country_code = NULL WHERE id = 1").await;
     world.pass(hours(1)).await;

@@ -170,6 +170,14 @@ async fn versions_that_nothing_needs_are_forgotten(home: Home) {
     assert_eq!(store.commit_sweep(&lease, &commit_of(vec![of("v3", "3")])).await.unwrap().entered, 1);
     let pinned = store.pinned_versions(&Default::default()).await.unwrap();
     assert_eq!(pinned.iter().map(|p| p.1.as_str()).collect::<Vec<_>>(), ["v1", "v3"]);
+
+    // What came of those who were in its steps stays in sight.
+    let all: Vec<i64> = store.enrollments(&Default::default()).await.unwrap().iter().map(|view| view.id).collect();
+    assert_eq!(store.cancel_enrollments(&all, "moved away", now()).await.unwrap(), 2);
+    store.adopt(&[Adoption { version: "v4".into(), ..adoption("win-back") }], now()).await.unwrap();
+    let left = store.enrollments(&Default::default()).await.unwrap();
+    assert_eq!(left.iter().map(|view| view.version.as_deref()).collect::<Vec<_>>(), [None, None]);
+    assert_eq!(store.count_enrollments(&Default::default()).await.unwrap(), 2);
 }
 
 async fn the_last_generation_is_kept(home: Home) {

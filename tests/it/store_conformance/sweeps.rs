@@ -260,6 +260,12 @@ async fn a_dropped_sweep_never_acts_and_never_matches_again(home: Home) {
     assert!(claim(&*store, 10).await.is_empty());
     let enrollments = store.enrollments(&Default::default()).await.unwrap();
     assert_eq!((enrollments[0].state, enrollments[0].ended), (EnrollmentState::Ended, Some(EndReason::Cancelled)));
+    let told = store.timelines(&[enrollments[0].id]).await.unwrap();
+    let expected = "an operator dropped the sweep that was held: too many";
+    assert_eq!(
+        told.iter().map(|line| (line.what.as_str(), line.detail.as_str())).collect::<Vec<_>>(),
+        [("cancelled", expected)]
+    );
     assert_eq!(enter(&*store, vec![m]).await, SweepCount { entered: 0, known: 1 });
 }
 

@@ -129,7 +129,7 @@ async fn with_both_rules(home: &Home) -> (Arc<dyn Store>, Claimed) {
 async fn enrolled(store: &dyn Store) -> Vec<(String, Option<EndReason>)> {
     let filter = EnrollmentFilter { rule: Some("follow-up".into()), ..EnrollmentFilter::default() };
     let found = store.enrollments(&filter).await.unwrap();
-    found.into_iter().map(|view| (view.version, view.ended)).collect()
+    found.into_iter().map(|view| (view.version.unwrap(), view.ended)).collect()
 }
 
 async fn a_step_enrolls_into_another_rule_once(home: Home) {

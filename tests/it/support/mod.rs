@@ -18,6 +18,6 @@ pub use database::Database;
 pub use http::{HttpReceiver, Reply, http_receiver};
 pub use mariadb::mariadb;
 pub use postgres::postgres;
-pub use seed::{Seen, property, random};
+pub use seed::{Seen, property, random, runner};
 pub use smtp::{SmtpServer, SmtpSink, smtp, smtp_sink};
 pub use wait::{PATIENCE, poll_until, poll_until_ok, wait_until};

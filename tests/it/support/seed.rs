@@ -92,6 +92,14 @@ pub fn random() -> StdRng {
     StdRng::seed_from_u64(number)
 }
 
+/// The same, drawing by strategies.
+#[expect(clippy::print_stdout, reason = "a failing run has to show its seed")]
+pub fn runner() -> TestRunner {
+    let (runner, told) = seeded(Config::default());
+    println!("{told}");
+    runner
+}
+
 fn seed() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("the clock is past 1970");
     number(SEED).unwrap_or_else(|| since.subsec_nanos().into())

@@ -1,11 +1,15 @@
 //! A task in the CRM's own table, while an earlier try at it is still under way in the database.
 
 use super::{Writer, delivery};
+use crate::catalog_shapes::written;
 use crate::support::{PATIENCE, instant, wait_until};
 use crate::world::{Crm, Kind, Setup, World};
 use nudged::engine::port::{Message, Sender, TaskDraft};
-use nudged::model::{Outcome, RecordId};
+use nudged::model::{Outcome, RecordId, Tenant};
+use nudged::rule::statement::Statement;
 use std::collections::BTreeMap;
+
+const START: &str = "2026-06-01T08:00:00Z";
 
 const CATALOG: &str = "
 version: 1
@@ -28,7 +32,7 @@ steps:
 
 #[tokio::test]
 async fn a_try_that_a_unique_index_refuses_finds_the_task_of_the_one_before() {
-    let start = Setup::of(Kind::Postgres, instant("2026-06-01T08:00:00Z"));
+    let start = Setup::of(Kind::Postgres, instant(START));
     let world = World::set_up(Setup { catalog: CATALOG.to_owned(), tables: TABLES, ..start }).await;
     world.load(&[("r.yaml", RULE)]).await;
     let Crm::Postgres(pool, _) = &world.crm else { panic!("a server") };
@@ -57,4 +61,27 @@ async fn a_try_that_a_unique_index_refuses_finds_the_task_of_the_one_before() {
     assert_eq!(sent.outcome, Outcome::Sent { reply: "was there already".to_owned() });
     let tasks = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM todo").fetch_one(pool).await.unwrap();
     assert_eq!(tasks, 1);
+}
+
+/// A server may let what doesn't fit be cut, as those of older CRMs do; then a reference would find no row again.
+#[tokio::test]
+async fn what_does_not_fit_its_column_is_refused_with_the_columns_name() {
+    for kind in [Kind::MariaDb, Kind::Postgres] {
+        let world =
+            World::set_up(Setup { catalog: CATALOG.to_owned(), tables: TABLES, ..Setup::of(kind, instant(START)) });
+        let world = world.await;
+        if kind == Kind::MariaDb {
+            let mode = written(&world, "SELECT @@sql_mode".to_owned()).await;
+            assert!(mode[0].contains("STRICT_ALL_TABLES"), "{mode:?}");
+        }
+        let long = format!("INSERT INTO todo VALUES ('a', '{}', 'b')", "x".repeat(100));
+        let refused = |sql: &str| Statement { sql: sql.to_owned(), binds: Vec::new() };
+        let said = world.source.write(&Tenant::new(""), vec![refused(&long)]).await.unwrap_err().to_string();
+        let missing = "INSERT INTO todo VALUES (NULL, 'Call', 'b')";
+        let named = world.source.write(&Tenant::new(""), vec![refused(missing)]).await.unwrap_err().to_string();
+        let column = if kind == Kind::MariaDb { "'title'" } else { "22001" };
+        assert!(said.contains(column), "{said}");
+        assert!(named.contains("'id'") || named.contains("column `id`"), "{named}");
+        assert!(!said.contains("xxx"), "{said}");
+    }
 }

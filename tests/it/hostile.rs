@@ -179,7 +179,7 @@ fn hostile_templates_and_scripts_end_in_an_error() {
             "scripts/bad.rhai",
             never(&format!(
                 "switch 1 {{ {} _ => true }}",
-                (0..4_000).map(|n| format!("{n} => true,")).collect::<String>()
+                (0..20_000).map(|n| format!("{n} => true,")).collect::<String>()
             )),
             "script.too-large",
         ),

@@ -119,7 +119,8 @@ pub(super) type Fallible<T> = Result<T, Box<EvalAltResult>>;
 fn build() -> Engine {
     let mut engine = Engine::new_raw();
     register_packages(&mut engine);
-    engine.set_optimization_level(OptimizationLevel::Simple);
+    // It would take a time in proportion to the square of a file's cases of `switch`, or of its blocks.
+    engine.set_optimization_level(OptimizationLevel::None);
     for word in ["eval", "export", "this", "print", "debug", "timestamp", "sleep"] {
         engine.disable_symbol(word);
     }

@@ -1,34 +1,22 @@
-//! Reading a script's text, within bounds: what the engine takes for a `switch` grows with the square of its cases.
+//! Reading a script's text.
 
 use super::engine::ENGINE;
-use super::{finding, problem, scan};
+use super::{finding, problem};
 use crate::diagnostic::{Finding, SourceFile, defect};
 use rhai::{AST, ParseError, ParseErrorType};
 use std::sync::Arc;
 
 /// Of one script or module.
 const KIB: usize = 64;
-/// Of every `switch` of one script or module together.
-const CASES: usize = 500;
 
 /// Reads a script or a module.
 pub(super) fn parse(file: &Arc<SourceFile>) -> Result<AST, Vec<Finding>> {
-    if let Some(what) = too_large(&file.text) {
-        let finding = finding(file, 1, 1, "script.too-large", what);
-        return Err(vec![
-            finding.help("put lists of values into the catalog or the database, and functions into modules"),
-        ]);
+    if file.text.len() > KIB * 1024 {
+        let finding = finding(file, 1, 1, "script.too-large", format!("a script has at most {KIB} KiB"));
+        return Err(vec![finding.help("lists of values belong into the database, functions into modules")]);
     }
     let parsed = defect::caught(file, || ENGINE.compile(&file.text)).map_err(|panicked| vec![panicked])?;
     parsed.map_err(|error| vec![syntax(file, &error)])
-}
-
-fn too_large(text: &str) -> Option<String> {
-    if text.len() > KIB * 1024 {
-        return Some(format!("a script has at most {KIB} KiB"));
-    }
-    let cases = scan::cases(text);
-    (cases > CASES).then(|| format!("a script has at most {CASES} cases of `switch`, and this one {cases}"))
 }
 
 fn syntax(file: &Arc<SourceFile>, error: &ParseError) -> Finding {

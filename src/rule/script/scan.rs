@@ -80,16 +80,6 @@ pub(super) fn imports(source: &str) -> Vec<Import> {
     found
 }
 
-/// How many arrows (`=>`) a script has: that many cases, in all its `switch`es.
-pub(super) fn cases(source: &str) -> usize {
-    let mut tokens = Tokens { source, at: 0 };
-    let mut arrows = 0;
-    while let Some(token) = tokens.next() {
-        arrows += usize::from(matches!(token, Token::Other) && source[..tokens.at].ends_with("=>"));
-    }
-    arrows
-}
-
 enum Token {
     Word(Range<usize>),
     /// With its quotes.
@@ -170,12 +160,6 @@ mod tests {
         let source = "// record.no\nfn eligible(record, now) { /* record.no */ let x = \"record.no\"; record.tier == 'a' && record?.total.floor() > 1.5 && record.keys().len > 2 && other.ok }";
         let found: Vec<_> = properties(source).into_iter().map(|p| format!("{}.{}", p.variable, p.name)).collect();
         assert_eq!(found, ["record.tier", "record.total", "other.ok"]);
-    }
-
-    #[test]
-    fn counts_cases_outside_of_texts_and_comments() {
-        let source = "switch x { 1 | 2=>\"=>\", 3 => if a >= b { 1 } /* => */ , _ => 0 } // =>";
-        assert_eq!(cases(source), 3);
     }
 
     #[test]

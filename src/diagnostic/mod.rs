@@ -3,11 +3,14 @@
 //! A [`Finding`] carries a stable code, a message, the place, and where there is one a suggestion. All
 //! findings of all files are collected in one pass; nothing stops at the first.
 
+mod bound;
+pub mod defect;
 pub mod render;
 mod report;
 pub mod suggest;
 pub mod yaml;
 
+pub use bound::bounded;
 pub use report::Report;
 
 use std::fmt;

@@ -12,8 +12,10 @@ use crate::model::{RuleId, Tenant};
 use crate::rule::CompiledRule;
 use crate::rule::checked::{CheckedRule, Trigger};
 use crate::rule::generation::Generation;
+use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -25,6 +27,8 @@ const TURN: Duration = Duration::from_secs(5);
 const RETRY: SignedDuration = SignedDuration::from_mins(1);
 /// How soon a schedule asks again for records that could not be judged.
 const UNJUDGED_RETRY: SignedDuration = SignedDuration::from_mins(5);
+/// A panic's own words may quote a record; they go to stderr and no further.
+const DEFECT: &str = "it panicked, which is a defect of nudged; please report it";
 
 /// When each running rule is due, by its last completed sweep. Timers live in the state, so a reload leaves
 /// those of unchanged rules as they are.
@@ -128,7 +132,7 @@ impl Scheduler {
                 }
                 Some(finished) = self.sweeps.join_next(), if !self.sweeps.is_empty() => {
                     match finished {
-                        Ok(finished) => self.note(finished),
+                        Ok(finished) => self.conclude(finished),
                         Err(error) => self.note_panic(&error),
                     }
                 }
@@ -162,8 +166,18 @@ impl Scheduler {
         }
     }
 
-    /// Takes over the running generation. False: the state did not answer, so try again.
+    /// Takes over the running generation. False: the state did not answer, so try again. Where that meets a defect, the
+    /// rules before it go on.
     async fn adopt(&mut self) -> bool {
+        if let Ok(adopted) = AssertUnwindSafe(self.take_over()).catch_unwind().await {
+            return adopted;
+        }
+        self.context.announce(|| Event::StateFailed { reason: format!("when new rules were taken over, {DEFECT}") });
+        tokio::time::sleep(self.context.settings.poll).await;
+        false
+    }
+
+    async fn take_over(&mut self) -> bool {
         let Ok(generation) = self.context.generation() else { return true };
         // The same files under other tables, or with other rules at rest, are news too: what was held may go on.
         let news = self.generation.as_ref().is_none_or(|known| !Arc::ptr_eq(known, &generation));
@@ -236,15 +250,27 @@ impl Scheduler {
 
     /// A bug met by one rule is no reason never to sweep it again.
     fn note_panic(&mut self, error: &task::JoinError) {
-        let found = self.timers.iter_mut().find(|(_, timer)| timer.running == Some(error.id()));
-        let Some(((rule, tenant), timer)) = found else { return };
+        let found = self.timers.iter().find(|(_, timer)| timer.running == Some(error.id()));
+        if let Some(place) = found.map(|(place, _)| place.clone()) {
+            self.postpone(&place);
+        }
+    }
+
+    fn postpone(&mut self, place: &Place) {
+        let Some(timer) = self.timers.get_mut(place) else { return };
         timer.running = None;
         timer.due = self.context.clock.now().saturating_add(RETRY).unwrap_or(Timestamp::MAX);
-        let (rule, tenant) = (rule.clone(), tenant.clone());
+        let (rule, tenant) = place.clone();
         let lane = lane_of(&timer.rule).unwrap_or(crate::model::Lane::Live);
-        // The panic's own words may quote a record; they go to stderr and no further.
-        let reason = "it panicked, which is a defect of nudged; please report it".to_owned();
-        self.context.announce(|| Event::SweepFailed { rule, lane, tenant, reason });
+        self.context.announce(|| Event::SweepFailed { rule, lane, tenant, reason: DEFECT.to_owned() });
+    }
+
+    /// Neither is one that is met when its next turn is planned.
+    fn conclude(&mut self, finished: Finished) {
+        let place = finished.0.clone();
+        if catch_unwind(AssertUnwindSafe(|| self.note(finished))).is_err() {
+            self.postpone(&place);
+        }
     }
 
     fn note(&mut self, (place, began, swept): Finished) {

@@ -1,10 +1,10 @@
 //! The running rulebook: waits for changes, judges them, swaps generations.
 
-use super::inspect::{inspect, isolate, to_stored};
+use super::inspect::{examined, inspect, isolate, to_stored};
 use super::read::{Limits, ReadTreeError, digest, read_tree};
 use super::start::{Beginning, begin};
 use super::watch::DirectoryWatch;
-use super::{Examiner, Outside, RulebookError, RulebookOptions, Standing, Trouble, brake, touched};
+use super::{Examiner, Outside, RulebookError, RulebookOptions, Standing, Trouble, brake};
 use crate::diagnostic::Finding;
 use crate::engine::port::{Register, Source, StoredGeneration};
 use crate::engine::still_held;
@@ -346,7 +346,7 @@ impl Rulebook {
     ) -> Result<(Generation, Vec<Finding>), Vec<Finding>> {
         let inspected = inspect(tree, &*self.source, &self.outside, Some(running)).await;
         let (generation, drifted) = inspected.and_then(|inspected| inspected.drifted(running))?;
-        let failed = self.examiner.examine(&generation, &touched(&generation, &running.tree)).await;
+        let failed = examined(&*self.examiner, &generation, &running.tree).await;
         if failed.is_empty() { Ok((generation, drifted)) } else { Err(failed) }
     }
 

@@ -1,8 +1,8 @@
 //! Checks a tree aside: types from the live schema, the rules themselves, their SQL in the database.
 
-use super::wayout;
+use super::{Examiner, touched, wayout};
 use crate::catalog::{self, Catalog, Entity, Schema};
-use crate::diagnostic::{Finding, Place, Severity, SourceFile};
+use crate::diagnostic::{Finding, Place, Severity, SourceFile, defect};
 use crate::engine::port::{Deed, Source, SourceError, live_schema};
 use crate::model::{EntityName, Key, RecordId, RuleId, Tenant, Topic};
 use crate::rule::CompiledRule;
@@ -12,9 +12,10 @@ use crate::rule::generation::{Gateways, Generation, Rest, Surroundings, Tree};
 use crate::rule::statement::{Dialect, Statement};
 use crate::rule::task::{self, TaskValues};
 use crate::rule::write;
-use futures::{StreamExt, TryStreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use std::collections::{BTreeSet, HashSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 /// What the configuration adds to the files.
@@ -158,8 +159,28 @@ impl Inspected {
 }
 
 /// Builds a generation and has the source check its SQL. A source that is down leaves a warning. What
-/// `running` has checked already isn't asked again.
+/// `running` has checked already isn't asked again. A panic is a finding like any other, for whatever runs must go on.
 pub async fn inspect(
+    tree: Arc<Tree>,
+    source: &dyn Source,
+    outside: &Outside,
+    running: Option<&Arc<Generation>>,
+) -> Result<Inspected, Vec<Finding>> {
+    caught(inspect_aside(tree, source, outside, running)).await.unwrap_or_else(Err)
+}
+
+/// What fails of the tests of rules that are not as they were in `old`.
+pub(super) async fn examined(examiner: &dyn Examiner, generation: &Generation, old: &Tree) -> Vec<Finding> {
+    let examining = async { examiner.examine(generation, &touched(generation, old)).await };
+    caught(examining).await.unwrap_or_else(|panicked| panicked)
+}
+
+/// What this comes to, or the finding that it panicked.
+async fn caught<T>(work: impl Future<Output = T>) -> Result<T, Vec<Finding>> {
+    AssertUnwindSafe(work).catch_unwind().await.map_err(|_| vec![defect::met()])
+}
+
+async fn inspect_aside(
     tree: Arc<Tree>,
     source: &dyn Source,
     outside: &Outside,
@@ -174,9 +195,7 @@ pub async fn inspect(
         Some(earlier) => Generation::build_after(tree, &surroundings, &earlier),
         None => Generation::build(tree, &surroundings),
     });
-    let built = built.await;
-    let mut generation =
-        built.map_err(|error| vec![Finding::error("rules.panic", format!("the check failed: {error}"))])??;
+    let mut generation = built.await.map_err(|_| vec![defect::met()])??;
     let mut unserved = outside.unserved(&generation);
     if !unserved.is_empty() {
         unserved.append(&mut generation.warnings);
@@ -186,7 +205,7 @@ pub async fn inspect(
     let fresh = fresh(&generation, known.map(AsRef::as_ref));
     let mut refused = Vec::new();
     if warnings.is_empty() {
-        refused = prepare_all(&generation, source, fresh.clone(), &mut warnings).await;
+        refused = prepare_all(&generation, source, fresh.clone(), &mut warnings).await?;
     }
     if !warnings.is_empty() {
         // Without the live schema even the types of its columns are guesses.
@@ -282,25 +301,26 @@ fn fresh(generation: &Generation, known: Option<&Generation>) -> Vec<Arc<Compile
     fresh.cloned().collect()
 }
 
-/// Has the source type-check the statements of these rules.
+/// Has the source type-check the statements of these rules. An error: where that met a defect.
 async fn prepare_all(
     generation: &Generation,
     source: &dyn Source,
     fresh: Vec<Arc<CompiledRule>>,
     warnings: &mut Vec<Finding>,
-) -> Vec<(RuleId, Finding)> {
+) -> Result<Vec<(RuleId, Finding)>, Vec<Finding>> {
     let now = source.now().await.unwrap_or(Timestamp::UNIX_EPOCH);
     let catalog = &generation.catalog;
     let asked = fresh.into_iter().map(|rule| async move {
-        let answer = match prepare(&rule, catalog, source, now).await {
-            Ok(()) => may_write(&rule, catalog, source).await,
-            Err(error) => Err((error, None)),
-        };
+        let answer = caught(accepts(&rule, catalog, source, now)).await;
         (rule, answer)
     });
     let answers: Vec<_> = futures::stream::iter(asked).buffer_unordered(AT_ONCE).collect().await;
-    let mut refused = Vec::new();
+    let (mut refused, mut panicked) = (Vec::new(), Vec::new());
     for (rule, answer) in answers {
+        let Ok(answer) = answer else {
+            panicked.push(placed(defect::met(), &rule, generation, "id:"));
+            continue;
+        };
         match answer {
             Err((error @ SourceError::Unavailable(_), _)) if warnings.is_empty() => warnings.push(unreachable(&error)),
             Ok(()) | Err((SourceError::Unavailable(_), _)) => {}
@@ -312,7 +332,18 @@ async fn prepare_all(
             }
         }
     }
-    refused
+    if panicked.is_empty() { Ok(refused) } else { Err(panicked) }
+}
+
+/// Whether the source takes the statements of a rule; where it doesn't let it write something, with what that is.
+async fn accepts(
+    rule: &CompiledRule,
+    catalog: &Catalog,
+    source: &dyn Source,
+    now: Timestamp,
+) -> Result<(), (SourceError, Option<String>)> {
+    prepare(rule, catalog, source, now).await.map_err(|error| (error, None))?;
+    may_write(rule, catalog, source).await
 }
 
 fn knows(known: &Generation, rule: &CompiledRule) -> bool {

@@ -13,6 +13,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
 /// Bounds that a directory of rules has no reason to pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -140,7 +142,11 @@ impl Reader<'_> {
     }
 
     fn text(&mut self, path: &Path) -> Result<String, ReadTreeError> {
-        let bytes = self.bytes(path, self.limits.file_bytes)?;
+        let mut bytes = self.bytes(path, self.limits.file_bytes)?;
+        // Some editors begin their files with a mark that means nothing in UTF-8, and is no part of the text.
+        if bytes.starts_with(BYTE_ORDER_MARK) {
+            bytes.drain(..BYTE_ORDER_MARK.len());
+        }
         String::from_utf8(bytes).map_err(|_| ReadTreeError::NotUtf8(path.to_owned()))
     }
 
@@ -256,6 +262,20 @@ mod tests {
         assert_ne!(digest(&before), digest(&after));
         fs::write(folder.path().join("b.yaml"), "b").unwrap();
         assert_eq!(digest(&before), digest(&read_tree(folder.path(), &Limits::default(), None).unwrap()));
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_any_text() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("templates/images")).unwrap();
+        fs::create_dir_all(folder.path().join("scripts")).unwrap();
+        for file in ["a.yaml", "templates/b.md", "scripts/c.rhai", "templates/images/d.png"] {
+            fs::write(folder.path().join(file), "\u{feff}text").unwrap();
+        }
+        let tree = read_tree(folder.path(), &Limits::default(), None).unwrap();
+        let texts: Vec<_> = tree.files.iter().map(|file| (file.path.as_str(), file.text.as_str())).collect();
+        let kept = ("templates/images/d.png", &*STANDARD.encode("\u{feff}text"));
+        assert_eq!(texts, [("a.yaml", "text"), ("scripts/c.rhai", "text"), ("templates/b.md", "text"), kept]);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The first generation of a process: from the files, or from the state when the files are broken.
 
-use super::inspect::{Inspected, from_stored, inspect};
+use super::inspect::{Inspected, examined, from_stored, inspect};
 use super::read::{Limits, ReadTreeError, digest, read_tree};
-use super::{Examiner, Outside, RulebookError, RulebookOptions, Trouble, brake, touched};
+use super::{Examiner, Outside, RulebookError, RulebookOptions, Trouble, brake};
 use crate::diagnostic::Finding;
 use crate::engine::port::{Register, RuleStatus, Source};
 use crate::model::RuleId;
@@ -128,7 +128,7 @@ async fn tested(
 ) -> Result<Result<Loaded, Trouble>, RulebookError> {
     let Some(stored) = register.last_generation().await? else { return Ok(Ok(loaded)) };
     let generation = &loaded.generation;
-    let failed = examiner.examine(generation, &touched(generation, &from_stored(stored.files))).await;
+    let failed = examined(examiner, generation, &from_stored(stored.files)).await;
     Ok(if failed.is_empty() { Ok(loaded) } else { Err(Trouble::Rejected(failed)) })
 }
 

@@ -115,10 +115,14 @@ impl Daemon {
         }
     }
 
-    /// Resolves when the engine ends without having been told to: it never should.
-    pub async fn ended(&mut self) {
+    /// Resolves when a part ends without having been told to, with its name: none ever should. Without the rulebook no
+    /// rule would be swept any more.
+    pub async fn ended(&mut self) -> &'static str {
         // A panic is as much of an end as a return; the panic itself is in the log.
-        let _ = (&mut self.serving).await;
+        tokio::select! {
+            _ = &mut self.serving => "engine",
+            _ = &mut self.watching => "rulebook",
+        }
     }
 }
 

@@ -65,7 +65,7 @@ pub enum Ended {
     Drained,
     /// Asked to stop, and something was left to the next start.
     Forced,
-    /// The engine ended by itself: a bug, and a reason to be restarted.
+    /// The engine or the rulebook ended by itself: a bug, and a reason to be restarted.
     Broken,
 }
 
@@ -118,7 +118,12 @@ pub async fn run(config: Config, reread: Reread) -> Result<Ended, StartError> {
     vitals.set_ready(false);
     let ended = match asked {
         Asked::Stop => drain(daemon, &mut signals, config.service.drain()).await,
-        Asked::Nothing => Ended::Broken,
+        Asked::Nothing(part) => {
+            vitals.note_end(part);
+            // The other part may have messages under way.
+            drain(daemon, &mut signals, config.service.drain()).await;
+            Ended::Broken
+        }
     };
     stop_web.send_replace(true);
     // Requests under way get a moment; a client that hangs doesn't keep the process.
@@ -239,8 +244,8 @@ fn install_metrics() -> Result<PrometheusHandle, StartError> {
 
 enum Asked {
     Stop,
-    /// The engine ended by itself.
-    Nothing,
+    /// This part ended by itself.
+    Nothing(&'static str),
 }
 
 /// Reloads on SIGHUP until SIGTERM or SIGINT comes. A reload under way doesn't keep a stop waiting.
@@ -254,9 +259,9 @@ async fn serve_signals(signals: &mut Signals, daemon: &mut Daemon) -> Asked {
                 Signal::Reload => reloading = Some(reload(rulebook.clone()).boxed()).into(),
             },
             Some(()) = &mut reloading => reloading = None.into(),
-            () = daemon.ended() => {
-                tracing::error!("the engine ended by itself; stopping, so that the service is restarted");
-                return Asked::Nothing;
+            part = daemon.ended() => {
+                tracing::error!(part, "a part of the daemon ended by itself; stopping, so that the service is restarted");
+                return Asked::Nothing(part);
             }
         }
     }

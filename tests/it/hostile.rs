@@ -148,6 +148,49 @@ fn hostile_templates_and_scripts_end_in_an_error() {
         ("eval", "scripts/bad.rhai", never("eval(\"true\")"), "script.syntax"),
         ("sleep", "scripts/bad.rhai", never("sleep(3600); true"), "script.dry-call"),
         (
+            "lists within lists of calls",
+            "scripts/bad.rhai",
+            format!("{MANY}{}", never("many().all(|x| many().all(|y| many().all(|z| true)))")),
+            "script.dry-call",
+        ),
+        (
+            "filters within filters",
+            "scripts/bad.rhai",
+            format!(
+                "{MANY}{}",
+                never("many().filter(|x| many().filter(|y| many().filter(|z| true).len > 0).len > 0).len > 0")
+            ),
+            "script.dry-call",
+        ),
+        (
+            "sums of sums",
+            "scripts/bad.rhai",
+            format!("{MANY}{}", never("many().reduce(|x, y| many().reduce(|x, y| many().reduce(|x, y| 1)), 1) > 0")),
+            "script.dry-call",
+        ),
+        (
+            "a map that a function in it holds",
+            "scripts/bad.rhai",
+            never("let x = #{}; let f = || x; x[\"a\"] = f; true"),
+            "script.syntax",
+        ),
+        (
+            "thousands of cases",
+            "scripts/bad.rhai",
+            never(&format!(
+                "switch 1 {{ {} _ => true }}",
+                (0..20_000).map(|n| format!("{n} => true,")).collect::<String>()
+            )),
+            "script.too-large",
+        ),
+        (
+            "a large script",
+            "scripts/bad.rhai",
+            format!("{eligible}fn f() {{ {} }}", "let x = 1; ".repeat(20_000)),
+            "script.too-large",
+        ),
+        ("an unknown function", "scripts/bad.rhai", never("timestamp()"), "script.dry-call"),
+        (
             "calls without an end",
             "scripts/bad.rhai",
             format!("fn f(x) {{ f(x + 1) + f(x + 2) }}\n{}", never("f(0) > 1")),
@@ -164,6 +207,50 @@ fn hostile_templates_and_scripts_end_in_an_error() {
         refused(what, &output, started, RULES, error);
     }
 }
+
+/// A list of as many as a list may have.
+const MANY: &str = "fn many() { let list = []; list.pad(1000, 1); list }\n";
+
+#[test]
+fn hostile_modules_end_in_an_error() {
+    let main = "import \"m0\" as m;\nfn eligible(record, now) { m::yes() }\n";
+    let diamond = |level: usize| {
+        let next = level + 1;
+        format!("import \"m{next}\" as a; import \"m{next}\" as b;\nfn yes() {{ a::yes() }}\n")
+    };
+    let top = format!("{MANY}many().all(|x| many().all(|y| many().all(|z| true)));\nfn yes() {{ true }}\n");
+    let circle = |level: usize| format!("import \"m{}\" as a;\nfn yes() {{ true }}\n", (level + 1) % 12);
+    for (what, modules, error) in [
+        ("imports that double at every level", (0..400).map(diamond).collect::<Vec<_>>(), "script.import"),
+        ("calls within calls when it is imported", vec![top], "script.dry-call"),
+        ("imports in a circle", (0..12).map(circle).collect(), "script.import-cycle"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        rules(folder.path(), "scripts/bad.rhai", main);
+        rules(folder.path(), "bad.yaml", &format!("{RULE}script: bad.rhai\nsteps: [webhook: {{to: sink}}]\n"));
+        for (number, text) in modules.iter().enumerate() {
+            rules(folder.path(), &format!("scripts/m{number}.rhai"), text);
+        }
+        let started = Instant::now();
+        let output = run(folder.path(), &["check", "--rules", "rules"]);
+        refused(what, &output, started, RULES, error);
+    }
+}
+
+#[test]
+fn a_rule_that_is_wrong_from_top_to_bottom_ends_in_a_page_of_findings() {
+    let fields: String = (0..3_000).map(|n| format!("  - contry{n}: {{between: 1}}\n")).collect();
+    let folder = tempfile::tempdir().unwrap();
+    rules(folder.path(), "bad.yaml", &format!("{RULE}steps: [webhook: {{to: sink}}]\nwhere:\n{fields}"));
+    for format in ["text", "json", "sarif"] {
+        let started = Instant::now();
+        let output = run(folder.path(), &["check", "--rules", "rules", "--format", format]);
+        refused(format, &output, started, RULES, "rules.more-findings");
+    }
+}
+
+const RULE: &str = "version: 1\nid: bad\nmode: live\npurpose: staff\nfor_each: customer\n\
+                    trigger: {inactivity: {of: orders, for: 90 days}}\n";
 
 /// What the tests above count on: a program that takes more than it may is ended.
 #[test]

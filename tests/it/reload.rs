@@ -3,6 +3,8 @@
 //! Real files, the real watcher, a real SQLite source and state. Every test waits for a verdict, none for
 //! a time.
 
+mod defects;
+
 use crate::support::PATIENCE;
 use crate::world::Wire;
 use nudged::engine::Settings;
@@ -12,7 +14,7 @@ use nudged::engine::port::{
 };
 use nudged::model::{Clock, Lane, MatchIdentity, RecordId, RuleId, SystemClock};
 use nudged::rule::generation::{Generation, Rest};
-use nudged::rulebook::{Handle, Outside, Rulebook, RulebookError, RulebookOptions, Standing, Trouble};
+use nudged::rulebook::{Examiner, Handle, Outside, Rulebook, RulebookError, RulebookOptions, Standing, Trouble};
 use nudged::service::RuleExaminer;
 use nudged::source::{SourceOptions, connect};
 use nudged::store::sqlite::SqliteStore;
@@ -104,18 +106,17 @@ impl Home {
     }
 
     async fn try_open(&self, options: RulebookOptions, source: Arc<dyn Source>) -> Result<Book, RulebookError> {
-        let outside = Outside {
-            destinations: ["team-chat".to_owned()].into(),
-            chats: ["sales".to_owned()].into(),
-            topics: ["offers".into(), "news".into()].into(),
-            emails: true,
-            pages: true,
-            postal_address: true,
-            ..Outside::default()
-        };
+        self.try_open_as(options, source, Arc::new(RuleExaminer::new(Settings::default()))).await
+    }
+
+    async fn try_open_as(
+        &self,
+        options: RulebookOptions,
+        source: Arc<dyn Source>,
+        examiner: Arc<dyn Examiner>,
+    ) -> Result<Book, RulebookError> {
         let register = Arc::clone(&self.store) as Arc<dyn Register>;
-        let examiner = Arc::new(RuleExaminer::new(Settings::default()));
-        let book = Rulebook::open(options, outside, source, register, examiner, Arc::new(SystemClock)).await?;
+        let book = Rulebook::open(options, outside(), source, register, examiner, Arc::new(SystemClock)).await?;
         let handle = book.handle();
         Ok(Book { handle, task: tokio::spawn(book.run()) })
     }
@@ -126,6 +127,18 @@ impl Home {
 
     async fn open(&self) -> Book {
         self.open_with(self.options()).await
+    }
+}
+
+fn outside() -> Outside {
+    Outside {
+        destinations: ["team-chat".to_owned()].into(),
+        chats: ["sales".to_owned()].into(),
+        topics: ["offers".into(), "news".into()].into(),
+        emails: true,
+        pages: true,
+        postal_address: true,
+        ..Outside::default()
     }
 }
 

@@ -58,7 +58,10 @@ fn hostile_scripts_end_in_an_error() {
         ("map that grows by index", "let m = #{}; let i = 0; loop { m[\"k\" + i] = i; i += 1; }"),
         ("map that holds itself", "let m = #{}; let i = 0; loop { m[\"k\" + i] = m; i += 1; }"),
         ("map of maps", "let m = #{a: #{}}; let i = 0; loop { m.a[\"k\" + i] = m; i += 1; }"),
-        ("map in a closure", "let m = #{}; let f = |i| { m[\"k\" + i] = m; }; let i = 0; loop { f.call(i); i += 1; }"),
+        (
+            "a map captured by a function",
+            "let m = #{}; let f = |i| { m[\"k\" + i] = m; }; let i = 0; loop { f.call(i); i += 1; }",
+        ),
         ("text that replaces itself", "let s = \"aaaaaaaa\"; loop { let t = s; s.replace(\"a\", t); }"),
         (
             "sorting under a slow comparison",
@@ -304,6 +307,43 @@ fn modules_come_from_the_tree_alone() {
         let text = format!("import \"{path}\" as x;\nfn eligible(record, now) {{ true }}");
         assert!(refused(&text, &[("lib/a", "")]).unwrap().contains("script.unknown-module"), "{path}");
     }
+}
+
+/// Two imports of each module of the level below, `levels` times.
+fn diamonds(levels: usize) -> Vec<(String, String)> {
+    let module = |level: usize| {
+        let next = level + 1;
+        let text = format!("import \"m{next}\" as a; import \"m{next}\" as b; fn yes() {{ a::yes() && b::yes() }}");
+        (format!("m{level}"), if next == levels { "fn yes() { true }".to_owned() } else { text })
+    };
+    (0..levels).map(module).collect()
+}
+
+#[test]
+fn modules_that_many_import_are_read_once_and_counted_once() {
+    let main = "import \"m0\" as m;\nfn eligible(record, now) { m::yes() }";
+    let refused_with = |levels| {
+        let modules = diamonds(levels);
+        let modules: Vec<_> = modules.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+        refused(main, &modules)
+    };
+    assert_eq!(refused_with(8), None);
+    let started = Instant::now();
+    // Calling through sixteen levels of two would take too many operations, reading them doesn't.
+    let through = refused_with(16).unwrap();
+    assert!(through.contains("it takes too"), "{through}");
+    for levels in [17, 40, 2_000] {
+        let many = refused_with(levels).unwrap();
+        assert!(many.starts_with("scripts/main.rhai:1:8: error[script.import]: more than 16 modules"), "{many}");
+    }
+    assert!(started.elapsed() < PATIENCE);
+}
+
+#[test]
+fn what_a_module_imports_is_its_own() {
+    let modules = [("lib/a", "import \"lib/b\" as b;\nfn yes(r) { b::yes(r) }"), ("lib/b", "fn yes(r) { true }")];
+    let through = "import \"lib/a\" as a;\nfn eligible(record, now) { a::b::yes(record) }";
+    assert!(refused(through, &modules).unwrap().contains("there is no function"));
 }
 
 #[test]

@@ -222,16 +222,17 @@ impl Sender for Recorder {
     }
 }
 
-/// The way to the source: it can be cut, and counts what goes over it.
+/// The way to the source: it can be cut, has bugs when told to, and counts what goes over it.
 pub struct Wire {
     source: Arc<dyn Source>,
     cut: AtomicBool,
+    bug: Mutex<Option<&'static str>>,
     questions: AtomicUsize,
 }
 
 impl Wire {
     pub fn to(source: Arc<dyn Source>) -> Arc<Self> {
-        Arc::new(Self { source, cut: AtomicBool::new(false), questions: AtomicUsize::new(0) })
+        Arc::new(Self { source, cut: AtomicBool::new(false), bug: Mutex::default(), questions: AtomicUsize::new(0) })
     }
 
     pub fn cut(&self, cut: bool) {
@@ -243,8 +244,15 @@ impl Wire {
         self.questions.swap(0, Ordering::SeqCst)
     }
 
-    fn ask(&self) -> Result<(), SourceError> {
+    /// The next question of this kind meets a bug.
+    pub fn panic_at(&self, question: &'static str) {
+        *self.bug.lock().unwrap() = Some(question);
+    }
+
+    fn ask(&self, question: &'static str) -> Result<(), SourceError> {
         self.questions.fetch_add(1, Ordering::SeqCst);
+        let met = self.bug.lock().unwrap().take_if(|bug| *bug == question);
+        assert!(met.is_none(), "a bug at `{question}`, as the test asked for");
         if self.cut.load(Ordering::SeqCst) {
             return Err(SourceError::Unavailable("the wire is cut".to_owned()));
         }
@@ -259,34 +267,34 @@ impl Source for Wire {
     }
 
     async fn now(&self) -> Result<Timestamp, SourceError> {
-        self.ask()?;
+        self.ask("now")?;
         self.source.now().await
     }
 
     fn rows<'a>(&'a self, tenant: &'a Tenant, statement: Statement) -> BoxStream<'a, Result<Row, SourceError>> {
-        match self.ask() {
+        match self.ask("rows") {
             Ok(()) => self.source.rows(tenant, statement),
             Err(error) => stream::iter([Err(error)]).boxed(),
         }
     }
 
     async fn transact(&self, tenant: &Tenant, steps: Vec<Deed>) -> Result<Vec<Done>, SourceError> {
-        self.ask()?;
+        self.ask("transact")?;
         self.source.transact(tenant, steps).await
     }
 
     async fn schema(&self, tables: &[Table]) -> Result<Schema, SourceError> {
-        self.ask()?;
+        self.ask("schema")?;
         self.source.schema(tables).await
     }
 
     async fn describe(&self, sql: &str) -> Result<Vec<ColumnSchema>, SourceError> {
-        self.ask()?;
+        self.ask("describe")?;
         self.source.describe(sql).await
     }
 
     async fn prepare(&self, statement: &Statement) -> Result<(), SourceError> {
-        self.ask()?;
+        self.ask("prepare")?;
         self.source.prepare(statement).await
     }
 }

@@ -7,8 +7,7 @@ use super::lost::{Lost, mentions};
 use super::overlap::overlaps;
 use super::{Generation, Surroundings, Tree, hash, sample};
 use crate::catalog::{self, Catalog, Column, Entity, Expression, Field};
-use crate::diagnostic::yaml;
-use crate::diagnostic::{Finding, Place, Severity, SourceFile};
+use crate::diagnostic::{Finding, Place, Severity, SourceFile, bounded, defect, yaml};
 use crate::model::{EntityName, FieldName, RuleId, TRACKING};
 use crate::rule::check::{self, Fields, Known, Outcome};
 use crate::rule::checked::{Action, CheckedRule};
@@ -64,7 +63,7 @@ impl Checked {
             scripts: &scripts,
         };
         let outcome =
-            |file: &Arc<SourceFile>| earlier.outcome(file).cloned().unwrap_or_else(|| check::check(file, known));
+            |file: &Arc<SourceFile>| earlier.outcome(file).cloned().unwrap_or_else(|| outcome_of(file, known));
         let outcomes: Vec<_> = layout.rules.iter().map(|file| (file, outcome(file))).collect();
         checked.findings.extend(identities(&outcomes));
         checked.findings.extend(enrolls(&outcomes));
@@ -111,6 +110,11 @@ impl Checked {
         self.findings.extend(super::fits::unfit(&reading, &catalog, surroundings, file));
         Some(catalog)
     }
+}
+
+fn outcome_of(file: &Arc<SourceFile>, known: Known<'_>) -> Outcome {
+    let refused = |panicked| Outcome { findings: vec![panicked], ..Outcome::default() };
+    defect::caught(file, || check::check(file, known)).unwrap_or_else(refused)
 }
 
 /// Two files with the same id, or a former id that another rule has.
@@ -177,7 +181,7 @@ pub(super) fn build(
         for (rule, file) in &rules {
             // Where columns are gone, what a rule reads depends on its templates too.
             let known = earlier.compiled(file, catalog, &layout, ready.script_of(rule)).filter(|_| !has_lost);
-            match known.map_or_else(|| ready.compile(rule, file).map(Arc::new), Ok) {
+            match known.map_or_else(|| ready.compile_aside(rule, file).map(Arc::new), Ok) {
                 Ok(done) => {
                     compiled.insert(rule.id.clone(), done);
                 }
@@ -190,7 +194,8 @@ pub(super) fn build(
             }
         }
     }
-    findings.sort_by_key(order);
+    findings.sort_by_cached_key(order);
+    let findings = bounded(findings);
     let failed = findings.iter().any(|finding| finding.severity == Severity::Error);
     let (Some(catalog), Some(templates), false) = (catalog, templates, failed) else { return Err(findings) };
     Ok(Generation {
@@ -285,6 +290,11 @@ struct Compiler<'a> {
 impl<'a> Compiler<'a> {
     fn script_of(&self, rule: &CheckedRule) -> Option<&'a Arc<SourceFile>> {
         rule.script.as_deref().and_then(|name| self.layout.script(name))
+    }
+
+    /// A defect that one rule meets is that rule's error.
+    fn compile_aside(&self, rule: &Arc<CheckedRule>, file: &Arc<SourceFile>) -> Result<CompiledRule, Vec<Finding>> {
+        defect::caught(file, || self.compile(rule, file)).unwrap_or_else(|panicked| Err(vec![panicked]))
     }
 
     fn compile(&self, rule: &Arc<CheckedRule>, file: &Arc<SourceFile>) -> Result<CompiledRule, Vec<Finding>> {

@@ -1,9 +1,12 @@
 //! The sandbox: what a script may call, and the limits it runs under.
 //!
 //! Built from single packages, so that what is missing can't be reached: no files, no printing, no clock, no
-//! randomness. What a script imports comes from the shelf that its rules directory filled, never from disk. Operations, depth and sizes are counted by the engine; a deadline
-//! in real time stands behind them. The engine's size limits don't see a map that grows by `m[k] = v`
-//! (its own entries are checked, the map is not), so every use of a variable checks it.
+//! randomness. What a script imports comes from the shelf that its rules directory filled, never from disk. Depth and sizes
+//! are counted by the engine, operations here; a deadline in real time stands behind them. The engine's size limits don't
+//! see a map that grows by `m[k] = v` (its own entries are checked, the map is not), so every use of a variable checks it.
+//!
+//! The engine is built without closures: what a function captures is shared, and a value that shares itself is never freed,
+//! once per record. Functions in place (`|x| x + 1`) are there, and see their own parameters alone.
 
 use super::amount::{self, exact, overflow};
 use super::{sentiment, text, time};
@@ -23,16 +26,21 @@ use std::time::{Duration, Instant};
 
 /// A call that takes longer is stopped.
 pub(super) const DEADLINE: Duration = Duration::from_millis(250);
+/// Of one call, those of callbacks included.
 const OPERATIONS: u64 = 200_000;
+/// Operations between two looks at the clock.
+const GLANCE: u64 = 16;
 const DEPTH: usize = 24;
 /// Of all text in one value together, in bytes.
 pub(super) const TEXT: usize = 256 * 1024;
 pub(super) const ENTRIES: usize = 1_000;
-/// Imports of one call, those of modules included.
-const MODULES: usize = 16;
+/// Modules of one script, those of its modules included; and imports of one call.
+pub(super) const MODULES: usize = 16;
 
 /// What the deadline's error carries.
 pub(super) const TOO_LONG: &str = "deadline";
+/// What the error of too many operations carries.
+pub(super) const TOO_MANY: &str = "operations";
 
 /// Compiled modules by the name that imports them.
 pub(super) type Modules = BTreeMap<String, Shared<Module>>;
@@ -40,26 +48,57 @@ pub(super) type Modules = BTreeMap<String, Shared<Module>>;
 thread_local! {
     /// When the call that runs on this thread must be done. A call never leaves its thread.
     static UNTIL: Cell<Option<Instant>> = const { Cell::new(None) };
+    /// Operations of the call that runs on this thread. The engine's own count begins anew in every callback of its
+    /// functions over lists, so that calls within calls would never come to an end.
+    static SPENT: Cell<u64> = const { Cell::new(0) };
+    /// Why the call that runs on this thread has been stopped. Sorting passes over the errors of its callbacks.
+    static STOPPED: Cell<Option<&'static str>> = const { Cell::new(None) };
     /// What the call that runs on this thread may import.
     static SHELF: RefCell<Option<Arc<Modules>>> = const { RefCell::new(None) };
 }
 
 /// Runs `call` for at most `deadline`, with these modules to import.
-pub(super) fn timed<T>(deadline: Duration, modules: &Arc<Modules>, call: impl FnOnce() -> T) -> T {
+pub(super) fn timed<T>(deadline: Duration, modules: &Arc<Modules>, call: impl FnOnce() -> Fallible<T>) -> Fallible<T> {
     SHELF.set((!modules.is_empty()).then(|| Arc::clone(modules)));
     UNTIL.set(Instant::now().checked_add(deadline));
+    SPENT.set(0);
+    STOPPED.set(None);
     let result = call();
     UNTIL.set(None);
     SHELF.set(None);
-    result
+    match (result, STOPPED.take()) {
+        (Ok(_), Some(why)) => Err(terminated(why)),
+        (result, _) => result,
+    }
+}
+
+fn is_late() -> bool {
+    UNTIL.get().is_some_and(|until| Instant::now() >= until)
+}
+
+/// Before every operation: why it must not be done, nor any after it.
+fn exhausted() -> Option<Dynamic> {
+    let spent = SPENT.get() + 1;
+    SPENT.set(spent);
+    let stopped = STOPPED.get().or_else(|| match spent {
+        _ if spent > OPERATIONS => Some(TOO_MANY),
+        _ if spent.is_multiple_of(GLANCE) && is_late() => Some(TOO_LONG),
+        _ => None,
+    });
+    STOPPED.set(stopped);
+    stopped.map(Dynamic::from)
 }
 
 /// For functions that read a whole text: the engine looks at the clock between operations only.
 pub(super) fn in_time() -> Fallible<()> {
-    if UNTIL.get().is_some_and(|until| Instant::now() >= until) {
-        return Err(EvalAltResult::ErrorTerminated(Dynamic::from(TOO_LONG), Position::NONE).into());
+    if is_late() {
+        return Err(terminated(TOO_LONG));
     }
     Ok(())
+}
+
+fn terminated(why: &'static str) -> Box<EvalAltResult> {
+    EvalAltResult::ErrorTerminated(Dynamic::from(why), Position::NONE).into()
 }
 
 /// Finds modules on the shelf and nowhere else.
@@ -80,22 +119,20 @@ pub(super) type Fallible<T> = Result<T, Box<EvalAltResult>>;
 fn build() -> Engine {
     let mut engine = Engine::new_raw();
     register_packages(&mut engine);
-    engine.set_optimization_level(OptimizationLevel::Simple);
+    // It would take a time in proportion to the square of a file's cases of `switch`, or of its blocks.
+    engine.set_optimization_level(OptimizationLevel::None);
     for word in ["eval", "export", "this", "print", "debug", "timestamp", "sleep"] {
         engine.disable_symbol(word);
     }
     // A function name is not a symbol in every position, so `sleep` is taken away twice.
     engine.register_fn("sleep", |_: INT| forbidden::<()>("sleep"));
     engine.register_fn("sleep", |_: FLOAT| forbidden::<()>("sleep"));
-    engine.set_max_operations(OPERATIONS).set_max_call_levels(DEPTH).set_max_expr_depths(48, 32);
+    engine.set_max_call_levels(DEPTH).set_max_expr_depths(48, 32);
     engine.set_max_string_size(TEXT).set_max_array_size(ENTRIES).set_max_map_size(ENTRIES);
     engine.set_module_resolver(FromShelf);
     engine.set_max_modules(MODULES).set_max_functions(64).set_max_variables(64);
     engine.set_fail_on_invalid_map_property(true).set_strict_variables(true);
-    engine.on_progress(|operations| {
-        let late = operations % 64 == 0 && UNTIL.get().is_some_and(|until| Instant::now() >= until);
-        late.then(|| Dynamic::from(TOO_LONG))
-    });
+    engine.on_progress(|_| exhausted());
     check_every_use(&mut engine);
     bound_replacements(&mut engine);
     mix_decimals_and_floats(&mut engine);

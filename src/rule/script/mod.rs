@@ -8,6 +8,7 @@ mod amount;
 mod convert;
 mod engine;
 mod library;
+mod parse;
 mod problem;
 mod scan;
 mod sentiment;
@@ -20,6 +21,8 @@ use super::compiled::Facts;
 use crate::diagnostic::{Finding, Place, SourceFile};
 use engine::{ENGINE, Modules};
 use jiff::Timestamp;
+use library::NOT_CALLED;
+use parse::parse;
 use problem::Problem;
 use rhai::{AST, CallFnOptions, Dynamic, Scope};
 use rust_decimal::Decimal;
@@ -71,10 +74,7 @@ impl Script {
     /// holds every field that scripts may read; a field outside it is a finding.
     pub fn compile_with(file: &Arc<SourceFile>, library: &Library, sample: &Facts) -> Result<Self, Vec<Finding>> {
         let modules = library.imported(file)?.modules;
-        let ast = ENGINE.compile(&file.text).map_err(|error| {
-            let (line, column) = problem::place(error.position());
-            vec![finding(file, line, column, "script.syntax", error.err_type().to_string())]
-        })?;
+        let ast = parse(file)?;
         let takes_two = |name: &str| ast.iter_functions().any(|f| f.name == name && f.params.len() == 2);
         let [has_eligible, has_enrich, has_score] = FUNCTIONS.map(takes_two);
         let mut findings = misnamed(file, &ast);
@@ -87,7 +87,7 @@ impl Script {
         let script = Self { name, ast, modules, has_eligible, has_enrich, has_score };
         findings.extend(script.unknown_fields(file, sample));
         if findings.is_empty() {
-            findings.extend(script.dry_call(file, sample));
+            findings.extend(script.dry_calls(file, library, sample));
         }
         if findings.is_empty() { Ok(script) } else { Err(findings) }
     }
@@ -98,7 +98,7 @@ impl Script {
             return Ok(true);
         }
         let answer = self.call(ELIGIBLE, facts, now).map_err(|problem| self.error(problem))?;
-        answer.as_bool().map_err(|_| self.error(wrong_type(ELIGIBLE, "true or false")))
+        answer.as_bool().map_err(|_| self.error(wrong_type(ELIGIBLE)))
     }
 
     /// Extra fields for templates, as a JSON object.
@@ -108,7 +108,7 @@ impl Script {
         }
         let answer = self.call(ENRICH, facts, now).map_err(|problem| self.error(problem))?;
         let object = convert::json(&answer).filter(Json::is_object);
-        object.map(Some).ok_or_else(|| self.error(wrong_type(ENRICH, "a map of values, such as `#{ discount: 10 }`")))
+        object.map(Some).ok_or_else(|| self.error(wrong_type(ENRICH)))
     }
 
     #[must_use]
@@ -129,7 +129,7 @@ impl Script {
     /// The number that conditions test. Whoever asks has made sure that there is a `score`.
     pub fn score(&self, facts: &Facts, now: Timestamp) -> Result<Decimal, ScriptError> {
         let answer = self.call(SCORE, facts, now).map_err(|problem| self.error(problem))?;
-        amount::number(&answer).ok_or_else(|| self.error(wrong_type(SCORE, "a number")))
+        amount::number(&answer).ok_or_else(|| self.error(wrong_type(SCORE)))
     }
 
     fn call(&self, function: &str, facts: &Facts, now: Timestamp) -> Result<Dynamic, Problem> {
@@ -155,8 +155,7 @@ impl Script {
             })
         }));
         let Ok(result) = result else {
-            let text = "the script engine failed".into();
-            return Err(Problem { file: None, line: 1, column: 1, text, structural: true });
+            return Err(structural("the script engine failed".into()));
         };
         result.map_err(|error| {
             let fields: Vec<&str> = facts.record.keys().map(String::as_str).collect();
@@ -190,51 +189,50 @@ impl Script {
     }
 
     /// Errors that lie in the record (a division, an index) are no findings: the sample is made up.
-    fn dry_call(&self, file: &Arc<SourceFile>, sample: &Facts) -> Vec<Finding> {
-        let now = Timestamp::UNIX_EPOCH;
-        let mut findings = Vec::new();
-        let mut note = |problem: &Problem| {
-            if problem.structural {
-                // A module's place is told in words: the finding points at the script that called it.
-                let elsewhere = problem.file.as_deref().filter(|path| *path != file.path);
-                let found = match elsewhere {
-                    Some(path) => {
-                        let message = format!("{path}:{}: {}", problem.line, problem.text);
-                        finding(file, 1, 1, "script.dry-call", message)
-                    }
-                    None => finding(file, problem.line, problem.column, "script.dry-call", problem.text.clone()),
-                };
-                findings.push(found);
-            }
-        };
-        if self.has_eligible {
-            match self.call(ELIGIBLE, sample, now) {
-                Ok(answer) if answer.is_bool() => {}
-                Ok(_) => note(&wrong_type(ELIGIBLE, "true or false")),
-                Err(problem) => note(&problem),
-            }
+    fn dry_calls(&self, file: &Arc<SourceFile>, library: &Library, sample: &Facts) -> Vec<Finding> {
+        let there = [(ELIGIBLE, self.has_eligible), (ENRICH, self.has_enrich), (SCORE, self.has_score)];
+        let functions = there.into_iter().filter_map(|(function, is_there)| is_there.then_some(function));
+        let problems = functions.filter_map(|function| self.dry_call(function, library, sample));
+        problems.filter(|problem| problem.structural).map(|problem| dry_finding(file, problem)).collect()
+    }
+
+    fn dry_call(&self, function: &'static str, library: &Library, sample: &Facts) -> Option<Problem> {
+        match library.call(|| self.call(function, sample, Timestamp::UNIX_EPOCH)) {
+            Some(Ok(answer)) => (!is_answer(function, &answer)).then(|| wrong_type(function)),
+            Some(Err(problem)) => Some(problem),
+            None => Some(structural(NOT_CALLED.into())),
         }
-        if self.has_enrich {
-            match self.call(ENRICH, sample, now) {
-                Ok(answer) if convert::json(&answer).is_some_and(|json| json.is_object()) => {}
-                Ok(_) => note(&wrong_type(ENRICH, "a map of values, such as `#{ discount: 10 }`")),
-                Err(problem) => note(&problem),
-            }
-        }
-        if self.has_score {
-            match self.call(SCORE, sample, now) {
-                Ok(answer) if amount::number(&answer).is_some() => {}
-                Ok(_) => note(&wrong_type(SCORE, "a number")),
-                Err(problem) => note(&problem),
-            }
-        }
-        findings
     }
 }
 
-fn wrong_type(function: &str, wanted: &str) -> Problem {
-    let text = format!("`{function}` must return {wanted}");
+fn is_answer(function: &str, answer: &Dynamic) -> bool {
+    match function {
+        ELIGIBLE => answer.is_bool(),
+        ENRICH => convert::json(answer).is_some_and(|json| json.is_object()),
+        _ => amount::number(answer).is_some(),
+    }
+}
+
+fn wrong_type(function: &str) -> Problem {
+    let wanted = match function {
+        ELIGIBLE => "true or false",
+        ENRICH => "a map of values, such as `#{ discount: 10 }`",
+        _ => "a number",
+    };
+    structural(format!("`{function}` must return {wanted}"))
+}
+
+/// A problem of a script as a whole.
+const fn structural(text: String) -> Problem {
     Problem { file: None, line: 1, column: 1, text, structural: true }
+}
+
+fn dry_finding(file: &Arc<SourceFile>, problem: Problem) -> Finding {
+    match problem.file.filter(|path| *path != file.path) {
+        // A module's place is told in words: the finding points at the script that called it.
+        Some(path) => finding(file, 1, 1, "script.dry-call", format!("{path}:{}: {}", problem.line, problem.text)),
+        None => finding(file, problem.line, problem.column, "script.dry-call", problem.text),
+    }
 }
 
 /// A function whose name or number of parameters is nearly right would never be called.

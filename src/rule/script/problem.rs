@@ -1,8 +1,8 @@
 //! The engine's errors in our words. They name properties, functions and types, never a value: values are
 //! personal data.
 
-use super::engine::TOO_LONG;
-use rhai::{EvalAltResult, Position};
+use super::engine::{TOO_LONG, TOO_MANY};
+use rhai::{Dynamic, EvalAltResult, Position};
 
 /// Marks errors of our own functions, whose words name no value.
 pub(super) const OURS: &str = "nudged";
@@ -50,17 +50,17 @@ fn describe(error: &EvalAltResult, fields: &[&str]) -> (bool, String) {
         E::ErrorPropertyNotFound(name, _) => (true, unknown_field(name, fields)),
         E::ErrorVariableNotFound(name, _) => (true, format!("there is no variable `{name}`")),
         // With `()` among its arguments a value was missing, or of a type not known yet.
-        E::ErrorFunctionNotFound(signature, _) if signature.contains("()") => {
+        E::ErrorFunctionNotFound(signature, _) if misses_a_value(signature) => {
             (false, format!("a value is missing: there is no function `{signature}`"))
         }
         E::ErrorFunctionNotFound(signature, _) => (true, format!("there is no function `{signature}`")),
         E::ErrorMismatchDataType(wanted, found, _) | E::ErrorMismatchOutputType(wanted, found, _) => {
             (false, format!("expected {wanted}, found {found}"))
         }
-        E::ErrorTooManyOperations(_) => (true, "it takes too many operations; is there an endless loop?".into()),
-        E::ErrorTerminated(reason, _) if reason.clone().into_string().is_ok_and(|r| r == TOO_LONG) => {
-            (true, "it takes too long".into())
+        E::ErrorTerminated(reason, _) if carries(reason, TOO_MANY) => {
+            (true, "it takes too many operations; is there an endless loop?".into())
         }
+        E::ErrorTerminated(reason, _) if carries(reason, TOO_LONG) => (true, "it takes too long".into()),
         E::ErrorStackOverflow(_) => (true, "its functions call each other too deeply".into()),
         E::ErrorDataTooLarge(what, _) => (true, format!("a value grew too large ({})", what.to_lowercase())),
         E::ErrorTooManyVariables(_) => (true, "it has too many variables".into()),
@@ -77,6 +77,15 @@ fn describe(error: &EvalAltResult, fields: &[&str]) -> (bool, String) {
         E::ErrorAssignmentToConstant(name, _) => (true, format!("`{name}` is a constant")),
         _ => (false, "it failed".into()),
     }
+}
+
+fn carries(reason: &Dynamic, token: &str) -> bool {
+    reason.clone().into_string().is_ok_and(|reason| reason == token)
+}
+
+/// Of `name (type, type)`: `()` is a type, and no list of none.
+fn misses_a_value(signature: &str) -> bool {
+    signature.split_once(" (").is_some_and(|(_, types)| types.contains("()"))
 }
 
 pub(super) fn unknown_field(name: &str, fields: &[&str]) -> String {

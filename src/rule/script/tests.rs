@@ -128,6 +128,96 @@ fn a_call_beyond_its_deadline_is_stopped_and_says_so() {
     }
 }
 
+/// The engine counts the operations of each callback anew.
+#[test]
+fn callbacks_share_the_operations_and_the_time_of_their_call() {
+    let many = "fn many() { let list = []; list.pad(1000, 1); list }";
+    for body in [
+        "many().all(|x| many().all(|y| many().all(|z| true)))",
+        "many().filter(|x| many().filter(|y| many().filter(|z| true).len > 0).len > 0).len > 0",
+        "many().map(|x| many().map(|y| many().map(|z| 1).len).len).len > 0",
+        "many().reduce(|x, y| many().reduce(|x, y| many().reduce(|x, y| 1)), 1) > 0",
+        "let list = many(); list.sort(|x, y| many().find(|z| many().find(|z| z == 2) == 1)); true",
+        "let list = many(); list.retain(|x| many().some(|y| many().index_of(|z| z == 2) > 0)); true",
+        "let list = many(); list.dedup(|x, y| many().none(|z| many().all(|z| true))); true",
+    ] {
+        let text = format!("fn eligible(record, now) {{ {body} }} {many}");
+        let stopped = &compile(&text).unwrap_err()[0];
+        assert!(stopped.contains("it takes too"), "{body}: {stopped}");
+        let module = format!("{many} {body};");
+        let refusal = &imported("import \"lib/a\" as a; fn eligible(record, now) { true }", &module).unwrap_err()[0];
+        assert!(refusal.contains("it takes too"), "as a module's top: {refusal}");
+    }
+}
+
+fn imported(text: &str, module: &str) -> Result<Script, Vec<String>> {
+    let file = |path: &str, text: &str| Arc::new(SourceFile { path: path.into(), text: text.into() });
+    let (script, module) = (file("scripts/a.rhai", text), file("scripts/lib/a.rhai", module));
+    let library = Library::of(&[Arc::clone(&script), module]);
+    let compiled = Script::compile_with(&script, &library, &facts());
+    compiled.map_err(|findings| findings.iter().map(ToString::to_string).collect())
+}
+
+/// Captured values are shared, and one that shares itself would never be freed.
+#[test]
+fn a_function_in_place_captures_nothing_and_is_handed_what_it_needs() {
+    let knot = compile("fn eligible(record, now) {\n  let x = #{}; let f = || x; x[\"a\"] = f; true\n}").unwrap_err();
+    assert!(knot[0].starts_with("scripts/a.rhai:2:27: error[script.syntax]"), "{knot:?}");
+    assert!(knot[0].contains("sees its own parameters only"), "{knot:?}");
+    for condition in [
+        "record.tags.some(|tag| tag == \"b\")",
+        "let wanted = \"b\"; let same = |wanted, tag| tag == wanted; record.tags.some(same.curry(wanted))",
+        "[3, 1, 2].map(|x| [x].map(|y| y * 2)[0]) == [6, 2, 4]",
+    ] {
+        assert_eq!(holds(condition), Ok(true), "{condition}");
+    }
+}
+
+/// `()` in what the engine says of a call may be a missing value, or no value at all.
+#[test]
+fn the_dry_call_finds_unknown_functions_without_arguments() {
+    for body in ["nope()", "timestamp()", "record.tier == nope()"] {
+        let unknown = &compile(&format!("fn eligible(record, now) {{ {body} }}")).unwrap_err()[0];
+        assert!(unknown.contains("there is no function `") && !unknown.contains("missing"), "{body}: {unknown}");
+    }
+    assert!(compile("fn eligible(record, now) { nope(record.closed, 1) }").is_ok(), "the record's problem");
+}
+
+#[test]
+fn the_calls_at_load_of_one_tree_are_bound_together() {
+    let file = Arc::new(SourceFile { path: "scripts/a.rhai".into(), text: "fn eligible(record, now) { true }".into() });
+    let library = Library::default();
+    assert!(Script::compile_with(&file, &library, &facts()).is_ok());
+    assert!(library.left.get() < Library::default().left.get(), "a call takes of it");
+    library.left.set(Duration::ZERO);
+    let refused = Script::compile_with(&file, &library, &facts()).unwrap_err();
+    assert!(
+        refused[0].to_string().contains("error[script.dry-call]: the scripts before it took too long"),
+        "{refused:?}"
+    );
+}
+
+/// The engine's optimiser held each case against each other, and moved all statements behind a block for each of them.
+#[test]
+fn the_largest_script_is_read_soon_and_larger_ones_not_at_all() {
+    let cases: String = (0..4_000).map(|case| format!("{case}=>true,")).collect();
+    let alternatives: String = (0..10_000).map(|case| format!("{case}|")).collect();
+    let started = std::time::Instant::now();
+    for body in [
+        format!("switch record.orders {{{cases} _ => true}}"),
+        format!("switch 1 {{{cases} _ => true}}"),
+        format!("switch record.orders {{{alternatives}10000=>true, _ => true}}"),
+        format!("{} true", "{}".repeat(30_000)),
+        format!("{} true", "{1}".repeat(20_000)),
+    ] {
+        assert_eq!(holds(&body), Ok(true), "{}", &body[..40]);
+    }
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    let larger =
+        &compile(&format!("// {}\nfn eligible(record, now) {{ true }}", "x".repeat(64 * 1024))).unwrap_err()[0];
+    assert!(larger.starts_with("scripts/a.rhai:1:1: error[script.too-large]: a script has at most 64 KiB"), "{larger}");
+}
+
 #[test]
 fn a_field_that_vanishes_later_is_an_error_with_its_line() {
     let script = compile("fn eligible(record, now) {\n  record.tier == \"vip\"\n}").unwrap();

@@ -32,6 +32,28 @@ async fn a_sweep_that_panics_is_told_and_tried_again() {
     assert!(source.moods.lock().unwrap().is_empty(), "it did panic");
 }
 
+#[tokio::test]
+async fn a_generation_over_which_the_engine_panics_is_told_and_taken_over_again() {
+    let world = with_silent(1, Settings::default(), &prompt()).await;
+    world.clock.advance(hours(1));
+    let settings = Settings { poll: Duration::from_millis(20), ..Settings::default() };
+    let engine = world.engine_over(world.source.clone(), world.store.clone(), settings);
+    let mut events = engine.events();
+    world.wire.panic_at("now");
+    let mut told = Vec::new();
+    run_until(&engine, async || {
+        while let Ok(event) = events.try_recv() {
+            if let Event::StateFailed { reason } = event {
+                told.push(reason);
+            }
+        }
+        world.clock.advance(minutes(2));
+        world.webhooks.messages.lock().unwrap().len() == 1
+    })
+    .await;
+    assert!(told.iter().any(|reason| reason.contains("it panicked")), "{told:?}");
+}
+
 /// A rule that is due, on a state that nodes share, whose leases last a moment.
 async fn due_on_shared_state() -> (World, Database, Arc<dyn Store>) {
     let world = World::new(Kind::Sqlite, instant(START), Settings::default()).await;

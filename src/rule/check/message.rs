@@ -46,15 +46,19 @@ impl<'a> Checker<'a> {
 
     /// Checks a template written in the rule itself.
     pub(super) fn line(&mut self, entity: &'a Entity, text: &str, range: &Range<usize>) {
-        if !text.contains("{{") && !text.contains("{%") {
+        if !text.contains('{') {
             return;
         }
         let environment = Environment::empty();
-        let parsed = bounded(text).and_then(|()| environment.template_from_str(text));
+        let said = |error: minijinja::Error| error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
+        let fits = bounded(text).map_err(|unfit| unfit.problem);
+        let parsed = fits.and_then(|text| {
+            let template = environment.template_from_str(&text).map_err(said)?;
+            Ok(template.undeclared_variables(true))
+        });
         let paths = match parsed {
-            Ok(template) => template.undeclared_variables(true),
-            Err(error) => {
-                let detail = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
+            Ok(paths) => paths,
+            Err(detail) => {
                 self.wrong(
                     range,
                     "rule.template-syntax",

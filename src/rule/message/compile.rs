@@ -4,7 +4,8 @@ use super::files::{Files, Format, IMAGES, LAYOUTS, PARTIALS, Role};
 use super::images::{self, InlineImage};
 use super::scan::{Call, Link, Tag};
 use super::source::Source;
-use super::{TemplateError, TemplateUse, Templates, environment, filters, front, markup, mjml};
+use super::unfit::bounded;
+use super::{TemplateUse, Templates, environment, filters, front, markup, measured, mjml};
 use crate::diagnostic::{Finding, Place, SourceFile, suggest};
 use crate::model::{Locale, TemplateName};
 use minijinja::{Environment, Error, ErrorKind};
@@ -16,7 +17,7 @@ const DEFAULT_LAYOUT: &str = "layouts/default.html";
 const BUILT_IN_LAYOUT: &str = include_str!("layout.html");
 /// Variables that bodies and layouts see beside those of every template.
 const PAGE_OWN: [&str; 3] = ["content", "subject", "lang"];
-const FILTERS: [&str; 25] = [
+const FILTERS: [&str; 24] = [
     "date",
     "time",
     "datetime",
@@ -40,7 +41,6 @@ const FILTERS: [&str; 25] = [
     "float",
     "sort",
     "unique",
-    "truncate",
     "urlencode",
 ];
 
@@ -178,24 +178,33 @@ impl Compiler {
         let names: Vec<String> = self.sources.keys().cloned().collect();
         for name in names {
             let Some(mut source) = self.sources.remove(&name) else { continue };
-            if self.add(&name, &source) {
+            let readable = self.readable(&source);
+            if readable.is_some_and(|text| self.add(&name, &source, text)) {
                 source.scan();
                 self.resolve(&name, &mut source);
-                if !source.links.is_empty() {
-                    self.add(&name, &source);
-                }
+                let measured = measured::measured(&source.prepared());
+                self.add(&name, &source, measured);
             }
             self.sources.insert(name, source);
         }
     }
 
-    fn add(&mut self, name: &str, source: &Source) -> bool {
-        let prepared = source.prepared();
-        let added = environment::bounded(&prepared)
-            .and_then(|()| self.environment.add_template_owned(name.to_owned(), prepared));
+    /// Its text, if the engine may read it at all.
+    fn readable(&mut self, source: &Source) -> Option<String> {
+        let unfit = match bounded(&source.prepared()) {
+            Ok(text) => return Some(text),
+            Err(unfit) => unfit,
+        };
+        let place = Place { file: Arc::clone(&source.file), range: range_of(source, unfit.line) };
+        self.findings.push(Finding::error("template.syntax", unfit.problem).at(place));
+        None
+    }
+
+    fn add(&mut self, name: &str, source: &Source, text: String) -> bool {
+        let added = self.environment.add_template_owned(name.to_owned(), text);
         let Err(error) = added else { return true };
         let explained = environment::explain(&self.environment, &error, name);
-        let place = Place { file: Arc::clone(&source.file), range: range_of(source, &explained) };
+        let place = Place { file: Arc::clone(&source.file), range: range_of(source, explained.line) };
         self.findings.push(Finding::error("template.syntax", explained.problem).at(place));
         false
     }
@@ -461,8 +470,8 @@ fn argument(call: &Call) -> Option<(Finding, Range<usize>)> {
     }
 }
 
-fn range_of(source: &Source, error: &TemplateError) -> Range<usize> {
-    let line = front::line_range(&source.file.text, error.line);
+fn range_of(source: &Source, line: usize) -> Range<usize> {
+    let line = front::line_range(&source.file.text, line);
     if line.is_empty() { source.at.clone() } else { line }
 }
 

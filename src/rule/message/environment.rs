@@ -1,13 +1,14 @@
 //! The template engine, set up so that values stay text and errors stay silent about them.
 
-use super::{TemplateError, filters, guard, scan, subject};
+use super::{LONGEST, TemplateError, filters, guard, measure, measured, subject};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value};
 use std::borrow::Cow;
+use std::fmt::Write;
 
 /// Instructions one rendering may take: some thousand times what a long mail needs.
 const FUEL: u64 = 200_000;
-/// How deep includes and macros may call each other.
-const DEPTH: usize = 16;
+/// How deep templates may be within each other: an include takes ten of it, a macro four, a loop one.
+const DEPTH: usize = 64;
 /// How values are printed into Markdown and HTML: see [`guard`].
 const GUARDED: AutoEscape = AutoEscape::Custom(Cow::Borrowed("guarded"));
 /// Templates whose name carries this print values as they are: subjects, addresses, lines in rules.
@@ -18,43 +19,50 @@ pub(super) fn new() -> Environment<'static> {
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_fuel(Some(FUEL));
     environment.set_recursion_limit(DEPTH);
-    // Fuel counts instructions, not bytes: these would let a few of them fill the memory. (What an author
-    // concatenates line by line stays possible; the service's memory limit stands behind it.)
-    environment.remove_global("namespace");
+    // The one writes what nobody has named; the other is a place to hide what grows from `measure`.
+    for function in ["debug", "namespace"] {
+        environment.remove_global(function);
+    }
     // Keeps the range of a failing expression, which errors quote. Its dump of variables is never shown.
     environment.set_debug(true);
     environment.set_auto_escape_callback(|name| if name.contains(UNESCAPED) { AutoEscape::None } else { GUARDED });
     environment.set_formatter(print);
     filters::install(&mut environment);
+    measure::install(&mut environment);
     environment
 }
 
-/// Refuses what no author writes and the engine has no stack for.
-pub(in crate::rule) fn bounded(source: &str) -> Result<(), Error> {
-    let Some(range) = scan::too_long(source) else { return Ok(()) };
-    let line = source[..range.start].matches('\n').count() + 1;
-    let detail = format!("an expression in line {line} has more than 600 words and signs");
-    Err(Error::new(ErrorKind::SyntaxError, detail))
-}
-
 fn print(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
-    let failed = |_| Error::new(ErrorKind::WriteFailure, "the text is too long");
     if value.is_none() {
         return Err(Error::new(ErrorKind::UndefinedError, EMPTY));
     }
     if value.is_undefined() {
         return Ok(());
     }
-    if value.is_safe() || *state.auto_escape() == AutoEscape::None {
-        return write!(out, "{value}").map_err(failed);
-    }
-    match value.as_str() {
-        Some(text) => guard::write_guarded(out, text).map_err(failed),
-        None => guard::write_guarded(out, &value.to_string()).map_err(failed),
+    let as_it_is = value.is_safe() || *state.auto_escape() == AutoEscape::None;
+    let mut printed = Printed { out, as_it_is, left: LONGEST };
+    write!(printed, "{value}").map_err(|_| Error::from(ErrorKind::WriteFailure))?;
+    let bytes = LONGEST - printed.left;
+    measure::count(state, bytes)
+}
+
+/// Where a value is printed to, as long as a message may be: a list shows what is in it as often as it is in it.
+struct Printed<'o, 'w> {
+    out: &'o mut Output<'w>,
+    as_it_is: bool,
+    left: usize,
+}
+
+impl Write for Printed<'_, '_> {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        self.left = self.left.checked_sub(text.len()).ok_or(std::fmt::Error)?;
+        if self.as_it_is { self.out.write_str(text) } else { guard::write_guarded(self.out, text) }
     }
 }
 
 const EMPTY: &str = "empty";
+/// Why a message of more than [`LONGEST`] bytes is refused.
+pub(super) const TOO_LONG: &str = "it renders to more than 1 MiB";
 
 /// The innermost error with its file and line. Details of the engine's own errors can hold values, so
 /// only those that can't are quoted.
@@ -64,14 +72,21 @@ pub(super) fn explain(environment: &Environment<'_>, error: &Error, fallback: &s
         inner = cause;
     }
     let name = inner.name().unwrap_or(fallback);
-    let expression = inner.range().and_then(|range| {
-        let template = environment.get_template(name).ok();
-        let source = template.as_ref().map(minijinja::Template::source).or_else(|| inner.template_source())?;
-        Some(subject::of(source, &range).or_else(|| source.get(range))?.to_owned())
-    });
+    let (expression, factor) = quoted(environment, inner, name).unzip();
     let what = expression.map_or_else(|| "a value".to_owned(), |text| format!("`{}`", text.trim()));
     let detail = inner.detail().unwrap_or_default();
-    let problem = match inner.kind() {
+    let problem = match (inner.kind(), factor.flatten()) {
+        (ErrorKind::InvalidOperation, Some(factor)) => {
+            format!("`{factor}` is no number, and `*` multiplies numbers alone")
+        }
+        (kind, _) => problem(kind, detail, &what),
+    };
+    TemplateError { template: display_name(name), line: inner.line().unwrap_or(1), problem }
+}
+
+/// What went wrong with the expression that is quoted.
+fn problem(kind: ErrorKind, detail: &str, what: &str) -> String {
+    match kind {
         ErrorKind::UndefinedError if detail == EMPTY => {
             format!("{what} is empty for this record; say what to print instead: `| default(\"…\")`")
         }
@@ -80,10 +95,20 @@ pub(super) fn explain(environment: &Environment<'_>, error: &Error, fallback: &s
         ErrorKind::UnknownFilter | ErrorKind::UnknownTest | ErrorKind::UnknownFunction => detail.to_owned(),
         ErrorKind::TemplateNotFound | ErrorKind::BadInclude => format!("{what} names a file that is not in templates/"),
         ErrorKind::OutOfFuel => "it runs too long; is there a loop that multiplies itself?".to_owned(),
+        ErrorKind::WriteFailure => TOO_LONG.to_owned(),
+        ErrorKind::InvalidOperation if measure::told(detail) => detail.to_owned(),
         ErrorKind::InvalidOperation if detail.starts_with('`') => format!("{what}: {detail}"),
         kind => format!("{what}: {kind}"),
-    };
-    TemplateError { template: display_name(name), line: inner.line().unwrap_or(1), problem }
+    }
+}
+
+/// The expression that failed as its author wrote it, and the factor of a product if that is what it is.
+fn quoted(environment: &Environment<'_>, error: &Error, name: &str) -> Option<(String, Option<String>)> {
+    let range = error.range()?;
+    let template = environment.get_template(name).ok();
+    let source = template.as_ref().map(minijinja::Template::source).or_else(|| error.template_source())?;
+    let expression = subject::of(source, &range).or_else(|| source.get(range.clone()))?;
+    Some((measured::as_written(expression), measured::factor(source, &range).map(str::to_owned)))
 }
 
 /// `templates/win-back.md` for `win-back.md` and for `win-back.md#subject`.

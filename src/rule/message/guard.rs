@@ -71,6 +71,28 @@ pub(super) fn references(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// A style in which values are words, numbers and colours, and within an address that the author wrote a part of it.
+pub(super) fn in_style(style: &str) -> String {
+    let mut out = String::with_capacity(style.len());
+    let mut in_address = false;
+    for c in style.chars() {
+        match original(c) {
+            Some(' ' | '#' | '%' | '.' | ',' | '-' | '+' | '_') if !in_address => out.push(c),
+            Some(plain) if in_address && plain.is_ascii_graphic() && !"\"'()\\<>;{}".contains(plain) => out.push(c),
+            Some(_) => {}
+            None => {
+                out.push(c);
+                in_address = match c {
+                    ')' => false,
+                    '(' => out.as_bytes().last_chunk().is_some_and(|end: &[u8; 4]| end.eq_ignore_ascii_case(b"url(")),
+                    _ => in_address,
+                };
+            }
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

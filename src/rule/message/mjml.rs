@@ -5,6 +5,7 @@
 //! loaded, not in a rendered text whose lines are nobody's. Both branches of a condition count, one after the other:
 //! each has to be whole by itself.
 
+use super::LONGEST;
 use super::markup::{TOO_DEEP, outside_tags, too_deep};
 use super::scan::{Part, Piece, Tag, pieces};
 use super::source::Source;
@@ -19,10 +20,37 @@ use std::ops::Range;
 /// The HTML of filled-in MJML. Fonts are not fetched from anywhere unless the author says so by `mj-font`; nothing
 /// is included: what `mj-include` would read is not ours to read.
 pub(super) fn html(mjml: &str, lang: &str) -> Result<String, String> {
+    if let Some((problem, _)) = too_much(mjml) {
+        return Err(problem);
+    }
     let parsed = parse(&readable(mjml, "&gt;")).map_err(|error| describe(&error).0)?;
     let options = RenderOptions { fonts: HashMap::new(), ..RenderOptions::default() };
     let html = parsed.element.render(&options).map_err(|_| "it can't be made into HTML".to_owned())?;
     Ok(unescaped(&html).replace("lang=\"und\"", &format!("lang=\"{lang}\"")))
+}
+
+/// MJML tags of a message: each is made into dozens of HTML, and some thousands take seconds.
+const MOST_TAGS: usize = 2_000;
+/// Pictures of carousels: the styles of each speak of all others.
+const MOST_PICTURES: usize = 20;
+/// Bytes of `mj-attributes` that are written into tags, if all of them fit each.
+const MOST_ATTRIBUTES: usize = 16 << 20;
+
+/// Why MJML takes too long or too much to be made into HTML, and where.
+fn too_much(mjml: &str) -> Option<(String, Range<usize>)> {
+    let nth = |tag: &str, most: usize| mjml.match_indices(tag).nth(most).map(|(at, tag)| at + 1..at + tag.len());
+    if let Some(range) = nth("<mj-", MOST_TAGS) {
+        return Some((format!("it has more than {MOST_TAGS} tags of MJML"), range));
+    }
+    if let Some(range) = nth("<mj-carousel-image", MOST_PICTURES) {
+        return Some((format!("its carousels have more than {MOST_PICTURES} pictures"), range));
+    }
+    let opened = mjml.match_indices("<mj-attributes").map(|(at, _)| at);
+    let length = |at: usize| mjml[at..].find("</mj-attributes").unwrap_or(mjml.len() - at);
+    let range = opened.map(|at| at..at + length(at)).max_by_key(Range::len)?;
+    let tags = mjml.matches("<mj-").count();
+    let is_much = range.len().saturating_mul(tags) > MOST_ATTRIBUTES;
+    is_much.then(|| (format!("its `mj-attributes` are too long for {tags} tags"), range.start + 1..range.start + 14))
 }
 
 fn parse(mjml: &str) -> Result<ParseOutput<Mjml>, Error> {
@@ -79,9 +107,14 @@ fn unescaped(html: &str) -> String {
 
 /// What is wrong with a message, its layout and partials put in.
 pub(super) fn check(name: &str, sources: &BTreeMap<String, Source>) -> Vec<Finding> {
-    let mut skeleton = Skeleton { sources, text: String::new(), segments: Vec::new() };
+    let mut skeleton = Skeleton { sources, text: String::new(), segments: Vec::new(), templates: 0 };
     skeleton.template(name, &Blocks::new(), DEPTH);
     let place = |range: Range<usize>| skeleton.place(name, &range);
+    let too_long = skeleton.is_full().then(|| (TOO_LONG.to_owned(), 0..0));
+    if let Some((problem, range)) = too_long.or_else(|| too_much(&skeleton.text)) {
+        let finding = Finding::error("template.mjml", problem);
+        return vec![if let Some(place) = place(range) { finding.at(place) } else { finding }];
+    }
     let mut findings: Vec<Finding> = strangers(&skeleton.text)
         .map(|(tag, range)| {
             let finding = Finding::error("template.mjml", format!("MJML has no tag `{tag}`"));
@@ -178,17 +211,26 @@ const TAGS: [&str; 33] = [
 
 /// Tags that look like MJML's and are none: the parser would pass them on as they are.
 fn strangers(text: &str) -> impl Iterator<Item = (&str, Range<usize>)> {
-    text.match_indices("<mj-").filter_map(|(at, _)| {
+    let (mut seen, mut commented) = (0, false);
+    text.match_indices("<mj-").filter_map(move |(at, _)| {
+        let before = &text[seen..at];
+        let (opened, closed) = (before.rfind("<!--"), before.rfind("-->"));
+        if opened.is_some() || closed.is_some() {
+            commented = opened > closed;
+        }
+        seen = at;
         let start = at + 1;
         let end = text[start..].find(|c: char| !c.is_ascii_alphanumeric() && c != '-').unwrap_or(text.len() - start);
         let tag = &text[start..start + end];
-        let commented = text[..at].rfind("<!--") > text[..at].rfind("-->");
         (!commented && !TAGS.contains(&tag)).then_some((tag, start..start + end))
     })
 }
 
 /// How deep layouts and partials are followed. Circles are reported elsewhere.
 const DEPTH: usize = 16;
+/// How many of them: each may include others more than once.
+const MOST_TEMPLATES: usize = 1_000;
+const TOO_LONG: &str = "with what it includes, it is longer than 1 MiB or of more than 1,000 files";
 
 /// What is wrong, and where in the text that was parsed.
 fn describe(error: &Error) -> (String, Option<Range<usize>>) {
@@ -228,20 +270,26 @@ struct Skeleton<'a> {
     text: String,
     /// Where each part of the text comes from: its start here, the template, its start there.
     segments: Vec<(usize, &'a str, usize)>,
+    templates: usize,
 }
 
 impl<'a> Skeleton<'a> {
     fn template(&mut self, name: &str, blocks: &Blocks<'_>, depth: usize) {
         let Some((name, source)) = self.sources.get_key_value(name) else { return };
-        let pieces = pieces(&source.text);
-        if depth == 0 {
+        if depth == 0 || self.is_full() {
             return;
         }
+        self.templates += 1;
+        let pieces = pieces(&source.text);
         let parent = source.links.iter().find(|link| link.tag == Tag::Extends);
         let Some(parent) = parent else { return self.pieces(name, &pieces, blocks, depth) };
         let mut all = own_blocks(name, &source.text, &pieces);
         all.extend(blocks.iter().map(|(block, content)| (*block, *content)));
         self.template(&parent.name, &all, depth - 1);
+    }
+
+    fn is_full(&self) -> bool {
+        self.text.len() > LONGEST || self.templates > MOST_TEMPLATES
     }
 
     fn pieces(&mut self, name: &'a str, pieces: &[Piece], blocks: &Blocks<'_>, depth: usize) {
@@ -351,6 +399,28 @@ mod tests {
             let shown = html.replace("&gt;", ">");
             assert!(shown.contains(&format!(">{text}<")), "{text}: {html}");
             assert!(parsed(&mjml, |_| None).is_empty(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_would_take_long_is_refused() {
+        let mail =
+            |head: &str, inner: &str| format!("<mjml><mj-head>{head}</mj-head><mj-body>{inner}</mj-body></mjml>");
+        let section = "<mj-section><mj-column><mj-text>x</mj-text></mj-column></mj-section>";
+        let carousel = |pictures: usize| {
+            let pictures = "<mj-carousel-image src=\"x\" />".repeat(pictures);
+            format!("<mj-section><mj-column><mj-carousel>{pictures}</mj-carousel></mj-column></mj-section>")
+        };
+        let attributes = format!("<mj-attributes><mj-all css-class=\"{}\" /></mj-attributes>", "x".repeat(20_000));
+        for (text, told) in [
+            (mail("", &section.repeat(700)), "2000 tags"),
+            (mail("", &carousel(21)), "20 pictures"),
+            (mail(&attributes, &section.repeat(400)), "`mj-attributes`"),
+        ] {
+            assert!(html(&text, "en").is_err_and(|problem| problem.contains(told)), "{told}");
+        }
+        for text in [mail("", &section.repeat(500)), mail("", &carousel(20)), mail(&attributes, &section.repeat(100))] {
+            assert_eq!(html(&text, "en").map(|_| ()), Ok(()));
         }
     }
 

@@ -16,23 +16,26 @@ mod images;
 mod long_words;
 mod markdown;
 mod markup;
+mod measure;
+mod measured;
 mod mjml;
 mod page;
 mod reader;
 mod scan;
 mod source;
 mod subject;
+mod unfit;
 
-pub(in crate::rule) use environment::bounded;
 pub use files::message_name;
 pub use images::InlineImage;
 pub use reader::Regional;
+pub(in crate::rule) use unfit::bounded;
 
 use super::compiled::{Facts, PersonFacts};
 use crate::diagnostic::{Finding, Place, Severity, SourceFile};
 use crate::model::TemplateName;
 use files::Format;
-use minijinja::{Environment, Value};
+use minijinja::{Environment, Template, Value};
 use reader::Reader;
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
@@ -166,8 +169,7 @@ impl Templates {
 
     /// The paths of a short template written in a rule, or what is wrong with it.
     pub fn line_uses(&self, source: &str) -> Result<Vec<String>, TemplateError> {
-        let template = self.line_template(source)?;
-        Ok(compile::variables(&self.environment, &template))
+        self.line_template(source, |template| Ok(compile::variables(&self.environment, template)))
     }
 
     pub fn email(&self, name: &TemplateName, context: &MessageContext<'_>) -> Result<RenderedEmail, TemplateError> {
@@ -215,6 +217,7 @@ impl Templates {
         let textless = |error| broken(format!("no text part could be made of it: {error}"));
         let unstyled = || broken("the styles can't be read".to_owned());
         let shallow = |markup: &str| match markup::too_deep(markup) {
+            _ if markup.len() > LONGEST => Err(broken(environment::TOO_LONG.to_owned())),
             Some(_) => Err(broken(format!("filled in, {}", markup::TOO_DEEP))),
             None => Ok(()),
         };
@@ -250,28 +253,53 @@ impl Templates {
         if !source.contains('{') {
             return Ok(source.to_owned());
         }
-        let template = self.line_template(source)?;
-        let text = template.render(roots_value(&context::roots(context, Reader::of(context, None))));
-        text.map_err(|error| environment::explain(&self.environment, &error, LINE))
+        let roots = context::roots(context, Reader::of(context, None));
+        // What it includes is made for a page.
+        self.line_template(source, |template| written(template, &roots)).map(|text| guard::plain(&text).into_owned())
     }
 
-    fn line_template<'a>(&'a self, source: &'a str) -> Result<minijinja::Template<'a, 'a>, TemplateError> {
-        let template = bounded(source).and_then(|()| self.environment.template_from_named_str(LINE, source));
-        template.map_err(|error| environment::explain(&self.environment, &error, LINE))
+    fn line_template<T>(
+        &self,
+        source: &str,
+        then: impl FnOnce(&Template<'_, '_>) -> Result<T, minijinja::Error>,
+    ) -> Result<T, TemplateError> {
+        let unfit = |unfit: unfit::Unfit| {
+            let template = LINE.trim_start_matches(environment::UNESCAPED).to_owned();
+            TemplateError { template, line: unfit.line, problem: unfit.problem }
+        };
+        bounded(source).map_err(unfit)?;
+        let source = measured::measured(source);
+        let done = self.environment.template_from_named_str(LINE, &source).and_then(|template| then(&template));
+        done.map_err(|error| environment::explain(&self.environment, &error, LINE))
     }
 
     fn render(&self, name: &str, roots: &[(&'static str, Value)]) -> Result<String, TemplateError> {
-        let rendered = self.environment.get_template(name).and_then(|template| template.render(roots_value(roots)));
-        let text = rendered.map_err(|error| environment::explain(&self.environment, &error, name))?;
-        if text.len() > LONGEST {
-            let template = format!("templates/{name}");
-            return Err(TemplateError {
-                template,
-                line: 1,
-                problem: format!("it renders to more than {LONGEST} bytes"),
-            });
+        let rendered = self.environment.get_template(name).and_then(|template| written(&template, roots));
+        rendered.map_err(|error| environment::explain(&self.environment, &error, name))
+    }
+}
+
+/// What a template renders to, up to [`LONGEST`].
+fn written(template: &Template<'_, '_>, roots: &[(&'static str, Value)]) -> Result<String, minijinja::Error> {
+    let mut page = Page(Vec::new());
+    template.render_captured_to(roots_value(roots), &mut page)?;
+    // It was written text by text.
+    Ok(String::from_utf8_lossy(&page.0).into_owned())
+}
+
+struct Page(Vec<u8>);
+
+impl std::io::Write for Page {
+    fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+        if self.0.len() + text.len() > LONGEST {
+            return Err(std::io::ErrorKind::FileTooLarge.into());
         }
-        Ok(text)
+        self.0.extend_from_slice(text);
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 

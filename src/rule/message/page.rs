@@ -21,17 +21,39 @@ pub(super) fn inlined(page: &str) -> Option<String> {
 
 /// A page whose values are still hidden, with values in their place.
 pub(super) fn finished(page: &str) -> String {
-    let page = without_strange_links(page);
+    let page = without_strange_styles(page);
+    let page = without_strange_links(&page);
     match guard::references(&page) {
         Cow::Borrowed(_) => page.into_owned(),
         Cow::Owned(safe) => safe,
     }
 }
 
+/// What stands between `<style>` and its end: rules that can't be written into tags.
+fn without_strange_styles(page: &str) -> Cow<'_, str> {
+    let opens = |at: &usize| page.get(*at..at + 6).is_some_and(|tag| tag.eq_ignore_ascii_case("<style"));
+    let mut out = String::new();
+    let mut written = 0;
+    for start in page.match_indices('<').map(|(at, _)| at).filter(opens) {
+        let end = page[start + 1..].find("</").map_or(page.len(), |length| start + 1 + length);
+        if start >= written && guard::has_guards(&page[start..end]) {
+            out.push_str(&page[written..start]);
+            out.push_str(&guard::in_style(&page[start..end]));
+            written = end;
+        }
+    }
+    if written == 0 {
+        return Cow::Borrowed(page);
+    }
+    out.push_str(&page[written..]);
+    Cow::Owned(out)
+}
+
 /// Attributes that are followed or fetched.
 const LINKS: [&str; 6] = ["href", "src", "action", "formaction", "background", "poster"];
 
-/// Where a value begins an address, it may not say `javascript:` and the like. What the author wrote stays.
+/// Where a value begins an address, it may not say `javascript:` and the like, and in a style it is a word. What the
+/// author wrote stays.
 fn without_strange_links(page: &str) -> Cow<'_, str> {
     if !guard::has_guards(page) {
         return Cow::Borrowed(page);
@@ -49,16 +71,24 @@ fn without_strange_links(page: &str) -> Cow<'_, str> {
             Some(quote @ ('"' | '\'')) => trimmed[1..].split(quote).next().unwrap_or_default(),
             _ => trimmed.split(|c: char| c.is_whitespace() || c == '>').next().unwrap_or_default(),
         };
-        let followed = LINKS.iter().any(|link| name.eq_ignore_ascii_case(link));
-        if followed && guard::has_guards(value) && !markdown::leads_somewhere(&guard::plain(value)) {
+        if let Some(instead) = guard::has_guards(value).then(|| instead(name, value)).flatten() {
             let start = after.len() - trimmed.len() + usize::from(trimmed.starts_with(['"', '\'']));
             out.push_str(&after[..start]);
-            out.push('#');
+            out.push_str(&instead);
             rest = &after[start + value.len()..];
         }
     }
     out.push_str(rest);
     Cow::Owned(out)
+}
+
+/// What an attribute with a value in it says, where that is not what it would say.
+fn instead(name: &str, value: &str) -> Option<String> {
+    if name.eq_ignore_ascii_case("style") {
+        return Some(guard::in_style(value));
+    }
+    let followed = LINKS.iter().any(|link| name.eq_ignore_ascii_case(link));
+    (followed && !markdown::leads_somewhere(&guard::plain(value))).then(|| "#".to_owned())
 }
 
 /// Puts the preview text first in the body, where mail programs look for it and nobody sees it.
@@ -131,6 +161,34 @@ mod tests {
         assert!(page.contains("<a title='x=1' href=\"#\">") && page.contains("<img src=#>"), "{page}");
         assert!(page.contains("href='https://a.example/?x=1&#38;y=&#34;2&#34;'"), "{page}");
         assert!(page.contains("<a href=\"x:y\">"), "{page}");
+    }
+
+    #[test]
+    fn a_value_in_a_style_is_a_word_of_it_and_no_declaration() {
+        let evil = guarded("red; background:url('http://evil.example/x') } * { display: none }/*");
+        let page = format!(
+            "<style>@media x {{ p {{ color: {evil} }} }}</style><p style=\"color: {evil}; margin: 0\">{evil}</p>\
+             <p STYLE='color:{}'><p style=color:{evil}>",
+            guarded("#ff0000, 1.5%")
+        );
+        let page = finished(&page);
+        let harmless = "red backgroundurlhttpevil.examplex    display none ";
+        assert!(page.starts_with(&format!("<style>@media x {{ p {{ color: {harmless} }} }}</style>")), "{page}");
+        assert!(page.contains(&format!("<p style=\"color: {harmless}; margin: 0\">red; background:url(")), "{page}");
+        assert!(page.contains("<p STYLE='color:#ff0000, 1.5%'>") && !page.contains("color:red;"), "{page}");
+    }
+
+    #[test]
+    fn an_address_in_a_style_stays_within_what_the_author_wrote() {
+        let good = guarded("https://a.example/b.png?c=1&d=%20");
+        let page = finished(&format!("<p style=\"background: URL('{good}') {good}\">"));
+        assert_eq!(
+            page,
+            "<p style=\"background: URL('https://a.example/b.png?c=1&#38;d=%20') httpsa.exampleb.pngc1d%20\">"
+        );
+        let evil = guarded("x') ; color: red; a: url('http://evil.example");
+        let page = finished(&format!("<p style=\"background: url('{evil}')\">"));
+        assert_eq!(page, "<p style=\"background: url('xcolor:reda:urlhttp://evil.example')\">");
     }
 
     #[test]

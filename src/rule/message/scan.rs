@@ -66,7 +66,7 @@ pub(super) struct Piece {
     pub part: Part,
     pub range: Range<usize>,
     /// Without the braces.
-    inner: Range<usize>,
+    pub inner: Range<usize>,
 }
 
 impl Piece {
@@ -76,20 +76,18 @@ impl Piece {
         words.filter_map(|token| if let Token::Word(range) = token { Some(&source[range]) } else { None }).collect()
     }
 
-    fn leading<'a>(&self, source: &'a str) -> &'a str {
+    /// What the engine reads of it as more than text.
+    pub fn tokens(&self, source: &str) -> Vec<Token> {
+        match self.part {
+            Part::Output | Part::Statement => tokens(source, &self.inner),
+            Part::Text | Part::Comment => Vec::new(),
+        }
+    }
+
+    /// The word that says which statement it is.
+    pub fn leading<'a>(&self, source: &'a str) -> &'a str {
         if self.part == Part::Statement { self.words(source).first().copied().unwrap_or("") } else { "" }
     }
-}
-
-/// Words and signs that one `{{ … }}` or `{% … %}` may have. The engine calls itself for each link of a chain such as
-/// `a.b.c` or `a | b | c`; some thousands end the process.
-const LONGEST: usize = 600;
-
-/// The first tag of the engine that has too many words.
-pub(in crate::rule) fn too_long(source: &str) -> Option<Range<usize>> {
-    let is_read = |piece: &Piece| matches!(piece.part, Part::Output | Part::Statement);
-    let mut pieces = pieces(source).into_iter().filter(is_read);
-    pieces.find(|piece| tokens(source, &piece.inner).len() > LONGEST).map(|piece| piece.range)
 }
 
 /// Takes a source apart that has already been parsed without error.
@@ -97,51 +95,65 @@ pub(super) fn pieces(source: &str) -> Vec<Piece> {
     let mut pieces = Vec::new();
     let mut at = 0;
     let mut text_from = 0;
-    let mut raw = false;
-    while let Some(start) = source[at..].find('{').map(|offset| at + offset) {
-        let part = match source.as_bytes().get(start + 1) {
-            Some(b'#') => Part::Comment,
-            Some(b'{') => Part::Output,
-            Some(b'%') => Part::Statement,
-            _ => {
-                at = start + 1;
-                continue;
-            }
+    while let Some((start, part)) = tag_after(source, at) {
+        let inner_end = match part {
+            Part::Comment => source[start + 2..].find("#}").map_or(source.len(), |offset| start + 2 + offset),
+            _ => block_end(source, start + 2, part),
         };
-        let inner_end = if part == Part::Comment {
-            source[start..].find("#}").map_or(source.len(), |offset| start + offset)
-        } else {
-            block_end(source, start + 2, part)
-        };
-        let end = (inner_end + 2).min(source.len());
-        let piece = Piece { part, range: start..end, inner: start + 2..inner_end };
-        let word = piece.leading(source);
-        if raw && word != "endraw" {
-            at = start + 2;
-            continue;
-        }
-        raw = word == "raw";
-        if text_from < start {
-            pieces.push(Piece { part: Part::Text, range: text_from..start, inner: text_from..start });
-        }
+        let piece = Piece { part, range: start..(inner_end + 2).min(source.len()), inner: start + 2..inner_end };
+        pieces.extend(text(text_from..start));
+        text_from = piece.range.end;
+        at = if piece.leading(source) == "raw" { raw_end(source, text_from) } else { text_from };
         pieces.push(piece);
-        (at, text_from) = (end, end);
     }
-    if text_from < source.len() {
-        let rest = text_from..source.len();
-        pieces.push(Piece { part: Part::Text, range: rest.clone(), inner: rest });
-    }
+    pieces.extend(text(text_from..source.len()));
     pieces
 }
 
-/// Where the block that begins before `at` closes; texts in it may hold braces.
+fn text(range: Range<usize>) -> Option<Piece> {
+    (!range.is_empty()).then(|| Piece { part: Part::Text, range: range.clone(), inner: range })
+}
+
+/// Where the next tag begins, and which it is.
+fn tag_after(source: &str, mut at: usize) -> Option<(usize, Part)> {
+    loop {
+        let start = at + source[at..].find('{')?;
+        match source.as_bytes().get(start + 1) {
+            Some(b'#') => return Some((start, Part::Comment)),
+            Some(b'{') => return Some((start, Part::Output)),
+            Some(b'%') => return Some((start, Part::Statement)),
+            _ => at = start + 1,
+        }
+    }
+}
+
+/// Where the `{% endraw %}` begins that closes a `raw` whose text begins at `from`.
+fn raw_end(source: &str, from: usize) -> usize {
+    let closes = |tag: &str| {
+        let name = tag.strip_prefix(['-', '+']).unwrap_or(tag).trim_ascii_start().strip_prefix("endraw");
+        let end = name.map(str::trim_ascii_start);
+        end.is_some_and(|end| end.strip_prefix(['-', '+']).unwrap_or(end).starts_with("%}"))
+    };
+    let mut tags = source[from..].match_indices("{%").map(|(at, open)| (from + at, from + at + open.len()));
+    tags.find(|(_, inner)| closes(&source[*inner..])).map_or(source.len(), |(start, _)| start)
+}
+
+/// Where the block that begins before `at` closes; texts in it may hold braces, and so may mappings.
 fn block_end(source: &str, mut at: usize, part: Part) -> usize {
     let close = if part == Part::Output { "}}" } else { "%}" };
     let bytes = source.as_bytes();
-    while at < bytes.len() && !bytes[at..].starts_with(close.as_bytes()) {
+    let mut depth = 0_usize;
+    while at < bytes.len() && !(depth == 0 && bytes[at..].starts_with(close.as_bytes())) {
         at = match bytes[at] {
             quote @ (b'"' | b'\'') => text_end(bytes, at + 1, quote) + 1,
-            _ => at + 1,
+            byte => {
+                match byte {
+                    b'(' | b'[' | b'{' => depth += 1,
+                    b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+                    _ => {}
+                }
+                at + 1
+            }
         };
     }
     at.min(bytes.len())
@@ -155,10 +167,17 @@ fn text_end(bytes: &[u8], mut at: usize, quote: u8) -> usize {
 }
 
 #[derive(Debug, PartialEq)]
-enum Token {
+pub(super) enum Token {
     Word(Range<usize>),
     Text(Range<usize>),
-    Sign(u8),
+    /// And where it stands.
+    Sign(u8, usize),
+}
+
+impl Token {
+    pub fn is(&self, wanted: u8) -> bool {
+        matches!(self, Self::Sign(sign, _) if *sign == wanted)
+    }
 }
 
 fn tokens(source: &str, inner: &Range<usize>) -> Vec<Token> {
@@ -181,7 +200,7 @@ fn tokens(source: &str, inner: &Range<usize>) -> Vec<Token> {
             }
             byte => {
                 if !byte.is_ascii_whitespace() {
-                    tokens.push(Token::Sign(byte));
+                    tokens.push(Token::Sign(byte, at));
                 }
                 at += 1;
             }
@@ -222,7 +241,7 @@ impl Block<'_> {
     }
 
     fn sign(&self, index: usize, wanted: u8) -> bool {
-        self.tokens.get(index) == Some(&Token::Sign(wanted))
+        self.tokens.get(index).is_some_and(|token| token.is(wanted))
     }
 
     /// The place of the statement's first word: `-` may stand before it.
@@ -248,7 +267,7 @@ impl Block<'_> {
                 any = true;
             }
         }
-        if !any || self.tokens.contains(&Token::Sign(b'~')) {
+        if !any || self.tokens.iter().any(|token| token.is(b'~')) {
             found.links.push(Link { tag, name: String::new(), range: piece.range.clone() });
         }
     }
@@ -283,7 +302,7 @@ impl Block<'_> {
         }
         for (index, token) in self.tokens.iter().enumerate() {
             match token {
-                Token::Sign(b'|') => found.filters.extend(self.call(index + 1)),
+                Token::Sign(b'|', _) => found.filters.extend(self.call(index + 1)),
                 Token::Word(range) if &self.source[range.clone()] == "is" => {
                     let next = index + 1 + usize::from(self.word(index + 1) == Some("not"));
                     if let Some(Token::Word(range)) = self.tokens.get(next) {
@@ -319,9 +338,9 @@ impl Block<'_> {
         let mut depth = 0_usize;
         for index in at + 1..self.tokens.len() {
             match &self.tokens[index] {
-                Token::Sign(b'(' | b'[' | b'{') => depth += 1,
-                Token::Sign(b')' | b']' | b'}') if depth == 1 => break,
-                Token::Sign(b')' | b']' | b'}') => depth -= 1,
+                Token::Sign(b'(' | b'[' | b'{', _) => depth += 1,
+                Token::Sign(b')' | b']' | b'}', _) if depth == 1 => break,
+                Token::Sign(b')' | b']' | b'}', _) => depth -= 1,
                 Token::Word(word) if depth == 1 && self.sign(index + 1, b'=') && !self.sign(index + 2, b'=') => {
                     call.keywords.push(self.named(word));
                 }
@@ -363,6 +382,17 @@ mod tests {
         assert_eq!(found.assigned, ["a", "b", "c", "button", "as", "knob", "d", "e"]);
         assert_eq!((found.links[0].tag, found.links[0].name.as_str()), (Tag::Import, "buttons"));
         assert_eq!((found.links[1].tag, found.links[1].name.as_str()), (Tag::Extends, ""));
+    }
+
+    #[test]
+    fn a_block_ends_where_the_engine_ends_it() {
+        let source =
+            "{{ {\"a\": {\"b\": 1}} ~ '{% raw %}' }}{#}#}{% raw %}{{ {% endraws %}{%- endraw -%}{% set c = 1 %}";
+        let parts: Vec<_> = pieces(source).iter().map(|piece| source[piece.range.clone()].to_owned()).collect();
+        let wanted =
+            ["{{ {\"a\": {\"b\": 1}} ~ '{% raw %}' }}", "{#}#}", "{% raw %}", "{{ {% endraws %}", "{%- endraw -%}"];
+        assert_eq!(parts[..5], wanted);
+        assert_eq!(parts[5], "{% set c = 1 %}");
     }
 
     #[test]

@@ -132,16 +132,161 @@ fn hostile_templates_end_in_an_error() {
     };
     let endless = compile("{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}");
     assert!(render(&endless, &facts(&[])).unwrap_err().problem.contains("runs too long"));
-    assert!(findings("---\nsubject: a\n---\n{{ record.name | safe }}\n")[0].contains("unknown-filter"));
+    for unsafely in ["{{ record.name | safe }}", "{% filter safe %}a{% endfilter %}", "{% set a | safe %}a{% endset %}"]
+    {
+        assert!(findings(&format!("---\nsubject: a\n---\n{unsafely}\n"))[0].contains("unknown-filter"), "{unsafely}");
+    }
+    for off in ["false", "\"none\"", "\"html\"", "true"] {
+        let told = &findings(&format!("---\nsubject: a\n---\n\n{{%- autoescape {off} %}}a{{% endautoescape %}}\n"))[0];
+        assert!(told.starts_with("templates/mail.md:5:1: error[template.syntax]: `autoescape`"), "{told}");
+    }
+    let told = &findings("---\nsubject: a\n---\n{{ debug() }}\n{{ record.name | pprint }}\n")[0];
+    assert!(told.contains("unknown-filter"), "{told}");
+    let error = render(&compile("{{ debug() }}"), &facts(&[])).unwrap_err();
+    assert!(error.to_string().contains("debug is unknown"), "{error}");
+}
+
+/// Whatever way a value goes through a template, it is text where it comes out.
+#[test]
+fn a_value_stays_text_through_captures_macros_and_filters() {
+    let name = Cell::Text("<b>A</b> *x* & \"c\"".into());
+    for body in [
+        "{% set a %}<i>{{ record.name }}</i>{% endset %}{{ a }}",
+        "{% set a %}<i>{{ record.name }}</i>{% endset %}{{ [a, record.name] | join(\" \") }}",
+        "{% set a %}<i>x</i>{% endset %}{{ [record.name, record.name] | join(a) }}",
+        "{% set a %}<i>x</i>{% endset %}{{ [a, 1] | join(record.name) }}",
+        "{% macro a(b) %}<i>{{ b }}{{ caller() }}</i>{% endmacro %}{% call a(record.name) %}{{ record.name }}{% endcall %}",
+        "{% macro a(b) %}<i>{{ b }}</i>{% endmacro %}{{ a(record.name) | upper | trim }}",
+        "<i></i>{% filter upper %}{{ record.name }}{% endfilter %}",
+        "<i></i>{% for a in [record.name] recursive %}{{ a }}{% if loop.depth < 2 %}{{ loop([a]) }}{% endif %}{% endfor %}",
+        "<i></i>{{ [record.name] }}{{ {\"a\": record.name} }}{{ record.name ~ record.name }}{{ record.name + \"\" }}",
+        "<i></i>{% set a %}{{ record.name }}{% endset %}{{ a | split | join }}{{ a | list | join }}{{ a | reverse }}{{ a[:9] }}",
+        "<i></i>{{ [record.name] | map(\"upper\") | first }}{{ record.name | string }}{{ record.name | replace(\"A\", \"<b>\") }}",
+    ] {
+        for path in ["mail.md", "mail.html"] {
+            let templates = compiled(&[(path, &format!("---\nsubject: a\n---\n{body}\n"))]).unwrap();
+            let mail =
+                render(&templates, &facts(&[("name", name.clone())])).unwrap_or_else(|error| panic!("{body}: {error}"));
+            let html = mail.html.to_ascii_lowercase();
+            assert!(!html.contains("<b>") && !html.contains("<em>") && html.contains("<i>"), "{body}: {html}");
+        }
+    }
+}
+
+/// What a template makes is bounded, by whatever way it is made, and the error says which file it is.
+#[test]
+fn what_a_template_makes_is_bounded() {
+    let long = "x".repeat(10_000);
+    let names = |name: &str, value: &str, times: usize| -> String {
+        (0..times).map(|index| format!("{{% set {name}{index} = {value} %}}\n")).collect()
+    };
+    for (body, told) in [
+        ("{% for i in range(9999) %}".to_owned() + long.as_str() + "{% endfor %}", "renders to more than 1 MiB"),
+        (
+            "{% set a %}{% for i in range(9999) %}".to_owned() + long.as_str() + "{% endfor %}{% endset %}",
+            "runs too long",
+        ),
+        (
+            "{% set a = \"xxxxxxxxxx\" %}".to_owned() + "{% set a = a ~ a ~ a ~ a ~ a ~ a %}".repeat(12).as_str(),
+            "1 MiB",
+        ),
+        (
+            "{% set a = \"xxxxxxxxxx\" %}".to_owned() + "{% set a = a + a + a + a + a + a %}".repeat(12).as_str(),
+            "1 MiB",
+        ),
+        (
+            "{% set a = \"xxxxxxxxxx\" %}".to_owned() + "{% set a = [a, a, a, a, a, a, a] %}".repeat(12).as_str(),
+            "1 MiB",
+        ),
+        ("{% set a = [1] %}".to_owned() + "{% set a = [a] %}\n".repeat(5_000).as_str(), "32 deep"),
+        ("{% set a = {} %}".to_owned() + "{% set a = {\"a\": a, \"b\": a, \"c\": a} %}".repeat(30).as_str(), "1 MiB"),
+        (
+            "{% set a %}x{% endset %}".to_owned() + "{% set a %}{{ a }}{{ a }}{{ a }}{% endset %}".repeat(30).as_str(),
+            "MiB",
+        ),
+        (
+            "{% macro f(a) %}{{ a }}{{ a }}{{ a }}{{ a }}{% endmacro %}{{ ".to_owned()
+                + "f(".repeat(20).as_str()
+                + "9"
+                + ")".repeat(20).as_str()
+                + " }}",
+            "MiB",
+        ),
+        (format!("{{% set a = \"{long}\" %}}{}", names("b", "a ~ a ~ a ~ a ~ a ~ a ~ a ~ a", 2_000)), "32 MiB"),
+        (format!("{{% set a = \"{long}\" %}}{}", names("b", "a | upper", 4_000)), "32 MiB"),
+        (names("a", "range(9999) | list", 4_000), "32 MiB"),
+        ("{{ \"x\" * 99999999 }}".to_owned(), "`\"x\"` is no number, and `*`"),
+        ("{{ (99999999 * [1]) ~ \"\" }}".to_owned(), "`[1]` is no number"),
+        (names("a", "[1] * 99999999", 200), "`[1]` is no number"),
+        ("{{ range(9999) | join(range(9999) | join(\"xxxxxxxxxx\")) }}".to_owned(), "`join` would make"),
+        (format!("{{{{ \"{long}\" | replace(\"x\", \"{long}\") }}}}"), "`replace` would make"),
+        (
+            format!("{{% set a = \"{long}\" %}}{{{{ range(9999) | map(\"replace\", \"1\", a) | list | length }}}}"),
+            "32 MiB",
+        ),
+        (
+            format!("{{% with a = \"{long}\" %}}{}", "{% with a = a ~ a ~ a ~ a ~ a ~ a %}".repeat(10))
+                + "{% endwith %}".repeat(11).as_str(),
+            "MiB",
+        ),
+        (
+            "{% for a in [range(9999) | list ~ range(9999)] %}".to_owned()
+                + "{% for a in [a ~ a ~ a ~ a ~ a] %}".repeat(8).as_str()
+                + "{% endfor %}".repeat(9).as_str(),
+            "MiB",
+        ),
+        (
+            "{{ range(9999) | batch(2) }}{{ 1 | indent(99) }}{{ \"%999999999d\" | format(1) }}".to_owned(),
+            "unknown-filter",
+        ),
+    ] {
+        let started = std::time::Instant::now();
+        let text = format!("---\nsubject: a\n---\n{body}\n");
+        let said = match compiled(&[("mail.md", &text)]) {
+            Ok(templates) => render(&templates, &facts(&[])).map_or_else(|error| error.to_string(), |_| String::new()),
+            Err(findings) => findings.join("\n"),
+        };
+        let (what, took) = (&body[..body.len().min(60)], started.elapsed());
+        assert!(said.contains(told) && (told.is_empty() || said.starts_with("templates/mail.md:")), "{what}: {said}");
+        assert!(took.as_secs() < 20, "{what} took {took:?}");
+    }
+    let grown = "{% set a = \"xxxxxxxxxx\" %}".to_owned() + "{% set a = a ~ a ~ a ~ a ~ a ~ a %}".repeat(12).as_str();
+    let error = line(&(grown + "{{ a }}"), &facts(&[])).unwrap_err();
+    assert!(error.to_string().starts_with("inline template:1: a value that it makes has more than 1 MiB"), "{error}");
 }
 
 #[test]
-fn lines_in_rules_print_values_as_they_are() {
-    let templates = Templates::default();
-    let facts = facts(&[("name", Cell::Text("<A> & *B*".into()))]);
+fn numbers_are_multiplied_and_texts_are_put_together() {
+    let facts = facts(&[("name", Cell::Text("Ada".into())), ("n", Cell::Int(21))]);
+    for (body, shown) in [
+        ("{{ record.n*2 }} {{ 2 * record.n * 1.5 }} {{ 2 ** 3 * 2 }} {{ -2 * -(1 + 2) }}", "42 63.0 16 6"),
+        ("{% for i in range(2 * 2) %}{{ i * i }}{% endfor %}", "0149"),
+        (
+            "{% macro f(a, b) %}{{ a }}{{ b }}{% endmacro %}{{ f(*[record.name, 3 * 3]) }}{{ f(**{\"a\": 1, \"b\": 2}) }}",
+            "Ada912",
+        ),
+        (
+            "{% set a = record.name ~ \"!\" -%} {{ a }}{% if a is defined and a == \"Ada!\" %}{{ a | length }}{% endif %}",
+            "Ada!4",
+        ),
+        (
+            "{{ [1, record.name] | join(\", \") }}{{ [{\"a\": 1}, {\"a\": 2}] | join(\"-\", attribute=\"a\") }}",
+            "1, Ada1-2",
+        ),
+        (
+            "{{ [3, 1, 2] | sort | join }}{{ [3, 1, 1] | unique | list | length }}{{ [1, 2] | map(\"string\") | join }}",
+            "123212",
+        ),
+        ("{{ [{\"a\": 2}, {\"a\": 1}] | sort(attribute=\"a\") | map(attribute=\"a\") | join(d=\"+\") }}", "1+2"),
+    ] {
+        assert_eq!(line(body, &facts).as_deref(), Ok(shown), "{body}");
+    }
+}
+
+fn line(source: &str, facts: &Facts) -> Result<String, TemplateError> {
     let null = json!({});
     let context = MessageContext {
-        facts: &facts,
+        facts,
         to: None,
         occasion: &null,
         saved: &null,
@@ -152,11 +297,20 @@ fn lines_in_rules_print_values_as_they_are() {
         rows: &[],
         more: 0,
     };
-    assert_eq!(templates.line("Call {{ record.name }}", &context).unwrap(), "Call <A> & *B*");
-    let error = templates.line("Call {{ record.nmae }}", &context).unwrap_err();
+    Templates::default().line(source, &context)
+}
+
+#[test]
+fn lines_in_rules_print_values_as_they_are() {
+    let facts = facts(&[("name", Cell::Text("<A> & *B*".into()))]);
+    assert_eq!(line("Call {{ record.name }}", &facts).unwrap(), "Call <A> & *B*");
+    let error = line("Call {{ record.nmae }}", &facts).unwrap_err();
     assert_eq!(error.to_string(), "inline template:1: `record.nmae` is not known");
+    let templates = Templates::default();
     assert_eq!(templates.line_uses("{{ record.a }} {{ to.b }}").map(|uses| uses.len()), Ok(2));
     assert!(templates.line_uses("{{ record.a ").is_err());
+    let error = templates.line_uses("\n{% autoescape false %}{% endautoescape %}").unwrap_err();
+    assert!(error.to_string().starts_with("inline template:2: `autoescape`"), "{error}");
 }
 
 fn compiled(files: &[(&str, &str)]) -> Result<Templates, Vec<String>> {
@@ -371,4 +525,91 @@ fn whatever_a_template_nests_ends_in_an_error_or_a_mail() {
             assert!(times <= 64 || came != "mail" || told.contains("> a"), "{told}: {came}");
         }
     }
+}
+
+/// On the same stack: what the grammar lets follow itself without an end.
+#[test]
+fn whatever_a_template_repeats_ends_in_an_error_or_a_mail() {
+    let within = |before: &str, inner: String, after: &str| format!("{before}{inner}{after}");
+    for times in [20, 60, 99, 149, 295, 590, 1_500, 20_000] {
+        let both = |open: &str, close: &str| within(&open.repeat(times), "1".to_owned(), &close.repeat(times));
+        let sources = [
+            within("{% if 0 %}", "{% elif 0 %}".repeat(times), "{% endif %}"),
+            within("{% if 0 %}", "{% elif 0 %}{% if 0 %}{% elif 0 %}".repeat(times), &"{% endif %}".repeat(times + 1)),
+            both("{% if 0 %}{% else %}", "{% endif %}"),
+            both("{% for a in [1] %}", "{% endfor %}"),
+            both("{% for a in [] %}{% else %}", "{% endfor %}"),
+            both("{% with a = 1 %}", "{% endwith %}"),
+            both("{% set a %}", "{% endset %}"),
+            both("{% filter upper %}", "{% endfilter %}"),
+            both("{% macro f() %}", "{% endmacro %}"),
+            both("{% macro f() %}{{ caller() }}{% endmacro %}{% call f() %}", "{% endcall %}"),
+            both("{{ 1 }}{% raw %}", "{% endraw %}"),
+            within("{{ ", both("(", ")"), " }}"),
+            within("{{ ", both("[", "]"), " }}"),
+            within("{{ ", both("{1:", "}"), " }}"),
+            within("{{ ", both("range(", ")"), " }}"),
+            within("{{ ", both("1 if (", ")"), " }}"),
+            within("{{ ", both("not (", ")"), " }}"),
+            within("{{ ", "not ".repeat(times), "1 }}"),
+            within("{{ ", "- ".repeat(times), "1 }}"),
+            within("{{ ", "1 if 0 else ".repeat(times), "1 }}"),
+            within("{{ 1", " if 1".repeat(times), " }}"),
+            within("{{ 1", " < 1".repeat(times), " }}"),
+            within("{{ 1", " not in 1".repeat(times), " }}"),
+            within("{{ 1", " is odd".repeat(times), " }}"),
+            within("{{ 1", " is not odd".repeat(times), " }}"),
+            within("{{ 1", " or 0".repeat(times), " }}"),
+            within("{{ 1", " ** 1".repeat(times), " }}"),
+            within("{{ 1", " * 1".repeat(times), " }}"),
+            within("{{ 1", " + 1".repeat(times), " }}"),
+            within("{{ 1", " - 1".repeat(times), " }}"),
+            within("{{ 1", " ~ 1".repeat(times), " }}"),
+            within("{{ range", "()".repeat(times), " }}"),
+            within("{{ record", "[0]".repeat(times), " }}"),
+            within("{{ record", "[:]".repeat(times), " }}"),
+            within("{{ 'a'", " 'a'".repeat(times), " }}"),
+            within("{{ 1", " | int".repeat(times), " }}"),
+            within("{% filter int", " | int".repeat(times), " %}1{% endfilter %}"),
+            within("{% set ", "(".repeat(times), &format!("a{} = 1 %}}", ")".repeat(times))),
+            within("{% for ", "(".repeat(times), &format!("a{} in [1] %}}{{% endfor %}}", ")".repeat(times))),
+            within("{% set a = 1 %}", "{% set a = [a] %}".repeat(times), "{{ a == a }}"),
+            within("", "{# ".repeat(times), ""),
+            within("", "{% raw %}".repeat(times), ""),
+            within("", "{{ \"".repeat(times), ""),
+        ];
+        for source in sources {
+            let told = format!("{times} {}", &source[..source.len().min(60)]);
+            let mailed = move || {
+                let text = format!("---\nsubject: a\n---\n{source}");
+                let _ = Templates::default().line_uses(&source);
+                let _ = line(&source, &facts(&[]));
+                Templates::compile(&[file("templates/mail.md", &text)]).map(|templates| render(&templates, &facts(&[])))
+            };
+            let thread = std::thread::Builder::new().stack_size(2 << 20).spawn(mailed).unwrap();
+            assert!(thread.join().is_ok(), "{told}");
+        }
+    }
+}
+
+#[test]
+fn a_partial_includes_partials() {
+    let files = [
+        ("mail.html", "---\nsubject: Hi\n---\n{% include \"a\" %}"),
+        ("partials/a.html", "{% include \"b\" %}"),
+        ("partials/b.html", "{% macro c(d) %}{{ d }}{% endmacro %}{{ c(c(\"e\")) }}"),
+    ];
+    let mail = render(&compiled(&files).unwrap(), &facts(&[])).unwrap();
+    assert!(mail.html.contains('e'), "{}", mail.html);
+}
+
+#[test]
+fn partials_that_multiply_are_refused_at_once() {
+    let includes = |name: &str| format!("{{% include \"{name}\" %}}").repeat(20);
+    let mut files = vec![("mail.mjml".to_owned(), format!("---\nsubject: Hi\n---\n<mjml>{}</mjml>", includes("a0")))];
+    files.extend((0..10).map(|level| (format!("partials/a{level}.mjml"), includes(&format!("a{}", level + 1)))));
+    files.push(("partials/a10.mjml".to_owned(), "x".to_owned()));
+    let files: Vec<_> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+    let told = compiled(&files).unwrap_err().join("\n");
+    assert!(told.contains("templates/mail.mjml") && told.contains("1,000 files"), "{told}");
 }

@@ -14,36 +14,80 @@ pub(super) use money::is_code;
 pub(super) use number::CATEGORIES;
 
 use super::context::{Amount, READER};
+use super::measure;
 use super::reader::Reader;
 use jiff::tz::TimeZone;
-use minijinja::value::Rest;
-use minijinja::{Environment, Error, ErrorKind, State, Value};
+use minijinja::value::{Kwargs, Rest, ValueOrKwargs};
+use minijinja::{Environment, Error, ErrorKind, State, UndefinedBehavior, Value};
 use rust_decimal::Decimal;
 use std::str::FromStr;
 use std::sync::Arc;
 
 pub(super) fn install(environment: &mut Environment<'_>) {
-    environment.add_filter("date", date::date);
+    install_own(environment);
+    for name in ["int", "float", "round", "upper", "lower", "title", "capitalize", "trim", "urlencode"] {
+        let plain = Environment::new();
+        environment.add_filter(name, move |state: &mut State<'_, '_>, value: Value, rest: Rest<Value>| {
+            measure::checked(&value)?;
+            let shown = careful(&plain, name, &value, &rest)?;
+            measure::made(state, shown)
+        });
+    }
+    for name in PASSED_ON {
+        let mut plain = Environment::new();
+        plain.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.add_filter(name, move |state: &mut State<'_, '_>, arguments: Rest<ValueOrKwargs>| {
+            let arguments = arguments.into_values();
+            arguments.iter().try_for_each(measure::checked)?;
+            let passed = plain.empty_state().apply_filter(name, &arguments)?;
+            measure::made(state, passed)
+        });
+    }
+    // Some of these make any amount of text of a few letters, the others text that is printed as it stands, which would
+    // let a value become HTML.
+    for name in ["indent", "batch", "slice", "format", "pprint", "safe", "escape", "e", "tojson"] {
+        environment.remove_filter(name);
+    }
+}
+
+/// The engine's filters that make lists or texts of what they are given.
+const PASSED_ON: [&str; 11] =
+    ["chain", "dictsort", "groupby", "items", "lines", "list", "reverse", "sort", "split", "sum", "zip"];
+
+fn install_own(environment: &mut Environment<'_>) {
+    type Dated = fn(&State<'_, '_>, &Value, Option<&str>) -> Result<Value, Error>;
+    for (name, filter) in [("date", date::date as Dated), ("datetime", date::datetime as Dated)] {
+        environment.add_filter(name, move |state: &mut State<'_, '_>, value: Value, style: Option<String>| {
+            let shown = filter(state, &value, style.as_deref())?;
+            measure::made(state, shown)
+        });
+    }
     environment.add_filter("time", date::time);
-    environment.add_filter("datetime", date::datetime);
     environment.add_filter("money", money::money);
     environment.add_filter("number", number::number);
     environment.add_filter("percent", number::percent);
-    environment.add_filter("plural", number::plural);
+    environment.add_filter("plural", |state: &mut State<'_, '_>, value: Value, options: Kwargs| {
+        let shown = number::plural(state, &value, options)?;
+        measure::made(state, shown)
+    });
     environment.add_filter("default", default);
     environment.add_filter("d", default);
-    for unbounded in ["indent", "batch", "slice", "replace"] {
-        environment.remove_filter(unbounded);
-    }
     environment.add_filter("replace", replace);
-    for name in ["int", "float", "round", "upper", "lower", "title", "capitalize", "trim", "urlencode"] {
-        let plain = Environment::new();
-        environment.add_filter(name, move |value: Value, rest: Rest<Value>| careful(&plain, name, &value, &rest));
-    }
-    // Each of these makes text that is printed as it stands, which would let a value become HTML.
-    for raw in ["safe", "escape", "e", "tojson"] {
-        environment.remove_filter(raw);
-    }
+    environment.add_filter("join", join);
+    environment.add_filter("unique", |state: &mut State<'_, '_>, value: Value, options: Kwargs| {
+        measure::checked(&value)?;
+        minijinja::filters::unique(state, value, options)
+    });
+    environment.add_filter("string", |state: &mut State<'_, '_>, value: Value| {
+        measure::checked(&value)?;
+        let text = minijinja::filters::string(state, &value)?;
+        measure::made(state, text)
+    });
+    // Those that it applies are of this environment.
+    environment.add_filter("map", |state: &mut State<'_, '_>, value: Value, rest: Rest<ValueOrKwargs>| {
+        measure::checked(&value)?;
+        minijinja::filters::map(state, value, rest)
+    });
 }
 
 /// Begins with the filter's name in backticks: that is how such a text is told from the engine's own, which may
@@ -82,17 +126,49 @@ fn reader(state: &State<'_, '_>) -> Arc<Reader> {
 }
 
 /// As usual, but never to more than a mail may hold.
-fn replace(value: &Value, from: &str, to: &str) -> Result<Value, Error> {
+fn replace(state: &mut State<'_, '_>, value: &Value, from: &str, to: &str) -> Result<Value, Error> {
     if is_missing(value)? {
         return Ok(missing());
     }
+    measure::checked(value)?;
     let shown = value.to_string();
     let text = value.downcast_object_ref::<Amount>().map_or(shown.as_str(), |amount| amount.text.as_str());
     let times = if from.is_empty() { text.chars().count() + 1 } else { text.matches(from).count() };
-    if text.len().saturating_add(times.saturating_mul(to.len())) > super::LONGEST {
+    if text.len().saturating_add(times.saturating_mul(to.len())) > measure::VALUE {
         return Err(problem("`replace` would make the text too long"));
     }
-    Ok(Value::from(text.replace(from, to)))
+    measure::made(state, Value::from(text.replace(from, to)))
+}
+
+/// As usual, but never to more than a mail may hold. Beside what is markup already, values are hidden.
+#[expect(clippy::needless_pass_by_value, reason = "the template engine hands options over by value")]
+fn join(
+    state: &mut State<'_, '_>,
+    value: &Value,
+    between: Option<Value>,
+    path: Option<String>,
+    options: Kwargs,
+) -> Result<Value, Error> {
+    let named: (Option<Value>, Option<String>) = (options.get("d")?, options.get("attribute")?);
+    options.assert_all_used()?;
+    measure::checked(value)?;
+    let between = between.or(named.0).unwrap_or_else(|| Value::from(""));
+    let path = path.or(named.1).unwrap_or_default();
+    let parts = || path.split('.').filter(|part| !part.is_empty());
+    let entry = |entry: Value| parts().try_fold(entry, |entry, part| entry.get_attr(part));
+    let entries = value.try_iter()?.map(entry).collect::<Result<Vec<_>, _>>()?;
+    let is_markup = between.is_safe() || entries.iter().any(Value::is_safe);
+    let mut out = String::new();
+    for (index, entry) in entries.into_iter().enumerate() {
+        for part in [Some(&between).filter(|_| index > 0), Some(&entry)].into_iter().flatten() {
+            let part = if is_markup && !part.is_safe() { state.format(part.clone())? } else { part.to_string() };
+            out.push_str(&part);
+        }
+        if out.len() > measure::VALUE {
+            return Err(problem("`join` would make the text too long"));
+        }
+    }
+    measure::made(state, if is_markup { Value::from_safe_string(out) } else { Value::from(out) })
 }
 
 fn decimal(value: &Value) -> Option<Decimal> {

@@ -1,8 +1,8 @@
 //! `segment` against an oracle that compares two sets.
 
-use super::{Entry, START, entered, night_after, rule};
+use super::{Entry, START, entered, rule};
 use crate::support::{Seen, instant, property};
-use crate::world::{Kind, World, days, hours, minutes};
+use crate::world::{Kind, World, hours, minutes};
 use jiff::Timestamp;
 use nudged::engine::{Settings, Swept};
 use proptest::prelude::*;
@@ -88,7 +88,6 @@ struct Oracle {
     seeded: bool,
     baseline: Timestamp,
     watermark: Timestamp,
-    reconciled: Timestamp,
     entered: BTreeMap<Entry, Timestamp>,
     seen: Seen,
 }
@@ -102,9 +101,9 @@ impl Oracle {
             let mut fires = None;
             match self.stays.get_mut(&customer) {
                 Some(stay) if stay.open && inside => {
-                    stay.ends = None;
-                    // Somebody whom the rule did not want when they came may be asked about again.
-                    fires = (!leaves && stay.opened > asked).then_some(stay.ordinal);
+                    // Whom the rule did not want when they came is asked about once more if they left and came back at once.
+                    let again = stay.ends.take().is_some() && stay.opened > asked;
+                    fires = (!leaves && again).then_some(stay.ordinal);
                 }
                 Some(stay) if stay.open => {
                     let ends = *stay.ends.get_or_insert(now + hours(OUT[out].1));
@@ -127,15 +126,6 @@ impl Oracle {
         }
         self.seeded = true;
         self.watermark = now;
-        if night_after(self.reconciled) <= now {
-            self.reconciled = now;
-            let asked = (now - days(7)).max(self.baseline);
-            for customer in 1..6 {
-                let may = !self.segment.leaves && self.is_inside(customer);
-                let lately = self.stays.get(&customer).filter(|stay| may && stay.open && stay.opened > asked);
-                self.enter(customer, lately.map(|stay| stay.ordinal), now);
-            }
-        }
     }
 
     fn is_inside(&self, customer: usize) -> bool {
@@ -156,7 +146,7 @@ impl Oracle {
     /// What an older definition opened is over and no leave; who is inside of the new one was there before it.
     fn edit(&mut self, segment: Segment, now: Timestamp) {
         (self.segment, self.seeded) = (segment, false);
-        (self.baseline, self.watermark, self.reconciled) = (now, now, now);
+        (self.baseline, self.watermark) = (now, now);
         for stay in self.stays.values_mut() {
             stay.open = false;
         }
@@ -183,7 +173,6 @@ async fn history(segment: Segment, kind: Kind, batch: usize, changes: Vec<Change
         seeded: false,
         baseline: start,
         watermark: start,
-        reconciled: start,
         entered: matches,
         seen: Seen::default(),
     };

@@ -9,6 +9,7 @@ use crate::engine::rehearse::{
 use crate::model::{Channel, RecordId, RuleId};
 use crate::rule::checked::{Backfill, Mode, Purpose};
 use crate::rule::operands::{Operand, Section};
+use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
 #[derive(Debug, clap::Args)]
@@ -173,19 +174,21 @@ fn standing(told: &Explanation) -> String {
         return format!("has not run yet; {backfill}");
     };
     let RuleState { baseline, progress, .. } = state;
-    // What `backfill: all` begins with lies before any CRM.
-    let since = if baseline.as_second() <= 0 {
-        "all that ever crossed".to_owned()
-    } else {
-        format!("what crossed after {}", text::at(*baseline))
-    };
-    let seen = format!("looks at {since}; last sweep {}", text::at(progress.swept_at));
+    let seen = format!("looks at {}; last sweep {}", looked_at(*baseline), text::at(progress.swept_at));
     match &state.status {
         RuleStatus::Running => seen,
         RuleStatus::Paused => format!("paused by an operator; {seen}"),
         RuleStatus::Held(reason) => format!("held: {reason}; {seen}"),
         RuleStatus::Removed => format!("not in the running generation; {seen}"),
     }
+}
+
+/// What `backfill: all` begins with lies before any CRM.
+fn looked_at(baseline: Timestamp) -> String {
+    if baseline.as_second() <= 0 {
+        return "all that ever crossed".to_owned();
+    }
+    format!("what crossed after {}", text::at(baseline))
 }
 
 fn crossing(crossed: &Crossed) -> String {
@@ -334,4 +337,16 @@ fn term_json(term: &TermAnswer) -> Json {
         "basis": term.basis.as_str(),
         "operands": term.operands.iter().map(operand).collect::<Vec<_>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::looked_at;
+
+    #[test]
+    fn a_rule_that_looks_back_for_ever_is_told_so() {
+        assert_eq!(looked_at("1900-01-01T00:00:00Z".parse().unwrap()), "all that ever crossed");
+        let since = looked_at("2026-11-10T08:00:00Z".parse().unwrap());
+        assert_eq!(since, "what crossed after 2026-11-10 08:00:00Z");
+    }
 }

@@ -97,8 +97,8 @@ fn show_rule(compared: &RuleComparison, output: &mut Output) {
     if let Some(reason) = compared.uncounted.filter(|_| compared.asks_who()) {
         output.line(&format!("    match      not counted: {reason}; try it in shadow"));
     } else if compared.asks_who() {
-        let lane = compared.moved_to.map_or_else(String::new, |lane| format!(" in the {} lane", lane.as_str()));
-        output.line(&format!("    match      {} before, {} after{lane}", compared.before, compared.after));
+        let moved = compared.moved_to.map_or_else(String::new, |lane| format!(" in the {} lane", lane.as_str()));
+        output.line(&format!("    match      {} before, {} after{moved}", compared.before, compared.after));
         people("newly", &compared.newly, output);
         people("no longer", &compared.no_longer, output);
         if compared.newly.count > 0 {

@@ -110,7 +110,7 @@ fn show(found: &Preview, args: &Args, output: &mut Output) {
     output.talk(&format!("{}{more}; nothing was sent", counts(found)));
 }
 
-/// `2 match, 1 is in the ledger already, 3 would be left out, 4 don't`
+/// `2 match, 1 did already, 3 would be left out, 4 don't`
 fn counts(found: &Preview) -> String {
     let count = |of: fn(&PreviewMatch) -> bool| found.matches.iter().filter(|matched| of(matched)).count();
     let known = count(|matched| matched.known);
@@ -183,4 +183,49 @@ fn match_json(matched: &PreviewMatch) -> Json {
         "left_out": matched.left_out,
         "messages": matched.messages.iter().map(message::as_json).collect::<Vec<_>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{counts, standing};
+    use crate::engine::{Preview, PreviewMatch};
+    use crate::model::RecordId;
+
+    fn crossed(known: bool, left_out: bool, too_close: bool) -> PreviewMatch {
+        let at = "2026-11-10T08:00:00Z".parse().unwrap();
+        PreviewMatch {
+            record: RecordId { tenant: "".into(), entity: "customer".into(), key: "1".into() },
+            occasion: "a".into(),
+            crossed_at: at,
+            known,
+            too_close_to: too_close.then_some(at),
+            left_out,
+            messages: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn each_that_would_not_match_is_counted_apart_and_says_why() {
+        let matches = vec![
+            crossed(false, false, false),
+            crossed(true, false, false),
+            crossed(false, true, false),
+            crossed(false, false, true),
+        ];
+        let shown = Preview { matches, closeness: "within the cooldown of", ..Preview::default() };
+        let told = "1 match, 1 did already, 1 within the cooldown of another match, 1 would be left out, 0 don't";
+        assert_eq!(counts(&shown), told);
+        let why: Vec<String> = shown.matches.iter().map(|matched| standing(&shown, matched)).collect();
+        assert_eq!(why[3], " (within the cooldown of the match of 2026-11-10 08:00:00Z: would not match)");
+        assert!(why[0].is_empty() && why[2].contains("`backfill` takes such in"), "{why:?}");
+    }
+
+    #[test]
+    fn no_backfill_takes_in_what_a_schedule_planned_before_it_began() {
+        let planned = Some("2026-11-16T08:00:00Z".parse().unwrap());
+        let shown = Preview { matches: vec![crossed(false, true, false)], planned, ..Preview::default() };
+        assert_eq!(counts(&shown), "0 match, 1 would at the next planned instant, 2026-11-16 08:00:00Z, 0 don't");
+        let why = standing(&shown, &shown.matches[0]);
+        assert_eq!(why, " (planned before the rule began: it first matches at 2026-11-16 08:00:00Z)");
+    }
 }

@@ -139,6 +139,13 @@ fn unseen(f: &mut fmt::Formatter<'_>, until: Timestamp) -> fmt::Result {
     write!(f, " up to {}; the look ahead was cut off there, as it took too long", Day(until))
 }
 
+fn crossed_since(f: &mut fmt::Formatter<'_>, crossed_at: Timestamp, matched: Option<Timestamp>) -> fmt::Result {
+    match matched {
+        Some(at) => write!(f, "matched {}; what crossed {}", Day(at), Day(crossed_at)),
+        None => write!(f, "no match: what crossed {}", Day(crossed_at)),
+    }
+}
+
 fn inside_before(f: &mut fmt::Formatter<'_>, baseline: Timestamp) -> fmt::Result {
     write!(f, "no match: it was inside already when the rule began, {}, and such are left out ", Day(baseline))?;
     write!(f, "(`backfill: all` would take it in)")
@@ -167,10 +174,7 @@ impl fmt::Display for Verdict {
                 again.map_or(Ok(()), |again| write!(f, "; it crosses again {} if nothing changes", Day(again)))
             }
             Self::WithinTolerance { crossed_at, to, matched, closeness } => {
-                match matched {
-                    Some(at) => write!(f, "matched {}; what crossed {}", Day(*at), Day(*crossed_at))?,
-                    None => write!(f, "no match: what crossed {}", Day(*crossed_at))?,
-                }
+                crossed_since(f, *crossed_at, *matched)?;
                 write!(f, " is {closeness} that match's occasion, {}, so it isn't a new one", Day(*to))
             }
             Self::Held { reason } => write!(f, "matched, and held for review: {reason}"),

@@ -1,6 +1,7 @@
 //! `nudged backtest RULE --from DATE --to DATE`: the occasions the rule would have had, by day.
 
 use super::{Context, Exit, Failure, Format, Output, progress::Progress, rehearsal, text};
+use crate::diagnostic::render::counted;
 use crate::engine::rehearse::{Backtest, BacktestHit, Backtester, Tally, TermCount, Told};
 use crate::model::{Period, RuleId, at_local};
 use crate::rule::CompiledRule;
@@ -113,6 +114,10 @@ fn show(backtest: &Backtest, output: &mut Output) {
         let columns = backtest.crosses_by.join(", ");
         output.line(&format!("crossed     current: what crossed goes by {columns} as of today"));
     }
+    if backtest.cooling > 0 {
+        let answers = counted(usize::try_from(backtest.cooling).unwrap_or(usize::MAX), "answer");
+        output.line(&format!("cooldown    {answers} within that of one that matched, and not counted as a match"));
+    }
     if backtest.script {
         output.line("script      current: it saw the fields as they stand today");
     }
@@ -168,6 +173,7 @@ fn as_json(backtest: &Backtest, hits: &[Json], records: bool) -> Json {
         })).collect::<Vec<_>>(),
         "crossed_by_current": backtest.crosses_by,
         "script": backtest.script.then_some("current"),
+        "cooling": backtest.cooling,
         "unjudged": backtest.unjudged,
     });
     if records {

@@ -2,11 +2,14 @@
 
 use super::rehearsal::Rehearsal;
 use super::{Context, Exit, Failure, Format, Output, message, record, text};
-use crate::engine::port::{RuleState, RuleStatus, Standing};
-use crate::engine::rehearse::{Crossed, Explanation, Reached, RecordState, TermAnswer, explain};
+use crate::engine::port::{EnrollmentView, RuleState, RuleStatus, Standing};
+use crate::engine::rehearse::{
+    Crossed, Delivered, Explanation, Reached, RecordState, StepsOf, TermAnswer, delivered, explain,
+};
 use crate::model::{Channel, RecordId, RuleId};
 use crate::rule::checked::{Backfill, Mode, Purpose};
 use crate::rule::operands::{Operand, Section};
+use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
 #[derive(Debug, clap::Args)]
@@ -48,19 +51,22 @@ fn show(told: &Explanation, output: &mut Output) {
         output.line(&format!("held       sweep {} of {matches} matches: {}", sweep.id, sweep.reason));
     }
     for crossed in &told.crossings {
-        output.line(&format!("crossed    {}  {}", crossing(crossed), ledger(&crossed.standing)));
+        output.line(&format!("crossed    {}  {}", crossing(crossed), ledger(told, &crossed.standing)));
     }
     if let Some(ahead) = &told.ahead {
-        output.line(&format!("crosses    {}  if nothing changes", crossing(ahead)));
+        let close = if ahead.standing.is_spent() { ledger(told, &ahead.standing) } else { String::new() };
+        output.line(format!("crosses    {}  if nothing changes  {close}", crossing(ahead)).trim_end());
     }
     for reached in &told.recipients {
         output.line(&format!("recipient  {}", recipient(reached, &told.purpose)));
     }
     for enrollment in &told.enrollments {
-        let ended = enrollment.ended.map_or_else(|| "under way".to_owned(), |why| format!("ended: {}", why.as_str()));
         let stuck = told.stuck.as_ref().filter(|stuck| stuck.enrollment == enrollment.id);
-        let stands = stuck.map_or(ended, ToString::to_string);
+        let stands = stuck.map_or_else(|| stands(enrollment), ToString::to_string);
         output.line(&format!("sequence   entered {}  {stands}", text::at(enrollment.entered_at)));
+        for known in told.deliveries.iter().filter(|known| known.enrollment == enrollment.id) {
+            output.line(&format!("delivery   {}", delivered(&known.last)));
+        }
     }
     let terms: Vec<&TermAnswer> = all_terms(told).collect();
     if !terms.is_empty() || told.script.is_some() || told.score.is_some() {
@@ -84,7 +90,23 @@ fn show(told: &Explanation, output: &mut Output) {
         output.line("");
         let rows =
             told.steps.iter().map(|step| vec![text::at(step.due_at), step.step.to_string(), message::in_short(step)]);
-        output.table(&["due", "step", "it would get"], rows.collect(), "");
+        output.table(&["due", "step", steps_of(told.steps_of)], rows.collect(), "");
+    }
+}
+
+fn stands(enrollment: &EnrollmentView) -> String {
+    match (enrollment.ended, enrollment.next) {
+        (Some(why), _) => format!("ended: {}", why.as_str()),
+        (None, Some((_, due))) => format!("under way, the next at {}", text::at(due)),
+        (None, None) => "under way".to_owned(),
+    }
+}
+
+const fn steps_of(of: StepsOf) -> &'static str {
+    match of {
+        StepsOf::Match => "it would get",
+        StepsOf::NewMatch => "a new match would get",
+        StepsOf::UnderWay => "still to come",
     }
 }
 
@@ -152,8 +174,7 @@ fn standing(told: &Explanation) -> String {
         return format!("has not run yet; {backfill}");
     };
     let RuleState { baseline, progress, .. } = state;
-    let seen =
-        format!("looks at what crossed after {}; last sweep {}", text::at(*baseline), text::at(progress.swept_at));
+    let seen = format!("looks at {}; last sweep {}", looked_at(*baseline), text::at(progress.swept_at));
     match &state.status {
         RuleStatus::Running => seen,
         RuleStatus::Paused => format!("paused by an operator; {seen}"),
@@ -162,16 +183,25 @@ fn standing(told: &Explanation) -> String {
     }
 }
 
+/// What `backfill: all` begins with lies before any CRM.
+fn looked_at(baseline: Timestamp) -> String {
+    if baseline.as_second() <= 0 {
+        return "all that ever crossed".to_owned();
+    }
+    format!("what crossed after {}", text::at(baseline))
+}
+
 fn crossing(crossed: &Crossed) -> String {
     let offset = crossed.offset.as_ref().map_or_else(String::new, |offset| format!("  {offset}"));
     format!("{}{offset}  occasion {}", text::at(crossed.crossed_at), crossed.occasion)
 }
 
-fn ledger(standing: &Standing) -> String {
+fn ledger(told: &Explanation, standing: &Standing) -> String {
     match standing {
         Standing::New => "not in the ledger".to_owned(),
         Standing::Missed { reason, .. } => format!("crossed, and failed `{reason}`"),
-        Standing::Known => "in the ledger, or too close to what is".to_owned(),
+        Standing::Known => "in the ledger".to_owned(),
+        Standing::TooClose { to } => format!("{} the match of {}", told.closeness, text::at(*to)),
     }
 }
 
@@ -239,6 +269,8 @@ pub(super) fn as_json(told: &Explanation) -> Json {
             "entered_at": enrollment.entered_at,
             "state": enrollment.state,
             "ended": enrollment.ended,
+            "next_at": enrollment.next.map(|(_, due)| due),
+            "deliveries": deliveries_json(told, enrollment.id),
         })).collect::<Vec<_>>(),
         "stuck": told.stuck.as_ref().map(|stuck| json!({
             "state": stuck.state,
@@ -248,14 +280,37 @@ pub(super) fn as_json(told: &Explanation) -> Json {
             "enrollment": stuck.enrollment,
             "text": stuck.to_string(),
         })),
+        "steps_of": match told.steps_of {
+            StepsOf::Match => "match",
+            StepsOf::NewMatch => "new_match",
+            StepsOf::UnderWay => "under_way",
+        },
         "steps": told.steps.iter().map(message::as_json).collect::<Vec<_>>(),
     })
+}
+
+fn deliveries_json(told: &Explanation, enrollment: i64) -> Vec<Json> {
+    let of = told.deliveries.iter().filter(|known| known.enrollment == enrollment);
+    let one = |known: &Delivered| {
+        let last = &known.last;
+        json!({
+            "delivery": last.delivery.map(|id| id.to_string()),
+            "step": last.step,
+            "kind": last.kind,
+            "state": last.state,
+            "at": last.at,
+            "attempts": last.attempts,
+            "detail": last.detail,
+        })
+    };
+    of.map(one).collect()
 }
 
 fn crossed_json(crossed: &Crossed) -> Json {
     let standing = match &crossed.standing {
         Standing::New => json!("new"),
         Standing::Known => json!("known"),
+        Standing::TooClose { to } => json!({"too_close_to": to}),
         Standing::Missed { reason, .. } => json!({"missed": reason}),
     };
     json!({
@@ -282,4 +337,16 @@ fn term_json(term: &TermAnswer) -> Json {
         "basis": term.basis.as_str(),
         "operands": term.operands.iter().map(operand).collect::<Vec<_>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::looked_at;
+
+    #[test]
+    fn a_rule_that_looks_back_for_ever_is_told_so() {
+        assert_eq!(looked_at("1900-01-01T00:00:00Z".parse().unwrap()), "all that ever crossed");
+        let since = looked_at("2026-11-10T08:00:00Z".parse().unwrap());
+        assert_eq!(since, "what crossed after 2026-11-10 08:00:00Z");
+    }
 }

@@ -94,10 +94,11 @@ fn show_rule(compared: &RuleComparison, output: &mut Output) {
         Change::Changed(parts) => format!("~ {}  changed{}", compared.rule, words(parts)),
     };
     output.line(&line);
-    if let Some(reason) = compared.uncounted.filter(|_| asks_who(&compared.change)) {
+    if let Some(reason) = compared.uncounted.filter(|_| compared.asks_who()) {
         output.line(&format!("    match      not counted: {reason}; try it in shadow"));
-    } else if asks_who(&compared.change) {
-        output.line(&format!("    match      {} before, {} after", compared.before, compared.after));
+    } else if compared.asks_who() {
+        let moved = compared.moved_to.map_or_else(String::new, |lane| format!(" in the {} lane", lane.as_str()));
+        output.line(&format!("    match      {} before, {} after{moved}", compared.before, compared.after));
         people("newly", &compared.newly, output);
         people("no longer", &compared.no_longer, output);
         if compared.newly.count > 0 {
@@ -122,14 +123,6 @@ fn words(parts: &[Part]) -> String {
         return String::new();
     }
     format!(": {}", parts.iter().map(|part| part.as_str()).collect::<Vec<_>>().join(", "))
-}
-
-/// Whether a change is about whom the rule matches.
-fn asks_who(change: &Change) -> bool {
-    match change {
-        Change::Added | Change::Removed => true,
-        Change::Renamed { parts, .. } | Change::Changed(parts) => parts.contains(&Part::WhoMatches),
-    }
 }
 
 fn at_once(compared: &RuleComparison) -> String {
@@ -174,9 +167,10 @@ fn rule_json(compared: &RuleComparison) -> Json {
         "from": from,
         "parts": parts.iter().map(|part| part.as_str()).collect::<Vec<_>>(),
     });
-    if let Some(reason) = compared.uncounted.filter(|_| asks_who(&compared.change)) {
+    if let Some(reason) = compared.uncounted.filter(|_| compared.asks_who()) {
         shown["not_counted"] = json!(reason);
-    } else if asks_who(&compared.change) {
+    } else if compared.asks_who() {
+        shown["moved_to"] = json!(compared.moved_to);
         shown["before"] = json!(compared.before);
         shown["after"] = json!(compared.after);
         shown["newly"] = people(&compared.newly);

@@ -92,7 +92,7 @@ fn show(found: &Preview, args: &Args, output: &mut Output) {
             matched.record,
             text::at(matched.crossed_at),
             matched.occasion,
-            standing(matched)
+            standing(found, matched)
         ));
         for message in &matched.messages {
             output.line(&format!("    {}  {}  {}", text::at(message.due_at), message.step, message::headline(message)));
@@ -107,19 +107,42 @@ fn show(found: &Preview, args: &Args, output: &mut Output) {
         output.line(&format!("{record}  no match: {reason}  (occasion {occasion})"));
     }
     let more = if found.truncated { "; more crossed than were looked at (--limit)" } else { "" };
-    let out = found.matches.iter().filter(|matched| matched.left_out).count();
-    let left_out = if out > 0 { format!("{out} would be left out, ") } else { String::new() };
-    let (matching, misses) = (found.matches.len() - out, found.misses.len());
-    output.talk(&format!("{matching} match, {left_out}{misses} don't{more}; nothing was sent"));
+    output.talk(&format!("{}{more}; nothing was sent", counts(found)));
 }
 
-const fn standing(matched: &PreviewMatch) -> &'static str {
-    if matched.known {
-        " (in the ledger already: would not match again)"
-    } else if matched.left_out {
-        " (left out: before the rule began; `backfill` takes such in)"
-    } else {
-        ""
+/// `2 match, 1 did already, 3 would be left out, 4 don't`
+fn counts(found: &Preview) -> String {
+    let count = |of: fn(&PreviewMatch) -> bool| found.matches.iter().filter(|matched| of(matched)).count();
+    let known = count(|matched| matched.known);
+    let close = count(|matched| matched.too_close_to.is_some());
+    let left_out = count(|matched| matched.left_out);
+    let mut counts = vec![format!("{} match", count(PreviewMatch::would_match))];
+    if known > 0 {
+        counts.push(format!("{known} did already"));
+    }
+    if close > 0 {
+        counts.push(format!("{close} {} another match", found.closeness));
+    }
+    match found.planned {
+        Some(at) if left_out > 0 => {
+            counts.push(format!("{left_out} would at the next planned instant, {}", text::at(at)));
+        }
+        _ if left_out > 0 => counts.push(format!("{left_out} would be left out")),
+        _ => {}
+    }
+    counts.push(format!("{} don't", found.misses.len()));
+    counts.join(", ")
+}
+
+fn standing(found: &Preview, matched: &PreviewMatch) -> String {
+    match (matched.too_close_to, found.planned) {
+        (Some(to), _) => format!(" ({} the match of {}: would not match)", found.closeness, text::at(to)),
+        _ if matched.known => " (in the ledger already: would not match again)".to_owned(),
+        (_, Some(at)) if matched.left_out => {
+            format!(" (planned before the rule began: it first matches at {})", text::at(at))
+        }
+        _ if matched.left_out => " (left out: before the rule began; `backfill` takes such in)".to_owned(),
+        _ => String::new(),
     }
 }
 
@@ -156,7 +179,53 @@ fn match_json(matched: &PreviewMatch) -> Json {
         "occasion": matched.occasion,
         "crossed_at": matched.crossed_at,
         "known": matched.known,
+        "too_close_to": matched.too_close_to,
         "left_out": matched.left_out,
         "messages": matched.messages.iter().map(message::as_json).collect::<Vec<_>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{counts, standing};
+    use crate::engine::{Preview, PreviewMatch};
+    use crate::model::RecordId;
+
+    fn crossed(known: bool, left_out: bool, too_close: bool) -> PreviewMatch {
+        let at = "2026-11-10T08:00:00Z".parse().unwrap();
+        PreviewMatch {
+            record: RecordId { tenant: "".into(), entity: "customer".into(), key: "1".into() },
+            occasion: "a".into(),
+            crossed_at: at,
+            known,
+            too_close_to: too_close.then_some(at),
+            left_out,
+            messages: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn each_that_would_not_match_is_counted_apart_and_says_why() {
+        let matches = vec![
+            crossed(false, false, false),
+            crossed(true, false, false),
+            crossed(false, true, false),
+            crossed(false, false, true),
+        ];
+        let shown = Preview { matches, closeness: "within the cooldown of", ..Preview::default() };
+        let told = "1 match, 1 did already, 1 within the cooldown of another match, 1 would be left out, 0 don't";
+        assert_eq!(counts(&shown), told);
+        let why: Vec<String> = shown.matches.iter().map(|matched| standing(&shown, matched)).collect();
+        assert_eq!(why[3], " (within the cooldown of the match of 2026-11-10 08:00:00Z: would not match)");
+        assert!(why[0].is_empty() && why[2].contains("`backfill` takes such in"), "{why:?}");
+    }
+
+    #[test]
+    fn no_backfill_takes_in_what_a_schedule_planned_before_it_began() {
+        let planned = Some("2026-11-16T08:00:00Z".parse().unwrap());
+        let shown = Preview { matches: vec![crossed(false, true, false)], planned, ..Preview::default() };
+        assert_eq!(counts(&shown), "0 match, 1 would at the next planned instant, 2026-11-16 08:00:00Z, 0 don't");
+        let why = standing(&shown, &shown.matches[0]);
+        assert_eq!(why, " (planned before the rule began: it first matches at 2026-11-16 08:00:00Z)");
+    }
 }

@@ -123,7 +123,7 @@ fn show(days: &BTreeMap<RuleId, RuleDays>, summary: bool, output: &mut Output) {
     output.table(&header, rows.collect(), "nothing would happen");
     for (rule, days) in days {
         for reason in &days.held {
-            output.line(&format!("{rule}: the guard would hold a sweep: {reason}"));
+            output.line(&format!("{rule}: held: {reason}"));
         }
     }
 }

@@ -36,6 +36,11 @@ pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, 
         rehearsal.unfit.warn(output);
         let previewer = rehearsal.previewer(CROSSINGS);
         let mail = render_test(&previewer, &rule, &record, step.as_ref(), &args.to).await?;
+        if mail.made_up {
+            output.talk(&format!(
+                "{record} doesn't cross the trigger of {rule}: what the mail says of the occasion is made up of now"
+            ));
+        }
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let [email, _] =
             senders(&rehearsal.config, &clock).map_err(|error| Failure::other(Exit::Config, error.to_string()))?;
@@ -55,6 +60,7 @@ pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, 
             "step": mail.step,
             "to": mail.email.to_address,
             "meant_for": mail.meant_for,
+            "occasion": if mail.made_up { "made_up" } else { "real" },
             "subject": mail.email.subject,
             "message_id": mail.email.delivery.to_string(),
             "outcome": outcome.as_str(),

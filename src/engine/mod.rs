@@ -16,6 +16,7 @@ mod answer_writer;
 mod cadence;
 mod consent_writer;
 mod context;
+mod cooldown;
 mod core;
 mod episode;
 mod error;

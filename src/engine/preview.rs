@@ -6,11 +6,13 @@ mod way;
 
 use super::adopt::baseline;
 use super::context::{lane_of, tenants_of};
+use super::cooldown::{Cooldown, too_close};
 use super::dispatch::{Draft, rehearsed};
 use super::error::EngineError;
 use super::evaluate::{self, Answer, Eligibility};
 use super::links::Links;
 use super::port::{Claimed, Lease, Message, OutboxToken, Progress, RuleState, RuleStatus, Source, Standing, Store};
+use super::rehearse::horizon;
 use super::settings::Sending;
 use super::sweep::{Namer, had_its_chance, occasion_data};
 use crate::model::{DeliveryId, Key, Lane, Occasion, RecordId, RuleId, StepId, Tenant};
@@ -18,6 +20,7 @@ use crate::rule::CompiledRule;
 use crate::rule::checked::Action;
 use crate::rule::compiled::{Crossing, Facts, PersonFacts, Subject};
 use crate::rule::generation::Generation;
+pub(super) use crossed::newest_first;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value as Json;
 use std::collections::BTreeSet;
@@ -40,6 +43,10 @@ pub struct Preview {
     pub misses: Vec<(RecordId, Occasion, String)>,
     /// More crossed than were looked at.
     pub truncated: bool,
+    /// How the occasions of this rule stand to those they are too close to: `within the cooldown of`.
+    pub closeness: &'static str,
+    /// The next instant at which whoever meets the conditions matches, whatever crossed before.
+    pub planned: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone)]
@@ -49,6 +56,8 @@ pub struct PreviewMatch {
     pub crossed_at: Timestamp,
     /// In the ledger already: it would not match again.
     pub known: bool,
+    /// Too close to a match of that instant, which is in the ledger or would be entered before it: it would not match.
+    pub too_close_to: Option<Timestamp>,
     /// It crossed, or was inside, before the rule began to look: no sweep enters it.
     pub left_out: bool,
     /// Every step on the way, were nothing to change in between.
@@ -78,13 +87,27 @@ pub struct Previewer<'a> {
     pub limit: usize,
 }
 
-/// Previews one rule for all tenants.
+impl PreviewMatch {
+    /// Whether the next sweep would enter it.
+    #[must_use]
+    pub const fn would_match(&self) -> bool {
+        !self.known && !self.left_out && self.too_close_to.is_none()
+    }
+}
+
+/// Previews one rule for all tenants, the newest crossings first.
 pub async fn preview(previewer: &Previewer<'_>, rule: &RuleId, scope: &PreviewScope) -> Result<Preview, EngineError> {
     let compiled = previewer.generation.rules.get(rule).ok_or_else(|| EngineError::NoSuchRule(rule.clone()))?;
-    let mut preview = Preview::default();
+    let zone = &previewer.generation.catalog.time_zone;
+    let mut preview = Preview {
+        closeness: too_close(&compiled.rule),
+        planned: horizon::planned(&compiled.rule, zone, previewer.now),
+        ..Preview::default()
+    };
     for tenant in tenants_of(&previewer.generation.catalog) {
         previewer.tenant(compiled, &tenant, scope, &mut preview).await?;
     }
+    preview.matches.sort_by_key(|matched| std::cmp::Reverse(matched.crossed_at));
     Ok(preview)
 }
 
@@ -114,7 +137,7 @@ impl Previewer<'_> {
             crossings.iter().map(|crossing| evaluate::subject(rule, crossing, self.now)).collect();
         let answers = evaluate::ask(self.source, rule, tenant, &subjects, self.now).await?;
         let standings = self.standings(rule, tenant, Lane::Live, &crossings).await?;
-        let mut found = Vec::new();
+        let (mut found, mut stands, mut cooldown) = (Vec::new(), Vec::new(), Cooldown::of(&rule.rule));
         for ((crossing, answer), standing) in crossings.iter().zip(answers).zip(standings) {
             let record =
                 RecordId { tenant: tenant.clone(), entity: rule.rule.for_each.clone(), key: crossing.key.clone() };
@@ -128,17 +151,22 @@ impl Previewer<'_> {
             };
             match (reason, answer) {
                 (None, Answer::Facts(facts)) => {
-                    found.push(Found { record, crossing, facts, known: standing == Standing::Known });
+                    let standing = cooldown.beside(crossing, standing, crossing.crossed_at > began);
+                    found.push(Found { record, crossing, facts, known: standing.is_spent() });
+                    stands.push(standing);
                 }
                 (Some(reason), _) => preview.misses.push((record, crossing.occasion.clone(), reason)),
                 (None, Answer::Gone | Answer::Unreadable(_)) => {}
             }
         }
         let messages = self.messages(rule, &found).await?;
-        for (Found { record, crossing, known, .. }, messages) in found.into_iter().zip(messages) {
+        for ((Found { record, crossing, .. }, messages), standing) in found.into_iter().zip(messages).zip(stands) {
             let (occasion, crossed_at) = (crossing.occasion.clone(), crossing.crossed_at);
-            let left_out = !known && crossed_at <= began;
-            preview.matches.push(PreviewMatch { record, occasion, crossed_at, known, left_out, messages });
+            let left_out = !standing.is_spent() && crossed_at <= began;
+            let known = standing == Standing::Known;
+            let too_close_to = if let Standing::TooClose { to } = standing { Some(to) } else { None };
+            let matched = PreviewMatch { record, occasion, crossed_at, known, too_close_to, left_out, messages };
+            preview.matches.push(matched);
         }
         Ok(())
     }
@@ -189,8 +217,26 @@ impl Previewer<'_> {
         known.map_or_else(first, |known| known.baseline)
     }
 
+    /// Which of these records have an open episode, where the state knows the rule by this definition.
+    pub(super) async fn inside(
+        &self,
+        rule: &CompiledRule,
+        tenant: &Tenant,
+        lane: Lane,
+        crossings: &[Crossing],
+    ) -> Result<Vec<bool>, EngineError> {
+        if self.adopted(rule, lane, tenant).await?.is_none() {
+            return Ok(vec![false; crossings.len()]);
+        }
+        let namer = self.namer(rule, tenant, lane);
+        let of = |crossing| self.store.secret().record_hash(&namer.record(crossing));
+        let records: Vec<[u8; 16]> = crossings.iter().map(of).collect();
+        let episodes = self.store.episodes(&self.lease(rule, tenant, lane), &records).await?;
+        Ok(episodes.iter().map(|found| found.as_ref().is_some_and(|found| found.closed_at.is_none())).collect())
+    }
+
     /// How the rule stands, where the state knows it by this definition.
-    async fn adopted(
+    pub(super) async fn adopted(
         &self,
         rule: &CompiledRule,
         lane: Lane,

@@ -70,6 +70,8 @@ struct Records {
 pub enum Reach<'a> {
     /// What crossed in the window, by bounded ranges: the sweep, the recheck, the preview.
     Crossed(Window),
+    /// The same before any term is asked, which a schedule's own query does: a backtest counts each of them.
+    Untested(Window),
     /// Crossings in the window of records that the catalog's `updated_at` says changed after the instant.
     Changed(Window, Timestamp),
     /// Crossings in the window of the records with `after < key ≤ upto` in the source's key order: the

@@ -59,6 +59,8 @@ pub enum Note {
     Unseen,
     /// It was something of which only a hash is kept.
     Other,
+    /// What it became is kept in its place.
+    Overwritten,
 }
 
 impl Operand {
@@ -80,6 +82,7 @@ impl Operand {
             Some(Note::Needed(needed)) => format!("{value} of {needed}"),
             Some(Note::Unseen) => "not looked at yet".to_owned(),
             Some(Note::Other) => "something else".to_owned(),
+            Some(Note::Overwritten) => "not kept any more".to_owned(),
         }
     }
 }

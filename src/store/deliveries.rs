@@ -3,7 +3,7 @@
 use super::database::Database;
 use super::sql::{Row, Session, params};
 use super::state::State;
-use super::table::{attempt, delivery_name, lane, message};
+use super::table::{attempt, delivery_name, lane, message, outbox};
 use crate::engine::port::{
     AttemptView, Claimed, Deliveries, DeliveryStory, DeliveryView, KeptMessage, OutboxToken, StoreError,
 };
@@ -22,6 +22,12 @@ impl<D: Database> Deliveries for State<D> {
         let found = self
             .database
             .read(move |mut session| Box::pin(async move { between(&mut session, first, last, limit).await }));
+        found.await
+    }
+
+    async fn place(&self, enrollment: i64) -> Result<Option<Claimed>, StoreError> {
+        let found =
+            self.database.read(move |mut session| Box::pin(async move { outbox::of(&mut session, enrollment).await }));
         found.await
     }
 

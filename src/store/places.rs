@@ -123,6 +123,6 @@ fn budget_reason(allowed: u64) -> String {
     format!("the day's budget of {allowed} mails is used up")
 }
 
-fn instant(micros: i64) -> Timestamp {
+pub(super) fn instant(micros: i64) -> Timestamp {
     Timestamp::from_microsecond(micros).unwrap_or(Timestamp::MIN)
 }

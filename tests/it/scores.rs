@@ -5,11 +5,13 @@ use crate::rehearsal::{nothing, previewer};
 use crate::support::instant;
 use crate::world::{CATALOG, Kind, Setup, World, days, hours};
 use nudged::engine::port::RuleStatus;
-use nudged::engine::rehearse::{Backtester, Verdict, explain, why};
-use nudged::engine::{Event, SweepReport, Swept};
+use nudged::engine::rehearse::{Backtester, Simulator, Verdict, explain, why};
+use nudged::engine::{Event, Settings, SweepReport, Swept};
 use nudged::model::{EnrollmentState, RecordId, RuleId, Value};
 use nudged::rule::generation::{Generation, Surroundings};
+use nudged::store::sqlite::SqliteStore;
 use rstest::rstest;
+use std::sync::Arc;
 
 const START: &str = "2026-10-10T07:00:00Z";
 const HELLO: (&str, &str) = ("templates/hello.md", "---\nsubject: Hello\n---\nHello\n");
@@ -323,4 +325,62 @@ async fn an_undeclared_column_of_the_name_hides_no_score() {
         let offline = Surroundings { schema: None, ..(*live.surroundings).clone() };
         assert!(Generation::build(live.tree, &offline).is_ok(), "{field}: and without");
     }
+}
+
+const PLANNED: &str = "version: 1
+id: worthy
+description: Every morning, those who are worth it.
+mode: live
+purpose: service
+for_each: customer
+to: main_contact
+trigger: {schedule: {cron: \"0 8 * * *\"}}
+where:
+  - score: {at_least: 0.7}
+  - any: [{score: {at_least: 0.95}}, {country: AT}]
+  - country: {in: [AT, DE]}
+script: worth.rhai
+guard: {floor: 1000}
+steps:
+  - webhook: {to: sink}
+";
+
+#[rstest]
+#[case(Kind::Sqlite)]
+#[case(Kind::Postgres)]
+#[case(Kind::MariaDb)]
+#[tokio::test]
+async fn a_schedule_leaves_the_score_to_the_evaluation(#[case] kind: Kind) {
+    let world = world(kind, &[("high", "AT"), ("low", "AT"), ("high", "DE"), ("text", "DE"), ("high", "CH")]).await;
+    load(&world, PLANNED, SCRIPT, WORTH).await;
+    world.clock.advance(days(1));
+    let report = sweep(&world).await;
+    assert_eq!(entered(&world).await, ["1", "4"]);
+    // The Swiss is no crosser: that much the database is asked. One was there before, whom the script can't stand.
+    assert_eq!((report.crossed, report.missed, report.script_failed), (5, 2, 1), "{report:?}");
+    let (generation, sender) = (world.generation(), nothing());
+    let told = explain(&previewer(&world, &generation, &sender), &"worthy".into(), &customer("2")).await.unwrap();
+    assert_eq!(told.verdict.failed_term(), Some("score: {at_least: 0.7} (score was 0.4)"), "{}", told.verdict);
+}
+
+#[tokio::test]
+async fn a_simulation_says_that_the_script_holds_the_rule() {
+    let mut people = vec![("high", "AT"); 10];
+    people.extend([("broken", "AT"); 10]);
+    let world = world(Kind::Sqlite, &people).await;
+    load(&world, &rule(WHERE, WEBHOOK), SCRIPT, WORTH).await;
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(folder.path().join("state.db"), world.now()).await.unwrap();
+    let simulator = Simulator {
+        source: world.source.clone(),
+        store: Arc::new(store),
+        generation: world.generation(),
+        settings: Settings::default(),
+        from: world.now(),
+        until: world.now() + days(2),
+        only: Vec::new(),
+    };
+    let days = simulator.run(|_| {}).await.unwrap();
+    let held = &days[&RuleId::from("worthy")].held;
+    assert!(held.len() == 1 && held[0].starts_with("its script failed for 10 of 20 records"), "{held:?}");
 }

@@ -16,6 +16,10 @@ pub trait Deliveries: Send + Sync {
         limit: usize,
     ) -> Result<Vec<(i64, DeliveryId)>, StoreError>;
 
+    /// Where an enrollment under way stands, as a row that could be claimed; `None`: it has ended, or the person was
+    /// erased.
+    async fn place(&self, enrollment: i64) -> Result<Option<Claimed>, StoreError>;
+
     /// All that is known of a delivery of this enrollment; `None`: nothing.
     async fn delivery(&self, enrollment: i64, id: DeliveryId) -> Result<Option<DeliveryStory>, StoreError>;
 }

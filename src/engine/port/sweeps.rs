@@ -226,9 +226,20 @@ pub enum Standing {
         kind: MissKind,
         reason: String,
     },
-    /// Entered (also held or skipped), or within the tolerance of an earlier match. Rows that an
-    /// unclosed sweep left staged don't count.
+    /// Entered (also held or skipped). Rows that an unclosed sweep left staged don't count.
     Known,
+    /// Within the tolerance of the record's greatest occasion that is entered, which was then.
+    TooClose {
+        to: Timestamp,
+    },
+}
+
+impl Standing {
+    /// Whether no sweep would enter it, whatever is true of the record.
+    #[must_use]
+    pub const fn is_spent(&self) -> bool {
+        matches!(self, Self::Known | Self::TooClose { .. })
+    }
 }
 
 /// A match to enter.

@@ -12,56 +12,69 @@ use crate::rule::checked::{Backfill, Cadence, Segment, Trigger};
 use crate::rule::compiled::{Crossing, Reach, Window};
 use futures::TryStreamExt;
 use jiff::{SignedDuration, Timestamp};
+use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 
 /// Events read at once.
 const PAGE: usize = 1_000;
 
-/// Crossings, never more than twice as many as are wanted.
+/// The newest crossings, never more than twice as many as are wanted.
 struct Kept {
     most: usize,
-    /// Of named records the newest count; of a span, whichever come first.
-    newest: bool,
-    crossings: Vec<Crossing>,
+    /// No crossing is newer than this.
+    latest: Timestamp,
+    /// How many cross then.
+    at_latest: usize,
+    /// Each with its place in the order in which a sweep takes them.
+    crossings: Vec<(usize, Crossing)>,
+    taken: usize,
     left_out: bool,
 }
 
 impl Kept {
-    fn new(scope: &PreviewScope, most: usize) -> Self {
-        let newest = matches!(scope, PreviewScope::Records(_));
-        Self { most, newest, crossings: Vec::new(), left_out: false }
+    const fn new(most: usize, latest: Timestamp) -> Self {
+        Self { most, latest, at_latest: 0, crossings: Vec::new(), taken: 0, left_out: false }
     }
 
     /// False: no other will be kept.
     fn take(&mut self, crossing: Crossing) -> bool {
-        if !self.newest && self.crossings.len() >= self.most {
+        if self.at_latest >= self.most {
             self.left_out = true;
             return false;
         }
-        self.crossings.push(crossing);
+        self.at_latest += usize::from(crossing.crossed_at >= self.latest);
+        self.crossings.push((self.taken, crossing));
+        self.taken += 1;
         if self.crossings.len() >= self.most.saturating_mul(2).max(2) {
             self.drop_oldest();
         }
         true
     }
 
+    fn take_all(&mut self, crossings: Vec<Crossing>) -> bool {
+        crossings.into_iter().all(|crossing| self.take(crossing))
+    }
+
     fn drop_oldest(&mut self) {
-        self.crossings.sort_by(|a, b| (b.crossed_at, &b.occasion).cmp(&(a.crossed_at, &a.occasion)));
+        self.crossings.sort_by(|(_, a), (_, b)| newest_first(a, b));
         self.left_out |= self.crossings.len() > self.most;
         self.crossings.truncate(self.most);
     }
 
     fn end(mut self, preview: &mut Preview) -> Vec<Crossing> {
-        if self.newest {
-            self.drop_oldest();
-        }
+        self.drop_oldest();
         preview.truncated |= self.left_out;
-        self.crossings
+        self.crossings.sort_by_key(|(place, _)| *place);
+        self.crossings.into_iter().map(|(_, crossing)| crossing).collect()
     }
 }
 
+pub(in crate::engine) fn newest_first(a: &Crossing, b: &Crossing) -> Ordering {
+    (b.crossed_at, &b.occasion).cmp(&(a.crossed_at, &a.occasion))
+}
+
 impl Previewer<'_> {
-    /// Of named records the newest first.
+    /// The newest, in the order in which a sweep takes them.
     pub(in crate::engine) async fn crossings(
         &self,
         rule: &CompiledRule,
@@ -81,7 +94,7 @@ impl Previewer<'_> {
             }
             return Ok(crossings);
         }
-        let mut kept = Kept::new(scope, self.limit);
+        let mut kept = Kept::new(self.limit, window.until);
         if !self.events(rule, tenant, window, (scope, &mut kept)).await? {
             return Ok(kept.end(preview));
         }
@@ -207,12 +220,13 @@ impl Previewer<'_> {
         let named = if let Reach::Of(_, keys) = reach { Some(keys) } else { None };
         let lease = self.watched(rule, (tenant, lane), (window, named.is_some())).await?;
         let watch = self.watch(rule, tenant, &lease, window);
-        let crossings = match &rule.rule.trigger {
-            Trigger::Segment(Segment { leaves: true, .. }) => self.leaving(&watch, named).await?,
-            Trigger::Changed(_) => self.changes(&watch, reach).await?,
-            _ => self.openings(&watch, (reach, named)).await?,
-        };
-        Ok(self.limited(crossings, preview))
+        let mut kept = Kept::new(self.limit, window.until);
+        match &rule.rule.trigger {
+            Trigger::Segment(Segment { leaves: true, .. }) => self.leaving(&watch, named, &mut kept).await?,
+            Trigger::Changed(_) => self.changes(&watch, reach, &mut kept).await?,
+            _ => self.openings(&watch, (reach, named), &mut kept).await?,
+        }
+        Ok(kept.end(preview))
     }
 
     /// Nothing tells since when a record is inside of a segment. Whoever is there at the rule's first look counts as come
@@ -239,26 +253,25 @@ impl Previewer<'_> {
         Ok(())
     }
 
-    async fn leaving(&self, watch: &Watch<'_>, named: Option<&[Key]>) -> Result<Vec<Crossing>, EngineError> {
+    async fn leaving(&self, watch: &Watch<'_>, named: Option<&[Key]>, kept: &mut Kept) -> Result<(), EngineError> {
         if let Some(keys) = named {
-            return Ok(watch.open_of(keys).await?.crossings);
+            kept.take_all(watch.open_of(keys).await?.crossings);
+            return Ok(());
         }
-        let (mut crossings, mut after) = (Vec::new(), None);
+        let mut after = None;
         loop {
             // Also those whom no sweep has seen outside yet: without a time to be outside for, they leave with the next.
             let page = EpisodePage { after, due_until: Timestamp::MAX, opened_after: NEVER, limit: PAGE };
             let open = self.store.open_episodes(watch.lease, &page).await?;
-            let Some(last) = open.last() else { return Ok(crossings) };
+            let Some(last) = open.last() else { return Ok(()) };
             after = Some((last.episode.due_at, last.record));
-            crossings.extend(watch.open(&open).await?.crossings);
-            if open.len() < PAGE || crossings.len() > self.limit {
-                return Ok(crossings);
+            if !kept.take_all(watch.open(&open).await?.crossings) || open.len() < PAGE {
+                return Ok(());
             }
         }
     }
 
-    async fn changes(&self, watch: &Watch<'_>, reach: Reach<'_>) -> Result<Vec<Crossing>, EngineError> {
-        let mut crossings = Vec::new();
+    async fn changes(&self, watch: &Watch<'_>, reach: Reach<'_>, kept: &mut Kept) -> Result<(), EngineError> {
         let mut values: HashMap<Key, Value> = HashMap::new();
         for statement in watch.rule.crossings(reach) {
             let mut rows = self.source.rows(watch.tenant, statement);
@@ -266,49 +279,42 @@ impl Previewer<'_> {
                 values.extend(watch.rule.read_value(&row));
                 if values.len() >= self.limit.max(1) {
                     let batch: Vec<(Key, Value)> = values.drain().collect();
-                    crossings.extend(watch.changed(&batch).await?.crossings);
-                    if crossings.len() > self.limit {
-                        return Ok(crossings);
+                    if !kept.take_all(watch.changed(&batch).await?.crossings) {
+                        return Ok(());
                     }
                 }
             }
         }
-        crossings.extend(watch.changed(&values.into_iter().collect::<Vec<_>>()).await?.crossings);
-        Ok(crossings)
+        kept.take_all(watch.changed(&values.into_iter().collect::<Vec<_>>()).await?.crossings);
+        Ok(())
     }
 
     async fn openings(
         &self,
         watch: &Watch<'_>,
         (reach, named): (Reach<'_>, Option<&[Key]>),
-    ) -> Result<Vec<Crossing>, EngineError> {
-        let mut crossings = Vec::new();
-        let mut keys: HashSet<Key> = HashSet::new();
+        kept: &mut Kept,
+    ) -> Result<(), EngineError> {
         if let Some(named) = named.filter(|_| watch.rule.rule.trigger.tide().is_some()) {
             // Their rows are asked for by key anyway.
-            keys.extend(named.iter().cloned());
-            return Ok(watch.candidates(&keys.into_iter().collect::<Vec<_>>()).await?.crossings);
+            let keys: HashSet<Key> = named.iter().cloned().collect();
+            kept.take_all(watch.candidates(&keys.into_iter().collect::<Vec<_>>()).await?.crossings);
+            return Ok(());
         }
+        let mut keys: HashSet<Key> = HashSet::new();
         for statement in watch.rule.crossings(reach) {
             let mut rows = self.source.rows(watch.tenant, statement);
             while let Some(row) = rows.try_next().await? {
                 keys.extend(watch.rule.read_key(&row));
                 if keys.len() >= self.limit.max(1) {
                     let batch: Vec<Key> = keys.drain().collect();
-                    crossings.extend(watch.candidates(&batch).await?.crossings);
-                    if crossings.len() > self.limit {
-                        return Ok(crossings);
+                    if !kept.take_all(watch.candidates(&batch).await?.crossings) {
+                        return Ok(());
                     }
                 }
             }
         }
-        crossings.extend(watch.candidates(&keys.into_iter().collect::<Vec<_>>()).await?.crossings);
-        Ok(crossings)
-    }
-
-    fn limited(&self, mut crossings: Vec<Crossing>, preview: &mut Preview) -> Vec<Crossing> {
-        preview.truncated |= crossings.len() > self.limit;
-        crossings.truncate(self.limit);
-        crossings
+        kept.take_all(watch.candidates(&keys.into_iter().collect::<Vec<_>>()).await?.crossings);
+        Ok(())
     }
 }

@@ -24,7 +24,7 @@ pub(in crate::engine) struct Found<'c> {
     pub record: RecordId,
     pub crossing: &'c Crossing,
     pub facts: Arc<Facts>,
-    /// In the ledger already: what it was sent is known, so what it would be sent is in nobody's way.
+    /// In the ledger already, or too close to what is: what it would be sent is in nobody's way.
     pub known: bool,
 }
 
@@ -86,15 +86,48 @@ impl Previewer<'_> {
     }
 }
 
+impl Previewer<'_> {
+    /// Every step that is left to one under way.
+    pub(in crate::engine) async fn rest_of(
+        &self,
+        rule: &CompiledRule,
+        place: Claimed,
+        facts: &Arc<Facts>,
+    ) -> Result<Vec<PreviewMessage>, EngineError> {
+        let neutral = Sending::default();
+        let mut walker = Walker::at(self, rule, self.sending.unwrap_or(&neutral), (place, facts));
+        let mut sends = Sends::new();
+        while walker.due().is_some() {
+            walker.step(&mut sends).await?;
+        }
+        Ok(walker.messages)
+    }
+}
+
 impl<'w> Walker<'w> {
+    /// Where it stands.
+    fn at(
+        previewer: &'w Previewer<'w>,
+        rule: &'w CompiledRule,
+        sending: &'w Sending,
+        (claimed, facts): (Claimed, &Arc<Facts>),
+    ) -> Self {
+        let facts = joined(Arc::clone(facts), &claimed.saved);
+        let Claimed { node, due_at, planned_at, .. } = claimed;
+        let then = match claimed.since {
+            Some(since) => Then::Wait { node, due_at, planned_at, since },
+            None => Then::Advance { node, due_at, planned_at },
+        };
+        let left = looks(rule);
+        Self { previewer, rule, sending, claimed, facts, then, left, messages: Vec::new() }
+    }
+
     fn new(previewer: &'w Previewer<'w>, rule: &'w CompiledRule, sending: &'w Sending, found: &Found<'_>) -> Self {
         let claimed = previewer.claimed(rule, &found.record, found.crossing, 0);
         let facts = joined(Arc::clone(&found.facts), &claimed.saved);
         let first = rule.rule.entries.get(found.crossing.entry).and_then(|entry| entry.first);
         let then = Way::of(&rule.rule, &claimed, &facts.zone).walk(first, previewer.now).then;
-        // Rules have no way back, so this many steps are all there can be; a wait is looked at up to three times, and
-        // a message may be put off by the window, and again by the caps.
-        let left = PUT_OFF * rule.rule.nodes.len() + 1;
+        let left = looks(rule);
         Self { previewer, rule, sending, claimed, facts, then, left, messages: Vec::new() }
     }
 
@@ -223,6 +256,12 @@ impl<'w> Walker<'w> {
         let open = open_tasks(source, store, generation, rule, &record.tenant, &[&self.facts], which).await?;
         Ok(open.contains(&record.key))
     }
+}
+
+/// Rules have no way back, so this many steps are all there can be; a wait is looked at up to three times, and a message
+/// may be put off by the window, and again by the caps.
+fn looks(rule: &CompiledRule) -> usize {
+    PUT_OFF * rule.rule.nodes.len() + 1
 }
 
 /// Whether a mail of the rule to that person counts under the caps.

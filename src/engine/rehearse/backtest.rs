@@ -9,6 +9,7 @@ use super::horizon;
 use crate::engine::EngineError;
 use crate::engine::cadence::Plan;
 use crate::engine::context::tenants_of;
+use crate::engine::cooldown::{Cooldown, cooldown};
 use crate::engine::episode::Past;
 use crate::engine::evaluate::{self, Answer, Eligibility};
 use crate::engine::inbound;
@@ -74,6 +75,8 @@ pub struct Backtest {
     /// A script decides by fields as they stand today.
     pub script: bool,
     pub total: Tally,
+    /// Who would have matched, but for the cooldown of an answer that had.
+    pub cooling: u64,
     /// Rows that are not what the catalog says, and scripts that failed.
     pub unjudged: u64,
 }
@@ -116,6 +119,9 @@ struct Count<'a> {
     days: BTreeMap<civil::Date, Tally>,
     terms: Vec<TermCount>,
     total: Tally,
+    /// By what history can tell, and by everything; of the records that are gone through.
+    cooldowns: [Cooldown; 2],
+    cooling: u64,
     unjudged: u64,
 }
 
@@ -138,7 +144,9 @@ impl Backtester<'_> {
             count.days.insert(day, Tally::default());
         }
         let tenants = tenants_of(&generation.catalog);
-        let looks = if compiled.rule.trigger.tide().is_some() {
+        // What a record's earlier crossings came to has a say in the later ones.
+        let by_record = compiled.rule.trigger.tide().is_some() || cooldown(&compiled.rule).is_some();
+        let looks = if by_record {
             let looks = self.looks(compiled);
             for tenant in &tenants {
                 self.replay(compiled, tenant, &looks, &mut count, &mut tell).await?;
@@ -167,6 +175,7 @@ impl Backtester<'_> {
             crosses_by: crosses_by_current(&generation.catalog, &compiled.rule).into_iter().collect(),
             script: compiled.script.is_some(),
             total: count.total,
+            cooling: count.cooling,
             unjudged: count.unjudged,
         })
     }
@@ -210,7 +219,7 @@ impl Backtester<'_> {
                 beyond = page.beyond;
             }
         }
-        for (index, statement) in rule.crossings(Reach::Crossed(window)).into_iter().enumerate() {
+        for (index, statement) in rule.crossings(Reach::Untested(window)).into_iter().enumerate() {
             let mut rows = self.source.rows(tenant, statement);
             while let Some(row) = rows.try_next().await? {
                 match rule.read_crossing(index, &row, window) {
@@ -229,8 +238,8 @@ impl Backtester<'_> {
         std::iter::successors(self.next(rule, self.from), |last| self.next(rule, *last)).collect()
     }
 
-    /// Goes through the records once, by chunks of their keys: each one's episodes follow from its rows, as if the
-    /// rule had begun to look at the span's start. Each is asked about at the first look after it opened.
+    /// Goes through the records once, by chunks of their keys: what each one's rows come to follows from all of them, as
+    /// if the rule had begun to look at the span's start. Each is asked about at the first look after it crossed.
     async fn replay(
         &self,
         rule: &CompiledRule,
@@ -241,30 +250,20 @@ impl Backtester<'_> {
     ) -> Result<(), EngineError> {
         let (from, until) = (self.from, self.until);
         let window = Window { after: from, until, now: until };
-        let past = Past { source: self.source, rule, tenant, from, until };
         let mut after: Option<Key> = None;
         loop {
             let end = self.source.rows(tenant, rule.chunk_end(after.as_ref(), self.batch.max(1))).try_next().await?;
             let end = end.map(|row| rule.read_key(&row)).transpose();
             let upto = end.map_err(|error| SourceError::Refused(error.to_string()))?;
-            let mut keys = BTreeSet::new();
-            for statement in rule.crossings(Reach::Chunk { window, after: after.as_ref(), upto: upto.as_ref() }) {
-                let mut rows = self.source.rows(tenant, statement);
-                while let Some(row) = rows.try_next().await? {
-                    match rule.read_key(&row) {
-                        Ok(key) => drop(keys.insert(key)),
-                        Err(_) => count.unjudged += 1,
-                    }
-                }
-            }
+            let reach = Reach::Chunk { window, after: after.as_ref(), upto: upto.as_ref() };
             let mut at_look: BTreeMap<Timestamp, Vec<Crossing>> = BTreeMap::new();
-            let keys: Vec<Key> = keys.into_iter().collect();
-            for episode in past.episodes(&keys).await?.into_iter().filter(|episode| !episode.before) {
-                let first = looks.partition_point(|look| *look < episode.crossing.crossed_at);
+            for crossing in self.of_chunk(rule, tenant, (reach, window), count).await? {
+                let first = looks.partition_point(|look| *look < crossing.crossed_at);
                 if let Some(look) = looks.get(first) {
-                    at_look.entry(*look).or_default().push(episode.crossing);
+                    at_look.entry(*look).or_default().push(crossing);
                 }
             }
+            count.cooldowns = [Cooldown::of(&rule.rule), Cooldown::of(&rule.rule)];
             for (look, batch) in at_look {
                 self.judge(rule, tenant, Window { after: from, until: look, now: look }, batch, count, tell).await?;
             }
@@ -274,6 +273,33 @@ impl Backtester<'_> {
             }
             after = upto;
         }
+    }
+
+    /// In the order of time, as far as one record is concerned.
+    async fn of_chunk(
+        &self,
+        rule: &CompiledRule,
+        tenant: &Tenant,
+        (reach, window): (Reach<'_>, Window),
+        count: &mut Count<'_>,
+    ) -> Result<Vec<Crossing>, EngineError> {
+        let counts_rows = rule.rule.trigger.tide().is_some();
+        let (mut keys, mut crossings) = (BTreeSet::new(), Vec::new());
+        for (index, statement) in rule.crossings(reach).into_iter().enumerate() {
+            let mut rows = self.source.rows(tenant, statement);
+            while let Some(row) = rows.try_next().await? {
+                let read = if counts_rows {
+                    rule.read_key(&row).map(|key| keys.extend([key]))
+                } else {
+                    rule.read_crossing(index, &row, window).map(|crossing| crossings.extend(crossing))
+                };
+                count.unjudged += u64::from(read.is_err());
+            }
+        }
+        let past = Past { source: self.source, rule, tenant, from: window.after, until: window.until };
+        let episodes = past.episodes(&keys.into_iter().collect::<Vec<Key>>()).await?;
+        crossings.extend(episodes.into_iter().filter(|episode| !episode.before).map(|episode| episode.crossing));
+        Ok(crossings)
     }
 
     async fn judge(
@@ -301,7 +327,7 @@ impl Backtester<'_> {
                 }
             };
             let date = crossing.crossed_at.to_zoned(self.generation.catalog.time_zone.clone()).date();
-            let (as_of, matched) = count.take(date, &facts, now);
+            let (as_of, matched) = count.take(date, (&crossing, &facts), now);
             let entity = rule.rule.for_each.clone();
             let record = RecordId { tenant: tenant.clone(), entity, key: crossing.key };
             let (occasion, crossed_at) = (crossing.occasion, crossing.crossed_at);
@@ -327,11 +353,12 @@ impl<'a> Count<'a> {
         };
         let mut terms = counted(Section::Where, &checked.conditions);
         terms.extend(counted(Section::OnlyAtEntry, &checked.only_at_entry));
-        Self { rule, days: BTreeMap::new(), terms, total: Tally::default(), unjudged: 0 }
+        let (total, cooldowns) = (Tally::default(), Default::default());
+        Self { rule, days: BTreeMap::new(), terms, total, cooldowns, cooling: 0, unjudged: 0 }
     }
 
     /// Whether it holds by what history can tell, and by everything.
-    fn take(&mut self, date: civil::Date, facts: &Facts, now: Timestamp) -> (bool, bool) {
+    fn take(&mut self, date: civil::Date, (crossing, facts): (&Crossing, &Facts), now: Timestamp) -> (bool, bool) {
         let mut as_of = true;
         for (term, holds) in self.terms.iter_mut().zip(facts.conditions.iter().chain(&facts.only_at_entry)) {
             let holds = *holds == Some(true);
@@ -340,7 +367,11 @@ impl<'a> Count<'a> {
         }
         let eligibility = evaluate::eligibility(self.rule, facts, now);
         self.unjudged += u64::from(matches!(eligibility, Eligibility::ScriptFailed(_)));
-        let matched = eligibility == Eligibility::Match;
+        let holds = eligibility == Eligibility::Match;
+        let [by_history, by_all] = &mut self.cooldowns;
+        as_of = as_of && by_history.take(crossing).is_none();
+        let matched = holds && by_all.take(crossing).is_none();
+        self.cooling += u64::from(holds && !matched);
         self.total.add(as_of, matched);
         self.days.entry(date).or_default().add(as_of, matched);
         (as_of, matched)

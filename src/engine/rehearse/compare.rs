@@ -3,9 +3,9 @@
 
 use super::horizon;
 use crate::engine::EngineError;
-use crate::engine::context::tenants_of;
+use crate::engine::context::{lane_of, tenants_of};
 use crate::engine::preview::Previewer;
-use crate::model::{RecordId, RuleId};
+use crate::model::{Lane, RecordId, RuleId};
 use crate::rule::CompiledRule;
 use crate::rule::checked::Backfill;
 use crate::rule::generation::Generation;
@@ -24,9 +24,12 @@ pub struct Comparison {
 pub struct RuleComparison {
     pub rule: RuleId,
     pub change: Change,
+    /// Where its matches go from now on, where its mode has changed that: nobody in this lane was asked by it before.
+    pub moved_to: Option<Lane>,
     /// Why nothing but sweeps can tell whom it matches; then nobody is counted.
     pub uncounted: Option<&'static str>,
-    /// Who matches by everything but the ledger, before and after.
+    /// Who matches by everything but the ledger, before and after. In a lane that it has moved to, those before are
+    /// those whom the lane knows from earlier.
     pub before: u64,
     pub after: u64,
     pub newly: People,
@@ -35,6 +38,19 @@ pub struct RuleComparison {
     pub at_once: u64,
     pub backfill: Backfill,
     pub under_way: UnderWay,
+}
+
+impl RuleComparison {
+    /// Whether the change is about whom the rule matches, or acts on.
+    #[must_use]
+    pub fn asks_who(&self) -> bool {
+        match &self.change {
+            Change::Added | Change::Removed => true,
+            Change::Renamed { parts, .. } | Change::Changed(parts) => {
+                self.moved_to.is_some() || parts.contains(&Part::WhoMatches)
+            }
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -164,6 +180,7 @@ impl Comparer<'_> {
         let mut compared = RuleComparison {
             rule: id,
             change,
+            moved_to: old.zip(new).and_then(|(old, new)| moved(old, new)),
             uncounted: [new, old].into_iter().flatten().find_map(|rule| horizon::uncounted(&rule.rule)),
             before: 0,
             after: 0,
@@ -173,11 +190,7 @@ impl Comparer<'_> {
             backfill,
             under_way: self.under_way(old, new).await?,
         };
-        let who = match &compared.change {
-            Change::Added | Change::Removed => true,
-            Change::Renamed { parts, .. } | Change::Changed(parts) => parts.contains(&Part::WhoMatches),
-        };
-        if who && compared.uncounted.is_none() {
+        if compared.asks_who() && compared.uncounted.is_none() {
             for tenant in tenants_of(&self.previewer.generation.catalog) {
                 self.people(&tenant, old, new, &mut compared).await?;
             }
@@ -193,6 +206,11 @@ impl People {
             self.named.push(record);
         }
     }
+}
+
+/// To another lane, or out of a pause.
+fn moved(old: &CompiledRule, new: &CompiledRule) -> Option<Lane> {
+    lane_of(new).filter(|lane| lane_of(old) != Some(*lane))
 }
 
 fn differences(old: &CompiledRule, new: &CompiledRule) -> Vec<Part> {

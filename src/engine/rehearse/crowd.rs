@@ -10,7 +10,8 @@ use crate::engine::episode::Past;
 use crate::engine::evaluate::{self, Answer, Eligibility};
 use crate::engine::inbound;
 use crate::engine::port::{Source, SourceError, Standing};
-use crate::model::{Key, RecordId, Tenant};
+use crate::engine::sweep::had_its_chance;
+use crate::model::{Key, Lane, RecordId, Tenant};
 use crate::rule::CompiledRule;
 use crate::rule::checked::{Backfill, Trigger};
 use crate::rule::compiled::{Crossing, Reach, Subject, Window};
@@ -33,6 +34,9 @@ impl Comparer<'_> {
         new: Option<&CompiledRule>,
         compared: &mut RuleComparison,
     ) -> Result<(), EngineError> {
+        if compared.moved_to.is_some() {
+            return self.walk(tenant, None, new, compared).await;
+        }
         if let (Some(old), Some(new)) = (old, new)
             && old.rule.for_each != new.rule.for_each
         {
@@ -77,6 +81,11 @@ impl Comparer<'_> {
         compared: &mut RuleComparison,
     ) -> Result<(), EngineError> {
         let Some(guide) = guide else { return Ok(()) };
+        let known = match new.zip(compared.moved_to) {
+            Some((new, lane)) => Some(self.known(new, (tenant, lane), is).await?),
+            None => None,
+        };
+        let was = known.as_ref().unwrap_or(was);
         compared.before += was.len() as u64;
         compared.after += is.len() as u64;
         let entity = &guide.rule.for_each;
@@ -211,7 +220,26 @@ impl Comparer<'_> {
         Ok(())
     }
 
-    /// How many of these the first sweep under a fresh baseline enters.
+    /// Those whom a lane knows already, from when the rule was there before.
+    async fn known(
+        &self,
+        rule: &CompiledRule,
+        (tenant, lane): (&Tenant, Lane),
+        crowd: &Crowd,
+    ) -> Result<Crowd, EngineError> {
+        let crossings: Vec<Crossing> = crowd.values().cloned().collect();
+        let is_known: Vec<bool> = if rule.rule.trigger.keeps_episodes() {
+            // What is open there has matched, or was left out, and nothing crosses before it has ended.
+            self.previewer.inside(rule, tenant, lane, &crossings).await?
+        } else {
+            let standings = self.previewer.standings(rule, tenant, lane, &crossings).await?;
+            standings.iter().map(Standing::is_spent).collect()
+        };
+        let known = crossings.into_iter().zip(is_known).filter(|(_, known)| *known);
+        Ok(known.map(|(crossing, _)| (crossing.key.clone(), crossing)).collect())
+    }
+
+    /// How many of these the first sweep enters: under a fresh baseline, or from where the rule stopped in its lane.
     async fn at_once(
         &self,
         rule: &CompiledRule,
@@ -219,19 +247,28 @@ impl Comparer<'_> {
         fresh: Vec<(&Key, &Crossing)>,
     ) -> Result<u64, EngineError> {
         let Some(lane) = lane_of(rule) else { return Ok(0) };
+        let state = self.previewer.adopted(rule, lane, tenant).await?;
         if matches!(rule.rule.trigger, Trigger::Segment(_)) {
             // Whoever is inside at its first look came inside in silence.
-            return Ok(if rule.rule.backfill == Backfill::All { fresh.len() as u64 } else { 0 });
+            let has_looked = state.is_some_and(|state| state.progress.seeded);
+            let enters = has_looked || rule.rule.backfill == Backfill::All;
+            return Ok(if enters { fresh.len() as u64 } else { 0 });
         }
-        let zone = &self.previewer.generation.catalog.time_zone;
-        let baseline: Timestamp = baseline(&rule.rule, zone, self.previewer.now);
-        let beyond = fresh.into_iter().filter(|(_, crossing)| crossing.crossed_at > baseline);
-        let beyond: Vec<Crossing> = beyond.map(|(_, crossing)| crossing.clone()).collect();
+        let (zone, now) = (&self.previewer.generation.catalog.time_zone, self.previewer.now);
+        let begins = state.as_ref().map_or_else(|| baseline(&rule.rule, zone, now), |state| state.baseline);
+        let is_read = |at| at > begins && !horizon::is_passed(&rule.rule, state.as_ref(), at, now);
+        let read = fresh.into_iter().map(|(_, crossing)| crossing).filter(|crossing| is_read(crossing.crossed_at));
+        let read: Vec<Crossing> = read.cloned().collect();
         // Those that an older definition kept have ended with it, and what opens anew is another occasion.
-        if beyond.is_empty() || rule.rule.trigger.keeps_episodes() {
-            return Ok(beyond.len() as u64);
+        if read.is_empty() || rule.rule.trigger.keeps_episodes() {
+            return Ok(read.len() as u64);
         }
-        let standings = self.previewer.standings(rule, tenant, lane, &beyond).await?;
-        Ok(standings.iter().filter(|standing| **standing != Standing::Known).count() as u64)
+        let standings = self.previewer.standings(rule, tenant, lane, &read).await?;
+        let enters = |(standing, crossing): &(&Standing, &Crossing)| match standing {
+            Standing::New => true,
+            Standing::Missed { kind, .. } => !had_its_chance(&rule.rule, *kind, crossing.crossed_at, now),
+            Standing::Known | Standing::TooClose { .. } => false,
+        };
+        Ok(standings.iter().zip(&read).filter(enters).count() as u64)
     }
 }

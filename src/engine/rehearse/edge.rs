@@ -94,12 +94,15 @@ impl Explainer<'_> {
         let known = std::iter::once(&now.value)
             .chain(named)
             .find(|value| kept.is_some_and(|kept| value_hash(secret, &record, value) == kept));
+        // A sweep has seen the change, and keeps what it led to.
+        let is_over = !seen.behind.is_empty() && kept == Some(value_hash(secret, &record, &now.value));
         let note = match (kept, known) {
+            (Some(_), _) if is_over => Some(Note::Overwritten),
             (None, _) => Some(Note::Unseen),
             (Some(_), None) => Some(Note::Other),
             (Some(_), Some(_)) => None,
         };
-        let value = known.cloned().unwrap_or(Value::Null);
+        let value = known.filter(|_| !is_over).cloned().unwrap_or(Value::Null);
         Some(Operand { name: format!("{} before", changed.field), value, note, ..now.clone() })
     }
 }

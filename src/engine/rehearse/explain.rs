@@ -9,18 +9,21 @@ use super::term::{self, TermAnswer};
 use super::verdict::Verdict;
 use crate::engine::EngineError;
 use crate::engine::context::lane_of;
+use crate::engine::cooldown::{Cooldown, too_close};
 use crate::engine::dispatch::{address, number};
-use crate::engine::evaluate::{self, Answer};
-use crate::engine::port::{DeliveryFilter, EnrollmentFilter, EnrollmentView, Episode, RuleState, Standing, SweepView};
-use crate::engine::preview::{Found, Preview, PreviewMessage, PreviewScope, Previewer};
-use crate::engine::sweep::occasion_data;
-use crate::model::{Channel, Lane, Occasion, RecordId, RoleName, RuleId, SuppressionReason, said};
+use crate::engine::evaluate::{self, Answer, Eligibility};
+use crate::engine::port::{
+    DeliveryFilter, DeliveryView, EnrollmentFilter, EnrollmentView, Episode, Happening, RuleState, Standing, SweepView,
+};
+use crate::engine::preview::{Found, Preview, PreviewMessage, PreviewScope, Previewer, newest_first};
+use crate::engine::sweep::{had_its_chance, occasion_data};
+use crate::model::{Channel, EnrollmentState, Lane, Occasion, RecordId, RoleName, RuleId, SuppressionReason, said};
 use crate::rule::checked::{Backfill, Mode, Purpose};
 use crate::rule::compiled::{Crossing, Facts, PersonFacts, Reach, Subject, Window};
 use crate::rule::tide::Level;
 use crate::rule::{CompiledRule, Score};
 use futures::TryStreamExt;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rust_decimal::Decimal;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -28,6 +31,8 @@ use std::time::Duration;
 
 /// How long a person is kept waiting for what time alone will bring.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Facts dated ahead that may each undo what was foretold before them.
+const LOOKS_AHEAD: usize = 16;
 
 /// Everything that can be said.
 #[derive(Debug, Clone)]
@@ -39,6 +44,8 @@ pub struct Explanation {
     pub lane: Lane,
     pub purpose: Purpose,
     pub backfill: Backfill,
+    /// How an occasion stands to the one it is too close to: `within the cooldown of`.
+    pub closeness: &'static str,
     /// How the rule stands in that lane; `None`: it has not run yet.
     pub state: Option<RuleState>,
     pub record_state: RecordState,
@@ -56,15 +63,44 @@ pub struct Explanation {
     /// What the script's `score` says.
     pub score: Option<Result<Decimal, String>>,
     pub recipients: Vec<Reached>,
-    /// The steps from here, were it to match; with what would be sent or why not.
+    /// The steps that lie before it, with what would be sent or why not.
     pub steps: Vec<PreviewMessage>,
+    pub steps_of: StepsOf,
     /// Its enrollments in this rule and lane, newest first.
     pub enrollments: Vec<EnrollmentView>,
+    /// What became of their deliveries, by the last try of each, oldest first.
+    pub deliveries: Vec<Delivered>,
     /// Where the newest of them stands still until somebody decides.
     pub stuck: Option<Stuck>,
     /// Sweeps of the rule that the guard holds.
     pub held: Vec<SweepView>,
     pub verdict: Verdict,
+}
+
+/// Whose steps are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StepsOf {
+    /// It has not matched yet, and would get them if it did.
+    Match,
+    /// It has, and this is for another match.
+    NewMatch,
+    /// Still to come in the sequence under way.
+    UnderWay,
+}
+
+/// What became of a delivery of an enrollment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivered {
+    pub enrollment: i64,
+    pub last: DeliveryView,
+}
+
+impl Explanation {
+    /// The newest crossing that isn't too close to another: what decides.
+    #[must_use]
+    pub fn deciding(&self) -> Option<&Crossed> {
+        self.crossings.iter().find(|crossed| !matches!(crossed.standing, Standing::TooClose { .. }))
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -163,18 +199,17 @@ impl<'a> Explainer<'a> {
         let (previewer, rule, now) = (self.previewer, self.rule, self.previewer.now);
         let lane = lane_of(rule).unwrap_or(Lane::Live);
         let seen = self.look().await?;
-        let standings = previewer.standings(rule, &self.record.tenant, lane, &seen.behind).await?;
-        let crossings: Vec<Crossed> =
-            seen.behind.iter().zip(standings).map(|(crossing, standing)| self.crossed(crossing, standing)).collect();
-        let ahead = seen.ahead.as_ref().map(|crossing| self.crossed(crossing, Standing::New));
         let state = self.state(lane).await?;
-        let enrollments = self.enrollments(lane).await?;
-        let stuck = self.stuck(lane, enrollments.first()).await?;
-        let held = self.held(lane).await?;
         let facts = match &seen.answer {
             Answer::Facts(facts) => Some(Arc::clone(facts)),
             Answer::Gone | Answer::Unreadable(_) => None,
         };
+        let eligibility = facts.as_deref().map(|facts| evaluate::eligibility(rule, facts, now));
+        let (ahead, crossings) = self.standing(lane, &seen, (state.as_ref(), eligibility.as_ref())).await?;
+        let enrollments = self.enrollments(lane).await?;
+        let stuck = self.stuck(lane, enrollments.first()).await?;
+        let held = self.held(lane).await?;
+        let deliveries = self.deliveries(&enrollments).await?;
         let (source, generation) = (previewer.source, previewer.generation);
         let mut operands = term::operands(source, generation, rule, &self.record.tenant, &seen.subject, now).await?;
         let terms = term::answers(generation, rule, facts.as_deref(), &operands);
@@ -193,17 +228,10 @@ impl<'a> Explainer<'a> {
             Score::Failed(error) => Err(error.clone()),
             Score::NotAsked => script.score(facts, now).map_err(|error| error.to_string()),
         });
-        let mut recipients = Vec::new();
-        let mut steps = Vec::new();
-        if let Some(facts) = facts.as_deref() {
-            recipients = self.recipients(facts).await?;
-            // What comes after it isn't on its way.
-            if stuck.is_none()
-                && let Some(crossing) = seen.behind.first().or(seen.ahead.as_ref())
-            {
-                steps = self.steps(crossing, facts).await?;
-            }
-        }
+        let recipients = match facts.as_deref() {
+            Some(facts) => self.recipients(facts).await?,
+            None => Vec::new(),
+        };
         let record_state = match &seen.answer {
             Answer::Facts(_) => RecordState::Present,
             Answer::Gone if left_out => RecordState::LeftOut,
@@ -218,6 +246,7 @@ impl<'a> Explainer<'a> {
             lane,
             purpose: rule.rule.purpose.clone(),
             backfill: rule.rule.backfill,
+            closeness: too_close(&rule.rule),
             state,
             record_state,
             crossings,
@@ -228,13 +257,17 @@ impl<'a> Explainer<'a> {
             script,
             score,
             recipients,
-            steps,
+            steps: Vec::new(),
+            steps_of: StepsOf::Match,
             enrollments,
+            deliveries,
             stuck,
             held,
             verdict: Verdict::NeverCrossed { because: None },
         };
-        let eligibility = facts.as_deref().map(|facts| evaluate::eligibility(rule, facts, now));
+        if let Some(facts) = facts.as_deref() {
+            (explanation.steps_of, explanation.steps) = self.before_it(&explanation, &seen, facts).await?;
+        }
         let case = Case { told: &explanation, seen: &seen, eligibility, operands: &operands };
         explanation.verdict = self.verdict(&case).await?;
         Ok(explanation)
@@ -248,10 +281,10 @@ impl<'a> Explainer<'a> {
         // What can't be read is told by the record's facts.
         let mut unread = Preview::default();
         let mut behind = previewer.crossings(rule, (&self.record.tenant, lane), &scope, &mut unread).await?;
-        behind.sort_by_key(|crossing| std::cmp::Reverse(crossing.crossed_at));
+        behind.sort_by(newest_first);
         let outlook = previewer.outlook(rule, (&self.record.tenant, lane), &self.record.key).await?.unwrap_or_default();
         let ahead = match horizon::ahead(&rule.rule, zone, now) {
-            Some(window) => self.crossings_in(window).await?.into_iter().min_by_key(|crossing| crossing.crossed_at),
+            Some(window) => self.foretold(window).await?,
             None => outlook.ahead.clone(),
         };
         let crossing = behind.first().or(ahead.as_ref());
@@ -266,6 +299,35 @@ impl<'a> Explainer<'a> {
         Ok(Seen { behind, ahead, episode, level, answer, subject })
     }
 
+    /// The next crossing if nothing changes but the time. Facts that are dated ahead count once they are due, so that a
+    /// silence which they break is no crossing, and the one after them may be.
+    async fn foretold(&self, window: Window) -> Result<Option<Crossing>, EngineError> {
+        let zone = &self.previewer.generation.catalog.time_zone;
+        let mut window = Some(window);
+        for _ in 0..LOOKS_AHEAD {
+            let Some(reach) = window else { return Ok(None) };
+            let found = self.crossings_in(reach).await?.into_iter().min_by_key(|crossing| crossing.crossed_at);
+            if !horizon::is_undone_by_facts(&self.rule.rule) {
+                return Ok(found);
+            }
+            let until = found.as_ref().map_or(reach.until, |found| found.crossed_at);
+            if let Some(found) = found
+                && self.crosses_then(&found).await?
+            {
+                return Ok(Some(found));
+            }
+            window = horizon::ahead(&self.rule.rule, zone, until);
+        }
+        Ok(None)
+    }
+
+    /// Whether it still crosses, by what is dated up to then.
+    async fn crosses_then(&self, found: &Crossing) -> Result<bool, EngineError> {
+        let (until, before) = (found.crossed_at, SignedDuration::from_micros(1));
+        let window = Window { after: until.checked_sub(before).unwrap_or(Timestamp::MIN), until, now: until };
+        Ok(self.crossings_in(window).await?.iter().any(|then| then.occasion == found.occasion))
+    }
+
     async fn crossings_in(&self, window: Window) -> Result<Vec<Crossing>, EngineError> {
         let keys = std::slice::from_ref(&self.record.key);
         let mut found = Vec::new();
@@ -277,6 +339,37 @@ impl<'a> Explainer<'a> {
             }
         }
         Ok(found)
+    }
+
+    /// What lies ahead and what crossed, each with what the ledger says of it; and of those that the next sweep would
+    /// enter, which are within the cooldown of another.
+    async fn standing(
+        &self,
+        lane: Lane,
+        seen: &Seen,
+        (state, eligibility): (Option<&RuleState>, Option<&Eligibility>),
+    ) -> Result<(Option<Crossed>, Vec<Crossed>), EngineError> {
+        let newest_first: Vec<Crossing> = seen.ahead.iter().chain(&seen.behind).cloned().collect();
+        let mut standings = self.previewer.standings(self.rule, &self.record.tenant, lane, &newest_first).await?;
+        let mut cooldown = Cooldown::of(&self.rule.rule);
+        for (crossing, standing) in newest_first.iter().zip(&mut standings).rev() {
+            let enters = eligibility == Some(&Eligibility::Match) && self.is_open(crossing, standing, state);
+            *standing = cooldown.beside(crossing, standing.clone(), enters);
+        }
+        let mut told = newest_first.iter().zip(standings).map(|(crossing, standing)| self.crossed(crossing, standing));
+        let ahead = seen.ahead.as_ref().and_then(|_| told.next());
+        Ok((ahead, told.collect()))
+    }
+
+    /// Whether a sweep still asks about it.
+    fn is_open(&self, crossing: &Crossing, standing: &Standing, state: Option<&RuleState>) -> bool {
+        let (rule, now, at) = (&self.rule.rule, self.previewer.now, crossing.crossed_at);
+        let over = match standing {
+            Standing::Known | Standing::TooClose { .. } => true,
+            Standing::Missed { kind, .. } => had_its_chance(rule, *kind, at, now),
+            Standing::New => false,
+        };
+        !over && at > self.begins(state) && !horizon::is_passed(rule, state, at, now)
     }
 
     fn crossed(&self, crossing: &Crossing, standing: Standing) -> Crossed {
@@ -304,6 +397,28 @@ impl<'a> Explainer<'a> {
         };
         let found = self.previewer.store.enrollments(&filter).await?;
         Ok(found.into_iter().filter(|enrollment| enrollment.lane == lane).collect())
+    }
+
+    async fn deliveries(&self, enrollments: &[EnrollmentView]) -> Result<Vec<Delivered>, EngineError> {
+        let ids: Vec<i64> = enrollments.iter().map(|enrollment| enrollment.id).collect();
+        let mut delivered: Vec<Delivered> = Vec::new();
+        for happening in self.previewer.store.timelines(&ids).await? {
+            let Some(tried) = self.tried(happening, enrollments) else { continue };
+            delivered.retain(|known| known.last.delivery != tried.last.delivery);
+            delivered.push(tried);
+        }
+        Ok(delivered)
+    }
+
+    /// `None`: it is no attempt.
+    fn tried(&self, happening: Happening, enrollments: &[EnrollmentView]) -> Option<Delivered> {
+        let Happening { enrollment, at, step, what: state, detail, attempt, .. } = happening;
+        let (kind, attempts, delivery) = attempt?;
+        let lane = enrollments.iter().find(|of| of.id == enrollment)?.lane;
+        let (rule, record, delivery) = (self.rule.rule.id.clone(), Some(self.record.clone()), Some(delivery));
+        let step = step.unwrap_or_default();
+        let last = DeliveryView { delivery, rule, lane, record, step, kind, state, attempts, at, detail };
+        Some(Delivered { enrollment, last })
     }
 
     async fn stuck(&self, lane: Lane, newest: Option<&EnrollmentView>) -> Result<Option<Stuck>, EngineError> {
@@ -366,6 +481,30 @@ impl<'a> Explainer<'a> {
         let Some(address) = address else { return Ok(None) };
         let hash = self.previewer.store.secret().address_hash(channel, address);
         Ok(self.previewer.store.suppressed(&[hash]).await?.first().map(|entry| entry.reason))
+    }
+
+    /// Of the sequence under way what is still to come; else what a match would get that may still be.
+    async fn before_it(
+        &self,
+        told: &Explanation,
+        seen: &Seen,
+        facts: &Facts,
+    ) -> Result<(StepsOf, Vec<PreviewMessage>), EngineError> {
+        let under_way = told.enrollments.iter().find(|enrollment| enrollment.state != EnrollmentState::Ended);
+        if let Some(enrollment) = under_way {
+            // What comes after where it stands still isn't on its way.
+            let steps = if told.stuck.is_some() { Vec::new() } else { self.still_to_come(enrollment.id).await? };
+            return Ok((StepsOf::UnderWay, steps));
+        }
+        let of = if told.enrollments.is_empty() { StepsOf::Match } else { StepsOf::NewMatch };
+        let fresh = |crossed: &&Crossed| !crossed.standing.is_spent();
+        let behind = told.deciding().filter(fresh);
+        let behind = behind.and_then(|told| seen.behind.iter().find(|crossing| crossing.occasion == told.occasion));
+        let ahead = told.ahead.as_ref().filter(fresh).and(seen.ahead.as_ref());
+        match behind.or(ahead) {
+            Some(crossing) => Ok((of, self.steps(crossing, facts).await?)),
+            None => Ok((of, Vec::new())),
+        }
     }
 
     /// From the crossing on, or from now if that is over. A record that doesn't match is walked as if it did,

@@ -2,6 +2,7 @@
 
 use crate::engine::adopt::BEGINNING;
 use crate::engine::cadence::Plan;
+use crate::engine::port::RuleState;
 use crate::engine::settings::Settings;
 use crate::engine::sweep::keep_trying;
 use crate::model::{Period, Unit};
@@ -53,6 +54,17 @@ pub fn ahead(rule: &CheckedRule, zone: &TimeZone, now: Timestamp) -> Option<Wind
         }
     }
     .filter(|window| window.after < window.until)
+}
+
+/// Whether a fact that comes in time takes back what would cross.
+pub const fn is_undone_by_facts(rule: &CheckedRule) -> bool {
+    matches!(rule.trigger, Trigger::Inactivity(_) | Trigger::Abandoned(_))
+}
+
+/// Whether no sweep looks at it any more.
+pub fn is_passed(rule: &CheckedRule, state: Option<&RuleState>, crossed_at: Timestamp, now: Timestamp) -> bool {
+    let watermark = state.map(|state| state.progress.watermark);
+    watermark.is_some_and(|mark| crossed_at <= mark) && now.duration_since(crossed_at) > reach(rule)
 }
 
 /// The next instant at which whoever meets the conditions crosses, whatever the facts.

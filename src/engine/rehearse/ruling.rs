@@ -8,7 +8,7 @@ use super::verdict::{Because, Verdict};
 use crate::engine::EngineError;
 use crate::engine::adopt::baseline;
 use crate::engine::evaluate::Eligibility;
-use crate::engine::port::{MissView, RuleStatus, Standing, SweepId, SweepView};
+use crate::engine::port::{MissView, RuleState, RuleStatus, Standing, SweepId, SweepView};
 use crate::engine::sweep::{had_its_chance, keep_trying};
 use crate::model::{Occasion, RecordId, RuleId};
 use crate::rule::checked::{CheckedRule, Mode, Step, Trigger};
@@ -45,9 +45,19 @@ impl Explainer<'_> {
                 None => matched(told, Some(newest.entered_at)),
             });
         }
-        let Some(newest) = told.crossings.first().filter(|newest| newest.standing == Standing::Known) else {
-            return self.unentered(case).await;
+        let Some(newest) = told.deciding() else {
+            return match told.crossings.first() {
+                Some(Crossed { standing: Standing::TooClose { to }, crossed_at, .. }) => {
+                    let matched = told.enrollments.iter().find(|found| found.occasion.is_some());
+                    let (crossed_at, matched) = (*crossed_at, matched.map(|found| found.entered_at));
+                    Ok(Verdict::WithinTolerance { crossed_at, to: *to, matched, closeness: told.closeness })
+                }
+                Some(_) | None => self.unentered(case).await,
+            };
         };
+        if newest.standing != Standing::Known {
+            return self.unentered(case).await;
+        }
         let entered = told.enrollments.iter().find(|found| found.occasion.as_ref() == Some(&newest.occasion));
         if let Some(entered) = entered {
             return Ok(matched(told, Some(entered.entered_at)));
@@ -57,8 +67,7 @@ impl Explainer<'_> {
                 return Ok(Verdict::Held { reason: sweep.reason.clone() });
             }
         }
-        let earlier = told.enrollments.iter().any(|found| found.occasion.is_some());
-        Ok(if earlier { Verdict::WithinTolerance } else { matched(told, None) })
+        Ok(matched(told, None))
     }
 
     async fn unentered(&self, case: &Case<'_>) -> Result<Verdict, EngineError> {
@@ -74,8 +83,8 @@ impl Explainer<'_> {
         if let Some(Eligibility::ScriptFailed(problem)) = &case.eligibility {
             return Ok(Verdict::ScriptFailed { problem: problem.clone() });
         }
-        let Some(newest) = told.crossings.first() else { return self.not_crossed(case).await };
-        let begins = self.begins(told);
+        let Some(newest) = told.deciding() else { return self.not_crossed(case).await };
+        let begins = self.begins(told.state.as_ref());
         // What is behind is over; what lies ahead is another occasion.
         let is_over = newest.crossed_at <= begins || self.is_passed(told, newest);
         if is_over && let Some(verdict) = self.ahead(case).await? {
@@ -88,7 +97,8 @@ impl Explainer<'_> {
     async fn crossed_now(&self, case: &Case<'_>, newest: &Crossed, begins: Timestamp) -> Result<Verdict, EngineError> {
         let (told, crossed_at) = (case.told, newest.crossed_at);
         if let Some(Eligibility::Miss(term)) = &case.eligibility {
-            let later = self.holds_later(case, case.seen.behind.first(), told.now).await?;
+            let crossing = case.seen.behind.iter().find(|crossing| crossing.occasion == newest.occasion);
+            let later = self.holds_later(case, crossing, told.now).await?;
             // Those who failed are asked again once per `recheck`, which may be the last time just before.
             let recheck = SignedDuration::from_secs(self.rule.rule.recheck.max_seconds());
             let tried = keep_trying(&self.rule.rule) - recheck.min(keep_trying(&self.rule.rule));
@@ -127,18 +137,15 @@ impl Explainer<'_> {
     }
 
     /// From when on the rule looks. One that has not run yet begins when it first does.
-    fn begins(&self, told: &Explanation) -> Timestamp {
+    pub(super) fn begins(&self, state: Option<&RuleState>) -> Timestamp {
         let zone = &self.previewer.generation.catalog.time_zone;
-        let first = || baseline(&self.rule.rule, zone, told.now);
-        told.state.as_ref().map_or_else(first, |state| state.baseline)
+        let first = || baseline(&self.rule.rule, zone, self.previewer.now);
+        state.map_or_else(first, |state| state.baseline)
     }
 
     /// Whether no sweep looks at it any more.
     fn is_passed(&self, told: &Explanation, newest: &Crossed) -> bool {
-        let reach = horizon::reach(&self.rule.rule);
-        let watermark = told.state.as_ref().map(|state| state.progress.watermark);
-        let crossed_at = newest.crossed_at;
-        watermark.is_some_and(|mark| crossed_at <= mark) && told.now.duration_since(crossed_at) > reach
+        horizon::is_passed(&self.rule.rule, told.state.as_ref(), newest.crossed_at, told.now)
     }
 
     /// Nothing has crossed: it will, or it did and the state remembers, or neither.
@@ -152,7 +159,7 @@ impl Explainer<'_> {
         let open = case.seen.episode.as_ref().filter(|episode| episode.closed_at.is_none());
         Ok(match (&self.rule.rule.trigger, open) {
             (Trigger::Segment(segment), Some(episode)) if segment.leaves => {
-                let since = Some(episode.opened_at).filter(|since| *since > self.begins(case.told));
+                let since = Some(episode.opened_at).filter(|since| *since > self.begins(case.told.state.as_ref()));
                 Verdict::Inside { since }
             }
             (Trigger::Segment(segment), _) => match because(&case.told.trigger, segment.leaves) {
@@ -188,7 +195,8 @@ impl Explainer<'_> {
     /// What comes by time alone, and whether it matches then.
     async fn ahead(&self, case: &Case<'_>) -> Result<Option<Verdict>, EngineError> {
         let (told, zone) = (case.told, &self.previewer.generation.catalog.time_zone);
-        let crossing = case.seen.ahead.as_ref();
+        let is_new = told.ahead.as_ref().is_some_and(|ahead| !ahead.standing.is_spent());
+        let crossing = case.seen.ahead.as_ref().filter(|_| is_new);
         let mut crosses_at = crossing.map(|ahead| ahead.crossed_at);
         if crosses_at.is_none() {
             crosses_at = horizon::planned(&self.rule.rule, zone, told.now);
@@ -259,7 +267,8 @@ fn enrolls_into(rule: &CheckedRule, target: &RuleId) -> bool {
 
 /// It matched, and where its trigger comes again, it crosses again.
 fn matched(told: &Explanation, at: Option<Timestamp>) -> Verdict {
-    Verdict::Matched { at, again: told.ahead.as_ref().map(|ahead| ahead.crossed_at) }
+    let again = told.ahead.as_ref().filter(|ahead| !ahead.standing.is_spent());
+    Verdict::Matched { at, again: again.map(|ahead| ahead.crossed_at) }
 }
 
 /// The first term that is not true.

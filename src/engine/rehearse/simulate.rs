@@ -45,7 +45,7 @@ pub struct RuleDays {
     pub matched: u64,
     /// Of the attempts, by outcome.
     pub outcomes: BTreeMap<String, u64>,
-    /// Why the guard would hold it.
+    /// Why the guard would hold it, or its script.
     pub held: Vec<String>,
 }
 
@@ -73,7 +73,7 @@ impl Simulator {
                 let Swept::Done(report) = swept else { continue };
                 let rule = days.entry(report.rule).or_default();
                 rule.matched += report.entered;
-                rule.held.extend(report.held);
+                rule.held.extend(report.held.into_iter().chain(report.tripped));
             }
             engine.dispatch_due().await?;
             seen = self.tell_attempts(seen, &mut days, &mut tell).await?;

@@ -6,8 +6,10 @@ use crate::engine::EngineError;
 use crate::engine::evaluate::Answer;
 use crate::engine::port::{Email, Message};
 use crate::engine::preview::Previewer;
-use crate::model::{DeliveryId, RecordId, RuleId, StepId};
-use crate::rule::checked::Action;
+use crate::model::{DeliveryId, Occasion, RecordId, RuleId, StepId, Value};
+use crate::rule::checked::{Action, Entry, Trigger};
+use crate::rule::compiled::Crossing;
+use std::collections::BTreeMap;
 
 /// A mail and where it would have gone.
 #[derive(Debug, Clone)]
@@ -15,6 +17,8 @@ pub struct TestMail {
     pub step: StepId,
     /// Whom the record's own mail would reach; `None`: nobody.
     pub meant_for: Option<String>,
+    /// The record has not crossed the trigger and doesn't by time alone: `occasion` is made up of now.
+    pub made_up: bool,
     pub email: Email,
 }
 
@@ -47,12 +51,19 @@ pub async fn render_test(
         Answer::Gone => return Err(EngineError::NoSuchRecord(record.clone())),
         Answer::Unreadable(error) => return Err(nothing(error.to_string())),
     };
-    let crossing = seen.behind.into_iter().next().or(seen.ahead).ok_or_else(|| {
-        nothing(format!("{record} never crosses the trigger of `{rule}`, so there is no occasion to write about"))
-    })?;
+    let crossing = seen.behind.into_iter().next().or(seen.ahead);
+    let made_up = crossing.is_none();
+    let crossing = crossing.unwrap_or_else(|| explainer.made_up(number));
     let person = email.to.as_ref().or(compiled.rule.to.as_ref()).and_then(|role| facts.recipients.get(role));
     let claimed = previewer.claimed(compiled, record, &crossing, number);
-    let rendered = previewer.render(compiled, &claimed, &facts, action, person).map_err(nothing)?;
+    let rendered = previewer.render(compiled, &claimed, &facts, action, person).map_err(|problem| {
+        let uses = previewer.generation.templates.uses(&email.template).iter().map(|used| &used.path);
+        let missing: Vec<&String> = uses.filter(|path| made_up && path.starts_with("occasion.row")).collect();
+        let Some(first) = missing.first() else { return nothing(problem) };
+        let why =
+            format!("{record} never crosses the trigger of `{rule}`, and without an occasion there is no `{first}`");
+        nothing(format!("{why}: name a record that has crossed, as `nudged preview {rule}` lists them ({problem})"))
+    })?;
     let Message::Email(mut email) = rendered else { return Err(nothing(format!("`{}` is no email", node.id))) };
     let meant_for = std::mem::replace(&mut email.to_address, to.to_owned());
     let meant_for = Some(meant_for).filter(|address| !address.is_empty());
@@ -61,5 +72,31 @@ pub async fn render_test(
     email.delivery = DeliveryId(*uuid::Uuid::new_v4().as_bytes());
     // Whoever tries the link must not unsubscribe the person it was made for.
     email.headers.retain(|(name, _)| !name.to_ascii_lowercase().starts_with("list-unsubscribe"));
-    Ok(TestMail { step: node.id.clone(), meant_for, email })
+    Ok(TestMail { step: node.id.clone(), meant_for, made_up, email })
+}
+
+impl Explainer<'_> {
+    /// As if it crossed now, with what every occasion of the trigger has; the rows of some have more.
+    fn made_up(&self, node: usize) -> Crossing {
+        let (rule, now) = (&self.rule.rule, self.previewer.now);
+        let today = now.to_zoned(self.previewer.generation.catalog.time_zone.clone()).date();
+        let value = match &rule.trigger {
+            Trigger::Date(_) | Trigger::Yearly(_) => Value::Date(today),
+            Trigger::Survey(survey) => survey.score.as_ref().map_or(Value::Int(0), |range| {
+                range.low.as_ref().or(range.high.as_ref()).cloned().unwrap_or(Value::Int(0))
+            }),
+            _ => Value::Instant(now),
+        };
+        // The last entry that begins at or before the step.
+        let begins = |entry: &Entry| entry.first.is_some_and(|first| first <= node);
+        Crossing {
+            key: self.record.key.clone(),
+            occasion: Occasion::new(now.to_string()),
+            crossed_at: now,
+            occasion_at: Some(now),
+            value,
+            row: BTreeMap::new(),
+            entry: rule.entries.iter().rposition(begins).unwrap_or(0),
+        }
+    }
 }

@@ -12,8 +12,8 @@ pub enum Verdict {
     Matches { crossed_at: Timestamp },
     /// In the ledger by this occasion; and when its trigger comes again, where that follows from time alone.
     Matched { at: Option<Timestamp>, again: Option<Timestamp> },
-    /// The ledger has an earlier occasion that this one is too close to.
-    WithinTolerance,
+    /// The ledger has an earlier occasion, by which it matched then, that this one is too close to.
+    WithinTolerance { crossed_at: Timestamp, to: Timestamp, matched: Option<Timestamp>, closeness: &'static str },
     /// Matched by a sweep that the guard holds.
     Held { reason: String },
     /// It crossed and everything holds, but an operator, or the rule's file, has paused the rule.
@@ -80,7 +80,7 @@ impl Verdict {
         match self {
             Self::Matches { .. } => "matches",
             Self::Matched { .. } => "matched",
-            Self::WithinTolerance => "within_tolerance",
+            Self::WithinTolerance { .. } => "within_tolerance",
             Self::Held { .. } => "held",
             Self::Paused { .. } => "paused",
             Self::RuleHeld { .. } => "rule_held",
@@ -139,6 +139,13 @@ fn unseen(f: &mut fmt::Formatter<'_>, until: Timestamp) -> fmt::Result {
     write!(f, " up to {}; the look ahead was cut off there, as it took too long", Day(until))
 }
 
+fn crossed_since(f: &mut fmt::Formatter<'_>, crossed_at: Timestamp, matched: Option<Timestamp>) -> fmt::Result {
+    match matched {
+        Some(at) => write!(f, "matched {}; what crossed {}", Day(at), Day(crossed_at)),
+        None => write!(f, "no match: what crossed {}", Day(crossed_at)),
+    }
+}
+
 fn inside_before(f: &mut fmt::Formatter<'_>, baseline: Timestamp) -> fmt::Result {
     write!(f, "no match: it was inside already when the rule began, {}, and such are left out ", Day(baseline))?;
     write!(f, "(`backfill: all` would take it in)")
@@ -166,8 +173,9 @@ impl fmt::Display for Verdict {
                 }
                 again.map_or(Ok(()), |again| write!(f, "; it crosses again {} if nothing changes", Day(again)))
             }
-            Self::WithinTolerance => {
-                write!(f, "no match: too close to the occasion of an earlier match, so it isn't a new one")
+            Self::WithinTolerance { crossed_at, to, matched, closeness } => {
+                crossed_since(f, *crossed_at, *matched)?;
+                write!(f, " is {closeness} that match's occasion, {}, so it isn't a new one", Day(*to))
             }
             Self::Held { reason } => write!(f, "matched, and held for review: {reason}"),
             Self::Paused { crossed_at, by_file } => {

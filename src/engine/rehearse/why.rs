@@ -295,7 +295,9 @@ fn value(operand: &Operand) -> String {
     format!("{} = {}", operand.name, operand.found())
 }
 
-fn delivered(delivery: &DeliveryView) -> String {
+/// What became of a delivery, in a few words.
+#[must_use]
+pub fn delivered(delivery: &DeliveryView) -> String {
     let DeliveryView { kind, step, state, detail, .. } = delivery;
     let when = at(delivery.at);
     let said = if detail.is_empty() { String::new() } else { format!(" ({detail})") };

@@ -1,6 +1,7 @@
 //! Turning a crosser into a candidate, and a match into the row that enters the ledger.
 
 use crate::engine::cadence::Plan;
+use crate::engine::cooldown::cooldown;
 use crate::engine::lateness;
 use crate::engine::port::{Candidate, NewMatch, Rematch};
 use crate::model::{InstanceSecret, Lane, MatchIdentity, RecordId, RuleId, SkipReason, Tenant, Value};
@@ -61,8 +62,7 @@ fn tolerance(rule: &CheckedRule) -> Option<SignedDuration> {
             let quarter = SignedDuration::from_secs(inactivity.silent_for.max_seconds() / 4);
             Some(quarter.min(SignedDuration::from_hours(24)))
         }
-        Trigger::Survey(survey) => survey.cooldown.map(|cooldown| SignedDuration::from_secs(cooldown.max_seconds())),
-        _ => None,
+        _ => cooldown(rule),
     }
 }
 

@@ -59,10 +59,11 @@ impl Feeder<'_> {
                 self.events(reading.crossed).await?;
             }
             Feed::Sweep(reading) => {
-                self.read(Reach::Crossed(reading.crossed), reading.crossed).await?;
+                // What crossed first goes first.
                 if let Some((window, since)) = reading.changed {
                     self.read(Reach::Changed(window, since), window).await?;
                 }
+                self.read(Reach::Crossed(reading.crossed), reading.crossed).await?;
             }
             // A rule's own SQL would run in full for every chunk.
             Feed::Reconcile(window) if matches!(self.rule.rule.trigger, Trigger::Query(_)) => {

@@ -6,6 +6,7 @@ use super::feed::Batch;
 use super::window::had_its_chance;
 use super::{SweepReport, enter_staged};
 use crate::engine::context::Context;
+use crate::engine::cooldown::Cooldown;
 use crate::engine::episode::{Sighting, Watch};
 use crate::engine::error::EngineError;
 use crate::engine::evaluate::{self, Answer, Eligibility};
@@ -28,6 +29,10 @@ pub struct Harvest<'a> {
     pub report: SweepReport,
     found: Found,
     is_staged: bool,
+    /// Whom the matches that are found and not staged keep from another.
+    cooldown: Cooldown,
+    /// The same of those that are being staged.
+    staging: Cooldown,
     /// Records whose edge was not judged for good.
     asked_again: HashSet<Key>,
     /// The earliest crossing that could not be judged: the watermark waits for it.
@@ -62,6 +67,7 @@ impl<'a> Harvest<'a> {
     ) -> Self {
         let (found, asked_again) = (Found::default(), HashSet::new());
         let (is_staged, unsettled, script_error, failing) = (false, None, None, Vec::new());
+        let (cooldown, staging) = (Cooldown::of(&namer.rule.rule), Cooldown::default());
         Self {
             context,
             namer,
@@ -71,6 +77,8 @@ impl<'a> Harvest<'a> {
             report,
             found,
             is_staged,
+            cooldown,
+            staging,
             asked_again,
             unsettled,
             script_error,
@@ -112,6 +120,9 @@ impl<'a> Harvest<'a> {
     async fn crossed(&mut self, crossings: Vec<Crossing>, changes: usize) -> Result<(), EngineError> {
         let is_full = self.found.len() + crossings.len() + changes > self.context.settings.batch;
         let earlier = if is_full { std::mem::take(&mut self.found) } else { Found::default() };
+        if is_full {
+            self.staging = std::mem::replace(&mut self.cooldown, Cooldown::of(&self.namer.rule.rule));
+        }
         self.report.crossed += crossings.len() as u64;
         let (staged, seen) = futures::future::join(self.staged(&earlier), self.look(crossings)).await;
         self.count(staged?);
@@ -126,6 +137,8 @@ impl<'a> Harvest<'a> {
                 }
             }
         }
+        // The next batch finds them in the ledger.
+        self.staging = Cooldown::default();
         Ok(())
     }
 
@@ -154,7 +167,7 @@ impl<'a> Harvest<'a> {
         for ((candidate, crossing), standing) in candidates.into_iter().zip(crossings).zip(standings) {
             let over = |kind| had_its_chance(&self.namer.rule.rule, kind, crossing.crossed_at, self.timing.now);
             match standing {
-                Standing::Known => result.known += 1,
+                Standing::Known | Standing::TooClose { .. } => result.known += 1,
                 Standing::Missed { kind, .. } if over(kind) => result.missed += 1,
                 Standing::New | Standing::Missed { .. } => result.asked.push((candidate, crossing)),
             }
@@ -204,7 +217,9 @@ impl<'a> Harvest<'a> {
         let eligibility = evaluate::eligibility(self.namer.rule, &facts, self.timing.now);
         self.report.scripted += u64::from(eligibility.is_scripted(self.namer.rule, &facts));
         match eligibility {
+            Eligibility::Match if self.is_cooling(crossing) => self.report.known += 1,
             Eligibility::Match => {
+                self.cooldown.begin(crossing);
                 let skip = late(&self.namer.rule.rule, crossing, &facts, self.timing);
                 self.report.matched += 1;
                 self.report.late += u64::from(skip.is_some());
@@ -223,6 +238,10 @@ impl<'a> Harvest<'a> {
                 self.unjudged(crossing, reason);
             }
         }
+    }
+
+    fn is_cooling(&self, crossing: &Crossing) -> bool {
+        [&self.staging, &self.cooldown].into_iter().any(|cooldown| cooldown.covers(crossing).is_some())
     }
 
     fn unjudged(&mut self, crossing: &Crossing, reason: String) {

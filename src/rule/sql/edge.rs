@@ -256,7 +256,7 @@ impl<'a> Edge<'_, 'a> {
                 let stored = self.renderer.column_operand(RECORD, &Renderer::column(self.entity, &created.at)?);
                 let seen = self.seen(created.at.to_string(), &stored, true);
                 let settled = self.settled(&stored, created.settle, WholeDay::FromItsEnd);
-                let text = format!("{}: {} ago", created.at, created.settle);
+                let text = format!("{}: {}", created.at, ago(created.settle).unwrap_or_else(|| "come".to_owned()));
                 self.push(Section::Trigger, text, Basis::AsOf, Holds::Settled(settled), vec![seen]);
                 Ok(())
             }
@@ -354,7 +354,8 @@ impl<'a> Edge<'_, 'a> {
         self.told(Section::Trigger, format!("{of}{kind}: score {range}"), Basis::AsOf, holds, vec![seen]);
         let seen = self.seen_in(&near, format!("{of}: answered"), &at, true);
         let settled = self.settled(&at, survey.settle, WholeDay::FromItsStart);
-        let text = format!("{of}: answered {} ago", survey.settle);
+        let settled_for = ago(survey.settle).map_or_else(String::new, |ago| format!(" {ago}"));
+        let text = format!("{of}: answered{settled_for}");
         self.push(Section::Trigger, text, Basis::AsOf, Holds::Settled(settled), vec![seen]);
         Ok(())
     }
@@ -413,6 +414,11 @@ impl<'a> Edge<'_, 'a> {
         }
         Ok(())
     }
+}
+
+/// `2 hours ago`; `None`: at once.
+fn ago(settle: Period) -> Option<String> {
+    (settle.max_seconds() > 0).then(|| format!("{settle} ago"))
 }
 
 fn clock(at: jiff::civil::Time) -> String {

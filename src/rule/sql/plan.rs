@@ -17,6 +17,7 @@ use crate::catalog::{Entity, KeyType};
 use crate::model::{EntityName, Key, Occasion, Value};
 use crate::rule::checked::{CheckedRule, Trigger};
 use crate::rule::compiled::{Crossing, Reach, ReadError, Window};
+use crate::rule::condition::Term;
 use crate::rule::statement::{Dialect, Row, Statement};
 use jiff::{Timestamp, tz::TimeZone};
 use std::collections::BTreeMap;
@@ -35,6 +36,8 @@ pub(crate) struct Parts {
 pub(crate) struct CrossingPlan {
     parts: Parts,
     queries: Vec<Query>,
+    /// Of a schedule: everybody, whatever `where` says; for [`Reach::Untested`].
+    untested: Option<Query>,
     scopes: Scopes,
     count: Fragment,
 }
@@ -78,6 +81,7 @@ impl Parts {
 impl CrossingPlan {
     pub fn render(renderer: &Renderer<'_>, rule: &CheckedRule, entity: &Entity) -> Result<Self, RenderError> {
         let entity = renderer.entity(&entity.name)?;
+        let mut untested = None;
         let (queries, relation, count) = match &rule.trigger {
             Trigger::Inactivity(inactivity) => {
                 let (queries, count) = super::inactivity::render(renderer, entity, inactivity)?;
@@ -93,7 +97,10 @@ impl CrossingPlan {
                 let (queries, count) = super::on_date::render(renderer, rule, entity, date, &people)?;
                 (queries, None, count)
             }
-            Trigger::Schedule(_) => (vec![schedule(renderer, rule, entity)?], None, nobody()),
+            Trigger::Schedule(_) => {
+                untested = Some(schedule(renderer, entity, &[])?);
+                (vec![schedule(renderer, entity, &rule.conditions)?], None, nobody())
+            }
             Trigger::Created(created) => {
                 let (query, count) = super::created::render(renderer, entity, created)?;
                 (vec![query], None, count)
@@ -130,6 +137,7 @@ impl CrossingPlan {
         Ok(Self {
             parts: Parts::of(renderer, entity),
             queries,
+            untested,
             scopes: Scopes::plan(renderer, entity, relation)?,
             count,
         })
@@ -141,7 +149,7 @@ impl CrossingPlan {
 
     pub fn statements(&self, reach: Reach<'_>) -> Vec<Statement> {
         let (window, scope, changed) = match reach {
-            Reach::Crossed(window) => (window, Scope::All, Timestamp::MIN),
+            Reach::Crossed(window) | Reach::Untested(window) => (window, Scope::All, Timestamp::MIN),
             Reach::Changed(window, since) => (window, Scope::Changed, since),
             Reach::Chunk { window, after, upto } => (window, Scope::Chunk { after, upto }, Timestamp::MIN),
             Reach::Of(window, keys) => (window, Scope::Of(keys), Timestamp::MIN),
@@ -154,7 +162,10 @@ impl CrossingPlan {
             let from = self.scopes.from(scope, query.driven, |key| key_value(&self.parts.key, key));
             query.text.splice(&from).fill(self.parts.dialect, &fill)
         };
-        self.queries.iter().map(statement).collect()
+        match (reach, &self.untested) {
+            (Reach::Untested(_), Some(query)) => vec![statement(query)],
+            _ => self.queries.iter().map(statement).collect(),
+        }
     }
 
     pub fn count_until(&self, until: Timestamp) -> Statement {
@@ -219,11 +230,17 @@ fn nobody() -> Fragment {
     Fragment::text("SELECT 0")
 }
 
-/// Every matching record, at the planned instant: the only trigger whose `where` is in its crossing query.
-fn schedule(renderer: &Renderer<'_>, rule: &CheckedRule, entity: &Entity) -> Result<Query, RenderError> {
+/// Every record for which the terms hold, at the planned instant: the only trigger whose `where` is in its crossing
+/// query. What is no question to the database is left to the evaluation, which asks every term again.
+fn schedule(renderer: &Renderer<'_>, entity: &Entity, terms: &[Term]) -> Result<Query, RenderError> {
     let entity = renderer.entity(&entity.name)?;
+<<<<<<< HEAD
     let mut tests = renderer.base(entity, RECORD);
     for term in &rule.conditions {
+=======
+    let mut tests = renderer.base(entity, "r");
+    for term in terms.iter().filter(|term| !term.condition.asks_score() && !term.condition.asks_saved()) {
+>>>>>>> work-a
         if term.condition.counts_since_entry() {
             return Err(RenderError::SinceOutside(term.text.clone()));
         }

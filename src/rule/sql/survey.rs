@@ -44,18 +44,22 @@ pub(super) fn render(
     tests.extend(answered.iter().cloned());
     let (at_cell, at_meaning) = renderer.selected(&at);
     let (score_cell, score_meaning) = renderer.selected(&score);
-    let response_key = renderer.key_of(rows.entity, &rows.alias);
-    let mut selected = vec![renderer.key_of(entity, RECORD), response_key, at_cell, score_cell];
+    let response = renderer.key_of(rows.entity, &rows.alias);
+    let mut selected = vec![renderer.key_of(entity, RECORD), response.clone(), at_cell, score_cell];
     let mut fields = Vec::new();
     for name in rows.entity.fields.keys() {
         let (cell, meaning) = renderer.selected(&renderer.operand(rows.entity, &rows.alias, name)?);
         selected.push(cell);
         fields.push((name.to_string(), meaning));
     }
-    let text = Fragment::of(
+    let mut text = Fragment::of(
         "SELECT {} FROM {}{} WHERE {}",
         &[&Fragment::join(&selected, ", "), &rows.from, &Fragment::splice_point(), &Fragment::all(&tests)],
     );
+    if survey.cooldown.is_some() {
+        // The first answer counts and silences those after it, so that batches must come in the order of time.
+        text = Fragment::of("{} ORDER BY {}, {}", &[&text, &renderer.dated(&at), &response]);
+    }
     let reader = SurveyReader {
         response_key: rows.entity.key_type.clone(),
         settled: Settled { after: survey.settle, at: at_meaning, whole_day: WholeDay::FromItsStart },

@@ -7,6 +7,7 @@ mod novelty;
 mod placing;
 
 use super::database::Database;
+use super::places::instant;
 use super::sql::Session;
 use super::state::State;
 use super::table::{episode, miss, rule_state, sweep, sweep_state};
@@ -19,7 +20,7 @@ use async_trait::async_trait;
 pub(super) use enrolling::enroll;
 use entering::fresh;
 use jiff::Timestamp;
-use novelty::{Probe, new_ones};
+use novelty::{Novelty, Probe, novelties};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -265,19 +266,23 @@ async fn standings(
     // Asking needs no lease: a preview asks as well, perhaps of a rule that was never adopted.
     let rule = rule_state::find(session, lease).await?;
     let probes: Vec<Probe<'_>> = candidates.iter().map(Probe::from).collect();
-    let new = new_ones(session, &probes).await?;
-    let asked = candidates.iter().enumerate().filter(|(n, _)| new[*n]);
+    let novelties = novelties(session, &probes).await?;
+    let asked = candidates.iter().enumerate().filter(|(n, _)| novelties[*n] == Novelty::New);
     let asked = asked.map(|(n, c)| (n, &c.entity, &c.key, &c.occasion));
     let mut misses = match rule {
         Some(rule) => miss::of_crossers(session, rule, asked).await?,
         None => HashMap::new(),
     };
-    let standing = |(n, new)| match (new, misses.remove(&n)) {
-        (false, _) => Standing::Known,
-        (true, Some((kind, reason))) => Standing::Missed { kind, reason },
-        (true, None) => Standing::New,
-    };
-    Ok(new.into_iter().enumerate().map(standing).collect())
+    let mut standings = Vec::with_capacity(novelties.len());
+    for (n, novelty) in novelties.into_iter().enumerate() {
+        standings.push(match (novelty, misses.remove(&n)) {
+            (Novelty::Known, _) => Standing::Known,
+            (Novelty::TooClose(at), _) => Standing::TooClose { to: instant(at) },
+            (Novelty::New, Some((kind, reason))) => Standing::Missed { kind, reason },
+            (Novelty::New, None) => Standing::New,
+        });
+    }
+    Ok(standings)
 }
 
 async fn commit_small(

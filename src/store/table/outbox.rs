@@ -56,6 +56,12 @@ pub async fn due(session: &mut Session<'_>, now: i64, floor: i64, limit: usize) 
     rows.into_iter().map(claimed).collect()
 }
 
+/// The row of one enrollment, as [`due`] would have it. None of a person that was erased.
+pub async fn of(session: &mut Session<'_>, enrollment: i64) -> Result<Option<Claimed>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM outbox o {JOINS} AND o.id = $1 AND e.key IS NOT NULL");
+    session.row(&sql, params![enrollment]).await?.map(claimed).transpose()
+}
+
 pub fn claimed(mut row: Row) -> Result<Claimed, StoreError> {
     Ok(Claimed {
         token: OutboxToken { id: row.int(0)?, epoch: row.int(1)? + 1 },

@@ -136,9 +136,11 @@ impl World {
 
     pub async fn crossings(&self, rule: &CompiledRule, reach: Reach<'_>) -> Vec<Crossing> {
         let window = match reach {
-            Reach::Crossed(window) | Reach::Changed(window, _) | Reach::Chunk { window, .. } | Reach::Of(window, _) => {
-                window
-            }
+            Reach::Crossed(window)
+            | Reach::Untested(window)
+            | Reach::Changed(window, _)
+            | Reach::Chunk { window, .. }
+            | Reach::Of(window, _) => window,
         };
         let mut found = Vec::new();
         for (number, statement) in rule.crossings(reach).into_iter().enumerate() {

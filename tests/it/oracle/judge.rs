@@ -77,6 +77,7 @@ impl Judge {
             }
         }
         let value = |entry: &Entry| stands.get(entry).and_then(|one| one.exceeds).map(|(value, _)| value);
+        self.first_goes_first(standing, promise, now, entered)?;
         let mut new: Vec<_> = entered.iter().filter(|(entry, _)| !self.ledger.contains_key(*entry)).collect();
         // Of two of the same sweep the later has to exceed the earlier.
         new.sort_by_key(|(entry, _)| value(entry));
@@ -96,6 +97,37 @@ impl Judge {
             }
         }
         self.remember(standing, promise, now, entered);
+        Ok(())
+    }
+
+    /// Of a record's occasions that crossed since the last sweep, the first in time is entered and keeps out those that
+    /// are too close to it, whatever their order in the source.
+    fn first_goes_first(
+        &self,
+        standing: &[Standing],
+        promise: Promise,
+        now: Timestamp,
+        entered: &BTreeMap<Entry, Timestamp>,
+    ) -> Result<(), String> {
+        let measured = standing.iter().filter_map(|one| {
+            let (value, by) = one.exceeds?;
+            Some((value, by?, one))
+        });
+        let mut in_time: Vec<_> = measured.collect();
+        in_time.sort_by_key(|(value, ..)| *value);
+        let mut greatest = self.greatest.clone();
+        for (value, by, one) in in_time {
+            let last = greatest.get(&one.record).copied();
+            let is_free = last.is_none_or(|last| value.duration_since(last) > by);
+            if entered.contains_key(&entry(one)) {
+                greatest.insert(one.record.clone(), last.map_or(value, |last| last.max(value)));
+                continue;
+            }
+            let crossed = one.crosses > self.swept.max(self.baseline) && one.crosses <= now;
+            if is_free && crossed && one.holds && !one.overtaken && self.must(one, promise, now) {
+                return Err(format!("{one:?} crossed first, and another one was entered"));
+            }
+        }
         Ok(())
     }
 

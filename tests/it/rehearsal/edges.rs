@@ -278,4 +278,18 @@ async fn of_a_change_what_stood_before_is_told_where_it_is_known() {
     assert!(verdict.starts_with("never crossed: of the trigger, "), "{verdict}");
     insert(&world.crm, "UPDATE customers SET status = 'paused' WHERE id = 1").await;
     assert_eq!(of(&world, "1").await.1, [format!("true: {term} | status before = active, status = paused")]);
+    world.pass(hours(1)).await;
+    let (verdict, terms) = of(&world, "1").await;
+    assert!(verdict.starts_with("matched "), "{verdict}");
+    assert_eq!(terms, [format!("true: {term} | status before = not kept any more, status = paused")]);
+}
+
+#[tokio::test]
+async fn what_waits_for_nothing_is_told_without_a_time() {
+    let world = world(Kind::Sqlite, "survey: {of: responses, kind: nps, score: {at_most: 6}, settle: none}").await;
+    insert(&world.crm, &format!("INSERT INTO surveys VALUES (1, 1, 'nps', 3, '{}')", world.ago(hours(3)))).await;
+    let (_, terms) = of(&world, "1").await;
+    assert!(terms[1].starts_with("true: responses: answered | "), "{terms:?}");
+    world.load(&[("told.yaml", &rule("created: {at: created_at, settle: none}"))]).await;
+    assert!(of(&world, "1").await.1[0].starts_with("true: created_at: come | "));
 }

@@ -3,7 +3,7 @@
 use super::{nothing, previewer};
 use crate::support::instant;
 use crate::world::{Kind, World, days, hours};
-use nudged::engine::rehearse::{Explanation, Later, Verdict, explain, render_test};
+use nudged::engine::rehearse::{Explanation, Later, StepsOf, Verdict, explain, render_test};
 use nudged::engine::{EngineError, Settings};
 use nudged::model::{AddressHash, Channel, RecordId, RuleId, Suppression, SuppressionReason, Value};
 use nudged::rule::operands::{Basis, Section};
@@ -148,7 +148,10 @@ async fn what_the_ledger_knows_is_told_and_a_touched_order_is_no_new_match() {
     assert_eq!(told.enrollments.len(), 1);
     let touched = world.crm.time(world.ago(days(31)) + hours(3));
     world.crm.run(&format!("UPDATE orders SET placed_at = {touched} WHERE id = 1")).await;
-    assert_eq!(explained(&world, "1").await.verdict, Verdict::WithinTolerance);
+    let told = explained(&world, "1").await.verdict;
+    assert!(matches!(told, Verdict::WithinTolerance { matched: Some(at), .. } if at == world.now()), "{told}");
+    let says = "matched 2026-06-01 10:00Z; what crossed 2026-05-31 13:00Z is too close to that match's occasion";
+    assert!(told.to_string().starts_with(says), "{told}");
 }
 
 #[tokio::test]
@@ -188,7 +191,77 @@ async fn a_test_mail_goes_to_who_asked_and_bears_an_id_of_its_own() {
     assert_ne!(mail.email.delivery, again.email.delivery);
     let none = render_test(&look, &rule, &customer("6"), Some(&"other".into()), "me@acme.example").await;
     assert!(none.unwrap_err().to_string().contains("no email step `other`"));
-    let never = render_test(&look, &rule, &customer("7"), None, "me@acme.example").await;
-    assert!(never.unwrap_err().to_string().contains("never crosses"));
     assert_eq!(world.enrollments().await.len(), 0, "the state learns nothing");
+}
+
+/// Of customer 7, who has never ordered.
+#[tokio::test]
+async fn a_test_mail_needs_no_crossing_and_says_where_the_occasion_is_made_up() {
+    let world = world().await;
+    let sent = async |subject: &str, of: &str| {
+        let hello = format!("---\nsubject: \"{subject}\"\n---\nHello\n");
+        world.load(&[("win-back.yaml", RULE), (HELLO.0, &hello), LAYOUT]).await;
+        let (generation, sender) = (world.generation(), nothing());
+        let look = previewer(&world, &generation, &sender);
+        render_test(&look, &RuleId::from("win-back"), &customer(of), None, "me@acme.example").await
+    };
+    let mail = sent("Since {{ occasion.at | date }}", "7").await.unwrap();
+    assert!(mail.made_up && mail.meant_for.is_none() && mail.email.subject.contains("2026"), "{mail:?}");
+    assert!(!sent("Since {{ occasion.at | date }}", "1").await.unwrap().made_up);
+    let needs = sent("You gave {{ occasion.row.rating }}", "7").await.unwrap_err().to_string();
+    let says =
+        "customer:7 never crosses the trigger of `win-back`, and without an occasion there is no `occasion.row.rating`";
+    assert!(needs.contains(says), "{needs}");
+    assert!(matches!(sent("Hi", "99").await.unwrap_err(), EngineError::NoSuchRecord(_)));
+}
+
+const LEFT_OUT: &str = "version: 1
+id: win-back
+description: Silent for 30 days.
+mode: live
+purpose: service
+for_each: customer
+to: main_contact
+trigger:
+  inactivity: {of: orders, for: 30 days}
+guard: {floor: 1000}
+check_every: 1 hour
+backfill: 10 days
+steps:
+  - email: {template: hello}
+  - wait: {for: 3 days}
+  - webhook: {to: sink}
+";
+const PLAIN: (&str, &str) = ("templates/hello.md", "---\nsubject: Hello\n---\nHello\n");
+
+#[tokio::test]
+async fn what_became_of_its_deliveries_is_told_and_what_is_still_to_come_when_it_is_due() {
+    let world = world().await;
+    world.crm.run("UPDATE contacts SET email = NULL WHERE id = 1").await;
+    world.load(&[("win-back.yaml", LEFT_OUT), PLAIN, LAYOUT]).await;
+    world.pass(hours(1)).await;
+    let entered = world.now();
+    world.clock.advance(days(1));
+    world.crm.run("UPDATE contacts SET email = 'new@x.example' WHERE id = 1").await;
+    let told = explained(&world, "1").await;
+    let [mail] = told.deliveries.as_slice() else { panic!("one: {:?}", told.deliveries) };
+    assert_eq!((mail.enrollment, mail.last.step.as_str()), (told.enrollments[0].id, "email-hello"));
+    assert_eq!((mail.last.state.as_str(), mail.last.at), ("skipped", entered));
+    assert!(mail.last.detail.contains("no_address"), "{:?}", mail.last.detail);
+    let [call] = told.steps.as_slice() else { panic!("the mail is over: {:?}", told.steps) };
+    assert_eq!((told.steps_of, call.kind, call.due_at), (StepsOf::UnderWay, "webhook", entered + days(3)));
+
+    world.pass(days(2) + hours(1)).await;
+    let told = explained(&world, "1").await;
+    assert_eq!(told.verdict, Verdict::Matched { at: Some(entered), again: None });
+    let states: Vec<&str> = told.deliveries.iter().map(|known| known.last.state.as_str()).collect();
+    assert_eq!(states, ["skipped", "sent"]);
+    assert!(told.steps.is_empty(), "nobody gets what was left out: {:?}", told.steps);
+
+    // Another silence is another match, and gets everything.
+    let ordered = world.crm.time(world.now());
+    world.crm.run(&format!("INSERT INTO orders VALUES (50, 1, {ordered}, 'paid')")).await;
+    let told = explained(&world, "1").await;
+    assert_eq!((told.steps_of, told.steps.len()), (StepsOf::NewMatch, 2), "{:?}", told.verdict);
+    assert!(told.steps[0].content.is_ok());
 }

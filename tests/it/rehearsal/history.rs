@@ -89,3 +89,22 @@ async fn who_failed_at_the_time_is_told_by_history_and_who_fails_today_by_column
         assert_eq!(backtest.total, Tally { crossed: 6, as_of: 4, matched: 4 }, "{kind:?}");
     }
 }
+
+/// Of a schedule everybody crosses, so that each term is counted over all of them.
+#[tokio::test]
+async fn of_a_schedule_each_term_is_counted_over_everybody() {
+    let trigger = "schedule: {cron: \"30 10 12 6 *\"}";
+    let text = RULE.replace("inactivity: {of: orders, for: 30 days}", trigger).replace("check_every: 1 hour\n", "");
+    for kind in [Kind::Sqlite, Kind::Postgres, Kind::MariaDb] {
+        let world = world(kind).await;
+        world.load(&[("silent.yaml", &text)]).await;
+        // On the morning of the 12th the sixth has not answered yet.
+        let (backtest, [as_of, matched]) = tested(&world).await;
+        assert_eq!(as_of, ["1", "3", "5", "6"], "{kind:?}");
+        assert_eq!(matched, ["1", "5", "6"], "{kind:?}");
+        assert_eq!(backtest.total, Tally { crossed: 6, as_of: 4, matched: 3 }, "{kind:?}");
+        let terms: Vec<(Basis, u64, u64)> =
+            backtest.terms.iter().map(|term| (term.basis, term.held, term.failed)).collect();
+        assert_eq!(terms, [(Basis::AsOf, 4, 2), (Basis::Current, 4, 2)], "{kind:?}");
+    }
+}

@@ -2,6 +2,7 @@
 //! left behind.
 
 mod capped;
+mod cooldown;
 mod copied;
 mod edges;
 mod explained;

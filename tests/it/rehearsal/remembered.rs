@@ -6,7 +6,7 @@ use crate::world::{Kind, World, days, hours};
 use nudged::engine::Settings;
 use nudged::engine::port::Inbound;
 use nudged::engine::rehearse::{Change, Comparer, Comparison, Happened, Part, People, Simulator, why};
-use nudged::model::{AddressHash, Channel, Outcome, RecordId, RuleId, Suppression, SuppressionReason};
+use nudged::model::{AddressHash, Channel, Lane, Outcome, RecordId, RuleId, Suppression, SuppressionReason};
 use nudged::store::sqlite::SqliteStore;
 use std::sync::Arc;
 
@@ -162,6 +162,52 @@ async fn a_plan_names_who_newly_matches_who_no_longer_does_and_who_is_under_way(
     let plan = compared(&world, &[HELLO, LAYOUT]).await;
     assert_eq!((&plan.rules[0].change, plan.rules[0].no_longer.count), (&Change::Removed, 4));
     assert!(plan.rules[0].under_way.fate.contains("on_delete: drain"));
+}
+
+#[tokio::test]
+async fn a_plan_names_whom_a_rule_newly_acts_on_in_the_lane_it_moves_to() {
+    let live = silent(30, "backfill: all");
+    let shadow = live.replace("mode: live", "mode: shadow");
+    let world = world(&shadow).await;
+    world.pass(hours(6)).await;
+    let planned = async |text: &str| {
+        let plan = compared(&world, &[("win-back.yaml", text), HELLO, LAYOUT]).await.rules.remove(0);
+        assert_eq!(plan.change, Change::Changed(vec![Part::Mode]));
+        plan
+    };
+    let lanes = async || {
+        let entered = world.enrollments().await;
+        [Lane::Shadow, Lane::Live].map(|lane| entered.iter().filter(|entered| entered.lane == lane).count() as u64)
+    };
+    // 2 is Swiss, 5 has answered, 7 and 8 are not silent yet.
+    let plan = planned(&live).await;
+    assert_eq!((plan.moved_to, plan.before, plan.after, plan.at_once), (Some(Lane::Live), 0, 5, 5));
+    assert_eq!((plan.newly.count, names(&plan.newly)), (5, vec!["1", "3", "4"]));
+    let fresh = planned(&silent(30, "")).await;
+    assert_eq!((fresh.newly.count, fresh.at_once), (5, 0), "`backfill: none` begins anew in that lane");
+    assert_eq!(lanes().await, [5, 0]);
+    world.load(&[("win-back.yaml", &live), HELLO, LAYOUT]).await;
+    world.pass(hours(1)).await;
+    assert_eq!(lanes().await, [5, 6], "7 is silent by now");
+
+    let plan = planned(&shadow).await;
+    assert_eq!(
+        (plan.moved_to, plan.before, plan.newly.count),
+        (Some(Lane::Shadow), 5, 1),
+        "it knows five from earlier"
+    );
+    assert_eq!((names(&plan.newly), plan.at_once), (vec!["7"], 1));
+
+    let paused = live.replace("mode: live", "mode: paused");
+    assert_eq!(planned(&paused).await.moved_to, None, "nobody is acted on");
+    world.load(&[("win-back.yaml", &paused), HELLO, LAYOUT]).await;
+    world.pass(hours(2)).await;
+    let plan = planned(&live).await;
+    assert_eq!((plan.moved_to, plan.before, plan.after), (Some(Lane::Live), 6, 7));
+    assert_eq!((names(&plan.newly), plan.at_once), (vec!["8"], 1), "who fell silent meanwhile");
+    world.load(&[("win-back.yaml", &live), HELLO, LAYOUT]).await;
+    world.pass(hours(1)).await;
+    assert_eq!(lanes().await, [5, 7]);
 }
 
 /// A rule that watches, over customers whose orders and answers [`world`] has made.

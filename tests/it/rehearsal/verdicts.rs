@@ -334,3 +334,30 @@ async fn who_comes_into_a_segment_by_time_alone_is_foretold() {
     let Verdict::NotYet { crosses_at } = told else { panic!("{told}") };
     assert!(crosses_at.duration_since(instant(START) + days(1)).abs() <= minutes(1), "{crosses_at}");
 }
+
+#[tokio::test]
+async fn facts_dated_ahead_count_by_the_time_they_are_due() {
+    let text = rule("inactivity: {of: orders, for: 30 days}", "");
+    let world = world(&text).await;
+    let start = world.now();
+    ordered(&world, 1..2, world.ago(days(20))).await;
+    let crosses_at = start + days(10);
+    assert_eq!(verdict(&world).await, Verdict::NotYet { crosses_at });
+    ordered(&world, 2..3, start + days(3)).await;
+    let crosses_at = start + days(33);
+    assert_eq!(verdict(&world).await, Verdict::NotYet { crosses_at }, "the order of the third day breaks the silence");
+    ordered(&world, 3..4, start + days(40)).await;
+    assert_eq!(verdict(&world).await, Verdict::NotYet { crosses_at }, "which is over before the next one");
+    world.crm.run("DELETE FROM orders WHERE id < 3").await;
+    assert_eq!(verdict(&world).await, Verdict::NotYet { crosses_at: start + days(70) }, "nothing but what is to come");
+
+    ordered(&world, 1..2, start - days(20)).await;
+    ordered(&world, 2..3, start + days(3)).await;
+    for _ in 0..34 {
+        world.pass(days(1)).await;
+    }
+    world.pass(hours(1)).await;
+    let entered = world.enrollments().await;
+    assert_eq!(entered.len(), 1);
+    assert!(entered[0].entered_at.duration_since(crosses_at).abs() <= days(1), "as it said");
+}

@@ -356,6 +356,9 @@ impl Deliveries for Mortal {
     ) -> Result<Vec<(i64, DeliveryId)>, StoreError> {
         self.alive().await.deliveries_between(first, last, limit).await
     }
+    async fn place(&self, enrollment: i64) -> Result<Option<Claimed>, StoreError> {
+        self.alive().await.place(enrollment).await
+    }
     async fn delivery(&self, enrollment: i64, id: DeliveryId) -> Result<Option<DeliveryStory>, StoreError> {
         self.alive().await.delivery(enrollment, id).await
     }

@@ -78,7 +78,8 @@ async fn a_renamed_rule_keeps_its_past(home: Home) {
     };
     let touched = again(1, Rematch::Parallel);
     let standings = store.standings(&lease().await, &[sweeps::candidate(&touched)]).await.unwrap();
-    assert_eq!(standings, [Standing::Known], "the tolerance reaches over the rename");
+    let to = old.occasion_at.unwrap();
+    assert_eq!(standings, [Standing::TooClose { to }], "the tolerance reaches over the rename");
     let enter = async |m| store.commit_sweep(&lease().await, &commit_of(vec![m])).await.unwrap();
     assert_eq!(enter(touched).await, SweepCount { entered: 0, known: 1 });
     assert_eq!(enter(again(48, Rematch::Ignore)).await.entered, 1);

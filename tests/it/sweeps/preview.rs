@@ -64,3 +64,38 @@ async fn a_preview_shows_who_would_get_what_and_writes_nothing() {
     let again = preview(&previewer, &"silence".into(), &PreviewScope::LastInterval).await.unwrap();
     assert!(again.matches[0].known);
 }
+
+#[tokio::test]
+async fn of_many_crossings_it_shows_the_newest_first_whatever_their_keys() {
+    let rule = silence(10, "AT").replace("check_every", "backfill: all\ncheck_every");
+    let world = with_silent(5, Settings::default(), &rule).await;
+    for id in 1..=5 {
+        let at = world.crm.time(world.ago(days(20)) + hours(id * 7 % 5));
+        world.crm.run(&format!("UPDATE orders SET placed_at = {at} WHERE account_id = {id}")).await;
+    }
+    let generation = world.generation();
+    let shown = async |limit: usize| {
+        let look = Previewer { limit, ..previewer(&world, &generation) };
+        let found = preview(&look, &"silence".into(), &PreviewScope::Last(days(30))).await.unwrap();
+        let keys: Vec<String> = found.matches.iter().map(|found| found.record.key.to_string()).collect();
+        (keys.concat(), found.truncated)
+    };
+    // Crossed 2, 4, 1, 3 and 0 hours into the day.
+    assert_eq!(shown(100).await, ("24135".to_owned(), false));
+    assert_eq!(shown(2).await, ("24".to_owned(), true));
+    assert_eq!(shown(1).await, ("2".to_owned(), true));
+}
+
+#[tokio::test]
+async fn a_schedule_that_has_not_run_is_shown_with_its_next_instant() {
+    let world = with_silent(2, Settings::default(), &silence(10, "AT")).await;
+    let text = silence(10, "AT");
+    let trigger = text.lines().find(|line| line.trim_start().starts_with("inactivity")).unwrap();
+    let planned = text.replace(trigger, "  schedule: {cron: \"0 8 * * MON\"}").replace("check_every: 1 hour\n", "");
+    world.load(&[("silence.yaml", &planned)]).await;
+    let generation = world.generation();
+    let found = preview(&previewer(&world, &generation), &"silence".into(), &PreviewScope::LastInterval).await.unwrap();
+    let next = found.planned.unwrap();
+    assert!(next > world.now() && next.duration_since(world.now()) <= days(7), "{next}");
+    assert!(found.matches.iter().all(|found| found.left_out && !found.would_match()), "{found:?}");
+}

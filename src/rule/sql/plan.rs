@@ -234,13 +234,8 @@ fn nobody() -> Fragment {
 /// query. What is no question to the database is left to the evaluation, which asks every term again.
 fn schedule(renderer: &Renderer<'_>, entity: &Entity, terms: &[Term]) -> Result<Query, RenderError> {
     let entity = renderer.entity(&entity.name)?;
-<<<<<<< HEAD
     let mut tests = renderer.base(entity, RECORD);
-    for term in &rule.conditions {
-=======
-    let mut tests = renderer.base(entity, "r");
     for term in terms.iter().filter(|term| !term.condition.asks_score() && !term.condition.asks_saved()) {
->>>>>>> work-a
         if term.condition.counts_since_entry() {
             return Err(RenderError::SinceOutside(term.text.clone()));
         }

@@ -179,7 +179,7 @@ fn hostile_templates_and_scripts_end_in_an_error() {
             "scripts/bad.rhai",
             never(&format!(
                 "switch 1 {{ {} _ => true }}",
-                (0..20_000).map(|n| format!("{n} => true,")).collect::<String>()
+                (0..20_000).fold(String::new(), |text, n| format!("{text}{n} => true,"))
             )),
             "script.too-large",
         ),
@@ -239,7 +239,7 @@ fn hostile_modules_end_in_an_error() {
 
 #[test]
 fn a_rule_that_is_wrong_from_top_to_bottom_ends_in_a_page_of_findings() {
-    let fields: String = (0..3_000).map(|n| format!("  - contry{n}: {{between: 1}}\n")).collect();
+    let fields = (0..3_000).fold(String::new(), |text, n| format!("{text}  - contry{n}: {{between: 1}}\n"));
     let folder = tempfile::tempdir().unwrap();
     rules(folder.path(), "bad.yaml", &format!("{RULE}steps: [webhook: {{to: sink}}]\nwhere:\n{fields}"));
     for format in ["text", "json", "sarif"] {

@@ -57,8 +57,8 @@ mod tests {
 
     #[test]
     fn each_file_has_its_first_findings_and_says_how_many_more_there_are() {
-        let few = findings("a.yaml", MOST, |code, text| Finding::error(code, text));
-        let many = findings("b.yaml", MOST + 7, |code, text| Finding::warning(code, text));
+        let few = findings("a.yaml", MOST, Finding::error);
+        let many = findings("b.yaml", MOST + 7, Finding::warning);
         let alone = Finding::warning("catalog.no-rows", "nothing");
         let all = [few.clone(), many.clone(), vec![alone.clone()]].concat();
         let bounded = words(&bounded(all));
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn warnings_hide_no_error() {
-        let mut all = findings("a.yaml", 2 * MOST, |code, text| Finding::warning(code, text));
+        let mut all = findings("a.yaml", 2 * MOST, Finding::warning);
         let error = Finding { severity: Severity::Error, ..all[2 * MOST - 1].clone() };
         all[2 * MOST - 1] = error.clone();
         let bounded = bounded(all);

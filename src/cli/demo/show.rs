@@ -120,7 +120,7 @@ impl Stage {
                 _ = tick.tick() => self.live().await?,
                 _ = print.tick() => self.print(output),
                 () = &mut stop => break,
-                part = daemon.ended() => return Err(failed(&format!("the {part} ended by itself"))),
+                part = daemon.ended() => return Err(failed(format!("the {part} ended by itself"))),
             }
             if summed_up || !self.month.is_over() {
                 continue;

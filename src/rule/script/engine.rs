@@ -67,7 +67,7 @@ pub(super) fn timed<T>(deadline: Duration, modules: &Arc<Modules>, call: impl Fn
     UNTIL.set(None);
     SHELF.set(None);
     match (result, STOPPED.take()) {
-        (Ok(_), Some(why)) => Err(terminated(why)),
+        (Ok(_), Some(why)) => Err(terminated(why).into()),
         (result, _) => result,
     }
 }
@@ -92,13 +92,13 @@ fn exhausted() -> Option<Dynamic> {
 /// For functions that read a whole text: the engine looks at the clock between operations only.
 pub(super) fn in_time() -> Fallible<()> {
     if is_late() {
-        return Err(terminated(TOO_LONG));
+        return Err(terminated(TOO_LONG).into());
     }
     Ok(())
 }
 
-fn terminated(why: &'static str) -> Box<EvalAltResult> {
-    EvalAltResult::ErrorTerminated(Dynamic::from(why), Position::NONE).into()
+fn terminated(why: &'static str) -> EvalAltResult {
+    EvalAltResult::ErrorTerminated(Dynamic::from(why), Position::NONE)
 }
 
 /// Finds modules on the shelf and nowhere else.

@@ -200,8 +200,8 @@ fn the_calls_at_load_of_one_tree_are_bound_together() {
 /// The engine's optimiser held each case against each other, and moved all statements behind a block for each of them.
 #[test]
 fn the_largest_script_is_read_soon_and_larger_ones_not_at_all() {
-    let cases: String = (0..4_000).map(|case| format!("{case}=>true,")).collect();
-    let alternatives: String = (0..10_000).map(|case| format!("{case}|")).collect();
+    let numbers = |count: usize, behind: &str| (0..count).fold(String::new(), |text, n| format!("{text}{n}{behind}"));
+    let (cases, alternatives) = (numbers(4_000, "=>true,"), numbers(10_000, "|"));
     let started = std::time::Instant::now();
     for body in [
         format!("switch record.orders {{{cases} _ => true}}"),

@@ -29,13 +29,16 @@ impl Dice {
 }
 
 /// Words and signs that mean something to somebody.
-pub const TOKENS: [&str; 72] = [
+pub const TOKENS: [&str; 88] = [
     "'", "\"", "`", "\\", "--", "/*", "*/", ";", "$1", "?", ":x", "%", "_", "\0", "\u{feff}", "\u{202e}", "é", "😀", "\r\n",
     "\t", "  ", "\n", "{", "}", "[", "]", "{{ ", " }}", "{% ", " %}", "{# ", "| safe", "&a ", "*a", "<<: ", "!!str ", "~",
     "null", "NaN", ".inf", "-0", "1e999", "99999999999999999999", "0x10", "1_000", "2026-02-30", "0 days", "90 days",
     "in ", "ago", "any: ", "all: ", "not: ", "some: ", "none: ", "count: ", "sum: ", "missing", "present", "at_least: ",
     "between: ", "contains: ", "score: ", "within_last: ", "since: entry", "only: ", "country: ", "orders: ", "branch: ",
-    "for x in ", "record.name", "import ",
+    "for x in ", "record.name", "import ", "{% elif 0 %}", "{% raw %}", "{% endraw %}", "{% set a = a ~ a %}", "{{ a * a }}",
+    "{% macro f(a) %}", "{{ f(f(a)) }}", "{% set a %}{{ a }}{{ a }}{% endset %}", "{% autoescape false %}", "range(9999)",
+    "| join(a)", "| replace(\"a\", a)", "style=\"color: {{ record.name }}\"", "<mj-carousel-image src=\"x\" />", "[a, a, a]",
+    "{% with a = [a] %}",
 ];
 
 /// A text made of others.

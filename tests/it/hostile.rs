@@ -66,7 +66,9 @@ fn refused(what: &str, output: &Output, started: Instant, exit: i32, error: &str
     assert_eq!(output.status.code(), Some(exit), "{what} ended by {:?}: {said}", output.status);
     assert!(!said.contains("panicked"), "{what}: {said}");
     assert!(said.len() < 50_000, "{what} prints {} bytes", said.len());
-    assert!(said.contains(error), "{what} is no `{error}`: {said}");
+    // It may be wrapped.
+    let words = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains(error), "{what} is no `{error}`: {said}");
     println!("{what}: {took:?}");
     assert!(took < program().1, "{what} took {took:?}");
 }
@@ -112,6 +114,26 @@ fn hostile_templates_and_scripts_end_in_an_error() {
             "a deep expression",
             "templates/bad.md",
             format!("{mail}{{{{ {}1 }}}}", "(".repeat(50_000)),
+            "template.syntax",
+        ),
+        (
+            "elifs without an end",
+            "templates/bad.md",
+            format!("{mail}{{% if 0 %}}{}{{% endif %}}", "{% elif 0 %}\n".repeat(20_000)),
+            "template.syntax",
+        ),
+        ("comments within comments", "templates/bad.md", format!("{mail}{}", "{# ".repeat(100_000)), "template.syntax"),
+        ("raw within raw", "templates/bad.md", format!("{mail}{}", "{% raw %}".repeat(100_000)), "template.syntax"),
+        (
+            "braces within raw",
+            "templates/bad.md",
+            format!("{mail}{{% raw %}}{}{{% endraw %}}{{% autoescape 0 %}}", "{{\"{#\n".repeat(100_000)),
+            "template.syntax",
+        ),
+        (
+            "constants that multiply",
+            "templates/bad.md",
+            format!("{mail}{}{{% autoescape 0 %}}", "{{ \"x\" * 99999999 }}\n".repeat(100)),
             "template.syntax",
         ),
         (
@@ -244,6 +266,85 @@ fn hostile_modules_end_in_an_error() {
         }
         let started = Instant::now();
         let output = run(folder.path(), &["check", "--rules", "rules"]);
+        refused(what, &output, started, RULES, error);
+    }
+}
+
+/// A rule whose message is `bad`, and a test that sends it.
+const SENDING: &str = "version: 1
+id: bad
+mode: live
+purpose: service
+for_each: customer
+to: main_contact
+trigger: {inactivity: {of: orders, for: 90 days}}
+steps:
+  - email: {template: bad}
+tests:
+  - name: sent
+    at: 2026-11-21 10:00 Europe/Vienna
+    given:
+      customer: [{key: 1, name: Ada, country: AT, tier: standard, created_at: 3 years ago}]
+      contact: [{key: 7, customer: 1, first_name: Ada, email: a@b.example, news_ok: true}]
+      order: [{customer: 1, placed_at: 90 days ago, total: 900, status: paid}]
+    then:
+      - {after: 0 days, expect: {email: [bad]}}
+";
+
+#[test]
+fn hostile_messages_end_in_an_error_where_they_are_filled_in() {
+    let grow =
+        |by: &str| format!("{{% set a = \"xxxxxxxxxx\" %}}{}{{{{ a }}}}", format!("{{% set a = {by} %}}\n").repeat(12));
+    let many = |by: &str| (0..4_000).fold(String::new(), |text, index| format!("{text}{{% set a{index} = {by} %}}\n"));
+    let mjml = |inner: &str| format!("<mjml><mj-body>{inner}</mj-body></mjml>");
+    let section = "<mj-section><mj-column><mj-text>x</mj-text></mj-column></mj-section>\n";
+    let pictures = "<mj-carousel-image src=\"x\" />\n".repeat(4_000);
+    for (what, path, body, error) in [
+        ("a text that multiplies", "md", grow("a ~ a ~ a ~ a ~ a ~ a ~ a ~ a"), "more than 1 MiB"),
+        ("a sum of texts", "md", grow("a + a + a + a + a + a + a + a"), "more than 1 MiB"),
+        ("a list that multiplies", "md", grow("[a, a, a, a, a, a, a, a]"), "more than 1 MiB"),
+        ("a list deep in lists", "md", format!("{{% set a = 1 %}}{}", "{% set a = [a] %}\n".repeat(10_000)), "32 deep"),
+        ("a list by a number", "md", many("[1] * 99999999"), "templates/bad.md"),
+        ("many lists", "md", many("range(9999) | list"), "more than 32 MiB"),
+        ("many texts", "md", many("range(9999) | join"), "more than 32 MiB"),
+        ("a width", "md", "{{ \"%1000000000d\" | format(1) | length }}".to_owned(), "template.unknown-filter"),
+        (
+            "joins of joins",
+            "md",
+            "{% set a = range(9999) | join(\"xxxxxxxxxx\") %}{{ range(9999) | join(a) | length }}".to_owned(),
+            "`join` would make",
+        ),
+        (
+            "a text in a loop",
+            "md",
+            format!("{{% set a %}}{{% for i in range(9999) %}}{}{{% endfor %}}{{% endset %}}", "word\n".repeat(40_000)),
+            "runs too long",
+        ),
+        (
+            "a page of a loop",
+            "html",
+            "{% for i in range(9999) %}{{ range(99) }}{% endfor %}".to_owned(),
+            "more than 1 MiB",
+        ),
+        ("sections", "mjml", mjml(&section.repeat(3_000)), "template.mjml"),
+        (
+            "sections of a loop",
+            "mjml",
+            mjml(&format!("{{% for i in range(3000) %}}{section}{{% endfor %}}")),
+            "2000 tags",
+        ),
+        (
+            "pictures",
+            "mjml",
+            mjml(&format!("<mj-section><mj-column><mj-carousel>{pictures}</mj-carousel></mj-column></mj-section>")),
+            "template.mjml",
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        rules(folder.path(), "bad.yaml", SENDING);
+        rules(folder.path(), &format!("templates/bad.{path}"), &format!("---\nsubject: Hello\n---\n{body}\n"));
+        let started = Instant::now();
+        let output = run(folder.path(), &["test", "--rules", "rules"]);
         refused(what, &output, started, RULES, error);
     }
 }

@@ -3,11 +3,14 @@
 
 use minijinja::value::ValueKind;
 use minijinja::{Environment, Error, ErrorKind, State, Value};
+use std::time::{Duration, Instant};
 
 /// Bytes of one value: more can't be sent either.
 pub(super) const VALUE: usize = 1 << 20;
 /// Bytes of all that one rendering makes: a page, and every text that was made on the way to it.
 const ALL: usize = 32 << 20;
+/// How long one rendering may take: some thousand times what a long mail needs.
+const LONGEST: Duration = Duration::from_secs(5);
 /// Lists within lists: who prints, compares or drops them calls itself for each.
 const DEEPEST: usize = 32;
 /// What a list needs to hold one value.
@@ -22,7 +25,10 @@ pub(super) const NAMED: &str = "measured";
 pub(super) const MADE: &str = "counted";
 
 pub(super) fn install(environment: &mut Environment<'_>) {
-    environment.add_test(NAMED, |value: &Value| checked(value).map(|()| true));
+    environment.add_test(NAMED, |state: &mut State<'_, '_>, value: Value| {
+        checked(&value)?;
+        count(state, 0).map(|()| true)
+    });
     environment.add_test(MADE, |state: &mut State<'_, '_>, value: Value| made(state, value).map(|_| true));
 }
 
@@ -31,15 +37,24 @@ pub(super) fn told(detail: &str) -> bool {
     [TOO_LARGE, TOO_MUCH].contains(&detail)
 }
 
-/// The bytes that this rendering has made.
-#[derive(Debug, Default)]
-struct Made(usize);
+/// What this rendering has made, and since when.
+#[derive(Debug)]
+struct Made {
+    bytes: usize,
+    since: Instant,
+}
 
-/// Counts what was made.
+/// Counts what was made, and looks at the clock: to compare or to put together large values is one instruction as well.
 pub(super) fn count(state: &mut State<'_, '_>, bytes: usize) -> Result<(), Error> {
-    let made = state.get_or_insert_extension(Made::default());
-    made.0 = made.0.saturating_add(bytes);
-    if made.0 > ALL { Err(Error::new(ErrorKind::InvalidOperation, TOO_MUCH)) } else { Ok(()) }
+    let made = state.get_or_insert_extension_with(|| Made { bytes: 0, since: Instant::now() });
+    made.bytes = made.bytes.saturating_add(bytes);
+    if made.bytes > ALL {
+        return Err(Error::new(ErrorKind::InvalidOperation, TOO_MUCH));
+    }
+    if made.since.elapsed() > LONGEST {
+        return Err(Error::from(ErrorKind::OutOfFuel));
+    }
+    Ok(())
 }
 
 /// A new value, if it is not too large, counted.

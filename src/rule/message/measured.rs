@@ -1,5 +1,5 @@
-//! Puts the measuring of values into a template's source: behind each tag that gives a value a name, a test of it, and
-//! between the parts of a long text, nothing. Neither changes what is rendered, nor in which line what stands.
+//! Puts the measuring of values into a template's source: behind each tag that gives a value a name, a test of it, before
+//! each that compares, a look at the clock, and between the parts of a long text, nothing. Neither changes what is rendered, nor in which line what stands.
 //!
 //! The engine puts texts together by itself, where nobody can stop it. But only a name can be used twice, so what grows
 //! has to go through names; and only a text that stands in a loop can be printed often, which the engine counts by the
@@ -36,6 +36,10 @@ pub(super) fn measured(source: &str) -> String {
             Part::Text => cut(&mut out, &source[piece.range.clone()], is_raw),
             Part::Comment | Part::Output => factors(&mut out, source, &piece),
             Part::Statement => {
+                if compares(source, &piece) {
+                    let trims = ["-", "+"].into_iter().find(|sign| source[piece.inner.clone()].starts_with(sign));
+                    let _ = write!(out, "{{%{} if 0 is {NAMED} %}}{{% endif %}}", trims.unwrap_or_default());
+                }
                 factors(&mut out, source, &piece);
                 is_raw = piece.leading(source) == "raw";
                 let (test, names) = names(source, &piece, &mut sets);
@@ -48,6 +52,13 @@ pub(super) fn measured(source: &str) -> String {
         }
     }
     out
+}
+
+/// Whether it is an `if` of more than a name: it may take its time, and leaves nothing behind to be measured.
+fn compares(source: &str, piece: &Piece) -> bool {
+    let is_sign = |token: &Token| b"~+=!<>".iter().any(|sign| token.is(*sign));
+    let is_in = |token: &Token| matches!(token, Token::Word(word) if &source[word.clone()] == "in");
+    piece.leading(source) == "if" && piece.tokens(source).iter().any(|token| is_sign(token) || is_in(token))
 }
 
 /// A part of a measured source as its author wrote it.
@@ -86,8 +97,8 @@ fn end_of_part(text: &str, is_raw: bool) -> usize {
         let (before, after) = text.split_at(*at);
         (is_raw || !before.ends_with('{')) && (*at >= 8 * TEXT || !after.starts_with(char::is_whitespace))
     };
-    let places = text.char_indices().map(|(at, _)| at).skip_while(|at| *at < TEXT);
-    places.filter(fits).next().unwrap_or(text.len())
+    let mut places = text.char_indices().map(|(at, _)| at).skip_while(|at| *at < TEXT);
+    places.find(fits).unwrap_or(text.len())
 }
 
 /// A piece whose products are of numbers.
@@ -213,6 +224,7 @@ mod tests {
             ("{%- with a = f(k=[1, 2], l=3), (b, c) = d %}", "%}{% if [a,b,c] is counted %}{% endif %}"),
             ("{% macro f(a, b=g(x=(1, 2)), c={}) %}", "{% if [a,b,c] is counted %}"),
             ("{% call(a, b) f(c, d=1) %}", "{% if [a,b] is counted %}"),
+            ("x {%- if a == b %}", "x {%- if 0 is measured %}{% endif %}{%- if a == b %}"),
             ("{{ a * b ** c }}{{ f(*a, **b) }}", "{{ a **1*- - b ** c }}{{ f(*a, **b) }}"),
         ] {
             let shown = measured(source);

@@ -75,7 +75,7 @@ fn install_own(environment: &mut Environment<'_>) {
     environment.add_filter("replace", replace);
     environment.add_filter("join", join);
     environment.add_filter("unique", |state: &mut State<'_, '_>, value: Value, options: Kwargs| {
-        measure::checked(&value)?;
+        let value = measure::made(state, value)?;
         minijinja::filters::unique(state, value, options)
     });
     environment.add_filter("string", |state: &mut State<'_, '_>, value: Value| {
@@ -85,7 +85,7 @@ fn install_own(environment: &mut Environment<'_>) {
     });
     // Those that it applies are of this environment.
     environment.add_filter("map", |state: &mut State<'_, '_>, value: Value, rest: Rest<ValueOrKwargs>| {
-        measure::checked(&value)?;
+        let value = measure::made(state, value)?;
         minijinja::filters::map(state, value, rest)
     });
 }

@@ -19,6 +19,7 @@ use jiff::tz::TimeZone;
 use minijinja::value::Rest;
 use minijinja::{Environment, Error, ErrorKind, State, Value};
 use rust_decimal::Decimal;
+use std::borrow::Cow;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -48,7 +49,7 @@ pub(super) fn install(environment: &mut Environment<'_>) {
 
 /// Begins with the filter's name in backticks: that is how such a text is told from the engine's own, which may
 /// hold values.
-fn problem(text: &'static str) -> Error {
+fn problem(text: impl Into<Cow<'static, str>>) -> Error {
     Error::new(ErrorKind::InvalidOperation, text)
 }
 

@@ -285,7 +285,7 @@ impl Shape {
                     InsertValue::RecordField(field) => {
                         let entities = || catalog.entities.values();
                         let types = entities().filter_map(|entity| self.field_type(entity, field.as_str()));
-                        types.into_iter().find(|ty| *ty != ColumnType::Unknown).unwrap_or(ColumnType::Unknown)
+                        types.clone().find(|ty| *ty != ColumnType::Unknown).unwrap_or(ColumnType::Unknown)
                     }
                     InsertValue::RecordKey
                     | InsertValue::AssigneeKey
@@ -335,8 +335,8 @@ impl Shape {
                         None => Some((table_of(member), theirs.to_string())),
                     })
                     .collect();
-                let types = cells.iter().filter_map(|(table, column)| self.tables.get(table)?.get(column));
-                let known = types.cloned().find(|ty| *ty != ColumnType::Unknown);
+                let mut types = cells.iter().filter_map(|(table, column)| self.tables.get(table)?.get(column));
+                let known = types.find(|ty| **ty != ColumnType::Unknown).cloned();
                 for ((table, column), ty) in cells.iter().zip(known.iter().cycle()) {
                     self.learn(table, column, ty);
                 }

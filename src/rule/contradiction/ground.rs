@@ -118,13 +118,13 @@ fn shown(words: &Words, literals: &[Literal]) -> Vec<Value> {
 
 /// As [`may_pass`], with room for the spelling of texts.
 fn fits(value: &Value, test: &Test) -> bool {
-    let Some(text) = value.as_text() else { return may_pass(value, test) };
+    let Some(own) = value.as_text() else { return may_pass(value, test) };
     let folded = |text: &str| text.trim_end().to_lowercase();
-    let alike = |other: &Value| other.as_text().is_none_or(|other| folded(other) == folded(text));
+    let alike = |other: &Value| other.as_text().is_none_or(|other| folded(other) == folded(own));
     match test {
         Test::Equals(other) => alike(other),
         Test::In(others) => others.iter().any(alike),
-        Test::Contains(part) | Test::StartsWith(part) | Test::EndsWith(part) => folded(text).contains(&folded(part)),
+        Test::Contains(part) | Test::StartsWith(part) | Test::EndsWith(part) => folded(own).contains(&folded(part)),
         _ => true,
     }
 }

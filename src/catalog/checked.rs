@@ -181,13 +181,15 @@ pub struct Column {
     /// Values that stand for "missing" in this column: `1900-01-01`.
     pub missing: Vec<Literal>,
     pub place: Place,
+    /// Declared as a whole number, and kept in what may hold others, which are missing then.
+    pub whole: bool,
 }
 
 impl Column {
     /// A column of the row itself, of a type that isn't known yet.
     #[must_use]
     pub fn named(name: impl Into<String>) -> Self {
-        Self { name: name.into(), ty: ColumnType::Unknown, missing: Vec::new(), place: Place::Row }
+        Self { name: name.into(), ty: ColumnType::Unknown, missing: Vec::new(), place: Place::Row, whole: false }
     }
 }
 
@@ -438,8 +440,17 @@ pub struct PickOne {
     /// `None`: the record is the person.
     pub relation: Option<RelationName>,
     pub only: Vec<Filter>,
-    /// Nulls first, then the key.
-    pub order: Vec<(Column, bool)>,
+    /// Then the key.
+    pub order: Vec<Rank>,
+}
+
+/// What people are ordered by.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rank {
+    pub column: Column,
+    pub descending: bool,
+    /// Rows without a value come last and not first.
+    pub nulls_last: bool,
 }
 
 /// The columns of an entity whose rows are people.

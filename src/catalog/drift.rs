@@ -2,15 +2,16 @@
 
 use super::check::{ColumnUse, Reading};
 use super::resolve::merged;
-use super::{ColumnType, Insert, Schema, TableSchema};
+use super::{ColumnSchema, ColumnType, Insert, InsertValue, Literal, Schema, TableSchema};
 use crate::diagnostic::{Finding, Report, SourceFile, suggest};
 use jiff::tz::TimeZone;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// What the catalog expects and the database doesn't have, at its places in the catalog.
+/// What the catalog expects and the database doesn't have, at its places in the catalog. Not every database
+/// `keeps_lengths` that its columns are declared with.
 #[must_use]
-pub fn drift(reading: &Reading, schema: &Schema, file: &Arc<SourceFile>) -> Vec<Finding> {
+pub fn drift(reading: &Reading, schema: &Schema, file: &Arc<SourceFile>, keeps_lengths: bool) -> Vec<Finding> {
     let mut report = Report::new(file);
     let Some(catalog) = &reading.catalog else { return Vec::new() };
     for (table, range) in &reading.tables {
@@ -29,7 +30,7 @@ pub fn drift(reading: &Reading, schema: &Schema, file: &Arc<SourceFile>) -> Vec<
     }
     for used in &reading.uses {
         if let Some(table) = schema.table(&used.table).filter(|table| table.exists) {
-            column(&mut report, used, table, &catalog.time_zone);
+            column(&mut report, used, table, (&catalog.time_zone, keeps_lengths));
         }
     }
     for insert in catalog.tasks.iter().flat_map(|tasks| &tasks.inserts) {
@@ -55,7 +56,7 @@ fn left_out(report: &mut Report, insert: &Insert, live: &TableSchema, range: &Ra
     report.add(range, Finding::warning("catalog.not-null", message).help(help));
 }
 
-fn column(report: &mut Report, used: &ColumnUse, table: &TableSchema, zone: &TimeZone) {
+fn column(report: &mut Report, used: &ColumnUse, table: &TableSchema, (zone, keeps_lengths): (&TimeZone, bool)) {
     let Some(live) = table.column(&used.column) else {
         let message = format!("the table `{}` has no column `{}`", used.table, used.column);
         let mut finding = Finding::error("catalog.no-column", message);
@@ -83,6 +84,122 @@ fn column(report: &mut Report, used: &ColumnUse, table: &TableSchema, zone: &Tim
             report.add(&used.range, Finding::error("catalog.constant", message));
         }
     }
+    let longest = longest(&live.declared).filter(|_| keeps_lengths);
+    if let Some(finding) = used.given.as_ref().and_then(|given| misplaced(given, live, (zone, longest))) {
+        report.add(&used.range, finding);
+    }
+}
+
+/// What is said of a value that an insert puts into a column that can't hold it. A database may take it all the same,
+/// as something else.
+fn misplaced(given: &InsertValue, live: &ColumnSchema, (zone, longest): (&TimeZone, Option<usize>)) -> Option<Finding> {
+    if let InsertValue::Constant(literal) = given {
+        return unheld(literal, live, (zone, longest));
+    }
+    let (name, kind, length) = supply(given)?;
+    let column = format!("`{}` is {} in the database", live.name, live.declared);
+    if !takes(&live.ty, kind) {
+        let message = format!("{column}, and `{name}` is {}", kind.in_words());
+        let help = "give it another column, or let this one hold what it is";
+        return Some(Finding::error("catalog.column-type", message).help(help));
+    }
+    let length = length.filter(|length| longest.is_some_and(|longest| *length > longest))?;
+    let message = format!("{column}, and `{name}` is {length} characters long");
+    let help = format!("let the column hold {length} characters, or give it another one");
+    Some(Finding::error("catalog.column-type", message).help(help))
+}
+
+/// A constant of another type than its column's, longer than it, or none of its words.
+fn unheld(literal: &Literal, live: &ColumnSchema, (zone, longest): (&TimeZone, Option<usize>)) -> Option<Finding> {
+    let text = literal.text.as_str();
+    let words = words(&live.declared);
+    // Bytes are often text whose letters nobody has declared, and a `tinyint(1)` is a small number as often as a
+    // boolean.
+    let is_open = live.ty == ColumnType::Bytes || live.declared.to_ascii_lowercase().starts_with("tinyint");
+    let ty = if is_open { &ColumnType::Unknown } else { &live.ty };
+    let problem = if let Err(misfit) = literal.retyped(ty, zone) {
+        misfit.to_string()
+    } else if longest.is_some_and(|longest| text.chars().count() > longest) {
+        format!("`{text}` is {} characters long", text.chars().count())
+    } else if words.as_ref().is_some_and(|words| !words.iter().any(|word| word.eq_ignore_ascii_case(text))) {
+        format!("`{text}` is none of its words")
+    } else {
+        return None;
+    };
+    let message = format!("{problem}, but `{}` is {} in the database", live.name, live.declared);
+    let finding = Finding::error("catalog.constant", message);
+    Some(match words.and_then(|words| suggest::help(text, words.iter().map(String::as_str))) {
+        Some(help) => finding.help(help),
+        None => finding,
+    })
+}
+
+/// What nudged supplies: its name, of which kind it is, and how long where that is always the same.
+fn supply(given: &InsertValue) -> Option<(&'static str, Kind, Option<usize>)> {
+    Some(match given {
+        InsertValue::Now => ("$now", Kind::Time, Some(19)),
+        InsertValue::Due => ("$due", Kind::Date, Some(10)),
+        InsertValue::Uuid => ("$uuid", Kind::Uuid, Some(36)),
+        InsertValue::Ref => ("$ref", Kind::Text, Some(32)),
+        InsertValue::Title => ("$title", Kind::Text, None),
+        InsertValue::Body => ("$body", Kind::Text, None),
+        InsertValue::Comment => ("$comment", Kind::Text, None),
+        InsertValue::AssigneeEmail => ("$assignee.email", Kind::Text, None),
+        InsertValue::Constant(_)
+        | InsertValue::Score
+        | InsertValue::RecordKey
+        | InsertValue::RecordField(_)
+        | InsertValue::AssigneeKey
+        | InsertValue::LookUp(_)
+        | InsertValue::Earlier { .. } => return None,
+    })
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Time,
+    Date,
+    Uuid,
+}
+
+impl Kind {
+    const fn in_words(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Time => "a point in time",
+            Self::Date => "a date",
+            Self::Uuid => "a UUID",
+        }
+    }
+}
+
+fn takes(live: &ColumnType, kind: Kind) -> bool {
+    match live {
+        ColumnType::Unknown | ColumnType::Text => true,
+        ColumnType::Date(_) | ColumnType::Instant(_) => matches!(kind, Kind::Time | Kind::Date),
+        ColumnType::Uuid(_) | ColumnType::Bytes => matches!(kind, Kind::Uuid | Kind::Text),
+        ColumnType::Bool
+        | ColumnType::BoolText
+        | ColumnType::Int
+        | ColumnType::Decimal
+        | ColumnType::Float
+        | ColumnType::NumberText => false,
+        ColumnType::Json => kind == Kind::Text,
+    }
+}
+
+/// How many characters a column is declared to hold.
+fn longest(declared: &str) -> Option<usize> {
+    let (name, rest) = declared.split_once('(')?;
+    let is_text = matches!(name.trim(), "varchar" | "char" | "character varying" | "character");
+    rest.split(')').next()?.trim().parse().ok().filter(|_| is_text)
+}
+
+/// The words of a column that holds nothing else: `enum('new','done')`.
+fn words(declared: &str) -> Option<Vec<String>> {
+    let list = declared.strip_prefix("enum('")?.strip_suffix("')")?;
+    Some(list.split("','").map(|word| word.replace("''", "'")).collect())
 }
 
 /// Whether a column of the live type can hold what the catalog says.
@@ -103,5 +220,76 @@ fn fits(ty: &ColumnType, live: &ColumnType) -> bool {
         (T::Instant(S::EpochSeconds | S::EpochMillis), live) => live.is_number() || *live == T::Text,
         (T::Instant(S::Text(_)), live) => matches!(live, T::Text | T::Instant(S::Text(_))),
         (T::Instant(_), live) => matches!(live, T::Instant(_)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::{InstantStorage, Table, TableKind, read};
+
+    /// What is told of tasks that set the column `it` of this type.
+    fn told(set: &str, declared: &str, ty: ColumnType, keeps_lengths: bool) -> Vec<String> {
+        let text = format!(
+            "version: 1\ntime_zone: Europe/Vienna\nentities: {{thing: {{table: things, key: id}}}}\ntasks:\n  insert:\n    - table: tasks\n      set:\n        \
+             it: {set}\n        ref: $ref\n"
+        );
+        let file = Arc::new(SourceFile { path: "catalog.yaml".to_owned(), text });
+        let column = |name: &str, declared: &str, ty| ColumnSchema {
+            name: name.to_owned(),
+            declared: declared.to_owned(),
+            ty,
+            nullable: true,
+            has_default: false,
+        };
+        let table = TableSchema {
+            table: Table { schema: None, name: "tasks".to_owned() },
+            exists: true,
+            kind: TableKind::Table,
+            columns: vec![column("it", declared, ty), column("ref", "text", ColumnType::Text)],
+            indexes: Vec::new(),
+        };
+        let schema = Schema { tables: vec![table], ..Schema::default() };
+        let findings = drift(&read(&file), &schema, &file, keeps_lengths);
+        findings
+            .iter()
+            .map(|finding| {
+                let (line, _) = finding.place.as_ref().unwrap().line_column();
+                format!("{} {line}", finding.code)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn what_tasks_put_into_columns_that_cannot_hold_it_is_told_at_its_line() {
+        use ColumnType as T;
+        let time = T::Instant(InstantStorage::Native);
+        for (set, declared, ty, expected) in [
+            ("$now", "bigint", T::Int, "catalog.column-type 8"),
+            ("$due", "int(11)", T::Int, "catalog.column-type 8"),
+            ("$title", "datetime", time.clone(), "catalog.column-type 8"),
+            ("$ref", "character varying(20)", T::Text, "catalog.column-type 8"),
+            ("$uuid", "char(32)", T::Text, "catalog.column-type 8"),
+            ("nobody", "int(11)", T::Int, "catalog.constant 8"),
+            ("much too long", "varchar(5)", T::Text, "catalog.constant 8"),
+            ("nwe", "enum('new','it''s done')", T::Text, "catalog.constant 8"),
+        ] {
+            assert_eq!(told(set, declared, ty, true), [expected], "{set} into {declared}");
+        }
+        for (set, declared, ty) in [
+            ("$now", "timestamp with time zone", time),
+            ("$now", "varchar(19)", T::Text),
+            ("$ref", "varchar(32)", T::Text),
+            ("$uuid", "binary(16)", T::Bytes),
+            ("\"it's done\"", "enum('new','it''s done')", T::Text),
+            ("0", "tinyint(1)", T::Bool),
+            ("3", "tinyint(1)", T::Bool),
+            ("New", "varbinary(80)", T::Bytes),
+            ("äöü", "varchar(3)", T::Text),
+            ("$title", "geometry", T::Unknown),
+        ] {
+            assert_eq!(told(set, declared, ty, true), Vec::<String>::new(), "{set} into {declared}");
+        }
+        assert_eq!(told("$ref", "varchar(20)", T::Text, false), Vec::<String>::new());
     }
 }

@@ -101,10 +101,11 @@ pub fn value(text: &str, plain: bool, ty: &ColumnType, zone: &TimeZone) -> Resul
     })
 }
 
+/// Also as many databases write them: what is a boolean to one is a `tinyint(1)` to another.
 fn boolean(text: &str) -> Option<bool> {
     match text.to_ascii_lowercase().as_str() {
-        "true" => Some(true),
-        "false" => Some(false),
+        "true" | "1" => Some(true),
+        "false" | "0" => Some(false),
         _ => None,
     }
 }
@@ -171,6 +172,11 @@ mod tests {
         assert_eq!(read("01067", &ColumnType::Text), Ok(Value::Text("01067".into())));
         assert_eq!(read("12", &ColumnType::Text), Ok(Value::Text("12".into())));
         assert_eq!(read("12", &ColumnType::Int), Ok(Value::Int(12)));
+        assert_eq!(
+            ["0", "1", "true"].map(|text| read(text, &ColumnType::Bool)),
+            [false, true, true].map(|flag| Ok(Value::Bool(flag)))
+        );
+        assert!(read("2", &ColumnType::Bool).is_err());
         assert_eq!(read("0x0aff", &ColumnType::Bytes), Ok(Value::Bytes(vec![10, 255])));
         assert!(read("abc", &ColumnType::Int).is_err());
         assert!(read("2026-02-30", &ColumnType::Date(crate::catalog::DateStorage::Native)).is_err());

@@ -19,7 +19,7 @@ pub use drift::drift;
 pub use checked::{
     Aggregate, AggregateFunction, Attribute, Catalog, Column, ColumnType, Consent, ConsentTest, DateStorage, Entity,
     Expression, Field, Filter, FilterTest, Hop, Insert, InsertValue, InstantStorage, Join, KeyType, ListForm, Literal,
-    LookUp, Member, Origin, OwnSql, Parent, Path, Person, PickOne, Place, Pool, Question, Recipient, Relation,
+    LookUp, Member, Origin, OwnSql, Parent, Path, Person, PickOne, Place, Pool, Question, Rank, Recipient, Relation,
     RowLookUp, SuppressionTable, Table, TagList, Tags, Tasks, Tenants, UuidStorage,
 };
 pub use literal::{Misfit, instant, value};

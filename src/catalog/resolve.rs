@@ -75,19 +75,21 @@ impl Catalog {
             let Origin::Union(members) = &entity.origin else { continue };
             let fields = members.first().map(|member| member.fields.as_slice()).unwrap_or_default();
             for (number, (name, _)) in fields.iter().enumerate() {
-                let types = members.iter().filter_map(|member| {
+                let kept = members.iter().filter_map(|member| {
                     let theirs = self.entity(&member.entity)?;
                     let field = theirs.fields.get(&member.fields.get(number)?.1)?;
-                    Some(self.field_type(theirs, field))
+                    let is_whole = matches!(&field.expression, Expression::Column(column) if column.whole);
+                    Some((self.field_type(theirs, field), is_whole))
                 });
-                let types: Vec<ColumnType> = types.collect();
-                found.push((entity.name.clone(), name.clone(), common_type(&types.iter())));
+                let (types, whole): (Vec<ColumnType>, Vec<bool>) = kept.unzip();
+                let whole = whole.contains(&true) && !whole.contains(&false);
+                found.push((entity.name.clone(), name.clone(), common_type(&types.iter()), whole));
             }
         }
-        for (entity, name, ty) in found {
+        for (entity, name, ty, whole) in found {
             let field = self.entities.get_mut(&entity).and_then(|entity| entity.fields.get_mut(&name));
             if let Some(Field { expression: Expression::Column(column), .. }) = field {
-                column.ty = ty;
+                (column.ty, column.whole) = (ty, whole);
             }
         }
     }
@@ -199,8 +201,8 @@ impl Resolver<'_> {
             let person = pick.relation.as_ref().and_then(|name| entity.relations.get(name));
             let Some(table) = person.map_or(Some(table), |relation| self.live.get(&relation.entity)) else { continue };
             self.filters(table, &mut pick.only);
-            for (column, _) in &mut pick.order {
-                self.column(table, column);
+            for rank in &mut pick.order {
+                self.column(table, &mut rank.column);
             }
         }
         if let Some(person) = &mut entity.person {
@@ -407,11 +409,13 @@ impl Resolver<'_> {
                 }
                 self.column(table, &mut look_up.by);
                 column.ty = look_up.cell.ty.clone();
+                column.whole = look_up.cell.whole;
                 None
             }
             Place::Where(inner, only) => {
                 self.column(table, inner);
                 self.filters(table, only);
+                column.whole |= inner.whole;
                 Some(inner.ty.clone())
             }
             Place::Number(inner) => {
@@ -421,6 +425,7 @@ impl Resolver<'_> {
             Place::Sql(_) => None,
         };
         if let Some(live) = ty.filter(|live| *live != ColumnType::Unknown) {
+            column.whole |= column.ty == ColumnType::Int && may_be_broken(&live);
             column.ty = typed(&column.ty, &live);
             if live == ColumnType::Text
                 && column.ty.is_counted()
@@ -502,6 +507,11 @@ fn read_from(column: &Column, tables: &mut BTreeSet<Table>) {
     }
 }
 
+/// Whether what is kept so may be a number that isn't whole, or none.
+const fn may_be_broken(live: &ColumnType) -> bool {
+    matches!(live, ColumnType::Text | ColumnType::NumberText | ColumnType::Decimal | ColumnType::Float)
+}
+
 /// The type that all of these can be read as.
 #[must_use]
 pub fn common_type<'t>(types: &(impl Iterator<Item = &'t ColumnType> + Clone)) -> ColumnType {
@@ -537,7 +547,7 @@ pub(super) fn merged(declared: &ColumnType, live: &ColumnType, zone: &TimeZone) 
         (T::Unknown, live) => live.clone(),
         (T::Instant(declared), live) => instant(declared, live, zone),
         (T::Bool, T::Text) => T::BoolText,
-        (T::Int | T::Decimal | T::Float, T::Text) => T::NumberText,
+        (T::Int | T::Decimal | T::Float, T::Text | T::NumberText) => T::NumberText,
         (T::Date(_), T::Text) => T::Date(DateStorage::Text),
         (T::Date(_), T::Date(live)) => T::Date(live.clone()),
         (T::Uuid(UuidStorage::Native), T::Text) => T::Uuid(UuidStorage::Text),

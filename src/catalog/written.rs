@@ -385,7 +385,7 @@ pub struct RecipientEntry {
     pub itself: bool,
     /// Which of the related people may be chosen: `{role: billing}`.
     pub only: Option<Node>,
-    /// Who comes first: `[is_primary desc, id]`. Rows without a value come first, ties go by key.
+    /// Who comes first: `[is_primary desc, id]`. Rows without a value come first (`nulls last`: last), ties go by key.
     #[serde(default)]
     pub order: Vec<At<String>>,
     /// Asked when nobody was found: another role, or an address.

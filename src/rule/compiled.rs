@@ -99,7 +99,7 @@ impl CompiledRule {
             .map_err(|problem| vec![Finding::error("rule.sql", format!("rule `{}`: {problem}", rule.id))])?;
         let version = definition::version(&rule, &text);
         let definition = definition::definition(&rule, &text, catalog);
-        let regional = Arc::new(Regional::of(catalog, &rule.for_each));
+        let regional = Arc::new(Regional::of(catalog, &rule));
         Ok(Self { rule, text, version, definition, script: None, regional, queries })
     }
 

@@ -6,7 +6,7 @@ use crate::diagnostic::{Finding, Place, Severity, SourceFile, defect};
 use crate::engine::port::{Deed, Source, SourceError, live_schema};
 use crate::model::{EntityName, Key, RecordId, RuleId, Tenant, Topic};
 use crate::rule::CompiledRule;
-use crate::rule::checked::{Action, Mode, Trigger};
+use crate::rule::checked::{Action, Mode, Task, Trigger};
 use crate::rule::compiled::{Reach, Subject, Window, any_record, any_row};
 use crate::rule::generation::{Gateways, Generation, Rest, Surroundings, Tree};
 use crate::rule::statement::{Dialect, Statement};
@@ -137,7 +137,19 @@ impl Inspected {
         if self.refused.is_empty() {
             return Ok(self.generation);
         }
-        Err(self.refused.into_iter().map(|(_, finding)| finding).collect())
+        Err(self.refusals())
+    }
+
+    /// What the database doesn't accept, each once: the rules share what the catalog says of tasks.
+    #[must_use]
+    pub fn refusals(&self) -> Vec<Finding> {
+        let mut findings: Vec<Finding> = Vec::new();
+        for (_, finding) in &self.refused {
+            if !findings.contains(finding) {
+                findings.push(finding.clone());
+            }
+        }
+        findings
     }
 
     /// The same where the database changed under rules that run: those that are as they were, under the same catalog,
@@ -324,25 +336,27 @@ async fn prepare_all(
         match answer {
             Err((error @ SourceError::Unavailable(_), _)) if warnings.is_empty() => warnings.push(unreachable(&error)),
             Ok(()) | Err((SourceError::Unavailable(_), _)) => {}
-            Err((error @ SourceError::Refused(_), None)) => {
-                refused.push((rule.rule.id.clone(), refusal(&rule, generation, &error)));
-            }
-            Err((error @ SourceError::Refused(_), Some(what))) => {
-                refused.push((rule.rule.id.clone(), forbidden(&rule, generation, &what, &error)));
+            Err((error @ SourceError::Refused(_), asked)) => {
+                let finding = match asked {
+                    Asked::Query => refusal(&rule, generation, &error),
+                    Asked::Task(insert) => task_refusal(insert, generation, &error),
+                    Asked::Write(what) => forbidden(&rule, generation, &what, &error),
+                };
+                refused.push((rule.rule.id.clone(), finding));
             }
         }
     }
     if panicked.is_empty() { Ok(refused) } else { Err(panicked) }
 }
 
-/// Whether the source takes the statements of a rule; where it doesn't let it write something, with what that is.
+/// Whether the source takes the statements of a rule, and lets it write what it writes.
 async fn accepts(
     rule: &CompiledRule,
     catalog: &Catalog,
     source: &dyn Source,
     now: Timestamp,
-) -> Result<(), (SourceError, Option<String>)> {
-    prepare(rule, catalog, source, now).await.map_err(|error| (error, None))?;
+) -> Result<(), (SourceError, Asked)> {
+    prepare(rule, catalog, source, now).await?;
     may_write(rule, catalog, source).await
 }
 
@@ -351,13 +365,17 @@ fn knows(known: &Generation, rule: &CompiledRule) -> bool {
     !known.resting.contains_key(&rule.rule.id) && known.rules.get(&rule.rule.id).is_some_and(same)
 }
 
-/// Whether the database lets this login write what the rule writes: it plans the statements and runs none. With what
-/// it would be about, where not.
-async fn may_write(
-    rule: &CompiledRule,
-    catalog: &Catalog,
-    source: &dyn Source,
-) -> Result<(), (SourceError, Option<String>)> {
+/// What the database was asked when it refused.
+enum Asked {
+    Query,
+    /// This insert of the catalog's tasks.
+    Task(usize),
+    /// Whether it may be written: what that would be about.
+    Write(String),
+}
+
+/// Whether the database lets this login write what the rule writes: it plans the statements and runs none.
+async fn may_write(rule: &CompiledRule, catalog: &Catalog, source: &dyn Source) -> Result<(), (SourceError, Asked)> {
     // In shadow nothing is written.
     if rule.rule.mode != Mode::Live {
         return Ok(());
@@ -365,7 +383,7 @@ async fn may_write(
     let first = catalog.tenants.as_ref().and_then(|tenants| tenants.names.first());
     let tenant = first.cloned().unwrap_or_else(|| Tenant::new(""));
     for (what, statement) in write::probes(&rule.rule, catalog, source.dialect()) {
-        source.transact(&tenant, vec![Deed::Read(statement)]).await.map_err(|error| (error, Some(what)))?;
+        source.transact(&tenant, vec![Deed::Read(statement)]).await.map_err(|error| (error, Asked::Write(what)))?;
     }
     Ok(())
 }
@@ -381,9 +399,12 @@ async fn prepare(
     catalog: &Catalog,
     source: &dyn Source,
     now: Timestamp,
-) -> Result<(), SourceError> {
-    for statement in probes(rule, catalog, source.dialect(), now) {
-        source.prepare(&statement).await?;
+) -> Result<(), (SourceError, Asked)> {
+    for statement in queries(rule, catalog, source.dialect(), now) {
+        source.prepare(&statement).await.map_err(|error| (error, Asked::Query))?;
+    }
+    for (insert, statement) in tasks(rule, catalog, source.dialect(), now).iter().enumerate() {
+        source.prepare(statement).await.map_err(|error| (error, Asked::Task(insert)))?;
     }
     Ok(())
 }
@@ -391,6 +412,10 @@ async fn prepare(
 /// Every statement that the rule can come to run, over an empty window and about nobody: those of sweeps, of the
 /// nightly reconcile, and of the tasks it writes and asks for.
 pub fn probes(rule: &CompiledRule, catalog: &Catalog, dialect: Dialect, now: Timestamp) -> Vec<Statement> {
+    [queries(rule, catalog, dialect, now), tasks(rule, catalog, dialect, now)].concat()
+}
+
+fn queries(rule: &CompiledRule, catalog: &Catalog, dialect: Dialect, now: Timestamp) -> Vec<Statement> {
     let hour_ago = now.checked_sub(SignedDuration::from_hours(1)).unwrap_or(now);
     let window = Window { after: hour_ago, until: now, now };
     let nobody = Key::from("0");
@@ -404,15 +429,23 @@ pub fn probes(rule: &CompiledRule, catalog: &Catalog, dialect: Dialect, now: Tim
     statements.push(rule.count_until(now));
     statements.push(rule.count_records());
     statements.push(rule.facts(&[Subject { key: nobody.clone(), since: Some(now), entered: Some(now) }], now));
-    let tasks: Vec<_> = rule.rule.nodes.iter().filter_map(|node| node.step.action().and_then(Action::task)).collect();
-    if tasks.iter().any(|task| task.unless_open.is_some()) {
+    if tasks_of(rule).any(|task| task.unless_open.is_some()) {
         statements.extend(task::open_tasks(catalog, dialect, &rule.rule.for_each, keys));
     }
-    if !tasks.is_empty() {
-        let record = RecordId { tenant: Tenant::new(""), entity: rule.rule.for_each.clone(), key: nobody.clone() };
-        statements.extend(task::inserts(catalog, dialect, &some_task(&record, now)));
-    }
     statements
+}
+
+/// The inserts of a task of this rule's, in their order; none if it makes none.
+fn tasks(rule: &CompiledRule, catalog: &Catalog, dialect: Dialect, now: Timestamp) -> Vec<Statement> {
+    if tasks_of(rule).next().is_none() {
+        return Vec::new();
+    }
+    let record = RecordId { tenant: Tenant::new(""), entity: rule.rule.for_each.clone(), key: Key::from("0") };
+    task::inserts(catalog, dialect, &some_task(&record, now))
+}
+
+fn tasks_of(rule: &CompiledRule) -> impl Iterator<Item = &Task> {
+    rule.rule.nodes.iter().filter_map(|node| node.step.action().and_then(Action::task))
 }
 
 /// A task with everything that a recipe can ask for but the record's own fields, which only a record has.
@@ -434,12 +467,26 @@ fn some_task(record: &RecordId, now: Timestamp) -> TaskValues<'_> {
 
 fn refusal(rule: &CompiledRule, generation: &Generation, error: &SourceError) -> Finding {
     let message = format!("the database does not accept the query of rule `{}`: {error}", rule.rule.id);
-    let finding =
-        Finding::error("rule.query-refused", message).help("compare the catalog with the tables: `nudged check --db`");
+    let help = "compare the tables with the SQL and the types that the rule and the catalog write themselves";
+    let finding = Finding::error("rule.query-refused", message).help(help);
     match generation.tree.files.iter().find(|file| file.path == rule.rule.file) {
         Some(file) => finding.at(Place { file: Arc::clone(file), range: 0..0 }),
         None => finding,
     }
+}
+
+/// Of all rules alike, at the table's place in the catalog.
+fn task_refusal(insert: usize, generation: &Generation, error: &SourceError) -> Finding {
+    let table =
+        generation.catalog.tasks.as_ref().and_then(|tasks| tasks.inserts.get(insert)).map(|insert| &insert.table);
+    let name = table.map(ToString::to_string).unwrap_or_default();
+    let message = format!("the database does not accept tasks in `{name}`: {error}");
+    let help = "compare the table with what `set` of the catalog's `tasks` puts into it";
+    let finding = Finding::error("catalog.task-refused", message).help(help);
+    let Some(file) = generation.tree.files.iter().find(|file| file.path == "catalog.yaml") else { return finding };
+    let named = catalog::read(file).tables;
+    let range = table.and_then(|table| named.get(table)).cloned().unwrap_or(0..0);
+    finding.at(Place { file: Arc::clone(file), range })
 }
 
 /// The tree with every file that has an error put back to its version in `good`, or left out when it has

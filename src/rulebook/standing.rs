@@ -37,7 +37,9 @@ impl Standing {
     /// Whether another answer of the database could change the verdict.
     pub(super) fn waits_for_source(&self) -> bool {
         let unchecked = self.warnings.iter().any(|warning| warning.code == UNREACHABLE);
-        let of_source = |finding: &Finding| matches!(finding.code, "rule.query-refused" | "source.refused");
+        let of_source = |finding: &Finding| {
+            matches!(finding.code, "rule.query-refused" | "catalog.task-refused" | "source.refused")
+        };
         unchecked || self.trouble.as_ref().is_some_and(|trouble| trouble.findings().iter().any(of_source))
     }
 }

@@ -143,7 +143,7 @@ pub(super) fn each_column(entity: &mut Entity, visit: &mut dyn FnMut(&EntityName
         let theirs = pick.relation.as_ref().map_or(Some(own), |relation| related.get(relation));
         let Some(theirs) = theirs else { continue };
         filters(&mut pick.only, theirs, visit);
-        pick.order.iter_mut().for_each(|(column, _)| within(column, theirs, visit));
+        pick.order.iter_mut().for_each(|rank| within(&mut rank.column, theirs, visit));
     }
     if let Some(person) = &mut entity.person {
         let columns = [

@@ -10,7 +10,7 @@ use crate::catalog::{
     UuidStorage,
 };
 use crate::diagnostic::yaml::Node;
-use crate::model::{EntityName, Value};
+use crate::model::{EntityName, FieldName, Value};
 use crate::rule::CheckedRule;
 use crate::rule::check::moment;
 use crate::rule::checked::Trigger;
@@ -65,6 +65,7 @@ pub(super) fn shape(clues: &Clues<'_>) -> Schema {
     shape.tasks(clues.catalog);
     shape.written(clues.catalog);
     shape.queried(clues.catalog);
+    shape.unions(clues.catalog);
     shape.schema(clues.catalog)
 }
 
@@ -183,15 +184,15 @@ impl Shape {
         for entity in catalog.entities.values() {
             for relation in entity.relations.values() {
                 let Some(related) = catalog.entity(&relation.entity) else { continue };
-                self.way(entity, related, &relation.join);
+                self.way(catalog, entity, related, &relation.join);
             }
         }
     }
 
-    fn way(&mut self, entity: &Entity, related: &Entity, join: &Join) {
+    fn way(&mut self, catalog: &Catalog, entity: &Entity, related: &Entity, join: &Join) {
         match join {
-            Join::By(field) => self.same(related, field.as_str(), entity),
-            Join::To(field) => self.same(entity, field.as_str(), related),
+            Join::By(field) => self.same(catalog, related, field.as_str(), entity),
+            Join::To(field) => self.same(catalog, entity, field.as_str(), related),
             Join::Through(path) => {
                 let (ours, theirs) = (self.key_type(entity), self.key_type(related));
                 let last = path.hops.len().saturating_sub(1);
@@ -202,11 +203,14 @@ impl Shape {
                     self.filters(table, only);
                 }
             }
-            Join::AnyOf(ways) => ways.iter().for_each(|way| self.way(entity, related, way)),
+            Join::AnyOf(ways) => ways.iter().for_each(|way| self.way(catalog, entity, related, way)),
         }
     }
 
-    fn same(&mut self, holder: &Entity, field: &str, of: &Entity) {
+    fn same(&mut self, catalog: &Catalog, holder: &Entity, field: &str, of: &Entity) {
+        for (member, theirs) in fillers(catalog, holder, field) {
+            self.same(catalog, member, theirs.as_str(), of);
+        }
         let ty = self.key_type(of);
         if let Some(Expression::Column(column)) = holder.fields.get(field).map(|field| &field.expression) {
             self.meets(&table_of(holder), &column.name, &ty);
@@ -281,7 +285,7 @@ impl Shape {
                     InsertValue::RecordField(field) => {
                         let entities = || catalog.entities.values();
                         let types = entities().filter_map(|entity| self.field_type(entity, field.as_str()));
-                        types.into_iter().find(|ty| *ty != ColumnType::Unknown).unwrap_or(ColumnType::Unknown)
+                        types.clone().find(|ty| *ty != ColumnType::Unknown).unwrap_or(ColumnType::Unknown)
                     }
                     InsertValue::RecordKey
                     | InsertValue::AssigneeKey
@@ -315,6 +319,27 @@ impl Shape {
                     _ => ColumnType::Unknown,
                 };
                 self.learn(&pool.table, &column.name, &ty);
+            }
+        }
+    }
+
+    /// A member that no test gives a row of keeps what it adds as the others do: a type of its own would make text of
+    /// the whole union.
+    fn unions(&mut self, catalog: &Catalog) {
+        for union in catalog.entities.values() {
+            for field in union.fields.keys() {
+                let cells: Vec<(Table, String)> = fillers(catalog, union, field.as_str())
+                    .filter_map(|(member, theirs)| match member.fields.get(theirs).map(|field| &field.expression) {
+                        Some(Expression::Column(column)) => home(member, column),
+                        Some(Expression::Means { .. } | Expression::Aggregate(_)) => None,
+                        None => Some((table_of(member), theirs.to_string())),
+                    })
+                    .collect();
+                let mut types = cells.iter().filter_map(|(table, column)| self.tables.get(table)?.get(column));
+                let known = types.find(|ty| **ty != ColumnType::Unknown).cloned();
+                for ((table, column), ty) in cells.iter().zip(known.iter().cycle()) {
+                    self.learn(table, column, ty);
+                }
             }
         }
     }
@@ -353,6 +378,19 @@ fn uuids(declared: &Catalog) -> BTreeMap<EntityName, ColumnType> {
         _ => None,
     };
     declared.entities.values().filter_map(|entity| Some((entity.name.clone(), kept(entity)?))).collect()
+}
+
+/// What fills a field of a union: the members, each with its own field. None for any other entity.
+fn fillers<'c>(
+    catalog: &'c Catalog,
+    entity: &'c Entity,
+    field: &str,
+) -> impl Iterator<Item = (&'c Entity, &'c FieldName)> {
+    let members = if let Origin::Union(members) = &entity.origin { members.as_slice() } else { &[] };
+    members.iter().filter_map(move |member| {
+        let (_, theirs) = member.fields.iter().find(|(name, _)| name.as_str() == field)?;
+        Some((catalog.entity(&member.entity)?, theirs))
+    })
 }
 
 const fn is_query(entity: &Entity) -> bool {

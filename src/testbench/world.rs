@@ -3,7 +3,7 @@
 use super::plain::link;
 use super::shape::table_of;
 use super::stage::Stage;
-use crate::catalog::{ColumnType, Entity, Filter, Hop, KeyType, Origin, Table, UuidStorage};
+use crate::catalog::{ColumnType, Entity, Expression, Filter, Hop, KeyType, Origin, Place, Table, UuidStorage};
 use crate::diagnostic::{Finding, Report};
 use crate::engine::port::{Source, SourceError};
 use crate::model::{Clock, EntityName, Key, Tenant, Value};
@@ -112,7 +112,7 @@ impl<'a> World<'a> {
         let key_column = entity.key.name.clone();
         let statements = match change {
             Change::Insert => {
-                for filter in &entity.only {
+                for filter in entity.only.iter().chain(conditions_of(entity, row)) {
                     own.entry(filter.column.name.clone()).or_insert_with(|| default_for(filter, now));
                 }
                 let key = own.get(&key_column).filter(|key| !key.is_missing()).cloned();
@@ -226,6 +226,20 @@ impl<'a> World<'a> {
         let place = Report::new(&self.stage.file).place(&row.range);
         Finding::error("rule.test", message).at(place).help(help)
     }
+}
+
+/// What must hold of the row for the given fields to have their values: the currency of an amount in euros.
+fn conditions_of<'e>(entity: &'e Entity, row: &GivenRow) -> Vec<&'e Filter> {
+    let fields = row.cells.iter().filter_map(|(name, _)| entity.fields.get(name.as_str()));
+    let columns = fields.filter_map(|field| match &field.expression {
+        Expression::Column(column) | Expression::Means { column, .. } => Some(column),
+        Expression::Aggregate(_) => None,
+    });
+    let filters = columns.flat_map(|column| match &column.place {
+        Place::Where(_, only) => only.as_slice(),
+        _ => &[],
+    });
+    filters.filter(|filter| filter.column.place == Place::Row).collect()
 }
 
 fn defaults(filters: &[Filter], now: Timestamp) -> BTreeMap<String, Value> {

@@ -69,6 +69,40 @@ entities:
     assert_eq!(found, expected, "{data}");
 }
 
+/// Once, at the catalog's line, and also where no rule makes a task yet.
+#[test]
+fn a_task_that_its_table_cannot_hold_is_told_without_any_rule() {
+    let site = Site::new();
+    site.rules(&[]);
+    std::fs::write(
+        site.folder.path().join("rules/catalog.yaml"),
+        "version: 1
+time_zone: Europe/Vienna
+entities: {account: {table: accounts, key: id}}
+tasks:
+  insert:
+    - table: todo
+      set:
+        title: $title
+        made: $now
+        ref: $ref
+",
+    )
+    .unwrap();
+    site.sql(
+        "crm.db",
+        "DROP TABLE IF EXISTS accounts; CREATE TABLE accounts (id INTEGER PRIMARY KEY);
+         CREATE TABLE todo (title TEXT, made BIGINT, ref VARCHAR(8));",
+    );
+    let (code, data, talk) = site.run(&["check", "--db", "--format", "json"]);
+    assert_eq!(code, 4, "{talk}");
+    let report: Json = serde_json::from_str(&data).unwrap();
+    let findings = report["findings"].as_array().unwrap();
+    let [found] = findings.as_slice() else { panic!("{data}") };
+    assert_eq!((&found["code"], &found["at"]["line"]), (&"catalog.column-type".into(), &9.into()), "{data}");
+    assert!(!found["help"].as_str().unwrap().contains("check --db"), "{data}");
+}
+
 #[test]
 fn constants_are_held_against_their_own_column_alone() {
     let site = Site::new();

@@ -283,6 +283,90 @@ fn one_broken_file_hides_nothing_of_the_others() {
     assert_eq!(of("b.yaml"), of("c.yaml"));
 }
 
+/// The warnings of a rule over the base catalog, whose customers and orders are filtered and have a placeholder.
+fn never_matches(trigger: &str, where_: &str, more: &str) -> Vec<String> {
+    let catalog = std::fs::read_to_string(fixtures().join("base/catalog.yaml")).unwrap();
+    let catalog =
+        catalog.replace("only: {is_active: true}", "only: {is_active: 1, merged_into: missing, level: [1, 2]}");
+    let born = "{column: born, type: date, missing: [1900-01-01]}";
+    let catalog = catalog.replace("country: country_code", &format!("country: country_code\n      birth_date: {born}"));
+    let rule = format!(
+        "version: 1\nid: bad\nmode: live\npurpose: service\nfor_each: customer\nto: main_contact\n\
+         trigger: {trigger}\nwhere: [{where_}]\n{more}\nsteps: [email: {{template: hello}}]\n"
+    );
+    let mut files = base_with("catalog.yaml", &catalog);
+    files.push(SourceFile { path: "bad.yaml".to_owned(), text: rule });
+    let found = findings(files, &surroundings(None));
+    let errors: Vec<&Finding> = found.iter().filter(|finding| finding.severity == Severity::Error).collect();
+    assert!(errors.is_empty(), "{where_}: {errors:?}");
+    found.into_iter().filter(|finding| finding.code == "rule.never-matches").map(|finding| finding.message).collect()
+}
+
+#[test]
+fn what_the_catalog_keeps_out_is_told_and_nothing_else() {
+    let silent = "{inactivity: {of: orders, for: 90 days}}";
+    for (where_, named) in [
+        ("is_active: 0", "is_active"),
+        ("is_active: {not: 1}", "is_active"),
+        ("is_active: missing", "is_active"),
+        ("merged_into: present", "merged_into"),
+        ("level: {above: 2}", "level"),
+        ("birth_date: 1900-01-01", "birth_date"),
+        ("orders: {some: {status: cancelled}}", "orders"),
+        ("{not: {orders: {none: {status: cancelled}}}}", "orders"),
+        ("{any: [{is_active: 0}, {merged_into: 7}]}", "merged_into"),
+    ] {
+        let told = never_matches(silent, where_, "");
+        let [message] = told.as_slice() else { panic!("{where_}: {told:?}") };
+        assert!(message.contains(&format!("`{named}`")) && message.contains("the catalog"), "{message}");
+    }
+    for where_ in [
+        "is_active: 1",
+        "is_active: \"0\"",
+        "level: {above: 1}",
+        "merged_into: missing",
+        "birth_date: missing",
+        "birth_date: {before: 1900-01-02}",
+        "orders: {some: {status: PAID}}",
+        "orders: {some: {status: {not: paid}}}",
+        "orders: {none: {status: cancelled}}",
+        // A stored value without a word stays what it is.
+        "tier: {not_in: [vip, standard]}",
+        "{any: [{is_active: 0}, {country: AT}]}",
+    ] {
+        assert_eq!(never_matches(silent, where_, ""), Vec::<String>::new(), "{where_}");
+    }
+}
+
+#[test]
+fn who_is_older_than_a_new_record_can_be_is_told() {
+    let (created, old) = ("{created: {at: created_at, settle: 2 days}}", "created_at: {older_than: 60 days}");
+    let told = never_matches(created, old, "");
+    assert!(matches!(told.as_slice(), [message] if message.contains("`created_at`")), "{told:?}");
+    for (where_, more) in [
+        ("created_at: {older_than: 10 days}", ""),
+        (old, "backfill: all"),
+        (old, "backfill: 90 days"),
+        (old, "keep_trying: 80 days"),
+        (old, "late: within 60 days"),
+        (old, "cron: \"0 9 1 1 *\""),
+        ("renews_on: {older_than: 60 days}", ""),
+    ] {
+        assert_eq!(never_matches(created, where_, more), Vec::<String>::new(), "{where_} {more}");
+    }
+}
+
+#[test]
+fn a_change_can_lead_to_one_of_several_values_or_to_none() {
+    for (to, where_) in
+        [("[vip, missing]", "tier: missing"), ("[vip, missing]", "tier: vip"), ("missing", "tier: missing")]
+    {
+        let trigger = format!("{{changed: {{field: tier, to: {to}}}}}");
+        assert_eq!(never_matches(&trigger, where_, ""), Vec::<String>::new(), "{to} {where_}");
+    }
+    assert_eq!(never_matches("{changed: {field: tier, to: [vip, missing]}}", "tier: standard", "").len(), 1);
+}
+
 #[test]
 fn hostile_files_end_in_a_clear_error_and_soon() {
     let bomb = (1..30).fold("a0: &a0 [x, x]\n".to_owned(), |text, level| {

@@ -10,7 +10,7 @@ use nudged::action::email::{Composer, EmailOptions, Tls};
 use nudged::diagnostic::SourceFile;
 use nudged::diagnostic::render::{Look, render as shown};
 use nudged::engine::port::{Email, Message, Sender};
-use nudged::model::{DeliveryId, Locale, Value};
+use nudged::model::{DeliveryId, Value};
 use nudged::rule::Score;
 use nudged::rule::compiled::{Facts, PersonFacts};
 use nudged::rule::generation::Generation;
@@ -60,7 +60,7 @@ fn render(templates: &Templates, name: &str, facts: &Facts, locale: &str) -> Ren
     };
     let (null, sender) = (json!({}), json!({"name": "Acme", "email": "hi@acme.example"}));
     let currencies = BTreeMap::from([("lifetime_value".to_owned(), "EUR".to_owned())]);
-    let regional = Regional { locale: Locale::default(), currencies };
+    let regional = Regional { currencies, ..Regional::default() };
     let context = MessageContext {
         facts,
         to: Some(&to),

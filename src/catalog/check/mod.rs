@@ -14,8 +14,8 @@ mod writing;
 
 use super::written::{CatalogFile, EntityEntry};
 use super::{
-    Catalog, Column, ColumnType, Entity, Field, KeyType, Literal, OwnSql, Parent, Place, SuppressionTable, Table,
-    Tenants,
+    Catalog, Column, ColumnType, Entity, Field, InsertValue, KeyType, Literal, OwnSql, Parent, Place, SuppressionTable,
+    Table, Tenants,
 };
 use crate::diagnostic::yaml::{self, At};
 use crate::diagnostic::{Finding, Report, SourceFile, suggest};
@@ -53,6 +53,8 @@ pub struct ColumnUse {
     pub expected: ColumnType,
     /// Constants it is held against.
     pub literals: Vec<Literal>,
+    /// What an insert puts into it.
+    pub given: Option<InsertValue>,
     pub range: Range<usize>,
 }
 
@@ -358,6 +360,7 @@ impl Checker {
             column: column.name.clone(),
             expected: column.ty.clone(),
             literals: Vec::new(),
+            given: None,
             range: range.clone(),
         });
     }

@@ -104,8 +104,9 @@ impl Checker {
                 .add(&path.range, finding.help("write keys and positions with dots between: `plan.seats`, `tags.0`"));
             return None;
         }
+        let whole = *ty == ColumnType::Int;
         let ty = merged(ty, &ColumnType::Text, &self.zone);
-        Some(Column { ty, place: Place::Json(Box::new(holder), steps), ..Column::named(name.as_str()) })
+        Some(Column { ty, place: Place::Json(Box::new(holder), steps), whole, ..Column::named(name.as_str()) })
     }
 
     /// An expression for all dialects, or one for each.
@@ -144,7 +145,8 @@ impl Checker {
             self.report.add(&node.range, finding.help("call it something that doesn't end in `_`"));
         }
         self.expressions.push((sql.clone(), name.range.clone()));
-        Some(Column { ty, place: Place::Sql(sql), ..Column::named(name.as_str()) })
+        let whole = ty == ColumnType::Int;
+        Some(Column { ty, place: Place::Sql(sql), whole, ..Column::named(name.as_str()) })
     }
 
     /// Columns of parent tables are fields, as if they stood in the entity's own table.
@@ -250,7 +252,8 @@ impl Checker {
             let ty = cell.ty.clone();
             let missing = Vec::new();
             let look_up = LookUp { entity: theirs.clone(), cell, by, only };
-            Column { name: path.value.clone(), ty, missing, place: Place::LookUp(Box::new(look_up)) }
+            let whole = look_up.cell.whole;
+            Column { name: path.value.clone(), ty, missing, place: Place::LookUp(Box::new(look_up)), whole }
         };
         let expression = match looked.expression {
             Expression::Column(cell) => Expression::Column(place(cell)),

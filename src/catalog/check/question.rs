@@ -108,6 +108,7 @@ impl Checker {
             let text = node.text(&source).unwrap_or_default().into_owned();
             let name = At { value: text, range: node.range.clone(), source: node.range.clone() };
             self.unknown("catalog.unknown-value", "value", &name, &SUPPLIED.map(str::to_owned));
+            self.uses.last_mut().into_iter().for_each(|used| used.given = None);
             return None;
         }
         Some((column, value))

@@ -1,6 +1,6 @@
 use super::Checker;
 use crate::catalog::written::{EntityEntry, RecipientEntry};
-use crate::catalog::{Column, PickOne, Recipient, Relation};
+use crate::catalog::{PickOne, Rank, Recipient, Relation};
 use crate::diagnostic::Finding;
 use crate::diagnostic::yaml::At;
 use crate::model::{EntityName, RelationName, RoleName, is_address};
@@ -67,22 +67,27 @@ impl Checker {
         Some(PickOne { relation, only, order })
     }
 
-    /// `is_primary desc`
-    fn order(&mut self, entity: &EntityName, term: &At<String>) -> Option<(Column, bool)> {
-        let mut words = term.split_whitespace();
-        let name = words.next().unwrap_or("").to_owned();
-        let descending = match (words.next(), words.next()) {
-            (None | Some("asc"), None) => false,
-            (Some("desc"), None) => true,
+    /// `is_primary desc nulls last`
+    fn order(&mut self, entity: &EntityName, term: &At<String>) -> Option<Rank> {
+        let words: Vec<&str> = term.split_whitespace().collect();
+        let (order, nulls_last) = match words.as_slice() {
+            [order @ .., "nulls", "last"] => (order, true),
+            order => (order, false),
+        };
+        let (name, descending) = match order {
+            [name] | [name, "asc"] => ((*name).to_owned(), false),
+            [name, "desc"] => ((*name).to_owned(), true),
             _ => {
                 let finding = Finding::error("catalog.recipient", format!("`{}` is not an order", term.value));
-                self.report.add(&term.range, finding.help("write a field, and `desc` for the greatest first"));
+                let help =
+                    "write a field, `desc` for the greatest first, and `nulls last`: `is_primary desc nulls last`";
+                self.report.add(&term.range, finding.help(help));
                 return None;
             }
         };
         let table = self.tables.get(entity).cloned().flatten();
         let name = At { value: name, range: term.range.clone(), source: term.source.clone() };
-        self.column(Some(entity), table.as_ref(), &name).map(|column| (column, descending))
+        self.column(Some(entity), table.as_ref(), &name).map(|column| Rank { column, descending, nulls_last })
     }
 
     /// `else:` names another role, or is an address.

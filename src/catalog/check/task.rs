@@ -58,16 +58,18 @@ impl Checker {
             self.report.add(&node.range, finding);
             return None;
         };
-        if let Some(literal) = text.strip_prefix("$$") {
+        let value = if let Some(literal) = text.strip_prefix("$$") {
             let literal = format!("${literal}");
             let value = crate::model::Value::Text(literal.clone());
-            return Some((column, InsertValue::Constant(Literal { text: literal, value })));
+            Some(InsertValue::Constant(Literal { text: literal, value }))
+        } else if text.starts_with('$') {
+            supplied(&text).or_else(|| earlier(&text, index, tasks))
+        } else {
+            Some(InsertValue::Constant(Literal::read(&text, node.is_plain(&source), &column.ty, &self.zone).ok()?))
+        };
+        if let Some(used) = self.uses.last_mut() {
+            used.given.clone_from(&value);
         }
-        if !text.starts_with('$') {
-            let literal = Literal::read(&text, node.is_plain(&source), &column.ty, &self.zone).ok()?;
-            return Some((column, InsertValue::Constant(literal)));
-        }
-        let value = supplied(&text).or_else(|| earlier(&text, index, tasks));
         if value.is_none() {
             let name = At { value: text.into_owned(), range: node.range.clone(), source: node.range.clone() };
             self.unknown("catalog.unknown-value", "value", &name, &SUPPLIED.map(str::to_owned));

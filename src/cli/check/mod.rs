@@ -16,7 +16,7 @@ use crate::diagnostic::{Finding, Place, Severity};
 use crate::rule::CompiledRule;
 use crate::rule::generation::{Generation, Tree};
 use crate::rule::index::{self, NeededIndex};
-use crate::rulebook::{Examiner, Inspected, Limits, inspect, read_tree};
+use crate::rulebook::{Examiner, Limits, inspect, read_tree};
 use crate::service::{RuleExaminer, open_source, outside};
 use crate::testbench::Bench;
 use serde_json::json;
@@ -103,15 +103,15 @@ async fn against_database(tree: Arc<Tree>, config: &Config) -> Result<Verdict, F
     source.now().await?;
     let inspected = inspect(tree, &*source, &outside(config), None).await;
     Ok(match inspected {
-        Ok(Inspected { generation, mut refused }) => {
-            let mut findings: Vec<Finding> = generation.warnings.iter().cloned().map(strict).collect();
+        Ok(mut inspected) => {
+            let mut findings: Vec<Finding> = inspected.generation.warnings.iter().cloned().map(strict).collect();
             // Where the catalog and the tables differ, refused queries only say it again, a rule at a time.
             if !findings.iter().any(|finding| finding.severity == Severity::Error) {
-                refused.sort_by(|(a, _), (b, _)| a.cmp(b));
-                findings.extend(refused.into_iter().map(|(_, finding)| finding));
-                findings.extend(missing_indexes(&generation));
+                inspected.refused.sort_by(|(a, _), (b, _)| a.cmp(b));
+                findings.extend(inspected.refusals());
+                findings.extend(missing_indexes(&inspected.generation));
             }
-            Verdict { generation: Some(generation), findings }
+            Verdict { generation: Some(inspected.generation), findings }
         }
         Err(findings) => Verdict { generation: None, findings: findings.into_iter().map(strict).collect() },
     })

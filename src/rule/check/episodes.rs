@@ -3,7 +3,7 @@
 use super::values::Subject;
 use super::{Checker, Scores};
 use crate::catalog::{self, ColumnType, Entity, Expression};
-use crate::diagnostic::yaml::{At, Node};
+use crate::diagnostic::yaml::{At, Content, Node};
 use crate::model::{Period, RelationName, Unit, Value};
 use crate::rule::checked::{Backfill, Changed, Compared, Count, Decline, Segment};
 use crate::rule::condition::{Condition, Test};
@@ -144,9 +144,14 @@ impl<'a> Checker<'a> {
             Value::Date(day) => catalog::value(&day.to_string(), true, &subject.ty, zone).unwrap_or(value),
             _ => value,
         };
+        if let Content::List(items) = &node.content
+            && !items.is_empty()
+        {
+            let values = items.iter().map(|item| self.value_or_missing(subject, item).map(exact));
+            return values.collect::<Vec<_>>().into_iter().collect::<Option<_>>().map(Some);
+        }
         match self.test(subject, node)? {
             Test::Equals(value) => Some(Some(vec![exact(value)])),
-            Test::In(values) => Some(Some(values.into_iter().map(exact).collect())),
             Test::Missing => Some(Some(vec![Value::Null])),
             _ => {
                 let help = "write a value, a list of values, or `missing`";
@@ -154,6 +159,14 @@ impl<'a> Checker<'a> {
                 None
             }
         }
+    }
+
+    fn value_or_missing(&mut self, subject: &Subject, node: &Node) -> Option<Value> {
+        let source = self.report.source();
+        if node.is_plain(source) && node.text(source).as_deref() == Some("missing") {
+            return Some(Value::Null);
+        }
+        self.constant(subject, node)
     }
 
     /// A condition has no history: nobody can tell who was inside a month ago.

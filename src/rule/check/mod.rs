@@ -26,13 +26,14 @@ mod wait;
 mod writes;
 mod yearly;
 
+pub(super) use cron::Rounds;
 pub use message::{Fields, template_finding};
 pub use tests::examples;
 pub(crate) use values::moment;
 
 use super::checked::{Cadence, CheckedRule, Entry, Goal, Mode, Node, Purpose, Trigger};
 use super::condition::{Condition, Term};
-use super::contradiction::{clash, implied};
+use super::contradiction::{Ground, clash, clash_on, implied, youngest};
 use super::generation::Gateways;
 use super::statement::Dialect;
 use super::written::{Conditions, GoalEntry, ModeWord, RuleFile};
@@ -156,6 +157,15 @@ fn assemble(
     })
 }
 
+/// What is true of whoever crosses.
+fn crossed(trigger: &Trigger, settings: &Settings, cadence: &Cadence) -> Vec<Condition> {
+    let mut found = implied(trigger);
+    if let Trigger::Created(created) = trigger {
+        found.extend(youngest(created, (settings.keep_trying, settings.late), settings.backfill, cadence));
+    }
+    found
+}
+
 /// Where a name stands last in a condition.
 fn last_key(node: &yaml::Node, name: &str) -> Option<Range<usize>> {
     match &node.content {
@@ -194,6 +204,8 @@ struct Checker<'a> {
     has_role: bool,
     /// What `where` says, which holds for every message.
     outer: Vec<Condition>,
+    /// The rule's records; `None` until its entity is known.
+    ground: Option<Ground<'a>>,
     /// As written.
     id: Option<String>,
     enrolls: Vec<(RuleId, StepId, Range<usize>)>,
@@ -213,6 +225,7 @@ impl<'a> Checker<'a> {
             scores: Scores::InTrigger,
             has_role: false,
             outer: Vec::new(),
+            ground: None,
             id: None,
             enrolls: Vec::new(),
             assigned: false,
@@ -257,9 +270,11 @@ impl<'a> Checker<'a> {
         self.scores = Scores::Tested;
         let conditions = self.terms(entity, written.conditions.as_ref());
         let only_at_entry = self.terms(entity, written.only_at_entry.as_ref());
-        self.possible(written, trigger.as_ref(), &conditions, &only_at_entry);
-        let goal = written.goal.as_ref().and_then(|goal| self.goal(entity, goal));
         let cadence = self.cadence(written, trigger.as_ref());
+        let crossed = trigger.as_ref().map(|trigger| crossed(trigger, settings, &cadence)).unwrap_or_default();
+        self.ground = Some(Ground::of(self.known.catalog, entity));
+        self.possible(written, &crossed, &conditions, &only_at_entry);
+        let goal = written.goal.as_ref().and_then(|goal| self.goal(entity, goal));
         self.without_effect(written, trigger.as_ref());
         if let Some(Trigger::Segment(segment)) = &trigger {
             self.backfill_of_segment(written, segment, settings.backfill);
@@ -288,13 +303,12 @@ impl<'a> Checker<'a> {
     }
 
     /// A rule whose conditions exclude each other is dead, and would look as if nobody matched.
-    fn possible(&mut self, written: &RuleFile, trigger: Option<&Trigger>, conditions: &[Term], only_at_entry: &[Term]) {
+    fn possible(&mut self, written: &RuleFile, crossed: &[Condition], conditions: &[Term], only_at_entry: &[Term]) {
         let asked = || conditions.iter().chain(only_at_entry).map(|term| &term.condition);
-        let crossed = trigger.map(implied).unwrap_or_default();
-        let found = match clash(asked()) {
-            Some(name) => Some((name, "itself")),
-            None => clash(asked().chain(&crossed)).map(|name| (name, "what the trigger waits for")),
-        };
+        let named = |found: Option<String>, what| found.map(|name| (name, what));
+        let found = named(clash(asked()), "itself")
+            .or_else(|| named(clash(asked().chain(crossed)), "what the trigger waits for"))
+            .or_else(|| named(clash_on(self.ground, asked().chain(crossed)), "what the catalog says of its rows"));
         if let Some((name, what)) = found {
             let mut nodes = [&written.only_at_entry, &written.conditions].into_iter().flatten();
             let place = nodes.find_map(|conditions| last_key(&conditions.0, &name));

@@ -6,7 +6,8 @@ use crate::diagnostic::Finding;
 use crate::diagnostic::yaml::At;
 use crate::model::{RoleName, RuleId, StepId, TemplateName};
 use crate::rule::checked::{Action, Case, Chat, Email, Entry, Node, Offset, Step, Task, UnlessOpen, Webhook};
-use crate::rule::contradiction::clash;
+use crate::rule::condition::Condition;
+use crate::rule::contradiction::{clash, clash_on, taken_before};
 use crate::rule::written::{
     BranchEntry, ChatEntry, EmailEntry, RuleFile, StepEntry, TaskEntry, TriggerEntry, UnlessOpenWord, WebhookEntry,
 };
@@ -270,10 +271,8 @@ impl<'a> Checker<'a> {
                 self.wrong(&case.name.range, "rule.case", message, "give each its own name");
             }
             let when = self.later_condition(entity, &case.when);
-            if let Some(name) = when.as_ref().and_then(|when| clash(self.outer.iter().chain([when]))) {
-                let message =
-                    format!("nobody takes this case: with `where`, what is asked of `{name}` excludes itself");
-                let finding = Finding::warning("rule.never-matches", message);
+            if let Some(reason) = when.as_ref().and_then(|when| self.untaken(&cases, when)) {
+                let finding = Finding::warning("rule.never-matches", format!("nobody takes this case: {reason}"));
                 self.report.add(&case.name.range, finding.help("change its condition, or remove the case"));
             }
             let first = self.sequence(flow, entity, to, &case.steps, next).or(next);
@@ -282,6 +281,23 @@ impl<'a> Checker<'a> {
         }
         let otherwise = written.otherwise.as_ref().and_then(|steps| self.sequence(flow, entity, to, steps, next));
         (cases.len() == written.cases.len()).then_some(Step::Branch { cases, otherwise })
+    }
+
+    /// Why nobody takes a case after these.
+    fn untaken(&self, before: &[Case], when: &Condition) -> Option<String> {
+        let holds: Vec<&Condition> = self.outer.iter().chain([when]).collect();
+        if let Some(name) = clash(holds.iter().copied()) {
+            return Some(format!("with `where`, what is asked of `{name}` excludes itself"));
+        }
+        if let Some(name) = clash_on(self.ground, holds.iter().copied()) {
+            return Some(format!("what is asked of `{name}` excludes what the catalog says of its rows"));
+        }
+        let takes_all = |cases: &[&Condition]| taken_before(self.ground, &holds, cases);
+        if let Some(case) = before.iter().find(|case| takes_all(&[&case.when])) {
+            return Some(format!("whoever fits it takes `{}` before it", case.name));
+        }
+        let all: Vec<&Condition> = before.iter().map(|case| &case.when).collect();
+        takes_all(&all).then(|| "whoever fits it takes one of those before it".to_owned())
     }
 }
 

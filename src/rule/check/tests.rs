@@ -252,12 +252,40 @@ impl<'a> Checker<'a> {
         read
     }
 
+    /// A union's field that this entity fills from another of its own. The column of that name, which nobody has, would
+    /// take the value and nothing would read it.
+    fn is_of_union(&mut self, entity: &Entity, field: &At<String>) -> bool {
+        let by_role = match field.as_str() {
+            "at" => entity.at.is_some(),
+            "score" => entity.score.is_some(),
+            _ => false,
+        };
+        // The tables of a test are made of what its rows name, so such a column proves nothing.
+        let made_up = self.known.schema.is_some_and(|schema| schema.made_up);
+        let has = |field: &str| entity.fields.contains_key(field) && !(made_up && entity.undeclared.contains(field));
+        if by_role || has(field.as_str()) {
+            return false;
+        }
+        let filled = self.known.catalog.entities.values().find_map(|union| {
+            let Origin::Union(members) = &union.origin else { return None };
+            let mut own =
+                members.iter().filter(|member| member.entity == entity.name).flat_map(|member| &member.fields);
+            let (_, theirs) = own.find(|(name, _)| name.as_str() == field.as_str())?;
+            Some((union.name.clone(), theirs.clone()))
+        });
+        let Some((union, theirs)) = filled else { return false };
+        let message = format!("`{}` is a field of `{union}`, not of `{}`", field.value, entity.name);
+        let help = format!("give `{theirs}`, which `{union}` takes it from");
+        self.wrong(&field.range, "rule.unknown-field", message, &help);
+        true
+    }
+
     fn cell(&mut self, entity: &'a Entity, field: &At<String>, node: &Node, clock: RowClock<'_>) {
         let is_named = field.as_str() == "key"
             || entity.relations.contains_key(field.as_str())
             || person_column(entity, field).is_some()
             || names_column(entity, field);
-        if !is_named && self.field(entity, field).is_none() {
+        if !is_named && (self.is_of_union(entity, field) || self.field(entity, field).is_none()) {
             return;
         }
         let source = self.report.source().to_owned();

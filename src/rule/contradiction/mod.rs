@@ -9,41 +9,40 @@ use rust_decimal::Decimal;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
+mod earlier;
+mod ground;
 mod implied;
 mod negated;
 mod times;
 
-pub(in crate::rule) use implied::implied;
+pub(in crate::rule) use earlier::taken_before;
+pub(in crate::rule) use ground::Ground;
+pub(in crate::rule) use implied::{implied, youngest};
 
 /// Alternatives that are tried at most: more are taken for possible.
 const MOST: usize = 1_000;
 
 /// The name of what is asked to be two things at once.
 pub(in crate::rule) fn clash<'a>(conditions: impl IntoIterator<Item = &'a Condition>) -> Option<String> {
+    clash_on(None, conditions)
+}
+
+/// As [`clash`], of rows of which the catalog says something as well.
+pub(in crate::rule) fn clash_on<'a>(
+    ground: Option<Ground<'_>>,
+    conditions: impl IntoIterator<Item = &'a Condition>,
+) -> Option<String> {
     let conditions: Vec<&Condition> = conditions.into_iter().collect();
     if let Some(name) = denied(&conditions) {
         return Some(name);
     }
     let plain: Vec<Condition> = conditions.into_iter().map(negated::plain).collect();
-    let mut together = Together::default();
-    for condition in &plain {
-        together.add(condition);
-    }
-    together.clash(&mut { MOST })
+    Together::of(ground, &plain).clash(&mut { MOST })
 }
 
 /// A condition that must hold and must not, whatever it says.
 fn denied(conditions: &[&Condition]) -> Option<String> {
-    fn flat<'a>(condition: &'a Condition, found: &mut Vec<&'a Condition>) {
-        match condition {
-            Condition::All(parts) => parts.iter().for_each(|part| flat(part, found)),
-            other => found.push(other),
-        }
-    }
-    let mut all = Vec::new();
-    for condition in conditions {
-        flat(condition, &mut all);
-    }
+    let all = flat(conditions.iter().copied());
     let denied = all.iter().filter_map(|one| if let Condition::Not(inner) = one { Some(&**inner) } else { None });
     denied.filter(|inner| all.contains(inner)).find_map(|inner| match inner {
         Condition::Field { field, .. } => Some(field.to_string()),
@@ -53,9 +52,19 @@ fn denied(conditions: &[&Condition]) -> Option<String> {
     })
 }
 
+/// The single conditions that must all hold.
+fn flat<'a>(conditions: impl IntoIterator<Item = &'a Condition>) -> Vec<&'a Condition> {
+    let parts = conditions.into_iter().map(|condition| match condition {
+        Condition::All(parts) => flat(parts),
+        other => vec![other],
+    });
+    parts.flatten().collect()
+}
+
 /// All that must hold.
 #[derive(Clone, Default)]
 struct Together<'a> {
+    ground: Option<Ground<'a>>,
     fields: BTreeMap<&'a str, Vec<&'a Test>>,
     related: Vec<&'a Related>,
     any: Vec<&'a [Condition]>,
@@ -63,6 +72,14 @@ struct Together<'a> {
 }
 
 impl<'a> Together<'a> {
+    fn of(ground: Option<Ground<'a>>, conditions: &'a [Condition]) -> Self {
+        let mut together = Self { ground, ..Self::default() };
+        for condition in conditions {
+            together.add(condition);
+        }
+        together
+    }
+
     fn add(&mut self, condition: &'a Condition) {
         match condition {
             Condition::All(inner) => inner.iter().for_each(|condition| self.add(condition)),
@@ -76,7 +93,9 @@ impl<'a> Together<'a> {
     }
 
     fn clash(&self, budget: &mut usize) -> Option<String> {
-        let field = self.fields.iter().find(|(_, tests)| excluded(tests)).map(|(name, _)| (*name).to_owned());
+        let refuted = |name: &str, tests: &[&Test]| self.ground.is_some_and(|ground| ground.refutes(name, tests));
+        let field = self.fields.iter().find(|(name, tests)| excluded(tests) || refuted(name, tests));
+        let field = field.map(|(name, _)| (*name).to_owned());
         let score = self.scores.as_deref().filter(|tests| excluded(tests)).map(|_| "score".to_owned());
         field.or(score).or_else(|| self.related_clash()).or_else(|| self.none_of(budget))
     }
@@ -98,13 +117,15 @@ impl<'a> Together<'a> {
     fn related_clash(&self) -> Option<String> {
         for (place, related) in self.related.iter().enumerate() {
             let name = || Some(related.relation.as_str().to_owned());
+            let ground = self.ground.and_then(|ground| ground.related(&related.relation));
             let needs_a_row = match &related.quantity {
                 Quantity::Some | Quantity::Min { .. } | Quantity::Max { .. } => true,
                 Quantity::Count(test) => excluded(&[test, &Test::Equals(Value::Int(0))]),
                 Quantity::None | Quantity::Sum { .. } => false,
             };
             if needs_a_row
-                && (clash(&related.filter).is_some() || related.at.as_ref().is_some_and(|at| excluded(&[at])))
+                && (clash_on(ground, &related.filter).is_some()
+                    || related.at.as_ref().is_some_and(|at| excluded(&[at])))
             {
                 return name();
             }
@@ -207,8 +228,8 @@ fn none_allowed(tests: &[&Test]) -> bool {
 
 /// Whether a value may pass a test; true where that can't be told.
 fn may_pass(value: &Value, test: &Test) -> bool {
-    // Beside a time, a day is all of its hours.
-    let is_open = |other: &Value| matches!(value, Value::Date(_)) != matches!(other, Value::Date(_));
+    // Beside a time, a day is all of its hours; and a number may be what a text holds.
+    let is_open = |other: &Value| !same_kind(value, other);
     let is = |other: &Value| order(value, other).map_or(value == other, Ordering::is_eq);
     let ordered = |other: &Value, wanted: fn(Ordering) -> bool| order(value, other).is_none_or(wanted);
     match test {
@@ -241,6 +262,10 @@ fn starts_apart(tests: &[&Test]) -> bool {
         .filter_map(|test| if let Test::StartsWith(start) = test { Some(start.as_str()) } else { None })
         .collect();
     starts.iter().any(|one| starts.iter().any(|other| !one.starts_with(other) && !other.starts_with(one)))
+}
+
+fn same_kind(one: &Value, other: &Value) -> bool {
+    std::mem::discriminant(one) == std::mem::discriminant(other) || (number(one).is_some() && number(other).is_some())
 }
 
 /// How two values of a kind compare; `None` for others.

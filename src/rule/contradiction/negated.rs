@@ -14,7 +14,7 @@ pub(super) fn plain(condition: &Condition) -> Condition {
 }
 
 /// Null matches neither a condition nor its opposite, so the opposite of a test is one of values that are there.
-fn opposite(condition: &Condition) -> Option<Condition> {
+pub(super) fn opposite(condition: &Condition) -> Option<Condition> {
     Some(match condition {
         // One of these fails; if any of them is beyond us, nothing is known.
         Condition::All(parts) => Condition::Any(parts.iter().map(opposite).collect::<Option<_>>()?),
@@ -41,7 +41,7 @@ fn opposite(condition: &Condition) -> Option<Condition> {
 }
 
 /// One of these holds where the test fails. `None`: nothing can be said.
-fn opposites(test: &Test) -> Option<Vec<Test>> {
+pub(super) fn opposites(test: &Test) -> Option<Vec<Test>> {
     let one = |test: Test| Some(vec![test]);
     match test {
         Test::Equals(value) => one(Test::NotEquals(value.clone())),

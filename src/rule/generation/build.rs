@@ -16,6 +16,7 @@ use crate::rule::definition;
 use crate::rule::message::Templates;
 use crate::rule::operands::sections;
 use crate::rule::script::{self, Library, Script};
+use crate::rule::statement::Dialect;
 use crate::rule::written::RuleFile;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -103,7 +104,8 @@ impl Checked {
             }
             return reading.catalog;
         };
-        let drift = catalog::drift(&reading, schema, file);
+        let keeps_lengths = surroundings.dialect != Dialect::Sqlite;
+        let drift = catalog::drift(&reading, schema, file, keeps_lengths);
         // A running system goes on with what it can; `check --db` takes the same for errors.
         self.findings.extend(drift.into_iter().map(|finding| Finding { severity: Severity::Warning, ..finding }));
         let catalog = reading.catalog.as_ref().map(|catalog| catalog.with_schema(schema))?;

@@ -2,7 +2,7 @@
 //! together.
 
 use super::Surroundings;
-use crate::catalog::{Catalog, ColumnType, Expression, InstantStorage, Origin, Reading};
+use crate::catalog::{Catalog, ColumnType, DateStorage, Expression, InstantStorage, Member, Origin, Reading};
 use crate::diagnostic::{Finding, Place, SourceFile};
 use crate::model::EntityName;
 use crate::rule::statement::Dialect;
@@ -36,8 +36,9 @@ pub(super) fn unfit(
         }
     }
     for (entity, range) in &reading.unions {
-        for field in mixed(catalog, entity, dialect) {
-            let message = format!("the members of `{entity}` keep `{field}` in ways that can't be put together");
+        for (field, ways) in mixed(catalog, entity, dialect) {
+            let message =
+                format!("the members of `{entity}` keep `{field}` in ways that can't be put together: {ways}");
             let finding = Finding::error("catalog.union", message);
             let help = "let every member name a column of the same type, or an `sql` field that makes it so";
             findings.push(finding.at(at(range)).help(help));
@@ -46,26 +47,47 @@ pub(super) fn unfit(
     findings
 }
 
-/// Fields whose members keep time in ways that no expression of the dialect can bring together safely.
-fn mixed(catalog: &Catalog, entity: &EntityName, dialect: Dialect) -> Vec<String> {
+/// Fields whose members keep time in ways that no expression of the dialect can bring together safely, and those ways.
+fn mixed(catalog: &Catalog, entity: &EntityName, dialect: Dialect) -> Vec<(String, String)> {
     let Some(Origin::Union(members)) = catalog.entity(entity).map(|entity| &entity.origin) else { return Vec::new() };
-    let types_of = |number: usize| -> Vec<ColumnType> {
-        let of_member = |member: &crate::catalog::Member| {
-            let theirs = catalog.entity(&member.entity)?;
-            let field = theirs.fields.get(&member.fields.get(number)?.1)?;
-            match &field.expression {
-                Expression::Aggregate(_) => None,
-                _ => Some(catalog.field_type(theirs, field)),
-            }
-        };
-        members.iter().filter_map(of_member).collect()
+    let type_in = |member: &Member, number: usize| {
+        let theirs = catalog.entity(&member.entity)?;
+        let field = theirs.fields.get(&member.fields.get(number)?.1)?;
+        match &field.expression {
+            Expression::Aggregate(_) => None,
+            _ => Some(catalog.field_type(theirs, field)),
+        }
     };
+    let types_of =
+        |number: usize| -> Vec<ColumnType> { members.iter().filter_map(|member| type_in(member, number)).collect() };
+    let way = |member: &Member, number: usize| match member.fields.get(number) {
+        Some((_, theirs)) => {
+            let kept = type_in(member, number).map_or("a computed value", |ty| kept_as(&ty));
+            format!("`{}` has `{theirs}` as {kept}", member.entity)
+        }
+        None => format!("`{}` has none", member.entity),
+    };
+    let ways = |number: usize| members.iter().map(|member| way(member, number)).collect::<Vec<String>>().join(", ");
     let fields = members.first().map(|member| member.fields.as_slice()).unwrap_or_default();
     let odd = fields.iter().enumerate().filter(|(number, _)| {
         let types = types_of(*number);
         types.len() < members.len() || !compatible(&types, dialect)
     });
-    odd.map(|(_, (name, _))| name.to_string()).collect()
+    odd.map(|(number, (name, _))| (name.to_string(), ways(number))).collect()
+}
+
+/// How a member keeps a value, in words.
+const fn kept_as(ty: &ColumnType) -> &'static str {
+    match ty {
+        ColumnType::Date(DateStorage::Native) => "a date",
+        ColumnType::Date(DateStorage::Text) => "a date in text",
+        ColumnType::Instant(InstantStorage::Native) => "a time that knows its zone",
+        ColumnType::Instant(InstantStorage::Naive(_)) => "a time without a zone",
+        ColumnType::Instant(InstantStorage::Text(_)) => "a time in text",
+        ColumnType::Instant(InstantStorage::EpochSeconds) => "seconds since 1970",
+        ColumnType::Instant(InstantStorage::EpochMillis) => "milliseconds since 1970",
+        other => other.in_words(),
+    }
 }
 
 fn compatible(types: &[ColumnType], dialect: Dialect) -> bool {
@@ -77,7 +99,6 @@ fn compatible(types: &[ColumnType], dialect: Dialect) -> bool {
     }
     let stored_as = |storage: fn(&ColumnType) -> bool| known.iter().any(|ty| storage(ty));
     let text = stored_as(|ty| {
-        use crate::catalog::DateStorage;
         matches!(
             ty,
             ColumnType::Date(DateStorage::Text)

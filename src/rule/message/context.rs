@@ -92,6 +92,29 @@ fn record(facts: &Facts, enriched: Option<&Json>, regional: &Regional) -> Value 
     Value::from_pairs(key.chain(own).chain(enriched))
 }
 
+/// The occasion, whose row knows the currencies of its amounts as the record does.
+fn occasion(occasion: &Json, regional: &Regional) -> Value {
+    let Some(parts) = occasion.as_object().filter(|_| !regional.of_row.is_empty()) else { return json(occasion) };
+    let cells = |row: &Json| {
+        let cells = row.as_object().into_iter().flatten();
+        Value::from_pairs(cells.map(|(name, cell)| (name.as_str(), told(cell, regional.of_row.get(name)))))
+    };
+    let part =
+        |(name, part): (&'_ String, &'_ Json)| (name.clone(), if name == "row" { cells(part) } else { json(part) });
+    Value::from_pairs(parts.iter().map(part))
+}
+
+/// As [`field`], of a value that was told as JSON.
+fn told(value: &Json, currency: Option<&String>) -> Value {
+    match (value, currency) {
+        (Json::Number(number), Some(currency)) => amount(number.to_string(), currency),
+        (Json::String(text), Some(currency)) if text.trim().parse::<Decimal>().is_ok() => {
+            amount(text.clone(), currency)
+        }
+        _ => json(value),
+    }
+}
+
 /// What a message that tells of several matches says of each.
 fn rows(context: &MessageContext<'_>) -> Value {
     let alone = [MessageRow {
@@ -104,7 +127,7 @@ fn rows(context: &MessageContext<'_>) -> Value {
     let row = |row: &MessageRow<'_>| {
         Value::from_pairs([
             ("record", record(row.facts, row.enriched, context.regional)),
-            ("occasion", json(row.occasion)),
+            ("occasion", occasion(row.occasion, context.regional)),
             ("saved", json(row.saved)),
         ])
     };
@@ -122,7 +145,7 @@ pub(super) fn roots(context: &MessageContext<'_>, reader: Reader) -> Vec<(&'stat
         ("rows", rows),
         ("record", record(context.facts, context.enriched, context.regional)),
         ("to", context.to.map_or_else(|| json(&serde_json::json!({})), person)),
-        ("occasion", json(context.occasion)),
+        ("occasion", occasion(context.occasion, context.regional)),
         ("saved", json(context.saved)),
         ("sender", json(context.sender)),
         ("unsubscribe_url", link(|links| &links.unsubscribe)),

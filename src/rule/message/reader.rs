@@ -1,8 +1,9 @@
 //! Who reads a message: the zone and the language that dates, numbers and plurals are written in.
 
 use super::MessageContext;
-use crate::catalog::{Catalog, Field};
-use crate::model::{EntityName, Locale, locale_or_default, zone_or_default};
+use crate::catalog::{Catalog, Entity, Field};
+use crate::model::{Locale, locale_or_default, zone_or_default};
+use crate::rule::checked::{CheckedRule, Trigger};
 use jiff::tz::TimeZone;
 use minijinja::value::{Object, ObjectRepr};
 use std::collections::BTreeMap;
@@ -15,19 +16,37 @@ pub struct Regional {
     pub locale: Locale,
     /// Of the entity's own amounts, by field.
     pub currencies: BTreeMap<String, String>,
+    /// The same of the row that is the occasion: the cart, the response.
+    pub of_row: BTreeMap<String, String>,
 }
 
 impl Regional {
-    /// Of an entity's messages.
+    /// Of a rule's messages.
     #[must_use]
-    pub fn of(catalog: &Catalog, entity: &EntityName) -> Self {
-        let mut currencies = BTreeMap::new();
-        if let Some(entity) = catalog.entity(entity) {
-            let known = |field: &Field| Some((field.name.to_string(), catalog.currency(entity, field)?.to_owned()));
-            currencies.extend(entity.fields.values().filter_map(known));
-        }
-        Self { locale: catalog.locale.clone(), currencies }
+    pub fn of(catalog: &Catalog, rule: &CheckedRule) -> Self {
+        let entity = catalog.entity(&rule.for_each);
+        let row = entity.and_then(|entity| row_of(catalog, entity, &rule.trigger));
+        let currencies = |entity: Option<&Entity>| entity.map(|entity| currencies(catalog, entity)).unwrap_or_default();
+        Self { locale: catalog.locale.clone(), currencies: currencies(entity), of_row: currencies(row) }
     }
+}
+
+/// Whose row templates see as `occasion.row`.
+fn row_of<'c>(catalog: &'c Catalog, entity: &'c Entity, trigger: &Trigger) -> Option<&'c Entity> {
+    let of = match trigger {
+        Trigger::Survey(survey) => &survey.of,
+        Trigger::Abandoned(abandoned) => match &abandoned.of {
+            Some(of) => of,
+            None => return Some(entity),
+        },
+        _ => return None,
+    };
+    catalog.entity(&entity.relations.get(of)?.entity)
+}
+
+fn currencies(catalog: &Catalog, entity: &Entity) -> BTreeMap<String, String> {
+    let known = |field: &Field| Some((field.name.to_string(), catalog.currency(entity, field)?.to_owned()));
+    entity.fields.values().filter_map(known).collect()
 }
 
 #[derive(Debug)]

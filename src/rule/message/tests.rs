@@ -28,9 +28,10 @@ fn facts(fields: &[(&str, Cell)]) -> Facts {
 fn render(templates: &Templates, facts: &Facts) -> Result<RenderedEmail, TemplateError> {
     let to = PersonFacts { first_name: Some("Ada".into()), email: Some("ada@x.example".into()), ..Default::default() };
     let currencies = BTreeMap::from([("total".to_owned(), "EUR".to_owned())]);
-    let regional = Regional { currencies, ..Regional::default() };
-    let (occasion, saved, sender) =
-        (json!({"value": "2026-12-01"}), json!({}), json!({"name": "Acme", "email": "hi@acme.example"}));
+    let of_row = BTreeMap::from([("amount".to_owned(), "CHF".to_owned())]);
+    let regional = Regional { currencies, of_row, ..Regional::default() };
+    let occasion = json!({"value": "2026-12-01", "row": {"amount": 1200.5, "state": "open", "lines": [{"of": 3}]}});
+    let (saved, sender) = (json!({}), json!({"name": "Acme", "email": "hi@acme.example"}));
     let context = MessageContext {
         facts,
         to: Some(&to),
@@ -48,6 +49,16 @@ fn render(templates: &Templates, facts: &Facts) -> Result<RenderedEmail, Templat
 
 fn findings(text: &str) -> Vec<String> {
     Templates::compile(&[file("templates/mail.md", text)]).unwrap_err().iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn the_row_of_an_occasion_has_the_currencies_of_its_entity() {
+    let text = "---\nsubject: Hi\n---\n{{ occasion.row.amount | money }} {{ occasion.row.amount }} {{ occasion.row.state }} \
+                {{ occasion.row.lines[0].of }} {{ occasion.value }} {{ rows[0].occasion.row.amount | money }}\n";
+    let templates = Templates::compile(&[file("templates/mail.md", text)]).unwrap();
+    let mail = render(&templates, &facts(&[])).unwrap();
+    let text = mail.text.replace('\u{a0}', " ");
+    assert!(text.contains("CHF 1,200.50 1200.5 open 3 2026-12-01 CHF 1,200.50"), "{text}");
 }
 
 #[test]

@@ -81,6 +81,7 @@ impl<'a> Renderer<'a> {
             raw: Fragment::of(&format!("COUNT(CASE WHEN {pattern} THEN 1 END)"), &[filter]),
             ty: ColumnType::Int,
             missing: Vec::new(),
+            whole: false,
         };
         let (few, many) = (counted("{}"), counted("({}) IS NOT FALSE"));
         let (of_few, of_many) = (self.test(&few, test)?, self.test(&many, test)?);

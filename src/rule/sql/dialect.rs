@@ -8,6 +8,10 @@ use crate::rule::statement::Dialect;
 use std::fmt::Write;
 
 const YES: &str = "'true', 't', '1', '1.0', 'yes', 'y', 'j', 'on'";
+/// Numbers in text, as PostgreSQL and MySQL both understand it.
+const NUMBER: &str = "[-+]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][-+]?[0-2]?[0-9])?";
+/// Those without a fraction.
+const WHOLE: &str = "[-+]?([0-9]+([.]0*)?|[.]0+|[0-9]+[eE][+]?[0-2]?[0-9])";
 const NO: &str = "'false', 'f', '0', '0.0', 'no', 'n', 'off'";
 
 /// The value as text that compares byte by byte. MySQL compares by the column's collation otherwise,
@@ -91,39 +95,77 @@ pub(super) fn number(dialect: Dialect, raw: &Fragment, ty: &ColumnType) -> Fragm
             "(CASE WHEN {} = 'NaN' OR abs({}) = 'Infinity' THEN NULL ELSE CAST({} AS numeric) END)",
             &[raw, raw, raw],
         ),
-        Dialect::Postgres if *ty == ColumnType::Decimal => Fragment::of("NULLIF(CAST({} AS numeric), 'NaN')", &[raw]),
+        // Of these three no difference to themselves is zero.
+        Dialect::Postgres if *ty == ColumnType::Decimal => {
+            let exact = Fragment::of("CAST({} AS numeric)", &[raw]);
+            Fragment::of("(CASE WHEN {} - {} = 0 THEN {} END)", &[&exact, &exact, &exact])
+        }
         Dialect::MySql if *ty == ColumnType::Float => Fragment::of("CAST(CONCAT({}) AS DECIMAL(65, 30))", &[raw]),
         Dialect::Postgres | Dialect::MySql if native => raw.clone(),
-        Dialect::Postgres => {
-            let text = text(dialect, raw);
-            Fragment::of(
-                r"(CASE WHEN {} ~ '^\s*[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-2]?[0-9])?\s*$' AND length({}) < 200 THEN CAST({} AS numeric) END)",
-                &[&text, &text, &text],
-            )
-        }
-        Dialect::MySql => Fragment::of(
-            "(CASE WHEN CONVERT({} USING utf8mb4) REGEXP \
-             '^[[:space:]]*[-+]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][-+]?[0-2]?[0-9])?[[:space:]]*$' \
-             THEN CAST({} AS DECIMAL(65, 30)) END)",
-            &[raw, raw],
-        ),
+        Dialect::Postgres | Dialect::MySql => number_in_text(dialect, raw, NUMBER),
+        Dialect::Sqlite if *ty == ColumnType::Int => whole(dialect, raw),
         Dialect::Sqlite => {
-            let text = Fragment::of("trim({}, char(32, 9, 10, 11, 12, 13))", &[raw]);
-            let like = [&text; 12];
-            let is_number = Fragment::of(
-                "{} GLOB '[-+.0-9]*' AND {} GLOB '*[0-9]*' AND substr({}, 2) NOT GLOB '*[^-+.0-9eE]*' \
-                 AND {} NOT GLOB '*[^eE][-+]*' AND {} NOT GLOB '*.*.*' AND {} NOT GLOB '*[eE]*.*' \
-                 AND ({} NOT GLOB '*[eE]*' OR {} NOT GLOB '*[eE]*[eE]*' AND ({} GLOB '*[0-9]*[eE][0-9]' \
-                 OR {} GLOB '*[0-9]*[eE][0-2][0-9]' OR {} GLOB '*[0-9]*[eE][-+][0-9]' \
-                 OR {} GLOB '*[0-9]*[eE][-+][0-2][0-9]'))",
-                &like,
-            );
+            let (text, is_number) = sqlite_number(raw);
             Fragment::of(
                 "(CASE WHEN typeof({}) = 'integer' OR typeof({}) = 'real' AND abs({}) < 9e999 THEN {} \
                  WHEN typeof({}) = 'text' AND {} THEN CAST({} AS NUMERIC) END)",
                 &[raw, raw, raw, raw, raw, &is_number, &text],
             )
         }
+    }
+}
+
+/// The value as a whole number, or null where it is none, whatever it is kept as.
+pub(super) fn whole(dialect: Dialect, raw: &Fragment) -> Fragment {
+    match dialect {
+        Dialect::Postgres | Dialect::MySql => number_in_text(dialect, raw, WHOLE),
+        Dialect::Sqlite => {
+            let (text, is_number) = sqlite_number(raw);
+            Fragment::of(
+                "(CASE WHEN typeof({}) = 'integer' OR typeof({}) = 'real' AND {} = CAST({} AS INTEGER) THEN {} \
+                 WHEN typeof({}) = 'text' AND {} AND {} NOT GLOB '*.*[^0]*' AND {} NOT GLOB '*[eE]-*' \
+                 THEN CAST({} AS NUMERIC) END)",
+                &[raw, raw, raw, raw, raw, raw, &is_number, &text, &text, &text],
+            )
+        }
+    }
+}
+
+fn number_in_text(dialect: Dialect, raw: &Fragment, pattern: &str) -> Fragment {
+    if dialect == Dialect::MySql {
+        let pattern = format!(
+            "(CASE WHEN CONVERT({{}} USING utf8mb4) REGEXP '^[[:space:]]*{pattern}[[:space:]]*$' \
+             THEN CAST({{}} AS DECIMAL(65, 30)) END)"
+        );
+        return Fragment::of(&pattern, &[raw, raw]);
+    }
+    let text = text(dialect, raw);
+    let pattern =
+        format!(r"(CASE WHEN {{}} ~ '^\s*{pattern}\s*$' AND length({{}}) < 200 THEN CAST({{}} AS numeric) END)");
+    Fragment::of(&pattern, &[&text, &text, &text])
+}
+
+/// Trimmed text, and whether it is a number.
+fn sqlite_number(raw: &Fragment) -> (Fragment, Fragment) {
+    let text = Fragment::of("trim({}, char(32, 9, 10, 11, 12, 13))", &[raw]);
+    let like = [&text; 12];
+    let is_number = Fragment::of(
+        "{} GLOB '[-+.0-9]*' AND {} GLOB '*[0-9]*' AND substr({}, 2) NOT GLOB '*[^-+.0-9eE]*' \
+         AND {} NOT GLOB '*[^eE][-+]*' AND {} NOT GLOB '*.*.*' AND {} NOT GLOB '*[eE]*.*' \
+         AND ({} NOT GLOB '*[eE]*' OR {} NOT GLOB '*[eE]*[eE]*' AND ({} GLOB '*[0-9]*[eE][0-9]' \
+         OR {} GLOB '*[0-9]*[eE][0-2][0-9]' OR {} GLOB '*[0-9]*[eE][-+][0-9]' \
+         OR {} GLOB '*[0-9]*[eE][-+][0-2][0-9]'))",
+        &like,
+    );
+    (text, is_number)
+}
+
+/// Whether a column of this type of number may hold what is none: SQLite's hold anything.
+pub(super) fn may_be_none(dialect: Dialect, ty: &ColumnType) -> bool {
+    match dialect {
+        Dialect::Postgres => matches!(ty, ColumnType::Decimal | ColumnType::Float),
+        Dialect::MySql => false,
+        Dialect::Sqlite => true,
     }
 }
 

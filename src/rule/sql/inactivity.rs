@@ -132,7 +132,7 @@ impl<'a> Silence<'_, 'a> {
         tests.push(self.newer_activity(edges.until)?.negated());
         let key = renderer.key_of(self.entity, RECORD);
         let (newest, ty) = renderer.aggregated(AggregateFunction::Max, Some(&at));
-        let (newest, activity) = renderer.selected(&Operand { raw: newest, ty, missing: Vec::new() });
+        let (newest, activity) = renderer.selected(&Operand { raw: newest, ty, missing: Vec::new(), whole: false });
         let mut selected = vec![key.clone(), newest];
         let mut grouped = vec![key];
         let mut reader = InactivityReader { silent_for: self.silent_for, activity: Some(activity), fallback: None };

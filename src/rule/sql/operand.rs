@@ -19,6 +19,8 @@ pub(crate) struct Operand {
     pub raw: Fragment,
     pub ty: ColumnType,
     pub missing: Vec<Literal>,
+    /// Of numbers: those that aren't whole are missing.
+    pub whole: bool,
 }
 
 /// What a stored time is compared with.
@@ -31,7 +33,8 @@ pub(crate) enum Bound {
 
 impl Renderer<'_> {
     pub fn column_operand(&self, alias: &str, column: &Column) -> Operand {
-        Operand { raw: self.cell(alias, column), ty: column.ty.clone(), missing: column.missing.clone() }
+        let missing = column.missing.clone();
+        Operand { raw: self.cell(alias, column), ty: column.ty.clone(), missing, whole: column.whole }
     }
 
     /// A field of an entity's row.
@@ -58,7 +61,15 @@ impl Renderer<'_> {
             dialect => dialect::text(dialect, &self.shown(stored)),
         };
         cases.push(&Fragment::of(" ELSE {} END)", &[&stays]));
-        Operand { raw: cases, ty: ColumnType::Text, missing: Vec::new() }
+        Operand { raw: cases, ty: ColumnType::Text, missing: Vec::new(), whole: false }
+    }
+
+    /// The value as a number, null where it is none of its type.
+    pub fn number(&self, operand: &Operand, raw: &Fragment) -> Fragment {
+        if operand.whole {
+            return dialect::whole(self.dialect, raw);
+        }
+        dialect::number(self.dialect, raw, &operand.ty)
     }
 
     /// The value with its placeholders, and MySQL's zero dates, as null.
@@ -93,10 +104,7 @@ impl Renderer<'_> {
             }
             Value::Int(_) | Value::Decimal(_) | Value::Float(_) if operand.ty != ColumnType::Text => Fragment::of(
                 "({} = {})",
-                &[
-                    &dialect::number(self.dialect, raw, &operand.ty),
-                    &Fragment::hole(Hole::Constant(literal.value.clone())),
-                ],
+                &[&self.number(operand, raw), &Fragment::hole(Hole::Constant(literal.value.clone()))],
             ),
             Value::Date(_) | Value::Instant(_) | Value::Naive(_) => match self.edges(&operand.ty, &literal.value) {
                 Some((low, high)) => Fragment::all(&[
@@ -267,7 +275,7 @@ impl Renderer<'_> {
     /// An aggregate function over a related value, and the type of its result.
     pub fn aggregated(&self, function: AggregateFunction, value: Option<&Operand>) -> (Fragment, ColumnType) {
         let Some(value) = value else { return (Fragment::text("COUNT(*)"), ColumnType::Int) };
-        let number = || dialect::number(self.dialect, &self.shown(value), &value.ty);
+        let number = || self.number(value, &self.shown(value));
         match function {
             AggregateFunction::Count => (Fragment::of("COUNT({})", &[&self.present(value)]), ColumnType::Int),
             AggregateFunction::Sum if self.dialect == Dialect::Sqlite => {

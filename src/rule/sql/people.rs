@@ -252,17 +252,17 @@ fn own_key(renderer: &Renderer<'_>, key: &Fragment, pick: &PickOne) -> Fragment 
     }
 }
 
-/// The key of the first related person after filter and order; nulls first, then the key.
+/// The key of the first related person after filter and order, then by key.
 fn pick_one(renderer: &Renderer<'_>, entity: &Entity, pick: &PickOne) -> Result<Fragment, RenderError> {
     let entity = renderer.entity(&entity.name)?;
     let Some(relation) = &pick.relation else { return Ok(renderer.key_of(entity, RECORD)) };
     let mut rows = renderer.related(entity, RECORD, relation, Doubles::Harmless)?;
     rows.conditions.extend(filter::all_of(renderer, &rows.alias, &pick.only));
     let mut order = Vec::new();
-    for (column, descending) in &pick.order {
-        let cell = renderer.shown(&renderer.column_operand(&rows.alias, column));
-        order.push(Fragment::of("({} IS NOT NULL)", &[&cell]));
-        order.push(Fragment::of(if *descending { "{} DESC" } else { "{}" }, &[&cell]));
+    for rank in &pick.order {
+        let cell = renderer.shown(&renderer.column_operand(&rows.alias, &rank.column));
+        order.push(Fragment::of(if rank.nulls_last { "({} IS NULL)" } else { "({} IS NOT NULL)" }, &[&cell]));
+        order.push(Fragment::of(if rank.descending { "{} DESC" } else { "{}" }, &[&cell]));
     }
     let key = renderer.key_of(rows.entity, &rows.alias);
     order.push(key.clone());

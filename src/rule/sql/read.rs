@@ -16,6 +16,8 @@ use rust_decimal::Decimal;
 #[derive(Debug, Clone)]
 pub(crate) struct Meaning {
     ty: ColumnType,
+    /// Of numbers: others are missing.
+    whole: bool,
     /// Of wall times.
     zone: TimeZone,
 }
@@ -38,7 +40,9 @@ impl Renderer<'_> {
         // PostgreSQL has many types that only a cast to text makes readable: enums, domains, citext.
         let cell =
             if as_text && self.dialect == Dialect::Postgres { dialect::text(self.dialect, &shown) } else { shown };
-        (cell, Meaning { ty: operand.ty.clone(), zone: zone_of(&operand.ty, &self.catalog.time_zone) })
+        let whole = operand.whole || operand.ty == ColumnType::Int;
+        let zone = zone_of(&operand.ty, &self.catalog.time_zone);
+        (cell, Meaning { ty: operand.ty.clone(), whole, zone })
     }
 }
 
@@ -49,7 +53,9 @@ impl Meaning {
         }
         let read = match &self.ty {
             ColumnType::Bool | ColumnType::BoolText => boolean(value).map(Value::Bool),
-            ColumnType::Int | ColumnType::Decimal | ColumnType::Float | ColumnType::NumberText => number(value),
+            ColumnType::Int | ColumnType::Decimal | ColumnType::Float | ColumnType::NumberText => {
+                number(value).filter(|number| !self.whole || is_whole(value, number))
+            }
             ColumnType::Date(_) => date(value).map(Value::Date),
             ColumnType::Instant(storage) => self.instant(storage, value).map(Value::Instant),
             ColumnType::Uuid(_) => uuid(value),
@@ -157,6 +163,21 @@ fn number(value: &Value) -> Option<Value> {
             .or_else(|| text.parse().map(Value::Float).ok().filter(|_| digits.matches('.').count() < 2))
         }
         _ => None,
+    }
+}
+
+fn is_whole(stored: &Value, number: &Value) -> bool {
+    if let Value::Text(text) = stored {
+        return match text.trim().split_once(['e', 'E']) {
+            Some((mantissa, power)) => !mantissa.contains('.') && !power.starts_with('-'),
+            None => text.trim().split_once('.').is_none_or(|(_, fraction)| fraction.chars().all(|digit| digit == '0')),
+        };
+    }
+    match number {
+        Value::Decimal(number) => number.fract().is_zero(),
+        // Beyond these there are no whole numbers of 64 bits.
+        Value::Float(number) => number.fract() == 0.0 && number.abs() < 9e18,
+        _ => true,
     }
 }
 
@@ -313,7 +334,7 @@ mod tests {
     use super::*;
 
     fn meaning(ty: ColumnType) -> Meaning {
-        Meaning { ty, zone: TimeZone::get("Europe/Vienna").unwrap() }
+        Meaning { whole: ty == ColumnType::Int, ty, zone: TimeZone::get("Europe/Vienna").unwrap() }
     }
 
     #[test]

@@ -182,6 +182,6 @@ impl<'a> Renderer<'a> {
         let (result, ty) = self.aggregated(function, value.as_ref());
         let raw =
             Fragment::of("(SELECT {} FROM {} WHERE {})", &[&result, &rows.from, &Fragment::all(&rows.conditions)]);
-        Ok(Operand { raw, ty, missing: Vec::new() })
+        Ok(Operand { raw, ty, missing: Vec::new(), whole: false })
     }
 }

@@ -90,7 +90,10 @@ impl Renderer<'_> {
     pub fn present(&self, operand: &Operand) -> Fragment {
         let shown = self.shown(operand);
         match &operand.ty {
-            ColumnType::NumberText => dialect::number(self.dialect, &shown, &operand.ty),
+            ColumnType::NumberText => self.number(operand, &shown),
+            ty if ty.is_number() && (operand.whole || dialect::may_be_none(self.dialect, ty)) => {
+                self.number(operand, &shown)
+            }
             ColumnType::BoolText => dialect::boolean(self.dialect, &shown, &operand.ty),
             ColumnType::Bool | ColumnType::Int | ColumnType::Decimal | ColumnType::Float | ColumnType::Bytes => shown,
             ColumnType::Date(_) | ColumnType::Instant(_) => self.dated(operand),
@@ -109,7 +112,7 @@ impl Renderer<'_> {
                 Fragment::of(&format!("({{}} {sign} {})", if *flag { "TRUE" } else { "FALSE" }), &[&boolean])
             }
             Value::Int(_) | Value::Decimal(_) | Value::Float(_) => {
-                let number = dialect::number(self.dialect, &shown, &operand.ty);
+                let number = self.number(operand, &shown);
                 Fragment::of(&format!("({{}} {sign} {{}})"), &[&number, &constant()])
             }
             Value::Instant(_) | Value::Date(_) | Value::Naive(_) => self

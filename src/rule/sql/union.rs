@@ -63,7 +63,7 @@ impl Renderer<'_> {
         }
         let shown = self.shown(&operand);
         if types.iter().all(|ty| ty.is_number()) {
-            return dialect::number(self.dialect, &shown, &column.ty);
+            return self.number(&operand, &shown);
         }
         if !types.iter().all(|ty| ty.is_time()) {
             return dialect::plain_text(self.dialect, &shown);

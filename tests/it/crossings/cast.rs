@@ -131,6 +131,31 @@ const NUMBER_CASES: &[(&str, &str)] = &[
     ("{of}: missing", "2 7 8 14 15 16 17 18 19 20 21 23 24"),
 ];
 
+const WHOLES: &Values = &[
+    Some("7"),
+    Some("7.5"),
+    Some("7.0"),
+    Some(" 8 "),
+    Some("NaN"),
+    Some("Infinity"),
+    Some("-3"),
+    Some(""),
+    None,
+    Some("1e1"),
+    Some("1.5e1"),
+    Some("10e-1"),
+    Some("seven"),
+];
+
+const WHOLE_CASES: &[(&str, &str)] = &[
+    ("{of}: 7", "1 3"),
+    ("{of}: {above: 7}", "4 10"),
+    ("{of}: {at_least: 2}", "1 3 4 10"),
+    ("{of}: {not: 7}", "4 7 10"),
+    ("not: {{of}: {above: 7}}", "1 3 7"),
+    ("{of}: missing", "2 5 6 8 9 11 12 13"),
+];
+
 const FLAGS: &Values = &[Some("Y"), Some(" yes "), Some("NO"), Some("?"), Some(""), None, Some("1"), Some("off")];
 
 const FLAG_CASES: &[(&str, &str)] = &[
@@ -224,6 +249,65 @@ async fn seconds_may_be_kept_as_text() {
 #[tokio::test]
 async fn there_is_one_grammar_of_numbers() {
     all_agree("decimal", "number_text", NUMBERS, NUMBER_CASES).await;
+}
+
+#[tokio::test]
+async fn a_whole_number_has_no_fraction() {
+    all_agree("int", "int", WHOLES, WHOLE_CASES).await;
+}
+
+const NUMBER_CELLS: &str = "\
+    CREATE TABLE things (id integer PRIMARY KEY, exact {exact}, f double precision, other_id integer);\n\
+    CREATE TABLE custom (thing_id integer, name varchar(10), value {exact});\n\
+    INSERT INTO things VALUES (1, 7, 7, 1), (2, 12.5, 7.5, 2), (3, NULL, NULL, 3), (4, {nan}, {nan}, 4), (5, {inf}, {inf}, 5), \
+    (6, -7, -7, 6);\n\
+    INSERT INTO custom SELECT id, 'it', exact FROM things;\n";
+
+/// Not a number, and more than every number, are what only PostgreSQL keeps; to the others they are null here.
+#[tokio::test]
+async fn what_is_no_number_of_its_type_is_missing_however_it_is_kept() {
+    let catalog = "version: 1\ntime_zone: UTC\nentities:\n  thing:\n    table: things\n    key: id\n    attributes:\n      \
+                   custom: {table: custom, record: thing_id, name: name, value: value}\n    relations:\n      \
+                   other: {entity: other, to: other_id}\n    fields:\n      \
+                   whole: {column: exact, type: int}\n      whole_f: {column: f, type: int}\n      \
+                   decimal_f: {column: f, type: decimal}\n      float_exact: {column: exact, type: float}\n      \
+                   computed: {sql: \"$row.exact\", type: int}\n      eav: {attribute: custom.it, type: int}\n      \
+                   looked: {look_up: other.whole}\n      kept: {column: exact, type: int, only: {id: {not: 99}}}\n  \
+                   other: {table: things, key: id, fields: {whole: {column: exact, type: int}}}\n";
+    let whole = ["whole", "whole_f", "computed", "eav", "looked", "kept"];
+    let broken = ["exact", "f", "decimal_f", "float_exact"];
+    let mut asked = Vec::new();
+    for (fields, tests) in [
+        (&whole[..], [("{above: 6}", "1"), ("{below: 100}", "1 6"), ("missing", "2 3 4 5"), ("present", "1 6")]),
+        (&broken[..], [("{above: 6}", "1 2"), ("{below: 100}", "1 2 6"), ("missing", "3 4 5"), ("present", "1 2 6")]),
+    ] {
+        let cases =
+            fields.iter().flat_map(|field| tests.iter().map(move |(test, keys)| (format!("{field}: {test}"), *keys)));
+        asked.extend(cases);
+    }
+    for world in World::all() {
+        let (exact, nan, inf) = match world.dialect() {
+            Dialect::Postgres => ("numeric", "'NaN'", "'Infinity'"),
+            Dialect::MySql | Dialect::Sqlite => ("decimal(12, 4)", "NULL", "NULL"),
+        };
+        world.execute(&NUMBER_CELLS.replace("{exact}", exact).replace("{nan}", nan).replace("{inf}", inf)).await;
+        hold(&world, catalog, &asked, 6).await;
+    }
+}
+
+/// Its columns of whole numbers hold anything.
+#[tokio::test]
+async fn a_column_of_sqlite_is_not_what_it_says() {
+    let catalog = "version: 1\ntime_zone: UTC\nentities:\n  thing: {table: things, key: id, fields: {n: {column: n, type: int}}}\n";
+    let world = World::sqlite();
+    world
+        .execute(
+            "CREATE TABLE things (id integer PRIMARY KEY, n integer);\n\
+             INSERT INTO things VALUES (1, 7), (2, 7.5), (3, 'many'), (4, NULL), (5, 9e99);\n",
+        )
+        .await;
+    let asked = [("n: {above: 6}", "1"), ("n: missing", "2 3 4 5"), ("n: present", "1"), ("n: 7.5", "")];
+    hold(&world, catalog, &asked.map(|(condition, keys)| (condition.to_owned(), keys)), 5).await;
 }
 
 #[tokio::test]

@@ -333,3 +333,30 @@ async fn a_goal_counts_what_is_newer_than_the_occasion_and_within_its_time_since
         }
     }
 }
+
+/// Those without a value come first, unless the catalog says otherwise.
+#[tokio::test]
+async fn people_are_ordered_with_what_is_missing_first_or_last() {
+    let catalog = "version: 1\ntime_zone: UTC\nentities:\n  firm:\n    table: firms\n    key: id\n    relations:\n      \
+                   people: {entity: person, by: firm_id}\n    recipients:\n      \
+                   first: {first_of: people, order: [is_primary desc]}\n      \
+                   last: {first_of: people, order: [is_primary desc nulls last]}\n      \
+                   rising: {first_of: people, order: [is_primary nulls last]}\n  \
+                   person: {table: people, key: id, person: {email: email}}\n";
+    let rule = "version: 1\nid: r\nmode: live\npurpose: staff\nfor_each: firm\ntrigger: {schedule: {cron: \"0 9 * * *\"}}\nsteps:\n  \
+                - task: {title: A, assign_to: first}\n  - task: {title: B, assign_to: last}\n  - task: {title: C, assign_to: rising}\n";
+    for world in World::all() {
+        world
+            .execute(
+                "CREATE TABLE firms (id integer PRIMARY KEY);\n\
+                 CREATE TABLE people (id integer PRIMARY KEY, firm_id integer, email varchar(20), is_primary boolean);\n\
+                 INSERT INTO firms VALUES (1);\n\
+                 INSERT INTO people VALUES (1, 1, 'a@x.example', FALSE), (2, 1, 'b@x.example', NULL), (3, 1, 'c@x.example', TRUE);\n",
+            )
+            .await;
+        let (rule, _) = world.rule(catalog, rule).await;
+        let facts = world.facts(&rule, &[subject("1")], "2026-11-21T10:00:00Z".parse().unwrap()).await;
+        let picked = ["first", "last", "rising"].map(|role| facts["1"].recipients[role].key.clone());
+        assert_eq!(picked, ["2", "3", "1"].map(|key| Some(Key::new(key))), "{:?}", world.dialect());
+    }
+}

@@ -2,8 +2,8 @@
 
 use jiff::tz::TimeZone;
 use nudged::catalog::{ColumnSchema, ColumnType, InstantStorage, Schema, Table, TableKind, TableSchema, UuidStorage};
-use nudged::diagnostic::SourceFile;
 use nudged::diagnostic::render::{Look, render};
+use nudged::diagnostic::{Finding, SourceFile};
 use nudged::engine::Settings;
 use nudged::rule::generation::{Gateways, Surroundings, Tree};
 use nudged::rule::statement::Dialect;
@@ -13,10 +13,22 @@ use std::sync::Arc;
 
 /// Plays the one test of a rule that writes to customers whose last order is 30 days old, and tells what failed.
 async fn failures(entities: &str, subject: &str, live: Option<Schema>, test: &str) -> Vec<Failure> {
+    let played = played("{inactivity: {of: orders, for: 30 days}}", entities, subject, live, test).await;
+    played.unwrap_or_else(|findings| panic!("{}", render(&findings, Look::Plain)))
+}
+
+/// The same for a rule with another trigger; an error says what is wrong with its files.
+async fn played(
+    trigger: &str,
+    entities: &str,
+    subject: &str,
+    live: Option<Schema>,
+    test: &str,
+) -> Result<Vec<Failure>, Vec<Finding>> {
     let catalog = format!("version: 1\ntime_zone: Europe/Vienna\nentities:\n{entities}");
     let rule = format!(
         "version: 1\nid: silence\nmode: live\npurpose: service\nfor_each: customer\nto: self\n\
-         trigger: {{inactivity: {{of: orders, for: 30 days}}}}\nsteps: [email: {{template: hello}}]\n\
+         trigger: {trigger}\nsteps: [email: {{template: hello}}]\n\
          tests:\n  - name: it\n    at: 2026-11-21 10:00 Europe/Vienna\n{test}"
     );
     let mail = format!("---\nsubject: \"{subject}\"\n---\nHello\n");
@@ -31,9 +43,8 @@ async fn failures(entities: &str, subject: &str, live: Option<Schema>, test: &st
         topics: BTreeSet::new(),
     };
     let bench = Bench { tree: Arc::new(Tree { files }), surroundings, settings: Settings::default() };
-    let played = bench.play(&bench.rule_files(), 2, |_| {}).await;
-    let reports = played.unwrap_or_else(|findings| panic!("{}", render(&findings, Look::Plain)));
-    reports.iter().flat_map(RuleReport::failures).cloned().collect()
+    let reports = bench.play(&bench.rule_files(), 2, |_| {}).await?;
+    Ok(reports.iter().flat_map(RuleReport::failures).cloned().collect())
 }
 
 #[tokio::test]
@@ -200,5 +211,126 @@ async fn a_small_number_names_a_row_whatever_its_key_is() {
             let failed = failures(&entities, "{% if record.hot %}one{% else %}none{% endif %}", schema, test).await;
             assert!(failed.is_empty(), "{key}, {stored:?}: {failed:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn the_row_of_an_occasion_has_the_currency_of_its_entity() {
+    let entities = "
+  customer:
+    table: customers
+    key: id
+    relations: {quotes: {entity: quote, by: customer}}
+    person: {email: mail}
+    recipients: {self: {self: true}}
+  quote:
+    table: quotes
+    key: id
+    updated_at: touched
+    fields: {amount: {column: total, type: decimal, currency: EUR}}
+";
+    let test = "    given:
+      customer: [{key: 1, mail: ada@x.example}]
+      quote: [{customer: 1, touched: 60 minutes ago, state: open, amount: 1500.5}]
+    then: [{after: 0 days, expect: {email: [{template: hello, subject: \"€1,500.50\"}]}}]
+";
+    let trigger = "{abandoned: {of: quotes, open: {state: open}, idle: 1 hour}}";
+    let failed = played(trigger, entities, "{{ occasion.row.amount | money }}", None, test).await.unwrap();
+    assert!(failed.is_empty(), "{failed:?}");
+}
+
+const TOUCHED: &str = "
+  customer:
+    table: customers
+    key: id
+    relations: {orders: {entity: touch, by: account}}
+    person: {email: mail}
+    recipients: {self: {self: true}}
+  call: {table: calls, key: id, at: date_start}
+  note: {table: notes, key: id}
+  touch:
+    union:
+      call: {fields: {account: parent_id, at: date_start}}
+      note: {fields: {account: parent_id, at: date_entered}}
+    at: at
+";
+
+#[tokio::test]
+async fn a_union_needs_no_row_of_every_member() {
+    for given in [
+        "note: [{parent_id: 1, date_entered: 30 days ago}]",
+        "call: [{parent_id: 1, date_start: 30 days ago}]",
+        "note: [{parent_id: 1, date_entered: 30 days ago}]\n      call: [{parent_id: 1, date_start: 2026-10-01}]",
+        "call: [{parent_id: 1, at: 30 days ago}]",
+    ] {
+        let test = format!(
+            "    given:\n      customer: [{{key: 1, mail: ada@x.example}}]\n      {given}\n    \
+             then: [{{after: 0 days, expect: {{email: [hello]}}}}]\n"
+        );
+        let failed = failures(TOUCHED, "Hello", None, &test).await;
+        assert!(failed.is_empty(), "{given}: {failed:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_field_of_the_union_is_none_of_its_members() {
+    let test = "    given:
+      customer: [{key: 1, mail: ada@x.example}]
+      note: [{account: 1, date_entered: 30 days ago}]
+    then: [{after: 0 days, expect: {email: [hello]}}]
+";
+    let found = played("{inactivity: {of: orders, for: 30 days}}", TOUCHED, "Hello", None, test).await.unwrap_err();
+    let found = found.iter().find(|finding| finding.code == "rule.unknown-field").unwrap();
+    assert_eq!((found.code, found.place.as_ref().unwrap().line_column().0), ("rule.unknown-field", 14), "{found}");
+    assert!(found.help.as_ref().unwrap().contains("`parent_id`"), "{found:?}");
+}
+
+/// An amount in euros makes its row one in euros, unless the row says otherwise.
+#[tokio::test]
+async fn what_a_given_field_takes_for_granted_holds_of_its_row() {
+    let entities = "
+  customer:
+    table: customers
+    key: id
+    fields: {paid: {sum: orders.euros}}
+    relations: {orders: {entity: order, by: customer}}
+    person: {email: mail}
+    recipients: {self: {self: true}}
+  order:
+    table: orders
+    key: id
+    at: placed_at
+    fields: {euros: {column: total, type: decimal, only: {currency_code: EUR}}}
+";
+    let test = "    given:
+      customer: [{key: 1, mail: ada@x.example}]
+      order: [{customer: 1, placed_at: 30 days ago, euros: 12.5}, {customer: 1, placed_at: 31 days ago, euros: 7, currency_code: CHF}]
+    then: [{after: 0 days, expect: {email: [{subject: \"12.5\"}]}}]
+";
+    let failed = failures(entities, "{{ record.paid }}", None, test).await;
+    assert!(failed.is_empty(), "{failed:?}");
+}
+
+#[tokio::test]
+async fn a_change_leads_to_one_of_several_values_or_to_none() {
+    let entities = "
+  customer:
+    table: customers
+    key: id
+    fields: {country: country}
+    person: {email: mail}
+    recipients: {self: {self: true}}
+";
+    for (country, expected) in [("Austria", "{email: [hello]}"), ("missing", "{email: [hello]}"), ("Chile", "nothing")]
+    {
+        let test = format!(
+            "    given: {{customer: [{{key: 1, mail: ada@x.example, country: Peru}}]}}\n    then:\n      \
+             - {{after: 1 hour, update: {{customer: [{{key: 1, country: {country}}}]}}}}\n      \
+             - {{after: 2 hours, expect: {expected}}}\n"
+        );
+        let trigger = "{changed: {field: country, to: [Austria, missing]}}";
+        let failed = played(trigger, entities, "Hello", None, &test).await;
+        let failed = failed.unwrap_or_else(|findings| panic!("{}", render(&findings, Look::Plain)));
+        assert!(failed.is_empty(), "{country}: {failed:?}");
     }
 }

@@ -48,74 +48,89 @@ impl When {
     }
 }
 
-const NO_DATE: &str = "`date` needs a date or an instant, and this is neither";
-const NO_TIME: &str = "`time` needs a time of day, and this is a date alone";
+fn read(filter: &str, value: &Value, reader: &Reader) -> Result<When, Error> {
+    When::read(value, &reader.zone)
+        .ok_or_else(|| problem(format!("`{filter}` needs a date or an instant, and this is neither")))
+}
 
-fn read(value: &Value, reader: &Reader) -> Result<When, Error> {
-    When::read(value, &reader.zone).ok_or_else(|| problem(NO_DATE))
+fn time_of(filter: &str, when: &When) -> Result<civil::Time, Error> {
+    when.time().ok_or_else(|| problem(format!("`{filter}` needs a time of day, and this is a date alone")))
+}
+
+fn beyond(filter: &str) -> Error {
+    problem(format!("`{filter}` can't write this year"))
 }
 
 /// `{{ record.renews_on | date }}`, `| date("full")`, `| date("%d.%m.%Y")`.
 pub(super) fn date(state: &State<'_, '_>, value: &Value, style: Option<&str>) -> Result<Value, Error> {
+    const NAME: &str = "date";
     if is_missing(value)? {
         return Ok(missing());
     }
     let reader = reader(state);
-    let when = read(value, &reader)?;
+    let when = read(NAME, value, &reader)?;
     let shown = match style.unwrap_or("long") {
-        "iso" => Some(when.date().to_string()),
-        pattern if pattern.contains('%') => return patterned(&when, pattern, &reader.locale).map(Value::from),
-        style => custom::date(&reader.locale, when.date(), length(style)?),
+        "iso" => patterned(NAME, &when, "%Y-%m-%d", &reader.locale)?,
+        pattern if pattern.contains('%') => patterned(NAME, &when, pattern, &reader.locale)?,
+        style => custom::date(&reader.locale, when.date(), length(NAME, style)?).ok_or_else(|| beyond(NAME))?,
     };
-    shown.map(Value::from).ok_or_else(|| problem("`date` can't write this year"))
+    Ok(Value::from(shown))
 }
 
-fn length(style: &str) -> Result<Length, Error> {
+fn length(filter: &str, style: &str) -> Result<Length, Error> {
     Ok(match style {
         "short" => Length::Short,
         "medium" => Length::Medium,
         "long" => Length::Long,
         "full" => Length::Full,
-        _ => return Err(problem("`date` takes short, medium, long, full, iso, or a pattern such as `%d.%m.%Y`")),
+        _ => {
+            let styles = "short, medium, long, full, iso, or a pattern such as `%d.%m.%Y`";
+            return Err(problem(format!("`{filter}` takes {styles}")));
+        }
     })
 }
 
 /// `{{ occasion.at | time }}`: hours and minutes.
 pub(super) fn time(state: &State<'_, '_>, value: &Value) -> Result<Value, Error> {
+    const NAME: &str = "time";
     if is_missing(value)? {
         return Ok(missing());
     }
     let reader = reader(state);
-    let time = read(value, &reader)?.time().ok_or_else(|| problem(NO_TIME))?;
-    custom::time(&reader.locale, time).map(Value::from).ok_or_else(|| problem(NO_TIME))
+    let time = time_of(NAME, &read(NAME, value, &reader)?)?;
+    custom::time(&reader.locale, time).map(Value::from).ok_or_else(|| beyond(NAME))
 }
 
 /// `{{ occasion.at | datetime }}`: the date in a style, a comma, hours and minutes.
 pub(super) fn datetime(state: &State<'_, '_>, value: &Value, style: Option<&str>) -> Result<Value, Error> {
+    const NAME: &str = "datetime";
     if is_missing(value)? {
         return Ok(missing());
     }
     let reader = reader(state);
-    let when = read(value, &reader)?;
-    let time = when.time().ok_or_else(|| problem(NO_TIME))?;
-    let date = match style.unwrap_or("long") {
-        "iso" => Some(when.date().to_string()),
-        pattern if pattern.contains('%') => return patterned(&when, pattern, &reader.locale).map(Value::from),
-        style => custom::date(&reader.locale, when.date(), length(style)?),
+    let when = read(NAME, value, &reader)?;
+    let time = time_of(NAME, &when)?;
+    let shown = match style.unwrap_or("long") {
+        "iso" => patterned(NAME, &when, "%Y-%m-%d %H:%M", &reader.locale)?,
+        pattern if pattern.contains('%') => patterned(NAME, &when, pattern, &reader.locale)?,
+        style => {
+            let date = custom::date(&reader.locale, when.date(), length(NAME, style)?);
+            let both = date.zip(custom::time(&reader.locale, time)).ok_or_else(|| beyond(NAME))?;
+            format!("{}, {}", both.0, both.1)
+        }
     };
-    let shown = date.zip(custom::time(&reader.locale, time)).map(|(date, time)| format!("{date}, {time}"));
-    shown.map(Value::from).ok_or_else(|| problem("`datetime` can't write this year"))
+    Ok(Value::from(shown))
 }
 
 /// By a pattern of strftime, names of months and days in the reader's language.
-fn patterned(when: &When, pattern: &str, locale: &Locale) -> Result<String, Error> {
+fn patterned(filter: &str, when: &When, pattern: &str, locale: &Locale) -> Result<String, Error> {
     let pattern = with_names(pattern, when.date(), locale);
     let shown = match when {
         When::Instant(zoned) => jiff::fmt::strtime::format(&*pattern, zoned),
         When::Wall(wall) => jiff::fmt::strtime::format(&*pattern, *wall),
         When::Day(date) => jiff::fmt::strtime::format(&*pattern, *date),
     };
-    shown.map_err(|_| problem("`date` does not know this pattern"))
+    shown.map_err(|_| problem(format!("`{filter}` does not know this pattern")))
 }
 
 /// Whether strftime knows the pattern. Those for times of day are tried on an instant: a date has none.

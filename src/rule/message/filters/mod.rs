@@ -20,6 +20,7 @@ use jiff::tz::TimeZone;
 use minijinja::value::{Kwargs, Rest, ValueOrKwargs};
 use minijinja::{Environment, Error, ErrorKind, State, UndefinedBehavior, Value};
 use rust_decimal::Decimal;
+use std::borrow::Cow;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -92,7 +93,7 @@ fn install_own(environment: &mut Environment<'_>) {
 
 /// Begins with the filter's name in backticks: that is how such a text is told from the engine's own, which may
 /// hold values.
-fn problem(text: &'static str) -> Error {
+fn problem(text: impl Into<Cow<'static, str>>) -> Error {
     Error::new(ErrorKind::InvalidOperation, text)
 }
 

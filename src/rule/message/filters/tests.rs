@@ -58,6 +58,7 @@ fn dates_follow_the_readers_zone_and_language() {
         ("fr", "date('full')", "mardi 1 décembre 2026"),
         ("ja", "date", "2026年12月1日"),
         ("de", "date('iso')", "2026-12-01"),
+        ("ja", "date('iso')", "2026-12-01"),
         ("de", "date('%A, %-d. %B %Y, 100%%')", "Dienstag, 1. Dezember 2026, 100%"),
     ] {
         assert_eq!(show_as(locale, filter, "2026-12-01").as_deref(), Ok(shown), "{locale} {filter}");
@@ -69,6 +70,23 @@ fn dates_follow_the_readers_zone_and_language() {
     assert_eq!(show_as("de", "datetime", late).unwrap(), "2. Dezember 2026, 00:30");
     assert_eq!(show_as("de", "datetime('%d.%m. %H:%M')", late).unwrap(), "02.12. 00:30");
     assert_eq!(show_as("de", "datetime('short')", "2026-12-01T08:05:00").unwrap(), "01.12.26, 08:05");
+    for locale in ["en", "de", "ja"] {
+        assert_eq!(show_as(locale, "datetime('iso')", late).unwrap(), "2026-12-02 00:30");
+        assert_eq!(show_as(locale, "datetime('iso')", "2026-10-07T18:00:59").unwrap(), "2026-10-07 18:00");
+    }
+    for (filter, x) in [
+        ("datetime", "2026-12-01"),
+        ("datetime('iso')", "2026-12-01"),
+        ("datetime('tiny')", late),
+        ("datetime", "Tom"),
+        ("time", "Tom"),
+        ("time", "2026-12-01"),
+        ("date('%!')", late),
+    ] {
+        let name = filter.split('(').next().unwrap();
+        let error = show(filter, x).unwrap_err();
+        assert!(error.contains(&format!("`{name}`")), "{filter} of {x}: {error}");
+    }
     for (filter, x) in [("date", "Tom"), ("time", "2026-12-01"), ("date('tiny')", "2026-12-01"), ("date('%!')", late)] {
         assert!(!show(filter, x).unwrap_err().contains("Tom"), "{filter}");
     }

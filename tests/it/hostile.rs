@@ -305,8 +305,8 @@ fn hostile_messages_end_in_an_error_where_they_are_filled_in() {
         ("a list that multiplies", "md", grow("[a, a, a, a, a, a, a, a]"), "more than 1 MiB"),
         ("a list deep in lists", "md", format!("{{% set a = 1 %}}{}", "{% set a = [a] %}\n".repeat(10_000)), "32 deep"),
         ("a list by a number", "md", many("[1] * 99999999"), "templates/bad.md"),
-        ("many lists", "md", many("range(9999) | list"), "more than 32 MiB"),
-        ("many texts", "md", many("range(9999) | join"), "more than 32 MiB"),
+        ("many lists", "md", many("range(9999) | list"), "multiplies itself"),
+        ("many texts", "md", many("range(9999) | join"), "multiplies itself"),
         ("a width", "md", "{{ \"%1000000000d\" | format(1) | length }}".to_owned(), "template.unknown-filter"),
         (
             "joins of joins",

@@ -223,9 +223,12 @@ fn what_a_template_makes_is_bounded() {
                 + " }}",
             "MiB",
         ),
-        (format!("{{% set a = \"{long}\" %}}{}", names("b", "a ~ a ~ a ~ a ~ a ~ a ~ a ~ a", 2_000)), "32 MiB"),
-        (format!("{{% set a = \"{long}\" %}}{}", names("b", "a | upper", 4_000)), "32 MiB"),
-        (names("a", "range(9999) | list", 4_000), "32 MiB"),
+        (
+            format!("{{% set a = \"{long}\" %}}{}", names("b", "a ~ a ~ a ~ a ~ a ~ a ~ a ~ a", 2_000)),
+            "multiplies itself",
+        ),
+        (format!("{{% set a = \"{long}\" %}}{}", names("b", "a | upper", 4_000)), "multiplies itself"),
+        (names("a", "range(9999) | list", 4_000), "multiplies itself"),
         (
             format!("{{% set a = [\"{long}\", range(9999) | list] %}}{{% for i in range(9999) %}}")
                 + "{% if [a, a, a, a, a, a, a, a] ~ 1 == [a, a, a, a, a, a, a, a] %}{% endif %}{% endfor %}",
@@ -238,7 +241,7 @@ fn what_a_template_makes_is_bounded() {
         (format!("{{{{ \"{long}\" | replace(\"x\", \"{long}\") }}}}"), "`replace` would make"),
         (
             format!("{{% set a = \"{long}\" %}}{{{{ range(9999) | map(\"replace\", \"1\", a) | list | length }}}}"),
-            "32 MiB",
+            "multiplies itself",
         ),
         (
             format!("{{% with a = \"{long}\" %}}{}", "{% with a = a ~ a ~ a ~ a ~ a ~ a %}".repeat(10))

@@ -79,7 +79,7 @@ async fn every_statement_of_a_rule_is_checked_before_it_runs(#[case] kind: Kind)
 async fn a_recipe_that_the_database_would_refuse_is_told_before_the_first_task() {
     let world = world(Kind::Postgres, "customer2", OPEN).await;
     world.crm.run("ALTER TABLE todo ADD COLUMN customer2 INTEGER").await;
-    assert_eq!(refused(&world).await, ["asked: rule.query-refused"]);
+    assert_eq!(refused(&world).await, ["asked: catalog.task-refused"]);
 }
 
 /// The rules whose statements the database doesn't take, each with the finding's code.

@@ -67,8 +67,10 @@ pub(super) fn timed<T>(deadline: Duration, modules: &Arc<Modules>, call: impl Fn
     UNTIL.set(None);
     SHELF.set(None);
     match (result, STOPPED.take()) {
-        (Ok(_), Some(why)) => Err(terminated(why).into()),
-        (result, _) => result,
+        (Err(error), Some(_)) if matches!(error.unwrap_inner(), EvalAltResult::ErrorTerminated(..)) => Err(error),
+        // Whatever it came to after a function passed over the error.
+        (_, Some(why)) => Err(terminated(why).into()),
+        (result, None) => result,
     }
 }
 

@@ -190,8 +190,8 @@ fn file_name(text: &str) -> String {
         end -= 1;
     }
     let hash = Sha256::digest(text.as_bytes());
-    let hash: String = hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    format!("{}~{hash}", &kept[..end])
+    let hash = u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]);
+    format!("{}~{hash:08x}", &kept[..end])
 }
 
 #[cfg(test)]

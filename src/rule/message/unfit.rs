@@ -14,6 +14,8 @@ const BRACKETS: usize = 24;
 const NESTING: usize = 64;
 /// Characters of a line: the engine counts columns to 65,535, and fails to count on.
 const LINE: usize = 65_000;
+/// `<![CDATA[` of one source, which no mail needs: the reader of Markdown looks for the end of each in all that follows.
+const SECTIONS: usize = 8;
 
 /// Why a source is refused, and in which of its lines.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,6 +27,7 @@ pub(in crate::rule) struct Unfit {
 /// A source as the engine may read it, unless it has what no author writes and the engine has no stack for.
 pub(in crate::rule) fn bounded(source: &str) -> Result<String, Unfit> {
     long_line(source)?;
+    sections(source)?;
     let mut nesting = Nesting::default();
     for piece in &pieces(source) {
         let problem = too_many(piece, source).or_else(|| match piece.part {
@@ -43,6 +46,12 @@ fn long_line(source: &str) -> Result<(), Unfit> {
     let long = |line: &str| line.len() > LINE && line.chars().count() > LINE;
     let found = source.lines().position(long).map(|index| index + 1);
     found.map_or(Ok(()), |line| Err(Unfit { line, problem: format!("line {line} has more than {LINE} characters") }))
+}
+
+fn sections(source: &str) -> Result<(), Unfit> {
+    let Some((at, _)) = source.match_indices("<![CDATA[").nth(SECTIONS) else { return Ok(()) };
+    let line = source[..at].matches('\n').count() + 1;
+    Err(Unfit { line, problem: format!("more than {SECTIONS} times `<![CDATA[`, which is not for messages") })
 }
 
 fn too_many(piece: &Piece, source: &str) -> Option<String> {
@@ -118,6 +127,7 @@ mod tests {
             (format!("\n{{% if a{} %}}", "+a".repeat(33)), "more than 32 `~`"),
             (format!("\n{{{{ {}1{} }}}}", "f([".repeat(13), "])".repeat(13)), "24 deep"),
             ("\n{%- autoescape false %}".to_owned(), "`autoescape`"),
+            (format!("\n{}", "<![CDATA[".repeat(9)), "`<![CDATA[`"),
             (format!("\n{}", "x".repeat(65_001)), "65000 characters"),
             (format!("\n{}", "{% if a %}".repeat(65)), "nested more than 64 deep"),
             (format!("\n{{% if a %}}{}{{% endif %}}", "{% elif a %}".repeat(64)), "nested more than 64 deep"),

@@ -1,5 +1,6 @@
 //! Puts the measuring of values into a template's source: behind each tag that gives a value a name, a test of it, before
-//! each that compares, a look at the clock, and between the parts of a long text, nothing. Neither changes what is rendered, nor in which line what stands.
+//! each that compares, a look at the clock, and between the parts of a long text, nothing. None of it changes what is
+//! rendered, nor in which line what stands (decision 0052).
 //!
 //! The engine puts texts together by itself, where nobody can stop it. But only a name can be used twice, so what grows
 //! has to go through names; and only a text that stands in a loop can be printed often, which the engine counts by the

@@ -548,6 +548,19 @@ pub enum InsertValue {
         insert: usize,
         column: String,
     },
+    /// The first of two, and the second where that is null.
+    Else(Box<(InsertValue, InsertValue)>),
+}
+
+impl InsertValue {
+    /// What it can come from: itself, or both where one stands in for the other.
+    pub fn parts(&self) -> impl Iterator<Item = &Self> {
+        let (first, second) = match self {
+            Self::Else(both) => (&both.0, Some(&both.1)),
+            alone => (alone, None),
+        };
+        std::iter::once(first).chain(second)
+    }
 }
 
 /// The first row of a table whose columns have these values.

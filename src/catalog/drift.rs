@@ -2,7 +2,7 @@
 
 use super::check::{ColumnUse, Reading};
 use super::resolve::merged;
-use super::{ColumnSchema, ColumnType, Insert, InsertValue, Literal, Schema, TableSchema};
+use super::{ColumnSchema, ColumnType, Insert, InsertValue, InstantStorage, Literal, Schema, TableSchema};
 use crate::diagnostic::{Finding, Report, SourceFile, suggest};
 use jiff::tz::TimeZone;
 use std::ops::Range;
@@ -85,25 +85,38 @@ fn column(report: &mut Report, used: &ColumnUse, table: &TableSchema, (zone, kee
         }
     }
     let longest = longest(&live.declared).filter(|_| keeps_lengths);
-    if let Some(finding) = used.given.as_ref().and_then(|given| misplaced(given, live, (zone, longest))) {
-        report.add(&used.range, finding);
+    for given in used.given.iter().flat_map(InsertValue::parts) {
+        if let Some(finding) = misplaced(given, &ty, live, (zone, longest)) {
+            report.add(&used.range, finding);
+        }
     }
 }
 
 /// What is said of a value that an insert puts into a column that can't hold it. A database may take it all the same,
-/// as something else.
-fn misplaced(given: &InsertValue, live: &ColumnSchema, (zone, longest): (&TimeZone, Option<usize>)) -> Option<Finding> {
+/// as something else. `ty` is what the catalog and the database say of the column together.
+fn misplaced(
+    given: &InsertValue,
+    ty: &ColumnType,
+    live: &ColumnSchema,
+    (zone, longest): (&TimeZone, Option<usize>),
+) -> Option<Finding> {
     if let InsertValue::Constant(literal) = given {
         return unheld(literal, live, (zone, longest));
     }
     let (name, kind, length) = supply(given)?;
     let column = format!("`{}` is {} in the database", live.name, live.declared);
-    if !takes(&live.ty, kind) {
+    if !takes(ty, kind) {
         let message = format!("{column}, and `{name}` is {}", kind.in_words());
-        let help = "give it another column, or let this one hold what it is";
+        let help = match kind {
+            Kind::Time | Kind::Date if live.ty.is_number() => {
+                format!("write `{{value: {name}, type: epoch_seconds}}`, or `epoch_millis`")
+            }
+            _ => "give it another column, or let this one hold what it is".to_owned(),
+        };
         return Some(Finding::error("catalog.column-type", message).help(help));
     }
-    let length = length.filter(|length| longest.is_some_and(|longest| *length > longest))?;
+    let is_counted = matches!(ty, ColumnType::Instant(InstantStorage::EpochSeconds | InstantStorage::EpochMillis));
+    let length = length.filter(|length| !is_counted && longest.is_some_and(|longest| *length > longest))?;
     let message = format!("{column}, and `{name}` is {length} characters long");
     let help = format!("let the column hold {length} characters, or give it another one");
     Some(Finding::error("catalog.column-type", message).help(help))
@@ -121,14 +134,14 @@ fn unheld(literal: &Literal, live: &ColumnSchema, (zone, longest): (&TimeZone, O
         misfit.to_string()
     } else if longest.is_some_and(|longest| text.chars().count() > longest) {
         format!("`{text}` is {} characters long", text.chars().count())
-    } else if words.as_ref().is_some_and(|words| !words.iter().any(|word| word.eq_ignore_ascii_case(text))) {
+    } else if words.as_ref().is_some_and(|words| !words.have(text)) {
         format!("`{text}` is none of its words")
     } else {
         return None;
     };
     let message = format!("{problem}, but `{}` is {} in the database", live.name, live.declared);
     let finding = Finding::error("catalog.constant", message);
-    Some(match words.and_then(|words| suggest::help(text, words.iter().map(String::as_str))) {
+    Some(match words.and_then(|words| suggest::help(text, words.all.iter().map(String::as_str))) {
         Some(help) => finding.help(help),
         None => finding,
     })
@@ -151,7 +164,8 @@ fn supply(given: &InsertValue) -> Option<(&'static str, Kind, Option<usize>)> {
         | InsertValue::RecordField(_)
         | InsertValue::AssigneeKey
         | InsertValue::LookUp(_)
-        | InsertValue::Earlier { .. } => return None,
+        | InsertValue::Earlier { .. }
+        | InsertValue::Else(_) => return None,
     })
 }
 
@@ -196,10 +210,24 @@ fn longest(declared: &str) -> Option<usize> {
     rest.split(')').next()?.trim().parse().ok().filter(|_| is_text)
 }
 
-/// The words of a column that holds nothing else: `enum('new','done')`.
-fn words(declared: &str) -> Option<Vec<String>> {
-    let list = declared.strip_prefix("enum('")?.strip_suffix("')")?;
-    Some(list.split("','").map(|word| word.replace("''", "'")).collect())
+/// The words of a column that holds nothing else.
+struct Words {
+    all: Vec<String>,
+    /// PostgreSQL knows them only as they are, MySQL in any case.
+    exact: bool,
+}
+
+impl Words {
+    fn have(&self, text: &str) -> bool {
+        self.all.iter().any(|word| if self.exact { word == text } else { word.eq_ignore_ascii_case(text) })
+    }
+}
+
+/// `enum('new','done')` of MySQL, and with the type's name `enum crm.stage('new','done')` of PostgreSQL.
+fn words(declared: &str) -> Option<Words> {
+    let (name, list) = declared.strip_prefix("enum")?.strip_suffix("')")?.split_once("('")?;
+    let all = list.split("','").map(|word| word.replace("''", "'")).collect();
+    Some(Words { all, exact: !name.is_empty() })
 }
 
 /// Whether a column of the live type can hold what the catalog says.
@@ -273,6 +301,11 @@ mod tests {
             ("nobody", "int(11)", T::Int, "catalog.constant 8"),
             ("much too long", "varchar(5)", T::Text, "catalog.constant 8"),
             ("nwe", "enum('new','it''s done')", T::Text, "catalog.constant 8"),
+            ("nwe", "enum crm.stage('new','it''s done')", T::Text, "catalog.constant 8"),
+            ("New", "enum crm.stage('new','it''s done')", T::Text, "catalog.constant 8"),
+            ("{value: $assignee.key, else: nobody}", "int(11)", T::Int, "catalog.constant 8"),
+            ("{value: $now, type: epoch_seconds}", "boolean", T::Bool, "catalog.column-type 8"),
+            ("{value: $now}", "bigint", T::Int, "catalog.column-type 8"),
         ] {
             assert_eq!(told(set, declared, ty, true), [expected], "{set} into {declared}");
         }
@@ -282,6 +315,11 @@ mod tests {
             ("$ref", "varchar(32)", T::Text),
             ("$uuid", "binary(16)", T::Bytes),
             ("\"it's done\"", "enum('new','it''s done')", T::Text),
+            ("New", "enum('new','it''s done')", T::Text),
+            ("\"it's done\"", "enum crm.stage('new','it''s done')", T::Text),
+            ("{value: $assignee.key, else: 1}", "bigint", T::Int),
+            ("{value: $now, type: epoch_seconds}", "bigint", T::Int),
+            ("{value: $due, type: epoch_millis}", "varchar(14)", T::Text),
             ("0", "tinyint(1)", T::Bool),
             ("3", "tinyint(1)", T::Bool),
             ("New", "varbinary(80)", T::Bytes),

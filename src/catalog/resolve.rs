@@ -32,7 +32,7 @@ impl Catalog {
         let answers = self.surveys.values().map(|question| &question.insert);
         for insert in self.tasks.iter().flat_map(|tasks| &tasks.inserts).chain(answers) {
             tables.insert(insert.table.clone());
-            tables.extend(insert.set.iter().filter_map(|(_, value)| match value {
+            tables.extend(insert.set.iter().flat_map(|(_, value)| value.parts()).filter_map(|value| match value {
                 InsertValue::LookUp(look_up) => Some(look_up.table.clone()),
                 _ => None,
             }));
@@ -460,6 +460,10 @@ impl Resolver<'_> {
     fn supplied(&self, value: &mut InsertValue, ty: &ColumnType) {
         match value {
             InsertValue::Constant(literal) => self.literal(literal, ty),
+            InsertValue::Else(both) => {
+                self.supplied(&mut both.0, ty);
+                self.supplied(&mut both.1, ty);
+            }
             InsertValue::LookUp(look_up) => {
                 let table = Live::table(self.schema.table(&look_up.table));
                 self.column(&table, &mut look_up.take);

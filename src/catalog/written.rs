@@ -443,7 +443,8 @@ pub struct InsertEntry {
     pub table: At<String>,
     /// Constants, or values that nudged supplies: `$uuid`, `$title`, `$body`, `$due`, `$now`, `$ref`,
     /// `$record.key`, `$record.FIELD`, `$assignee.key`, `$assignee.email`, `$1.COLUMN` of the first insert; or
-    /// what another table says: `{look_up: {table: crm.statuses, take: id, only: {name: New}}}`.
+    /// what another table says: `{look_up: {table: crm.statuses, take: id, only: {name: New}}}`. With a fallback,
+    /// `{value: $assignee.key, else: 1}`; in a column of numbers, `{value: $now, type: epoch_seconds}`.
     pub set: Named<Node>,
 }
 

@@ -25,7 +25,7 @@ pub struct AnswerValues<'a> {
 /// The fields that an answer's row will need, to be kept until there is one.
 #[must_use]
 pub fn kept_fields(question: &Question, record: &BTreeMap<String, Value>) -> Map<String, Json> {
-    let needed = question.insert.set.iter().filter_map(|(_, value)| match value {
+    let needed = question.insert.set.iter().flat_map(|(_, value)| value.parts()).filter_map(|value| match value {
         InsertValue::RecordField(name) => Some(name.as_str()),
         _ => None,
     });

@@ -102,8 +102,22 @@ impl Writer<'_> {
             InsertValue::Comment => text(values.comment),
             InsertValue::Earlier { insert, column: name } => return self.earlier(number, *insert, name, &column.ty),
             InsertValue::LookUp(look_up) => return self.looked_up(number, look_up),
+            InsertValue::Else(both) => return self.first_of(number, column, both),
         };
         if bound == Value::Null { Fragment::text("NULL") } else { Fragment::hole(Hole::Constant(bound)) }
+    }
+
+    /// The first of two values, or the second where the first is null. What nudged has no value for needs no database to
+    /// say so.
+    fn first_of(&self, number: usize, column: &Column, (first, second): &(InsertValue, InsertValue)) -> Fragment {
+        let known = self.value(number, column, first);
+        if known == Fragment::text("NULL") {
+            return self.value(number, column, second);
+        }
+        if !matches!(first, InsertValue::LookUp(_) | InsertValue::Earlier { .. }) {
+            return known;
+        }
+        Fragment::of("COALESCE({}, {})", &[&known, &self.value(number, column, second)])
     }
 
     /// A cell of another table's first row with these values; null where there is none.

@@ -8,7 +8,10 @@ use crate::rule::statement::Row;
 use jiff::tz::TimeZone;
 
 /// Columns of a table or view that this login may read.
-pub(super) const COLUMNS: &str = "SELECT a.attname, format_type(a.atttypid, a.atttypmod), \
+pub(super) const COLUMNS: &str = "SELECT a.attname, \
+     CASE WHEN t.typtype = 'e' THEN concat('enum ', format_type(a.atttypid, NULL), '(', \
+       (SELECT string_agg(concat('''', replace(e.enumlabel, '''', ''''''), ''''), ',' ORDER BY e.enumsortorder) \
+        FROM pg_enum e WHERE e.enumtypid = t.oid), ')') ELSE format_type(a.atttypid, a.atttypmod) END, \
      CASE WHEN t.typtype = 'd' THEN format_type(t.typbasetype, NULL) ELSE format_type(a.atttypid, NULL) END, \
      t.typtype = 'e', NOT a.attnotnull, a.atthasdef OR a.attidentity <> '' OR a.attgenerated <> '', \
      (SELECT CAST(c.relkind AS text) FROM pg_class c WHERE c.oid = a.attrelid) \

@@ -271,7 +271,10 @@ impl Shape {
         let answers = catalog.surveys.values().map(|question| &question.insert);
         for insert in catalog.tasks.iter().flat_map(|tasks| &tasks.inserts).chain(answers) {
             for (column, value) in &insert.set {
-                let ty = match value {
+                if column.ty != ColumnType::Unknown {
+                    self.learn(&insert.table, &column.name, &column.ty);
+                }
+                let ty = match value.parts().next().unwrap_or(value) {
                     InsertValue::Constant(literal) => of_literals(&[literal]),
                     InsertValue::Uuid => ColumnType::Uuid(UuidStorage::Text),
                     InsertValue::Title
@@ -290,7 +293,8 @@ impl Shape {
                     InsertValue::RecordKey
                     | InsertValue::AssigneeKey
                     | InsertValue::Earlier { .. }
-                    | InsertValue::LookUp(_) => ColumnType::Unknown,
+                    | InsertValue::LookUp(_)
+                    | InsertValue::Else(_) => ColumnType::Unknown,
                 };
                 self.learn(&insert.table, &column.name, &ty);
             }

@@ -1,5 +1,6 @@
 //! A folder with everything that a daemon and its commands need, and the daemon as a process.
 
+use super::support::reference::documented;
 use super::support::{PATIENCE, poll_until};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value as Json;
@@ -200,7 +201,13 @@ impl Site {
     pub fn run(&self, arguments: &[&str]) -> (i32, String, String) {
         let output = self.command(arguments).output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-        (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+        let (code, data) = (output.status.code().unwrap(), text(&output.stdout));
+        if arguments.windows(2).any(|pair| pair == ["--format", "json"])
+            && let Ok(printed) = serde_json::from_str(&data)
+        {
+            documented(arguments[0], &printed);
+        }
+        (code, data, text(&output.stderr))
     }
 
     /// The data of a command that succeeds and is asked for JSON.

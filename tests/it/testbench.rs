@@ -3,6 +3,7 @@
 mod kept;
 mod typed;
 
+use crate::support::reference::documented;
 use crate::world::{Kind, World};
 use jiff::{SignedDuration, Timestamp};
 use nudged::diagnostic::SourceFile;
@@ -541,6 +542,7 @@ fn the_shipped_rules_and_the_examples_pass_their_tests() {
         let talk = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{rules}: {talk}\n{}", String::from_utf8_lossy(&output.stdout));
         let shown: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        documented("test", &shown);
         for what in ["rules", "cases", "templates"] {
             assert!(shown["coverage"][what]["reached"].as_u64() >= Some(2), "{rules} {what}: {}", shown["coverage"]);
         }
@@ -653,6 +655,7 @@ fn results_are_a_table_json_and_junit_and_a_failure_ends_with_code_4() {
     let output = nudged(&["test", "silence", "--rules", &rules, "--format", "json"]);
     assert_eq!(output.status.code(), Some(4));
     let mut shown: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    documented("test", &shown);
     for result in shown["results"].as_array_mut().unwrap() {
         assert!(result["took_ms"].is_u64());
         result["took_ms"] = 0.into();

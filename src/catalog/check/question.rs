@@ -96,16 +96,18 @@ impl Checker {
         }
         let alone = TasksEntry { open: None, insert: Vec::new() };
         let (column, value) = self.assignment(0, table, column, node, &alone)?;
-        let of_tasks = matches!(
-            value,
-            InsertValue::Title
-                | InsertValue::Body
-                | InsertValue::Due
-                | InsertValue::AssigneeKey
-                | InsertValue::AssigneeEmail
-        );
-        if of_tasks {
-            let text = node.text(&source).unwrap_or_default().into_owned();
+        let of_tasks = |value: &InsertValue| {
+            matches!(
+                value,
+                InsertValue::Title
+                    | InsertValue::Body
+                    | InsertValue::Due
+                    | InsertValue::AssigneeKey
+                    | InsertValue::AssigneeEmail
+            )
+        };
+        if value.parts().any(of_tasks) {
+            let text = node.text(&source).unwrap_or_else(|| node.one_line(&source).into()).into_owned();
             let name = At { value: text, range: node.range.clone(), source: node.range.clone() };
             self.unknown("catalog.unknown-value", "value", &name, &SUPPLIED.map(str::to_owned));
             self.uses.last_mut().into_iter().for_each(|used| used.given = None);

@@ -1,6 +1,6 @@
 use super::Checker;
 use crate::catalog::written::{InsertEntry, TasksEntry};
-use crate::catalog::{Column, Insert, InsertValue, Literal, RowLookUp, Table, Tasks};
+use crate::catalog::{Column, ColumnType, Insert, InsertValue, InstantStorage, Literal, RowLookUp, Table, Tasks};
 use crate::diagnostic::Finding;
 use crate::diagnostic::yaml::{At, Content, Node};
 use crate::model::FieldName;
@@ -46,10 +46,23 @@ impl Checker {
         node: &Node,
         tasks: &TasksEntry,
     ) -> Option<(Column, InsertValue)> {
-        let column = Column::named(name.as_str());
+        let described = node.get("value").is_some() || node.get("else").is_some() || node.get("type").is_some();
+        let ty = if described { self.kept_as(node)? } else { ColumnType::Unknown };
+        let column = Column { ty, ..Column::named(name.as_str()) };
         self.used(Some(table), &column, &name.range);
+        let place = self.uses.len() - 1;
+        let value = if described {
+            self.with_fallback(index, &column, node, tasks)
+        } else {
+            self.insert_value(index, &column, node, tasks)
+        };
+        self.uses[place].given.clone_from(&value);
+        Some((column, value?))
+    }
+
+    fn insert_value(&mut self, index: usize, column: &Column, node: &Node, tasks: &TasksEntry) -> Option<InsertValue> {
         if let Some(look_up) = node.get("look_up") {
-            return self.row_look_up(index, look_up, tasks).map(|value| (column, value));
+            return self.row_look_up(index, look_up, tasks);
         }
         let source = self.report.source().to_owned();
         let Some(text) = node.text(&source) else {
@@ -58,23 +71,59 @@ impl Checker {
             self.report.add(&node.range, finding);
             return None;
         };
-        let value = if let Some(literal) = text.strip_prefix("$$") {
+        if let Some(literal) = text.strip_prefix("$$") {
             let literal = format!("${literal}");
             let value = crate::model::Value::Text(literal.clone());
-            Some(InsertValue::Constant(Literal { text: literal, value }))
-        } else if text.starts_with('$') {
-            supplied(&text).or_else(|| earlier(&text, index, tasks))
-        } else {
-            Some(InsertValue::Constant(Literal::read(&text, node.is_plain(&source), &column.ty, &self.zone).ok()?))
-        };
-        if let Some(used) = self.uses.last_mut() {
-            used.given.clone_from(&value);
+            return Some(InsertValue::Constant(Literal { text: literal, value }));
         }
+        if !text.starts_with('$') {
+            return match Literal::read(&text, node.is_plain(&source), &column.ty, &self.zone) {
+                Ok(literal) => Some(InsertValue::Constant(literal)),
+                Err(misfit) => {
+                    self.report.add(&node.range, Finding::error("catalog.constant", misfit.to_string()));
+                    None
+                }
+            };
+        }
+        let value = supplied(&text).or_else(|| earlier(&text, index, tasks));
         if value.is_none() {
             let name = At { value: text.into_owned(), range: node.range.clone(), source: node.range.clone() };
             self.unknown("catalog.unknown-value", "value", &name, &SUPPLIED.map(str::to_owned));
         }
-        Some((column, value?))
+        value
+    }
+
+    /// What `type` says of the column.
+    fn kept_as(&mut self, node: &Node) -> Option<ColumnType> {
+        let Content::Map(entries) = &node.content else { return None };
+        let has_value = node.get("value").is_some();
+        let extra = entries.iter().find(|(key, _)| !["value", "type", "else"].contains(&key.as_str()));
+        if extra.is_some() || !has_value {
+            let finding = Finding::error("catalog.tasks", "this is no value of a column");
+            let help = "write `{value: $assignee.key, else: 1}`, or `{value: $now, type: epoch_seconds}`";
+            self.report.add(&extra.map_or(&node.range, |(key, _)| &key.range).clone(), finding.help(help));
+            return None;
+        }
+        let Some(word) = node.get("type") else { return Some(ColumnType::Unknown) };
+        let source = self.report.source().to_owned();
+        match word.text(&source).as_deref() {
+            Some("epoch_seconds") => Some(ColumnType::Instant(InstantStorage::EpochSeconds)),
+            Some("epoch_millis") => Some(ColumnType::Instant(InstantStorage::EpochMillis)),
+            _ => {
+                let finding = Finding::error("catalog.type", "expected `epoch_seconds` or `epoch_millis`");
+                let help = "remove `type`: what else a column keeps is read from the database";
+                self.report.add(&word.range, finding.help(help));
+                None
+            }
+        }
+    }
+
+    /// `{value: $assignee.key, else: 1}`
+    fn with_fallback(&mut self, index: usize, column: &Column, node: &Node, tasks: &TasksEntry) -> Option<InsertValue> {
+        let value = self.insert_value(index, column, node.get("value")?, tasks);
+        let Some(otherwise) = node.get("else") else { return value };
+        let otherwise = self.insert_value(index, column, otherwise, tasks)?;
+        Some(InsertValue::Else(Box::new((value?, otherwise))))
     }
 }
 

@@ -8,6 +8,7 @@ pub mod guarded;
 mod http;
 mod mariadb;
 pub mod postgres;
+pub mod reference;
 mod seed;
 mod smtp;
 mod wait;

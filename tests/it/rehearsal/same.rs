@@ -51,7 +51,7 @@ purpose: service
 for_each: customer
 to: main_contact
 trigger:
-  survey: {of: responses, kind: nps, score: {at_most: 6}, settle: 1 hour}
+  survey: {of: responses, kind: nps, score: {at_most: 6}, settle: 1 hour, cooldown: 2 days}
 where:
   - country: AT
 on_rematch: parallel

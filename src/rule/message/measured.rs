@@ -9,14 +9,15 @@
 use super::measure::{MADE, NAMED};
 use super::scan::{Part, Piece, Token, pieces};
 use super::unfit::is_block;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::ops::Range;
 
 /// Bytes of text that the engine counts as one instruction.
 const TEXT: usize = 256;
-/// What a product is written as: by its other factors a text or a list would be repeated without a bound, and these are
-/// for numbers alone.
-const TIMES: &str = "**1*- -";
+/// What stands behind each factor of a product: by another factor a text or a list would be repeated without a bound, and
+/// powers are for numbers alone.
+const POWER: &str = "**(1)";
 
 /// A source whose products are of numbers: the engine works out those of constants as soon as it reads them.
 pub(super) fn products(source: &str) -> String {
@@ -64,16 +65,12 @@ fn compares(source: &str, piece: &Piece) -> bool {
 
 /// A part of a measured source as its author wrote it.
 pub(super) fn as_written(part: &str) -> String {
-    part.replace(TIMES, "*")
+    part.replace(POWER, "")
 }
 
 /// The factor of a product that is no number, where that is what failed.
 pub(super) fn factor<'s>(source: &'s str, failed: &Range<usize>) -> Option<&'s str> {
-    let part = source.get(failed.clone())?;
-    let (power, negation) = TIMES.split_at(TIMES.find("*-")?);
-    let is_second = source[..failed.start].ends_with(negation.trim_end_matches('-'));
-    let factor = if is_second { part.strip_prefix('-') } else { part.strip_suffix(power) };
-    factor.map(str::trim)
+    source.get(failed.clone())?.strip_suffix(POWER).map(str::trim)
 }
 
 /// A text in parts, each an instruction.
@@ -106,7 +103,7 @@ fn end_of_part(text: &str, is_raw: bool) -> usize {
 fn factors(out: &mut String, source: &str, piece: &Piece) {
     let tokens = piece.tokens(source);
     let is_star = |index: usize| tokens.get(index).is_some_and(|token| token.is(b'*'));
-    let mut from = piece.range.start;
+    let mut ends = BTreeSet::new();
     for (index, token) in tokens.iter().enumerate() {
         let Token::Sign(b'*', at) = *token else { continue };
         // A power, and what spreads a list over the arguments of a call, are signs too.
@@ -115,11 +112,61 @@ fn factors(out: &mut String, source: &str, piece: &Piece) {
         if spreads || is_star(index + 1) || before.is_some_and(|token| token.is(b'*')) {
             continue;
         }
-        out.push_str(&source[from..at]);
-        out.push_str(TIMES);
-        from = at + 1;
+        ends.insert(at);
+        ends.insert(end_of_factor(source, &tokens[index + 1..]).map_or(piece.inner.end, Token::start));
+    }
+    let mut from = piece.range.start;
+    for end in ends {
+        out.push_str(&source[from..end]);
+        out.push_str(POWER);
+        from = end;
     }
     out.push_str(&source[from..piece.range.end]);
+}
+
+/// The token behind the factor that these begin with: its filters, tests and powers are parts of it.
+fn end_of_factor<'t>(source: &str, tokens: &'t [Token]) -> Option<&'t Token> {
+    let mut depth = 0_usize;
+    let mut wanted = true;
+    let mut in_test = false;
+    let mut last_end = 0;
+    for (index, token) in tokens.iter().enumerate() {
+        let is_glued = last_end == token.start();
+        last_end = token.end();
+        match token {
+            Token::Sign(b'(' | b'[' | b'{', _) => depth += 1,
+            Token::Sign(b')' | b']' | b'}', _) if depth > 0 => {
+                depth -= 1;
+                wanted = false;
+            }
+            _ if depth > 0 => {}
+            Token::Word(word) => match &source[word.clone()] {
+                "is" if !wanted => (wanted, in_test) = (true, true),
+                "not" if wanted && in_test => {}
+                // An exponent is glued to its number.
+                "and" | "or" | "not" | "in" | "if" | "else" if !wanted => return Some(token),
+                _ if wanted || is_glued => wanted = false,
+                _ if in_test => in_test = false,
+                _ => return Some(token),
+            },
+            Token::Text(_) if wanted => wanted = false,
+            Token::Text(_) if in_test => in_test = false,
+            Token::Sign(b'.' | b'|', _) => wanted = true,
+            Token::Sign(b'-', _) if wanted => {}
+            Token::Sign(b'-', _) if in_test && tokens.len() > index + 1 => (wanted, in_test) = (true, false),
+            Token::Sign(b'*', at) => {
+                let is_power = tokens.get(index + 1).is_some_and(|next| next.is(b'*') && next.start() == at + 1);
+                let was_power = index > 0 && tokens[index - 1].is(b'*') && tokens[index - 1].end() == *at;
+                if !is_power && !was_power {
+                    return Some(token);
+                }
+                wanted = true;
+            }
+            Token::Sign(digit, _) if digit.is_ascii_digit() => wanted = false,
+            _ => return Some(token),
+        }
+    }
+    None
 }
 
 /// The names that have a value once this statement is read, and how it is measured: what a loop goes through has been
@@ -226,7 +273,14 @@ mod tests {
             ("{% macro f(a, b=g(x=(1, 2)), c={}) %}", "{% if [a,b,c] is counted %}"),
             ("{% call(a, b) f(c, d=1) %}", "{% if [a,b] is counted %}"),
             ("x {%- if a == b %}", "x {%- if 0 is measured %}{% endif %}{%- if a == b %}"),
-            ("{{ a * b ** c }}{{ f(*a, **b) }}", "{{ a **1*- - b ** c }}{{ f(*a, **b) }}"),
+            ("{{ a * b ** c }}{{ f(*a, **b) }}", "{{ a **(1)* b ** c **(1)}}{{ f(*a, **b) }}"),
+            ("{{ a*b|f(1, x=2)|g ~ c }}", "{{ a**(1)*b|f(1, x=2)|g **(1)~ c }}"),
+            ("{{ 2 * -a.b[c + 1](d) * 1.5e3 + 1 }}", "{{ 2 **(1)* -a.b[c + 1](d) **(1)* 1.5e3 **(1)+ 1 }}"),
+            ("{{ [a * b, 'x' * (c)] -}}", "{{ [a **(1)* b**(1), 'x' **(1)* (c)**(1)] -}}"),
+            ("{%- if a * b is divisibleby 3 and c -%}", "{%- if a **(1)* b is divisibleby 3 **(1)and c -%}"),
+            ("{{ a * b is not defined if c * d else e }}", "b is not defined **(1)if c **(1)* d **(1)else e }}"),
+            ("{{ a * b-}}", "{{ a **(1)* b**(1)-}}"),
+            ("{{ a * 'it\\'s' }}", "{{ a **(1)* 'it\\'s' **(1)}}"),
         ] {
             let shown = measured(source);
             assert!(shown.contains(wanted), "{source}: {shown}");
@@ -239,8 +293,8 @@ mod tests {
         let product = measured("{{ a*b }}");
         assert_eq!(as_written(&product), "{{ a*b }}");
         let failed = |part: &str| product.find(part).map(|at| at..at + part.len());
-        assert_eq!(failed("a**1").and_then(|part| factor(&product, &part)), Some("a"));
-        assert_eq!(failed("-b").and_then(|part| factor(&product, &part)), Some("b"));
+        assert_eq!(failed("a**(1)").and_then(|part| factor(&product, &part)), Some("a"));
+        assert_eq!(failed("b **(1)").and_then(|part| factor(&product, &part)), Some("b"));
     }
 
     #[test]

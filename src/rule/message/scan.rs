@@ -178,6 +178,23 @@ impl Token {
     pub fn is(&self, wanted: u8) -> bool {
         matches!(self, Self::Sign(sign, _) if *sign == wanted)
     }
+
+    /// Of a text, with its quotes.
+    pub fn start(&self) -> usize {
+        match self {
+            Self::Word(range) => range.start,
+            Self::Text(range) => range.start - 1,
+            Self::Sign(_, at) => *at,
+        }
+    }
+
+    pub fn end(&self) -> usize {
+        match self {
+            Self::Word(range) => range.end,
+            Self::Text(range) => range.end + 1,
+            Self::Sign(_, at) => at + 1,
+        }
+    }
 }
 
 fn tokens(source: &str, inner: &Range<usize>) -> Vec<Token> {

@@ -131,7 +131,7 @@ impl People {
                 continue;
             };
             let person = person_entity(renderer, entity, pick)?;
-            let alias = if slot.own { RECORD.to_owned() } else { format!("c{number}") };
+            let alias = if slot.own { RECORD.to_owned() } else { format!("c{number}_") };
             let key = renderer.key_of(person, &alias);
             if slot.own {
                 sql.cells.push(own_key(renderer, &key, pick));

@@ -109,15 +109,17 @@ fn changed(
     let mut selects = Vec::new();
     if let Some(field) = &entity.updated_at {
         let column = Renderer::column(entity, field)?;
-        let operand = renderer.column_operand("u", &column);
+        let alias = renderer.alias("u");
+        let operand = renderer.column_operand(&alias, &column);
         let newer = renderer.at_most(&operand.raw, &operand.ty, Bound::Point(since)).negated();
         selects.push(Fragment::of(
             "SELECT {} AS k FROM {} WHERE {}",
-            &[&renderer.key_of(entity, "u"), &renderer.rows_of(entity, "u"), &newer],
+            &[&renderer.key_of(entity, &alias), &renderer.rows_of(entity, &alias), &newer],
         ));
     }
     if let Some(relation) = relation {
-        let rows = renderer.linked(entity, "v", relation, Doubles::Harmless)?;
+        let alias = renderer.alias("v");
+        let rows = renderer.linked(entity, &alias, relation, Doubles::Harmless)?;
         if let Some(field) = &rows.entity.updated_at {
             let column = Renderer::column(rows.entity, field)?;
             let operand = renderer.column_operand(&rows.alias, &column);
@@ -125,9 +127,9 @@ fn changed(
             selects.push(Fragment::of(
                 "SELECT {} AS k FROM {} JOIN {} ON TRUE WHERE {} AND {}",
                 &[
-                    &renderer.key_of(entity, "v"),
+                    &renderer.key_of(entity, &alias),
                     &rows.from,
-                    &renderer.rows_of(entity, "v"),
+                    &renderer.rows_of(entity, &alias),
                     &Fragment::all(&rows.conditions),
                     &newer,
                 ],

@@ -1,7 +1,7 @@
 //! `nudged plan [DIR]`: these rules against the running ones, and what the change would do to whom.
 
 use super::rehearsal::{self, Rehearsal};
-use super::{Context, Exit, Failure, Format, Output};
+use super::{Context, Exit, Failure, Format, Output, text};
 use crate::diagnostic::render::counted;
 use crate::engine::rehearse::{Change, Comparer, Comparison, Part, People, RuleComparison};
 use crate::rule::checked::Backfill;
@@ -126,6 +126,9 @@ fn words(parts: &[Part]) -> String {
 }
 
 fn at_once(compared: &RuleComparison) -> String {
+    if let Some(at) = compared.planned {
+        return format!("none; all who meet it then match at the next planned instant, {}", text::at(at));
+    }
     let left_out = compared.newly.count - compared.at_once.min(compared.newly.count);
     let why = match compared.backfill {
         Backfill::None => "`backfill: none`".to_owned(),
@@ -176,6 +179,7 @@ fn rule_json(compared: &RuleComparison) -> Json {
         shown["newly"] = people(&compared.newly);
         shown["no_longer"] = people(&compared.no_longer);
         shown["at_once"] = json!(compared.at_once);
+        shown["planned"] = json!(compared.planned);
     }
     shown["under_way"] = json!({
         "people": people(&compared.under_way.people),

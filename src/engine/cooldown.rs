@@ -72,14 +72,14 @@ pub(super) fn too_close(rule: &CheckedRule) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::engine::dispatch::decide_tests::rule;
     use crate::model::{Occasion, Period, Value};
     use crate::rule::checked::Survey;
     use std::collections::BTreeMap;
 
-    fn answer(key: &str, day: i64) -> Crossing {
+    pub fn answer(key: &str, day: i64) -> Crossing {
         let at = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24 * day);
         Crossing {
             key: key.into(),
@@ -92,13 +92,14 @@ mod tests {
         }
     }
 
+    pub fn surveyed(cooldown: Option<Period>) -> CheckedRule {
+        let survey = Survey { of: "responses".into(), kind: None, score: None, settle: Period::days(0), cooldown };
+        CheckedRule { trigger: Trigger::Survey(survey), ..rule() }
+    }
+
     #[test]
     fn an_answer_counts_from_the_last_that_matched_and_each_record_has_its_own() {
-        let cooldown = Some(Period::days(5));
-        let survey = Survey { of: "responses".into(), kind: None, score: None, settle: Period::days(0), cooldown };
-        let mut rule = rule();
-        rule.trigger = Trigger::Survey(survey);
-        let mut cooling = Cooldown::of(&rule);
+        let mut cooling = Cooldown::of(&surveyed(Some(Period::days(5))));
         let mut take = |key, day| cooling.take(&answer(key, day)).is_none();
         assert_eq!([take("1", 1), take("1", 6), take("1", 7), take("1", 11)], [true, false, true, false]);
         assert!(take("2", 8));

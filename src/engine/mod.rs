@@ -46,6 +46,7 @@ mod room;
 mod scheduler;
 mod settings;
 mod task_writer;
+mod time_order;
 mod tracked_mail;
 mod versions;
 

@@ -5,7 +5,8 @@ use crate::engine::episode::{NEVER, Outlook, Watch};
 use crate::engine::error::EngineError;
 use crate::engine::port::{EpisodePage, Lease, Progress};
 use crate::engine::rehearse::horizon;
-use crate::engine::{adopt, inbound};
+use crate::engine::cooldown::cooldown;
+use crate::engine::{adopt, inbound, time_order};
 use crate::model::{Key, Lane, Occasion, RecordId, Tenant, Value};
 use crate::rule::CompiledRule;
 use crate::rule::checked::{Backfill, Cadence, Segment, Trigger};
@@ -61,10 +62,14 @@ impl Kept {
         self.crossings.truncate(self.most);
     }
 
-    fn end(mut self, preview: &mut Preview) -> Vec<Crossing> {
+    fn end(mut self, rule: &CompiledRule, preview: &mut Preview) -> Vec<Crossing> {
         self.drop_oldest();
         preview.truncated |= self.left_out;
-        self.crossings.sort_by_key(|(place, _)| *place);
+        if cooldown(&rule.rule).is_some() {
+            self.crossings.sort_by_cached_key(|(_, crossing)| time_order::place(crossing));
+        } else {
+            self.crossings.sort_by_key(|(place, _)| *place);
+        }
         self.crossings.into_iter().map(|(_, crossing)| crossing).collect()
     }
 }
@@ -96,7 +101,7 @@ impl Previewer<'_> {
         }
         let mut kept = Kept::new(self.limit, window.until);
         if !self.events(rule, tenant, window, (scope, &mut kept)).await? {
-            return Ok(kept.end(preview));
+            return Ok(kept.end(rule, preview));
         }
         for (index, statement) in rule.crossings(reach).into_iter().enumerate() {
             let mut rows = self.source.rows(tenant, statement);
@@ -104,7 +109,7 @@ impl Previewer<'_> {
                 match rule.read_crossing(index, &row, window) {
                     Ok(crossing) => {
                         if crossing.is_some_and(|crossing| !kept.take(crossing)) {
-                            return Ok(kept.end(preview));
+                            return Ok(kept.end(rule, preview));
                         }
                     }
                     Err(error) => {
@@ -115,7 +120,7 @@ impl Previewer<'_> {
                 }
             }
         }
-        Ok(kept.end(preview))
+        Ok(kept.end(rule, preview))
     }
 
     fn window(&self, rule: &CompiledRule, scope: &PreviewScope) -> Window {
@@ -226,7 +231,7 @@ impl Previewer<'_> {
             Trigger::Changed(_) => self.changes(&watch, reach, &mut kept).await?,
             _ => self.openings(&watch, (reach, named), &mut kept).await?,
         }
-        Ok(kept.end(preview))
+        Ok(kept.end(rule, preview))
     }
 
     /// Nothing tells since when a record is inside of a segment. Whoever is there at the rule's first look counts as come

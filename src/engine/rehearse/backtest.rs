@@ -13,6 +13,7 @@ use crate::engine::cooldown::{Cooldown, cooldown};
 use crate::engine::episode::Past;
 use crate::engine::evaluate::{self, Answer, Eligibility};
 use crate::engine::inbound;
+use crate::engine::time_order::TimeOrder;
 use crate::engine::port::{Source, SourceError, Store};
 use crate::model::{Key, Occasion, RecordId, RuleId, Tenant};
 use crate::rule::CompiledRule;
@@ -219,11 +220,13 @@ impl Backtester<'_> {
                 beyond = page.beyond;
             }
         }
+        let mut order = TimeOrder::of(&rule.rule);
         for (index, statement) in rule.crossings(Reach::Untested(window)).into_iter().enumerate() {
             let mut rows = self.source.rows(tenant, statement);
             while let Some(row) = rows.try_next().await? {
                 match rule.read_crossing(index, &row, window) {
-                    Ok(crossing) => batch.extend(crossing),
+                    Ok(Some(crossing)) => order.pass(crossing, &mut batch),
+                    Ok(None) => {}
                     Err(_) => count.unjudged += 1,
                 }
                 if batch.len() >= self.batch.max(1) {
@@ -231,6 +234,7 @@ impl Backtester<'_> {
                 }
             }
         }
+        order.end(&mut batch);
         self.judge(rule, tenant, window, batch, count, tell).await
     }
 

@@ -9,6 +9,7 @@ use crate::model::{Lane, RecordId, RuleId};
 use crate::rule::CompiledRule;
 use crate::rule::checked::Backfill;
 use crate::rule::generation::Generation;
+use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What differs between two generations.
@@ -36,6 +37,8 @@ pub struct RuleComparison {
     pub no_longer: People,
     /// Of those newly matching, how many the next sweep would enter; the others crossed before its baseline.
     pub at_once: u64,
+    /// When they match instead, whenever they crossed: the next planned instant of a schedule.
+    pub planned: Option<Timestamp>,
     pub backfill: Backfill,
     pub under_way: UnderWay,
 }
@@ -187,6 +190,7 @@ impl Comparer<'_> {
             newly: People::default(),
             no_longer: People::default(),
             at_once: 0,
+            planned: new.filter(|rule| lane_of(rule).is_some()).and_then(|rule| self.planned(rule)),
             backfill,
             under_way: self.under_way(old, new).await?,
         };
@@ -196,6 +200,10 @@ impl Comparer<'_> {
             }
         }
         Ok(compared)
+    }
+
+    fn planned(&self, rule: &CompiledRule) -> Option<Timestamp> {
+        horizon::planned(&rule.rule, &self.previewer.generation.catalog.time_zone, self.previewer.now)
     }
 }
 

@@ -499,7 +499,13 @@ impl<'a> Explainer<'a> {
         let of = if told.enrollments.is_empty() { StepsOf::Match } else { StepsOf::NewMatch };
         let fresh = |crossed: &&Crossed| !crossed.standing.is_spent();
         let behind = told.deciding().filter(fresh);
-        let behind = behind.and_then(|told| seen.behind.iter().find(|crossing| crossing.occasion == told.occasion));
+        let behind = behind.and_then(|told| {
+            let crossing = seen.behind.iter().find(|crossing| crossing.occasion == told.occasion)?;
+            Some((crossing, &told.standing))
+        });
+        let state = told.state.as_ref();
+        let behind = behind.filter(|(crossing, standing)| self.is_open(crossing, standing, state));
+        let behind = behind.map(|(crossing, _)| crossing);
         let ahead = told.ahead.as_ref().filter(fresh).and(seen.ahead.as_ref());
         match behind.or(ahead) {
             Some(crossing) => Ok((of, self.steps(crossing, facts).await?)),

@@ -6,6 +6,7 @@ use crate::engine::episode::NEVER;
 use crate::engine::error::EngineError;
 use crate::engine::inbound;
 use crate::engine::port::{EpisodePage, Lease, OpenEpisode, SourceError};
+use crate::engine::time_order::TimeOrder;
 use crate::model::{Key, Tenant, Value};
 use crate::rule::CompiledRule;
 use crate::rule::checked::Trigger;
@@ -108,12 +109,12 @@ impl Feeder<'_> {
             return self.keys(self.rule.crossings(reach)).await;
         }
         let limit = self.context.settings.batch;
-        let mut batch = Vec::new();
+        let (mut order, mut batch) = (TimeOrder::of(&self.rule.rule), Vec::new());
         for (index, statement) in self.rule.crossings(reach).into_iter().enumerate() {
             let mut rows = self.context.source.rows(self.tenant, statement);
             while let Some(row) = rows.try_next().await? {
                 match self.rule.read_crossing(index, &row, window) {
-                    Ok(Some(crossing)) if inside(window, crossing.crossed_at) => batch.push(crossing),
+                    Ok(Some(crossing)) if inside(window, crossing.crossed_at) => order.pass(crossing, &mut batch),
                     Ok(_) => {}
                     Err(_) => self.unreadable += 1,
                 }
@@ -122,6 +123,7 @@ impl Feeder<'_> {
                 }
             }
         }
+        order.end(&mut batch);
         if !batch.is_empty() {
             self.send(Batch::Crossings(batch)).await;
         }

@@ -237,6 +237,11 @@ fn what_a_template_makes_is_bounded() {
         ("{{ \"x\" * 99999999 }}".to_owned(), "`\"x\"` is no number, and `*`"),
         ("{{ (99999999 * [1]) ~ \"\" }}".to_owned(), "`[1]` is no number"),
         (names("a", "[1] * 99999999", 200), "`[1]` is no number"),
+        ("{{ (50000000 * 7|string)|length }}".to_owned(), "`7|string` is no number"),
+        (
+            format!("{{% if [{}] %}}V{{% endif %}}", ["50000000*7|string"; 30].join(", ")),
+            "`7|string` is no number",
+        ),
         ("{{ range(9999) | join(range(9999) | join(\"xxxxxxxxxx\")) }}".to_owned(), "`join` would make"),
         (format!("{{{{ \"{long}\" | replace(\"x\", \"{long}\") }}}}"), "`replace` would make"),
         (
@@ -280,6 +285,8 @@ fn numbers_are_multiplied_and_texts_are_put_together() {
     for (body, shown) in [
         ("{{ record.n*2 }} {{ 2 * record.n * 1.5 }} {{ 2 ** 3 * 2 }} {{ -2 * -(1 + 2) }}", "42 63.0 16 6"),
         ("{% for i in range(2 * 2) %}{{ i * i }}{% endfor %}", "0149"),
+        ("{{ 2 * record.name|length }} {{ record.none|default(3) * 2 * record.name|length - 1 }}", "6 17"),
+        ("{{ 2 * \"7\"|int }} {{ 2 * [3, 4]|first if 2 * 1 == 2 else 0 }} {{ -2 ** 2 * 3 }}", "14 6 12"),
         (
             "{% macro f(a, b) %}{{ a }}{{ b }}{% endmacro %}{{ f(*[record.name, 3 * 3]) }}{{ f(**{\"a\": 1, \"b\": 2}) }}",
             "Ada912",

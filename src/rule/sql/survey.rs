@@ -57,7 +57,8 @@ pub(super) fn render(
         &[&Fragment::join(&selected, ", "), &rows.from, &Fragment::splice_point(), &Fragment::all(&tests)],
     );
     if survey.cooldown.is_some() {
-        // The first answer counts and silences those after it, so that batches must come in the order of time.
+        // The first answer counts and silences those after it, so that batches must come in the order of time: of texts
+        // about in it.
         text = Fragment::of("{} ORDER BY {}, {}", &[&text, &renderer.dated(&at), &response]);
     }
     let reader = SurveyReader {

@@ -169,3 +169,43 @@ async fn an_answer_that_did_not_match_begins_no_cooldown() {
     world.pass(hours(1)).await;
     assert_eq!(entered(&*world.store).await, ["3 201"]);
 }
+
+/// Texts with and without an offset don't sort by time: nowhere does a database's order decide.
+#[tokio::test]
+async fn of_times_kept_as_text_the_first_in_time_matches_too() {
+    const CATALOG: &str = "
+version: 1
+time_zone: Europe/Vienna
+entities:
+  customer: {table: people, key: id, fields: {country: {sql: \"'AT'\", type: text}}, relations: {responses: {entity: response, by: person}}}
+  response: {table: said, key: id, at: said_at, score: rating, kind: kind, fields: {said_at: {column: at, type: instant_text}}}
+";
+    const TABLES: &str = "
+CREATE TABLE people (id INTEGER PRIMARY KEY);
+CREATE TABLE said (id INTEGER PRIMARY KEY, person INTEGER, kind VARCHAR(9), rating INTEGER, at VARCHAR(40));
+INSERT INTO people VALUES (1), (2), (3);
+INSERT INTO said VALUES
+  (1, 1, 'nps', 3, '2026-11-25T01:00:00+05:00'), (2, 1, 'nps', 2, '2026-11-24 22:00:00'),
+  (3, 2, 'nps', 3, '2026-11-24'), (4, 2, 'nps', 3, '2026-11-24 00:30:00'), (5, 2, 'nps', 3, '2026-11-23T22:45:00Z'),
+  (9, 3, 'nps', 3, '2026-11-24T10:00:00'), (10, 3, 'nps', 3, '2026-11-24T09:00:00Z');
+";
+    for kind in [Kind::Sqlite, Kind::Postgres, Kind::MariaDb] {
+        for batch in [1, 1_000] {
+            let settings = Settings { batch, ..Settings::default() };
+            let own = (CATALOG.to_owned(), Some(TABLES.to_owned()));
+            let setup = Setup { settings, catalog: own.0, own_tables: own.1, ..Setup::of(kind, instant(START)) };
+            let world = World::set_up(setup).await;
+            world.load(&[("low.yaml", &RULE.replace("to: main_contact\n", ""))]).await;
+            let mut foretold = Vec::new();
+            for id in ["1", "2", "3"] {
+                let told = explained(&world, id).await;
+                let new = told.crossings.iter().filter(|crossed| crossed.standing == Standing::New);
+                foretold.extend(new.map(|crossed| format!("{id} {}", crossed.occasion)));
+            }
+            world.pass(hours(1)).await;
+            let entered = entered(&*world.store).await;
+            assert_eq!(entered, ["1 1", "2 5", "3 10"], "{kind:?}, {batch} at a time");
+            assert_eq!(foretold, entered, "{kind:?}");
+        }
+    }
+}

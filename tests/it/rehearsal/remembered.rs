@@ -164,6 +164,23 @@ async fn a_plan_names_who_newly_matches_who_no_longer_does_and_who_is_under_way(
     assert!(plan.rules[0].under_way.fate.contains("on_delete: drain"));
 }
 
+/// A schedule has no past: nobody is left out of it.
+#[tokio::test]
+async fn a_plan_tells_when_a_schedule_reaches_those_it_newly_matches() {
+    let world = world(&silent(30, "")).await;
+    world.pass(hours(4)).await;
+    let mondays = "version: 1\nid: mondays\nmode: live\npurpose: staff\nfor_each: customer\n\
+                   trigger: {schedule: {cron: \"0 9 * * MON\"}}\nsteps: [webhook: {to: sink}]\n";
+    let (silent, paused) = (silent(30, ""), mondays.replace("live", "paused"));
+    let plan = compared(&world, &[("win-back.yaml", &silent), ("m.yaml", mondays), HELLO, LAYOUT]).await;
+    let [rule] = plan.rules.as_slice() else { panic!("one rule: {plan:?}") };
+    let monday = rule.planned.expect("it is planned");
+    assert!(rule.newly.count > 0 && rule.at_once == 0 && monday > world.now(), "{rule:?}");
+    assert_eq!(monday.to_zoned(jiff::tz::TimeZone::UTC).weekday(), jiff::civil::Weekday::Monday);
+    let plan = compared(&world, &[("win-back.yaml", &silent), ("m.yaml", &paused), HELLO, LAYOUT]).await;
+    assert_eq!(plan.rules[0].planned, None);
+}
+
 #[tokio::test]
 async fn a_plan_names_whom_a_rule_newly_acts_on_in_the_lane_it_moves_to() {
     let live = silent(30, "backfill: all");

@@ -125,13 +125,17 @@ async fn behind_what_is_over_the_next_crossing_is_told() {
     // Today is the second of her anniversaries.
     world.crm.run("UPDATE accounts SET created_at = '2024-06-01 12:00:00'").await;
     let (first, second) = (instant("2026-06-01T07:00:00Z"), instant("2027-06-01T07:00:00Z"));
-    assert_eq!(verdict(&world).await, Verdict::NotYet { crosses_at: first });
+    let told = explained(&world).await;
+    assert_eq!(told.verdict, Verdict::NotYet { crosses_at: first });
+    assert_eq!(told.steps[0].due_at, first, "not by the anniversary that is over");
     world.clock.set(first);
     world.pass(hours(1)).await;
     assert_eq!(verdict(&world).await, Verdict::Matched { at: Some(world.now()), again: Some(second) });
 
     let world = of_mondays().await;
-    assert_eq!(verdict(&world).await, Verdict::NotYet { crosses_at: instant("2026-06-08T07:00:00Z") });
+    let told = explained(&world).await;
+    let monday = instant("2026-06-08T07:00:00Z");
+    assert_eq!((told.verdict, told.steps[0].due_at), (Verdict::NotYet { crosses_at: monday }, monday));
     world.pass(days(7)).await;
     let again = Some(instant("2026-06-15T07:00:00Z"));
     assert_eq!(verdict(&world).await, Verdict::Matched { at: Some(world.now()), again });

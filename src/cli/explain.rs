@@ -95,6 +95,9 @@ fn show(told: &Explanation, output: &mut Output) {
 }
 
 fn stands(enrollment: &EnrollmentView) -> String {
+    if enrollment.is_queued() {
+        return "waits for the one before it to end".to_owned();
+    }
     match (enrollment.ended, enrollment.next) {
         (Some(why), _) => format!("ended: {}", why.as_str()),
         (None, Some((_, due))) => format!("under way, the next at {}", text::at(due)),

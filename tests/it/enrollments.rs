@@ -4,9 +4,9 @@ use crate::rehearsal::{nothing, previewer};
 use crate::support::instant;
 use crate::world::{Kind, World, days, hours, minutes};
 use nudged::engine::port::Message;
-use nudged::engine::rehearse::why;
+use nudged::engine::rehearse::{explain, why};
 use nudged::engine::{Event, Settings};
-use nudged::model::{EndReason, RecordId};
+use nudged::model::{EndReason, RecordId, RuleId};
 
 /// A rule with these settings and steps; step `X` calls `sink` and says `X`.
 fn rule(settings: &str, steps: &[&str]) -> String {
@@ -90,6 +90,15 @@ async fn why_of(world: &World) -> String {
     let stories = why(&look, &ada, world.ago(days(90))).await.unwrap();
     let texts: Vec<_> = stories.into_iter().map(|story| story.outcome.text).collect();
     texts.join("\n")
+}
+
+/// What `explain` says is still to come: how many days from now.
+async fn to_come(world: &World) -> Vec<i64> {
+    let (generation, sender) = (world.generation(), nothing());
+    let look = previewer(world, &generation, &sender);
+    let ada = RecordId { tenant: "".into(), entity: "customer".into(), key: "1".into() };
+    let told = explain(&look, &RuleId::from("silence"), &ada).await.unwrap();
+    told.steps.iter().map(|step| (step.due_at.duration_since(world.now())).as_hours() / 24).collect()
 }
 
 const STEPS: [&str; 5] = ["first", "wait 2 days", "second", "wait 2 days", "third"];
@@ -214,6 +223,9 @@ async fn a_rematch_restarts() {
 async fn a_rematch_queues() {
     let (world, said) = rematched("on_rematch: queue").await;
     assert!(said.is_empty(), "it waits for its turn");
+    let text = why_of(&world).await;
+    assert!(text.ends_with("waits for the sequence before it to end"), "{text}");
+    assert_eq!(to_come(&world).await, [7], "of the one that runs");
     assert_eq!(ends(&world).await, [None, None]);
     assert_eq!(pass_days(&world, 8).await, ["last", "first"]);
     assert_eq!(pass_days(&world, 21).await, ["last"], "its turn began when the other ended, so it isn't late");
@@ -224,6 +236,10 @@ async fn a_rematch_queues() {
 async fn a_rematch_runs_beside() {
     let (world, said) = rematched("on_rematch: parallel").await;
     assert_eq!(said, ["first"]);
+    assert_eq!(to_come(&world).await, [7, 19], "of both");
+    load(&world, &rule("on_rematch: parallel\non_change: pin", &["first"]).replace("mode: live", "mode: paused")).await;
+    assert!(to_come(&world).await.is_empty(), "its file holds them");
+    load(&world, &rule("on_rematch: parallel", &["first", "wait 20 days", "last"])).await;
     assert_eq!(ends(&world).await, [None, None]);
     assert_eq!(pass_days(&world, 8).await, ["last"]);
     assert_eq!(pass_days(&world, 21).await, ["last"]);

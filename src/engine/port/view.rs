@@ -79,6 +79,14 @@ pub struct EnrollmentView {
     pub hold: Option<String>,
 }
 
+impl EnrollmentView {
+    /// It has not begun: another of its record is under way, which `on_rematch: queue` lets end first.
+    #[must_use]
+    pub fn is_queued(&self) -> bool {
+        self.standing.as_deref() == Some("queued") && self.state == EnrollmentState::Active
+    }
+}
+
 /// A line of an enrollment's timeline: an attempt, or what happened in between.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Happening {

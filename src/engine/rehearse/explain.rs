@@ -12,6 +12,7 @@ use crate::engine::context::lane_of;
 use crate::engine::cooldown::{Cooldown, too_close};
 use crate::engine::dispatch::{address, number};
 use crate::engine::evaluate::{self, Answer, Eligibility};
+use crate::engine::held::by_mode;
 use crate::engine::port::{
     DeliveryFilter, DeliveryView, EnrollmentFilter, EnrollmentView, Episode, Happening, RuleState, Standing, SweepView,
 };
@@ -483,17 +484,25 @@ impl<'a> Explainer<'a> {
         Ok(self.previewer.store.suppressed(&[hash]).await?.first().map(|entry| entry.reason))
     }
 
-    /// Of the sequence under way what is still to come; else what a match would get that may still be.
+    /// Of the sequences under way what is still to come; else what a match would get that may still be.
     async fn before_it(
         &self,
         told: &Explanation,
         seen: &Seen,
         facts: &Facts,
     ) -> Result<(StepsOf, Vec<PreviewMessage>), EngineError> {
-        let under_way = told.enrollments.iter().find(|enrollment| enrollment.state != EnrollmentState::Ended);
-        if let Some(enrollment) = under_way {
-            // What comes after where it stands still isn't on its way.
-            let steps = if told.stuck.is_some() { Vec::new() } else { self.still_to_come(enrollment.id).await? };
+        let under_way = || told.enrollments.iter().filter(|enrollment| enrollment.state != EnrollmentState::Ended);
+        if under_way().next().is_some() {
+            let mut steps = Vec::new();
+            // What comes after where one stands still isn't on its way, nor is what waits for another to end.
+            let moves = |enrollment: &&EnrollmentView| {
+                let stands = Stuck::of(enrollment, &[]).is_some() || by_mode(told.mode, told.lane).is_some();
+                !stands && !enrollment.is_queued()
+            };
+            for enrollment in under_way().filter(moves) {
+                steps.extend(self.still_to_come(enrollment.id).await?);
+            }
+            steps.sort_by_key(|step| step.due_at);
             return Ok((StepsOf::UnderWay, steps));
         }
         let of = if told.enrollments.is_empty() { StepsOf::Match } else { StepsOf::NewMatch };

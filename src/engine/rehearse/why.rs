@@ -167,6 +167,9 @@ impl RuleStory {
             return Some(StoryOutcome { code, text: format!("matched {entered}; {stuck}") });
         }
         let (code, state) = match (newest.state, newest.ended) {
+            (EnrollmentState::Active, _) if newest.is_queued() => {
+                ("in_steps", "waits for the sequence before it to end".to_owned())
+            }
             (EnrollmentState::Active, _) => (
                 "in_steps",
                 match newest.next {

@@ -183,13 +183,22 @@ pub struct Column {
     pub place: Place,
     /// Declared as a whole number, and kept in what may hold others, which are missing then.
     pub whole: bool,
+    /// The only words that the database lets it hold; none where it lets it hold any text.
+    pub labels: Vec<String>,
 }
 
 impl Column {
     /// A column of the row itself, of a type that isn't known yet.
     #[must_use]
     pub fn named(name: impl Into<String>) -> Self {
-        Self { name: name.into(), ty: ColumnType::Unknown, missing: Vec::new(), place: Place::Row, whole: false }
+        Self {
+            name: name.into(),
+            ty: ColumnType::Unknown,
+            missing: Vec::new(),
+            place: Place::Row,
+            whole: false,
+            labels: Vec::new(),
+        }
     }
 }
 

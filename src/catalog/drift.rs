@@ -4,6 +4,7 @@ use super::check::{ColumnUse, Reading};
 use super::resolve::merged;
 use super::{ColumnSchema, ColumnType, Insert, InsertValue, InstantStorage, Literal, Schema, TableSchema};
 use crate::diagnostic::{Finding, Report, SourceFile, suggest};
+use crate::model::Value;
 use jiff::tz::TimeZone;
 use std::ops::Range;
 use std::sync::Arc;
@@ -84,6 +85,12 @@ fn column(report: &mut Report, used: &ColumnUse, table: &TableSchema, (zone, kee
             report.add(&used.range, Finding::error("catalog.constant", message));
         }
     }
+    if let Some(words) = words(&live.declared) {
+        let known = |literal: &&Literal| literal.value != Value::Null && !words.have(&literal.text);
+        for literal in used.literals.iter().chain(&used.named).filter(known) {
+            report.add(&used.range, none_of(literal, &words, live));
+        }
+    }
     let longest = longest(&live.declared).filter(|_| keeps_lengths);
     for given in used.given.iter().flat_map(InsertValue::parts) {
         if let Some(finding) = misplaced(given, &ty, live, (zone, longest)) {
@@ -145,6 +152,16 @@ fn unheld(literal: &Literal, live: &ColumnSchema, (zone, longest): (&TimeZone, O
         Some(help) => finding.help(help),
         None => finding,
     })
+}
+
+fn none_of(literal: &Literal, words: &Words, live: &ColumnSchema) -> Finding {
+    let (text, column, declared) = (&literal.text, &live.name, &live.declared);
+    let message = format!("`{column}` is never `{text}`: it is {declared} in the database");
+    let finding = Finding::error("catalog.constant", message);
+    match suggest::help(text, words.all.iter().map(String::as_str)) {
+        Some(help) => finding.help(help),
+        None => finding,
+    }
 }
 
 /// What nudged supplies: its name, of which kind it is, and how long where that is always the same.
@@ -211,20 +228,22 @@ fn longest(declared: &str) -> Option<usize> {
 }
 
 /// The words of a column that holds nothing else.
-struct Words {
-    all: Vec<String>,
+pub(super) struct Words {
+    pub all: Vec<String>,
     /// PostgreSQL knows them only as they are, MySQL in any case.
     exact: bool,
 }
 
 impl Words {
     fn have(&self, text: &str) -> bool {
-        self.all.iter().any(|word| if self.exact { word == text } else { word.eq_ignore_ascii_case(text) })
+        // MySQL keeps what was none of them as an empty text.
+        (!self.exact && text.is_empty())
+            || self.all.iter().any(|word| if self.exact { word == text } else { word.eq_ignore_ascii_case(text) })
     }
 }
 
 /// `enum('new','done')` of MySQL, and with the type's name `enum crm.stage('new','done')` of PostgreSQL.
-fn words(declared: &str) -> Option<Words> {
+pub(super) fn words(declared: &str) -> Option<Words> {
     let (name, list) = declared.strip_prefix("enum")?.strip_suffix("')")?.split_once("('")?;
     let all = list.split("','").map(|word| word.replace("''", "'")).collect();
     Some(Words { all, exact: !name.is_empty() })

@@ -12,7 +12,7 @@ mod resolve;
 mod schema;
 pub mod written;
 
-pub use check::{ColumnUse, Reading, read, read_with};
+pub use check::{ColumnUse, IN_WORDS, Reading, WORDS_HELP, read, read_with};
 pub use draft::{Inventory, Listed, Reference};
 pub use drift::drift;
 

@@ -1,5 +1,6 @@
 //! Gives columns the types that the live database has, and makes every column of a table reachable by name.
 
+use super::drift::words;
 use super::{
     Aggregate, AggregateFunction, Catalog, Column, ColumnType, ConsentTest, DateStorage, Entity, Expression, Field,
     Filter, FilterTest, Insert, InsertValue, InstantStorage, Join, KeyType, Literal, Origin, Place, Pool, Schema,
@@ -386,10 +387,19 @@ impl Resolver<'_> {
 
     fn column(&self, table: &Live<'_>, column: &mut Column) {
         let typed = |ty: &ColumnType, live: &ColumnType| merged(ty, live, self.zone);
-        let own = |table: Option<&TableSchema>| Some(table?.column(&column.name)?.ty.clone());
+        let in_table = |table: Option<&TableSchema>| {
+            let live = table?.column(&column.name)?;
+            Some((live.ty.clone(), words(&live.declared).map(|words| words.all).unwrap_or_default()))
+        };
+        let own = match &column.place {
+            Place::Row => in_table(table.own),
+            Place::Parent(number) => in_table(table.parents.get(*number).copied().flatten()),
+            _ => None,
+        };
+        let (own, labels) = own.unzip();
+        column.labels = labels.unwrap_or_default();
         let ty = match &mut column.place {
-            Place::Row => own(table.own),
-            Place::Parent(number) => own(table.parents.get(*number).copied().flatten()),
+            Place::Row | Place::Parent(_) => own,
             Place::Json(holder, _) => {
                 self.column(table, holder);
                 None
@@ -410,6 +420,7 @@ impl Resolver<'_> {
                 self.column(table, &mut look_up.by);
                 column.ty = look_up.cell.ty.clone();
                 column.whole = look_up.cell.whole;
+                column.labels.clone_from(&look_up.cell.labels);
                 None
             }
             Place::Where(inner, only) => {

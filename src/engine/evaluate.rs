@@ -107,11 +107,14 @@ fn rounds(subjects: &[Subject]) -> Vec<HashMap<Key, Vec<usize>>> {
     rounds
 }
 
-/// From when on facts are "since entry": the last activity for inactivity, and the last change of an abandoned
-/// cart, so that an order committed late still counts; the entry itself for all others.
+/// From when on facts are "since entry": the last activity for inactivity, the last change of an abandoned cart, the
+/// answer to a survey, and when a created row was, so that what came before the entry was committed counts; the entry
+/// itself for all others.
 pub(super) fn since_entry(rule: &CompiledRule, occasion_at: Option<Timestamp>, entered: Timestamp) -> Timestamp {
     match rule.rule.trigger {
-        Trigger::Inactivity(_) | Trigger::Abandoned(_) => occasion_at.unwrap_or(entered),
+        Trigger::Inactivity(_) | Trigger::Abandoned(_) | Trigger::Survey(_) | Trigger::Created(_) => {
+            occasion_at.unwrap_or(entered)
+        }
         _ => entered,
     }
 }

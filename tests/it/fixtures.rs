@@ -111,6 +111,7 @@ fn schema() -> Schema {
         ("is_active", Bool),
         ("renews_on", Date(DateStorage::Native)),
         ("created_at", time.clone()),
+        ("stage", Text),
     ];
     let contacts = [
         ("id", Int),
@@ -127,6 +128,9 @@ fn schema() -> Schema {
     let notes = [("id", Int), ("account_id", Int), ("text", Text), ("ref", Text)];
     let mut notes = table("notes", &notes);
     notes.columns.iter_mut().filter(|column| column.name == "text").for_each(|column| column.nullable = false);
+    let mut accounts = table("accounts", &accounts);
+    let stage = accounts.columns.last_mut().unwrap();
+    "enum crm.stage('new','won','lost')".clone_into(&mut stage.declared);
     let absent = TableSchema {
         table: crm("invoices"),
         exists: false,
@@ -136,7 +140,7 @@ fn schema() -> Schema {
     };
     Schema {
         tables: vec![
-            table("accounts", &accounts),
+            accounts,
             table("contacts", &contacts),
             table("orders", &orders),
             table("surveys", &surveys),

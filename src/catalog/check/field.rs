@@ -147,14 +147,18 @@ impl Checker {
         };
         if let Some(only) = &long.only {
             let only = self.entity_filters(entity, only);
-            let (name, ty, whole) = (column.name.clone(), column.ty.clone(), column.whole);
-            column = Column { name, ty, missing: Vec::new(), place: Place::Where(Box::new(column), only), whole };
+            let (ty, whole, named) = (column.ty.clone(), column.whole, Column::named(column.name.clone()));
+            column = Column { ty, place: Place::Where(Box::new(column), only), whole, ..named };
         }
         if let Some(missing) = &long.missing {
             column.missing = self.placeholders(missing, &column.ty);
         }
         let Some(means) = &long.means else { return Some(Expression::Column(column)) };
-        let words = means.iter().map(|(word, node)| (word.value.clone(), self.literals(node, &column.ty))).collect();
+        let words: Vec<(String, Vec<Literal>)> =
+            means.iter().map(|(word, node)| (word.value.clone(), self.literals(node, &column.ty))).collect();
+        if let Some(used) = self.uses.iter_mut().rev().find(|used| used.column == column.name) {
+            used.named = words.iter().flat_map(|(_, stored)| stored.clone()).collect();
+        }
         Some(Expression::Means { column, words })
     }
 

@@ -12,6 +12,8 @@ mod relation;
 mod task;
 mod writing;
 
+pub use writing::{IN_WORDS, WORDS_HELP};
+
 use super::written::{CatalogFile, EntityEntry};
 use super::{
     Catalog, Column, ColumnType, Entity, Field, InsertValue, KeyType, Literal, OwnSql, Parent, Place, SuppressionTable,
@@ -53,6 +55,8 @@ pub struct ColumnUse {
     pub expected: ColumnType,
     /// Constants it is held against.
     pub literals: Vec<Literal>,
+    /// What it holds where a field gives it words of its own.
+    pub named: Vec<Literal>,
     /// What an insert puts into it.
     pub given: Option<InsertValue>,
     pub range: Range<usize>,
@@ -360,6 +364,7 @@ impl Checker {
             column: column.name.clone(),
             expected: column.ty.clone(),
             literals: Vec::new(),
+            named: Vec::new(),
             given: None,
             range: range.clone(),
         });

@@ -12,6 +12,10 @@ use crate::model::Value;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+/// Why a boolean that is kept as text can't be written, and what can.
+pub const IN_WORDS: &str = "nobody can say by which of its words it keeps yes and no";
+pub const WORDS_HELP: &str = "declare it as `{type: text, means: {yes: [Y], no: [N]}, writable: true}`, and write `yes` or `no`";
+
 impl Checker {
     /// Once the entity's fields are complete.
     pub(super) fn writing(&mut self, entity: &mut Entity, entry: &EntityEntry) {
@@ -20,9 +24,8 @@ impl Checker {
             if !long.writable {
                 continue;
             }
-            if let Some(why) = unwritable(entity, name.as_str()) {
+            if let Some((why, help)) = unwritable(entity, name.as_str()) {
                 let message = format!("`{}` can't be writable: {why}", name.value);
-                let help = "only a column of the entity's own table can be written; remove `writable`";
                 self.report.add(&name.range, Finding::error("catalog.writable", message).help(help));
                 continue;
             }
@@ -176,20 +179,25 @@ fn worded(column: &Column) -> ColumnType {
     }
 }
 
-/// Why a field can't be written, if so.
-fn unwritable(entity: &Entity, name: &str) -> Option<&'static str> {
+/// Why a field can't be written, if so, and what to do.
+fn unwritable(entity: &Entity, name: &str) -> Option<(&'static str, &'static str)> {
+    let help = "only a column of the entity's own table can be written; remove `writable`";
     if entity.table().is_none() {
-        return Some("the entity has no table of its own");
+        return Some(("the entity has no table of its own", help));
     }
     let column = match &entity.fields.get(name)?.expression {
-        Expression::Aggregate(_) => return Some("it is computed from other rows"),
+        Expression::Aggregate(_) => return Some(("it is computed from other rows", help)),
         Expression::Column(column) | Expression::Means { column, .. } => column,
     };
     if column.place != Place::Row {
-        return Some("it doesn't stand in a column of its own");
+        return Some(("it doesn't stand in a column of its own", help));
     }
     if column.name == entity.key.name {
-        return Some("it is the key");
+        return Some(("it is the key", help));
     }
-    matches!(column.ty, ColumnType::Json | ColumnType::Bytes).then_some("its type can't be written")
+    match column.ty {
+        ColumnType::Json | ColumnType::Bytes => Some(("its type can't be written", help)),
+        ColumnType::BoolText => Some((IN_WORDS, WORDS_HELP)),
+        _ => None,
+    }
 }

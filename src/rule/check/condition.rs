@@ -140,7 +140,7 @@ impl<'a> Checker<'a> {
             self.wrong(&key.range, "rule.score-place", "a trigger can't ask the script's score", help);
             return None;
         }
-        let subject = Subject { name: "score".to_owned(), ty: ColumnType::Decimal, words: None, currency: None };
+        let subject = Subject::plain("score", ColumnType::Decimal);
         let test = self.test(&subject, node)?;
         if is_about_presence(&test) {
             let help = "compare it: `score: {at_least: 0.7}`";
@@ -176,7 +176,7 @@ impl<'a> Checker<'a> {
             self.report.add(&key.range, finding.help(help));
             return None;
         }
-        let subject = Subject { name: key.value.clone(), ty: ColumnType::Unknown, words: None, currency: None };
+        let subject = Subject::plain(&key.value, ColumnType::Unknown);
         let test = self.test(&subject, node)?;
         if is_about_time(&test) {
             let help = "compare it as text, as a number, or with true or false";

@@ -49,7 +49,7 @@ impl<'a> Checker<'a> {
             return None;
         }
         self.assume(entity, name, &name.range);
-        let subject = Subject { name: name.value.clone(), ty: ColumnType::Unknown, words: None, currency: None };
+        let subject = Subject::plain(&name.value, ColumnType::Unknown);
         Some((FieldName::new(name.as_str()), subject))
     }
 
@@ -76,6 +76,10 @@ impl<'a> Checker<'a> {
             name: field.name.as_str().to_owned(),
             ty: self.known.catalog.field_type(entity, field),
             words,
+            labels: match &field.expression {
+                Expression::Column(column) => column.labels.clone(),
+                Expression::Means { .. } | Expression::Aggregate(_) => Vec::new(),
+            },
             currency: self.known.catalog.currency(entity, field).map(str::to_owned),
         }
     }

@@ -113,7 +113,7 @@ impl<'a> Checker<'a> {
             "some" => self.filter(related, node, found).then_some(Quantity::Some),
             "none" => self.filter(related, node, found).then_some(Quantity::None),
             "count" => {
-                let subject = Subject { name: "count".to_owned(), ty: ColumnType::Int, words: None, currency: None };
+                let subject = Subject::plain("count", ColumnType::Int);
                 self.test(&subject, node).map(Quantity::Count)
             }
             word => {

@@ -14,7 +14,16 @@ pub(super) struct Subject {
     pub ty: ColumnType,
     /// The only words it can have, for fields with `means`.
     pub words: Option<Vec<String>>,
+    /// The only words that the database lets it hold; none where it lets it hold any text.
+    pub labels: Vec<String>,
     pub currency: Option<String>,
+}
+
+impl Subject {
+    /// No field, or one that isn't known.
+    pub fn plain(name: &str, ty: ColumnType) -> Self {
+        Self { name: name.to_owned(), ty, words: None, labels: Vec::new(), currency: None }
+    }
 }
 
 impl Checker<'_> {
@@ -32,6 +41,9 @@ impl Checker<'_> {
         }
         if let Some(words) = &subject.words {
             return self.word(words, subject, &text, &node.range);
+        }
+        if !subject.labels.is_empty() {
+            return self.word(&subject.labels, subject, &text, &node.range);
         }
         let amount = if subject.ty.is_number() || subject.ty == ColumnType::Unknown {
             self.without_currency(&text, subject, &node.range)?

@@ -1,7 +1,7 @@
 //! Steps that write into the CRM: nothing that the catalog doesn't allow by name.
 
 use super::{Checker, Scores};
-use crate::catalog::{ColumnType, Entity, Expression};
+use crate::catalog::{self, ColumnType, Entity, Expression};
 use crate::diagnostic::yaml::{At, Content, Node};
 use crate::diagnostic::{Finding, suggest};
 use crate::model::{EntityName, FieldName};
@@ -34,9 +34,14 @@ impl<'a> Checker<'a> {
 
     /// A field that the catalog says may be written.
     fn writable(&mut self, entity: &'a Entity, name: &At<String>) -> Option<FieldName> {
-        let (field, _) = self.field(entity, name)?;
-        if entity.writable.contains(&field) {
+        let (field, subject) = self.field(entity, name)?;
+        if entity.writable.contains(&field) && subject.ty != ColumnType::BoolText {
             return Some(field);
+        }
+        if subject.ty == ColumnType::BoolText {
+            let message = format!("`{}` can't be written: {}", name.value, catalog::IN_WORDS);
+            self.wrong(&name.range, "rule.not-writable", message, catalog::WORDS_HELP);
+            return None;
         }
         let message = format!("the catalog doesn't let steps write `{}` of `{}`", name.value, entity.name);
         let column = match entity.fields.get(&field).map(|field| &field.expression) {

@@ -272,6 +272,26 @@ impl Renderer<'_> {
         if placeholders.is_empty() { Vec::new() } else { vec![Fragment::any(&placeholders).negated()] }
     }
 
+    /// The value in a form that sorts by what it is and not by its spelling, null where it is none of its type; and the
+    /// type of that form.
+    pub fn sortable(&self, value: &Operand) -> (Fragment, ColumnType) {
+        match (&value.ty, self.form(&value.ty)) {
+            (ColumnType::NumberText, _) => (self.number(value, &self.shown(value)), ColumnType::Decimal),
+            (ColumnType::Instant(_), Form::WallText(zone)) => {
+                (iso::sortable(self.dialect, &self.shown(value)), ColumnType::Instant(InstantStorage::Text(zone)))
+            }
+            (ColumnType::Int | ColumnType::Decimal | ColumnType::Float, _) => {
+                (self.number(value, &self.shown(value)), value.ty.clone())
+            }
+            (ColumnType::Date(_), Form::DayText) => (self.dated(value), ColumnType::Date(DateStorage::Text)),
+            (ty @ ColumnType::Instant(_), _) => (self.dated(value), ty.clone()),
+            (ColumnType::Bool | ColumnType::BoolText, _) => {
+                (dialect::boolean(self.dialect, &self.shown(value), &value.ty), ColumnType::Bool)
+            }
+            (ty, _) => (self.shown(value), ty.clone()),
+        }
+    }
+
     /// An aggregate function over a related value, and the type of its result.
     pub fn aggregated(&self, function: AggregateFunction, value: Option<&Operand>) -> (Fragment, ColumnType) {
         let Some(value) = value else { return (Fragment::text("COUNT(*)"), ColumnType::Int) };
@@ -291,17 +311,7 @@ impl Renderer<'_> {
             AggregateFunction::Average => (Fragment::of("AVG({})", &[&number()]), ColumnType::Decimal),
             AggregateFunction::Min | AggregateFunction::Max => {
                 let name = if function == AggregateFunction::Min { "MIN({})" } else { "MAX({})" };
-                let (inner, ty) = match (&value.ty, self.form(&value.ty)) {
-                    (ColumnType::NumberText, _) => (number(), ColumnType::Decimal),
-                    (ColumnType::Instant(_), Form::WallText(zone)) => (
-                        iso::sortable(self.dialect, &self.shown(value)),
-                        ColumnType::Instant(InstantStorage::Text(zone)),
-                    ),
-                    (ColumnType::Int | ColumnType::Decimal | ColumnType::Float, _) => (number(), value.ty.clone()),
-                    (ColumnType::Date(_), Form::DayText) => (self.dated(value), ColumnType::Date(DateStorage::Text)),
-                    (ty @ ColumnType::Instant(_), _) => (self.dated(value), ty.clone()),
-                    (ty, _) => (self.shown(value), ty.clone()),
-                };
+                let (inner, ty) = self.sortable(value);
                 (Fragment::of(name, &[&inner]), ty)
             }
         }

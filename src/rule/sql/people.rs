@@ -260,7 +260,7 @@ fn pick_one(renderer: &Renderer<'_>, entity: &Entity, pick: &PickOne) -> Result<
     rows.conditions.extend(filter::all_of(renderer, &rows.alias, &pick.only));
     let mut order = Vec::new();
     for rank in &pick.order {
-        let cell = renderer.shown(&renderer.column_operand(&rows.alias, &rank.column));
+        let (cell, _) = renderer.sortable(&renderer.column_operand(&rows.alias, &rank.column));
         order.push(Fragment::of(if rank.nulls_last { "({} IS NULL)" } else { "({} IS NOT NULL)" }, &[&cell]));
         order.push(Fragment::of(if rank.descending { "{} DESC" } else { "{}" }, &[&cell]));
     }

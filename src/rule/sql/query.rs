@@ -17,6 +17,10 @@ use crate::rule::statement::Dialect;
 use jiff::{Timestamp, tz::TimeZone};
 use std::collections::BTreeMap;
 
+/// How far back the lower end reaches where rows say when they happened: what is a day counts once it is over, and by then
+/// the day that the statement compares is more than one older. Whatever else comes of it is not of the window.
+const DAYS_BACK: u8 = 2;
+
 /// A row: the record's key, the occasion, when it happened if the query says so, and columns for templates.
 #[derive(Debug, Clone)]
 pub(super) struct QueryReader {
@@ -35,13 +39,13 @@ pub(super) fn render(
     selected.extend(query.at.iter().chain(&query.row).map(|name| cell(name)));
     let mut tests = vec![Fragment::of("{} = {}", &[&renderer.key_of(entity, RECORD), &cell(&query.key)])];
     tests.extend(renderer.base(entity, RECORD));
-    let own = own_sql(renderer, &query.sql);
+    let own = own_sql(renderer, query);
     let text = Fragment::of(
         "SELECT {} FROM ({}) AS q{} WHERE {}",
         &[&Fragment::join(&selected, ", "), &own, &Fragment::splice_point(), &Fragment::all(&tests)],
     );
     if let Some(at) = &query.at {
-        let until = Fragment::hole(param(renderer, SqlParam::Until { utc: false }));
+        let until = Fragment::hole(param(renderer, SqlParam::Until { utc: false }, 0));
         tests.push(Fragment::of("{} <= {}", &[&cell(at), &until]));
     }
     let count = Fragment::of(
@@ -52,18 +56,19 @@ pub(super) fn render(
     Ok((Query { text, driven: true, reader: Reader::Query(reader) }, count))
 }
 
-fn own_sql(renderer: &Renderer<'_>, parts: &[SqlPart]) -> Fragment {
+fn own_sql(renderer: &Renderer<'_>, query: &checked::Query) -> Fragment {
+    let back = if query.at.is_some() { DAYS_BACK } else { 0 };
     let part = |part: &SqlPart| match part {
         SqlPart::Text(text) => Fragment::text(text.as_str()),
-        SqlPart::Param(of) => Fragment::hole(param(renderer, *of)),
+        SqlPart::Param(of) => Fragment::hole(param(renderer, *of, back)),
     };
-    Fragment::join(&parts.iter().map(part).collect::<Vec<_>>(), "")
+    Fragment::join(&query.sql.iter().map(part).collect::<Vec<_>>(), "")
 }
 
-/// As `timestamptz` on PostgreSQL; elsewhere, and for `_utc` everywhere, as wall time.
-fn param(renderer: &Renderer<'_>, param: SqlParam) -> Hole {
+/// As `timestamptz` on PostgreSQL; elsewhere, and for `_utc` everywhere, as wall time. The lower end so many days back.
+fn param(renderer: &Renderer<'_>, param: SqlParam, back: u8) -> Hole {
     let (base, utc, lower) = match param {
-        SqlParam::After { utc } => (PointBase::ReachingAfter(Period::days(0), 0), utc, true),
+        SqlParam::After { utc } => (PointBase::ReachingAfter(Period::days(0), back), utc, true),
         SqlParam::Until { utc } => (PointBase::ReachingUntil(Period::days(0), 0), utc, false),
         SqlParam::Now { utc } => (PointBase::Now, utc, false),
     };

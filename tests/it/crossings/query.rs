@@ -53,6 +53,15 @@ const UTC: &str = "    sql:
     row: [amount]
 ";
 
+/// A day counts once it is over, and the statement knows nothing of that.
+const DAYS: &str =
+    "    sql: SELECT account_id, id, at_day AS t, amount FROM invoices WHERE at_day > :after AND at_day <= :until
+    key: account_id
+    occasion: id
+    at: t
+    row: [amount]
+";
+
 #[derive(Debug, Clone)]
 struct Invoice {
     account: usize,
@@ -103,13 +112,14 @@ async fn compare(world: World, cases: usize) {
     let dated = if world.dialect() == Dialect::Postgres { Form::Native } else { Form::Naive };
     let utc = if world.dialect() == Dialect::Sqlite { Form::UtcText } else { Form::Native };
     let mut runner = runner();
-    for (text, form) in [(DATED, dated), (UTC, utc)] {
+    for (text, form) in [(DATED, dated), (UTC, utc), (DAYS, Form::Day)] {
         let (rule, _) = world.rule(CATALOG, &rule(text)).await;
         for _ in 0..cases {
             let invoices = invoices().new_tree(&mut runner).unwrap().current();
             store(&world, &invoices).await;
             let picks = proptest::collection::vec(0..1_000_usize, 5).new_tree(&mut runner).unwrap().current();
-            let edges: Vec<Timestamp> = invoices.iter().filter_map(|invoice| invoice.at).collect();
+            let read = |at: Timestamp| if form == Form::Day { form.readings(at)[0] } else { at };
+            let edges: Vec<Timestamp> = invoices.iter().filter_map(|invoice| invoice.at.map(read)).collect();
             let mut chosen: Vec<Timestamp> = picks
                 .iter()
                 .map(|pick| {

@@ -264,3 +264,34 @@ async fn a_query_that_says_when_needs_no_first_look() {
         assert_eq!(told(&world), ["C1 12"], "found at night: {kind:?}");
     }
 }
+
+/// What made it match is older than its entry, and what came in between is newer than that.
+#[tokio::test]
+async fn what_came_between_an_answer_or_a_creation_and_the_entry_reaches_a_goal() {
+    let step = "  - webhook: {to: sink, body: {text: sorry}}\n";
+    let answered = rule("customer", "survey: {of: responses, score: {at_most: 6}, settle: none}", step);
+    let better = "goal: {when: {responses: {some: {score: {at_least: 9}}, since: entry}}}\nbackfill: 10 days\n";
+    let created = rule("customer", "created: {}", step);
+    let bought = "goal: {when: {orders: {some: {}, since: entry}}}\nbackfill: 10 days\n";
+    let catalog = CATALOG.replace("    relations:\n", "    relations:\n      responses: {entity: response, by: customer}\n")
+        + "  response: {table: surveys, key: id, at: answered_at, score: rating, fields: {customer: account_id}}\n";
+    for (text, later) in [
+        (answered + better, "INSERT INTO surveys VALUES (2, 1, 'nps', 10, {at})"),
+        (created + bought, "INSERT INTO orders VALUES (1, 1, {at}, 'paid')"),
+    ] {
+        let setup = Setup { catalog: catalog.clone(), tables: TABLES, ..Setup::of(Kind::Sqlite, instant(START)) };
+        let world = World::set_up(setup).await;
+        for key in [1, 2] {
+            account(&world, key, days(2)).await;
+            let at = world.crm.time(world.ago(days(2)));
+            world.crm.run(&format!("INSERT INTO surveys VALUES ({}, {key}, 'nps', 3, {at})", key * 10)).await;
+        }
+        world.crm.run(&later.replace("{at}", &world.crm.time(world.ago(days(1))))).await;
+        world.load(&[("r.yaml", &text)]).await;
+        world.pass(hours(1)).await;
+        assert_eq!(told(&world), ["sorry"], "{text}");
+        let mut ended = ends(&world).await;
+        ended.sort_by_key(|end| *end == Some(EndReason::Goal));
+        assert_eq!(ended, [Some(EndReason::Completed), Some(EndReason::Goal)], "{text}");
+    }
+}

@@ -6,6 +6,7 @@ use crate::diagnostic::{Finding, Place, Severity, SourceFile, defect};
 use crate::engine::port::{Deed, Source, SourceError, live_schema};
 use crate::model::{EntityName, Key, RecordId, RuleId, Tenant, Topic};
 use crate::rule::CompiledRule;
+use crate::rule::answer::{self, AnswerValues};
 use crate::rule::checked::{Action, Mode, Task, Trigger};
 use crate::rule::compiled::{Reach, Subject, Window, any_record, any_row};
 use crate::rule::generation::{Gateways, Generation, Rest, Surroundings, Tree};
@@ -365,6 +366,9 @@ fn knows(known: &Generation, rule: &CompiledRule) -> bool {
     !known.resting.contains_key(&rule.rule.id) && known.rules.get(&rule.rule.id).is_some_and(same)
 }
 
+/// As long as the delivery ids are that tasks and answers keep.
+const REFERENCE: &str = "00000000000000000000000000000000";
+
 /// What the database was asked when it refused.
 enum Asked {
     Query,
@@ -382,7 +386,10 @@ async fn may_write(rule: &CompiledRule, catalog: &Catalog, source: &dyn Source) 
     }
     let first = catalog.tenants.as_ref().and_then(|tenants| tenants.names.first());
     let tenant = first.cloned().unwrap_or_else(|| Tenant::new(""));
-    for (what, statement) in write::probes(&rule.rule, catalog, source.dialect()) {
+    let dialect = source.dialect();
+    let mut probes = write::probes(&rule.rule, catalog, dialect);
+    probes.extend(rows(rule, catalog, dialect).into_iter().map(|(what, insert)| (what, write::explained(insert))));
+    for (what, statement) in probes {
         source.transact(&tenant, vec![Deed::Read(statement)]).await.map_err(|error| (error, Asked::Write(what)))?;
     }
     Ok(())
@@ -437,11 +444,41 @@ fn queries(rule: &CompiledRule, catalog: &Catalog, dialect: Dialect, now: Timest
 
 /// The inserts of a task of this rule's, in their order; none if it makes none.
 fn tasks(rule: &CompiledRule, catalog: &Catalog, dialect: Dialect, now: Timestamp) -> Vec<Statement> {
-    if tasks_of(rule).next().is_none() {
-        return Vec::new();
+    let record = some_record(rule, catalog);
+    tasks_with(rule, catalog, dialect, &some_task(&record, now))
+}
+
+fn tasks_with(rule: &CompiledRule, catalog: &Catalog, dialect: Dialect, task: &TaskValues<'_>) -> Vec<Statement> {
+    if tasks_of(rule).next().is_none() { Vec::new() } else { task::inserts(catalog, dialect, task) }
+}
+
+fn some_record(rule: &CompiledRule, catalog: &Catalog) -> RecordId {
+    let entity = rule.rule.for_each.clone();
+    let key = catalog.entity(&entity).map_or_else(|| Key::from("0"), write::any_key);
+    RecordId { tenant: Tenant::new(""), entity, key }
+}
+
+/// The rows that the rule adds, each with what that would be about: those of its tasks, and of answers to what it asks.
+fn rows(rule: &CompiledRule, catalog: &Catalog, dialect: Dialect) -> Vec<(String, Statement)> {
+    let now = Timestamp::UNIX_EPOCH;
+    let record = some_record(rule, catalog);
+    let tables = catalog.tasks.iter().flat_map(|tasks| &tasks.inserts).map(|insert| &insert.table);
+    // A key of colleagues may be of another type than that of the record.
+    let task = TaskValues { assignee_key: None, ..some_task(&record, now) };
+    let of_tasks = tasks_with(rule, catalog, dialect, &task).into_iter().zip(tables);
+    let mut rows: Vec<_> =
+        of_tasks.map(|(insert, table)| (format!("to write tasks into `{table}`"), insert)).collect();
+    let asked = rule.rule.nodes.iter().filter_map(|node| match node.step.action()? {
+        Action::Email(email) => catalog.surveys.get(email.asks.as_ref()?),
+        _ => None,
+    });
+    for question in asked {
+        let (reference, fields, comment) = (REFERENCE, &serde_json::Map::new(), None);
+        let values = AnswerValues { reference, record: &record, fields, score: question.lowest, comment, at: now };
+        let told = format!("to write answers into `{}`", question.insert.table);
+        rows.extend(answer::statements(catalog, dialect, question, &values).map(|statement| (told.clone(), statement)));
     }
-    let record = RecordId { tenant: Tenant::new(""), entity: rule.rule.for_each.clone(), key: Key::from("0") };
-    task::inserts(catalog, dialect, &some_task(&record, now))
+    rows
 }
 
 fn tasks_of(rule: &CompiledRule) -> impl Iterator<Item = &Task> {
@@ -451,7 +488,7 @@ fn tasks_of(rule: &CompiledRule) -> impl Iterator<Item = &Task> {
 /// A task with everything that a recipe can ask for but the record's own fields, which only a record has.
 fn some_task(record: &RecordId, now: Timestamp) -> TaskValues<'_> {
     TaskValues {
-        reference: "0",
+        reference: REFERENCE,
         record,
         facts: None,
         title: "Call",

@@ -11,6 +11,7 @@ use nudged::rule::statement::Statement;
 use nudged::rulebook::{Outside, inspect};
 use nudged::source::{Grantee, grants, sequences};
 use rstest::rstest;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -184,6 +185,21 @@ async fn a_sweep_and_a_task_need_just_what_is_printed() {
         assert_eq!((rule.as_str(), finding.code), ("call", "rule.write-refused"), "{kind:?}");
         let told = finding.to_string();
         assert!(told.contains("to write `stage` of `accounts`"), "{kind:?}: {told}");
+        grant(&world, &read(CATALOG), &role).await;
+        let revoke = match kind {
+            Kind::Postgres => format!("REVOKE INSERT ON task_people FROM {role}"),
+            _ => format!("REVOKE INSERT ON task_people FROM '{role}'@'%'"),
+        };
+        world.crm.run(&revoke).await;
+        let inspected = inspect(world.generation().tree.clone(), &*world.source, &outside, None).await.unwrap();
+        let refused: BTreeSet<_> = inspected.refused.iter().map(|(rule, finding)| (rule.as_str(), finding.code)).collect();
+        // MariaDB refuses the statement itself.
+        let (code, told) = match kind {
+            Kind::Postgres => ("rule.write-refused", "to write tasks into `task_people`"),
+            _ => ("catalog.task-refused", "tasks in `task_people`"),
+        };
+        assert_eq!(refused, BTreeSet::from([("call", code), ("watch", code)]), "{kind:?}");
+        assert!(inspected.refused[0].1.to_string().contains(told), "{kind:?}: {:?}", inspected.refused);
         drop_role(&world.crm, &role).await;
     }
 }

@@ -48,7 +48,18 @@ pub fn probes(rule: &CheckedRule, catalog: &Catalog, dialect: Dialect) -> Vec<(S
     found.into_iter().map(|(what, statement)| (what, explained(statement))).collect()
 }
 
-fn explained(statement: Statement) -> Statement {
+/// A key that a record could have.
+#[must_use]
+pub fn any_key(entity: &Entity) -> Key {
+    match entity.key_type {
+        crate::catalog::KeyType::Uuid(_) => Key::from("00000000-0000-0000-0000-000000000000"),
+        _ => Key::from("0"),
+    }
+}
+
+/// Planned, and not run.
+#[must_use]
+pub fn explained(statement: Statement) -> Statement {
     Statement { sql: format!("EXPLAIN {}", statement.sql), binds: statement.binds }
 }
 
@@ -81,10 +92,6 @@ fn of_tags(
 }
 
 fn one(catalog: &Catalog, dialect: Dialect, entity: &Entity, written: &Updating) -> Option<Statement> {
-    let key = match entity.key_type {
-        crate::catalog::KeyType::Uuid(_) => Key::from("00000000-0000-0000-0000-000000000000"),
-        _ => Key::from("0"),
-    };
-    let statements = update(catalog, dialect, (entity, &key), written, Timestamp::UNIX_EPOCH, None).ok()?;
+    let statements = update(catalog, dialect, (entity, &any_key(entity)), written, Timestamp::UNIX_EPOCH, None).ok()?;
     statements.into_iter().next()
 }

@@ -112,6 +112,7 @@ fn show(days: &BTreeMap<RuleId, RuleDays>, summary: bool, output: &mut Output) {
         vec![
             rule.to_string(),
             days.matched.to_string(),
+            days.left_out.to_string(),
             count("sent"),
             count("recorded"),
             count("skipped"),
@@ -119,7 +120,7 @@ fn show(days: &BTreeMap<RuleId, RuleDays>, summary: bool, output: &mut Output) {
             others.to_string(),
         ]
     });
-    let header = ["rule", "matched", "sent", "recorded", "left out", "ended", "other"];
+    let header = ["rule", "matched", "left out", "sent", "recorded", "skipped", "ended", "other"];
     output.table(&header, rows.collect(), "nothing would happen");
     for (rule, days) in days {
         for reason in &days.held {
@@ -129,7 +130,10 @@ fn show(days: &BTreeMap<RuleId, RuleDays>, summary: bool, output: &mut Output) {
 }
 
 fn as_json(days: &BTreeMap<RuleId, RuleDays>, attempts: &[Json], summary: bool) -> Json {
-    let rule = |(rule, days): (&RuleId, &RuleDays)| json!({"rule": rule, "matched": days.matched, "outcomes": days.outcomes, "held": days.held});
+    let rule = |(rule, days): (&RuleId, &RuleDays)| {
+        let RuleDays { matched, left_out, outcomes, held } = days;
+        json!({"rule": rule, "matched": matched, "left_out": left_out, "outcomes": outcomes, "held": held})
+    };
     let mut shown = json!({"source": "frozen", "rules": days.iter().map(rule).collect::<Vec<_>>()});
     if !summary {
         shown["attempts"] = json!(attempts);

@@ -72,6 +72,15 @@ pub enum Event {
         occasion: Occasion,
         reason: String,
     },
+    /// Another system told something, and not of whom: this is wrong with it, once.
+    Unread {
+        rule: RuleId,
+        lane: Lane,
+        tenant: Tenant,
+        /// The sender's id of it.
+        event: String,
+        problem: String,
+    },
     /// What became of a step that sends nothing.
     StepDecided {
         rule: RuleId,

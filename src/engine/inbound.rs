@@ -4,12 +4,15 @@ use super::port::{Store, StoreError};
 use crate::model::Tenant;
 use crate::rule::CompiledRule;
 use crate::rule::checked::Trigger;
-use crate::rule::compiled::{Crossing, ReadError, Window};
-use crate::rule::inbound::Told;
+use crate::rule::compiled::{Crossing, Window};
+use crate::rule::inbound::{Told, Unread};
 
 /// One page of events, each as its rule reads it.
+#[derive(Default)]
 pub(super) struct Page {
-    pub crossings: Vec<Result<Crossing, ReadError>>,
+    pub crossings: Vec<Crossing>,
+    /// Those that name nobody.
+    pub unread: Vec<Unread>,
     /// Where the next page begins; `None`: this was the last.
     pub beyond: Option<i64>,
 }
@@ -23,15 +26,18 @@ pub(super) async fn page(
     beyond: i64,
     limit: usize,
 ) -> Result<Page, StoreError> {
-    let Trigger::Event(event) = &rule.rule.trigger else { return Ok(Page { crossings: Vec::new(), beyond: None }) };
+    let Trigger::Event(event) = &rule.rule.trigger else { return Ok(Page::default()) };
     let found = store.received(&event.name, window.after, window.until, beyond, limit).await?;
     let last = found.last().map(|(number, _)| *number).filter(|_| found.len() >= limit);
     // One that was emptied, because the person it was about is erased, tells nothing any more.
     let told = found.iter().filter(|(_, inbound)| !inbound.body.is_null());
     let ours = told.filter(|(_, inbound)| event.concerns(&inbound.body, tenant));
-    let crossing = |(_, inbound): &(i64, super::port::Inbound)| {
-        let told = Told { id: &inbound.id, received_at: inbound.received_at, body: &inbound.body };
-        rule.read_event(event, told)
-    };
-    Ok(Page { crossings: ours.map(crossing).collect(), beyond: last })
+    let mut page = Page { beyond: last, ..Page::default() };
+    for (_, inbound) in ours {
+        match rule.read_event(event, Told { id: &inbound.id, received_at: inbound.received_at, body: &inbound.body }) {
+            Ok(crossing) => page.crossings.push(crossing),
+            Err(unread) => page.unread.push(unread),
+        }
+    }
+    Ok(page)
 }

@@ -9,7 +9,7 @@
 
 use super::checked::{CheckedRule, Event};
 use super::definition;
-use super::inbound::Told;
+use super::inbound::{Told, Unread};
 use super::message::Regional;
 use super::score::Score;
 use super::script::Script;
@@ -122,9 +122,8 @@ impl CompiledRule {
     }
 
     /// Reads an event that another system sent to this rule.
-    pub fn read_event(&self, event: &Event, told: Told<'_>) -> Result<Crossing, ReadError> {
-        let parts = &self.queries.records.parts;
-        event.crossing(&parts.key, &parts.entity, told)
+    pub fn read_event(&self, event: &Event, told: Told<'_>) -> Result<Crossing, Unread> {
+        event.crossing(&self.queries.records.parts.key, told)
     }
 
     /// Asks for the key of the `limit`th record after `after`. No row: fewer are left (with `None` and 1:

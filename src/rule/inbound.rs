@@ -1,10 +1,10 @@
 //! What an event of another system says: which record it is about, and what makes it unique.
 
 use super::checked::{Event, JsonPath};
-use super::compiled::{Crossing, ReadError};
+use super::compiled::Crossing;
 use super::sql::read::key;
 use crate::catalog::KeyType;
-use crate::model::{EntityName, Occasion, Tenant, Value};
+use crate::model::{Key, Occasion, Tenant, Value};
 use jiff::Timestamp;
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
@@ -16,6 +16,39 @@ pub struct Told<'a> {
     pub id: &'a str,
     pub received_at: Timestamp,
     pub body: &'a Json,
+}
+
+/// An event that says of nobody what it says. It never will: the same event is never another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unread {
+    pub id: String,
+    pub received_at: Timestamp,
+    pub problem: String,
+}
+
+/// The key under which it is kept that such an event came: no record and no event has it.
+const NOBODY: &str = "";
+
+/// Whether this is the key of an event that names no record.
+#[must_use]
+pub fn is_nobody(key: &Key) -> bool {
+    key.as_str() == NOBODY
+}
+
+impl Unread {
+    /// It crossed, and nobody did.
+    #[must_use]
+    pub fn crossing(&self) -> Crossing {
+        Crossing {
+            key: Key::new(NOBODY),
+            occasion: Occasion::new(self.id.as_str()),
+            crossed_at: self.received_at,
+            occasion_at: Some(self.received_at),
+            value: Value::Null,
+            row: BTreeMap::new(),
+            entry: 0,
+        }
+    }
 }
 
 impl JsonPath {
@@ -34,14 +67,28 @@ impl JsonPath {
         })
     }
 
-    /// The text or whole number that stands there.
-    fn name(&self, body: &Json) -> Option<Value> {
-        match self.find(body)? {
-            Json::String(text) if !text.is_empty() && !text.contains('\0') => Some(Value::Text(text.clone())),
-            Json::Number(number) => number.as_i64().map(Value::Int),
-            _ => None,
+    /// The text or whole number that stands there; or what is wrong with what does.
+    fn name(&self, body: &Json) -> Result<Value, &'static str> {
+        match self.find(body) {
+            None => Err("is not in the event"),
+            Some(Json::Null) => Err("is null"),
+            Some(Json::Bool(_)) => Err("is true or false, and no text or whole number"),
+            Some(Json::Array(_)) => Err("is a list, and no text or whole number"),
+            Some(Json::Object(_)) => Err("is an object, and no text or whole number"),
+            Some(Json::String(text)) if text.is_empty() => Err("is an empty text"),
+            Some(Json::String(text)) if text.contains('\0') => Err("has a character that no database keeps"),
+            Some(Json::String(text)) => Ok(Value::Text(text.clone())),
+            Some(Json::Number(number)) => number.as_i64().map(Value::Int).ok_or(unfit(number)),
         }
     }
+}
+
+/// What is wrong with a number that is no key. A long one has lost its last digits by now.
+fn unfit(number: &serde_json::Number) -> &'static str {
+    if number.as_f64().is_some_and(|number| number.fract() != 0.0) {
+        return "is no whole number";
+    }
+    "is a number too long to be read exactly; it has to be sent as text"
 }
 
 impl Event {
@@ -51,23 +98,17 @@ impl Event {
         path.find(body).and_then(Json::as_str) == Some(tenant.as_str())
     }
 
-    pub(super) fn crossing(
-        &self,
-        key_type: &KeyType,
-        entity: &EntityName,
-        told: Told<'_>,
-    ) -> Result<Crossing, ReadError> {
-        let wrong = |path: &JsonPath, problem: &str| ReadError {
-            entity: entity.to_string(),
-            field: path.to_string(),
-            key: "?".to_owned(),
-            problem: format!("{problem} (event {})", told.id),
+    pub(super) fn crossing(&self, key_type: &KeyType, told: Told<'_>) -> Result<Crossing, Unread> {
+        let wrong = |path: &JsonPath, problem: &str| Unread {
+            id: told.id.to_owned(),
+            received_at: told.received_at,
+            problem: format!("`{path}` {problem}"),
         };
-        let named = self.key.name(told.body).ok_or_else(|| wrong(&self.key, "is no text and no whole number"))?;
-        let key = key(key_type, &named).ok_or_else(|| wrong(&self.key, "can't be a key of this entity"))?;
+        let named = self.key.name(told.body).map_err(|problem| wrong(&self.key, problem))?;
+        let key = key(key_type, &named).ok_or_else(|| wrong(&self.key, "can't be a key of the rule's entity"))?;
         let occasion = match &self.id {
             None => Occasion::new(told.id),
-            Some(path) => match path.name(told.body).ok_or_else(|| wrong(path, "is no text and no whole number"))? {
+            Some(path) => match path.name(told.body).map_err(|problem| wrong(path, problem))? {
                 Value::Int(number) => Occasion::new(number.to_string()),
                 other => Occasion::new(other.as_text().unwrap_or_default()),
             },
@@ -92,9 +133,9 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn read(event: &Event, body: &Json) -> Result<Crossing, ReadError> {
+    fn read(event: &Event, body: &Json) -> Result<Crossing, Unread> {
         let received_at = Timestamp::UNIX_EPOCH;
-        event.crossing(&KeyType::Int, &"customer".into(), Told { id: "msg_1", received_at, body })
+        event.crossing(&KeyType::Int, Told { id: "msg_1", received_at, body })
     }
 
     #[test]
@@ -106,14 +147,28 @@ mod tests {
         assert_eq!(crossing.row["data"], Value::Json(body["data"].clone()));
         event.id = Some(JsonPath::of("data.seq"));
         assert_eq!(read(&event, &body).unwrap().occasion.as_str(), "a-1");
-        for odd in [
-            json!({"data": {"who": ["a\0"]}}),
-            json!({}),
-            json!({"data": {"who": [true]}}),
-            json!({"data": {"who": [1.5]}}),
-            json!({"data": []}),
+        for (odd, problem) in [
+            (json!({"data": {"who": ["a\0"]}}), "has a character that no database keeps"),
+            (json!({}), "is not in the event"),
+            (json!({"data": {"who": [null]}}), "is null"),
+            (json!({"data": {"who": [[1]]}}), "is a list, and no text or whole number"),
+            (json!({"data": {"who": [true]}}), "is true or false, and no text or whole number"),
+            (json!({"data": {"who": [1.5]}}), "is no whole number"),
+            (json!({"data": []}), "is not in the event"),
         ] {
-            assert!(read(&event, &odd).is_err(), "{odd}");
+            let unread = read(&event, &odd).unwrap_err();
+            assert_eq!((unread.id.as_str(), unread.problem), ("msg_1", format!("`data.who.0` {problem}")), "{odd}");
         }
+    }
+
+    #[test]
+    fn a_long_number_is_not_rounded_to_another_record() {
+        let event = Event { name: "signup".into(), key: JsonPath::of("id"), id: None, tenant: None };
+        let told = |body: &str| read(&event, &serde_json::from_str(body).unwrap());
+        let unread = told(r#"{"id": 12345678901234567890123}"#).unwrap_err();
+        assert!(unread.problem.ends_with("too long to be read exactly; it has to be sent as text"), "{unread:?}");
+        assert!(is_nobody(&unread.crossing().key));
+        let kept = told(r#"{"id": "12345678901234567890123"}"#).unwrap();
+        assert_eq!(kept.key.as_str(), "12345678901234567890123");
     }
 }

@@ -137,6 +137,7 @@ fn log(event: &Event) {
         Event::Missed { rule, record, reason, .. } => {
             tracing::debug!(%rule, record = %named(record), reason, "crossed, but no match");
         }
+        Event::Unread { rule, event, problem, .. } => log_unread(rule, event, problem),
         Event::StepDecided { rule, record, step, decided, .. } => log_step(rule, record, step, decided),
         Event::AttemptFinished { .. } => log_attempt(event),
         Event::EnrollmentEnded { rule, record, reason, detail, .. } => {
@@ -238,6 +239,10 @@ fn log_sweep(report: &SweepReport) {
         let (script_failed, unreadable) = (report.script_failed, report.unreadable);
         tracing::warn!(%rule, script_failed, unreadable, "records could not be judged and are tried again");
     }
+}
+
+fn log_unread(rule: &crate::model::RuleId, event: &str, problem: &str) {
+    tracing::warn!(%rule, event, problem, "an event names no record, which whoever sends it has to mend");
 }
 
 fn log_step(rule: &crate::model::RuleId, record: &RecordId, step: &crate::model::StepId, decided: &Noted) {

@@ -117,9 +117,15 @@ fn a_signed_event_matches_at_once_and_once() {
     assert_eq!(shop.send(&call("msg_1", &about(7))), 202, "the same event again is as welcome");
     assert_eq!(shop.send(&call("msg_2", &about(9_999))), 202);
     poll_until(PATIENCE, || shop.misses("9999") == ["no customer has this key"]);
+    assert_eq!(shop.send(&call("msg_n", &json!({"data": {"customer_id": null}}))), 202);
+    let told = || shop.site.log().lines().filter(|line| line.contains("an event names no record")).count();
+    poll_until(PATIENCE, || told() > 0);
+    let log = shop.site.log();
+    assert!(log.contains("msg_n") && log.contains("`data.customer_id` is null"), "{log}");
     assert_eq!(shop.send(&call("msg_3", &about(7))), 202);
     shop.receiver.wait_for(2);
     assert_eq!(shop.receiver.count(), 2, "msg_1 and msg_3");
+    assert_eq!((told(), shop.misses("")), (1, vec!["`data.customer_id` is null".to_owned()]), "once");
 }
 
 #[test]
@@ -214,11 +220,24 @@ async fn what_was_kept_matches_once_the_source_answers() {
             |event: &Event| matches!(event, Event::Missed { reason, .. } if reason == "no customer has this key");
         let events = world.events();
         assert_eq!(events.iter().filter(|event| missed(event)).count(), 1, "{kind:?}");
-        let unreadable = |event: &Event| matches!(event, Event::SweepFinished(report) if report.unreadable == 1);
-        assert!(events.iter().any(unreadable), "{kind:?}");
+        let unread = |events: &[Event]| -> Vec<(String, String)> {
+            let told = |event: &Event| match event {
+                Event::Unread { event, problem, .. } => Some((event.clone(), problem.clone())),
+                _ => None,
+            };
+            events.iter().filter_map(told).collect()
+        };
+        let nobody = ("msg_2".to_owned(), "`data.customer_id` is not in the event".to_owned());
+        assert_eq!(unread(&events), [nobody], "{kind:?}");
+        let unreadable = |event: &Event| matches!(event, Event::SweepFinished(report) if report.unreadable > 0);
+        assert!(!events.iter().any(unreadable), "nobody asks again: {kind:?}");
+        let nobody = RecordId { tenant: "".into(), entity: "customer".into(), key: "".into() };
+        let misses = world.store.misses(&nobody).await.unwrap();
+        assert_eq!(misses.iter().map(|miss| miss.occasion.as_str()).collect::<Vec<_>>(), ["msg_2"], "{kind:?}");
         // A redelivery under a new id is a new event; the rule may look deeper.
         world.pass(minutes(1)).await;
         assert!(told(&world).is_empty(), "{kind:?}");
+        assert_eq!(unread(&world.events()), [], "told once: {kind:?}");
     }
 }
 

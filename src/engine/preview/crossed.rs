@@ -149,7 +149,7 @@ impl Previewer<'_> {
         let mut beyond = Some(0);
         while let Some(from) = beyond {
             let page = inbound::page(self.store, rule, tenant, window, from, PAGE).await?;
-            for crossing in page.crossings.into_iter().flatten().filter(wanted) {
+            for crossing in page.crossings.into_iter().filter(wanted) {
                 if !kept.take(crossing) {
                     return Ok(false);
                 }

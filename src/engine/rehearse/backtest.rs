@@ -210,12 +210,8 @@ impl Backtester<'_> {
             let mut beyond = Some(0);
             while let Some(from) = beyond {
                 let page = inbound::page(store, rule, tenant, window, from, self.batch.max(1)).await?;
-                for told in page.crossings {
-                    match told {
-                        Ok(crossing) => batch.push(crossing),
-                        Err(_) => count.unjudged += 1,
-                    }
-                }
+                batch.extend(page.crossings);
+                count.unjudged += page.unread.len() as u64;
                 self.judge(rule, tenant, window, std::mem::take(&mut batch), count, tell).await?;
                 beyond = page.beyond;
             }

@@ -113,8 +113,7 @@ impl Comparer<'_> {
             let mut beyond = Some(0);
             while let Some(from) = beyond {
                 let page = inbound::page(self.previewer.store, rule, tenant, window, from, PAGE).await?;
-                let crossed: Vec<Crossing> = page.crossings.into_iter().flatten().collect();
-                self.keep_matching(rule, tenant, crossed, &mut all).await?;
+                self.keep_matching(rule, tenant, page.crossings, &mut all).await?;
                 beyond = page.beyond;
             }
             return Ok(all);

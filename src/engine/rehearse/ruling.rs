@@ -8,9 +8,9 @@ use super::verdict::{Because, Verdict};
 use crate::engine::EngineError;
 use crate::engine::adopt::baseline;
 use crate::engine::evaluate::Eligibility;
-use crate::engine::port::{MissView, RuleState, RuleStatus, Standing, SweepId, SweepView};
+use crate::engine::port::{EnrollmentView, MissView, RuleState, RuleStatus, Standing, SweepId, SweepView};
 use crate::engine::sweep::{had_its_chance, keep_trying};
-use crate::model::{Occasion, RecordId, RuleId};
+use crate::model::{EndReason, Occasion, RecordId, RuleId};
 use crate::rule::checked::{CheckedRule, Mode, Step, Trigger};
 use crate::rule::compiled::Crossing;
 use crate::rule::condition::Condition;
@@ -42,7 +42,7 @@ impl Explainer<'_> {
             let missed = self.newest_miss(told).await?.filter(|miss| miss.crossed_at > newest.entered_at);
             return Ok(match missed {
                 Some(miss) => Verdict::Missed { crossed_at: miss.crossed_at, reason: miss.reason },
-                None => matched(told, Some(newest.entered_at)),
+                None => entered(told, newest),
             });
         }
         let Some(newest) = told.deciding() else {
@@ -58,9 +58,9 @@ impl Explainer<'_> {
         if newest.standing != Standing::Known {
             return self.unentered(case).await;
         }
-        let entered = told.enrollments.iter().find(|found| found.occasion.as_ref() == Some(&newest.occasion));
-        if let Some(entered) = entered {
-            return Ok(matched(told, Some(entered.entered_at)));
+        let enrolled = told.enrollments.iter().find(|found| found.occasion.as_ref() == Some(&newest.occasion));
+        if let Some(enrolled) = enrolled {
+            return Ok(entered(told, enrolled));
         }
         for sweep in &told.held {
             if self.is_held_by(sweep, &newest.occasion).await? {
@@ -263,6 +263,14 @@ impl Explainer<'_> {
 
 fn enrolls_into(rule: &CheckedRule, target: &RuleId) -> bool {
     rule.nodes.iter().any(|node| matches!(&node.step, Step::Enroll(into) if into == target))
+}
+
+/// In the ledger by this enrollment, which need not be a match.
+fn entered(told: &Explanation, enrolled: &EnrollmentView) -> Verdict {
+    match enrolled.ended {
+        Some(EndReason::LeftOut) => Verdict::ThereBefore { at: enrolled.entered_at },
+        _ => matched(told, Some(enrolled.entered_at)),
+    }
 }
 
 /// It matched, and where its trigger comes again, it crosses again.

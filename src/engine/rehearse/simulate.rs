@@ -43,6 +43,8 @@ pub struct Simulator {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RuleDays {
     pub matched: u64,
+    /// There when the rule first looked, so that nothing is done for them.
+    pub left_out: u64,
     /// Of the attempts, by outcome.
     pub outcomes: BTreeMap<String, u64>,
     /// Why the guard would hold it, or its script.
@@ -72,7 +74,8 @@ impl Simulator {
             for swept in engine.sweep_due().await? {
                 let Swept::Done(report) = swept else { continue };
                 let rule = days.entry(report.rule).or_default();
-                rule.matched += report.entered;
+                rule.left_out += report.left_out;
+                rule.matched += report.entered.saturating_sub(report.left_out);
                 rule.held.extend(report.held.into_iter().chain(report.tripped));
             }
             engine.dispatch_due().await?;

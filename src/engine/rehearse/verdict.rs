@@ -32,6 +32,8 @@ pub enum Verdict {
     BeforeActivation { crossed_at: Timestamp, baseline: Timestamp },
     /// It was inside already when the rule began to look; since when, nothing tells.
     InsideBefore { baseline: Timestamp },
+    /// It was there when the rule first looked, and nothing tells since when.
+    ThereBefore { at: Timestamp },
     /// It crossed longer ago than any sweep still looks.
     Passed { crossed_at: Timestamp },
     /// Only time is missing.
@@ -88,7 +90,7 @@ impl Verdict {
             Self::NotTrueYet { .. } => "not_true_yet",
             Self::Missed { .. } => "missed",
             Self::GaveUp { .. } => "gave_up",
-            Self::BeforeActivation { .. } | Self::InsideBefore { .. } => "before_activation",
+            Self::BeforeActivation { .. } | Self::InsideBefore { .. } | Self::ThereBefore { .. } => "before_activation",
             Self::Passed { .. } => "passed",
             Self::NotYet { .. } => "not_yet",
             Self::NotYetAndFails { .. } => "not_yet_and_fails",
@@ -148,6 +150,11 @@ fn crossed_since(f: &mut fmt::Formatter<'_>, crossed_at: Timestamp, matched: Opt
 
 fn inside_before(f: &mut fmt::Formatter<'_>, baseline: Timestamp) -> fmt::Result {
     write!(f, "no match: it was inside already when the rule began, {}, and such are left out ", Day(baseline))?;
+    write!(f, "(`backfill: all` would take it in)")
+}
+
+fn there_before(f: &mut fmt::Formatter<'_>, at: Timestamp) -> fmt::Result {
+    write!(f, "no match: it was there when the rule first looked, {}, and such are left out ", Day(at))?;
     write!(f, "(`backfill: all` would take it in)")
 }
 
@@ -222,6 +229,7 @@ impl fmt::Display for Verdict {
                 Day(*baseline)
             ),
             Self::InsideBefore { baseline } => inside_before(f, *baseline),
+            Self::ThereBefore { at } => there_before(f, *at),
             Self::Passed { crossed_at } => {
                 write!(f, "no match: it crosses at {}, further back than any sweep still looks", Day(*crossed_at))
             }

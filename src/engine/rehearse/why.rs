@@ -11,7 +11,7 @@ use crate::engine::port::{
     DeliveryFilter, DeliveryView, EnrollmentFilter, EnrollmentView, Happening, MissView, Reacted, RuleStatus,
 };
 use crate::engine::preview::Previewer;
-use crate::model::{EnrollmentState, Lane, RecordId, RuleId};
+use crate::model::{EndReason, EnrollmentState, Lane, RecordId, RuleId};
 use crate::rule::checked::Mode;
 use crate::rule::generation::Rest;
 use crate::rule::operands::Operand;
@@ -142,8 +142,8 @@ impl Past {
 
 impl RuleStory {
     fn outcome(&self, since: Timestamp) -> StoryOutcome {
-        let past = self.of_the_past().map(|past| match self.ignored() {
-            Some(ignored) => StoryOutcome { text: format!("{}; {ignored}", past.text), ..past },
+        let past = self.of_the_past().map(|past| match self.ignored().or_else(|| self.pending()) {
+            Some(since) => StoryOutcome { text: format!("{}; {since}", past.text), ..past },
             None => past,
         });
         let mut outcome = past.unwrap_or_else(|| self.of_now(since));
@@ -158,6 +158,9 @@ impl RuleStory {
     /// Entered, and what came of its messages.
     fn of_the_past(&self) -> Option<StoryOutcome> {
         let newest = self.newest()?;
+        if newest.ended == Some(EndReason::LeftOut) {
+            return self.of_left_out(newest);
+        }
         let entered = at(newest.entered_at);
         if let Some(stuck) = Stuck::of(newest, &self.deliveries) {
             let code = match stuck.state {
@@ -203,9 +206,21 @@ impl RuleStory {
         Some(StoryOutcome { code, text: format!("matched {entered}; {}{more}; {state}", delivered(last)) })
     }
 
+    /// The rule never acted on it. What has come since, or comes next, is worth more than that.
+    fn of_left_out(&self, enrolled: &EnrollmentView) -> Option<StoryOutcome> {
+        let told = self.explanation.as_ref().map(|told| &told.verdict);
+        if told.is_some_and(|verdict| !matches!(verdict, Verdict::Matched { .. } | Verdict::ThereBefore { .. })) {
+            return None;
+        }
+        let verdict = Verdict::ThereBefore { at: enrolled.entered_at };
+        Some(StoryOutcome { code: verdict.code(), text: verdict.to_string() })
+    }
+
     /// The newest that started anything, if one did.
     fn newest(&self) -> Option<&EnrollmentView> {
-        let started = |enrolled: &&EnrollmentView| !self.misses.iter().any(|miss| is_of(miss, enrolled));
+        let started = |enrolled: &&EnrollmentView| {
+            enrolled.ended != Some(EndReason::LeftOut) && !self.misses.iter().any(|miss| is_of(miss, enrolled))
+        };
         self.enrollments.iter().find(started).or_else(|| self.enrollments.first())
     }
 
@@ -215,6 +230,16 @@ impl RuleStory {
         let is_later = |miss: &&MissView| is_ignored(miss) && miss.crossed_at >= newest.entered_at;
         let miss = self.misses.iter().find(is_later)?;
         Some(format!("crossed again {}, and nothing came of it: {}", at(miss.crossed_at), miss.reason))
+    }
+
+    /// That it crossed again since, and the next sweep takes it.
+    fn pending(&self) -> Option<String> {
+        match &self.explanation.as_ref()?.verdict {
+            Verdict::Matches { crossed_at } => {
+                Some(format!("crossed again {}, and the next sweep enters it", at(*crossed_at)))
+            }
+            _ => None,
+        }
     }
 
     fn of_now(&self, since: Timestamp) -> StoryOutcome {

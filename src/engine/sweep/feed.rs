@@ -11,6 +11,7 @@ use crate::model::{Key, Tenant, Value};
 use crate::rule::CompiledRule;
 use crate::rule::checked::Trigger;
 use crate::rule::compiled::{Crossing, Reach, Window};
+use crate::rule::inbound::Unread;
 use crate::rule::statement::Statement;
 use futures::TryStreamExt;
 use jiff::Timestamp;
@@ -28,6 +29,8 @@ pub enum Feed {
 #[derive(Debug)]
 pub enum Batch {
     Crossings(Vec<Crossing>),
+    /// Events that name nobody.
+    Unread(Vec<Unread>),
     /// Records that may have come inside.
     Candidates(Vec<Key>),
     /// Records and what is watched of each.
@@ -136,11 +139,11 @@ impl Feeder<'_> {
         let mut beyond = Some(0);
         while let Some(from) = beyond {
             let page = inbound::page(self.context.store.as_ref(), self.rule, self.tenant, window, from, limit).await?;
-            let (found, unreadable): (Vec<_>, Vec<_>) = page.crossings.into_iter().partition(Result::is_ok);
-            self.unreadable += unreadable.len() as u64;
-            let crossings: Vec<Crossing> = found.into_iter().flatten().collect();
             beyond = page.beyond;
-            if !crossings.is_empty() && !self.send(Batch::Crossings(crossings)).await {
+            if !page.crossings.is_empty() && !self.send(Batch::Crossings(page.crossings)).await {
+                return Ok(());
+            }
+            if !page.unread.is_empty() && !self.send(Batch::Unread(page.unread)).await {
                 return Ok(());
             }
         }

@@ -17,6 +17,7 @@ use crate::engine::port::{
 use crate::model::{Key, MatchId, SkipReason};
 use crate::rule::checked::{Backfill, Trigger};
 use crate::rule::compiled::{Crossing, Subject};
+use crate::rule::inbound::Unread;
 use jiff::Timestamp;
 use std::collections::HashSet;
 
@@ -94,6 +95,7 @@ impl<'a> Harvest<'a> {
     /// Evaluates one batch.
     pub async fn take(&mut self, batch: Batch, watch: &Watch<'_>) -> Result<(), EngineError> {
         let Sighting { crossings, changes } = match batch {
+            Batch::Unread(events) => return self.refuse(events).await,
             Batch::Crossings(crossings) => Sighting { crossings, changes: Vec::new() },
             Batch::Candidates(keys) => watch.candidates(&keys).await?,
             Batch::Values(values) => watch.changed(&values).await?,
@@ -101,6 +103,26 @@ impl<'a> Harvest<'a> {
         };
         self.crossed(crossings, changes.len()).await?;
         self.keep(changes);
+        Ok(())
+    }
+
+    /// Each once: what names nobody now never will.
+    async fn refuse(&mut self, events: Vec<Unread>) -> Result<(), EngineError> {
+        if self.found.len() + events.len() > self.context.settings.batch {
+            let earlier = std::mem::take(&mut self.found);
+            let staged = self.staged(&earlier).await?;
+            self.count(staged);
+        }
+        let crossings: Vec<Crossing> = events.iter().map(Unread::crossing).collect();
+        let candidates: Vec<Candidate> = crossings.iter().map(|crossing| self.namer.candidate(crossing)).collect();
+        let standings = self.context.store.standings(self.lease, &candidates).await?;
+        for ((event, crossing), standing) in events.into_iter().zip(crossings).zip(standings) {
+            if standing == Standing::New {
+                self.report.crossed += 1;
+                self.report.missed += 1;
+                self.miss(&crossing, MissKind::Refused, event.problem);
+            }
+        }
         Ok(())
     }
 

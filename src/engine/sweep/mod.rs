@@ -25,6 +25,7 @@ use crate::model::{Lane, RecordId, RuleId, Tenant};
 use crate::rule::CompiledRule;
 use crate::rule::checked::Trigger;
 use crate::rule::generation::Generation;
+use crate::rule::inbound::is_nobody;
 use feed::{Feed, Feeder};
 use futures::TryStreamExt;
 use guard::Load;
@@ -517,7 +518,17 @@ impl Sweeper {
                 first: entered.first.and_then(step),
             });
         }
-        for miss in commit.found.misses {
+        let (unread, misses): (Vec<_>, Vec<_>) = commit.found.misses.into_iter().partition(|miss| is_nobody(&miss.key));
+        for miss in unread {
+            self.context.announce(|| Event::Unread {
+                rule: rule.id.clone(),
+                lane: sweep.lane,
+                tenant: sweep.tenant.clone(),
+                event: miss.occasion.to_string(),
+                problem: miss.reason,
+            });
+        }
+        for miss in misses {
             let record = RecordId { tenant: sweep.tenant.clone(), entity: miss.entity, key: miss.key };
             self.context.announce(|| Event::Missed {
                 rule: rule.id.clone(),

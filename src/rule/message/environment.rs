@@ -107,7 +107,7 @@ fn quoted(environment: &Environment<'_>, error: &Error, name: &str) -> Option<(S
     let range = error.range()?;
     let template = environment.get_template(name).ok();
     let source = template.as_ref().map(minijinja::Template::source).or_else(|| error.template_source())?;
-    let expression = subject::of(source, &range).or_else(|| source.get(range.clone()))?;
+    let expression = subject::of(source, &range).or_else(|| subject::whole(source, &range))?;
     Some((measured::as_written(expression), measured::factor(source, &range).map(str::to_owned)))
 }
 

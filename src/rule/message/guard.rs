@@ -74,9 +74,17 @@ pub(super) fn references(text: &str) -> Cow<'_, str> {
 /// A style in which values are words, numbers and colours, and within an address that the author wrote a part of it.
 pub(super) fn in_style(style: &str) -> String {
     let mut out = String::with_capacity(style.len());
-    let mut in_address = false;
-    for c in style.chars() {
+    let (mut in_address, mut in_colour) = (false, false);
+    for (at, c) in style.char_indices() {
         match original(c) {
+            Some('(') if !in_address && begins_colour(&out, &style[at + c.len_utf8()..]) => {
+                in_colour = true;
+                out.push(c);
+            }
+            Some(plain @ (')' | '/')) if in_colour => {
+                in_colour = plain != ')';
+                out.push(c);
+            }
             Some(' ' | '#' | '%' | '.' | ',' | '-' | '+' | '_') if !in_address => out.push(c),
             Some(plain) if in_address && plain.is_ascii_graphic() && !"\"'()\\<>;{}".contains(plain) => out.push(c),
             Some(_) => {}
@@ -91,6 +99,14 @@ pub(super) fn in_style(style: &str) -> String {
         }
     }
     out
+}
+
+/// Whether a bracket of a value, between these, opens the numbers of a colour: `rgb(10 20 30 / 50%)`.
+fn begins_colour(before: &str, behind: &str) -> bool {
+    let name = before.rsplit(|c: char| !c.is_alphanumeric() && c != '-' && c != '_').next().unwrap_or_default();
+    let is_colour = ["rgb", "rgba", "hsl", "hsla"].iter().any(|colour| name.eq_ignore_ascii_case(colour));
+    let is_number = |c: &char| c.is_ascii_digit() || matches!(original(*c), Some(' ' | ',' | '.' | '%' | '/'));
+    is_colour && behind.chars().find(|c| !is_number(c)).and_then(original) == Some(')')
 }
 
 #[cfg(test)]
@@ -115,5 +131,27 @@ mod tests {
     #[test]
     fn line_breaks_become_blanks_and_control_characters_go() {
         assert_eq!(plain(&guard("a\n# b\u{0}\u{7}")), "a # b");
+    }
+
+    #[test]
+    fn a_colour_keeps_its_brackets_and_nothing_else_does() {
+        let style = |value: &str| plain(&in_style(&format!("color: {}", guard(value)))).into_owned();
+        for colour in ["rgb(10, 20, 30)", "RGBA(10 20 30 / 50%)", "hsl(120.5,50%,50%)", "#fff", "dark-red"] {
+            assert_eq!(style(colour), format!("color: {colour}"));
+        }
+        for (hostile, left) in [
+            ("url(1)", "url1"),
+            ("xrgb(1)", "xrgb1"),
+            ("rgb(1", "rgb1"),
+            ("rgb(url(1))", "rgburl1"),
+            ("rgb(1;a:b)", "rgb1ab"),
+            ("rgb(1)/*x*/)", "rgb(1)x"),
+            ("expression(1)", "expression1"),
+        ] {
+            assert_eq!(style(hostile), format!("color: {left}"), "{hostile}");
+        }
+        // Brackets of the author's stay, and a value in them adds none.
+        let of_author = in_style(&format!("color: rgb({}); width: calc({})", guard("1, 2, 3"), guard("1px)")));
+        assert_eq!(plain(&of_author), "color: rgb(1, 2, 3); width: calc(1px)");
     }
 }

@@ -21,6 +21,13 @@ pub(super) fn of<'s>(source: &'s str, failed: &Range<usize>) -> Option<&'s str> 
     }
 }
 
+/// A path from its first name on: of a long one the engine points at its last names only.
+pub(super) fn whole<'s>(source: &'s str, failed: &Range<usize>) -> Option<&'s str> {
+    let is_end = source.get(failed.clone())?.starts_with(['.', '[']);
+    let start = is_end.then(|| start_of(source.get(..failed.start)?)).flatten();
+    source.get(start.unwrap_or(failed.start)..failed.end)
+}
+
 /// Where a name, a path, a call or a text at the end of this begins.
 fn start_of(text: &str) -> Option<usize> {
     let mut start = text.len();
@@ -75,7 +82,7 @@ fn bars(text: &str) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::of;
+    use super::{of, whole};
 
     /// The value behind the last occurrence of this part.
     fn behind(source: &str, failed: &str) -> Option<String> {
@@ -96,6 +103,19 @@ mod tests {
             ("{{ (record.a + record.b) | money }}", "money", Some("(record.a + record.b)")),
         ] {
             assert_eq!(behind(source, failed).as_deref(), value, "{source}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_told_from_its_first_name_on() {
+        for (source, failed, path) in [
+            ("Hi {{ occasion.row.data.plan }}", ".data.plan", "occasion.row.data.plan"),
+            ("Hi {{ 1 + occasion.row[\"my data\"].plan }}", "[\"my data\"].plan", "occasion.row[\"my data\"].plan"),
+            ("Hi {{ record.nmae }}", "record.nmae", "record.nmae"),
+            ("Hi {{ [1] }}", "[1]", "[1]"),
+        ] {
+            let start = source.rfind(failed).unwrap();
+            assert_eq!(whole(source, &(start..start + failed.len())), Some(path), "{source}");
         }
     }
 }

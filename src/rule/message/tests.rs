@@ -107,6 +107,9 @@ fn errors_name_the_file_the_line_and_the_variable_but_never_a_value() {
     assert_eq!(error.to_string(), "templates/mail.md:5: `record.nmae` is not known");
     let error = render(&templates, &facts(&[("name", Cell::Null)])).unwrap_err();
     assert_eq!((error.line, error.problem.starts_with("`record.name` is empty")), (5, true), "{error}");
+    let text = "---\nsubject: hi\n---\nYour {{ occasion.row.data.plan }}\n";
+    let error = render(&compiled(&[("mail.md", text)]).unwrap(), &facts(&[])).unwrap_err();
+    assert_eq!(error.to_string(), "templates/mail.md:4: `occasion.row.data.plan` is not known");
     let text = "---\nsubject: \"{{ record.total | money }}\"\n---\n\n";
     let templates = Templates::compile(&[file("templates/mail.md", text)]).unwrap();
     let error = render(&templates, &facts(&[("total", Cell::Text("Secret".into()))])).unwrap_err();
@@ -363,6 +366,18 @@ fn mjml_becomes_html_and_text() {
     assert!(!mail.html.contains("fonts.googleapis.com"), "{}", mail.html);
     assert!(mail.text.starts_with("Hello A & <b>B</b>") && mail.text.contains("https://a.example/?x"), "{}", mail.text);
     assert!(!mail.text.contains("For A"), "{}", mail.text);
+}
+
+#[test]
+fn a_value_in_a_style_may_be_any_colour() {
+    let text = "---\nsubject: Hi\n---\n<style>.b { background: {{ record.name }} }</style>\n\
+                <p class=\"b\" style=\"color: {{ record.name }}\">x</p>\n";
+    let templates = compiled(&[("mail.html", text)]).unwrap();
+    for colour in ["rgb(10, 20, 30)", "rgba(10, 20, 30, 50%)", "hsl(120.5,50%,50%)", "#fff"] {
+        let mail = render(&templates, &facts(&[("name", Cell::Text(colour.into()))])).unwrap();
+        assert!(mail.html.contains(&format!("color: {colour}")), "{}", mail.html);
+        assert!(mail.html.contains(&format!("background: {colour}")), "{}", mail.html);
+    }
 }
 
 #[test]

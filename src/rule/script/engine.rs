@@ -3,7 +3,8 @@
 //! Built from single packages, so that what is missing can't be reached: no files, no printing, no clock, no
 //! randomness. What a script imports comes from the shelf that its rules directory filled, never from disk. Depth and sizes
 //! are counted by the engine, operations here; a deadline in real time stands behind them. The engine's size limits don't
-//! see a map that grows by `m[k] = v` (its own entries are checked, the map is not), so every use of a variable checks it.
+//! see a map that grows by `m[k] = v` (its own entries are checked, the map is not), nor what `curry` hands to a function, so
+//! every use of a variable checks it.
 //!
 //! The engine is built without closures: what a function captures is shared, and a value that shares itself is never freed,
 //! once per record. Functions in place (`|x| x + 1`) are there, and see their own parameters alone.
@@ -15,8 +16,8 @@ use rhai::packages::{
     BasicStringPackage, LanguageCorePackage, LogicPackage, MoreStringPackage, Package,
 };
 use rhai::{
-    Dynamic, Engine, EvalAltResult, FLOAT, INT, ImmutableString, Module, ModuleResolver, OptimizationLevel, Position,
-    Shared,
+    Array, Dynamic, Engine, EvalAltResult, FLOAT, FnPtr, INT, ImmutableString, Map, Module, ModuleResolver,
+    OptimizationLevel, Position, Shared,
 };
 use rust_decimal::Decimal;
 use std::cell::{Cell, RefCell};
@@ -167,13 +168,49 @@ fn check_every_use(engine: &mut Engine) {
     #[expect(deprecated, reason = "marked so only because its signature may change between minor versions")]
     engine.on_var(|name, _, context| {
         match context.scope().get(name) {
-            Some(value) if value.is_map() || value.is_array() => {
-                context.engine().ensure_data_size_within_limits(value)?;
-            }
+            Some(value) if value.is_map() || value.is_array() || value.is_fnptr() => within_limits(value)?,
             _ => {}
         }
         Ok(None)
     });
+}
+
+fn within_limits(value: &Dynamic) -> Fallible<()> {
+    let mut sizes = Sizes::default();
+    sizes.add(value);
+    let too_large = match sizes {
+        Sizes { text, .. } if text > TEXT => "Length of string",
+        Sizes { entries, .. } if entries > ENTRIES => "Size of array/BLOB",
+        Sizes { fields, .. } if fields > ENTRIES => "Size of object map",
+        Sizes { .. } => return Ok(()),
+    };
+    Err(EvalAltResult::ErrorDataTooLarge(too_large.into(), Position::NONE).into())
+}
+
+/// Of a value and all in it, counted as the engine does; a function is a list of what `curry` handed to it, which the engine
+/// doesn't count.
+#[derive(Default)]
+struct Sizes {
+    entries: usize,
+    fields: usize,
+    text: usize,
+}
+
+impl Sizes {
+    fn add(&mut self, value: &Dynamic) {
+        if let Some(text) = value.read_lock::<ImmutableString>() {
+            self.text += text.len();
+        } else if let Some(list) = value.read_lock::<Array>() {
+            self.entries += list.len();
+            list.iter().for_each(|entry| self.add(entry));
+        } else if let Some(map) = value.read_lock::<Map>() {
+            self.fields += map.len();
+            map.values().for_each(|field| self.add(field));
+        } else if let Some(function) = value.read_lock::<FnPtr>() {
+            self.entries += function.curry().len();
+            function.iter_curry().for_each(|handed| self.add(handed));
+        }
+    }
 }
 
 /// The engine checks a text's size only after it has been made; replacing can make it a million times

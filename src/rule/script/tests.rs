@@ -173,6 +173,23 @@ fn a_function_in_place_captures_nothing_and_is_handed_what_it_needs() {
     }
 }
 
+/// A function that is handed itself doubles, and the engine counts nothing of what a function was handed.
+#[test]
+fn what_curry_hands_to_a_function_is_counted() {
+    for body in [
+        "let f = |a, b| a; for i in 0..22 { f = f.curry(f); } true",
+        "let f = |a, b| a; let l = [f]; for i in 0..22 { l = [l[0].curry(l[0])]; } true",
+        "let f = |a, b| a; let m = #{}; for i in 0..22 { m.f = f; f = f.curry(m); } true",
+        "let f = |a, b| a; let l = []; l.pad(500, 1); for i in 0..22 { f = f.curry(l); } true",
+        "let f = |a, b| a; let t = \"\"; t.pad(200000, 'x'); for i in 0..22 { f = f.curry(t); } true",
+    ] {
+        let error = holds(body).unwrap_err();
+        assert!(error.contains("a value grew too large"), "{body}: {error}");
+    }
+    let once = "let l = []; l.pad(900, 5); let f = |l, n| l.contains(n); [1, 5].filter(f.curry(l)) == [5]";
+    assert_eq!(holds(once), Ok(true));
+}
+
 /// `()` in what the engine says of a call may be a missing value, or no value at all.
 #[test]
 fn the_dry_call_finds_unknown_functions_without_arguments() {

@@ -7,6 +7,7 @@ mod copied;
 mod edges;
 mod explained;
 mod history;
+mod left_out;
 mod printed;
 mod remembered;
 mod same;

@@ -183,13 +183,22 @@ pub struct Column {
     pub place: Place,
     /// Declared as a whole number, and kept in what may hold others, which are missing then.
     pub whole: bool,
+    /// Text that the database fills up with blanks; see [`super::ColumnSchema`].
+    pub padded: bool,
 }
 
 impl Column {
     /// A column of the row itself, of a type that isn't known yet.
     #[must_use]
     pub fn named(name: impl Into<String>) -> Self {
-        Self { name: name.into(), ty: ColumnType::Unknown, missing: Vec::new(), place: Place::Row, whole: false }
+        Self {
+            name: name.into(),
+            ty: ColumnType::Unknown,
+            missing: Vec::new(),
+            place: Place::Row,
+            whole: false,
+            padded: false,
+        }
     }
 }
 
@@ -301,6 +310,8 @@ pub enum KeyType {
     Unknown,
     Int,
     Text,
+    /// Text in a column that fills it up with blanks. They are no part of the key.
+    Padded,
     Uuid(UuidStorage),
     Bytes,
 }

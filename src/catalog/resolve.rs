@@ -183,6 +183,9 @@ impl Resolver<'_> {
         if entity.key_type == KeyType::Unknown {
             entity.key_type = entity.key.ty.as_key().unwrap_or(KeyType::Unknown);
         }
+        if entity.key.padded {
+            entity.key_type = KeyType::Padded;
+        }
         for (number, parent) in entity.parents.iter_mut().enumerate() {
             self.column(&Live::table(table.parents.get(number).copied().flatten()), &mut parent.key);
         }
@@ -386,7 +389,12 @@ impl Resolver<'_> {
 
     fn column(&self, table: &Live<'_>, column: &mut Column) {
         let typed = |ty: &ColumnType, live: &ColumnType| merged(ty, live, self.zone);
-        let own = |table: Option<&TableSchema>| Some(table?.column(&column.name)?.ty.clone());
+        let mut padded = false;
+        let mut own = |table: Option<&TableSchema>| {
+            let live = table?.column(&column.name)?;
+            padded = live.padded;
+            Some(live.ty.clone())
+        };
         let ty = match &mut column.place {
             Place::Row => own(table.own),
             Place::Parent(number) => own(table.parents.get(*number).copied().flatten()),
@@ -424,6 +432,7 @@ impl Resolver<'_> {
             }
             Place::Sql(_) => None,
         };
+        column.padded = padded;
         if let Some(live) = ty.filter(|live| *live != ColumnType::Unknown) {
             column.whole |= column.ty == ColumnType::Int && may_be_broken(&live);
             column.ty = typed(&column.ty, &live);

@@ -148,7 +148,7 @@ impl Checker {
         if let Some(only) = &long.only {
             let only = self.entity_filters(entity, only);
             let (name, ty, whole) = (column.name.clone(), column.ty.clone(), column.whole);
-            column = Column { name, ty, missing: Vec::new(), place: Place::Where(Box::new(column), only), whole };
+            column = Column { ty, place: Place::Where(Box::new(column), only), whole, ..Column::named(name) };
         }
         if let Some(missing) = &long.missing {
             column.missing = self.placeholders(missing, &column.ty);

@@ -254,7 +254,7 @@ impl Checker {
             let missing = Vec::new();
             let look_up = LookUp { entity: theirs.clone(), cell, by, only };
             let whole = look_up.cell.whole;
-            Column { name: path.value.clone(), ty, missing, place: Place::LookUp(Box::new(look_up)), whole }
+            Column { ty, missing, place: Place::LookUp(Box::new(look_up)), whole, ..Column::named(path.value.clone()) }
         };
         let expression = match looked.expression {
             Expression::Column(cell) => Expression::Column(place(cell)),

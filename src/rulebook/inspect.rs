@@ -429,6 +429,7 @@ fn queries(rule: &CompiledRule, catalog: &Catalog, dialect: Dialect, now: Timest
     statements.push(rule.count_until(now));
     statements.push(rule.count_records());
     statements.push(rule.facts(&[Subject { key: nobody.clone(), since: Some(now), entered: Some(now) }], now));
+    statements.extend(rule.unwanted_probes());
     if tasks_of(rule).any(|task| task.unless_open.is_some()) {
         statements.extend(task::open_tasks(catalog, dialect, &rule.rule.for_each, keys));
     }

@@ -204,15 +204,6 @@ pub(super) fn boolean(dialect: Dialect, raw: &Fragment, ty: &ColumnType) -> Frag
     Fragment::of(&pattern, &[&lower, &lower])
 }
 
-/// Text folded for comparing addresses.
-pub(super) fn folded_text(dialect: Dialect, raw: &Fragment) -> Fragment {
-    match dialect {
-        Dialect::Postgres => Fragment::of("lower(CAST({} AS text))", &[raw]),
-        Dialect::MySql => Fragment::of("CAST(LOWER(CONVERT({} USING utf8mb4)) AS BINARY)", &[raw]),
-        Dialect::Sqlite => Fragment::of("lower({})", &[raw]),
-    }
-}
-
 /// `needle` is found in, at the start of, or at the end of the text; by length, so there is nothing to
 /// escape and SQLite's case-blind LIKE is not asked.
 pub(super) fn contains(dialect: Dialect, text: &Fragment, needle: &str) -> Fragment {

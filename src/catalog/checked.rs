@@ -185,6 +185,8 @@ pub struct Column {
     pub whole: bool,
     /// The only words that the database lets it hold; none where it lets it hold any text.
     pub labels: Vec<String>,
+    /// Text that the database fills up with blanks; see [`super::ColumnSchema`].
+    pub padded: bool,
 }
 
 impl Column {
@@ -198,6 +200,7 @@ impl Column {
             place: Place::Row,
             whole: false,
             labels: Vec::new(),
+            padded: false,
         }
     }
 }
@@ -310,6 +313,8 @@ pub enum KeyType {
     Unknown,
     Int,
     Text,
+    /// Text in a column that fills it up with blanks. They are no part of the key.
+    Padded,
     Uuid(UuidStorage),
     Bytes,
 }

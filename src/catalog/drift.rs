@@ -288,6 +288,7 @@ mod tests {
             ty,
             nullable: true,
             has_default: false,
+            padded: false,
         };
         let table = TableSchema {
             table: Table { schema: None, name: "tasks".to_owned() },

@@ -184,6 +184,9 @@ impl Resolver<'_> {
         if entity.key_type == KeyType::Unknown {
             entity.key_type = entity.key.ty.as_key().unwrap_or(KeyType::Unknown);
         }
+        if entity.key.padded {
+            entity.key_type = KeyType::Padded;
+        }
         for (number, parent) in entity.parents.iter_mut().enumerate() {
             self.column(&Live::table(table.parents.get(number).copied().flatten()), &mut parent.key);
         }
@@ -389,15 +392,17 @@ impl Resolver<'_> {
         let typed = |ty: &ColumnType, live: &ColumnType| merged(ty, live, self.zone);
         let in_table = |table: Option<&TableSchema>| {
             let live = table?.column(&column.name)?;
-            Some((live.ty.clone(), words(&live.declared).map(|words| words.all).unwrap_or_default()))
+            let labels = words(&live.declared).map(|words| words.all).unwrap_or_default();
+            Some((live.ty.clone(), labels, live.padded))
         };
         let own = match &column.place {
             Place::Row => in_table(table.own),
             Place::Parent(number) => in_table(table.parents.get(*number).copied().flatten()),
             _ => None,
         };
-        let (own, labels) = own.unzip();
-        column.labels = labels.unwrap_or_default();
+        let (own, labels, padded) =
+            own.map_or((None, Vec::new(), false), |(ty, labels, padded)| (Some(ty), labels, padded));
+        column.labels = labels;
         let ty = match &mut column.place {
             Place::Row | Place::Parent(_) => own,
             Place::Json(holder, _) => {
@@ -435,6 +440,7 @@ impl Resolver<'_> {
             }
             Place::Sql(_) => None,
         };
+        column.padded = padded;
         if let Some(live) = ty.filter(|live| *live != ColumnType::Unknown) {
             column.whole |= column.ty == ColumnType::Int && may_be_broken(&live);
             column.ty = typed(&column.ty, &live);

@@ -4,7 +4,7 @@
 use super::port::{Source, SourceError};
 use crate::model::{Key, Tenant, locale_or_default, zone_or_default};
 use crate::rule::checked::Trigger;
-use crate::rule::compiled::{Calls, Crossing, Facts, ReadError, Subject};
+use crate::rule::compiled::{Calls, Crossing, Facts, ReadError, Subject, Unwanted};
 use crate::rule::condition::Term;
 use crate::rule::{CompiledRule, Score};
 use futures::TryStreamExt;
@@ -59,16 +59,11 @@ async fn ask_with(
     let mut answers = vec![Answer::Gone; subjects.len()];
     for round in rounds(subjects) {
         let asked: Vec<Subject> = round.values().map(|places| subjects[places[0]].clone()).collect();
-        let mut stray = None;
+        let (mut stray, mut found) = (None, Vec::new());
         let mut rows = source.rows(tenant, rule.facts(&asked, now));
         while let Some(row) = rows.try_next().await? {
             match rule.read_facts(&row, now, calls) {
-                Ok(facts) => {
-                    let facts = Arc::new(facts);
-                    for place in round.get(&facts.key).into_iter().flatten() {
-                        answers[*place] = Answer::Facts(Arc::clone(&facts));
-                    }
-                }
+                Ok(facts) => found.push(facts),
                 Err(error) => match round.get(error.key.as_str()) {
                     Some(places) => {
                         for place in places {
@@ -77,6 +72,13 @@ async fn ask_with(
                     }
                     None => stray = Some(error),
                 },
+            }
+        }
+        drop(rows);
+        unwanted(source, rule, tenant, &mut found).await?;
+        for facts in found.into_iter().map(Arc::new) {
+            for place in round.get(&facts.key).into_iter().flatten() {
+                answers[*place] = Answer::Facts(Arc::clone(&facts));
             }
         }
         // A row whose key can't be told: whoever got no answer may be it.
@@ -89,6 +91,25 @@ async fn ask_with(
         }
     }
     Ok(answers)
+}
+
+/// Asks the source's own lists who of these must not be written to: once for all, and after their facts, so that
+/// nobody's list is older than what else is known of them.
+async fn unwanted(
+    source: &dyn Source,
+    rule: &CompiledRule,
+    tenant: &Tenant,
+    facts: &mut [Facts],
+) -> Result<(), SourceError> {
+    let mut unwanted = Unwanted::default();
+    for (number, statement) in rule.unwanted(facts) {
+        let mut rows = source.rows(tenant, statement);
+        while let Some(row) = rows.try_next().await? {
+            rule.read_unwanted(number, &row, &mut unwanted);
+        }
+    }
+    unwanted.tell(facts);
+    Ok(())
 }
 
 /// Facts come back by key, so that each round holds a key once; the places that share key and `since`

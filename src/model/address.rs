@@ -6,6 +6,12 @@ pub fn is_address(text: &str) -> bool {
     text.parse::<lettre::Address>().is_ok()
 }
 
+/// How mailboxes are compared: without blanks around them, and in lower case.
+#[must_use]
+pub fn mailbox_of(text: &str) -> String {
+    text.trim().to_lowercase()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

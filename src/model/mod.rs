@@ -26,7 +26,7 @@ mod value;
 mod window;
 mod zone;
 
-pub use address::is_address;
+pub use address::{is_address, mailbox_of};
 pub use bounce::{is_gone, reply_says_gone};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use delivery::{DeliveryState, Outcome, SkipReason, backoff};
@@ -40,7 +40,7 @@ pub use identity::{
 pub use link::{AskedAbout, BadLink, COPIED_LINK, Link, LinkPurpose};
 pub use locale::{Locale, locale_or_default};
 pub use period::{Period, PeriodError, Unit};
-pub use phone::{Country, CountryError, e164};
+pub use phone::{Country, CountryError, digits_of, e164, is_same_number};
 pub use preference::{Preference, PreferenceSource, preferences_for};
 pub use said::{said, unsaid};
 pub use segments::{Segments, outside_gsm};

@@ -41,10 +41,51 @@ pub fn e164(text: &str, country: Option<Country>) -> Option<String> {
     phonenumber::is_valid(&number).then(|| number.format().mode(Mode::E164).to_string())
 }
 
+/// What is left of a number without what people write between its digits.
+#[must_use]
+pub fn digits_of(text: &str) -> String {
+    text.chars().filter(char::is_ascii_digit).collect()
+}
+
+/// Whether two texts are one number. Where nobody says whose numbers are meant that name no country, one of those is
+/// taken for the same in any: to keep silent once too often does less harm than to write to somebody who forbade it.
+#[must_use]
+pub fn is_same_number(one: &str, other: &str, country: Option<Country>) -> bool {
+    let (ours, theirs) = (digits_of(one), digits_of(other));
+    if ours == theirs && !ours.is_empty() {
+        return true;
+    }
+    match (e164(one, country), e164(other, country)) {
+        (Some(one), Some(other)) => one == other,
+        (Some(full), None) => country.is_none() && ends_in(&full, &theirs),
+        (None, Some(full)) => country.is_none() && ends_in(&full, &ours),
+        (None, None) => false,
+    }
+}
+
+/// Whether a number of some country is this international one.
+fn ends_in(international: &str, digits: &str) -> bool {
+    let local = digits.trim_start_matches('0');
+    local.len() > 5 && international.ends_with(local)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use rstest::rstest;
+
+    #[test]
+    fn a_number_is_the_same_however_it_is_written() {
+        let austria = "AT".parse().ok();
+        for other in ["+43 660 1234567", "0043 660 1234567", "0660/123 45 67", "06601234567", "+43 (0)660 1234567"] {
+            assert!(is_same_number("0660 1234567", other, austria), "{other}");
+            assert!(is_same_number("+436601234567", other, None), "{other} in nobody knows which country");
+        }
+        for other in ["+49 660 1234567", "0660 1234568", "", "n/a", "234567"] {
+            assert!(!is_same_number("0660 1234567", other, austria), "{other}");
+        }
+        assert!(is_same_number("12 34", "1234", None) && !is_same_number("", "", austria));
+    }
 
     #[rstest]
     #[case::local("0664 1234567", "AT", "+436641234567")]

@@ -1,6 +1,6 @@
 //! Who must not be written to, whatever a rule says.
 
-use super::{InstanceSecret, Tenant};
+use super::{InstanceSecret, Tenant, mailbox_of};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -47,7 +47,7 @@ impl InstanceSecret {
     /// Addresses are compared trimmed and in lower case.
     #[must_use]
     pub fn address_hash(&self, channel: Channel, address: &str) -> AddressHash {
-        let address = address.trim().to_lowercase();
+        let address = mailbox_of(address);
         AddressHash(self.keyed(&[b"address", channel.as_str().as_bytes(), address.as_bytes()]))
     }
 }

@@ -5,7 +5,8 @@
 //!
 //! 1. **crossings**: which records crossed the trigger's edge in a window? Bounded by what is new.
 //! 2. **facts**: for these records, as of now: does each condition hold, who is the recipient, which
-//!    fields do messages need? One statement for a whole batch.
+//!    fields do messages need? One statement for a whole batch, and one for each list of the source's own of who must not
+//!    be written to.
 
 use super::checked::{CheckedRule, Event};
 use super::definition;
@@ -13,17 +14,17 @@ use super::inbound::{Told, Unread};
 use super::message::Regional;
 use super::score::Score;
 use super::script::Script;
-pub use super::sql::Unsaid;
 use super::sql::read::Cells;
 use super::sql::{
-    CoursePlan, CrossingPlan, FactsPlan, Fill, Fragment, Hole, Open, Parts, RECORD, RenderError, Renderer, key_value,
-    roles,
+    CoursePlan, CrossingPlan, FactsPlan, Fill, Fragment, Hole, Lists, Open, Parts, RECORD, RenderError, Renderer,
+    key_value, roles,
 };
+pub use super::sql::{Unsaid, Unwanted};
 use super::statement::{Dialect, Row, Statement};
 use super::tide::When;
 use crate::catalog::{Catalog, Entity};
 use crate::diagnostic::Finding;
-use crate::model::{FieldName, Key, Occasion, RoleName, Value, VersionHash};
+use crate::model::{Country, FieldName, Key, Occasion, RoleName, Value, VersionHash, is_same_number};
 use jiff::{Timestamp, civil, tz::TimeZone};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -50,6 +51,7 @@ pub struct CompiledRule {
 pub struct Queries {
     crossing: CrossingPlan,
     facts: FactsPlan,
+    lists: Lists,
     records: Records,
     /// For triggers over the course of related rows.
     course: Option<CoursePlan>,
@@ -201,6 +203,23 @@ impl CompiledRule {
         Ok(facts)
     }
 
+    /// Asks the catalog's own suppression tables about everybody in these facts, at once. Each statement's rows go to
+    /// [`CompiledRule::read_unwanted`] with its number.
+    #[must_use]
+    pub fn unwanted(&self, facts: &[Facts]) -> Vec<(usize, Statement)> {
+        self.queries.lists.statements(facts)
+    }
+
+    /// The same about nobody.
+    #[must_use]
+    pub fn unwanted_probes(&self) -> Vec<Statement> {
+        self.queries.lists.probes()
+    }
+
+    pub fn read_unwanted(&self, statement: usize, row: &Row, unwanted: &mut Unwanted) {
+        self.queries.lists.read(statement, row, unwanted);
+    }
+
     fn settle(&self, facts: &mut Facts, open: &Open, now: Timestamp) {
         let script = self.script.as_ref().filter(|script| script.has_score());
         match script.map(|script| script.score(facts, now)) {
@@ -249,6 +268,7 @@ impl Queries {
         Ok(Self {
             crossing: CrossingPlan::render(&renderer, rule, entity)?,
             facts: FactsPlan::render(dialect, catalog, rule)?,
+            lists: Lists::render(dialect, catalog),
             course: rule.trigger.tide().map(|tide| CoursePlan::render(&renderer, entity, &tide)).transpose()?,
             records: Records {
                 parts: Parts::of(&renderer, entity),
@@ -350,10 +370,27 @@ pub struct PersonFacts {
     pub staff: bool,
     /// On one of the catalog's own suppression tables, with the reason.
     pub suppressed: Option<String>,
-    /// The same for the phone number.
-    pub phone_suppressed: Option<String>,
+    /// Numbers on those tables that may be theirs: see [`PersonFacts::number_suppressed`].
+    pub listed_numbers: Vec<Listed>,
     /// How they would like to be reached, in the catalog's words: `email`, `sms`, `task`.
     pub channel: Option<String>,
+}
+
+/// An address on one of the catalog's own suppression tables, as it stands there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    pub address: String,
+    pub reason: String,
+}
+
+impl PersonFacts {
+    /// The reason why their number must not be written to. `country` is whose numbers are meant that name none.
+    #[must_use]
+    pub fn number_suppressed(&self, country: Option<Country>) -> Option<&str> {
+        let number = self.phone.as_deref()?;
+        let listed = self.listed_numbers.iter().find(|listed| is_same_number(number, &listed.address, country))?;
+        Some(&listed.reason)
+    }
 }
 
 /// Why a row of the source could not be read as the catalog says.

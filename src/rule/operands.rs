@@ -10,7 +10,7 @@ use super::compiled::{ReadError, Subject};
 use super::condition::{Condition, Quantity, Related, Test};
 use super::score::Score;
 pub use super::sql::EdgePlan;
-use super::sql::batch::{Batch, ascii};
+use super::sql::batch::Batch;
 use super::sql::read::{Cells, Meaning};
 use super::sql::{Fill, Fragment, Parts, RECORD, Renderer};
 use super::statement::{Dialect, Row, Statement};
@@ -170,8 +170,8 @@ impl OperandsPlan {
     }
 
     pub fn statement(&self, subjects: &[Subject], now: Timestamp) -> Statement {
-        let ascii = ascii(subjects.iter().map(|subject| &subject.key));
-        let from = self.batch.leading(&self.records, &self.key, ascii);
+        let plain = self.batch.plain(subjects.iter().map(|subject| &subject.key));
+        let from = self.batch.leading(&self.records, &self.key, plain);
         let keys = self.batch.json(subjects, &self.parts.zone);
         let fill = Fill { keys: Some(keys), ..Fill::at(now, &self.parts.zone) };
         self.text.splice(&from).fill(self.parts.dialect, &fill)

@@ -2,7 +2,7 @@
 
 use super::compiled::ReadError;
 use super::fit::{fitted, held_as, record_key, stored_key, stored_uuid};
-use super::sql::batch::{Batch, ascii};
+use super::sql::batch::Batch;
 use super::sql::read::Cells;
 use super::sql::{Fill, Fragment, Hole, Renderer, filter};
 use super::statement::{Dialect, Row, Statement};
@@ -204,8 +204,9 @@ pub fn open_tasks(catalog: &Catalog, dialect: Dialect, entity: &EntityName, keys
     let own = catalog.entity(entity)?;
     let (record, _) = task.set.iter().find(|(_, value)| holds_key(own, value))?;
     let renderer = Renderer::new(dialect, catalog);
-    let batch = Batch::new(dialect, held_as(&own.key_type, &record.ty), Vec::new(), None);
-    let ascii = ascii(keys.iter());
+    let held = if record.padded { KeyType::Padded } else { held_as(&own.key_type, &record.ty) };
+    let batch = Batch::new(dialect, held, Vec::new(), None);
+    let plain = batch.plain(keys.iter());
     let holder = renderer.cell("t", record);
     let reference = reference_column(task).map_or_else(|| Fragment::text("NULL"), |column| renderer.cell("t", column));
     let sql = Fragment::of(
@@ -213,9 +214,9 @@ pub fn open_tasks(catalog: &Catalog, dialect: Dialect, entity: &EntityName, keys
         &[
             &holder,
             &reference,
-            &batch.from(ascii),
+            &batch.from(plain),
             &renderer.table(&task.table),
-            &batch.is_key(&holder, ascii),
+            &batch.is_key(&holder, plain),
             &Fragment::all(&filter::all_of(&renderer, "t", &tasks.open)),
         ],
     );

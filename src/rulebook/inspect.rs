@@ -436,6 +436,7 @@ fn queries(rule: &CompiledRule, catalog: &Catalog, dialect: Dialect, now: Timest
     statements.push(rule.count_until(now));
     statements.push(rule.count_records());
     statements.push(rule.facts(&[Subject { key: nobody.clone(), since: Some(now), entered: Some(now) }], now));
+    statements.extend(rule.unwanted_probes());
     if tasks_of(rule).any(|task| task.unless_open.is_some()) {
         statements.extend(task::open_tasks(catalog, dialect, &rule.rule.for_each, keys));
     }
@@ -466,8 +467,7 @@ fn rows(rule: &CompiledRule, catalog: &Catalog, dialect: Dialect) -> Vec<(String
     // A key of colleagues may be of another type than that of the record.
     let task = TaskValues { assignee_key: None, ..some_task(&record, now) };
     let of_tasks = tasks_with(rule, catalog, dialect, &task).into_iter().zip(tables);
-    let mut rows: Vec<_> =
-        of_tasks.map(|(insert, table)| (format!("to write tasks into `{table}`"), insert)).collect();
+    let mut rows: Vec<_> = of_tasks.map(|(insert, table)| (format!("to write tasks into `{table}`"), insert)).collect();
     let asked = rule.rule.nodes.iter().filter_map(|node| match node.step.action()? {
         Action::Email(email) => catalog.surveys.get(email.asks.as_ref()?),
         _ => None,

@@ -2,7 +2,7 @@
 
 use crate::action::chat::ChatSender;
 use crate::action::sms::{Redirected, SmsSender};
-use crate::action::{HttpSender, SetupError, email, email::Transport, webhook::WebhookSender};
+use crate::action::{HttpSender, SetupError, email, webhook::WebhookSender};
 use crate::catalog;
 use crate::config::{Config, StateOptions};
 use crate::diagnostic::SourceFile;
@@ -141,7 +141,7 @@ fn per_transaction(rules: &Path) -> Option<String> {
 
 /// The senders of emails and of what goes over HTTP, in this order.
 pub fn senders(config: &Config, clock: &Arc<dyn Clock>) -> Result<[Arc<dyn Sender>; 2], SetupError> {
-    let unset = config.email.from.is_empty() && config.email.transport == Transport::Smtp;
+    let unset = config.email.from.is_empty();
     let email: Arc<dyn Sender> =
         if unset { Arc::new(NoEmail) } else { email::sender(&config.email, Arc::clone(clock))? };
     let webhooks = WebhookSender::new(&config.webhooks, Arc::clone(clock))?;

@@ -41,6 +41,8 @@ pub(super) fn read(table: &Table, columns: &[Row], indexes: &[Row]) -> TableSche
             declared,
             nullable: *nullable == Value::Int(1),
             has_default: *default == Value::Int(1),
+            // It takes the blanks off by itself.
+            padded: false,
         });
     }
     let mut last = String::new();
@@ -70,7 +72,14 @@ fn text(value: &Value) -> String {
 /// A column of a query, by sqlx's name of its type.
 pub(super) fn described(name: &str, ty: &str) -> ColumnSchema {
     let ty = ty.to_ascii_lowercase();
-    ColumnSchema { name: name.to_owned(), ty: of_query(&ty), declared: ty, nullable: true, has_default: false }
+    ColumnSchema {
+        name: name.to_owned(),
+        ty: of_query(&ty),
+        declared: ty,
+        nullable: true,
+        has_default: false,
+        padded: false,
+    }
 }
 
 fn of_query(ty: &str) -> ColumnType {

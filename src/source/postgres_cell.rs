@@ -64,16 +64,17 @@ fn cell(row: &PgRow, column: usize) -> Option<Value> {
         "JSON" => serde_json::from_slice(raw.as_bytes().ok()?).ok().map(Value::Json),
         // One version byte stands before the text of a jsonb.
         "JSONB" => serde_json::from_slice(raw.as_bytes().ok()?.get(1..)?).ok().map(Value::Json),
-        "TEXT" | "VARCHAR" | "CHAR" | "NAME" | "UNKNOWN" | "\"CHAR\"" => text(&raw),
-        name if name.eq_ignore_ascii_case("citext") => text(&raw),
-        _ if matches!(info.kind(), PgTypeKind::Enum(_) | PgTypeKind::Domain(_)) => text(&raw),
+        // What fills up a `char(n)` means nothing to PostgreSQL either.
+        "CHAR" => text(&raw).map(|text| text.trim_end_matches(' ').to_owned()).map(Value::Text),
+        "TEXT" | "VARCHAR" | "NAME" | "UNKNOWN" | "\"CHAR\"" => text(&raw).map(Value::Text),
+        name if name.eq_ignore_ascii_case("citext") => text(&raw).map(Value::Text),
+        _ if matches!(info.kind(), PgTypeKind::Enum(_) | PgTypeKind::Domain(_)) => text(&raw).map(Value::Text),
         _ => None,
     }
 }
 
-fn text(raw: &PgValueRef<'_>) -> Option<Value> {
-    let bytes = raw.as_bytes().ok()?;
-    Some(Value::Text(String::from_utf8_lossy(bytes).into_owned()))
+fn text(raw: &PgValueRef<'_>) -> Option<String> {
+    raw.as_bytes().ok().map(|bytes| String::from_utf8_lossy(bytes).into_owned())
 }
 
 /// A float of four bytes as people wrote it: 0.1, not 0.10000000149.

@@ -59,6 +59,7 @@ pub(super) fn read(table: &Table, columns: &[Row], indexes: &[Row]) -> TableSche
             ty: if *is_enum == Value::Bool(true) { ColumnType::Text } else { column_type(&text(base)) },
             nullable: *nullable == Value::Bool(true),
             has_default: *default == Value::Bool(true),
+            padded: text(base) == "character",
         });
     }
     let mut last = None;
@@ -82,7 +83,9 @@ fn text(value: &Value) -> String {
 /// A column of a query, by sqlx's name of its type.
 pub(super) fn described(name: &str, ty: &str) -> ColumnSchema {
     let ty = ty.to_ascii_lowercase();
-    ColumnSchema { name: name.to_owned(), ty: of_query(&ty), declared: ty, nullable: true, has_default: false }
+    // `char(n)`, by its own name; that of one byte has quotes.
+    let padded = matches!(ty.as_str(), "bpchar" | "char");
+    ColumnSchema { name: name.to_owned(), ty: of_query(&ty), declared: ty, nullable: true, has_default: false, padded }
 }
 
 fn of_query(ty: &str) -> ColumnType {

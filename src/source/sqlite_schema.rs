@@ -45,6 +45,7 @@ pub(super) fn read(table: &Table, columns: &[Row], indexes: &[Row]) -> TableSche
             name: text(name),
             nullable: *notnull == Value::Int(0) && !is_key,
             has_default: *default == Value::Int(1) || (is_key && ty == ColumnType::Int),
+            padded: false,
             declared,
             ty,
         });
@@ -72,6 +73,7 @@ pub(super) fn described(name: &str, ty: &str) -> ColumnSchema {
         declared: ty,
         nullable: true,
         has_default: false,
+        padded: false,
     }
 }
 

@@ -72,7 +72,14 @@ fn ensure(schema: &mut Schema, table: &Table, column: &str) {
     let columns = &mut schema.tables[place].columns;
     if columns.iter().all(|known| known.name != column) {
         let Column { name, ty, .. } = Column::named(column);
-        columns.push(ColumnSchema { name, declared: ty.in_words().to_owned(), ty, nullable: true, has_default: true });
+        columns.push(ColumnSchema {
+            name,
+            declared: ty.in_words().to_owned(),
+            ty,
+            nullable: true,
+            has_default: true,
+            padded: false,
+        });
     }
 }
 

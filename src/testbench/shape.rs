@@ -361,6 +361,7 @@ impl Shape {
                 ty,
                 nullable: true,
                 has_default: true,
+                padded: false,
             };
             let columns = columns.into_iter().map(column).collect();
             TableSchema { table, exists: true, kind: TableKind::Table, columns, indexes: Vec::new() }

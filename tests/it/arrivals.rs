@@ -273,7 +273,8 @@ async fn what_came_between_an_answer_or_a_creation_and_the_entry_reaches_a_goal(
     let better = "goal: {when: {responses: {some: {score: {at_least: 9}}, since: entry}}}\nbackfill: 10 days\n";
     let created = rule("customer", "created: {}", step);
     let bought = "goal: {when: {orders: {some: {}, since: entry}}}\nbackfill: 10 days\n";
-    let catalog = CATALOG.replace("    relations:\n", "    relations:\n      responses: {entity: response, by: customer}\n")
+    let catalog = CATALOG
+        .replace("    relations:\n", "    relations:\n      responses: {entity: response, by: customer}\n")
         + "  response: {table: surveys, key: id, at: answered_at, score: rating, fields: {customer: account_id}}\n";
     for (text, later) in [
         (answered + better, "INSERT INTO surveys VALUES (2, 1, 'nps', 10, {at})"),

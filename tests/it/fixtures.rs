@@ -72,6 +72,7 @@ fn table(name: &str, columns: &[(&str, ColumnType)]) -> TableSchema {
         ty: ty.clone(),
         nullable: true,
         has_default: false,
+        padded: false,
     });
     TableSchema {
         table: crm(name),

@@ -192,7 +192,8 @@ async fn a_sweep_and_a_task_need_just_what_is_printed() {
         };
         world.crm.run(&revoke).await;
         let inspected = inspect(world.generation().tree.clone(), &*world.source, &outside, None).await.unwrap();
-        let refused: BTreeSet<_> = inspected.refused.iter().map(|(rule, finding)| (rule.as_str(), finding.code)).collect();
+        let refused: BTreeSet<_> =
+            inspected.refused.iter().map(|(rule, finding)| (rule.as_str(), finding.code)).collect();
         // MariaDB refuses the statement itself.
         let (code, told) = match kind {
             Kind::Postgres => ("rule.write-refused", "to write tasks into `task_people`"),

@@ -14,7 +14,8 @@ use std::ops::Range;
 
 /// Why a boolean that is kept as text can't be written, and what can.
 pub const IN_WORDS: &str = "nobody can say by which of its words it keeps yes and no";
-pub const WORDS_HELP: &str = "declare it as `{type: text, means: {yes: [Y], no: [N]}, writable: true}`, and write `yes` or `no`";
+pub const WORDS_HELP: &str =
+    "declare it as `{type: text, means: {yes: [Y], no: [N]}, writable: true}`, and write `yes` or `no`";
 
 impl Checker {
     /// Once the entity's fields are complete.

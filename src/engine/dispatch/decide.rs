@@ -412,10 +412,13 @@ impl<'a> Situation<'a, '_> {
 
     /// Staff only minds bounces: an address that doesn't work helps nobody.
     fn suppression(&self, by: Channel, person: &PersonFacts, staff: bool) -> Option<String> {
-        let listed = if by == Channel::Sms { &person.phone_suppressed } else { &person.suppressed };
+        let listed = match by {
+            Channel::Sms => person.number_suppressed(self.moment.sending.texts.country),
+            Channel::Email => person.suppressed.as_deref(),
+        };
         let ours = self.line(by).suppressed.filter(|reason| reason.stops(staff));
         let theirs = || {
-            let reason = listed.as_deref()?;
+            let reason = listed?;
             (!staff || reason.to_ascii_lowercase().contains("bounce"))
                 .then(|| format!("{} (in the source)", said(reason)))
         };

@@ -1,11 +1,11 @@
 //! Which crossings a preview and an explanation look at.
 
 use super::{Preview, PreviewScope, Previewer};
+use crate::engine::cooldown::cooldown;
 use crate::engine::episode::{NEVER, Outlook, Watch};
 use crate::engine::error::EngineError;
 use crate::engine::port::{EpisodePage, Lease, Progress};
 use crate::engine::rehearse::horizon;
-use crate::engine::cooldown::cooldown;
 use crate::engine::{adopt, inbound, time_order};
 use crate::model::{Key, Lane, Occasion, RecordId, Tenant, Value};
 use crate::rule::CompiledRule;

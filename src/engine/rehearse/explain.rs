@@ -449,7 +449,7 @@ impl<'a> Explainer<'a> {
             let nobody = PersonFacts::default();
             let person = facts.recipients.get(role).unwrap_or(&nobody);
             let address = address(person).map(str::to_owned);
-            reached.push(self.reached(role, person, Channel::Email, address).await?);
+            reached.push(self.reached(role, person, Channel::Email, address, person.suppressed.as_deref()).await?);
         }
         let texts = rule.nodes.iter().filter_map(|node| node.step.action()?.sms());
         let roles: BTreeSet<&RoleName> = texts.filter_map(|sms| sms.to.as_ref().or(rule.to.as_ref())).collect();
@@ -457,7 +457,8 @@ impl<'a> Explainer<'a> {
         for role in roles {
             let nobody = PersonFacts::default();
             let person = facts.recipients.get(role).unwrap_or(&nobody);
-            reached.push(self.reached(role, person, Channel::Sms, number(person, country)).await?);
+            let theirs = person.number_suppressed(country);
+            reached.push(self.reached(role, person, Channel::Sms, number(person, country), theirs).await?);
         }
         Ok(reached)
     }
@@ -468,13 +469,14 @@ impl<'a> Explainer<'a> {
         person: &PersonFacts,
         channel: Channel,
         address: Option<String>,
+        theirs: Option<&str>,
     ) -> Result<Reached, EngineError> {
         let listed = self.listed(channel, address.as_deref()).await?.map(|reason| reason.as_str().to_owned());
-        let (consent, theirs) = match channel {
-            Channel::Email => (person.email_consent, &person.suppressed),
-            Channel::Sms => (person.phone_consent, &person.phone_suppressed),
+        let consent = match channel {
+            Channel::Email => person.email_consent,
+            Channel::Sms => person.phone_consent,
         };
-        let suppressed = listed.or_else(|| Some(format!("{} (in the source)", said(theirs.as_ref()?))));
+        let suppressed = listed.or_else(|| Some(format!("{} (in the source)", said(theirs?))));
         Ok(Reached { role: role.clone(), channel, address, staff: person.staff, consent, suppressed })
     }
 

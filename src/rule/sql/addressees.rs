@@ -1,7 +1,7 @@
 //! The people that records lead to by a role, with their email addresses: no rule is asked, so that it can be told of the mails
 //! of a rule that is gone.
 
-use super::batch::{Batch, ascii};
+use super::batch::Batch;
 use super::facts::of_records;
 use super::hole::Fill;
 use super::people::{Detail, People};
@@ -56,7 +56,7 @@ impl Addressees {
         let subjects: Vec<Subject> = keys.iter().map(subject).collect();
         let keys = Some(batch.json(&subjects, &parts.zone));
         let fill = Fill { keys, ..Fill::at(Timestamp::UNIX_EPOCH, &parts.zone) };
-        let from = batch.leading(&records, &key, ascii(subjects.iter().map(|subject| &subject.key)));
+        let from = batch.leading(&records, &key, batch.plain(subjects.iter().map(|subject| &subject.key)));
         Ok(Self { statement: text.splice(&from).fill(dialect, &fill), parts, people })
     }
 

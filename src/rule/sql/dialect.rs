@@ -2,16 +2,15 @@
 
 use super::fragment::Fragment;
 use super::hole::Hole;
-use crate::catalog::{ColumnType, KeyType, UuidStorage};
+use crate::catalog::{Column, ColumnType, KeyType, UuidStorage};
 use crate::model::{Key, Value};
 use crate::rule::statement::Dialect;
+use rust_decimal::prelude::ToPrimitive;
 use std::fmt::Write;
 
 const YES: &str = "'true', 't', '1', '1.0', 'yes', 'y', 'j', 'on'";
 /// Numbers in text, as PostgreSQL and MySQL both understand it.
 const NUMBER: &str = "[-+]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][-+]?[0-2]?[0-9])?";
-/// Those without a fraction.
-const WHOLE: &str = "[-+]?([0-9]+([.]0*)?|[.]0+|[0-9]+[eE][+]?[0-2]?[0-9])";
 const NO: &str = "'false', 'f', '0', '0.0', 'no', 'n', 'off'";
 
 /// The value as text that compares byte by byte. MySQL compares by the column's collation otherwise,
@@ -35,7 +34,13 @@ pub(super) fn plain_text(dialect: Dialect, raw: &Fragment) -> Fragment {
 
 /// Whether two columns hold the same key. Numbers and text, or UUIDs and text, meet as text: PostgreSQL refuses to
 /// compare them otherwise, and MySQL takes `17 apples` for 17.
-pub(super) fn join_of(dialect: Dialect, one: (Fragment, &ColumnType), other: (Fragment, &ColumnType)) -> Fragment {
+pub(super) fn join_of(dialect: Dialect, one: (Fragment, &Column), other: (Fragment, &Column)) -> Fragment {
+    if one.1.padded != other.1.padded {
+        let (padded, text) = if one.1.padded { (one.0, other.0) } else { (other.0, one.0) };
+        // As text the blanks of the one are off. Said a second time as what the other is, so that either index serves.
+        return Fragment::of("CAST({} AS text) = {} AND {} = CAST({} AS bpchar)", &[&padded, &text, &padded, &text]);
+    }
+    let (one, other) = ((one.0, &one.1.ty), (other.0, &other.1.ty));
     let textual = |ty: &ColumnType| matches!(ty, ColumnType::Text | ColumnType::NumberText);
     let foreign = |ty: &ColumnType| match dialect {
         Dialect::Postgres => ty.is_number() && !textual(ty) || *ty == ColumnType::Uuid(UuidStorage::Native),
@@ -102,7 +107,7 @@ pub(super) fn number(dialect: Dialect, raw: &Fragment, ty: &ColumnType) -> Fragm
         }
         Dialect::MySql if *ty == ColumnType::Float => Fragment::of("CAST(CONCAT({}) AS DECIMAL(65, 30))", &[raw]),
         Dialect::Postgres | Dialect::MySql if native => raw.clone(),
-        Dialect::Postgres | Dialect::MySql => number_in_text(dialect, raw, NUMBER),
+        Dialect::Postgres | Dialect::MySql => number_in_text(dialect, raw),
         Dialect::Sqlite if *ty == ColumnType::Int => whole(dialect, raw),
         Dialect::Sqlite => {
             let (text, is_number) = sqlite_number(raw);
@@ -115,33 +120,47 @@ pub(super) fn number(dialect: Dialect, raw: &Fragment, ty: &ColumnType) -> Fragm
     }
 }
 
-/// The value as a whole number, or null where it is none, whatever it is kept as.
+/// The value as a whole number, or null where it is none, whatever it is kept as and however it is spelled: JSON keeps
+/// `1.5e3` as 1500 in one type and as it is in another.
 pub(super) fn whole(dialect: Dialect, raw: &Fragment) -> Fragment {
     match dialect {
-        Dialect::Postgres | Dialect::MySql => number_in_text(dialect, raw, WHOLE),
+        Dialect::Postgres => {
+            let number = number_in_text(dialect, raw);
+            Fragment::of("(CASE WHEN {} = trunc({}) THEN {} END)", &[&number, &number, &number])
+        }
+        Dialect::MySql => {
+            let number = number_in_text(dialect, raw);
+            Fragment::of("(CASE WHEN {} = TRUNCATE({}, 0) THEN {} END)", &[&number, &number, &number])
+        }
         Dialect::Sqlite => {
             let (text, is_number) = sqlite_number(raw);
+            let number = Fragment::of("CAST({} AS NUMERIC)", &[&text]);
+            // A double that large has no fraction left.
+            let is_whole = Fragment::of(
+                "(CASE WHEN {} GLOB '*[eE]*' THEN abs({}) > 9e15 OR {} = CAST({} AS INTEGER) \
+                 ELSE {} NOT GLOB '*.*[^0]*' END)",
+                &[&text, &number, &number, &number, &text],
+            );
             Fragment::of(
                 "(CASE WHEN typeof({}) = 'integer' OR typeof({}) = 'real' AND {} = CAST({} AS INTEGER) THEN {} \
-                 WHEN typeof({}) = 'text' AND {} AND {} NOT GLOB '*.*[^0]*' AND {} NOT GLOB '*[eE]-*' \
-                 THEN CAST({} AS NUMERIC) END)",
-                &[raw, raw, raw, raw, raw, raw, &is_number, &text, &text, &text],
+                 WHEN typeof({}) = 'text' AND {} AND {} THEN {} END)",
+                &[raw, raw, raw, raw, raw, raw, &is_number, &is_whole, &number],
             )
         }
     }
 }
 
-fn number_in_text(dialect: Dialect, raw: &Fragment, pattern: &str) -> Fragment {
+fn number_in_text(dialect: Dialect, raw: &Fragment) -> Fragment {
     if dialect == Dialect::MySql {
         let pattern = format!(
-            "(CASE WHEN CONVERT({{}} USING utf8mb4) REGEXP '^[[:space:]]*{pattern}[[:space:]]*$' \
+            "(CASE WHEN CONVERT({{}} USING utf8mb4) REGEXP '^[[:space:]]*{NUMBER}[[:space:]]*$' \
              THEN CAST({{}} AS DECIMAL(65, 30)) END)"
         );
         return Fragment::of(&pattern, &[raw, raw]);
     }
     let text = text(dialect, raw);
     let pattern =
-        format!(r"(CASE WHEN {{}} ~ '^\s*{pattern}\s*$' AND length({{}}) < 200 THEN CAST({{}} AS numeric) END)");
+        format!(r"(CASE WHEN {{}} ~ '^\s*{NUMBER}\s*$' AND length({{}}) < 200 THEN CAST({{}} AS numeric) END)");
     Fragment::of(&pattern, &[&text, &text, &text])
 }
 
@@ -185,15 +204,6 @@ pub(super) fn boolean(dialect: Dialect, raw: &Fragment, ty: &ColumnType) -> Frag
     Fragment::of(&pattern, &[&lower, &lower])
 }
 
-/// Text folded for comparing addresses.
-pub(super) fn folded_text(dialect: Dialect, raw: &Fragment) -> Fragment {
-    match dialect {
-        Dialect::Postgres => Fragment::of("lower(CAST({} AS text))", &[raw]),
-        Dialect::MySql => Fragment::of("CAST(LOWER(CONVERT({} USING utf8mb4)) AS BINARY)", &[raw]),
-        Dialect::Sqlite => Fragment::of("lower({})", &[raw]),
-    }
-}
-
 /// `needle` is found in, at the start of, or at the end of the text; by length, so there is nothing to
 /// escape and SQLite's case-blind LIKE is not asked.
 pub(super) fn contains(dialect: Dialect, text: &Fragment, needle: &str) -> Fragment {
@@ -227,13 +237,19 @@ fn length(dialect: Dialect, text: &str) -> usize {
 pub(crate) fn key_value(ty: &KeyType, key: &Key) -> Value {
     let text = || Value::Text(key.to_string());
     match ty {
-        KeyType::Int => key.as_str().parse().map_or_else(|_| text(), Value::Int),
+        KeyType::Int => whole_number(key.as_str()).unwrap_or_else(text),
         KeyType::Uuid(UuidStorage::Native) => key.as_str().parse().map_or_else(|_| text(), Value::Uuid),
         KeyType::Uuid(UuidStorage::Binary) => uuid_bytes(key).map_or_else(text, Value::Bytes),
         // Of a column of 16 bytes nothing tells that they are a UUID.
         KeyType::Bytes => bytes_of(key.as_str()).or_else(|| uuid_bytes(key)).map_or_else(text, Value::Bytes),
-        KeyType::Text | KeyType::Uuid(UuidStorage::Text) | KeyType::Unknown => text(),
+        KeyType::Text | KeyType::Padded | KeyType::Uuid(UuidStorage::Text) | KeyType::Unknown => text(),
     }
+}
+
+/// MySQL's numbers without a sign reach further than an `i64`.
+fn whole_number(text: &str) -> Option<Value> {
+    let unsigned = || text.parse::<u64>().map(|number| Value::Decimal(number.into()));
+    text.parse().map(Value::Int).or_else(|_| unsigned()).ok()
 }
 
 fn uuid_bytes(key: &Key) -> Option<Vec<u8>> {
@@ -254,6 +270,7 @@ fn bytes_of(text: &str) -> Option<Vec<u8>> {
 pub(super) fn key_json(ty: &KeyType, key: &Key) -> serde_json::Value {
     match key_value(ty, key) {
         Value::Int(number) => number.into(),
+        Value::Decimal(number) => number.to_u64().into(),
         Value::Bytes(bytes) => bytes
             .iter()
             .fold(String::with_capacity(bytes.len() * 2), |mut digits, byte| {
@@ -261,7 +278,9 @@ pub(super) fn key_json(ty: &KeyType, key: &Key) -> serde_json::Value {
                 digits
             })
             .into(),
-        Value::Text(_) if !matches!(ty, KeyType::Text | KeyType::Uuid(UuidStorage::Text) | KeyType::Unknown) => {
+        Value::Text(_)
+            if !matches!(ty, KeyType::Text | KeyType::Padded | KeyType::Uuid(UuidStorage::Text) | KeyType::Unknown) =>
+        {
             serde_json::Value::Null
         }
         _ => key.as_str().into(),

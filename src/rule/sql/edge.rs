@@ -4,7 +4,7 @@
 //! Where the trigger looks at one of several rows (a cart, an answer), the row is told that is nearest to set it off:
 //! one for which its conditions hold goes before the newest.
 
-use super::batch::{Batch, ascii};
+use super::batch::Batch;
 use super::fragment::Fragment;
 use super::hole::Fill;
 use super::operand::Operand as Stored;
@@ -96,7 +96,7 @@ impl EdgePlan {
 
     #[must_use]
     pub fn statement(&self, keys: &[Key], window: Window) -> Statement {
-        let from = self.batch.leading(&self.records, &self.key, ascii(keys.iter()));
+        let from = self.batch.leading(&self.records, &self.key, self.batch.plain(keys.iter()));
         let fill = Fill { keys: Some(self.batch.keys_json(keys)), ..Fill::over(window, &self.parts.zone) };
         self.text.splice(&from).fill(self.parts.dialect, &fill)
     }

@@ -2,7 +2,7 @@
 //! coming or going lies in the window, or all that are in a segment. The rows behind a count are then asked for
 //! by key, and the episodes follow from these.
 
-use super::batch::{Batch, ascii};
+use super::batch::Batch;
 use super::fragment::Fragment;
 use super::hole::{Day, DayBase, Fill, Point, PointBase};
 use super::operand::{Bound, Operand};
@@ -229,9 +229,9 @@ impl CoursePlan {
 
     /// The rows of these records that count at the start of the window or come later.
     pub fn rows(&self, keys: &[Key], window: Window) -> Statement {
-        let ascii = ascii(keys.iter());
-        let batch = self.batch.from(ascii);
-        let is_key = self.batch.is_key(&self.key, ascii);
+        let plain = self.batch.plain(keys.iter());
+        let batch = self.batch.from(plain);
+        let is_key = self.batch.is_key(&self.key, plain);
         let from = match self.parts.dialect {
             Dialect::Sqlite => Fragment::of("{} CROSS JOIN {} ON {}", &[&batch, &self.records, &is_key]),
             Dialect::MySql => Fragment::of("{} STRAIGHT_JOIN {} ON {}", &[&batch, &self.records, &is_key]),

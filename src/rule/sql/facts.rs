@@ -1,6 +1,6 @@
 //! The facts query: for a batch of records, one row each with every condition, field and recipient.
 
-use super::batch::{Batch, ascii};
+use super::batch::Batch;
 use super::fragment::Fragment;
 use super::hole::{Fill, Point, PointBase};
 use super::people::{Detail, People, PeopleSql};
@@ -139,8 +139,8 @@ impl FactsPlan {
     }
 
     pub fn statement(&self, subjects: &[Subject], now: Timestamp) -> Statement {
-        let ascii = ascii(subjects.iter().map(|subject| &subject.key));
-        let from = self.batch.leading(&self.records, &self.key, ascii);
+        let plain = self.batch.plain(subjects.iter().map(|subject| &subject.key));
+        let from = self.batch.leading(&self.records, &self.key, plain);
         let keys = self.batch.json(subjects, &self.parts.zone);
         let fill = Fill { keys: Some(keys), ..Fill::at(now, &self.parts.zone) };
         self.text.splice(&from).fill(self.parts.dialect, &fill)

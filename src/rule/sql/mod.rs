@@ -22,6 +22,7 @@ mod fragment;
 mod hole;
 mod inactivity;
 mod iso;
+mod listed;
 mod on_date;
 mod operand;
 pub(super) mod people;
@@ -47,6 +48,8 @@ pub use facts::Unsaid;
 pub(super) use facts::{FactsPlan, Open, roles};
 pub(super) use fragment::Fragment;
 pub(super) use hole::{Fill, Hole};
+pub use listed::Unwanted;
+pub(super) use listed::{Lists, last_digits, lower};
 pub(super) use plan::{CrossingPlan, Parts};
 
 use super::statement::Dialect;

@@ -56,9 +56,17 @@ impl Renderer<'_> {
                 if self.dialect == Dialect::Postgres { Fragment::of("CAST({} AS text)", &[&word]) } else { word };
             cases.push(&Fragment::of(" WHEN {} THEN {}", &[&Fragment::any(&held), &word]));
         }
+        let shown = self.shown(stored);
         let stays = match self.dialect {
-            Dialect::MySql => Fragment::of("CONVERT({} USING utf8mb4)", &[&self.shown(stored)]),
-            dialect => dialect::text(dialect, &self.shown(stored)),
+            Dialect::MySql => Fragment::of("CONVERT({} USING utf8mb4)", &[&shown]),
+            dialect => dialect::text(dialect, &shown),
+        };
+        // `NaN` is no word.
+        let is_native = matches!(stored.ty, ColumnType::Decimal | ColumnType::Float);
+        let stays = if self.dialect == Dialect::Postgres && is_native {
+            Fragment::of("(CASE WHEN {} IS NOT NULL THEN {} END)", &[&self.number(stored, &shown), &stays])
+        } else {
+            stays
         };
         cases.push(&Fragment::of(" ELSE {} END)", &[&stays]));
         Operand { raw: cases, ty: ColumnType::Text, missing: Vec::new(), whole: false }
@@ -72,12 +80,15 @@ impl Renderer<'_> {
         dialect::number(self.dialect, raw, &operand.ty)
     }
 
-    /// The value with its placeholders, and MySQL's zero dates, as null.
+    /// The value with its placeholders, MySQL's zero dates and PostgreSQL's infinite ones as null.
     pub fn shown(&self, operand: &Operand) -> Fragment {
         let mut hidden: Vec<Fragment> =
             operand.missing.iter().map(|literal| self.is_literal(operand, literal)).collect();
         if self.keeps_zero_dates(&operand.ty) {
             hidden.push(Fragment::of("YEAR({}) = 0", &[&operand.raw]));
+        }
+        if self.keeps_infinite_times(&operand.ty) {
+            hidden.push(Fragment::of("{} IN ('infinity', '-infinity')", &[&operand.raw]));
         }
         if hidden.is_empty() {
             return operand.raw.clone();
@@ -86,12 +97,11 @@ impl Renderer<'_> {
     }
 
     fn keeps_zero_dates(&self, ty: &ColumnType) -> bool {
-        self.dialect == Dialect::MySql
-            && matches!(
-                ty,
-                ColumnType::Date(DateStorage::Native)
-                    | ColumnType::Instant(InstantStorage::Native | InstantStorage::Naive(_))
-            )
+        self.dialect == Dialect::MySql && is_native_time(ty)
+    }
+
+    fn keeps_infinite_times(&self, ty: &ColumnType) -> bool {
+        self.dialect == Dialect::Postgres && is_native_time(ty)
     }
 
     /// Whether the stored value is this constant of the catalog.
@@ -316,6 +326,14 @@ impl Renderer<'_> {
             }
         }
     }
+}
+
+/// Of the database's own types for time.
+const fn is_native_time(ty: &ColumnType) -> bool {
+    matches!(
+        ty,
+        ColumnType::Date(DateStorage::Native) | ColumnType::Instant(InstantStorage::Native | InstantStorage::Naive(_))
+    )
 }
 
 /// By days alone, wide enough for every zone and offset: for an index over text.

@@ -4,15 +4,13 @@
 //! a slot; which slot of a chain speaks is decided when the row is read.
 
 use super::fragment::Fragment;
-use super::hole::Hole;
 use super::read::{Cells, Meaning};
 use super::relation::Doubles;
 use super::{RECORD, RenderError, Renderer, dialect, filter};
-use crate::catalog::{Column, Consent, ConsentTest, Entity, KeyType, Person, PickOne, SuppressionTable};
-use crate::model::{Key, RoleName, TRACKING, Topic, Value, zone_or_default};
+use crate::catalog::{Column, Consent, ConsentTest, Entity, KeyType, Person, PickOne};
+use crate::model::{Key, RoleName, TRACKING, Topic, zone_or_default};
 use crate::rule::checked::Purpose;
 use crate::rule::compiled::{PersonFacts, ReadError};
-use crate::rule::statement::Dialect;
 use jiff::tz::TimeZone;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -144,12 +142,6 @@ impl People {
             }
             details(renderer, person, &alias, detail, &mut sql.cells)?;
         }
-        if let Detail::All(_) = detail {
-            for fixed in self.chains.values().filter_map(|chain| chain.fixed.as_ref()) {
-                let address = Fragment::hole(Hole::Constant(Value::Text(fixed.clone())));
-                sql.cells.push(suppressed(renderer, Some(&address)));
-            }
-        }
         Ok(sql)
     }
 
@@ -161,11 +153,10 @@ impl People {
         }
         let mut found = BTreeMap::new();
         for (role, chain) in &self.chains {
-            let suppressed = if chain.fixed.is_some() { cells.text()? } else { None };
             let person = chain.slots.iter().find_map(|slot| people[*slot].clone());
             let person = person.or_else(|| {
                 let email = chain.fixed.clone()?;
-                Some(PersonFacts { email: Some(email), suppressed, ..PersonFacts::default() })
+                Some(PersonFacts { email: Some(email), ..PersonFacts::default() })
             });
             found.insert(role.clone(), PersonFacts { staff: chain.staff, ..person.unwrap_or_default() });
         }
@@ -212,7 +203,6 @@ impl Slot {
         }
         let [email, phone, first_name, last_name, zone, locale] = texts;
         let (email_consent, phone_consent) = (cells.boolean()?, cells.boolean()?);
-        let (suppressed, phone_suppressed) = (cells.text()?, cells.text()?);
         let channel = if self.prefers { cells.text()? } else { None };
         let tracking_consent = if self.tracked { cells.boolean()? } else { None };
         Ok(key.map(|key| PersonFacts {
@@ -227,8 +217,8 @@ impl Slot {
             phone_consent,
             tracking_consent,
             staff: false,
-            suppressed,
-            phone_suppressed,
+            suppressed: None,
+            listed_numbers: Vec::new(),
             channel,
         }))
     }
@@ -300,10 +290,6 @@ fn details(
             Purpose::Service | Purpose::Staff => Fragment::text("NULL"),
         });
     }
-    let email = mapped.email.as_ref().map(|column| renderer.cell(alias, column));
-    cells.push(suppressed(renderer, email.as_ref()));
-    let phone = mapped.phone.as_ref().map(|column| renderer.cell(alias, column));
-    cells.push(listed(renderer, phone.as_ref(), |table| table.phone.as_ref(), digits));
     if let Some(channel) = &mapped.channel {
         cells.push(renderer.selected(&renderer.operand(person, alias, channel)?).0);
     }
@@ -317,13 +303,6 @@ fn details(
 fn agrees_to_tracking(person: &Entity) -> bool {
     let is_own = |consent: &Consent| consent.topic.as_ref().is_some_and(|topic| topic.as_str() == TRACKING);
     person.consent.iter().any(|consent| consent.channel == "email" && is_own(consent))
-}
-
-/// A phone number without what people write between its digits.
-fn digits(dialect: Dialect, number: &Fragment) -> Fragment {
-    [" ", "-", "/", "(", ")", "."].iter().fold(dialect::folded_text(dialect, number), |number, sign| {
-        Fragment::of(&format!("REPLACE({{}}, '{sign}', '')"), &[&number])
-    })
 }
 
 /// True where everything the catalog maps for this channel and topic says yes; null where it maps nothing.
@@ -345,34 +324,4 @@ fn consent(renderer: &Renderer<'_>, person: &Entity, alias: &str, channel: &str,
         })
         .collect();
     if tests.is_empty() { Fragment::text("NULL") } else { Fragment::all(&tests) }
-}
-
-/// The reason why an address stands on one of the catalog's suppression tables. The tables are read once
-/// per batch, not once per person.
-fn suppressed(renderer: &Renderer<'_>, email: Option<&Fragment>) -> Fragment {
-    listed(renderer, email, |table| table.email.as_ref(), dialect::folded_text)
-}
-
-fn listed(
-    renderer: &Renderer<'_>,
-    address: Option<&Fragment>,
-    column: fn(&SuppressionTable) -> Option<&Column>,
-    folded: fn(Dialect, &Fragment) -> Fragment,
-) -> Fragment {
-    let mut cases = Fragment::default();
-    for table in &renderer.catalog.suppressions {
-        let (Some(address), Some(column)) = (address, column(table)) else { continue };
-        let alias = renderer.alias("x");
-        let listed = renderer.cell(&alias, column);
-        let rows = Fragment::of("{} AS {}", &[&renderer.table(&table.table), &Fragment::text(&alias)]);
-        let reason = table.reason.clone().unwrap_or_else(|| "suppressed".to_owned());
-        let reason = Fragment::hole(Hole::Constant(Value::Text(reason)));
-        let reason =
-            if renderer.dialect == Dialect::Postgres { Fragment::of("CAST({} AS text)", &[&reason]) } else { reason };
-        cases.push(&Fragment::of(
-            " WHEN {} IN (SELECT {} FROM {} WHERE {} IS NOT NULL) THEN {}",
-            &[&folded(renderer.dialect, address), &folded(renderer.dialect, &listed), &rows, &listed, &reason],
-        ));
-    }
-    if cases == Fragment::default() { Fragment::text("NULL") } else { Fragment::of("(CASE{} END)", &[&cases]) }
 }

@@ -115,8 +115,8 @@ impl Renderer<'_> {
     fn attribute(&self, outer: &str, attribute: &Attribute) -> Fragment {
         let alias = self.alias("a");
         let value = self.cell(&alias, &attribute.value);
-        let ours = (self.cell(outer, &attribute.key), &attribute.key.ty);
-        let theirs = (self.cell(&alias, &attribute.record), &attribute.record.ty);
+        let ours = (self.cell(outer, &attribute.key), &attribute.key);
+        let theirs = (self.cell(&alias, &attribute.record), &attribute.record);
         let mut tests = vec![join_of(self.dialect, theirs, ours)];
         tests.extend(filter::all_of(self, &alias, &attribute.only));
         let rows = Fragment::of("{} AS {}", &[&self.table(&attribute.table), &Fragment::text(alias)]);
@@ -126,8 +126,8 @@ impl Renderer<'_> {
     fn looked_up(&self, outer: &str, look_up: &LookUp) -> Fragment {
         let Some(entity) = self.catalog.entity(&look_up.entity) else { return Fragment::text("NULL") };
         let alias = self.alias("l");
-        let ours = (self.cell(outer, &look_up.by), &look_up.by.ty);
-        let theirs = (self.key_of(entity, &alias), &entity.key.ty);
+        let ours = (self.cell(outer, &look_up.by), &look_up.by);
+        let theirs = (self.key_of(entity, &alias), &entity.key);
         let mut tests = vec![join_of(self.dialect, theirs, ours)];
         tests.extend(filter::all_of(self, &alias, &look_up.only));
         tests.extend(self.base(entity, &alias));
@@ -151,8 +151,8 @@ impl Renderer<'_> {
             let beside = parent_alias(alias, number);
             let same = join_of(
                 self.dialect,
-                (self.cell(&beside, &parent.key), &parent.key.ty),
-                (self.own_cell(alias, &entity.key.name), &entity.key.ty),
+                (self.cell(&beside, &parent.key), &parent.key),
+                (self.own_cell(alias, &entity.key.name), &entity.key),
             );
             let table = self.table(&parent.table);
             rows.push(&Fragment::of(" JOIN {} AS {} ON {}", &[&table, &Fragment::text(beside), &same]));

@@ -37,7 +37,10 @@ pub(super) fn render(
     let cell = |name: &str| Fragment::of("q.{}", &[&Fragment::name(renderer.dialect, name)]);
     let mut selected = vec![renderer.key_of(entity, RECORD), cell(&query.occasion)];
     selected.extend(query.at.iter().chain(&query.row).map(|name| cell(name)));
-    let mut tests = vec![Fragment::of("{} = {}", &[&renderer.key_of(entity, RECORD), &cell(&query.key)])];
+    let named = cell(&query.key);
+    // What their SQL returns may be text, which an index over blank-padded keys doesn't serve.
+    let named = if entity.key.padded { Fragment::of("CAST({} AS bpchar)", &[&named]) } else { named };
+    let mut tests = vec![Fragment::of("{} = {}", &[&renderer.key_of(entity, RECORD), &named])];
     tests.extend(renderer.base(entity, RECORD));
     let own = own_sql(renderer, query);
     let text = Fragment::of(

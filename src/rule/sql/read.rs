@@ -10,7 +10,7 @@ use crate::model::{Key, Occasion, Value, at_local};
 use crate::rule::compiled::ReadError;
 use crate::rule::statement::{Dialect, Row};
 use jiff::{Timestamp, civil, tz::TimeZone};
-use rust_decimal::Decimal;
+use rust_decimal::{Decimal, prelude::ToPrimitive};
 
 /// How one selected cell is read.
 #[derive(Debug, Clone)]
@@ -54,7 +54,8 @@ impl Meaning {
         let read = match &self.ty {
             ColumnType::Bool | ColumnType::BoolText => boolean(value).map(Value::Bool),
             ColumnType::Int | ColumnType::Decimal | ColumnType::Float | ColumnType::NumberText => {
-                number(value).filter(|number| !self.whole || is_whole(value, number))
+                let found = number(value);
+                if self.whole { found.and_then(|number| whole(value, number)) } else { found }
             }
             ColumnType::Date(_) => date(value).map(Value::Date),
             ColumnType::Instant(storage) => self.instant(storage, value).map(Value::Instant),
@@ -166,19 +167,23 @@ fn number(value: &Value) -> Option<Value> {
     }
 }
 
-fn is_whole(stored: &Value, number: &Value) -> bool {
-    if let Value::Text(text) = stored {
-        return match text.trim().split_once(['e', 'E']) {
-            Some((mantissa, power)) => !mantissa.contains('.') && !power.starts_with('-'),
-            None => text.trim().split_once('.').is_none_or(|(_, fraction)| fraction.chars().all(|digit| digit == '0')),
-        };
+/// The number without a fraction; `None`: it has one. By its value, whatever it is spelled like.
+fn whole(stored: &Value, number: Value) -> Option<Value> {
+    let is_text = matches!(stored, Value::Text(_));
+    match &number {
+        Value::Decimal(decimal) if has_lost_digits(stored) || !decimal.fract().is_zero() => None,
+        Value::Decimal(decimal) => decimal.trunc().to_i64().map(Value::Int).or(Some(number)),
+        // Beyond these there are no whole numbers of 64 bits, but in text.
+        Value::Float(float) if float.fract() != 0.0 || (!is_text && float.abs() >= 9e18) => None,
+        _ => Some(number),
     }
-    match number {
-        Value::Decimal(number) => number.fract().is_zero(),
-        // Beyond these there are no whole numbers of 64 bits.
-        Value::Float(number) => number.fract() == 0.0 && number.abs() < 9e18,
-        _ => true,
-    }
+}
+
+/// Whether a text has a fraction that is too fine for a decimal.
+fn has_lost_digits(stored: &Value) -> bool {
+    let Value::Text(text) = stored else { return false };
+    let fraction = text.trim().split_once('.').map_or("", |(_, fraction)| fraction);
+    !fraction.contains(['e', 'E']) && fraction.contains(|digit| digit != '0')
 }
 
 fn decimal(value: &Value) -> Option<Decimal> {
@@ -343,6 +348,18 @@ mod tests {
         assert_eq!(number.read(&Value::Text(" 12.50 ".into())), Value::Decimal("12.50".parse().unwrap()));
         assert_eq!(number.read(&Value::Text("twelve".into())), Value::Null);
         assert_eq!(number.read(&Value::Float(f64::NAN)), Value::Null);
+    }
+
+    #[test]
+    fn whole_numbers_are_told_by_their_value() {
+        let whole = |text: &str| meaning(ColumnType::Int).read(&Value::Text(text.into()));
+        for (text, number) in [("1.5e3", 1500), ("1.0e2", 100), ("0.5e1", 5), ("10e-1", 1), (" 7.00 ", 7), ("-3", -3)] {
+            assert_eq!(whole(text), Value::Int(number), "{text}");
+        }
+        for text in ["1.5", "1.55e1", "5e-1", "7.0000000000000000000000000000000001"] {
+            assert_eq!(whole(text), Value::Null, "{text}");
+        }
+        assert!(!whole("1e25").is_missing() && !whole("3e29").is_missing());
     }
 
     #[test]

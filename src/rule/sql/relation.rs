@@ -4,7 +4,7 @@ use super::fragment::Fragment;
 use super::hole::{Point, PointBase};
 use super::operand::{Bound, Operand};
 use super::{RenderError, Renderer, filter, join_of};
-use crate::catalog::{Aggregate, Column, ColumnType, Entity, Filter, Join, Table};
+use crate::catalog::{Aggregate, Column, Entity, Filter, Join, Table};
 use crate::model::{FieldName, RelationName};
 
 /// Whether a join table that names a pair twice may double rows.
@@ -98,7 +98,7 @@ impl<'a> Renderer<'a> {
                 for hop in &path.hops {
                     let alias = self.alias("j");
                     tables.push(Fragment::of("{} AS {}", &[&self.table(&hop.table), &Fragment::text(alias.as_str())]));
-                    let at = |column: &Column| (self.cell(&alias, column), column.ty.clone());
+                    let at = |column: &Column| (self.cell(&alias, column), column.clone());
                     tests.push(self.meet(at(&hop.from), from));
                     tests.extend(filter::all_of(self, &alias, &hop.only));
                     from = at(&hop.to);
@@ -128,7 +128,7 @@ impl<'a> Renderer<'a> {
         Ok(())
     }
 
-    fn meet(&self, one: (Fragment, ColumnType), other: (Fragment, ColumnType)) -> Fragment {
+    fn meet(&self, one: (Fragment, Column), other: (Fragment, Column)) -> Fragment {
         join_of(self.dialect, (one.0, &one.1), (other.0, &other.1))
     }
 
@@ -138,13 +138,13 @@ impl<'a> Renderer<'a> {
         entity: &Entity,
         outer: &str,
         field: Option<&FieldName>,
-    ) -> Result<(Fragment, ColumnType), RenderError> {
+    ) -> Result<(Fragment, Column), RenderError> {
         let column = field.map_or_else(|| Ok(entity.key.clone()), |field| Self::column(entity, field))?;
-        Ok((self.cell(outer, &column), column.ty))
+        Ok((self.cell(outer, &column), column))
     }
 
     /// Their field that it ends with, or their key.
-    fn end(&self, rows: &Rows<'_>, field: Option<&FieldName>) -> Result<(Fragment, ColumnType), RenderError> {
+    fn end(&self, rows: &Rows<'_>, field: Option<&FieldName>) -> Result<(Fragment, Column), RenderError> {
         self.start(rows.entity, &rows.alias, field)
     }
 

@@ -1,6 +1,6 @@
 //! Which records a crossing query looks at: all, those that changed, a chunk by key, or named ones.
 
-use super::batch::{Batch, ascii};
+use super::batch::Batch;
 use super::fragment::Fragment;
 use super::hole::{Fill, Hole, Point, PointBase};
 use super::operand::Bound;
@@ -72,9 +72,9 @@ impl Scopes {
                 Some(Fragment::of(" JOIN ({}) AS s ON s.k = {}", &[&keys, &self.key]))
             }
             Scope::Of(keys) => {
-                let ascii = ascii(keys.iter());
-                let is_key = self.batch.is_key(&self.key, ascii);
-                Some(Fragment::of(" JOIN {} ON {}", &[&self.batch.from(ascii), &is_key]))
+                let plain = self.batch.plain(keys.iter());
+                let is_key = self.batch.is_key(&self.key, plain);
+                Some(Fragment::of(" JOIN {} ON {}", &[&self.batch.from(plain), &is_key]))
             }
             Scope::Chunk { after, upto } => {
                 let bound = |sign: &str, key: &Key| {

@@ -149,11 +149,11 @@ const WHOLES: &Values = &[
 
 const WHOLE_CASES: &[(&str, &str)] = &[
     ("{of}: 7", "1 3"),
-    ("{of}: {above: 7}", "4 10"),
-    ("{of}: {at_least: 2}", "1 3 4 10"),
-    ("{of}: {not: 7}", "4 7 10"),
-    ("not: {{of}: {above: 7}}", "1 3 7"),
-    ("{of}: missing", "2 5 6 8 9 11 12 13"),
+    ("{of}: {above: 7}", "4 10 11"),
+    ("{of}: {at_least: 2}", "1 3 4 10 11"),
+    ("{of}: {not: 7}", "4 7 10 11 12"),
+    ("not: {{of}: {above: 7}}", "1 3 7 12"),
+    ("{of}: missing", "2 5 6 8 9 13"),
 ];
 
 const FLAGS: &Values = &[Some("Y"), Some(" yes "), Some("NO"), Some("?"), Some(""), None, Some("1"), Some("off")];

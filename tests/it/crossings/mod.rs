@@ -7,6 +7,7 @@ mod episodes;
 mod facts;
 mod form;
 mod inactivity;
+mod lists;
 mod open;
 mod operators;
 mod others;

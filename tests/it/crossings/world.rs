@@ -8,7 +8,7 @@ use nudged::diagnostic::SourceFile;
 use nudged::engine::port::Source;
 use nudged::model::{Key, Tenant};
 use nudged::rule::CompiledRule;
-use nudged::rule::compiled::{Calls, Crossing, Facts, Reach, Subject, Window};
+use nudged::rule::compiled::{Calls, Crossing, Facts, Reach, Subject, Unwanted, Window};
 use nudged::rule::generation::{Gateways, Generation, Surroundings, Tree};
 use nudged::rule::statement::{Dialect, Row, Statement};
 use nudged::source::{SourceOptions, connect};
@@ -154,10 +154,15 @@ impl World {
 
     pub async fn facts(&self, rule: &CompiledRule, subjects: &[Subject], now: Timestamp) -> BTreeMap<String, Facts> {
         let rows = self.rows(rule.facts(subjects, now)).await;
-        rows.iter()
-            .map(|row| rule.read_facts(row, now, Calls::Always).unwrap())
-            .map(|facts| (facts.key.to_string(), facts))
-            .collect()
+        let mut facts: Vec<Facts> = rows.iter().map(|row| rule.read_facts(row, now, Calls::Always).unwrap()).collect();
+        let mut unwanted = Unwanted::default();
+        for (number, statement) in rule.unwanted(&facts) {
+            for row in self.rows(statement).await {
+                rule.read_unwanted(number, &row, &mut unwanted);
+            }
+        }
+        unwanted.tell(&mut facts);
+        facts.into_iter().map(|facts| (facts.key.to_string(), facts)).collect()
     }
 
     /// What the database says of how it would run the statement.

@@ -32,6 +32,8 @@ pub enum Verdict {
     BeforeActivation { crossed_at: Timestamp, baseline: Timestamp },
     /// It was inside already when the rule began to look; since when, nothing tells.
     InsideBefore { baseline: Timestamp },
+    /// It came inside and was outside again before the rule first looked.
+    Over { crossed_at: Timestamp, ended_at: Timestamp },
     /// It crossed longer ago than any sweep still looks.
     Passed { crossed_at: Timestamp },
     /// Only time is missing.
@@ -89,6 +91,7 @@ impl Verdict {
             Self::Missed { .. } => "missed",
             Self::GaveUp { .. } => "gave_up",
             Self::BeforeActivation { .. } | Self::InsideBefore { .. } => "before_activation",
+            Self::Over { .. } => "over",
             Self::Passed { .. } => "passed",
             Self::NotYet { .. } => "not_yet",
             Self::NotYetAndFails { .. } => "not_yet_and_fails",
@@ -222,6 +225,10 @@ impl fmt::Display for Verdict {
                 Day(*baseline)
             ),
             Self::InsideBefore { baseline } => inside_before(f, *baseline),
+            Self::Over { crossed_at, ended_at } => {
+                write!(f, "no match: crossed {}, and was over {}, ", Day(*crossed_at), Day(*ended_at))?;
+                write!(f, "before the rule first looks, which takes in who is still inside then")
+            }
             Self::Passed { crossed_at } => {
                 write!(f, "no match: it crosses at {}, further back than any sweep still looks", Day(*crossed_at))
             }

@@ -238,10 +238,7 @@ fn what_a_template_makes_is_bounded() {
         ("{{ (99999999 * [1]) ~ \"\" }}".to_owned(), "`[1]` is no number"),
         (names("a", "[1] * 99999999", 200), "`[1]` is no number"),
         ("{{ (50000000 * 7|string)|length }}".to_owned(), "`7|string` is no number"),
-        (
-            format!("{{% if [{}] %}}V{{% endif %}}", ["50000000*7|string"; 30].join(", ")),
-            "`7|string` is no number",
-        ),
+        (format!("{{% if [{}] %}}V{{% endif %}}", ["50000000*7|string"; 30].join(", ")), "`7|string` is no number"),
         ("{{ range(9999) | join(range(9999) | join(\"xxxxxxxxxx\")) }}".to_owned(), "`join` would make"),
         (format!("{{{{ \"{long}\" | replace(\"x\", \"{long}\") }}}}"), "`replace` would make"),
         (

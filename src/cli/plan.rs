@@ -3,7 +3,7 @@
 use super::rehearsal::{self, Rehearsal};
 use super::{Context, Exit, Failure, Format, Output, text};
 use crate::diagnostic::render::counted;
-use crate::engine::rehearse::{Change, Comparer, Comparison, Part, People, RuleComparison};
+use crate::engine::rehearse::{Change, Comparer, Comparison, Elsewhere, Part, People, RuleComparison};
 use crate::rule::checked::Backfill;
 use crate::rule::generation::Generation;
 use crate::rulebook::{Inspected, from_stored, inspect};
@@ -116,6 +116,9 @@ fn show_rule(compared: &RuleComparison, output: &mut Output) {
             );
         }
     }
+    if let Some(Elsewhere { lane, count, fate }) = under_way.elsewhere {
+        output.line(&format!("    elsewhere  {count} are under way in the {} lane, and {fate}", lane.as_str()));
+    }
 }
 
 fn words(parts: &[Part]) -> String {
@@ -185,6 +188,11 @@ fn rule_json(compared: &RuleComparison) -> Json {
         "people": people(&compared.under_way.people),
         "ending": people(&compared.under_way.ending),
         "fate": compared.under_way.fate,
+        "elsewhere": compared.under_way.elsewhere.map(|Elsewhere { lane, count, fate }| json!({
+            "lane": lane,
+            "count": count,
+            "fate": fate,
+        })),
     });
     shown
 }

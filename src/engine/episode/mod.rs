@@ -13,7 +13,7 @@ mod replay;
 mod segment;
 
 pub(super) use changed::value_hash;
-pub(super) use past::Past;
+pub(super) use past::{Past, PastEpisode};
 
 use super::error::EngineError;
 use super::port::{Episode, EpisodeChange, Lease, OpenEpisode, Source, Store};

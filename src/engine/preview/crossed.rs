@@ -171,8 +171,23 @@ impl Previewer<'_> {
         }
         let scope = PreviewScope::Records(vec![key.clone()]);
         let window = self.window(rule, &scope);
-        let lease = self.watched(rule, (tenant, lane), (window, true)).await?;
+        let mut lease = self.watched(rule, (tenant, lane), (window, true)).await?;
+        if let Some(begins) = self.first_look(rule, (tenant, lane)).await? {
+            lease.baseline = begins;
+        }
         Ok(Some(self.watch(rule, tenant, &lease, window).outlook(key).await?))
+    }
+
+    /// Where a rule over counted rows will begin to look that has not looked yet.
+    async fn first_look(
+        &self,
+        rule: &CompiledRule,
+        (tenant, lane): (&Tenant, Lane),
+    ) -> Result<Option<Timestamp>, EngineError> {
+        if rule.rule.trigger.tide().is_none() || self.adopted(rule, lane, tenant).await?.is_some() {
+            return Ok(None);
+        }
+        Ok(Some(self.began(rule, None)))
     }
 
     /// Where the watch of a preview begins. Of named records it is where the rule's own began, so that their episodes
@@ -294,6 +309,26 @@ impl Previewer<'_> {
         Ok(())
     }
 
+    /// The edges of named records. Before a rule has looked they are what its first sweep will find: an episode that was
+    /// under way where it begins is none to it. Of who came inside by then, it is told when.
+    async fn opened(&self, watch: &Watch<'_>, named: &[Key]) -> Result<Vec<Crossing>, EngineError> {
+        let keys: Vec<Key> = named.iter().cloned().collect::<HashSet<Key>>().into_iter().collect();
+        let ever = watch.candidates(&keys).await?.crossings;
+        let Some(begins) = self.first_look(watch.rule, (watch.tenant, watch.lease.lane)).await? else {
+            return Ok(ever);
+        };
+        let lease = Lease { baseline: begins, ..watch.lease.clone() };
+        let first = Watch { lease: &lease, since: begins, looked: begins, ..*watch };
+        let found = first.candidates(&keys).await?.crossings.into_iter();
+        let (mut opened, silent): (Vec<Crossing>, Vec<Crossing>) = found.partition(|found| found.crossed_at > begins);
+        for earlier in ever.into_iter().filter(|earlier| earlier.crossed_at <= begins).chain(silent) {
+            if !opened.iter().any(|known| known.key == earlier.key) {
+                opened.push(earlier);
+            }
+        }
+        Ok(opened)
+    }
+
     async fn openings(
         &self,
         watch: &Watch<'_>,
@@ -302,8 +337,7 @@ impl Previewer<'_> {
     ) -> Result<(), EngineError> {
         if let Some(named) = named.filter(|_| watch.rule.rule.trigger.tide().is_some()) {
             // Their rows are asked for by key anyway.
-            let keys: HashSet<Key> = named.iter().cloned().collect();
-            kept.take_all(watch.candidates(&keys.into_iter().collect::<Vec<_>>()).await?.crossings);
+            kept.take_all(self.opened(watch, named).await?);
             return Ok(());
         }
         let mut keys: HashSet<Key> = HashSet::new();

@@ -99,13 +99,23 @@ pub struct People {
     pub named: Vec<RecordId>,
 }
 
-/// Those in the rule's steps.
+/// Those in the rule's steps, in the lane it runs in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UnderWay {
     pub people: People,
     /// Those who would end at their next message, since the new `where` no longer holds for them.
     pub ending: People,
     /// What becomes of the rest.
+    pub fate: &'static str,
+    /// Those whom it matched in its other lane.
+    pub elsewhere: Option<Elsewhere>,
+}
+
+/// Under way in a lane that the rule has left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Elsewhere {
+    pub lane: Lane,
+    pub count: u64,
     pub fate: &'static str,
 }
 

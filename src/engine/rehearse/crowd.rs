@@ -6,21 +6,24 @@ use super::horizon;
 use crate::engine::EngineError;
 use crate::engine::adopt::baseline;
 use crate::engine::context::lane_of;
-use crate::engine::episode::Past;
+use crate::engine::episode::{Past, PastEpisode};
 use crate::engine::evaluate::{self, Answer, Eligibility};
 use crate::engine::inbound;
-use crate::engine::port::{Source, SourceError, Standing};
+use crate::engine::port::{RuleState, Source, SourceError, Standing};
 use crate::engine::sweep::had_its_chance;
 use crate::model::{Key, Lane, RecordId, Tenant};
 use crate::rule::CompiledRule;
 use crate::rule::checked::{Backfill, Trigger};
 use crate::rule::compiled::{Crossing, Reach, Subject, Window};
+use crate::rule::tide::Tide;
 use futures::TryStreamExt;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Events read at once.
 const PAGE: usize = 1_000;
+/// How often the time in which a row counts is gone back for those inside.
+const ROUNDS: u32 = 4;
 
 /// Who matches, each with the newest crossing.
 type Crowd = BTreeMap<Key, Crossing>;
@@ -183,17 +186,28 @@ impl Comparer<'_> {
             }
         }
         let keys: Vec<Key> = keys.into_iter().collect();
-        let Some(tide) = rule.rule.trigger.tide() else {
+        if rule.rule.trigger.tide().is_none() {
             return Ok(keys.iter().map(|key| Past::now(key, now)).collect());
-        };
-        // Far enough back for every row that counts, and for what a baseline would leave out.
-        let zone = rule.zone();
-        let back = |at: Timestamp, times: u32| {
-            (0..times).fold(at, |at, _| tide.reach().before(at, zone)).max(crate::engine::adopt::BEGINNING)
-        };
-        let from = back(now, 4).min(back(baseline(&rule.rule, zone, now), 1));
+        }
+        let (from, looked) = self.begins(rule, tenant).await?;
         let episodes = Past { source, rule, tenant, from, until: now }.episodes(&keys).await?;
-        Ok(episodes.into_iter().filter(|episode| episode.is_open).map(|episode| episode.crossing).collect())
+        let counts = |episode: &PastEpisode| episode.is_open || episode.crossing.crossed_at > looked;
+        Ok(episodes.into_iter().filter(counts).map(|episode| episode.crossing).collect())
+    }
+
+    /// Where the rule begins to look, as its episodes follow from there, and up to when it has looked. What came and went
+    /// before a first look is history; what does so between two looks is not.
+    async fn begins(&self, rule: &CompiledRule, tenant: &Tenant) -> Result<(Timestamp, Timestamp), EngineError> {
+        let (zone, now) = (rule.zone(), self.previewer.now);
+        let lane = lane_of(rule).unwrap_or(Lane::Live);
+        let Some(state) = self.previewer.adopted(rule, lane, tenant).await? else {
+            return Ok((baseline(&rule.rule, zone, now), now));
+        };
+        let RuleState { baseline, progress, .. } = state;
+        // Of one that began long ago, far enough back for every row that counts.
+        let back = |tide: &Tide<'_>| (0..ROUNDS).fold(now, |at, _| tide.reach().before(at, zone));
+        let from = rule.rule.trigger.tide().map_or(baseline, |tide| baseline.max(back(&tide)));
+        Ok((from, if progress.seeded { progress.watermark } else { now }))
     }
 
     async fn keep_matching(

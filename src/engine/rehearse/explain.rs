@@ -212,8 +212,9 @@ impl<'a> Explainer<'a> {
         let held = self.held(lane).await?;
         let deliveries = self.deliveries(&enrollments).await?;
         let (source, generation) = (previewer.source, previewer.generation);
-        let mut operands = term::operands(source, generation, rule, &self.record.tenant, &seen.subject, now).await?;
-        let terms = term::answers(generation, rule, facts.as_deref(), &operands);
+        let operands = term::operands(source, generation, rule, &self.record.tenant, &seen.subject, now).await?;
+        let (judged, mut operands) = self.since_entry((facts.clone(), operands), &enrollments).await?;
+        let terms = term::answers(generation, rule, judged.as_deref(), &operands);
         let EdgeAnswers { trigger, mut base } = self.edge(&seen).await?;
         let left_out = matches!(seen.answer, Answer::Gone) && base.iter().any(|term| term.holds != Some(true));
         if !left_out {

@@ -16,6 +16,7 @@ mod backtest;
 mod compare;
 mod crowd;
 mod edge;
+mod entered;
 mod explain;
 pub(super) mod horizon;
 mod later;
@@ -31,7 +32,7 @@ mod why;
 
 pub use anew::render_anew;
 pub use backtest::{Backtest, BacktestDay, BacktestHit, Backtester, Tally, TermCount, Told};
-pub use compare::{Change, Comparer, Comparison, Part, People, RuleComparison, UnderWay};
+pub use compare::{Change, Comparer, Comparison, Elsewhere, Part, People, RuleComparison, UnderWay};
 pub use explain::{Crossed, Delivered, Explanation, Reached, RecordState, StepsOf, explain, explain_within};
 pub use later::Later;
 pub use simulate::{Happened, RuleDays, Simulator};

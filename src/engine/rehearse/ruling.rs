@@ -156,6 +156,9 @@ impl Explainer<'_> {
         if let Some(miss) = self.newest_miss(case.told).await? {
             return Ok(Verdict::Missed { crossed_at: miss.crossed_at, reason: miss.reason });
         }
+        if let Some(verdict) = self.over(case) {
+            return Ok(verdict);
+        }
         let open = case.seen.episode.as_ref().filter(|episode| episode.closed_at.is_none());
         Ok(match (&self.rule.rule.trigger, open) {
             (Trigger::Segment(segment), Some(episode)) if segment.leaves => {
@@ -172,6 +175,16 @@ impl Explainer<'_> {
                 (because, _) => Verdict::NeverCrossed { because },
             },
         })
+    }
+
+    /// It came inside within the time that the rule looks at, and was outside again before its first look.
+    fn over(&self, case: &Case<'_>) -> Option<Verdict> {
+        self.rule.rule.trigger.tide()?;
+        let (state, episode) = (case.told.state.as_ref(), case.seen.episode.as_ref()?);
+        let (crossed_at, ended_at) = (episode.opened_at, episode.closed_at?);
+        let looked = state.map_or(case.told.now, |state| state.looking_since);
+        let is_history = crossed_at > self.begins(state) && ended_at <= looked;
+        is_history.then_some(Verdict::Over { crossed_at, ended_at })
     }
 
     /// What nobody has said of the record yet, for triggers that are set off from outside its tables.

@@ -1,10 +1,12 @@
 //! Those in a rule's steps, and what becomes of them when the rule changes.
 
-use super::compare::{Comparer, People, UnderWay};
+use super::compare::{Comparer, Elsewhere, People, UnderWay};
 use crate::engine::EngineError;
+use crate::engine::context::lane_of;
 use crate::engine::evaluate::{self, Answer};
+use crate::engine::held::by_mode;
 use crate::engine::port::{EnrollmentFilter, EnrollmentView};
-use crate::model::{EnrollmentState, RecordId, Tenant};
+use crate::model::{EnrollmentState, Lane, RecordId, Tenant};
 use crate::rule::CompiledRule;
 use crate::rule::checked::{Mode, OnChange, OnDelete};
 use crate::rule::compiled::Subject;
@@ -23,14 +25,18 @@ impl Comparer<'_> {
     ) -> Result<UnderWay, EngineError> {
         let Some(old) = old else { return Ok(UnderWay { fate: "", ..UnderWay::default() }) };
         let store = self.previewer.store;
+        // What it matched in a lane that it has left goes on beside, and is no second sequence of these.
+        let lane = lane_of(old).unwrap_or(Lane::Live);
         let mut filter = EnrollmentFilter {
             rule: Some(old.rule.id.clone()),
+            lane: Some(lane),
             state: Some(EnrollmentState::Active),
             limit: PAGE,
             ..EnrollmentFilter::default()
         };
-        let mut under_way = UnderWay { fate: fate(old, new), ..UnderWay::default() };
+        let mut under_way = UnderWay { fate: fate(old, new, lane), ..UnderWay::default() };
         under_way.people.count = store.count_enrollments(&filter).await?;
+        under_way.elsewhere = self.elsewhere(&filter, (old, new)).await?;
         let new = new.filter(|new| new.rule.for_each == old.rule.for_each);
         loop {
             let page = store.enrollments(&filter).await?;
@@ -55,6 +61,18 @@ impl Comparer<'_> {
             }
             filter.below = next;
         }
+    }
+
+    /// Those of the other lane, from when the rule ran in it.
+    async fn elsewhere(
+        &self,
+        filter: &EnrollmentFilter,
+        (old, new): (&CompiledRule, Option<&CompiledRule>),
+    ) -> Result<Option<Elsewhere>, EngineError> {
+        let lane = if filter.lane == Some(Lane::Live) { Lane::Shadow } else { Lane::Live };
+        let others = EnrollmentFilter { lane: Some(lane), ..filter.clone() };
+        let count = self.previewer.store.count_enrollments(&others).await?;
+        Ok((count > 0).then(|| Elsewhere { lane, count, fate: fate(old, new, lane) }))
     }
 
     /// Who would not get past the new `where`.
@@ -83,16 +101,19 @@ impl Comparer<'_> {
     }
 }
 
-/// What becomes of those in the rule's steps.
-fn fate(old: &CompiledRule, new: Option<&CompiledRule>) -> &'static str {
+/// What becomes of those in the rule's steps, in a lane.
+fn fate(old: &CompiledRule, new: Option<&CompiledRule>, lane: Lane) -> &'static str {
     let Some(new) = new else {
         return match old.rule.on_delete {
             OnDelete::Drain => "go on to the end (`on_delete: drain`)",
             OnDelete::Cancel => "end before their next message (`on_delete: cancel`)",
         };
     };
-    if new.rule.mode == Mode::Paused {
-        return "are held while its file says `mode: paused`";
+    if by_mode(new.rule.mode, lane).is_some() {
+        return match new.rule.mode {
+            Mode::Paused => "are held while its file says `mode: paused`",
+            Mode::Shadow | Mode::Live => "are held while its file says `mode: shadow`",
+        };
     }
     if old.version == new.version {
         return "go on, under the new conditions";

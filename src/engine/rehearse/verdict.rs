@@ -34,6 +34,8 @@ pub enum Verdict {
     InsideBefore { baseline: Timestamp },
     /// It was there when the rule first looked, and nothing tells since when.
     ThereBefore { at: Timestamp },
+    /// It came inside and was outside again before the rule first looked.
+    Over { crossed_at: Timestamp, ended_at: Timestamp },
     /// It crossed longer ago than any sweep still looks.
     Passed { crossed_at: Timestamp },
     /// Only time is missing.
@@ -91,6 +93,7 @@ impl Verdict {
             Self::Missed { .. } => "missed",
             Self::GaveUp { .. } => "gave_up",
             Self::BeforeActivation { .. } | Self::InsideBefore { .. } | Self::ThereBefore { .. } => "before_activation",
+            Self::Over { .. } => "over",
             Self::Passed { .. } => "passed",
             Self::NotYet { .. } => "not_yet",
             Self::NotYetAndFails { .. } => "not_yet_and_fails",
@@ -230,6 +233,10 @@ impl fmt::Display for Verdict {
             ),
             Self::InsideBefore { baseline } => inside_before(f, *baseline),
             Self::ThereBefore { at } => there_before(f, *at),
+            Self::Over { crossed_at, ended_at } => {
+                write!(f, "no match: crossed {}, and was over {}, ", Day(*crossed_at), Day(*ended_at))?;
+                write!(f, "before the rule first looks, which takes in who is still inside then")
+            }
             Self::Passed { crossed_at } => {
                 write!(f, "no match: it crosses at {}, further back than any sweep still looks", Day(*crossed_at))
             }

@@ -1,6 +1,7 @@
 //! What people ask before they trust a rule, against real databases: the same records everywhere, and nothing
 //! left behind.
 
+mod backfilled;
 mod capped;
 mod cooldown;
 mod copied;

@@ -208,6 +208,10 @@ async fn a_plan_names_whom_a_rule_newly_acts_on_in_the_lane_it_moves_to() {
     assert_eq!(lanes().await, [5, 6], "7 is silent by now");
 
     let plan = planned(&shadow).await;
+    let (live_ones, elsewhere) = (&plan.under_way, plan.under_way.elsewhere.unwrap());
+    assert_eq!((live_ones.people.count, live_ones.fate), (6, "are held while its file says `mode: shadow`"));
+    assert_eq!((elsewhere.lane, elsewhere.count), (Lane::Shadow, 5), "nobody is counted twice");
+    assert!(elsewhere.fate.starts_with("go on"), "{elsewhere:?}");
     assert_eq!(
         (plan.moved_to, plan.before, plan.newly.count),
         (Some(Lane::Shadow), 5, 1),

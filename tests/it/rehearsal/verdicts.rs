@@ -9,6 +9,7 @@ use nudged::engine::port::{Inbound, Lease};
 use nudged::engine::rehearse::{Explanation, Later, Verdict, explain, explain_within, why};
 use nudged::engine::{Previewer, Settings};
 use nudged::model::{Lane, RecordId, RuleId};
+use nudged::rule::operands::Section;
 use serde_json::json;
 use std::time::Duration;
 
@@ -364,4 +365,27 @@ async fn facts_dated_ahead_count_by_the_time_they_are_due() {
     let entered = world.enrollments().await;
     assert_eq!(entered.len(), 1);
     assert!(entered[0].entered_at.duration_since(crosses_at).abs() <= days(1), "as it said");
+}
+
+/// The table of terms says what the steps say.
+#[tokio::test]
+async fn what_ends_a_sequence_under_way_is_asked_since_its_own_entry() {
+    let goal = "goal: {name: answered again, when: {responses: {some: {}, since: entry}}}\n";
+    let text = rule("survey: {of: responses, score: {at_most: 6}, settle: none}", goal)
+        .replace("steps:\n", "steps:\n  - wait: {for: 2 days}\n");
+    let world = world(&text).await;
+    answered(&world, 1, world.now() + minutes(30)).await;
+    world.pass(hours(1)).await;
+    let goal = |told: &Explanation| {
+        let term = told.terms.iter().find(|term| term.section == Section::Goal).unwrap();
+        (term.holds, term.operands[0].found())
+    };
+    assert_eq!(goal(&explained(&world).await), (Some(false), "0".to_owned()));
+    world.clock.advance(hours(3));
+    let at = world.crm.time(world.ago(hours(1)));
+    world.crm.run(&format!("INSERT INTO surveys VALUES (2, 1, 'nps', 10, {at})")).await;
+    let told = explained(&world).await;
+    assert_eq!(goal(&told), (Some(true), "1".to_owned()));
+    let reason = told.steps[0].content.as_ref().unwrap_err();
+    assert!(reason.starts_with("ended (goal)"), "{reason}");
 }

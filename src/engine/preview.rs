@@ -2,6 +2,7 @@
 //! templates as live, and nothing is written.
 
 mod crossed;
+mod met;
 mod way;
 
 use super::adopt::baseline;
@@ -20,6 +21,7 @@ use crate::rule::CompiledRule;
 use crate::rule::checked::Action;
 use crate::rule::compiled::{Crossing, Facts, PersonFacts, Subject};
 use crate::rule::generation::Generation;
+use crate::rule::message::MessageRow;
 pub(super) use crossed::newest_first;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value as Json;
@@ -109,6 +111,12 @@ pub async fn preview(previewer: &Previewer<'_>, rule: &RuleId, scope: &PreviewSc
     }
     preview.matches.sort_by_key(|matched| std::cmp::Reverse(matched.crossed_at));
     Ok(preview)
+}
+
+/// What the rule's script adds for templates.
+fn enriched(rule: &CompiledRule, facts: &Facts, at: Timestamp) -> Result<Option<Json>, String> {
+    let added = rule.script.as_ref().map(|script| script.enrich(facts, at)).transpose();
+    Ok(added.map_err(|error| error.to_string())?.flatten())
 }
 
 /// Where the rule keeps what it has seen. A paused one will most likely wake in the live lane.
@@ -256,9 +264,9 @@ impl Previewer<'_> {
         facts: &Facts,
         action: &Action,
         to: Option<&PersonFacts>,
+        (rows, more): (&[MessageRow<'_>], usize),
     ) -> Result<Message, String> {
-        let enriched = rule.script.as_ref().map(|script| script.enrich(facts, claimed.due_at)).transpose();
-        let enriched = enriched.map_err(|error| error.to_string())?.flatten();
+        let enriched = enriched(rule, facts, claimed.due_at)?;
         let draft = Draft {
             rule,
             node: claimed.node,
@@ -276,8 +284,8 @@ impl Previewer<'_> {
             enriched: enriched.as_ref(),
             now: claimed.due_at,
             country: self.sending.and_then(|sending| sending.texts.country),
-            rows: &[],
-            more: 0,
+            rows,
+            more,
         };
         draft.render(action).map_err(|error| error.to_string())
     }

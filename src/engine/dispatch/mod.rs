@@ -40,9 +40,10 @@ use tokio::sync::watch;
 pub(super) use addressed::Addressed;
 pub(super) use assigned::{joined, rehearsed, stand_in};
 pub(super) use decide::{Decision, Line, Situation, address, decide, number};
+pub(super) use gather::{Groups, Together, listed, meets};
 pub(super) use moment::Moment;
 pub(super) use places::since;
-pub(super) use prepare::{open_tasks, reader, said, subject};
+pub(super) use prepare::{open_tasks, reader, said, subject, way_of};
 pub(super) use render::{Draft, kind};
 pub(super) use walk::Way;
 

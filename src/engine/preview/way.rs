@@ -1,16 +1,19 @@
 //! The steps that matches would take, were nothing to change in between. All of a preview go together, in the order
 //! of time, since those who share an address share its caps.
 
+use super::met::{self, Sends, Shared};
 use super::{PreviewMessage, Previewer};
 use crate::engine::dispatch::{
-    Addressed, Decision, Line, Moment, Situation, Way, decide, joined, kind, open_tasks, said, since,
+    Addressed, Decision, Line, Moment, Situation, Together, Way, decide, joined, kind, meets, number, open_tasks,
+    reader, said, since, way_of,
 };
 use crate::engine::error::EngineError;
-use crate::engine::port::{Claimed, ContactStanding, Then};
+use crate::engine::port::{Claimed, ContactStanding, Message, Then};
 use crate::engine::settings::Sending;
 use crate::model::{AddressHash, Channel, ContactId, DeliveryId, Outcome, Preference, RecordId, SuppressionReason};
 use crate::rule::checked::{Action, Purpose, Step, UnlessOpen};
 use crate::rule::compiled::{Crossing, Facts, PersonFacts};
+use crate::rule::message::MessageRow;
 use crate::rule::{CheckedRule, CompiledRule};
 use jiff::Timestamp;
 use std::collections::{BTreeSet, HashMap};
@@ -28,20 +31,19 @@ pub(in crate::engine) struct Found<'c> {
     pub known: bool,
 }
 
-/// What would have been sent by then, which counts under the caps as well.
-type Sends = HashMap<ContactId, Vec<(DeliveryId, Timestamp)>>;
-
 /// One match on its way.
-struct Walker<'w> {
+pub(super) struct Walker<'w> {
     previewer: &'w Previewer<'w>,
-    rule: &'w CompiledRule,
+    pub rule: &'w CompiledRule,
     sending: &'w Sending,
-    claimed: Claimed,
-    facts: Arc<Facts>,
+    pub claimed: Claimed,
+    pub facts: Arc<Facts>,
     then: Then,
     /// Looks that are left to it.
     left: usize,
-    messages: Vec<PreviewMessage>,
+    pub messages: Vec<PreviewMessage>,
+    /// Those of them that it shares with other matches.
+    pub shared: Vec<Shared>,
 }
 
 /// Whom a step writes to, and what is known of them.
@@ -63,25 +65,27 @@ impl Previewer<'_> {
         let sending = self.sending.unwrap_or(&neutral);
         let mut walkers: Vec<Walker<'_>> = found.iter().map(|found| Walker::new(self, rule, sending, found)).collect();
         let (known, new): (Vec<usize>, Vec<usize>) = (0..found.len()).partition(|index| found[*index].known);
-        let mut shared = Sends::new();
+        let mut shared = Sends::default();
         // Those who wait for the same place come to it one after the other.
         for index in &new {
             walkers[*index].left += new.len();
         }
         // Of two that are due at once, who matched first goes first.
         let mut waiting: BTreeSet<(Timestamp, usize)> =
-            new.into_iter().filter_map(|index| Some((walkers[index].due()?, index))).collect();
+            new.iter().filter_map(|index| Some((walkers[*index].due()?, *index))).collect();
         while let Some((_, index)) = waiting.pop_first() {
             let walker = &mut walkers[index];
             walker.step(&mut shared).await?;
             waiting.extend(walker.due().map(|due| (due, index)));
         }
-        for index in known {
-            let mut own = Sends::new();
-            while walkers[index].due().is_some() {
-                walkers[index].step(&mut own).await?;
+        for index in &known {
+            let mut own = Sends::default();
+            while walkers[*index].due().is_some() {
+                walkers[*index].step(&mut own).await?;
             }
         }
+        met::combine(&mut walkers, &new);
+        met::combine(&mut walkers, &known);
         Ok(walkers.into_iter().map(|walker| walker.messages).collect())
     }
 }
@@ -96,7 +100,7 @@ impl Previewer<'_> {
     ) -> Result<Vec<PreviewMessage>, EngineError> {
         let neutral = Sending::default();
         let mut walker = Walker::at(self, rule, self.sending.unwrap_or(&neutral), (place, facts));
-        let mut sends = Sends::new();
+        let mut sends = Sends::default();
         while walker.due().is_some() {
             walker.step(&mut sends).await?;
         }
@@ -119,7 +123,7 @@ impl<'w> Walker<'w> {
             None => Then::Advance { node, due_at, planned_at },
         };
         let left = looks(rule);
-        Self { previewer, rule, sending, claimed, facts, then, left, messages: Vec::new() }
+        Self { previewer, rule, sending, claimed, facts, then, left, messages: Vec::new(), shared: Vec::new() }
     }
 
     fn new(previewer: &'w Previewer<'w>, rule: &'w CompiledRule, sending: &'w Sending, found: &Found<'_>) -> Self {
@@ -128,7 +132,7 @@ impl<'w> Walker<'w> {
         let first = rule.rule.entries.get(found.crossing.entry).and_then(|entry| entry.first);
         let then = Way::of(&rule.rule, &claimed, &facts.zone).walk(first, previewer.now).then;
         let left = looks(rule);
-        Self { previewer, rule, sending, claimed, facts, then, left, messages: Vec::new() }
+        Self { previewer, rule, sending, claimed, facts, then, left, messages: Vec::new(), shared: Vec::new() }
     }
 
     /// When it is looked at next; `None`: it is through.
@@ -157,6 +161,7 @@ impl<'w> Walker<'w> {
         let person = self.person(sends).await?;
         let after =
             Way::of(&self.rule.rule, &self.claimed, &self.facts.zone).walk_on(place.next, planned_at, due_at).then;
+        let mut shared = None;
         let (then, shown) = match self.decide(&person).await? {
             Decision::Move { then, .. } => (then, None),
             Decision::Enroll { walked, .. } => (walked.then, None),
@@ -173,16 +178,33 @@ impl<'w> Walker<'w> {
             Decision::Act { action, to, .. } => {
                 let standing = if matches!(action, Action::Sms(_)) { &person.text } else { &person.mail };
                 if let Some(standing) = standing.as_ref().filter(|_| counts(&self.rule.rule, to)) {
-                    sends.entry(standing.contact).or_default().push((self.delivery(), due_at));
+                    sends.count((standing.contact, node, due_at), meets(&self.rule.rule, node), self.delivery());
                 }
-                let rendered = self.previewer.render(self.rule, &self.claimed, &self.facts, action, to);
+                shared = self.shares(node, action, to);
+                let rendered = self.rendered(node, action, (&[], 0));
                 (after, Some((kind(action), rendered)))
             }
         };
         self.then = then;
+        self.shared.extend(shared);
         let step = place.id.clone();
         self.messages.extend(shown.map(|(kind, content)| PreviewMessage { step, kind, due_at, content }));
         Ok(())
+    }
+
+    /// What a step sends to other matches' reader as well.
+    fn shares(&self, node: usize, action: &Action, to: Option<&PersonFacts>) -> Option<Shared> {
+        let number = to.and_then(|person| number(person, self.sending.texts.country));
+        let together = Together::of(&self.rule.rule, (node, self.claimed.lane), action, to, number)?;
+        let way = way_of(&self.rule.rule, action);
+        Some(Shared { together, message: self.messages.len(), way, node, due_at: self.claimed.due_at })
+    }
+
+    /// The message of a step, about these rows.
+    pub fn rendered(&self, node: usize, action: &Action, rows: (&[MessageRow<'_>], usize)) -> Result<Message, String> {
+        let claimed = Claimed { node, ..self.claimed.clone() };
+        let to = reader(&self.rule.rule, action, &self.facts);
+        self.previewer.render(self.rule, &claimed, &self.facts, action, to, rows)
     }
 
     async fn decide<'a>(&'a self, person: &'a Person) -> Result<Decision<'a>, EngineError> {
@@ -237,7 +259,7 @@ impl<'w> Walker<'w> {
         if let Some(standing) = &mut found {
             // Nobody goes first in what is only looked at.
             standing.waiting.clear();
-            standing.sends.extend(sends.get(&contact).into_iter().flatten().copied());
+            standing.sends.extend(sends.before((contact, self.claimed.node, now)));
         }
         Ok(found)
     }

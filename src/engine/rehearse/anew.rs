@@ -44,7 +44,8 @@ pub async fn render_anew(previewer: &Previewer<'_>, story: &DeliveryStory) -> Re
         Some(Answer::Gone) | None => return Err(EngineError::NoSuchRecord(record.clone())),
     };
     let to = reader(&rule.rule, action, &facts);
-    let content = previewer.render(&rule, &claimed, &facts, action, to).map_err(EngineError::NothingToShow)?;
+    let content =
+        previewer.render(&rule, &claimed, &facts, action, to, (&[], 0)).map_err(EngineError::NothingToShow)?;
     Ok(PreviewMessage { step, kind: kind(action), due_at: previewer.now, content: Ok(content) })
 }
 

@@ -56,7 +56,7 @@ pub async fn render_test(
     let crossing = crossing.unwrap_or_else(|| explainer.made_up(number));
     let person = email.to.as_ref().or(compiled.rule.to.as_ref()).and_then(|role| facts.recipients.get(role));
     let claimed = previewer.claimed(compiled, record, &crossing, number);
-    let rendered = previewer.render(compiled, &claimed, &facts, action, person).map_err(|problem| {
+    let rendered = previewer.render(compiled, &claimed, &facts, action, person, (&[], 0)).map_err(|problem| {
         let uses = previewer.generation.templates.uses(&email.template).iter().map(|used| &used.path);
         let missing: Vec<&String> = uses.filter(|path| made_up && path.starts_with("occasion.row")).collect();
         let Some(first) = missing.first() else { return nothing(problem) };

@@ -1,14 +1,16 @@
 //! One mail to each colleague with everything that concerns them.
 
 use super::world::{settings, world_with};
+use crate::rehearsal::previewer;
 use crate::support::instant;
 use crate::world::{Kind, World, days, hours};
 use async_trait::async_trait;
 use jiff::SignedDuration;
 use nudged::engine::port::{Message, Sender, Sent};
-use nudged::engine::{Retention, Settings};
+use nudged::engine::{PreviewScope, Retention, Settings, preview};
 use nudged::model::{EndReason, Outcome, RecordId};
 use rstest::rstest;
+use serde_json::json;
 use std::sync::Arc;
 use tokio::sync::Notify;
 
@@ -52,6 +54,23 @@ fn mails(world: &World) -> Vec<(String, String, String)> {
     mails
 }
 
+/// The same of every mail that a preview shows, and how many matches it says to be told of in another's.
+async fn previewed(world: &World) -> (Vec<(String, String, String)>, usize) {
+    let (generation, sender) = (world.generation(), json!({}));
+    let look = previewer(world, &generation, &sender);
+    let found = preview(&look, &"at-risk".into(), &PreviewScope::LastInterval).await.unwrap();
+    let shown: Vec<_> = found.matches.into_iter().flat_map(|matched| matched.messages).collect();
+    let told = shown.iter().filter(|message| matches!(&message.content, Err(why) if why.starts_with("told of in")));
+    let told = told.count();
+    let mails = shown.into_iter().filter_map(|message| match message.content {
+        Ok(Message::Email(email)) => Some((email.to_address, email.subject, email.text)),
+        _ => None,
+    });
+    let mut mails: Vec<_> = mails.collect();
+    mails.sort();
+    (mails, told)
+}
+
 /// To the next Monday at nine in Vienna.
 fn until_monday(world: &World) -> SignedDuration {
     instant("2026-06-08T07:00:00Z").duration_since(world.now())
@@ -75,8 +94,11 @@ async fn each_colleague_gets_one_mail_with_the_worst_first(#[case] kind: Kind) {
     customers(&world, "NULL", &[(7, 5)]).await;
     world.load(&[("at-risk.yaml", RULE), MAIL, LAYOUT]).await;
     world.turn().await;
-    world.pass(until_monday(&world)).await;
+    world.clock.advance(until_monday(&world));
+    let (previewed, told_elsewhere) = previewed(&world).await;
+    world.turn().await;
     let sent = mails(&world);
+    assert_eq!((previewed, told_elsewhere), (sent.clone(), 3), "a preview shows the mails as they are sent");
     let heads: Vec<_> = sent.iter().map(|(to, subject, _)| (to.as_str(), subject.as_str())).collect();
     let expected =
         [("jana@acme.example", "4 at risk"), ("max@acme.example", "1 at risk"), ("team@acme.example", "1 at risk")];

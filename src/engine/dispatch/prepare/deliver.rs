@@ -40,7 +40,7 @@ pub(super) struct Meeting<'a> {
 }
 
 /// Where an action stands among the ways of the step that it is of.
-pub(super) fn way_of(rule: &CheckedRule, action: &Action) -> usize {
+pub(in crate::engine) fn way_of(rule: &CheckedRule, action: &Action) -> usize {
     let mut ways = rule.nodes.iter().filter_map(|node| node.step.action());
     ways.find_map(|step| step.ways().iter().position(|way| std::ptr::eq(way, action))).unwrap_or(0)
 }

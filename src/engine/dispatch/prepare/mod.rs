@@ -2,8 +2,8 @@
 
 mod deliver;
 
-pub(in crate::engine) use self::deliver::reader;
-use self::deliver::{Meeting, way_of};
+use self::deliver::Meeting;
+pub(in crate::engine) use self::deliver::{reader, way_of};
 use super::addressed::Addressed;
 use super::assigned::with_assigned;
 use super::decide::{Decision, Line, Situation, decide, number};

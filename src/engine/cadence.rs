@@ -6,6 +6,7 @@ use crate::rule::checked::{Cadence, Trigger};
 use cron::Cron;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, civil};
+use std::ops::Range;
 use std::str::FromStr;
 
 /// The planned instants of one rule.
@@ -86,6 +87,21 @@ impl Plan {
         }
     }
 
+    /// How many planned instants follow a sweep at the start of the span, up to its end; no more than `most`.
+    pub fn count(&self, span: Range<Timestamp>, most: u32) -> u32 {
+        match self {
+            Self::Every(every) => {
+                let count = span.end.duration_since(span.start).as_micros() / every.as_micros().max(1);
+                u32::try_from(count.max(0)).unwrap_or(u32::MAX).min(most)
+            }
+            Self::Cron(..) => {
+                let following = |last: &Timestamp| Some(self.next(*last)).filter(|next| *next <= span.end);
+                let planned = std::iter::successors(following(&span.start), following).take(most as usize);
+                u32::try_from(planned.count()).unwrap_or(most)
+            }
+        }
+    }
+
     /// How many days of ordinary sweeps lie between two instants, at least one: the guard's scale.
     pub fn days_covered(last: Timestamp, now: Timestamp) -> f64 {
         (now.duration_since(last).as_secs_f64() / 86_400.0).max(1.0)
@@ -147,6 +163,19 @@ mod tests {
         let friday = instant("2026-11-20T08:00:00Z");
         assert_eq!(weekdays().last_within(friday, instant("2026-11-25T12:00:00Z")), instant("2026-11-25T08:00:00Z"));
         assert_eq!(weekdays().last_within(friday, instant("2026-11-22T12:00:00Z")), instant("2026-11-23T08:00:00Z"));
+    }
+
+    #[test]
+    fn the_instants_of_a_span_are_counted_no_further_than_asked() {
+        let friday = instant("2026-11-20T08:00:00Z");
+        let count = |plan: &Plan, until, most| plan.count(friday..instant(until), most);
+        let quarterly = Plan::Every(SignedDuration::from_mins(15));
+        assert_eq!(count(&quarterly, "2026-11-20T09:10:00Z", 10), 4);
+        assert_eq!(count(&quarterly, "3026-11-20T09:10:00Z", 10), 10);
+        assert_eq!(count(&quarterly, "2026-11-19T08:00:00Z", 10), 0);
+        assert_eq!(count(&weekdays(), "2026-11-27T08:00:00Z", 10), 5);
+        assert_eq!(count(&weekdays(), "2026-11-27T08:00:00Z", 3), 3);
+        assert_eq!(count(&weekdays(), "2026-11-19T08:00:00Z", 3), 0);
     }
 
     #[test]

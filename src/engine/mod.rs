@@ -65,7 +65,7 @@ pub use links::Links;
 pub use personal::{Reached, addresses_in, events_about, reached};
 pub use preview::{Preview, PreviewMatch, PreviewMessage, PreviewScope, Previewer, preview};
 pub use pruner::Retention;
-pub use rehearsal::Horizon;
+pub use rehearsal::{Horizon, sweeps_ahead};
 pub use relocate::{Relocated, pinned_steps, relocate};
 pub use settings::{Sending, Settings, Texts};
 pub use sweep::{SweepReport, Swept};

@@ -12,20 +12,24 @@ use super::core::Engine;
 use super::port::{Progress, RuleState};
 use super::scheduler;
 use super::sweep::keep_trying;
-use crate::model::Tenant;
-use crate::rule::CompiledRule;
+use crate::catalog::{Catalog, Entity, Expression, Place};
+use crate::model::{FieldName, Tenant};
 use crate::rule::checked::Trigger;
 use crate::rule::compiled::{Reach, Window};
+use crate::rule::condition::Condition;
 use crate::rule::generation::Generation;
+use crate::rule::{CheckedRule, CompiledRule};
 use futures::TryStreamExt;
 use jiff::{SignedDuration, Timestamp};
+use std::ops::Range;
 
-/// How far a source that changes only when told to can be foreseen.
+/// How far a source that changes only when told to can be foreseen. Whoever tells the engine of an event has its rule swept
+/// at once.
 #[derive(Debug, Clone, Copy)]
 pub struct Horizon {
     /// Nothing becomes visible in the source before this.
     pub until: Timestamp,
-    /// When the source last changed.
+    /// When the source last changed, or something in it became visible.
     pub changed_at: Timestamp,
 }
 
@@ -44,9 +48,15 @@ impl Engine {
             let state = states.iter().find(|state| {
                 state.rule == rule.rule.id && state.tenant == tenant && Some(state.lane) == lane_of(&rule)
             });
-            let at = match state.filter(|_| foreseeable(&rule.rule.trigger)) {
-                Some(state) => self.foresee(&generation, &rule, &tenant, state, horizon).await?.max(due),
-                None => due,
+            let at = match state {
+                Some(state) if foreseeable(&rule.rule.trigger) => {
+                    self.foresee(&generation, &rule, &tenant, state, horizon).await?.max(due)
+                }
+                Some(state) if stands_still(&generation.catalog, &rule.rule, state, horizon) => {
+                    let plan = Plan::of(&rule.rule, &generation.catalog.time_zone);
+                    plan.last_within(state.progress.swept_at, horizon.until).max(due)
+                }
+                _ => due,
             };
             next = Some(next.map_or(at, |next| next.min(at)));
         }
@@ -104,6 +114,67 @@ impl Engine {
         }
         Ok(instants.into_iter().min().unwrap_or(last))
     }
+}
+
+/// How many sweeps of a span a clock that jumps can't leave out, counted no further than `most`.
+#[must_use]
+pub fn sweeps_ahead(rule: &CheckedRule, catalog: &Catalog, span: Range<Timestamp>, most: u32) -> u32 {
+    if foreseeable(&rule.trigger) || by_source_alone(rule, catalog) || rule.trigger == Trigger::Enrolled {
+        return 0;
+    }
+    Plan::of(rule, &catalog.time_zone).count(span, most)
+}
+
+/// Whether sweeps have seen all that there is to see until the source changes.
+fn stands_still(catalog: &Catalog, rule: &CheckedRule, state: &RuleState, horizon: Horizon) -> bool {
+    let Progress { watermark, swept_at, reconciled_at, seeded, .. } = state.progress;
+    // One that waits for what could not be judged is asked again.
+    if !by_source_alone(rule, catalog) || watermark < swept_at {
+        return false;
+    }
+    let (zone, changed_at) = (&catalog.time_zone, horizon.changed_at);
+    match &rule.trigger {
+        // It is swept when the event comes.
+        Trigger::Event(_) => true,
+        // A change that the catalog's `updated_at` doesn't tell of is found at night.
+        Trigger::Changed(_) => seeded && swept_at > changed_at && reconciled_at > changed_at,
+        // Whoever has left is seen outside first, and is gone after a while.
+        Trigger::Segment(segment) => {
+            let seen_by = Plan::of(rule, zone).next(changed_at);
+            seeded && swept_at > changed_at && swept_at >= segment.min_out.after(seen_by, zone)
+        }
+        _ => false,
+    }
+}
+
+/// Whether nothing but a change of the source, or an event, brings a match: no time that passes, and no second chance.
+fn by_source_alone(rule: &CheckedRule, catalog: &Catalog) -> bool {
+    let Some(entity) = catalog.entity(&rule.for_each) else { return false };
+    let timeless = keep_trying(rule) == SignedDuration::ZERO && entity.at.is_none();
+    timeless
+        && match &rule.trigger {
+            Trigger::Event(_) => true,
+            Trigger::Changed(changed) => is_stored(entity, &changed.field),
+            Trigger::Segment(segment) => segment.when.iter().all(|term| is_timeless(entity, &term.condition)),
+            _ => false,
+        }
+}
+
+fn is_timeless(entity: &Entity, condition: &Condition) -> bool {
+    match condition {
+        Condition::All(parts) | Condition::Any(parts) => parts.iter().all(|part| is_timeless(entity, part)),
+        Condition::Not(inner) => is_timeless(entity, inner),
+        Condition::Field { field, test } => is_stored(entity, field) && !test.goes_by_time(),
+        Condition::Related(_) | Condition::Score(_) | Condition::Saved(_) => false,
+    }
+}
+
+/// Whether the field is what stands in the record's own row.
+fn is_stored(entity: &Entity, field: &FieldName) -> bool {
+    entity.fields.get(field).is_some_and(|field| match &field.expression {
+        Expression::Column(column) | Expression::Means { column, .. } => column.place == Place::Row,
+        Expression::Aggregate(_) => false,
+    })
 }
 
 /// Whether what a sweep finds follows from the rows and the time alone, and not from what earlier sweeps saw. A

@@ -120,6 +120,32 @@ pub enum Test {
     Both(Vec<Test>),
 }
 
+impl Test {
+    /// Whether time alone may turn it, as the value stays what it is.
+    #[must_use]
+    pub fn goes_by_time(&self) -> bool {
+        match self {
+            Self::OlderThan(_) | Self::WithinLast(_) | Self::WithinNext(_) => true,
+            Self::Before(moment) | Self::After(moment) => !matches!(moment, Moment::At(_) | Moment::On(_)),
+            Self::Both(tests) => tests.iter().any(Self::goes_by_time),
+            Self::Equals(_)
+            | Self::NotEquals(_)
+            | Self::In(_)
+            | Self::NotIn(_)
+            | Self::AtLeast(_)
+            | Self::AtMost(_)
+            | Self::Above(_)
+            | Self::Below(_)
+            | Self::Between(..)
+            | Self::Contains(_)
+            | Self::StartsWith(_)
+            | Self::EndsWith(_)
+            | Self::Missing
+            | Self::Present => false,
+        }
+    }
+}
+
 /// A fixed or relative point in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {

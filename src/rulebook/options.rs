@@ -19,6 +19,10 @@ pub struct RulebookOptions {
     pub rescan: Duration,
     /// Keep only a broken file at its last good version, and take up the rest.
     pub isolate: bool,
+    /// Tests of changed rules that take longer than this in all reject the change.
+    #[schemars(with = "String")]
+    #[serde(deserialize_with = "duration")]
+    pub tests_within: Duration,
     /// More than this part of the rules gone at once holds the change.
     pub brake_percent: u8,
 }
@@ -30,6 +34,7 @@ impl Default for RulebookOptions {
             settle: Duration::from_millis(500),
             rescan: Duration::from_mins(1),
             isolate: false,
+            tests_within: Duration::from_mins(2),
             brake_percent: 30,
         }
     }

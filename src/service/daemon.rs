@@ -47,12 +47,13 @@ impl Daemon {
     /// Loads the rules and starts to work. Nothing is sent before the first generation is whole.
     pub async fn start(outfit: Outfit) -> Result<Self, RulebookError> {
         let Outfit { clock, source, store, email, webhook, rules, outside, settings, renew, mut beside } = outfit;
+        let examiner = RuleExaminer::new(settings.clone()).within(rules.tests_within);
         let book = Rulebook::open(
             rules,
             outside,
             Arc::clone(&source),
             Arc::clone(&store) as Arc<dyn crate::engine::port::Register>,
-            Arc::new(RuleExaminer::new(settings.clone())),
+            Arc::new(examiner),
             Arc::clone(&clock),
         )
         .await?

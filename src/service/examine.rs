@@ -1,26 +1,35 @@
 //! Plays the tests of changed rules for the rulebook.
 
-use crate::diagnostic::Finding;
+use crate::diagnostic::render::counted;
+use crate::diagnostic::{Finding, Place, SourceFile};
 use crate::engine::Settings;
 use crate::model::RuleId;
 use crate::rule::generation::{Generation, Surroundings};
-use crate::rulebook::Examiner;
+use crate::rulebook::{Examiner, RulebookOptions};
 use crate::testbench::{Bench, RuleReport};
 use async_trait::async_trait;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The test bench, with the settings of the running engine.
 #[derive(Debug)]
 pub struct RuleExaminer {
     settings: Settings,
     at_once: usize,
+    within: Duration,
 }
 
 impl RuleExaminer {
     /// Beside an engine that goes on meanwhile: one rule at a time.
-    pub const fn new(settings: Settings) -> Self {
-        Self { settings, at_once: 1 }
+    pub fn new(settings: Settings) -> Self {
+        Self { settings, at_once: 1, within: RulebookOptions::default().tests_within }
+    }
+
+    /// Gives up after this long.
+    #[must_use]
+    pub fn within(self, within: Duration) -> Self {
+        Self { within, ..self }
     }
 
     /// Where nothing else is to be done.
@@ -42,11 +51,38 @@ impl Examiner for RuleExaminer {
             |path: &str| rules.iter().filter_map(|id| generation.rules.get(id)).any(|rule| rule.rule.file == path);
         let files: Vec<_> = bench.rule_files().into_iter().filter(|file| file.text.contains("tests:")).collect();
         let files: Vec<_> = files.into_iter().filter(|file| concerned(&file.path)).collect();
-        match bench.play(&files, self.at_once, |_| {}).await {
-            Ok(reports) => reports.iter().flat_map(folded).collect(),
-            Err(findings) => findings,
+        let mut played = BTreeSet::new();
+        let playing = bench.play(&files, self.at_once, |report| played.extend([report.file.clone()]));
+        match tokio::time::timeout(self.within, playing).await {
+            Ok(Ok(reports)) => reports.iter().flat_map(folded).collect(),
+            Ok(Err(findings)) => findings,
+            Err(_) => vec![self.given_up(&files, &played)],
         }
     }
+}
+
+impl RuleExaminer {
+    /// At the first rule whose tests were not played to their end.
+    fn given_up(&self, files: &[Arc<SourceFile>], played: &BTreeSet<String>) -> Finding {
+        let left: Vec<_> = files.iter().filter(|file| !played.contains(&file.path)).collect();
+        let message = format!(
+            "the tests of {} of {} were not done after {} seconds, and loading does not wait longer",
+            left.len(),
+            counted(files.len(), "rule"),
+            self.within.as_secs(),
+        );
+        let help = "shorten those that take long (`nudged test` plays them all, and `--format json` has `took_ms`), or \
+                    raise `rules.tests_within` of the configuration";
+        let finding = Finding::error("test.too-long", message).help(help);
+        let first = left.first().map(|file| Place { file: Arc::clone(file), range: tests_of(file) });
+        first.into_iter().fold(finding, Finding::at)
+    }
+}
+
+/// Where they stand.
+fn tests_of(file: &SourceFile) -> std::ops::Range<usize> {
+    let start = file.text.find("\ntests:").map_or(0, |newline| newline + 1);
+    start..start
 }
 
 /// The first failure of a rule whole, and of the others how many there are and what to do: one edit may break every test of a

@@ -91,7 +91,8 @@ pub async fn run(config: Config, reread: Reread) -> Result<Ended, StartError> {
         tracing::info!(nodes = beside.dead.len(), "a dead node's leases are taken over");
         store.bury(&beside.dead).await?;
     }
-    let mut daemon = start(&config, reread, source, Arc::clone(&store), Arc::clone(&clock), beside).await?;
+    let starting = start(&config, reread, source, Arc::clone(&store), Arc::clone(&clock), beside);
+    let Some(mut daemon) = unless_stopped(starting, &mut signals).await? else { return Ok(Ended::Drained) };
 
     let vitals = Arc::new(ProcessVitals::new(config.service.stalled(), Arc::clone(daemon.engine())));
     let (public_routes, recorder) = public_routes(&config, &daemon, &store, &clock)?;
@@ -131,6 +132,21 @@ pub async fn run(config: Config, reread: Reread) -> Result<Ended, StartError> {
     beside.iter().for_each(tokio::task::JoinHandle::abort);
     tracing::info!(?ended, "stopped");
     Ok(ended)
+}
+
+/// Loading the rules plays their tests, and a database may be slow to answer; nothing is sent before it is done.
+async fn unless_stopped(
+    starting: impl Future<Output = Result<Daemon, StartError>>,
+    signals: &mut Signals,
+) -> Result<Option<Daemon>, StartError> {
+    tokio::select! {
+        daemon = starting => daemon.map(Some),
+        () = signals.stop() => {
+            systemd::stopping(GRACE);
+            tracing::info!("told to stop before it was ready; stopped");
+            Ok(None)
+        }
+    }
 }
 
 async fn start(

@@ -30,9 +30,20 @@ impl Signals {
 
     pub async fn next(&mut self) -> Signal {
         tokio::select! {
-            _ = self.terminate.recv() => Signal::Stop,
-            _ = self.interrupt.recv() => Signal::Stop,
+            () = stop(&mut self.terminate, &mut self.interrupt) => Signal::Stop,
             _ = self.hangup.recv() => Signal::Reload,
         }
+    }
+
+    /// The next that asks to stop. A wish to reload stays to be heard.
+    pub async fn stop(&mut self) {
+        stop(&mut self.terminate, &mut self.interrupt).await;
+    }
+}
+
+async fn stop(terminate: &mut Stream, interrupt: &mut Stream) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
     }
 }

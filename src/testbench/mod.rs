@@ -6,6 +6,7 @@
 //! first, moves the clock and compares. The idea of running users' rule tests on the production path is that of
 //! `promtool test rules`.
 
+mod budget;
 mod coverage;
 mod judge;
 mod plain;
@@ -21,11 +22,13 @@ use crate::diagnostic::{Finding, Place, SourceFile};
 use crate::engine::Settings;
 use crate::model::{RuleId, StepId, TemplateName};
 use crate::rule::generation::{Surroundings, Tree};
+use budget::Budget;
 use futures::StreamExt;
 use stage::Stage;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::task::{JoinError, JoinHandle};
 
 /// What the rules and their tests are.
 #[derive(Debug, Clone)]
@@ -77,6 +80,15 @@ pub struct Failure {
     pub reasons: Vec<String>,
 }
 
+/// Goes on only as long as somebody waits for it.
+struct Playing<T>(JoinHandle<T>);
+
+impl<T> Drop for Playing<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 impl RuleReport {
     pub fn failures(&self) -> impl Iterator<Item = &Failure> {
         self.tests.iter().flat_map(|test| &test.failures)
@@ -107,10 +119,10 @@ impl Bench {
         let tasks = files.iter().cloned().enumerate().map(|(place, file)| {
             let bench = self.clone();
             async move {
-                let played = tokio::spawn(async move { bench.play_file(&file).await }).await;
-                let panicked = |error: tokio::task::JoinError| {
-                    vec![Finding::error("test.broken", format!("the test bench failed: {error}"))]
-                };
+                let mut playing = Playing(tokio::spawn(async move { bench.play_file(&file).await }));
+                let played = (&mut playing.0).await;
+                let panicked =
+                    |error: JoinError| vec![Finding::error("test.broken", format!("the test bench failed: {error}"))];
                 played.map_err(panicked).and_then(|played| played).map(|report| (place, report))
             }
         });
@@ -138,9 +150,11 @@ impl Bench {
         let stage = staged.map_err(|error| vec![Finding::error("test.broken", error.to_string())])??;
         let mut tests = Vec::new();
         let mut taken = Taken::default();
+        let mut budget = Budget::of_rule();
         for example in &stage.examples {
             let began = Instant::now();
-            let played = play::play(&stage, example).await;
+            budget.next_test();
+            let played = play::play(&stage, example, &mut budget).await;
             taken.branches.extend(played.taken.branches);
             taken.templates.extend(played.taken.templates);
             tests.push(TestReport {

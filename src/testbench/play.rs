@@ -1,14 +1,17 @@
 //! One example on the engine: fill the source, move the clock from event to event, compare at every line.
 
+use super::budget::{Budget, Spent};
 use super::judge::{self, Got};
 use super::stage::Stage;
 use super::witness::{Log, Witness};
 use super::world::{Folder, World};
 use super::{Failure, Taken};
 use crate::diagnostic::{Finding, Report};
-use crate::engine::port::{EnrollmentFilter, EnrollmentView, Inbound, Message, Noted, Owner, Sender, Store};
+use crate::engine::port::{
+    EnrollmentFilter, EnrollmentView, Inbound, Message, Noted, Owner, Sender, Store, StoreError,
+};
 use crate::engine::{
-    Engine, EngineError, Event, Horizon, Parts, PreviewScope, Previewer, Senders, TaskWriter, preview,
+    Engine, EngineError, Event, Horizon, Parts, PreviewScope, Previewer, Senders, TaskWriter, preview, sweeps_ahead,
 };
 use crate::model::{Clock, ManualClock, Outcome, Period, RecordId, StepId};
 use crate::rule::checked::{Cadence, CheckedRule, Trigger};
@@ -32,8 +35,32 @@ pub(super) struct Played {
     pub taken: Taken,
 }
 
-pub(super) async fn play(stage: &Stage, example: &Example) -> Played {
-    match Player::set_up(stage, example).await {
+/// Why a test is played no further.
+enum Halt {
+    Engine(EngineError),
+    Spent(Spent),
+}
+
+impl From<EngineError> for Halt {
+    fn from(error: EngineError) -> Self {
+        Self::Engine(error)
+    }
+}
+
+impl From<StoreError> for Halt {
+    fn from(error: StoreError) -> Self {
+        Self::Engine(error.into())
+    }
+}
+
+impl From<Spent> for Halt {
+    fn from(spent: Spent) -> Self {
+        Self::Spent(spent)
+    }
+}
+
+pub(super) async fn play(stage: &Stage, example: &Example, budget: &mut Budget) -> Played {
+    match Player::set_up(stage, example, budget).await {
         Ok(mut player) => {
             let failed = player.lines().await.err();
             let mut failures = player.failures;
@@ -51,6 +78,7 @@ fn plain(finding: Finding) -> Failure {
 struct Player<'a> {
     stage: &'a Stage,
     example: &'a Example,
+    budget: &'a mut Budget,
     clock: Arc<ManualClock>,
     world: World<'a>,
     store: Arc<dyn Store>,
@@ -69,7 +97,7 @@ struct Player<'a> {
 }
 
 impl<'a> Player<'a> {
-    async fn set_up(stage: &'a Stage, example: &'a Example) -> Result<Self, Finding> {
+    async fn set_up(stage: &'a Stage, example: &'a Example, budget: &'a mut Budget) -> Result<Self, Finding> {
         let broken = |error: &dyn std::fmt::Display| {
             let place = Report::new(&stage.file).place(&example.name.range);
             Finding::error("test.broken", format!("the example can't be set up: {error}")).at(place)
@@ -108,6 +136,7 @@ impl<'a> Player<'a> {
         Ok(Self {
             stage,
             example,
+            budget,
             clock,
             world,
             store,
@@ -125,40 +154,56 @@ impl<'a> Player<'a> {
     }
 
     async fn lines(&mut self) -> Result<(), Finding> {
-        // The rule was loaded, and first looked, one interval ago.
-        self.turn().await.map_err(|error| self.stopped(&error, None))?;
         let example = self.example;
+        self.foresee(&example.lines)?;
+        // The rule was loaded, and first looked, one interval ago.
+        self.turn().await.map_err(|halt| self.stopped(halt, None))?;
         for line in &example.lines {
             let a_moment = SignedDuration::from_micros(1);
             let just_before = line.at.checked_sub(a_moment).unwrap_or(line.at);
-            self.go(just_before).await.map_err(|error| self.stopped(&error, Some(line)))?;
+            self.go(just_before).await.map_err(|halt| self.stopped(halt, Some(line)))?;
             self.clock.set(line.at.max(self.clock.now()));
             for (change, row) in &line.changes {
                 self.world.change(*change, row, line.at).await?;
                 self.changed_at = line.at;
             }
             if let Some(event) = &line.event {
-                self.hear(event).await.map_err(|error| self.stopped(&error, Some(line)))?;
+                self.hear(event).await.map_err(|halt| self.stopped(halt, Some(line)))?;
             }
-            self.go(line.at).await.map_err(|error| self.stopped(&error, Some(line)))?;
+            self.go(line.at).await.map_err(|halt| self.stopped(halt, Some(line)))?;
             self.compare(line).await?;
         }
         Ok(())
     }
 
+    /// What can't be played to its end isn't begun, so that its author hears of it at once.
+    fn foresee(&self, lines: &[Line]) -> Result<(), Finding> {
+        let (rule, catalog) = (&self.stage.rule.rule, &self.stage.generation.catalog);
+        let (mut from, mut sweeps) = (self.clock.now(), 0_u32);
+        for line in lines {
+            sweeps = sweeps.saturating_add(sweeps_ahead(rule, catalog, from..line.at, self.budget.left() + 1));
+            self.budget.allows(sweeps).map_err(|spent| self.stopped(spent.into(), Some(line)))?;
+            from = line.at;
+        }
+        Ok(())
+    }
+
     /// Another system tells something: whoever waits for it is swept at once.
-    async fn hear(&mut self, event: &Incoming) -> Result<(), EngineError> {
+    async fn hear(&mut self, event: &Incoming) -> Result<(), Halt> {
         let id = event.id.clone().unwrap_or_else(|| format!("test-{}", Uuid::new_v4().simple()));
         let (name, received_at, body) = (event.name.clone(), self.clock.now(), event.body.clone());
+        self.budget.take_one()?;
         self.store.accept(&Inbound { name, id, received_at, body }).await?;
         self.engine.sweep_rule(&self.stage.rule.rule.id).await?;
         self.turn().await
     }
 
     /// Plays everything up to an instant.
-    async fn go(&mut self, until: Timestamp) -> Result<(), EngineError> {
+    async fn go(&mut self, until: Timestamp) -> Result<(), Halt> {
         let mut last = None;
         loop {
+            // To ask what comes next takes about as long as a sweep.
+            self.budget.take_one()?;
             let now = self.clock.now();
             let visible = self.world.ahead.range(now..).find(|instant| **instant > now).copied();
             let reach = visible.map_or(until, |instant| instant.min(until));
@@ -168,6 +213,7 @@ impl<'a> Player<'a> {
                     break;
                 }
                 self.clock.set(reach);
+                self.changed_at = reach;
                 continue;
             };
             let mut at = next.max(now);
@@ -185,9 +231,12 @@ impl<'a> Player<'a> {
         Ok(())
     }
 
-    async fn turn(&mut self) -> Result<(), EngineError> {
+    async fn turn(&mut self) -> Result<(), Halt> {
         self.engine.sweep_due().await?;
-        self.engine.dispatch_due().await?;
+        if self.engine.dispatch_due().await?.steps > 0 {
+            // Some steps write into the source.
+            self.changed_at = self.clock.now();
+        }
         while let Ok(event) = self.events.try_recv() {
             self.note(event);
         }
@@ -231,6 +280,7 @@ impl<'a> Player<'a> {
             Event::Missed { record, reason, .. } => {
                 self.reasons.push(format!("{}: crossed, but this did not hold: {reason}", about(&record)));
             }
+            Event::Unread { problem, .. } => self.reasons.push(format!("the event names no record: {problem}")),
             Event::StepDecided { rule, record, step, decided, .. } => {
                 self.reasons.push(format!("{}: {}", about(&record), self.decided(&step, &decided)));
                 if let (Noted::Branch(way) | Noted::Arm(way), true) = (decided, rule == self.stage.rule.rule.id) {
@@ -281,12 +331,12 @@ impl<'a> Player<'a> {
         if let Some(ended) = &line.ended {
             let filter = EnrollmentFilter { limit: MANY, ..EnrollmentFilter::default() };
             let enrollments = self.store.enrollments(&filter).await;
-            let enrollments = enrollments.map_err(|error| self.stopped(&error, Some(line)))?;
+            let enrollments = enrollments.map_err(|error| self.stopped(error.into(), Some(line)))?;
             failures.extend(judge::ends(&self.stage.file, ended, &enrollments));
         }
         let failed = !failures.is_empty() || line.because.is_some();
         if failed && self.reasons.is_empty() && self.got.is_empty() {
-            let asked = self.why_nothing().await.map_err(|error| self.stopped(&error, Some(line)))?;
+            let asked = self.why_nothing().await.map_err(|error| self.stopped(error.into(), Some(line)))?;
             self.reasons.extend(asked);
         }
         if let Some(because) = &line.because {
@@ -356,10 +406,13 @@ impl<'a> Player<'a> {
         }
     }
 
-    fn stopped(&self, error: &dyn std::fmt::Display, line: Option<&Line>) -> Finding {
+    fn stopped(&self, halt: Halt, line: Option<&Line>) -> Finding {
         let range = line.map_or(&self.example.name.range, |line| &line.range);
-        let place = Report::new(&self.stage.file).place(range);
-        Finding::error("test.broken", format!("the engine stopped: {error}")).at(place)
+        let finding = match halt {
+            Halt::Engine(error) => Finding::error("test.broken", format!("the engine stopped: {error}")),
+            Halt::Spent(spent) => spent.finding(),
+        };
+        finding.at(Report::new(&self.stage.file).place(range))
     }
 }
 

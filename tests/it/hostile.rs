@@ -350,6 +350,48 @@ fn hostile_messages_end_in_an_error_where_they_are_filled_in() {
 }
 
 #[test]
+fn hostile_tests_end_in_an_error() {
+    for (what, trigger, line, error) in [
+        (
+            "a century of a segment",
+            "segment: {when: {created_at: {older_than: 9 days}}}",
+            "after: 100 years",
+            "test.too-long",
+        ),
+        ("a century of changes", "changed: {field: lifetime_value}", "after: 100 years", "test.too-long"),
+        (
+            "a century of counts",
+            "count: {of: orders, at_least: 9, within: 30 days}",
+            "after: 100 years",
+            "test.too-long",
+        ),
+        (
+            "a century of declines",
+            "decline: {of: orders, by: 50, from_at_least: 4, window: 30 days}",
+            "after: 100 years",
+            "test.too-long",
+        ),
+        (
+            "a century of questions",
+            "query: {sql: \"SELECT account_id, number FROM invoices\", key: account_id, occasion: number}",
+            "after: 100 years",
+            "test.too-long",
+        ),
+        ("a century of minutes", "schedule: {cron: \"* * * * *\"}", "after: 100 years", "test.too-long"),
+        ("a thousand years", "inactivity: {of: orders, for: 90 days}", "after: 999 years", "rule.test"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let rule = SENDING.replace("inactivity: {of: orders, for: 90 days}", trigger);
+        let rule = rule.replace("{after: 0 days, expect: {email: [bad]}}", &format!("{{{line}, expect: nothing}}"));
+        rules(folder.path(), "bad.yaml", &rule);
+        rules(folder.path(), "templates/bad.md", "---\nsubject: Hello\n---\nHello\n");
+        let started = Instant::now();
+        let output = run(folder.path(), &["check", "--rules", "rules"]);
+        refused(what, &output, started, RULES, error);
+    }
+}
+
+#[test]
 fn a_rule_that_is_wrong_from_top_to_bottom_ends_in_a_page_of_findings() {
     let fields = (0..3_000).fold(String::new(), |text, n| format!("{text}  - contry{n}: {{between: 1}}\n"));
     let folder = tempfile::tempdir().unwrap();

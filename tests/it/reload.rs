@@ -413,6 +413,27 @@ async fn a_start_plays_the_tests_of_what_changed_meanwhile() {
     assert!(findings(&standing).contains("test.failed"));
 }
 
+/// Neither a start nor a reload waits for ever.
+#[tokio::test]
+async fn tests_that_are_not_done_in_time_reject_the_change() {
+    let home = Home::new().await;
+    let before = home.open().await.handle.standing();
+    home.edit("win-back.yaml", "wait: {for: 7 days", "wait: {for: 8 days");
+    let hasty = Arc::new(RuleExaminer::new(Settings::default()).within(Duration::ZERO));
+    let book = home.try_open_as(home.options(), Arc::clone(&home.source), hasty).await.unwrap();
+    let standing = book.handle.standing();
+    assert!(standing.restored && standing.hash == before.hash);
+    let said = findings(&standing);
+    assert!(
+        said.starts_with("win-back.yaml:") && said.contains("error[test.too-long]: the tests of 1 of 1 rule"),
+        "{said}"
+    );
+    assert!(said.contains("raise `rules.tests_within`"), "{said}");
+    home.edit("win-back.yaml", "wait: {for: 8 days", "wait: {for: 9 days");
+    let standing = book.handle.reload(false).await.unwrap();
+    assert!(findings(&standing).contains("test.too-long"));
+}
+
 #[tokio::test]
 async fn with_isolate_only_the_bad_file_stays_behind() {
     let home = Home::new().await;

@@ -35,6 +35,33 @@ fn systemd_hears_of_ready_watchdog_reloading_and_stopping() {
     assert!(!Path::new(&site.path("admin.sock")).exists(), "the socket is gone with the process");
 }
 
+/// Tests that take as long as tests may, many of them: nobody has to wait for their end.
+#[test]
+fn a_start_that_plays_tests_is_stopped_like_any_other() {
+    let site = with_silent(1, SILENCE);
+    let mut first = site.start();
+    site.told("READY=1");
+    first.signal("TERM");
+    assert_eq!(first.ends().code(), Some(0), "{}", site.log());
+
+    let long = |number: usize| {
+        format!(
+            "  - name: {number}\n    at: 2026-11-21 10:00 Europe/Vienna\n    given: {{customer: [{{key: 1}}]}}\n    \
+             then: [{{after: 400 days, expect: nothing}}]\n"
+        )
+    };
+    let tests: String = (0..5).map(long).collect();
+    let rule = SILENCE
+        .replace("inactivity: {of: orders, for: 90 days}", "segment: {when: {created_at: {older_than: 9 years}}}");
+    site.rules(&[("silence.yaml", &format!("{rule}tests:\n{tests}"))]);
+    let mut second = site.start();
+    poll_until(PATIENCE, || Path::new(&site.path("admin.sock")).exists());
+    second.signal("TERM");
+    assert_eq!(second.ends().code(), Some(0), "{}", site.log());
+    let log = site.log();
+    assert!(log.contains("told to stop before it was ready") && !log.contains("draining"), "{log}");
+}
+
 /// Status and body of the health check.
 fn health(site: &Site) -> (String, String) {
     let mut curl = Command::new("curl");

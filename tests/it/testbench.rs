@@ -1,6 +1,8 @@
 //! Tests of rules, as their authors write and run them.
 
+mod jumps;
 mod kept;
+mod long;
 mod typed;
 
 use crate::support::reference::documented;

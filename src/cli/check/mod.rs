@@ -122,7 +122,8 @@ async fn tested(verdict: &Verdict, config: &Config) -> Vec<Finding> {
     let is_wrong = verdict.findings.iter().any(|finding| finding.severity == Severity::Error);
     let Some(generation) = verdict.generation.as_ref().filter(|_| !is_wrong) else { return Vec::new() };
     let rules = generation.rules.keys().cloned().collect();
-    RuleExaminer::new(config.settings()).at_once(Bench::at_once()).examine(generation, &rules).await
+    let examiner = RuleExaminer::new(config.settings()).at_once(Bench::at_once()).within(config.rules.tests_within);
+    examiner.examine(generation, &rules).await
 }
 
 /// An index and the rules that need it.

@@ -4,7 +4,7 @@ use super::{Checker, Known};
 use crate::catalog::{Entity, Origin};
 use crate::diagnostic::yaml::{self, At, Content, Named, Node};
 use crate::diagnostic::{Finding, SourceFile};
-use crate::model::Period;
+use crate::model::{Period, Unit};
 use crate::rule::checked::JsonPath;
 use crate::rule::example::{
     Change, Detail, Example, Expected, ExpectedMessage, GivenRow, Incoming, Line, RowClock, Want, names_column,
@@ -31,6 +31,8 @@ const ENDS: [&str; 12] = [
     "holdout",
     "running",
 ];
+/// How far a test may look ahead: no rule is written for longer.
+const FARTHEST: Period = Period::new(100, Unit::Year);
 /// Where an example whose own time can't be read is looked at, so that the rest of it is.
 const SOMEWHEN: (Timestamp, TimeZone) = (Timestamp::UNIX_EPOCH, TimeZone::UTC);
 
@@ -74,9 +76,13 @@ impl<'a> Checker<'a> {
         let mut lines: Vec<Line> = Vec::new();
         for then in &test.then {
             let moment = self.moment_of(then, at, &zone);
+            let range = then.after.as_ref().or(then.at.as_ref()).map_or(&then.range, |time| &time.range);
             if lines.last().is_some_and(|last| moment < last.at) {
-                let range = then.after.as_ref().or(then.at.as_ref()).map_or(&then.range, |time| &time.range);
                 self.wrong(range, "rule.test", "this comes before the line above", "order the lines by time");
+            }
+            if moment > FARTHEST.after(at, &zone) {
+                let message = format!("this is more than {FARTHEST} after the test's `at`");
+                self.wrong(range, "rule.test", message, "no test looks farther: write a nearer time");
             }
             let event = then.event.as_ref().and_then(|event| self.incoming(event, awaited));
             lines.push(Line { event, ..self.then(then, RowClock { now: moment, zone: &zone, long_enough }) });

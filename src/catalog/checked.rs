@@ -185,6 +185,8 @@ pub struct Column {
     pub whole: bool,
     /// Text that the database fills up with blanks; see [`super::ColumnSchema`].
     pub padded: bool,
+    /// As the database spells its type, once it has been asked.
+    pub declared: Option<String>,
 }
 
 impl Column {
@@ -198,6 +200,7 @@ impl Column {
             place: Place::Row,
             whole: false,
             padded: false,
+            declared: None,
         }
     }
 }

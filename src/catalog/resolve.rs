@@ -389,10 +389,10 @@ impl Resolver<'_> {
 
     fn column(&self, table: &Live<'_>, column: &mut Column) {
         let typed = |ty: &ColumnType, live: &ColumnType| merged(ty, live, self.zone);
-        let mut padded = false;
+        let (mut padded, mut declared) = (false, None);
         let mut own = |table: Option<&TableSchema>| {
             let live = table?.column(&column.name)?;
-            padded = live.padded;
+            (padded, declared) = (live.padded, Some(live.declared.clone()));
             Some(live.ty.clone())
         };
         let ty = match &mut column.place {
@@ -432,7 +432,7 @@ impl Resolver<'_> {
             }
             Place::Sql(_) => None,
         };
-        column.padded = padded;
+        (column.padded, column.declared) = (padded, declared);
         if let Some(live) = ty.filter(|live| *live != ColumnType::Unknown) {
             column.whole |= column.ty == ColumnType::Int && may_be_broken(&live);
             column.ty = typed(&column.ty, &live);

@@ -187,6 +187,8 @@ pub struct Column {
     pub labels: Vec<String>,
     /// Text that the database fills up with blanks; see [`super::ColumnSchema`].
     pub padded: bool,
+    /// As the database spells its type, once it has been asked.
+    pub declared: Option<String>,
 }
 
 impl Column {
@@ -201,6 +203,7 @@ impl Column {
             whole: false,
             labels: Vec::new(),
             padded: false,
+            declared: None,
         }
     }
 }

@@ -9,10 +9,18 @@ use jiff::tz::TimeZone;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// What the catalog expects and the database doesn't have, at its places in the catalog. Not every database
-/// `keeps_lengths` that its columns are declared with.
+/// What a kind of database does with the values of its columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Habits {
+    /// Holds columns to the lengths that they are declared with.
+    pub keeps_lengths: bool,
+    /// Has a date of `0000-00-00`.
+    pub has_zero_dates: bool,
+}
+
+/// What the catalog expects and the database doesn't have, at its places in the catalog.
 #[must_use]
-pub fn drift(reading: &Reading, schema: &Schema, file: &Arc<SourceFile>, keeps_lengths: bool) -> Vec<Finding> {
+pub fn drift(reading: &Reading, schema: &Schema, file: &Arc<SourceFile>, habits: Habits) -> Vec<Finding> {
     let mut report = Report::new(file);
     let Some(catalog) = &reading.catalog else { return Vec::new() };
     for (table, range) in &reading.tables {
@@ -31,7 +39,7 @@ pub fn drift(reading: &Reading, schema: &Schema, file: &Arc<SourceFile>, keeps_l
     }
     for used in &reading.uses {
         if let Some(table) = schema.table(&used.table).filter(|table| table.exists) {
-            column(&mut report, used, table, (&catalog.time_zone, keeps_lengths));
+            column(&mut report, used, table, (&catalog.time_zone, habits));
         }
     }
     for insert in catalog.tasks.iter().flat_map(|tasks| &tasks.inserts) {
@@ -57,7 +65,7 @@ fn left_out(report: &mut Report, insert: &Insert, live: &TableSchema, range: &Ra
     report.add(range, Finding::warning("catalog.not-null", message).help(help));
 }
 
-fn column(report: &mut Report, used: &ColumnUse, table: &TableSchema, (zone, keeps_lengths): (&TimeZone, bool)) {
+fn column(report: &mut Report, used: &ColumnUse, table: &TableSchema, (zone, habits): (&TimeZone, Habits)) {
     let Some(live) = table.column(&used.column) else {
         let message = format!("the table `{}` has no column `{}`", used.table, used.column);
         let mut finding = Finding::error("catalog.no-column", message);
@@ -91,9 +99,8 @@ fn column(report: &mut Report, used: &ColumnUse, table: &TableSchema, (zone, kee
             report.add(&used.range, none_of(literal, &words, live));
         }
     }
-    let longest = longest(&live.declared).filter(|_| keeps_lengths);
     for given in used.given.iter().flat_map(InsertValue::parts) {
-        if let Some(finding) = misplaced(given, &ty, live, (zone, longest)) {
+        if let Some(finding) = misplaced(given, &ty, live, (zone, habits)) {
             report.add(&used.range, finding);
         }
     }
@@ -105,14 +112,15 @@ fn misplaced(
     given: &InsertValue,
     ty: &ColumnType,
     live: &ColumnSchema,
-    (zone, longest): (&TimeZone, Option<usize>),
+    (zone, habits): (&TimeZone, Habits),
 ) -> Option<Finding> {
     if let InsertValue::Constant(literal) = given {
-        return unheld(literal, live, (zone, longest));
+        return unheld(literal, live, (zone, habits));
     }
+    let longest = longest(&live.declared).filter(|_| habits.keeps_lengths);
     let (name, kind, length) = supply(given)?;
     let column = format!("`{}` is {} in the database", live.name, live.declared);
-    if !takes(ty, kind) {
+    if !takes(ty, kind) || (kind.is_words() && holds_no_words(live)) {
         let message = format!("{column}, and `{name}` is {}", kind.in_words());
         let help = match kind {
             Kind::Time | Kind::Date if live.ty.is_number() => {
@@ -130,12 +138,17 @@ fn misplaced(
 }
 
 /// A constant of another type than its column's, longer than it, or none of its words.
-fn unheld(literal: &Literal, live: &ColumnSchema, (zone, longest): (&TimeZone, Option<usize>)) -> Option<Finding> {
+fn unheld(literal: &Literal, live: &ColumnSchema, (zone, habits): (&TimeZone, Habits)) -> Option<Finding> {
     let text = literal.text.as_str();
     let words = words(&live.declared);
-    // Bytes are often text whose letters nobody has declared, and a `tinyint(1)` is a small number as often as a
-    // boolean.
-    let is_open = live.ty == ColumnType::Bytes || live.declared.to_ascii_lowercase().starts_with("tinyint");
+    let longest = longest(&live.declared).filter(|_| habits.keeps_lengths);
+    // A `tinyint(1)` is a small number as often as a boolean.
+    let is_small = live.ty == ColumnType::Bool && live.declared.to_ascii_lowercase().starts_with("tinyint");
+    let is_number = is_small && text.trim().parse().is_ok_and(|number: i16| (-128..256).contains(&number));
+    // Old tables that must have a date keep this one for none.
+    let is_zero_date = habits.has_zero_dates && live.ty.is_time() && is_zero_date(text);
+    // Bytes are often text whose letters nobody has declared.
+    let is_open = live.ty == ColumnType::Bytes || is_number || is_zero_date;
     let ty = if is_open { &ColumnType::Unknown } else { &live.ty };
     let problem = if let Err(misfit) = literal.retyped(ty, zone) {
         misfit.to_string()
@@ -164,13 +177,26 @@ fn none_of(literal: &Literal, words: &Words, live: &ColumnSchema) -> Finding {
     }
 }
 
+fn is_zero_date(text: &str) -> bool {
+    let (day, time) = text.trim().split_once([' ', 'T']).unwrap_or((text.trim(), ""));
+    day == "0000-00-00" && time.chars().all(|c| matches!(c, '0' | ':' | '.'))
+}
+
+/// Types that nudged doesn't know and that no title and no address is one of.
+fn holds_no_words(live: &ColumnSchema) -> bool {
+    let others =
+        ["interval", "time", "inet", "cidr", "macaddr", "point", "money", "int4range", "daterange", "tstzrange"];
+    let name = live.declared.split(['(', ' ']).next().unwrap_or_default();
+    live.ty == ColumnType::Unknown && (live.declared.ends_with("[]") || others.contains(&name))
+}
+
 /// What nudged supplies: its name, of which kind it is, and how long where that is always the same.
 fn supply(given: &InsertValue) -> Option<(&'static str, Kind, Option<usize>)> {
     Some(match given {
         InsertValue::Now => ("$now", Kind::Time, Some(19)),
         InsertValue::Due => ("$due", Kind::Date, Some(10)),
         InsertValue::Uuid => ("$uuid", Kind::Uuid, Some(36)),
-        InsertValue::Ref => ("$ref", Kind::Text, Some(32)),
+        InsertValue::Ref => ("$ref", Kind::Ref, Some(32)),
         InsertValue::Title => ("$title", Kind::Text, None),
         InsertValue::Body => ("$body", Kind::Text, None),
         InsertValue::Comment => ("$comment", Kind::Text, None),
@@ -189,6 +215,8 @@ fn supply(given: &InsertValue) -> Option<(&'static str, Kind, Option<usize>)> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Text,
+    /// Hexadecimal digits, as many as a UUID has.
+    Ref,
     Time,
     Date,
     Uuid,
@@ -197,26 +225,30 @@ enum Kind {
 impl Kind {
     const fn in_words(self) -> &'static str {
         match self {
-            Self::Text => "text",
+            Self::Text | Self::Ref => "text",
             Self::Time => "a point in time",
             Self::Date => "a date",
             Self::Uuid => "a UUID",
         }
     }
+
+    const fn is_words(self) -> bool {
+        matches!(self, Self::Text | Self::Ref | Self::Uuid)
+    }
 }
 
 fn takes(live: &ColumnType, kind: Kind) -> bool {
     match live {
-        ColumnType::Unknown | ColumnType::Text => true,
+        ColumnType::Unknown | ColumnType::Text | ColumnType::Json => true,
         ColumnType::Date(_) | ColumnType::Instant(_) => matches!(kind, Kind::Time | Kind::Date),
-        ColumnType::Uuid(_) | ColumnType::Bytes => matches!(kind, Kind::Uuid | Kind::Text),
+        ColumnType::Uuid(_) => matches!(kind, Kind::Uuid | Kind::Ref),
+        ColumnType::Bytes => matches!(kind, Kind::Uuid | Kind::Text | Kind::Ref),
         ColumnType::Bool
         | ColumnType::BoolText
         | ColumnType::Int
         | ColumnType::Decimal
         | ColumnType::Float
         | ColumnType::NumberText => false,
-        ColumnType::Json => kind == Kind::Text,
     }
 }
 
@@ -273,10 +305,10 @@ fn fits(ty: &ColumnType, live: &ColumnType) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::{InstantStorage, Table, TableKind, read};
+    use crate::catalog::{DateStorage, InstantStorage, Table, TableKind, UuidStorage, read};
 
     /// What is told of tasks that set the column `it` of this type.
-    fn told(set: &str, declared: &str, ty: ColumnType, keeps_lengths: bool) -> Vec<String> {
+    fn told(set: &str, declared: &str, ty: ColumnType, is_mysql: bool) -> Vec<String> {
         let text = format!(
             "version: 1\ntime_zone: Europe/Vienna\nentities: {{thing: {{table: things, key: id}}}}\ntasks:\n  insert:\n    - table: tasks\n      set:\n        \
              it: {set}\n        ref: $ref\n"
@@ -298,7 +330,8 @@ mod tests {
             indexes: Vec::new(),
         };
         let schema = Schema { tables: vec![table], ..Schema::default() };
-        let findings = drift(&read(&file), &schema, &file, keeps_lengths);
+        let habits = Habits { keeps_lengths: is_mysql, has_zero_dates: is_mysql };
+        let findings = drift(&read(&file), &schema, &file, habits);
         findings
             .iter()
             .map(|finding| {
@@ -326,6 +359,12 @@ mod tests {
             ("{value: $assignee.key, else: nobody}", "int(11)", T::Int, "catalog.constant 8"),
             ("{value: $now, type: epoch_seconds}", "boolean", T::Bool, "catalog.column-type 8"),
             ("{value: $now}", "bigint", T::Int, "catalog.column-type 8"),
+            ("$title", "uuid", T::Uuid(UuidStorage::Native), "catalog.column-type 8"),
+            ("$title", "interval", T::Unknown, "catalog.column-type 8"),
+            ("$ref", "text[]", T::Unknown, "catalog.column-type 8"),
+            ("open", "tinyint(1)", T::Bool, "catalog.constant 8"),
+            ("300", "tinyint(1)", T::Bool, "catalog.constant 8"),
+            ("0000-00-00 10:00", "datetime", time.clone(), "catalog.constant 8"),
         ] {
             assert_eq!(told(set, declared, ty, true), [expected], "{set} into {declared}");
         }
@@ -345,9 +384,20 @@ mod tests {
             ("New", "varbinary(80)", T::Bytes),
             ("äöü", "varchar(3)", T::Text),
             ("$title", "geometry", T::Unknown),
+            ("$ref", "uuid", T::Uuid(UuidStorage::Native)),
+            ("$now", "time without time zone", T::Unknown),
+            ("1 day", "interval", T::Unknown),
+            ("$title", "jsonb", T::Json),
+            ("$now", "jsonb", T::Json),
+            ("t", "boolean", T::Bool),
+            ("t", "tinyint(1)", T::Bool),
+            ("0000-00-00 00:00:00", "datetime", T::Instant(InstantStorage::Native)),
+            ("0000-00-00", "date", T::Date(DateStorage::Native)),
         ] {
             assert_eq!(told(set, declared, ty, true), Vec::<String>::new(), "{set} into {declared}");
         }
         assert_eq!(told("$ref", "varchar(20)", T::Text, false), Vec::<String>::new());
+        let day = T::Date(DateStorage::Native);
+        assert_eq!(told("0000-00-00", "date", day, false), ["catalog.constant 8"], "only MySQL has it");
     }
 }

@@ -104,8 +104,8 @@ pub fn value(text: &str, plain: bool, ty: &ColumnType, zone: &TimeZone) -> Resul
 /// Also as many databases write them: what is a boolean to one is a `tinyint(1)` to another.
 fn boolean(text: &str) -> Option<bool> {
     match text.to_ascii_lowercase().as_str() {
-        "true" | "1" => Some(true),
-        "false" | "0" => Some(false),
+        "true" | "t" | "1" => Some(true),
+        "false" | "f" | "0" => Some(false),
         _ => None,
     }
 }
@@ -173,8 +173,8 @@ mod tests {
         assert_eq!(read("12", &ColumnType::Text), Ok(Value::Text("12".into())));
         assert_eq!(read("12", &ColumnType::Int), Ok(Value::Int(12)));
         assert_eq!(
-            ["0", "1", "true"].map(|text| read(text, &ColumnType::Bool)),
-            [false, true, true].map(|flag| Ok(Value::Bool(flag)))
+            ["0", "1", "true", "t", "f"].map(|text| read(text, &ColumnType::Bool)),
+            [false, true, true, true, false].map(|flag| Ok(Value::Bool(flag)))
         );
         assert!(read("2", &ColumnType::Bool).is_err());
         assert_eq!(read("0x0aff", &ColumnType::Bytes), Ok(Value::Bytes(vec![10, 255])));

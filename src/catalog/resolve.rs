@@ -390,21 +390,16 @@ impl Resolver<'_> {
 
     fn column(&self, table: &Live<'_>, column: &mut Column) {
         let typed = |ty: &ColumnType, live: &ColumnType| merged(ty, live, self.zone);
-        let in_table = |table: Option<&TableSchema>| {
+        let (mut padded, mut declared) = (false, None);
+        let mut own = |table: Option<&TableSchema>| {
             let live = table?.column(&column.name)?;
-            let labels = words(&live.declared).map(|words| words.all).unwrap_or_default();
-            Some((live.ty.clone(), labels, live.padded))
+            (padded, declared) = (live.padded, Some(live.declared.clone()));
+            Some(live.ty.clone())
         };
-        let own = match &column.place {
-            Place::Row => in_table(table.own),
-            Place::Parent(number) => in_table(table.parents.get(*number).copied().flatten()),
-            _ => None,
-        };
-        let (own, labels, padded) =
-            own.map_or((None, Vec::new(), false), |(ty, labels, padded)| (Some(ty), labels, padded));
-        column.labels = labels;
+        column.labels.clear();
         let ty = match &mut column.place {
-            Place::Row | Place::Parent(_) => own,
+            Place::Row => own(table.own),
+            Place::Parent(number) => own(table.parents.get(*number).copied().flatten()),
             Place::Json(holder, _) => {
                 self.column(table, holder);
                 None
@@ -440,7 +435,8 @@ impl Resolver<'_> {
             }
             Place::Sql(_) => None,
         };
-        column.padded = padded;
+        column.labels.extend(declared.as_deref().and_then(words).into_iter().flat_map(|words| words.all));
+        (column.padded, column.declared) = (padded, declared);
         if let Some(live) = ty.filter(|live| *live != ColumnType::Unknown) {
             column.whole |= column.ty == ColumnType::Int && may_be_broken(&live);
             column.ty = typed(&column.ty, &live);

@@ -1,5 +1,6 @@
 //! Answers to surveys as rows of the CRM's own tables, by the catalog's recipe.
 
+use super::fit::equal;
 use super::sql::{Fill, Fragment, Renderer};
 use super::statement::{Dialect, Statement};
 use super::task::{TaskValues, Writer};
@@ -59,16 +60,16 @@ pub fn statements(
     let writer = Writer { renderer: Renderer::new(dialect, catalog), catalog, tasks: &tasks, values: &supplied };
     let fill = Fill::at(values.at, &catalog.time_zone);
     let table = writer.renderer.table(&question.insert.table);
-    let equal = |wanted: fn(&InsertValue) -> bool| -> Vec<Fragment> {
-        let set = question.insert.set.iter().filter(|(_, value)| wanted(value));
-        set.map(|(column, value)| {
-            let name = Fragment::name(dialect, &column.name);
-            Fragment::of("{} = {}", &[&name, &writer.value(0, column, value)])
-        })
-        .collect()
+    let pairs = |wanted: fn(&InsertValue) -> bool| {
+        let set = question.insert.set.iter().filter(move |(_, value)| wanted(value));
+        set.map(|(column, value)| (column, Fragment::name(dialect, &column.name), writer.value(0, column, value)))
     };
-    let said = equal(|value| matches!(value, InsertValue::Score | InsertValue::Comment));
-    let same = equal(|value| matches!(value, InsertValue::Ref));
+    let said: Vec<Fragment> = pairs(|value| matches!(value, InsertValue::Score | InsertValue::Comment))
+        .map(|(_, name, value)| Fragment::of("{} = {}", &[&name, &value]))
+        .collect();
+    let same: Vec<Fragment> = pairs(|value| matches!(value, InsertValue::Ref))
+        .map(|(column, name, value)| equal(column, &name, &value, dialect))
+        .collect();
     let update =
         Fragment::of("UPDATE {} SET {} WHERE {}", &[&table, &Fragment::join(&said, ", "), &Fragment::all(&same)]);
     [writer.insert(0).fill(dialect, &fill), update.fill(dialect, &fill)]

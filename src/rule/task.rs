@@ -1,10 +1,10 @@
 //! Tasks as rows of the CRM's own tables, by the catalog's recipe.
 
 use super::compiled::ReadError;
-use super::fit::{fitted, held_as, record_key, stored_key, stored_uuid};
+use super::fit::{equal, fitted, fitted_constant, held_as, placed, record_key, stored_key, unwrapped};
 use super::sql::batch::Batch;
-use super::sql::read::Cells;
-use super::sql::{Fill, Fragment, Hole, Renderer, filter};
+use super::sql::read::{Cells, key};
+use super::sql::{Fill, Fragment, Renderer, filter};
 use super::statement::{Dialect, Row, Statement};
 use crate::catalog::{Catalog, Column, ColumnType, Entity, Expression, Insert, InsertValue, KeyType, RowLookUp, Tasks};
 use crate::model::{EntityName, Key, RecordId, Value};
@@ -63,7 +63,7 @@ impl Writer<'_> {
             .iter()
             .zip(&values)
             .filter(|((_, value), _)| identifies(number, value))
-            .map(|((column, _), value)| Fragment::of("{} = {}", &[&self.renderer.cell("e", column), value]))
+            .map(|((column, _), value)| equal(column, &self.renderer.cell("e", column), value, dialect))
             .collect();
         let nowhere = if dialect == Dialect::MySql { " FROM DUAL" } else { "" };
         let guard = if same.is_empty() {
@@ -78,11 +78,14 @@ impl Writer<'_> {
     }
 
     pub fn value(&self, number: usize, column: &Column, value: &InsertValue) -> Fragment {
-        let values = self.values;
-        let text = |text: Option<&str>| text.map_or(Value::Null, |text| Value::Text(text.to_owned()));
+        let (values, dialect) = (self.values, self.renderer.dialect);
+        let text =
+            |text: Option<&str>| text.map_or(Value::Null, |text| self.fitted(column, &Value::Text(text.to_owned())));
         let bound = match value {
-            InsertValue::Constant(literal) => self.fitted(column, &literal.value),
-            InsertValue::Uuid => stored_uuid(&column.ty, self.uuid(number, &column.name), self.renderer.dialect),
+            InsertValue::Constant(literal) => {
+                fitted_constant(column, literal, &self.catalog.time_zone, self.renderer.dialect)
+            }
+            InsertValue::Uuid => self.fitted(column, &Value::Uuid(self.uuid(number, &column.name))),
             InsertValue::Title => text(Some(values.title)),
             InsertValue::Body => text(values.body),
             InsertValue::Due => values.due.map_or(Value::Null, |due| self.fitted(column, &Value::Date(due))),
@@ -97,14 +100,14 @@ impl Writer<'_> {
             InsertValue::AssigneeEmail => text(values.assignee_email),
             InsertValue::Score => match (values.score, &column.ty) {
                 (Some(score), ColumnType::Text) => Value::Text(score.to_string()),
-                (score, _) => score.map_or(Value::Null, Value::Int),
+                (score, _) => score.map_or(Value::Null, |score| self.fitted(column, &Value::Int(score))),
             },
             InsertValue::Comment => text(values.comment),
             InsertValue::Earlier { insert, column: name } => return self.earlier(number, *insert, name, &column.ty),
             InsertValue::LookUp(look_up) => return self.looked_up(number, look_up),
             InsertValue::Else(both) => return self.first_of(number, column, both),
         };
-        if bound == Value::Null { Fragment::text("NULL") } else { Fragment::hole(Hole::Constant(bound)) }
+        placed(column, bound, dialect)
     }
 
     /// The first of two values, or the second where the first is null. What nudged has no value for needs no database to
@@ -129,7 +132,7 @@ impl Writer<'_> {
             .iter()
             .map(|(column, value)| {
                 let cell = self.renderer.cell(&alias, column);
-                Fragment::of("{} = {}", &[&cell, &self.value(number, column, value)])
+                equal(column, &cell, &self.value(number, column, value), self.renderer.dialect)
             })
             .collect();
         let table = self.renderer.table(&look_up.table);
@@ -150,16 +153,11 @@ impl Writer<'_> {
             return self.value(insert, known.as_ref().unwrap_or(column), value);
         }
         let Some(reference) = reference_column(earlier) else { return Fragment::text("NULL") };
-        let given = Column::named(name);
-        Fragment::of(
-            "(SELECT g.{} FROM {} AS g WHERE {} = {})",
-            &[
-                &Fragment::name(self.renderer.dialect, &given.name),
-                &self.renderer.table(&earlier.table),
-                &self.renderer.cell("g", reference),
-                &Fragment::hole(Hole::Constant(Value::Text(self.values.reference.to_owned()))),
-            ],
-        )
+        let (given, dialect) = (Column::named(name), self.renderer.dialect);
+        let wanted = self.value(insert, reference, &InsertValue::Ref);
+        let is_it = equal(reference, &self.renderer.cell("g", reference), &wanted, dialect);
+        let table = self.renderer.table(&earlier.table);
+        Fragment::of("(SELECT g.{} FROM {} AS g WHERE {})", &[&Fragment::name(dialect, &given.name), &table, &is_it])
     }
 
     /// The same for every run with this reference.
@@ -207,8 +205,8 @@ pub fn open_tasks(catalog: &Catalog, dialect: Dialect, entity: &EntityName, keys
     let held = if record.padded { KeyType::Padded } else { held_as(&own.key_type, &record.ty) };
     let batch = Batch::new(dialect, held, Vec::new(), None);
     let plain = batch.plain(keys.iter());
-    let holder = renderer.cell("t", record);
-    let reference = reference_column(task).map_or_else(|| Fragment::text("NULL"), |column| renderer.cell("t", column));
+    let cell = |column: &Column| unwrapped(column, &renderer.cell("t", column), dialect);
+    let (holder, reference) = (cell(record), reference_column(task).map_or_else(|| Fragment::text("NULL"), cell));
     let sql = Fragment::of(
         "SELECT {}, {} FROM {} JOIN {} AS t ON {} WHERE {}",
         &[
@@ -239,5 +237,16 @@ fn holds_key(entity: &Entity, value: &InsertValue) -> bool {
 pub fn read_open_task(catalog: &Catalog, entity: &EntityName, row: &Row) -> Result<OpenTask, ReadError> {
     let ty = catalog.entity(entity).map_or(&KeyType::Unknown, |entity| &entity.key_type);
     let mut cells = Cells::new(row, entity.as_str());
-    Ok(OpenTask { record: cells.key(ty)?, reference: cells.text()? })
+    let record = cells.key(ty)?;
+    // A column of UUIDs keeps a reference as one.
+    let reference = match cells.next()? {
+        Value::Uuid(id) => Some(id.simple().to_string()),
+        value => key(&KeyType::Text, value).map(|text| without_hyphens(text.as_str())),
+    };
+    Ok(OpenTask { record, reference })
+}
+
+fn without_hyphens(text: &str) -> String {
+    let text = text.trim();
+    text.parse::<uuid::Uuid>().map_or_else(|_| text.to_owned(), |id| id.simple().to_string())
 }

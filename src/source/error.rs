@@ -3,7 +3,7 @@
 
 use crate::engine::port::SourceError;
 use sqlx::error::DatabaseError;
-use sqlx::postgres::PgDatabaseError;
+use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
 /// Classifies an error. `server` reads the database's own codes.
 pub(super) fn classify(error: sqlx::Error, server: impl Fn(&dyn DatabaseError) -> SourceError) -> SourceError {
@@ -33,6 +33,10 @@ pub(super) fn by_state(error: &dyn DatabaseError) -> SourceError {
     }
     match state.get(..2).unwrap_or_default() {
         "57" if state == "57014" => SourceError::Unavailable("the statement ran too long".to_owned()),
+        // Of a value whose bytes aren't what its column takes; what stands in between says so of its connections, fatally.
+        "08" if state == "08P01" && !is_fatal(error) => {
+            SourceError::Refused(format!("a value is not of the type that its column takes ({state})"))
+        }
         "08" | "40" | "53" | "55" | "57" | "58" => SourceError::Unavailable(format!("{message} ({state})")),
         "28" | "3D" | "42" | "0A" => SourceError::Refused(format!("{message} ({state})")),
         "22" => SourceError::Refused(format!("a value does not fit its type (SQLSTATE {state}{})", about(error))),
@@ -41,6 +45,11 @@ pub(super) fn by_state(error: &dyn DatabaseError) -> SourceError {
         }
         _ => SourceError::Refused(format!("SQLSTATE {state}{}", about(error))),
     }
+}
+
+fn is_fatal(error: &dyn DatabaseError) -> bool {
+    let severity = error.try_downcast_ref::<PgDatabaseError>().map(PgDatabaseError::severity);
+    matches!(severity, Some(PgSeverity::Fatal | PgSeverity::Panic))
 }
 
 /// The names that PostgreSQL gives apart from the message, which may quote values.

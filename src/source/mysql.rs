@@ -102,7 +102,11 @@ impl Source for MySqlSource {
             };
             let columns = self.ask(mysql_schema::COLUMNS, name()).await?;
             let indexes = self.ask(mysql_schema::INDEXES, name()).await?;
-            schema.tables.push(mysql_schema::read(table, &columns, &indexes));
+            let checks = match self.ask(mysql_schema::CHECKS, name()).await {
+                Err(SourceError::Refused(_)) => Vec::new(),
+                checks => checks?,
+            };
+            schema.tables.push(mysql_schema::read(table, &columns, &indexes, &checks));
         }
         Ok(schema)
     }

@@ -20,11 +20,20 @@ pub(super) const INDEXES: &str = "SELECT index_name, non_unique = 0 AND sub_part
      WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? \
      ORDER BY index_name, seq_in_index";
 
+/// What MariaDB checks of a table's columns. MySQL names no tables here, and refuses the question: its JSON is a type.
+pub(super) const CHECKS: &str = "SELECT check_clause FROM information_schema.check_constraints \
+     WHERE constraint_schema = COALESCE(?, DATABASE()) AND table_name = ?";
+
 fn kind(Row(cells): &Row) -> TableKind {
     if cells.last() == Some(&Value::Int(1)) { TableKind::View } else { TableKind::Table }
 }
 
-pub(super) fn read(table: &Table, columns: &[Row], indexes: &[Row]) -> TableSchema {
+pub(super) fn read(table: &Table, columns: &[Row], indexes: &[Row], checks: &[Row]) -> TableSchema {
+    // Which columns `JSON` of MariaDB stands for: it is another name for long text that is checked so.
+    let is_json = |name: &str| {
+        let clause = format!("json_valid(`{name}`)");
+        checks.iter().any(|Row(cells)| cells.first().is_some_and(|cell| text(cell).eq_ignore_ascii_case(&clause)))
+    };
     let mut read = TableSchema {
         table: table.clone(),
         exists: !columns.is_empty(),
@@ -35,9 +44,10 @@ pub(super) fn read(table: &Table, columns: &[Row], indexes: &[Row]) -> TableSche
     for Row(cells) in columns {
         let [name, declared, data_type, nullable, default, _] = cells.as_slice() else { continue };
         let declared = text(declared);
+        let ty = column_type(&text(data_type).to_ascii_lowercase(), &declared.to_ascii_lowercase());
         read.columns.push(ColumnSchema {
             name: text(name),
-            ty: column_type(&text(data_type).to_ascii_lowercase(), &declared.to_ascii_lowercase()),
+            ty: if ty == ColumnType::Text && is_json(&text(name)) { ColumnType::Json } else { ty },
             declared,
             nullable: *nullable == Value::Int(1),
             has_default: *default == Value::Int(1),

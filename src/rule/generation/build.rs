@@ -104,8 +104,11 @@ impl Checked {
             }
             return reading.catalog;
         };
-        let keeps_lengths = surroundings.dialect != Dialect::Sqlite;
-        let drift = catalog::drift(&reading, schema, file, keeps_lengths);
+        let habits = catalog::Habits {
+            keeps_lengths: surroundings.dialect != Dialect::Sqlite,
+            has_zero_dates: surroundings.dialect == Dialect::MySql,
+        };
+        let drift = catalog::drift(&reading, schema, file, habits);
         // A running system goes on with what it can; `check --db` takes the same for errors.
         self.findings.extend(drift.into_iter().map(|finding| Finding { severity: Severity::Warning, ..finding }));
         let catalog = reading.catalog.as_ref().map(|catalog| catalog.with_schema(schema))?;

@@ -2,7 +2,7 @@
 
 use crate::catalog::{Catalog, Column, InsertValue, Pool};
 use crate::model::{RecordId, Value};
-use crate::rule::fit::{fitted, record_key};
+use crate::rule::fit::{fitted, fitted_constant, placed, record_key};
 use crate::rule::sql::{Fill, Fragment, Hole, Renderer, filter};
 use crate::rule::statement::{Dialect, Row, Statement};
 use jiff::Timestamp;
@@ -138,13 +138,13 @@ impl Taker<'_> {
         let zone = &self.catalog.time_zone;
         let fit = |value: &Value| fitted(column, value, zone, self.renderer.dialect);
         let value = match value {
-            InsertValue::Constant(literal) => fit(&literal.value),
+            InsertValue::Constant(literal) => fitted_constant(column, literal, zone, self.renderer.dialect),
             InsertValue::Now => fit(&Value::Instant(self.claiming.now)),
             InsertValue::RecordField(name) => self.claiming.fields.get(name.as_str()).map_or(Value::Null, fit),
             InsertValue::RecordKey => record_key(self.catalog, column, self.claiming.record),
             // The check lets no other through.
             _ => Value::Null,
         };
-        if value == Value::Null { Fragment::text("NULL") } else { Fragment::hole(Hole::Constant(value)) }
+        placed(column, value, self.renderer.dialect)
     }
 }

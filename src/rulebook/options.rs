@@ -19,7 +19,7 @@ pub struct RulebookOptions {
     pub rescan: Duration,
     /// Keep only a broken file at its last good version, and take up the rest.
     pub isolate: bool,
-    /// Tests of changed rules that take longer than this in all reject the change.
+    /// Tests of changed rules that take longer than this, and a sixtieth of it more for each rule, reject the change.
     #[schemars(with = "String")]
     #[serde(deserialize_with = "duration")]
     pub tests_within: Duration,

@@ -12,6 +12,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// For each rule so much of the time is granted beside: a thousand rules with tests of their own are no reason to give up.
+const SHARE: u32 = 60;
+
 /// The test bench, with the settings of the running engine.
 #[derive(Debug)]
 pub struct RuleExaminer {
@@ -53,30 +56,30 @@ impl Examiner for RuleExaminer {
         let files: Vec<_> = files.into_iter().filter(|file| concerned(&file.path)).collect();
         let mut played = BTreeSet::new();
         let playing = bench.play(&files, self.at_once, |report| played.extend([report.file.clone()]));
-        match tokio::time::timeout(self.within, playing).await {
+        let rules = u32::try_from(files.len()).unwrap_or(u32::MAX);
+        let within = self.within.saturating_add(self.within.saturating_mul(rules) / SHARE);
+        match tokio::time::timeout(within, playing).await {
             Ok(Ok(reports)) => reports.iter().flat_map(folded).collect(),
             Ok(Err(findings)) => findings,
-            Err(_) => vec![self.given_up(&files, &played)],
+            Err(_) => vec![given_up(&files, &played, within)],
         }
     }
 }
 
-impl RuleExaminer {
-    /// At the first rule whose tests were not played to their end.
-    fn given_up(&self, files: &[Arc<SourceFile>], played: &BTreeSet<String>) -> Finding {
-        let left: Vec<_> = files.iter().filter(|file| !played.contains(&file.path)).collect();
-        let message = format!(
-            "the tests of {} of {} were not done after {} seconds, and loading does not wait longer",
-            left.len(),
-            counted(files.len(), "rule"),
-            self.within.as_secs(),
-        );
-        let help = "shorten those that take long (`nudged test` plays them all, and `--format json` has `took_ms`), or \
-                    raise `rules.tests_within` of the configuration";
-        let finding = Finding::error("test.too-long", message).help(help);
-        let first = left.first().map(|file| Place { file: Arc::clone(file), range: tests_of(file) });
-        first.into_iter().fold(finding, Finding::at)
-    }
+/// At the first rule whose tests were not played to their end.
+fn given_up(files: &[Arc<SourceFile>], played: &BTreeSet<String>, within: Duration) -> Finding {
+    let left: Vec<_> = files.iter().filter(|file| !played.contains(&file.path)).collect();
+    let message = format!(
+        "the tests of {} of {} were not done after {} seconds, and loading does not wait longer",
+        left.len(),
+        counted(files.len(), "rule"),
+        within.as_secs(),
+    );
+    let help = "shorten those that take long (`nudged test` plays them all, and `--format json` has `took_ms`), or \
+                raise `rules.tests_within` of the configuration";
+    let finding = Finding::error("test.too-long", message).help(help);
+    let first = left.first().map(|file| Place { file: Arc::clone(file), range: tests_of(file) });
+    first.into_iter().fold(finding, Finding::at)
 }
 
 /// Where they stand.

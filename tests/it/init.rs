@@ -91,6 +91,23 @@ fn a_first_set_up_by_flags_alone() {
     assert!(!folder.join("other").exists(), "nothing is written before everything is right");
 }
 
+#[test]
+fn an_example_that_does_not_fit_is_not_passed_over() {
+    let site = Site::new();
+    let flags = |crm: &'static str, example: &'static str| {
+        ["named", "--yes", "--url", crm, "--time-zone", "Europe/Vienna", "--examples", example]
+    };
+    let (code, told) = init(site.folder.path(), &flags("env:CRM_URL", "win-bakc"), "");
+    assert!(code == 2 && told.contains("`win-bakc`"), "{told}");
+    let bare = site.folder.path().join("bare.db");
+    let crm = format!("sqlite:{}", bare.display());
+    let sql = rusqlite::Connection::open(&bare).unwrap();
+    sql.execute_batch("CREATE TABLE things (id INTEGER PRIMARY KEY, name TEXT)").unwrap();
+    let (code, told) = init_over(&crm, site.folder.path(), &flags("env:CRM_URL", "win-back"), "");
+    assert!(code == 2 && told.contains("`win-back` doesn't fit these tables"), "{told}");
+    assert!(!site.folder.path().join("named").exists());
+}
+
 /// Tables as a CRM on a server has them: keys that the server counts, foreign keys, and its own kinds of time.
 const SERVED: &str = "
 CREATE TABLE clients (id BIGINT PRIMARY KEY, name VARCHAR(80), email VARCHAR(120), created_at TIMESTAMP NOT NULL,

@@ -151,6 +151,10 @@ fn ask_examples(
 ) -> Result<Vec<Example>, Failure> {
     let mut fitting = examples::fitting(draft);
     if fitting.is_empty() {
+        if let Some(named) = args.examples.as_deref().filter(|named| !["all", "none", ""].contains(named)) {
+            let message = format!("--examples: `{named}` doesn't fit these tables, and no other example does");
+            return Err(Failure::other(Exit::Usage, message));
+        }
         output.talk("no example rule fits these tables; docs/rules.md shows how to write one");
         return Ok(fitting);
     }

@@ -5,6 +5,7 @@ use super::world::{World, subject};
 use jiff::Timestamp;
 use nudged::model::Country;
 use nudged::rule::compiled::PersonFacts;
+use nudged::rule::statement::Dialect;
 
 const CATALOG: &str = r"
 version: 1
@@ -100,5 +101,39 @@ async fn a_number_on_a_list_is_found_however_it_is_written() {
         }
         let mailed: Vec<_> = found.iter().map(|person| person.suppressed.is_some()).collect();
         assert_eq!(mailed, [false, true, false, false, false, false, false], "{:?}", world.dialect());
+    }
+}
+
+#[tokio::test]
+async fn lists_are_read_by_the_indexes_that_check_asks_for() {
+    for world in World::all() {
+        let (mail, phone, many) = match world.dialect() {
+            Dialect::Postgres => (
+                r"lower(btrim(CAST(address AS text), E' \t\r\n'))",
+                "right(regexp_replace(CAST(number AS text), '[^0-9]', '', 'g'), 6)",
+                "generate_series(1, 3000) AS n(n)",
+            ),
+            Dialect::Sqlite => ("lower(trim(CAST(address AS TEXT), char(32, 9, 13, 10)))", "", "(SELECT 1 AS n)"),
+            // It has no indexes over expressions.
+            Dialect::MySql => continue,
+        };
+        let mut rows = format!(
+            "CREATE INDEX by_mail ON blocked ({mail});\nINSERT INTO contacts VALUES (0, 'a@x.example', '0660 1234567', TRUE);\n\
+             INSERT INTO blocked SELECT 'x' || n || '@x.example' FROM {many};\n\
+             INSERT INTO robinson SELECT NULL, '+43660' || (1000000 + n) FROM {many};\n"
+        );
+        if !phone.is_empty() {
+            rows += &format!("CREATE INDEX by_number ON robinson ({phone});\nANALYZE blocked;\nANALYZE robinson;\n");
+        }
+        world.execute(TABLES).await;
+        world.execute(&rows).await;
+        let (rule, _) = world.rule(CATALOG, RULE).await;
+        let facts: Vec<_> = world.facts(&rule, &[subject("0")], now()).await.into_values().collect();
+        let mut plans = String::new();
+        for (_, statement) in rule.unwanted(&facts) {
+            plans += &world.plan(statement).await;
+        }
+        assert!(plans.contains("by_mail"), "{plans}");
+        assert!(phone.is_empty() || plans.contains("by_number"), "{plans}");
     }
 }

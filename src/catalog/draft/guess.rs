@@ -47,7 +47,9 @@ pub fn draft(findings: Findings<'_>, time_zone: &str) -> Draft {
     for source in &sources {
         source.relate(&names, &mut draft.entities);
     }
-    bridges.iter().for_each(|bridge| bridge.relate(&mut draft.entities));
+    for bridge in &bridges {
+        bridge.relate(&mut draft.entities);
+    }
     let people: BTreeSet<String> = draft
         .entities
         .iter()

@@ -101,7 +101,8 @@ CREATE TABLE tasks (
     due_date   date NULL,
     status     varchar(20) NOT NULL,
     created_at datetime NOT NULL,
-    ref        varchar(64) NULL UNIQUE
+    ref        varchar(64) NULL UNIQUE,
+    KEY (account_id)
 ) DEFAULT CHARSET utf8mb4;
 
 CREATE TABLE blocked (address varchar(120) NOT NULL, reason varchar(80) NOT NULL) DEFAULT CHARSET utf8mb4;

@@ -151,12 +151,14 @@ CREATE TABLE crm.tasks (
     created_at timestamptz NOT NULL,
     ref        text UNIQUE
 );
+CREATE INDEX ON crm.tasks (account_id);
 CREATE TABLE crm.task_people (
     task_id uuid NOT NULL REFERENCES crm.tasks,
     user_id uuid NOT NULL REFERENCES crm.users
 );
 
 CREATE TABLE crm.blocked (address text NOT NULL, reason text NOT NULL);
+CREATE INDEX ON crm.blocked (lower(btrim(address, E' \t\r\n')));
 
 INSERT INTO crm.users VALUES
     ('00000000-0000-4000-8000-0000000000a1', 'Jana', 'Wolf', 'jana@acme.example', 'sales'),

@@ -53,8 +53,11 @@ pub struct ColumnSchema {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Index {
+    /// By name; of an expression as the database spells it.
     pub columns: Vec<String>,
     pub unique: bool,
+    /// Also finds what lies between two values; a hash finds but equal ones.
+    pub ordered: bool,
 }
 
 impl Schema {

@@ -223,7 +223,7 @@ pub fn open_tasks(catalog: &Catalog, dialect: Dialect, entity: &EntityName, keys
 }
 
 /// `$record.key`, or a field that is the key under another name.
-fn holds_key(entity: &Entity, value: &InsertValue) -> bool {
+pub(super) fn holds_key(entity: &Entity, value: &InsertValue) -> bool {
     match value {
         InsertValue::RecordKey => true,
         InsertValue::RecordField(name) => entity.fields.get(name).is_some_and(

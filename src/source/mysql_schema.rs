@@ -15,9 +15,9 @@ pub(super) const COLUMNS: &str = "SELECT column_name, column_type, data_type, is
      WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? ORDER BY ordinal_position";
 
 /// An expression has no name, and what is unique by a beginning of its values is not by them alone.
-pub(super) const INDEXES: &str = "SELECT index_name, non_unique = 0 AND sub_part IS NULL, COALESCE(column_name, '') \
-     FROM information_schema.statistics \
-     WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? \
+pub(super) const INDEXES: &str = "SELECT index_name, non_unique = 0 AND sub_part IS NULL, COALESCE(column_name, ''), \
+     index_type <> 'HASH' FROM information_schema.statistics \
+     WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? AND index_type NOT IN ('FULLTEXT', 'SPATIAL') \
      ORDER BY index_name, seq_in_index";
 
 /// What MariaDB checks of a table's columns. MySQL names no tables here, and refuses the question: its JSON is a type.
@@ -57,10 +57,11 @@ pub(super) fn read(table: &Table, columns: &[Row], indexes: &[Row], checks: &[Ro
     }
     let mut last = String::new();
     for Row(cells) in indexes {
-        let [index, unique, column] = cells.as_slice() else { continue };
+        let [index, unique, column, ordered] = cells.as_slice() else { continue };
         if text(index) != last {
             last = text(index);
-            read.indexes.push(Index { columns: Vec::new(), unique: *unique == Value::Int(1) });
+            let (unique, ordered) = (*unique == Value::Int(1), *ordered == Value::Int(1));
+            read.indexes.push(Index { columns: Vec::new(), unique, ordered });
         }
         if let Some(index) = read.indexes.last_mut() {
             index.unique &= *unique == Value::Int(1);

@@ -19,9 +19,11 @@ pub(super) const COLUMNS: &str = "SELECT a.attname, \
      WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped \
      AND has_column_privilege(a.attrelid, a.attnum, 'SELECT') ORDER BY a.attnum";
 
-/// Whole indexes only: a partial one may not serve a query. An expression has no name.
-pub(super) const INDEXES: &str = "SELECT i.indexrelid, i.indisunique, COALESCE(CAST(a.attname AS text), '') \
-     FROM pg_index i CROSS JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS k(attnum, place) \
+/// Whole indexes only: a partial one may not serve a query. Nor does one over the words of a text.
+pub(super) const INDEXES: &str = "SELECT i.indexrelid, i.indisunique, \
+     COALESCE(CAST(a.attname AS text), pg_get_indexdef(i.indexrelid, CAST(k.place AS integer), true)), m.amname <> 'hash' \
+     FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam AND m.amname <> 'gin' \
+     CROSS JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS k(attnum, place) \
      LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum \
      WHERE i.indrelid = to_regclass($1) AND i.indpred IS NULL AND i.indisvalid AND k.place <= i.indnkeyatts \
      ORDER BY i.indexrelid, k.place";
@@ -64,10 +66,11 @@ pub(super) fn read(table: &Table, columns: &[Row], indexes: &[Row]) -> TableSche
     }
     let mut last = None;
     for Row(cells) in indexes {
-        let [index, unique, column] = cells.as_slice() else { continue };
+        let [index, unique, column, ordered] = cells.as_slice() else { continue };
         if last != Some(index) {
             last = Some(index);
-            read.indexes.push(Index { columns: Vec::new(), unique: *unique == Value::Bool(true) });
+            let (unique, ordered) = (*unique == Value::Bool(true), *ordered == Value::Bool(true));
+            read.indexes.push(Index { columns: Vec::new(), unique, ordered });
         }
         if let Some(index) = read.indexes.last_mut() {
             index.columns.push(text(column));

@@ -9,8 +9,9 @@ pub(super) const COLUMNS: &str = "SELECT name, type, \"notnull\", dflt_value IS 
      EXISTS (SELECT 1 FROM pragma_table_list(?1) AS l WHERE l.schema = ?2 AND l.type = 'view') \
      FROM pragma_table_xinfo(?1, ?2)";
 
-/// One row per indexed column, in order.
-pub(super) const INDEXES: &str = "SELECT l.name, l.\"unique\", i.name \
+/// One row per indexed column, in order; of an expression the statement that made the index.
+pub(super) const INDEXES: &str = "SELECT l.name, l.\"unique\", \
+     COALESCE(i.name, (SELECT s.sql FROM sqlite_master AS s WHERE s.type = 'index' AND s.name = l.name)) \
      FROM pragma_index_list(?, ?) AS l JOIN pragma_index_info(l.name) AS i \
      WHERE NOT l.partial ORDER BY l.seq, i.seqno";
 
@@ -39,7 +40,7 @@ pub(super) fn read(table: &Table, columns: &[Row], indexes: &[Row]) -> TableSche
         let ty = column_type(&declared);
         let is_key = *key == Value::Int(1) && !is_composite;
         if is_key && declared.eq_ignore_ascii_case("integer") {
-            read.indexes.push(Index { columns: vec![text(name)], unique: true });
+            read.indexes.push(Index { columns: vec![text(name)], unique: true, ordered: true });
         }
         read.columns.push(ColumnSchema {
             name: text(name),
@@ -55,7 +56,8 @@ pub(super) fn read(table: &Table, columns: &[Row], indexes: &[Row]) -> TableSche
         let [index, unique, column] = cells.as_slice() else { continue };
         if text(index) != last {
             last = text(index);
-            read.indexes.push(Index { columns: Vec::new(), unique: *unique == Value::Int(1) });
+            let unique = *unique == Value::Int(1);
+            read.indexes.push(Index { columns: Vec::new(), unique, ordered: true });
         }
         if let Some(index) = read.indexes.last_mut() {
             index.columns.push(text(column));

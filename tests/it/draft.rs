@@ -136,6 +136,33 @@ fn columns_of_text_and_numbers_are_times_and_marks_by_their_names() {
 }
 
 #[test]
+fn a_join_table_with_a_key_of_its_own_is_a_way_and_no_entity() {
+    let site = Site::new();
+    site.crm(
+        "CREATE TABLE firms (id CHAR(36) PRIMARY KEY, name TEXT);
+         CREATE TABLE members (id CHAR(36) PRIMARY KEY, email TEXT, is_primary BOOLEAN NOT NULL);
+         CREATE TABLE firms_members (id CHAR(36) PRIMARY KEY, member_id CHAR(36), firm_id CHAR(36), date_modified DATETIME, deleted BOOLEAN);
+         CREATE TABLE opportunities (id CHAR(36) PRIMARY KEY, firm_id CHAR(36), member_id CHAR(36), date_modified DATETIME);",
+    );
+    let (code, text, talk) = site.run(&["catalog", "draft", "--time-zone", "Europe/Vienna"]);
+    assert_eq!(code, 0, "{talk}");
+    for line in [
+        "      members: {entity: member, through: firms_members, from: firm_id, to: member_id, through_only: {deleted: [false, missing]}}  # guess, by the column's name",
+        "      firms: {entity: firm, through: firms_members, from: member_id, to: firm_id, through_only: {deleted: [false, missing]}}  # guess, by the column's name",
+        "      main_member: {first_of: members, order: [is_primary desc]}",
+        "  opportunity:",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
+    assert!(!text.contains("table: firms_members"), "{text}");
+    let rules = site.folder.path().join("drafted");
+    std::fs::create_dir(&rules).unwrap();
+    std::fs::write(rules.join("catalog.yaml"), &text).unwrap();
+    let (code, _, talk) = site.run(&["check", "--db", "--deny-warnings", "--rules", rules.to_str().unwrap()]);
+    assert_eq!(code, 0, "{talk}\n{text}");
+}
+
+#[test]
 fn a_mark_that_nobody_has_set_keeps_its_row() {
     let site = Site::new();
     site.crm(

@@ -19,7 +19,13 @@ CREATE TABLE invoices (number INTEGER PRIMARY KEY, customer_no INTEGER, issued_a
 CREATE TABLE tickets (id INTEGER PRIMARY KEY, account_id INTEGER, opened_at {instant}, status VARCHAR(20));
 CREATE VIEW seen_tickets AS SELECT id, account_id, opened_at FROM tickets;
 CREATE TABLE account_people (account_id INTEGER, person_id INTEGER);
-CREATE TABLE people (id INTEGER PRIMARY KEY, email VARCHAR(60));
+CREATE TABLE people (id INTEGER PRIMARY KEY, email VARCHAR(60), phone VARCHAR(40));
+CREATE TABLE notes (id INTEGER PRIMARY KEY, parent_type VARCHAR(20), parent_id INTEGER);
+CREATE INDEX notes_of_parents ON notes (parent_type, parent_id);
+CREATE TABLE marks (id INTEGER PRIMARY KEY, kind VARCHAR(20), account_id INTEGER);
+CREATE INDEX marks_by_kind ON marks (kind, account_id);
+CREATE TABLE jobs (title VARCHAR(60), account INTEGER, ref VARCHAR(40), status VARCHAR(20));
+CREATE TABLE blocked (address VARCHAR(60), number VARCHAR(40));
 CREATE TABLE leads_of_a_table_whose_name_is_so_long_that_nothing_fits_behind (id INTEGER PRIMARY KEY, seen TEXT);
 ";
 
@@ -41,6 +47,8 @@ entities:
       tickets: {entity: ticket, by: account_id}
       seen: {entity: seen, by: account_id}
       activity: {entity: activity, by: account}
+      notes: {entity: note, by: parent_id, only: {parent_type: Account}}
+      marks: {entity: mark, by: account_id}
       people: {entity: person, through: account_people, from: account_id, to: person_id}
     fields:
       ends: {column: props, path: plan.ends, type: date}
@@ -62,11 +70,17 @@ entities:
       order: {fields: {account: buyer_id, at: placed_at}}
       invoice: {fields: {account: customer_no, at: issued_at}}
     at: at
-  person: {table: people, key: id, person: {email: email}}
+  note: {table: notes, key: id}
+  mark: {table: marks, key: id}
+  person: {table: people, key: id, person: {email: email, phone: phone}}
   lead:
     table: leads_of_a_table_whose_name_is_so_long_that_nothing_fits_behind
     key: id
     fields: {seen: {type: instant_text}}
+suppressions: [{table: blocked, email: address, phone: number}]
+tasks:
+  open: {status: {not_in: [Done]}}
+  insert: [{table: jobs, set: {title: $title, account: $record.key, ref: $ref, status: New}}]
 ";
 
 /// What a rule adds to its head, and the columns that must be found by. Every rule over accounts asks for `changed_at`.
@@ -92,6 +106,8 @@ const RULES: &[(&str, &[&str])] = &[
     ("trigger: {segment: {when: {tickets: {some: {status: open}}}}}", &["tickets.account_id"]),
     ("to: main\ntrigger: {schedule: {cron: \"0 9 * * *\"}}", &["account_people.account_id"]),
     ("trigger: {schedule: {cron: \"0 9 * * *\"}}\nwhere: [{renews: present}]", &["custom_values.account_id"]),
+    ("trigger: {schedule: {cron: \"0 9 * * *\"}}\nwhere: [{notes: some}]", &[]),
+    ("trigger: {schedule: {cron: \"0 9 * * *\"}}\nwhere: [{marks: some}]", &["marks.account_id"]),
 ];
 
 fn written() -> Vec<(String, String)> {
@@ -108,7 +124,8 @@ fn written() -> Vec<(String, String)> {
 
 fn missing(generation: &Generation, rule: usize) -> Vec<index::NeededIndex> {
     let rule = &generation.rules[format!("rule-{rule:02}").as_str()].rule;
-    index::missing(rule, &generation.catalog, generation.surroundings.schema.as_ref().unwrap())
+    let surroundings = &generation.surroundings;
+    index::missing(rule, &generation.catalog, surroundings.schema.as_ref().unwrap(), surroundings.dialect)
 }
 
 #[rstest]
@@ -143,4 +160,44 @@ async fn every_index_that_is_asked_for_can_be_made_and_is_enough(#[case] kind: K
     for (number, (_, text)) in rules.iter().enumerate() {
         assert!(missing(&generation, number).is_empty(), "{kind:?}: {text}");
     }
+}
+
+const TASK: (&str, &str) = (
+    "rule-00.yaml",
+    "version: 1\nid: rule-00\nmode: live\npurpose: service\nfor_each: status\ntrigger: {created: {at: since}}\n\
+     steps: [task: {title: Call, unless_open: any}]\n",
+);
+const MAIL: (&str, &str) = (
+    "rule-01.yaml",
+    "version: 1\nid: rule-01\nmode: live\npurpose: service\nfor_each: account\nto: other\n\
+     trigger: {schedule: {cron: \"0 9 * * *\"}}\nsteps: [email: {template: mail}, sms: {text: Hi}]\n",
+);
+const TEMPLATE: (&str, &str) = ("templates/mail.md", "---\nsubject: Hi\n---\nHello\n");
+
+#[rstest]
+#[case(Kind::Sqlite)]
+#[case(Kind::Postgres)]
+#[case(Kind::MariaDb)]
+#[tokio::test]
+async fn tables_of_tasks_and_lists_and_hashes_are_looked_at_as_well(#[case] kind: Kind) {
+    let json = if kind == Kind::Postgres { "JSONB" } else { "TEXT" };
+    let hash = if kind == Kind::Postgres { "USING hash " } else { "" };
+    let tables = format!("{}CREATE INDEX hashed ON statuses {hash}(since);\n", TABLES.replace("{json}", json));
+    let setup = Setup { own_tables: Some(tables), catalog: CATALOG.to_owned(), ..Setup::of(kind, instant(START)) };
+    let world = World::set_up(setup).await;
+    let generation = world.build(&[TASK, MAIL, TEMPLATE]);
+    let told = |rule: usize| -> Vec<String> {
+        missing(&generation, rule).iter().map(|needed| format!("{}.{}", needed.table, needed.column)).collect()
+    };
+    let since: &[&str] = if kind == Kind::Postgres { &["statuses.since"] } else { &[] };
+    assert_eq!(told(0), [&["jobs.account", "jobs.ref"], since].concat(), "{kind:?}");
+    // MariaDB has no indexes over expressions.
+    let lists: &[&str] = if kind == Kind::MariaDb { &[] } else { &["blocked.address", "blocked.number"] };
+    assert_eq!(told(1), [&["account_people.account_id", "accounts.changed_at"], lists].concat(), "{kind:?}");
+    for needed in (0..2).flat_map(|rule| missing(&generation, rule)) {
+        world.crm.run(&needed.create(world.source.dialect(), &generation.catalog)).await;
+    }
+    world.learn().await;
+    let generation = world.build(&[TASK, MAIL, TEMPLATE]);
+    assert!((0..2).all(|rule| missing(&generation, rule).is_empty()), "{kind:?}");
 }

@@ -1,8 +1,9 @@
 //! From tables to entities.
 
+use super::join::{Bridge, Names, is_join};
 use super::words;
 use super::{Draft, Entity, Field, Findings, Listed, Recipient, Relation, Way};
-use crate::catalog::{ColumnSchema, ColumnType, Table, TableKind, TableSchema};
+use crate::catalog::{ColumnSchema, ColumnType, Table, TableSchema};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A first catalog of everything that can be one.
@@ -10,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub fn draft(findings: Findings<'_>, time_zone: &str) -> Draft {
     let mut draft = Draft { time_zone: time_zone.to_owned(), ..Draft::default() };
     let mut sources: Vec<Source<'_>> = Vec::new();
-    let mut joins: Vec<&Listed> = Vec::new();
+    let mut joins: Vec<(&Listed, &TableSchema)> = Vec::new();
     for listed in &findings.inventory.tables {
         let Some(live) = findings.schema.table(&listed.table).filter(|live| live.exists) else { continue };
         if words::blocked(&listed.table.name)
@@ -20,7 +21,7 @@ pub fn draft(findings: Findings<'_>, time_zone: &str) -> Draft {
             continue;
         }
         if is_join(listed, live) {
-            joins.push(listed);
+            joins.push((listed, live));
             continue;
         }
         if let Some(key) = key_of(listed, live) {
@@ -31,15 +32,23 @@ pub fn draft(findings: Findings<'_>, time_zone: &str) -> Draft {
         }
     }
     named(&mut sources);
-    let names: BTreeMap<&Table, String> =
-        sources.iter().map(|source| (&source.listed.table, source.name.clone())).collect();
+    let mut names: Names<'_> = sources.iter().map(|source| (&source.listed.table, source.name.clone())).collect();
+    let mut bridges: Vec<Bridge> =
+        joins.iter().filter_map(|(listed, live)| Bridge::declared(listed, live, &names)).collect();
+    sources.retain(|source| {
+        let bridge = Bridge::named(source.listed, source.live, &names);
+        let stays = bridge.is_none();
+        bridges.extend(bridge);
+        stays
+    });
+    names.retain(|table, _| sources.iter().any(|source| source.listed.table == **table));
     draft.entities = sources.iter().map(Source::entity).collect();
     draft.tasks = sources.iter().map(|source| &source.listed.table).find(|table| words::tasks(&table.name)).cloned();
     for source in &sources {
         source.relate(&names, &mut draft.entities);
     }
-    for join in joins {
-        joined(join, &names, &mut draft.entities);
+    for bridge in &bridges {
+        bridge.relate(&mut draft.entities);
     }
     let people: BTreeSet<String> = draft
         .entities
@@ -51,7 +60,9 @@ pub fn draft(findings: Findings<'_>, time_zone: &str) -> Draft {
         .iter()
         .filter_map(|source| {
             let first = source.live.columns.iter().find(|column| words::first(&column.name))?;
-            Some((source.name.clone(), first.name.clone()))
+            // Of a flag that not every row has: nothing comes before something where nobody says otherwise.
+            let last = if first.nullable { " nulls last" } else { "" };
+            Some((source.name.clone(), format!("{} desc{last}", first.name)))
         })
         .collect();
     for entity in &mut draft.entities {
@@ -91,15 +102,6 @@ fn key_of(listed: &Listed, live: &TableSchema) -> Option<Named> {
         Some(Named { column, guessed: true })
     };
     found.cloned().map(known).or_else(by_name)
-}
-
-/// Two references and next to nothing else: a join table.
-fn is_join(listed: &Listed, live: &TableSchema) -> bool {
-    let own = |column: &&ColumnSchema| {
-        let refers = listed.references.iter().any(|reference| reference.column == column.name);
-        !refers && !listed.key.contains(&column.name)
-    };
-    listed.references.len() == 2 && live.columns.iter().filter(own).count() <= 2 && listed.key.len() != 1
 }
 
 /// Short names first; where two tables have the same, their schemas tell them apart.
@@ -143,16 +145,10 @@ impl Source<'_> {
         let is_survey = words::survey(&self.listed.table.name);
         let mut happened = (0, None);
         for column in &self.live.columns {
-            let (flag, time) = (column.ty == ColumnType::Bool, column.ty.is_time());
-            let stamp = time || can_hold_time(column) && column.nullable;
-            let test = words::kept(&column.name, flag, time, stamp)
-                .filter(|test| flag || time || countable(column) || *test == "missing" && stamp)
-                .filter(|_| !(words::called_off(&column.name) && words::lasting(&self.name)));
+            let time = column.ty.is_time();
+            let test = test_of(column).filter(|_| !(words::called_off(&column.name) && words::lasting(&self.name)));
             if let Some(test) = test {
-                // A mark that nobody has set says nothing against the row.
-                let unset = column.nullable && test != "missing";
-                let test = if unset { format!("[{test}, missing]") } else { test.to_owned() };
-                entity.unset |= unset;
+                entity.unset |= test.starts_with('[');
                 entity.only.push((column.name.clone(), test));
             }
             if let Some(part) = words::person(&column.name).filter(|_| column.ty == ColumnType::Text)
@@ -261,7 +257,7 @@ impl Source<'_> {
 }
 
 /// Under a name that no column of its table and no other relation has.
-fn push(entity: &mut Entity, mut relation: Relation, live: &TableSchema) {
+pub(super) fn push(entity: &mut Entity, mut relation: Relation, live: &TableSchema) {
     let column = |name: &str| {
         entity.table.as_ref() == Some(&live.table) && live.column(name).is_some()
             || entity.fields.iter().any(|field| field.name == name)
@@ -275,25 +271,6 @@ fn push(entity: &mut Entity, mut relation: Relation, live: &TableSchema) {
         number += 1;
     }
     entity.relations.push(relation);
-}
-
-fn joined(join: &Listed, names: &BTreeMap<&Table, String>, entities: &mut [Entity]) {
-    let [one, other] = join.references.as_slice() else { return };
-    for (from, to) in [(one, other), (other, one)] {
-        let (Some(ours), Some(theirs)) = (names.get(&from.table), names.get(&to.table)) else { continue };
-        let way = Way::Through { table: join.table.clone(), from: from.column.clone(), to: to.column.clone() };
-        let relation = Relation { name: words::plural(theirs), entity: theirs.clone(), way, guessed: false };
-        if let Some(entity) = entities.iter_mut().find(|entity| entity.name == *ours) {
-            let nothing = TableSchema {
-                table: join.table.clone(),
-                exists: true,
-                kind: TableKind::Table,
-                columns: Vec::new(),
-                indexes: Vec::new(),
-            };
-            push(entity, relation, &nothing);
-        }
-    }
 }
 
 fn recipients(entity: &mut Entity, people: &BTreeSet<String>, firsts: &BTreeMap<String, String>) {
@@ -317,10 +294,21 @@ fn recipients(entity: &mut Entity, people: &BTreeSet<String>, firsts: &BTreeMap<
             if entity.recipients.iter().any(|known| known.name == name) {
                 continue;
             }
-            let order = firsts.get(&relation.entity).filter(|_| many).map(|column| format!("{column} desc"));
+            let order = firsts.get(&relation.entity).filter(|_| many).cloned();
             entity.recipients.push(Recipient { name, first_of: Some(relation.name.clone()), order, staff });
         }
     }
+}
+
+/// The test that keeps rows in that count, for a column that marks those that don't.
+pub(super) fn test_of(column: &ColumnSchema) -> Option<String> {
+    let (flag, time) = (column.ty == ColumnType::Bool, column.ty.is_time());
+    let stamp = time || can_hold_time(column) && column.nullable;
+    let test = words::kept(&column.name, flag, time, stamp)
+        .filter(|test| flag || time || countable(column) || *test == "missing" && stamp)?;
+    // A mark that nobody has set says nothing against the row.
+    let unset = column.nullable && test != "missing";
+    Some(if unset { format!("[{test}, missing]") } else { test.to_owned() })
 }
 
 fn countable(column: &ColumnSchema) -> bool {
@@ -333,7 +321,7 @@ fn can_hold_time(column: &ColumnSchema) -> bool {
 }
 
 /// A guess must at least compare with a key; numbers and text do.
-fn could_be_key(column: &ColumnSchema) -> bool {
+pub(super) fn could_be_key(column: &ColumnSchema) -> bool {
     matches!(column.ty, ColumnType::Int | ColumnType::Decimal | ColumnType::Text | ColumnType::Uuid(_))
 }
 

@@ -2,6 +2,7 @@
 //! Every guess is a guess; the file says which they are.
 
 mod guess;
+mod join;
 mod words;
 mod write;
 
@@ -100,7 +101,7 @@ pub struct Relation {
 pub enum Way {
     By(String),
     To(String),
-    Through { table: Table, from: String, to: String },
+    Through { table: Table, from: String, to: String, only: Vec<(String, String)> },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -112,8 +112,11 @@ fn write_relation(text: &mut String, relation: &Relation) {
     let way = match &relation.way {
         Way::By(column) => format!("by: {}", scalar(column)),
         Way::To(column) => format!("to: {}", scalar(column)),
-        Way::Through { table, from, to } => {
-            format!("through: {}, from: {}, to: {}", of_table(table), scalar(from), scalar(to))
+        Way::Through { table, from, to, only } => {
+            let tests: Vec<String> = only.iter().map(|(column, test)| format!("{}: {test}", scalar(column))).collect();
+            let only =
+                if tests.is_empty() { String::new() } else { format!(", through_only: {{{}}}", tests.join(", ")) };
+            format!("through: {}, from: {}, to: {}{only}", of_table(table), scalar(from), scalar(to))
         }
     };
     let guess = if relation.guessed { "  # guess, by the column's name" } else { "" };

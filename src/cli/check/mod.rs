@@ -132,9 +132,10 @@ type Wanted<'a> = (NeededIndex, Vec<&'a Arc<CompiledRule>>);
 /// Each index once, at the first rule that needs it.
 fn missing_indexes(generation: &Generation) -> Vec<Finding> {
     let Some(schema) = &generation.surroundings.schema else { return Vec::new() };
+    let dialect = generation.surroundings.dialect;
     let mut wanted: BTreeMap<(Table, String), Wanted<'_>> = BTreeMap::new();
     for rule in generation.rules.values() {
-        for needed in index::missing(&rule.rule, &generation.catalog, schema) {
+        for needed in index::missing(&rule.rule, &generation.catalog, schema, generation.surroundings.dialect) {
             let place = (needed.table.clone(), needed.column.clone());
             let entry = wanted.entry(place).or_insert_with(|| (needed, Vec::new()));
             if !entry.1.iter().any(|other| other.rule.id == rule.rule.id) {
@@ -150,9 +151,11 @@ fn missing_indexes(generation: &Generation) -> Vec<Finding> {
         let (first, purpose) = (rules[0], needed.purpose.in_words());
         let message = format!(
             "no index of `{}` begins with `{}`: for the rule `{}`{others} {purpose}",
-            needed.table, needed.column, first.rule.id
+            needed.table,
+            needed.begins_with(dialect, &generation.catalog),
+            first.rule.id
         );
-        let create = needed.create(generation.surroundings.dialect, &generation.catalog);
+        let create = needed.create(dialect, &generation.catalog);
         let finding = Finding::warning("rule.no-index", message).help(format!("{create};"));
         match generation.tree.files.iter().find(|file| file.path == first.rule.file) {
             Some(file) => {

@@ -5,6 +5,8 @@ use super::world::{World, subject};
 use jiff::Timestamp;
 use nudged::model::Country;
 use nudged::rule::compiled::PersonFacts;
+use nudged::rule::statement::Dialect;
+use std::fmt::Write;
 
 const CATALOG: &str = r"
 version: 1
@@ -66,7 +68,7 @@ async fn people(world: &World, rows: &str) -> Vec<PersonFacts> {
     let subjects: Vec<_> = (0..count).map(|number| subject(&number.to_string())).collect();
     assert_eq!(rule.unwanted(&[]), Vec::new(), "about nobody nothing is asked");
     let mut facts = world.facts(&rule, &subjects, now()).await;
-    (0..count).filter_map(|number| Some(facts.remove(&number.to_string())?.recipients.remove("me")?)).collect()
+    (0..count).filter_map(|number| facts.remove(&number.to_string())?.recipients.remove("me")).collect()
 }
 
 #[tokio::test]
@@ -74,8 +76,8 @@ async fn a_mailbox_on_a_list_is_found_whatever_its_letters_and_blanks() {
     for world in World::all() {
         let mut rows = "INSERT INTO blocked VALUES (NULL), ('');\n".to_owned();
         for (number, (mailbox, listed, _)) in MAILBOXES.iter().enumerate() {
-            rows += &format!("INSERT INTO contacts VALUES ({number}, '{mailbox}', NULL, TRUE);\n");
-            rows += &format!("INSERT INTO blocked VALUES ('{listed}');\n");
+            let _ = writeln!(rows, "INSERT INTO contacts VALUES ({number}, '{mailbox}', NULL, TRUE);");
+            let _ = writeln!(rows, "INSERT INTO blocked VALUES ('{listed}');");
         }
         for (person, (mailbox, listed, reason)) in people(&world, &rows).await.iter().zip(MAILBOXES) {
             assert_eq!(person.suppressed.as_deref(), *reason, "{mailbox:?} {listed:?} {:?}", world.dialect());
@@ -89,8 +91,8 @@ async fn a_number_on_a_list_is_found_however_it_is_written() {
     for world in World::all() {
         let mut rows = "INSERT INTO robinson VALUES (NULL, NULL), ('', '');\n".to_owned();
         for (number, (phone, listed, _)) in NUMBERS.iter().enumerate() {
-            rows += &format!("INSERT INTO contacts VALUES ({number}, 'p{number}@x.example', '{phone}', TRUE);\n");
-            rows += &format!("INSERT INTO robinson VALUES (NULL, '{listed}');\n");
+            let _ = writeln!(rows, "INSERT INTO contacts VALUES ({number}, 'p{number}@x.example', '{phone}', TRUE);");
+            let _ = writeln!(rows, "INSERT INTO robinson VALUES (NULL, '{listed}');");
         }
         rows += "INSERT INTO robinson VALUES ('P1@x.example', NULL);\n";
         let found = people(&world, &rows).await;
@@ -100,5 +102,40 @@ async fn a_number_on_a_list_is_found_however_it_is_written() {
         }
         let mailed: Vec<_> = found.iter().map(|person| person.suppressed.is_some()).collect();
         assert_eq!(mailed, [false, true, false, false, false, false, false], "{:?}", world.dialect());
+    }
+}
+
+#[tokio::test]
+async fn lists_are_read_by_the_indexes_that_check_asks_for() {
+    for world in World::all() {
+        let (mail, phone, many) = match world.dialect() {
+            Dialect::Postgres => (
+                r"lower(btrim(CAST(address AS text), E' \t\r\n'))",
+                "right(regexp_replace(CAST(number AS text), '[^0-9]', '', 'g'), 6)",
+                "generate_series(1, 3000) AS n(n)",
+            ),
+            Dialect::Sqlite => ("lower(trim(CAST(address AS TEXT), char(32, 9, 13, 10)))", "", "(SELECT 1 AS n)"),
+            // It has no indexes over expressions.
+            Dialect::MySql => continue,
+        };
+        let mut rows = format!(
+            "CREATE INDEX by_mail ON blocked ({mail});\nINSERT INTO contacts VALUES (0, 'a@x.example', '0660 1234567', TRUE);\n\
+             INSERT INTO blocked SELECT 'x' || n || '@x.example' FROM {many};\n\
+             INSERT INTO robinson SELECT NULL, '+43660' || (1000000 + n) FROM {many};\n"
+        );
+        if !phone.is_empty() {
+            let _ =
+                writeln!(rows, "CREATE INDEX by_number ON robinson ({phone});\nANALYZE blocked;\nANALYZE robinson;");
+        }
+        world.execute(TABLES).await;
+        world.execute(&rows).await;
+        let (rule, _) = world.rule(CATALOG, RULE).await;
+        let facts: Vec<_> = world.facts(&rule, &[subject("0")], now()).await.into_values().collect();
+        let mut plans = String::new();
+        for (_, statement) in rule.unwanted(&facts) {
+            plans += &world.plan(statement).await;
+        }
+        assert!(plans.contains("by_mail"), "{plans}");
+        assert!(phone.is_empty() || plans.contains("by_number"), "{plans}");
     }
 }

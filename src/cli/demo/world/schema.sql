@@ -99,3 +99,4 @@ CREATE TABLE blocked (
     address TEXT NOT NULL,
     reason  TEXT NOT NULL
 );
+CREATE INDEX blocked_address ON blocked (lower(trim(CAST(address AS TEXT), char(32, 9, 13, 10))));

@@ -149,7 +149,9 @@ impl From<EngineError> for Failure {
             EngineError::NoSuchRule(_) | EngineError::NoSuchRecord(_) | EngineError::NothingToShow(_) => {
                 Self::other(Exit::NotFound, error.to_string())
             }
-            EngineError::OtherEntity { .. } => Self::other(Exit::Usage, error.to_string()),
+            EngineError::OtherEntity { .. } | EngineError::OtherTenant { .. } => {
+                Self::other(Exit::Usage, error.to_string())
+            }
             EngineError::NoGeneration => Self::other(Exit::Failure, error.to_string()),
         }
     }

@@ -209,11 +209,11 @@ fn ledger(told: &Explanation, standing: &Standing) -> String {
 }
 
 fn recipient(reached: &Reached, purpose: &Purpose) -> String {
-    let (nobody, by) = match reached.channel {
-        Channel::Email => ("nobody with an address", ""),
-        Channel::Sms => ("nobody with a phone number", " by text message"),
+    let (what, field, by) = match reached.channel {
+        Channel::Email => ("address", "email", ""),
+        Channel::Sms => ("phone number that can be read", "phone", " by text message"),
     };
-    let address = reached.address.as_deref().unwrap_or(nobody);
+    let address = reached.address.clone().unwrap_or_else(|| nobody(reached, what, field));
     let mut notes = Vec::new();
     if let Purpose::Topic(topic) = purpose {
         match reached.consent {
@@ -227,6 +227,17 @@ fn recipient(reached: &Reached, purpose: &Purpose) -> String {
     notes.extend(reached.suppressed.as_ref().map(|reason| format!("suppressed: {reason}")));
     let notes = if notes.is_empty() { String::new() } else { format!("  {}", notes.join("; ")) };
     format!("{}{by}: {address}{notes}", reached.role)
+}
+
+/// A role leads to one person, who may be another than the one that can be reached.
+fn nobody(reached: &Reached, what: &str, field: &str) -> String {
+    match &reached.person {
+        None => "nobody".to_owned(),
+        Some(_) if reached.staff => format!("a colleague with no {what}"),
+        Some(key) => format!(
+            "{key}, who has no {what}; `only: {{{field}: present}}` of the role picks one who has (docs/catalog.md, Recipients)"
+        ),
+    }
 }
 
 pub(super) fn as_json(told: &Explanation) -> Json {
@@ -263,6 +274,7 @@ pub(super) fn as_json(told: &Explanation) -> Json {
             "role": reached.role,
             "channel": reached.channel.as_str(),
             "address": reached.address,
+            "person": reached.person,
             "staff": reached.staff,
             "consent": reached.consent,
             "suppressed": reached.suppressed,
@@ -344,7 +356,31 @@ fn term_json(term: &TermAnswer) -> Json {
 
 #[cfg(test)]
 mod tests {
-    use super::looked_at;
+    use super::{looked_at, recipient};
+    use crate::engine::rehearse::Reached;
+    use crate::model::Channel;
+    use crate::rule::checked::Purpose;
+
+    #[test]
+    fn whom_a_role_leads_to_is_told_where_nothing_can_be_sent() {
+        let reached = |person: Option<&str>, staff, channel| Reached {
+            role: "main_contact".into(),
+            channel,
+            address: None,
+            person: person.map(Into::into),
+            staff,
+            consent: None,
+            suppressed: None,
+        };
+        let told = |reached: Reached| recipient(&reached, &Purpose::Service);
+        assert_eq!(told(reached(None, false, Channel::Email)), "main_contact: nobody");
+        let without = told(reached(Some("7"), false, Channel::Email));
+        assert!(without.starts_with("main_contact: 7, who has no address; `only: {email: present}`"), "{without}");
+        let texts = told(reached(Some("7"), false, Channel::Sms));
+        assert!(texts.contains("has no phone number that can be read; `only: {phone: present}`"), "{texts}");
+        let colleague = told(reached(Some("7"), true, Channel::Email));
+        assert_eq!(colleague, "main_contact: a colleague with no address  one of ours");
+    }
 
     #[test]
     fn a_rule_that_looks_back_for_ever_is_told_so() {

@@ -127,6 +127,11 @@ impl Output {
         self.painted(&harmless(text));
     }
 
+    /// One line, whatever breaks the names in it have.
+    pub fn one_line(&mut self, text: &str) {
+        self.line(&text.replace("\r\n", "\n").replace(['\n', '\r'], "\\n"));
+    }
+
     /// A line that has its own colours.
     pub fn painted(&mut self, text: &str) {
         self.data(&format!("{text}\n"));
@@ -241,6 +246,15 @@ mod tests {
         assert_eq!(harmless("Café 7 €\tx\ny"), "Café 7 €\tx\ny");
         let wild = harmless("\u{1b}]0;x\u{7}\u{1b}[2J\r\u{9b}31m\u{202e}").into_owned();
         assert_eq!(wild, "\\u{1b}]0;x\\u{7}\\u{1b}[2J\\r\\u{9b}31m\\u{202e}");
+    }
+
+    #[test]
+    fn a_line_stays_one_whatever_a_name_breaks_at() {
+        let lines: Arc<Mutex<Vec<u8>>> = Arc::default();
+        let mut output = Output::to(Box::new(Shared(Arc::clone(&lines))), Box::new(std::io::sink()));
+        output.one_line("email to a@b.example: Hello\r\nCafe\nLinz");
+        let text = String::from_utf8(lines.lock().unwrap().clone()).unwrap();
+        assert_eq!(text, "email to a@b.example: Hello\\nCafe\\nLinz\n");
     }
 
     #[test]

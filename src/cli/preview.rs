@@ -95,7 +95,12 @@ fn show(found: &Preview, args: &Args, output: &mut Output) {
             standing(found, matched)
         ));
         for message in &matched.messages {
-            output.line(&format!("    {}  {}  {}", text::at(message.due_at), message.step, message::headline(message)));
+            output.one_line(&format!(
+                "    {}  {}  {}",
+                text::at(message.due_at),
+                message.step,
+                message::headline(message)
+            ));
             if args.out.is_none()
                 && let Ok(Message::Email(email)) = &message.content
             {
@@ -104,10 +109,18 @@ fn show(found: &Preview, args: &Args, output: &mut Output) {
         }
     }
     for (record, occasion, reason) in &found.misses {
-        output.line(&format!("{record}  no match: {reason}  (occasion {occasion})"));
+        output.one_line(&format!("{record}  no match: {reason}  (occasion {occasion})"));
     }
+    let since = found.since.map_or_else(String::new, |since| format!(", of what crossed since {}", text::at(since)));
     let more = if found.truncated { "; more crossed than were looked at (--limit)" } else { "" };
-    output.talk(&format!("{}{more}; nothing was sent", counts(found)));
+    output.talk(&format!("{}{since}{more}; nothing was sent", counts(found)));
+    if let Some(first) = found.first_sweep {
+        let since = if first.as_second() <= 0 { "ever".to_owned() } else { format!("since {}", text::at(first)) };
+        output.talk(&format!(
+            "the rule has not run yet, and by its `backfill` the first sweep takes in what crossed {since}: see it with \
+             `--last`, or count it with `nudged plan`"
+        ));
+    }
 }
 
 /// `2 match, 1 did already, 3 would be left out, 4 don't`
@@ -170,6 +183,8 @@ fn as_json(found: &Preview) -> Json {
             "record": record.to_string(), "occasion": occasion, "reason": reason,
         })).collect::<Vec<_>>(),
         "truncated": found.truncated,
+        "since": found.since,
+        "first_sweep": found.first_sweep,
     })
 }
 

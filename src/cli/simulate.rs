@@ -66,7 +66,7 @@ async fn ask(
         Happened::Attempt(_) if args.summary => {}
         Happened::Attempt(attempt) => match args.format {
             // As it comes: an audience of any size streams.
-            Format::Table => output.line(&line(&attempt)),
+            Format::Table => output.one_line(&line(&attempt)),
             Format::Json => lines.push(attempt_json(&attempt)),
         },
     });

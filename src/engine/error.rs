@@ -15,6 +15,8 @@ pub enum EngineError {
     NoSuchRule(RuleId),
     #[error("the rule `{rule}` is about `{for_each}` records, not `{entity}`: name the {for_each}")]
     OtherEntity { rule: RuleId, for_each: EntityName, entity: EntityName },
+    #[error("`{record}` is of no tenant of the catalog: name it as {names}")]
+    OtherTenant { record: RecordId, names: String },
     #[error("{0} is not there, or its entity's `only` leaves it out")]
     NoSuchRecord(RecordId),
     /// A rehearsal can't show what it was asked for; the text says why.

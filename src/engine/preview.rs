@@ -49,6 +49,10 @@ pub struct Preview {
     pub closeness: &'static str,
     /// The next instant at which whoever meets the conditions matches, whatever crossed before.
     pub planned: Option<Timestamp>,
+    /// What crossed after this was looked at; `None`: of records that were named, or inside now, all of it.
+    pub since: Option<Timestamp>,
+    /// Where the rule's first sweep will begin, before all that was looked at.
+    pub first_sweep: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone)]
@@ -104,8 +108,10 @@ pub async fn preview(previewer: &Previewer<'_>, rule: &RuleId, scope: &PreviewSc
     let mut preview = Preview {
         closeness: too_close(&compiled.rule),
         planned: horizon::planned(&compiled.rule, zone, previewer.now),
+        since: previewer.since(compiled, scope),
         ..Preview::default()
     };
+    preview.first_sweep = previewer.before_it(compiled, preview.since).await?;
     for tenant in tenants_of(&previewer.generation.catalog) {
         previewer.tenant(compiled, &tenant, scope, &mut preview).await?;
     }

@@ -61,6 +61,8 @@ pub enum Note {
     Other,
     /// What it became is kept in its place.
     Overwritten,
+    /// So many rows may count or not.
+    Open(u64),
 }
 
 impl Operand {
@@ -83,6 +85,8 @@ impl Operand {
             Some(Note::Unseen) => "not looked at yet".to_owned(),
             Some(Note::Other) => "something else".to_owned(),
             Some(Note::Overwritten) => "not kept any more".to_owned(),
+            Some(Note::Open(1)) => format!("{value}, and 1 of which nobody can say"),
+            Some(Note::Open(rows)) => format!("{value}, and {rows} of which nobody can say"),
         }
     }
 }
@@ -108,7 +112,18 @@ pub struct OperandsPlan {
     records: Fragment,
     key: Fragment,
     batch: Batch,
-    shape: Vec<(Section, usize, String, Meaning)>,
+    shape: Vec<Compared>,
+}
+
+/// One comparison of a term: a cell with what stood there, and one with whether it holds.
+#[derive(Debug, Clone)]
+struct Compared {
+    section: Section,
+    term: usize,
+    name: String,
+    meaning: Meaning,
+    /// A cell follows with the number of rows of which nobody can say whether they count.
+    open: Option<Meaning>,
 }
 
 /// Every term of a rule with its place.
@@ -148,7 +163,16 @@ impl OperandsPlan {
                 let (cell, meaning) = renderer.selected(&operand.ok()?);
                 cells.push(cell);
                 cells.push(renderer.condition(entity, RECORD, leaf, deadline).ok()?);
-                shape.push((section, number, name_of(leaf), meaning));
+                let open = match leaf {
+                    Condition::Related(related) => renderer.open_rows(entity, RECORD, related, deadline).ok()?,
+                    _ => None,
+                };
+                let open = open.map(|open| {
+                    let (cell, meaning) = renderer.selected(&open);
+                    cells.push(cell);
+                    meaning
+                });
+                shape.push(Compared { section, term: number, name: name_of(leaf), meaning, open });
             }
         }
         if shape.is_empty() {
@@ -181,13 +205,21 @@ impl OperandsPlan {
         let mut cells = Cells::new(row, self.parts.entity.as_str());
         let key = cells.key(&self.parts.key)?;
         let mut operands = Vec::with_capacity(self.shape.len());
-        for (section, term, name, meaning) in &self.shape {
+        for Compared { section, term, name, meaning, open } in &self.shape {
             let value = meaning.read(cells.next()?);
             let holds = cells.boolean()?;
-            operands.push(Operand { section: *section, term: *term, name: name.clone(), value, holds, note: None });
+            let open = open.as_ref().map(|open| Ok(open.read(cells.next()?))).transpose()?;
+            let note = open.and_then(|rows| left_open(&rows, holds));
+            operands.push(Operand { section: *section, term: *term, name: name.clone(), value, holds, note });
         }
         Ok((key, operands))
     }
+}
+
+/// What keeps an answer about rows from being known.
+pub(in crate::rule) fn left_open(rows: &Value, holds: Option<bool>) -> Option<Note> {
+    let Value::Int(rows) = rows else { return None };
+    u64::try_from(*rows).ok().filter(|rows| *rows > 0 && holds.is_none()).map(Note::Open)
 }
 
 /// The comparisons of the script's score within a condition, for a score that is known.

@@ -3,7 +3,7 @@
 use super::{RuleReport, Taken};
 use crate::model::{RuleId, StepId, TemplateName};
 use crate::rule::CheckedRule;
-use crate::rule::checked::Step;
+use crate::rule::checked::{Offset, Step};
 
 /// How much of the rules their tests have seen.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub struct RuleCover {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BranchCover {
     pub step: StepId,
-    /// The case's name, or `otherwise`.
+    /// The case's name, or `otherwise`; or the offset that begins with the step.
     pub case: String,
     pub taken: bool,
 }
@@ -70,9 +70,25 @@ pub fn coverage(reports: &[RuleReport]) -> Coverage {
     Coverage { rules: reports.iter().map(cover).collect() }
 }
 
+/// The offsets of a date, each by the step that it begins with.
+pub(super) fn offsets(rule: &CheckedRule) -> impl Iterator<Item = (StepId, String)> {
+    rule.entries.iter().filter_map(|entry| {
+        let (offset, first) = (entry.offset?, rule.nodes.get(entry.first?)?);
+        Some((first.id.clone(), words(offset)))
+    })
+}
+
+fn words(offset: Offset) -> String {
+    match offset {
+        Offset::ON_THE_DAY => "on the day".to_owned(),
+        Offset { before: true, period } => format!("{period} before"),
+        Offset { before: false, period } => format!("{period} after"),
+    }
+}
+
 /// All ways that a rule has.
 pub(super) fn ways(rule: &CheckedRule) -> Taken {
-    let mut ways = Taken::default();
+    let mut ways = Taken { branches: offsets(rule).collect(), ..Taken::default() };
     for node in &rule.nodes {
         match &node.step {
             Step::Branch { cases, .. } => {

@@ -1,6 +1,7 @@
 //! One example on the engine: fill the source, move the clock from event to event, compare at every line.
 
 use super::budget::{Budget, Spent};
+use super::coverage::offsets;
 use super::judge::{self, Got};
 use super::stage::Stage;
 use super::witness::{Log, Witness};
@@ -27,6 +28,9 @@ use uuid::Uuid;
 
 /// How long an engine that can't go on is left alone before it is asked again.
 const REST: SignedDuration = SignedDuration::from_mins(10);
+/// What a query may not find in a test.
+const MADE_TABLES: &str = "a test's tables are made from the catalog: declare what the query reads there, under `fields` of \
+                           its entity";
 /// More records in one example are not looked at.
 const MANY: usize = 10_000;
 
@@ -245,6 +249,11 @@ impl<'a> Player<'a> {
 
     fn note(&mut self, event: Event) {
         let about = |record: &RecordId| format!("{}:{}", record.entity, record.key);
+        if let Event::AttemptFinished { rule, step, .. } | Event::StepDecided { rule, step, .. } = &event
+            && *rule == self.stage.rule.rule.id
+        {
+            self.taken.branches.extend(offsets(&self.stage.rule.rule).filter(|(first, _)| first == step));
+        }
         match event {
             Event::AttemptFinished { delivery, rule, record, step, kind, outcome, .. } => match outcome {
                 Outcome::Sent { .. } => {
@@ -296,6 +305,9 @@ impl<'a> Player<'a> {
             Event::RuleHeld { reason, .. } => self.reasons.push(format!("the guard holds the sweep: {reason}")),
             Event::SweepPostponed { reason, .. } | Event::SweepFailed { reason, .. } => {
                 self.reasons.push(format!("the sweep was put off: {reason}"));
+                if matches!(self.stage.rule.rule.trigger, Trigger::Query(_)) {
+                    self.reasons.push(MADE_TABLES.to_owned());
+                }
             }
             Event::StepsPostponed { reason, .. } | Event::SourceLost { reason } => {
                 self.reasons.push(format!("steps were put off: {reason}"));

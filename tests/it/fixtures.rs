@@ -308,6 +308,29 @@ fn never_matches(trigger: &str, where_: &str, more: &str) -> Vec<String> {
 }
 
 #[test]
+fn what_the_triggers_own_rows_rule_out_is_told_and_nothing_else() {
+    let often = "{count: {of: orders, at_least: 3, within: 14 days}}";
+    let open = "{abandoned: {of: orders, open: {status: paid}, changed_at: placed_at, idle: 3 hours}}";
+    for (trigger, where_) in [
+        (often, "orders: {count: {below: 3}, within_last: 30 days}"),
+        (often, "orders: {none: {}, within_last: 30 days}"),
+        (open, "orders: {none: {status: paid}}"),
+    ] {
+        let told = never_matches(trigger, where_, "");
+        assert!(told.iter().any(|message| message.contains("`orders`")), "{where_}: {told:?}");
+    }
+    for (trigger, where_) in [
+        (often, "orders: {count: {below: 4}, within_last: 30 days}"),
+        (often, "orders: {count: {below: 3}, within_last: 7 days}"),
+        (often, "orders: {none: {status: paid}, within_last: 30 days}"),
+        (open, "orders: {none: {status: shipped}}"),
+        (open, "orders: {none: {status: paid}, within_last: 30 days}"),
+    ] {
+        assert_eq!(never_matches(trigger, where_, ""), Vec::<String>::new(), "{where_}");
+    }
+}
+
+#[test]
 fn what_the_catalog_keeps_out_is_told_and_nothing_else() {
     let silent = "{inactivity: {of: orders, for: 90 days}}";
     for (where_, named) in [

@@ -468,6 +468,9 @@ async fn calendars_and_clocks_can_be_tested() {
     let failed: Vec<_> = reports[0].failures().cloned().collect();
     assert!(failed.is_empty(), "{}", said(&failed));
     assert_eq!(reports[0].tests.len(), 4);
+    assert_eq!(coverage(&reports[..1]).counts()[1], (2, 2), "both offsets");
+    let ways = coverage(&reports[..1]).rules.remove(0).branches.into_iter().map(|way| way.case);
+    assert_eq!(ways.collect::<Vec<_>>(), ["1 year after", "on the day"]);
 }
 
 /// Leaving out the sweeps that find nothing must not change what is sent, and when.
@@ -633,7 +636,7 @@ async fn the_tests_of_the_sequences_pass() {
     assert!(failed.is_empty(), "{}", said(&failed));
     assert_eq!(reports[0].tests.len(), 2);
     let [_, (reached, all), _] = coverage(&reports).counts();
-    assert_eq!((reached, all), (1, 3), "one of three arms: keys 1 draw the first");
+    assert_eq!((reached, all), (2, 4), "one of three arms, as keys 1 draw the first, and the offset");
 }
 
 #[test]
@@ -689,4 +692,17 @@ async fn long_enough_ago_follows_the_trigger() {
     let Err(findings) = bench.play(&bench.rule_files(), 2, |_| {}).await else { panic!("taken") };
     let told = render(&findings, Look::Plain);
     assert!(told.contains("the trigger of this rule has no length of time"), "{told}");
+}
+
+#[tokio::test]
+async fn what_a_query_reads_has_to_be_in_the_catalog_for_its_tests() {
+    let query = "trigger: {query: {sql: \"SELECT id, paid_at FROM crm.orders\", key: id, occasion: paid_at}}\n";
+    let rule = RULE.replace("trigger: {inactivity: {of: orders, for: 30 days}}\n", query);
+    let expects = test("2026-11-21 10:00", GIVEN, "      - {after: 0 days, expect: {webhook: [desk]}}\n");
+    let bench = bench_of(&rule, &expects);
+    let reports = bench.play(&bench.rule_files(), 1, |_| {}).await;
+    let reports = reports.unwrap_or_else(|findings| panic!("{}", render(&findings, Look::Plain)));
+    let failures: Vec<Failure> = reports[0].failures().cloned().collect();
+    let told = said(&failures);
+    assert!(told.contains("declare what the query reads there, under `fields` of its entity"), "{told}");
 }

@@ -34,6 +34,16 @@ pub enum Message {
 }
 
 impl Message {
+    /// What it is, and to whom, where its kind doesn't say that already.
+    #[must_use]
+    pub fn addressed(&self) -> String {
+        match self {
+            Self::Email(email) => format!("to {}: {}", email.to_address, email.subject),
+            Self::Sms(sms) => format!("to {}: {}", sms.to, self.summary()),
+            Self::Webhook(_) | Self::Chat(_) | Self::Task(_) | Self::Write(_) => self.summary(),
+        }
+    }
+
     /// What it is in a few words, without whom it goes to.
     #[must_use]
     pub fn summary(&self) -> String {

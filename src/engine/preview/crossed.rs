@@ -1,6 +1,7 @@
 //! Which crossings a preview and an explanation look at.
 
-use super::{Preview, PreviewScope, Previewer};
+use super::{Preview, PreviewScope, Previewer, own_lane};
+use crate::engine::context::tenants_of;
 use crate::engine::cooldown::cooldown;
 use crate::engine::episode::{NEVER, Outlook, Watch};
 use crate::engine::error::EngineError;
@@ -121,6 +122,28 @@ impl Previewer<'_> {
             }
         }
         Ok(kept.end(rule, preview))
+    }
+
+    /// Since when what crossed is looked at, where that is what is looked at.
+    pub(super) fn since(&self, rule: &CompiledRule, scope: &PreviewScope) -> Option<Timestamp> {
+        let by_time = !matches!(rule.rule.trigger, Trigger::Segment(_) | Trigger::Changed(_) | Trigger::Schedule(_));
+        let is_span = !matches!(scope, PreviewScope::Records(_));
+        (by_time && is_span).then(|| self.window(rule, scope).after)
+    }
+
+    /// Where a rule that has not run in any tenant begins, if that lies before what is looked at.
+    pub(super) async fn before_it(
+        &self,
+        rule: &CompiledRule,
+        since: Option<Timestamp>,
+    ) -> Result<Option<Timestamp>, EngineError> {
+        let Some(since) = since else { return Ok(None) };
+        for tenant in tenants_of(&self.generation.catalog) {
+            if self.adopted(rule, own_lane(rule), &tenant).await?.is_some() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(self.began(rule, None)).filter(|begins| *begins < since))
     }
 
     fn window(&self, rule: &CompiledRule, scope: &PreviewScope) -> Window {

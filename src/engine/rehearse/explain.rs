@@ -8,7 +8,7 @@ use super::stuck::Stuck;
 use super::term::{self, TermAnswer};
 use super::verdict::Verdict;
 use crate::engine::EngineError;
-use crate::engine::context::lane_of;
+use crate::engine::context::{lane_of, tenants_of};
 use crate::engine::cooldown::{Cooldown, too_close};
 use crate::engine::dispatch::{address, number};
 use crate::engine::evaluate::{self, Answer, Eligibility};
@@ -18,7 +18,9 @@ use crate::engine::port::{
 };
 use crate::engine::preview::{Found, Preview, PreviewMessage, PreviewScope, Previewer, newest_first};
 use crate::engine::sweep::{had_its_chance, occasion_data};
-use crate::model::{Channel, EnrollmentState, Lane, Occasion, RecordId, RoleName, RuleId, SuppressionReason, said};
+use crate::model::{
+    Channel, EnrollmentState, Key, Lane, Occasion, RecordId, RoleName, RuleId, SuppressionReason, said,
+};
 use crate::rule::checked::{Backfill, Mode, Purpose};
 use crate::rule::compiled::{Crossing, Facts, PersonFacts, Reach, Subject, Window};
 use crate::rule::tide::Level;
@@ -130,6 +132,8 @@ pub struct Reached {
     pub role: RoleName,
     pub channel: Channel,
     pub address: Option<String>,
+    /// Who is there, with or without an address; `None`: nobody.
+    pub person: Option<Key>,
     pub staff: bool,
     /// On the rule's topic; `None`: the catalog maps none, which counts as no.
     pub consent: Option<bool>,
@@ -150,6 +154,7 @@ pub async fn explain_within(
     patience: Duration,
 ) -> Result<Explanation, EngineError> {
     let explainer = Explainer::new(previewer, rule, record)?;
+    explainer.known_tenant()?;
     Explainer { looks_ahead: true, patience, ..explainer }.explain().await
 }
 
@@ -194,6 +199,17 @@ impl<'a> Explainer<'a> {
             return Err(EngineError::OtherEntity { rule: rule.clone(), for_each, entity });
         }
         Ok(Self { looks_ahead: false, patience: PATIENCE, previewer, rule: found, record })
+    }
+
+    /// Where there are tenants, a record is one of theirs.
+    pub fn known_tenant(&self) -> Result<(), EngineError> {
+        let tenants = tenants_of(&self.previewer.generation.catalog);
+        if tenants.contains(&self.record.tenant) {
+            return Ok(());
+        }
+        let named = |tenant| RecordId { tenant, ..self.record.clone() }.to_string();
+        let names = tenants.into_iter().map(named).collect::<Vec<_>>().join(" or ");
+        Err(EngineError::OtherTenant { record: self.record.clone(), names })
     }
 
     async fn explain(&self) -> Result<Explanation, EngineError> {
@@ -478,7 +494,8 @@ impl<'a> Explainer<'a> {
             Channel::Sms => person.phone_consent,
         };
         let suppressed = listed.or_else(|| Some(format!("{} (in the source)", said(theirs?))));
-        Ok(Reached { role: role.clone(), channel, address, staff: person.staff, consent, suppressed })
+        let (role, key, staff) = (role.clone(), person.key.clone(), person.staff);
+        Ok(Reached { role, channel, address, person: key, staff, consent, suppressed })
     }
 
     async fn listed(&self, channel: Channel, address: Option<&str>) -> Result<Option<SuppressionReason>, EngineError> {

@@ -14,7 +14,8 @@ use crate::model::{EndReason, Occasion, RecordId, RuleId};
 use crate::rule::checked::{CheckedRule, Mode, Step, Trigger};
 use crate::rule::compiled::Crossing;
 use crate::rule::condition::Condition;
-use crate::rule::operands::Operand;
+use crate::rule::operands::{EdgePlan, Operand};
+use futures::TryStreamExt;
 use jiff::{SignedDuration, Timestamp};
 
 /// How many matches of a held sweep are looked through at once.
@@ -73,7 +74,7 @@ impl Explainer<'_> {
     async fn unentered(&self, case: &Case<'_>) -> Result<Verdict, EngineError> {
         let told = case.told;
         match &told.record_state {
-            RecordState::Gone => return Ok(Verdict::NoRecord),
+            RecordState::Gone => return self.gone().await,
             RecordState::LeftOut => {
                 return Ok(because(&told.base, false).map_or(Verdict::NoRecord, |because| Verdict::LeftOut { because }));
             }
@@ -91,6 +92,21 @@ impl Explainer<'_> {
             return Ok(verdict);
         }
         self.crossed_now(case, newest, begins).await
+    }
+
+    /// It is no record: there is nothing of it, or only a part.
+    async fn gone(&self) -> Result<Verdict, EngineError> {
+        let (previewer, rule) = (self.previewer, &self.rule.rule);
+        let (source, catalog) = (previewer.source, &previewer.generation.catalog);
+        let Some(alone) = EdgePlan::alone(rule, catalog, source.dialect(), &self.record.key) else {
+            return Ok(Verdict::NoRecord);
+        };
+        if source.rows(&self.record.tenant, alone).try_next().await?.is_none() {
+            return Ok(Verdict::NoRecord);
+        }
+        let parents = catalog.entity(&rule.for_each).map_or(&[][..], |entity| &entity.parents);
+        let tables: Vec<String> = parents.iter().map(|parent| format!("`{}`", parent.table)).collect();
+        Ok(Verdict::NoParent { tables: tables.join(" or ") })
     }
 
     /// It crossed: does it match?

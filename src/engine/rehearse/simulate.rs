@@ -218,12 +218,7 @@ impl Sender for Notebook {
     }
 
     async fn send(&self, message: Message) -> Sent {
-        let reply = match &message {
-            Message::Email(email) => format!("to {}: {}", email.to_address, email.subject),
-            Message::Sms(sms) => format!("to {}: {}", sms.to, message.summary()),
-            Message::Webhook(_) | Message::Chat(_) | Message::Task(_) | Message::Write(_) => message.summary(),
-        };
-        Sent { outcome: Outcome::Sent { reply }, answer: self.answer(&message) }
+        Sent { outcome: Outcome::Sent { reply: message.addressed() }, answer: self.answer(&message) }
     }
 }
 

@@ -31,6 +31,7 @@ pub async fn render_test(
     to: &str,
 ) -> Result<TestMail, EngineError> {
     let explainer = Explainer::new(previewer, rule, record)?;
+    explainer.known_tenant()?;
     let compiled = explainer.rule;
     let nothing = |why: String| EngineError::NothingToShow(why);
     let wanted = |id: &StepId| step.is_none_or(|wanted| wanted == id);

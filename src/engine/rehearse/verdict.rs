@@ -52,6 +52,8 @@ pub enum Verdict {
     Awaited { what: String },
     /// Not there.
     NoRecord,
+    /// There, but not in one of these tables that its rows go on in.
+    NoParent { tables: String },
     /// There, and this term of the entity's `only` leaves it out.
     LeftOut { because: Because },
     /// There, but not as the catalog says.
@@ -101,6 +103,7 @@ impl Verdict {
             Self::Inside { .. } => "inside",
             Self::NeverCrossed { .. } | Self::Awaited { .. } => "never_crossed",
             Self::NoRecord => "no_record",
+            Self::NoParent { .. } => "no_parent",
             Self::LeftOut { .. } => "left_out",
             Self::Unreadable { .. } => "unreadable",
             Self::ScriptFailed { .. } => "script_failed",
@@ -270,6 +273,9 @@ impl fmt::Display for Verdict {
             Self::NeverCrossed { because: Some(because) } => write!(f, "never crossed: of the trigger, {because}"),
             Self::Awaited { what } => write!(f, "never crossed: {what}"),
             Self::NoRecord => write!(f, "no such record"),
+            Self::NoParent { tables } => {
+                write!(f, "no match: its row of {tables} is missing (`parents` in the catalog), so it is no record")
+            }
             Self::LeftOut { because } => write!(f, "no match: its entity's `only` leaves it out: {because}"),
             Self::Unreadable { problem } => write!(f, "can't be judged: {problem}"),
             Self::ScriptFailed { problem } => write!(f, "can't be judged: {problem}; it is asked again"),

@@ -318,11 +318,17 @@ impl<'a> Checker<'a> {
         let is_text = matches!(subject.ty, ColumnType::Text | ColumnType::Json) && subject.words.is_none();
         self.fits(subject, operator, is_text, "text")?;
         let source = self.report.source().to_owned();
-        let text = node.text(&source).filter(|text| !text.is_empty());
-        if text.is_none() {
-            self.wrong(&node.range, "rule.value", format!("`{}` takes text", operator.value), "write it in quotes");
+        let text = node.text(&source).map(std::borrow::Cow::into_owned);
+        let operator = &operator.value;
+        match &text {
+            None => self.wrong(&node.range, "rule.value", format!("`{operator}` takes text"), "write it in quotes"),
+            Some(empty) if empty.is_empty() => {
+                let message = format!("every text has `\"\"` in it: `{operator}` needs some letters");
+                self.wrong(&node.range, "rule.value", message, "write `present` to ask whether there is a text at all");
+            }
+            Some(_) => {}
         }
-        text.map(std::borrow::Cow::into_owned)
+        text.filter(|text| !text.is_empty())
     }
 
     fn flag(&mut self, node: &Node) -> Option<bool> {

@@ -25,7 +25,13 @@ pub(in crate::rule) fn implied(trigger: &Trigger) -> Vec<Condition> {
         Trigger::Count(count) => counted(count),
         Trigger::Decline(decline) => some(&decline.of),
         Trigger::Abandoned(abandoned) => match &abandoned.of {
-            Some(of) => some(of),
+            // The cart is one, and open.
+            Some(of) => {
+                let open = abandoned.open.iter().map(|term| term.condition.clone()).collect();
+                let quantity = Quantity::Some;
+                let open = Related { relation: of.clone(), filter: open, at: None, since_entry: false, quantity };
+                some(of).into_iter().chain([Condition::Related(open)]).collect()
+            }
             None => abandoned.open.iter().map(|term| term.condition.clone()).collect(),
         },
         Trigger::Segment(segment) if !segment.leaves => {

@@ -139,6 +139,9 @@ impl<'a> Together<'a> {
                     && other.since_entry == related.since_entry
             };
             let counts: Vec<&Related> = self.related[place..].iter().filter(alike).copied().collect();
+            // Who has so many rows in a shorter time has them in a longer one as well.
+            let within = self.related.iter().filter(|other| includes(related, other));
+            let fewest: Vec<Test> = within.filter_map(|other| fewest(&other.quantity)).collect();
             let (any, none, one) =
                 (Test::AtLeast(Value::Int(1)), Test::Equals(Value::Int(0)), Test::AtLeast(Value::Int(0)));
             let tests: Vec<&Test> = counts
@@ -150,6 +153,7 @@ impl<'a> Together<'a> {
                     Quantity::Sum { .. } | Quantity::Min { .. } | Quantity::Max { .. } => &one,
                 })
                 .chain([&one])
+                .chain(fewest.iter().filter(|_| counts_rows(&related.quantity)))
                 .collect();
             if excluded(&tests) {
                 return name();
@@ -159,18 +163,39 @@ impl<'a> Together<'a> {
     }
 }
 
-/// Whether the first says that there is no row in a time that holds all of the second's.
+/// Whether the first says that there is no row among which all of the second's are.
 fn covers(none: &Related, some: &Related) -> bool {
-    let none_at_all = none.quantity == Quantity::None && none.filter.is_empty() && !none.since_entry;
-    let longer = match (&none.at, &some.at) {
+    none.quantity == Quantity::None && includes(none, some)
+}
+
+/// Whether every row that the second counts is one of the first's.
+fn includes(wide: &Related, narrow: &Related) -> bool {
+    let longer = match (&wide.at, &narrow.at) {
         // Rows that are still to come don't count as rows, unless somebody asks for them.
         (None, None | Some(Test::WithinLast(_) | Test::OlderThan(_))) => true,
-        (Some(Test::WithinLast(none)), Some(Test::WithinLast(some))) => {
-            times::lengths(*some, *none).is_some_and(Ordering::is_lt)
+        (Some(Test::WithinLast(wide)), Some(Test::WithinLast(narrow))) => {
+            times::lengths(*narrow, *wide).is_some_and(Ordering::is_le)
         }
         _ => false,
     };
-    none.relation == some.relation && none_at_all && longer
+    let passes = wide.filter.iter().all(|condition| narrow.filter.contains(condition));
+    wide.relation == narrow.relation && !wide.since_entry && passes && longer
+}
+
+const fn counts_rows(quantity: &Quantity) -> bool {
+    matches!(quantity, Quantity::Some | Quantity::None | Quantity::Count(_))
+}
+
+/// The least number of rows that there is.
+fn fewest(quantity: &Quantity) -> Option<Test> {
+    let Quantity::Count(test) = quantity else { return None };
+    let mut tests = Vec::new();
+    flatten(test, &mut tests);
+    tests.into_iter().find_map(|test| match test {
+        Test::AtLeast(least) | Test::Equals(least) | Test::Between(least, _) => Some(Test::AtLeast(least.clone())),
+        Test::Above(less) => Some(Test::Above(less.clone())),
+        _ => None,
+    })
 }
 
 fn flatten<'a>(test: &'a Test, into: &mut Vec<&'a Test>) {
@@ -377,6 +402,14 @@ mod tests {
                 vec![rows(Quantity::None, vec![]), rows(Quantity::Some, vec![field("y", Test::Equals(int(1)))])],
                 vec![not(rows(Quantity::Some, vec![])), rows(Quantity::Count(Test::AtLeast(int(2))), vec![])],
                 vec![within(Quantity::None, 90), within(Quantity::Some, 30)],
+                vec![
+                    within(Quantity::Count(Test::AtLeast(int(3))), 14),
+                    within(Quantity::Count(Test::Below(int(3))), 30),
+                ],
+                vec![
+                    rows(Quantity::Some, vec![field("y", Test::Equals(int(1))), field("z", Test::Present)]),
+                    rows(Quantity::None, vec![field("y", Test::Equals(int(1)))]),
+                ],
             ],
         ]
         .concat();
@@ -423,6 +456,12 @@ mod tests {
             vec![rows(Quantity::Some, vec![]), rows(Quantity::None, vec![field("y", Test::Equals(int(1)))])],
             vec![rows(Quantity::None, vec![field("y", Test::Missing), field("y", Test::Present)])],
             vec![rows(Quantity::Count(Test::AtMost(int(2))), vec![])],
+            vec![within(Quantity::Count(Test::AtLeast(int(3))), 30), within(Quantity::Count(Test::Below(int(3))), 14)],
+            vec![within(Quantity::Count(Test::AtLeast(int(3))), 14), within(Quantity::Count(Test::Below(int(4))), 30)],
+            vec![
+                rows(Quantity::Some, vec![field("y", Test::Equals(int(1)))]),
+                rows(Quantity::None, vec![field("y", Test::Equals(int(1))), field("z", Test::Present)]),
+            ],
         ];
         for conditions in possible {
             assert_eq!(clash(&conditions), None, "{conditions:?}");

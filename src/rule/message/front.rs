@@ -142,6 +142,11 @@ fn shape_finding(file: &Arc<SourceFile>, head: &Range<usize>, error: &serde_yaml
             .help("write `subject: \"…\"` between the two lines of `---`");
     }
     let finding = Finding::error("template.head", format!("the head can't be read: {message}")).at(place);
+    let value = written.split_once(':').map_or("", |(_, value)| value.trim());
+    if value.len() > 1 && value.starts_with('"') && value.ends_with('"') {
+        return finding
+            .help("a double quote within the text ends it: write `\\\"`, or put the text into single quotes");
+    }
     if written.contains("{{") || written.contains("{%") || written.matches(": ").count() > 1 {
         return finding.help("put the text into double quotes");
     }

@@ -119,6 +119,10 @@ fn errors_name_the_file_the_line_and_the_variable_but_never_a_value() {
 #[test]
 fn a_bad_file_is_a_finding_with_its_place() {
     assert!(findings("hello")[0].starts_with("templates/mail.md:1:1: error[template.head]"));
+    let quoted = &findings("---\nsubject: \"He said \"hello\"\"\n---\n")[0];
+    assert!(quoted.contains("a double quote within the text ends it: write `\\\"`"), "{quoted}");
+    let open = &findings("---\nsubject: Hello: {{ record.name }}: {{ a }}\n---\n")[0];
+    assert!(open.contains("put the text into double quotes"), "{open}");
     let unknown = &findings("---\nsubjct: a\n---\n")[0];
     assert!(unknown.starts_with("templates/mail.md:2:1: error[template.unknown-key]"), "{unknown}");
     assert!(unknown.contains("did you mean `subject`?"), "{unknown}");

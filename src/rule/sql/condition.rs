@@ -119,6 +119,25 @@ impl<'a> Renderer<'a> {
         self.folded(&rows, function, field)
     }
 
+    /// How many rows there are of which nobody can say whether they count. `None`: of each it can be said.
+    pub fn open_rows(
+        &self,
+        entity: &'a Entity,
+        alias: &str,
+        related: &Related,
+        deadline: bool,
+    ) -> Result<Option<Operand>, RenderError> {
+        let counts_rows = matches!(related.quantity, Quantity::Some | Quantity::None | Quantity::Count(_));
+        if !counts_rows || !may_be_open(&related.filter) {
+            return Ok(None);
+        }
+        let mut rows = self.related(entity, alias, &related.relation, Doubles::Counted)?;
+        let filter = self.all_of(&rows, related, deadline)?;
+        self.within(&mut rows, related, deadline)?;
+        rows.conditions.push(Fragment::of("(({}) IS NULL)", &[&filter]));
+        self.folded(&rows, AggregateFunction::Count, None).map(Some)
+    }
+
     /// Whether a row counts: true, false, or null.
     fn all_of(&self, rows: &Rows<'a>, related: &Related, deadline: bool) -> Result<Fragment, RenderError> {
         let one = |condition| self.condition(rows.entity, &rows.alias, condition, deadline);

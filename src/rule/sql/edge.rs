@@ -67,6 +67,8 @@ struct Sight {
     raw: bool,
     /// A cell follows with whether its comparison holds.
     judged: bool,
+    /// And one with the number of rows of which nobody can say whether they count.
+    open: Option<Meaning>,
 }
 
 impl EdgePlan {
@@ -101,6 +103,21 @@ impl EdgePlan {
         self.text.splice(&from).fill(self.parts.dialect, &fill)
     }
 
+    /// Asks for the row of a record by itself, without those of its parent tables. `None`: it has none.
+    #[must_use]
+    pub fn alone(rule: &CheckedRule, catalog: &Catalog, dialect: Dialect, key: &Key) -> Option<Statement> {
+        let entity = catalog.entity(&rule.for_each).filter(|entity| !entity.parents.is_empty())?;
+        let bare = Entity { parents: Vec::new(), ..entity.clone() };
+        let renderer = Renderer::new(dialect, catalog);
+        let (records, own) = (renderer.rows_of(&bare, RECORD), renderer.key_of(&bare, RECORD));
+        let parts = Parts::of(&renderer, &bare);
+        let batch = Batch::new(dialect, bare.key_type.clone(), renderer.into_anchors(), None);
+        let keys = std::slice::from_ref(key);
+        let from = batch.leading(&records, &own, batch.plain(keys.iter()));
+        let fill = Fill { keys: Some(batch.keys_json(keys)), ..Fill::at(jiff::Timestamp::UNIX_EPOCH, &parts.zone) };
+        Some(Fragment::of("SELECT {} FROM {}", &[&own, &Fragment::splice_point()]).splice(&from).fill(dialect, &fill))
+    }
+
     /// The terms of one record, also of one that the base filter leaves out.
     pub fn read(&self, row: &Row, window: Window) -> Result<(Key, Vec<EdgeTerm>), ReadError> {
         let mut cells = Cells::new(row, self.parts.entity.as_str());
@@ -114,6 +131,8 @@ impl EdgePlan {
                 let value = sight.meaning.read(cell);
                 let note = if sight.raw { odd(cell, &value, cells.text()?) } else { None };
                 let holds = if sight.judged { cells.boolean()? } else { None };
+                let open = sight.open.as_ref().map(|open| Ok(open.read(cells.next()?))).transpose()?;
+                let note = note.or_else(|| operands::left_open(&open?, holds));
                 let (section, term, name) = (shape.section, number, sight.name.clone());
                 operands.push(Operand { section, term, name, value, holds, note });
                 stored.push(cell);
@@ -183,6 +202,7 @@ struct Seen {
     meaning: Meaning,
     raw: Option<Fragment>,
     holds: Option<Fragment>,
+    open: Option<(Fragment, Meaning)>,
 }
 
 /// One row of several.
@@ -211,11 +231,16 @@ impl<'a> Nearest<'a> {
 impl<'a> Edge<'_, 'a> {
     fn push(&mut self, section: Section, text: String, basis: Basis, holds: Holds, seen: Vec<Seen>) {
         let mut sights = Vec::new();
-        for Seen { name, cell, meaning, raw, holds } in seen {
+        for Seen { name, cell, meaning, raw, holds, open } in seen {
             self.cells.push(cell);
-            sights.push(Sight { name, meaning, raw: raw.is_some(), judged: holds.is_some() });
+            let (raw_follows, judged) = (raw.is_some(), holds.is_some());
             self.cells.extend(raw);
             self.cells.extend(holds);
+            let open = open.map(|(cell, meaning)| {
+                self.cells.push(cell);
+                meaning
+            });
+            sights.push(Sight { name, meaning, raw: raw_follows, judged, open });
         }
         self.terms.push(Shape { section, text, basis, holds, seen: sights });
     }
@@ -277,7 +302,7 @@ impl<'a> Edge<'_, 'a> {
     fn seen(&self, name: String, stored: &Stored, raw: bool) -> Seen {
         let (cell, meaning) = self.renderer.selected(stored);
         let raw = raw.then(|| dialect::text(self.renderer.dialect, &stored.raw));
-        Seen { name, cell, meaning, raw, holds: None }
+        Seen { name, cell, meaning, raw, holds: None, open: None }
     }
 
     fn seen_in(&self, nearest: &Nearest<'_>, name: String, stored: &Stored, raw: bool) -> Seen {
@@ -305,9 +330,14 @@ impl<'a> Edge<'_, 'a> {
                 };
                 let (cell, meaning) = renderer.selected(&stored);
                 let holds = picked(renderer.condition(entity, alias, leaf, false)?);
+                let open = match leaf {
+                    Condition::Related(related) => renderer.open_rows(entity, alias, related, false)?,
+                    _ => None,
+                };
+                let open = open.map(|open| renderer.selected(&open)).map(|(cell, meaning)| (picked(cell), meaning));
                 let name = operands::name_of(leaf);
                 let name = of.map_or(name.clone(), |(_, rows)| format!("{rows}.{name}"));
-                seen.push(Seen { name, cell: picked(cell), meaning, raw: None, holds: Some(holds) });
+                seen.push(Seen { name, cell: picked(cell), meaning, raw: None, holds: Some(holds), open });
             }
             let holds = picked(renderer.condition(entity, alias, &term.condition, false)?);
             let basis = operands::basis(renderer.catalog, entity, &term.condition);

@@ -85,6 +85,8 @@ pub async fn enter(
     }
     enrollment::insert(session, rule_state, None, &enrollments).await?;
     outbox::insert(session, rule_state, &steps).await?;
+    let begun = enrollments.iter().map(|draft| (draft.id, draft.of.matched_at.as_microsecond()));
+    note_unstarted(session, begun.zip(&placement.places)).await?;
     miss::store(session, rule_state, &ignored(matches, &placement), lease.progress.swept_at).await
 }
 
@@ -167,6 +169,26 @@ pub async fn cancel(
     let freed: Vec<_> = replaced.iter().map(|(_, track, at)| (*track, *at)).collect();
     outbox::start_queued(session, &freed).await?;
     Ok(())
+}
+
+/// Says of those that start nothing that it was another's doing: (id, at) and the place of each.
+pub async fn note_unstarted(
+    session: &mut Session<'_>,
+    placed: impl Iterator<Item = ((i64, i64), &Place)>,
+) -> Result<(), StoreError> {
+    let line = |((enrollment, at), place): ((i64, i64), &Place)| {
+        let detail = match place {
+            Place::Nothing => "another of the same record was under way (`on_rematch: ignore`)",
+            Place::Replaced => "a newer match took its place",
+            Place::Running | Place::Queued | Place::Ended(_) => return None,
+        };
+        Some(timeline::Line { enrollment, at, step: None, what: "cancelled", detail, until: None })
+    };
+    let lines: Vec<timeline::Line<'_>> = placed.filter_map(line).collect();
+    if lines.is_empty() {
+        return Ok(());
+    }
+    timeline::append(session, &lines).await
 }
 
 /// The number of each match's version.

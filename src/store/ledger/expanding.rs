@@ -1,7 +1,7 @@
 //! Turns the staged matches of decided sweeps into enrollments, batch after batch; and forgets those of
 //! sweeps that were never closed.
 
-use super::entering::{cancel, settle_places};
+use super::entering::{cancel, note_unstarted, settle_places};
 use super::placing::{Arrival, Place};
 use crate::engine::port::{Lease, StoreError};
 use crate::model::EndReason;
@@ -63,6 +63,8 @@ async fn enter(session: &mut Session<'_>, rule_state: i64, staged: &[Staged]) ->
     }
     enrollment::activate(session, &active).await?;
     enrollment::end(session, &ended).await?;
+    let begun = staged.iter().map(|row| (row.id, row.entered_at));
+    note_unstarted(session, begun.zip(&placement.places)).await?;
     outbox::insert(session, rule_state, &steps).await
 }
 

@@ -22,6 +22,8 @@ pub enum Place {
     Ended(EndReason),
     /// Starts nothing, since another is under way.
     Nothing,
+    /// Starts nothing, since a newer one came with it.
+    Replaced,
 }
 
 impl Place {
@@ -30,7 +32,7 @@ impl Place {
         match self {
             Self::Running | Self::Queued => None,
             Self::Ended(reason) => Some(reason),
-            Self::Nothing => Some(EndReason::Cancelled),
+            Self::Nothing | Self::Replaced => Some(EndReason::Cancelled),
         }
     }
 }
@@ -92,7 +94,7 @@ fn place_one(
             for replaced in there.drain(..) {
                 match replaced {
                     Under::Existing(id) | Under::Parked(id) => placement.replaced.push((id, index)),
-                    Under::Arrived(earlier) => placement.places[earlier] = Place::Ended(EndReason::Cancelled),
+                    Under::Arrived(earlier) => placement.places[earlier] = Place::Replaced,
                 }
             }
             Place::Running
@@ -119,21 +121,21 @@ mod tests {
 
     #[test]
     fn the_first_of_a_record_runs_and_the_second_obeys_its_rule() {
-        use Place::{Ended, Nothing, Queued, Running};
+        use Place::{Nothing, Queued, Replaced, Running};
         assert_eq!(places(Rematch::Ignore, &[]).places, [Running, Nothing, Running]);
         assert_eq!(places(Rematch::Queue, &[]).places, [Running, Queued, Running]);
         assert_eq!(places(Rematch::Parallel, &[]).places, [Running, Running, Running]);
-        assert_eq!(places(Rematch::Restart, &[]).places, [Ended(EndReason::Cancelled), Running, Running]);
+        assert_eq!(places(Rematch::Restart, &[]).places, [Replaced, Running, Running]);
     }
 
     #[test]
     fn what_already_runs_counts_too() {
-        use Place::{Ended, Nothing, Queued, Running};
+        use Place::{Nothing, Queued, Replaced, Running};
         let running = [under_way(A, 7), under_way(A, 8)];
         assert_eq!(places(Rematch::Ignore, &running).places, [Nothing, Nothing, Running]);
         assert_eq!(places(Rematch::Queue, &running).places, [Queued, Queued, Running]);
         let restarted = places(Rematch::Restart, &running);
-        assert_eq!(restarted.places, [Ended(EndReason::Cancelled), Running, Running]);
+        assert_eq!(restarted.places, [Replaced, Running, Running]);
         assert_eq!(restarted.replaced, [(7, 0), (8, 0)]);
     }
 

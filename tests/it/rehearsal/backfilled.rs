@@ -4,10 +4,14 @@
 use super::{nothing, previewer};
 use crate::support::instant;
 use crate::world::{Kind, World, days, hours};
-use nudged::engine::Settings;
+use jiff::Timestamp;
+use nudged::catalog::Tenants;
 use nudged::engine::rehearse::{Comparer, RuleComparison, Verdict, explain};
+use nudged::engine::{PreviewScope, Settings, preview};
 use nudged::model::{RecordId, RuleId};
+use nudged::rule::generation::Generation;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 const START: &str = "2026-06-21T08:00:00Z";
 
@@ -128,4 +132,50 @@ async fn what_came_and_went_before_the_first_look_is_told_as_over() {
     assert_eq!(planned(&world, &text).await.at_once, 0);
     assert_eq!(entered(&world, &text).await.len(), 0);
     assert_eq!(explained(&world, &text, 1).await.to_string(), told, "and afterwards");
+}
+
+#[tokio::test]
+async fn a_preview_says_since_when_it_looked_and_what_the_first_sweep_takes_in_before() {
+    let world = world(&[vec![25, 24, 23]]).await;
+    let sender = nothing();
+    for (trigger, backfill, since, first) in [
+        (COUNT, "backfill: 30 days\n", Some(hours(1)), Some(days(30))),
+        (COUNT, "", Some(hours(1)), None),
+        ("segment: {when: {country: AT}}", "backfill: all\n", None, None),
+    ] {
+        let new = world.build(&[("watched.yaml", &rule(trigger, backfill))]);
+        let look = previewer(&world, &new, &sender);
+        let shown = preview(&look, &RuleId::from("watched"), &PreviewScope::LastInterval).await.unwrap();
+        let ago = |at: Option<Timestamp>| at.map(|at| world.now().duration_since(at));
+        assert_eq!((ago(shown.since), ago(shown.first_sweep)), (since, first), "{trigger} {backfill}");
+        let shown = preview(&look, &RuleId::from("watched"), &PreviewScope::Last(days(60))).await.unwrap();
+        assert_eq!((ago(shown.since), shown.first_sweep), (since.map(|_| days(60)), None), "all of it was looked at");
+    }
+    let text = rule(COUNT, "backfill: 30 days\n");
+    entered(&world, &text).await;
+    let generation = world.generation();
+    let look = previewer(&world, &generation, &sender);
+    let shown = preview(&look, &RuleId::from("watched"), &PreviewScope::LastInterval).await.unwrap();
+    assert_eq!((shown.since, shown.first_sweep), (Some(world.ago(hours(1))), None), "it has run");
+}
+
+#[tokio::test]
+async fn a_record_without_its_tenant_is_told_to_have_one() {
+    let world = world(&[vec![1]]).await;
+    let text = rule(COUNT, "");
+    let (mut new, sender) = (world.build(&[("watched.yaml", &text)]), nothing());
+    let told = async |new: &Generation, record: &RecordId| {
+        explain(&previewer(&world, new, &sender), &RuleId::from("watched"), record).await.map(|_| ())
+    };
+    told(&new, &customer(1)).await.unwrap();
+    let stray = RecordId { tenant: "west".into(), ..customer(1) };
+    let refused = told(&new, &stray).await.unwrap_err().to_string();
+    assert_eq!(refused, "`west/customer:1` is of no tenant of the catalog: name it as customer:1");
+    let names = vec!["north".into(), "south".into()];
+    let mut catalog = (*new.catalog).clone();
+    catalog.tenants = Some(Tenants { names, per_transaction: None });
+    new.catalog = Arc::new(catalog);
+    let refused = told(&new, &customer(1)).await.unwrap_err().to_string();
+    let named = "name it as north/customer:1 or south/customer:1";
+    assert_eq!(refused, format!("`customer:1` is of no tenant of the catalog: {named}"));
 }

@@ -293,3 +293,52 @@ async fn what_waits_for_nothing_is_told_without_a_time() {
     world.load(&[("told.yaml", &rule("created: {at: created_at, settle: none}"))]).await;
     assert!(of(&world, "1").await.1[0].starts_with("true: created_at: come | "));
 }
+
+#[tokio::test]
+async fn rows_of_which_nobody_can_say_are_told() {
+    for kind in EVERYWHERE {
+        let none = "responses: {none: {kind: nps}}";
+        let world = world(kind, &format!("segment: {{when: {{{none}}}}}")).await;
+        let text =
+            rule(&format!("segment: {{when: {{{none}}}}}")).replace("guard:", &format!("where: [{{{none}}}]\nguard:"));
+        world.load(&[("told.yaml", &text)]).await;
+        let at = world.ago(hours(3));
+        insert(&world.crm, &format!("INSERT INTO surveys VALUES (1, 1, NULL, 9, '{at}')")).await;
+        let told = explained(&world, "1").await;
+        let expected = format!("unknown: {none} | responses = 0, and 1 of which nobody can say");
+        assert_eq!(shown(&told.trigger), [expected.clone()]);
+        assert_eq!(shown(&told.terms), [expected]);
+        assert!(
+            told.verdict.to_string().ends_with("(responses = 0, and 1 of which nobody can say)"),
+            "{}",
+            told.verdict
+        );
+        insert(&world.crm, &format!("INSERT INTO surveys VALUES (2, 1, 'nps', 9, '{at}')")).await;
+        let told = explained(&world, "1").await;
+        assert_eq!(shown(&told.terms), [format!("false: {none} | responses = 1")], "another row decides");
+    }
+}
+
+#[tokio::test]
+async fn a_row_without_its_parent_is_told_by_the_table_that_lacks_it() {
+    for kind in EVERYWHERE {
+        let setup = Setup {
+            catalog: CATALOG.replace("    recipients:\n      main_contact: {first_of: contacts}\n", "").replacen(
+                "    key: id\n",
+                "    key: id\n    parents: [{table: parties, key: id, columns: [made_by]}]\n",
+                1,
+            ),
+            own_tables: Some(format!("{TABLES} CREATE TABLE parties (id INTEGER PRIMARY KEY, made_by VARCHAR(20));")),
+            ..Setup::of(kind, instant(START))
+        };
+        let world = World::set_up(setup).await;
+        world.crm.run("INSERT INTO customers VALUES (1, 'Ada', 23, 'AT', 'active', NULL, NULL, NULL)").await;
+        world.load(&[("told.yaml", &rule("segment: {when: {country: AT}}"))]).await;
+        let verdict = explained(&world, "1").await.verdict;
+        let told = "no match: its row of `parties` is missing (`parents` in the catalog), so it is no record";
+        assert_eq!((verdict.code(), verdict.to_string().as_str()), ("no_parent", told));
+        assert_eq!(explained(&world, "2").await.verdict.code(), "no_record");
+        world.crm.run("INSERT INTO parties VALUES (1, 'us')").await;
+        assert_eq!(explained(&world, "1").await.record_state, RecordState::Present);
+    }
+}

@@ -4,7 +4,7 @@ use super::{nothing, previewer};
 use crate::support::instant;
 use crate::world::{Kind, World, days, hours};
 use nudged::engine::Settings;
-use nudged::engine::port::Inbound;
+use nudged::engine::port::{DeliveryFilter, Inbound};
 use nudged::engine::rehearse::{Change, Comparer, Comparison, Happened, Part, People, Simulator, why};
 use nudged::model::{AddressHash, Channel, Lane, Outcome, RecordId, RuleId, Suppression, SuppressionReason};
 use nudged::store::sqlite::SqliteStore;
@@ -196,6 +196,10 @@ async fn a_plan_names_whom_a_rule_newly_acts_on_in_the_lane_it_moves_to() {
         let entered = world.enrollments().await;
         [Lane::Shadow, Lane::Live].map(|lane| entered.iter().filter(|entered| entered.lane == lane).count() as u64)
     };
+    let of = DeliveryFilter { lane: Some(Lane::Shadow), limit: 20, ..DeliveryFilter::default() };
+    let recorded = world.store.deliveries(&of).await.unwrap();
+    let to_whom = "to p1@x.example: We miss you, P1";
+    assert!(recorded.iter().any(|one| one.state == "recorded" && one.detail == to_whom), "{recorded:?}");
     // 2 is Swiss, 5 has answered, 7 and 8 are not silent yet.
     let plan = planned(&live).await;
     assert_eq!((plan.moved_to, plan.before, plan.after, plan.at_once), (Some(Lane::Live), 0, 5, 5));

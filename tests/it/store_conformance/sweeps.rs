@@ -22,6 +22,7 @@ on_both_stores!(
     a_skipped_match_is_entered_and_does_nothing,
     a_rule_without_steps_ends_at_once,
     a_second_match_is_ignored,
+    matches_of_one_instant_say_which_of_them_counts,
     a_second_match_restarts,
     a_restart_waits_for_what_is_being_sent,
     a_second_match_queues,
@@ -352,6 +353,26 @@ async fn a_second_match_is_ignored(home: Home) {
     complete(&*store, completion(&claimed, None, end())).await;
     assert_eq!(enter(&*store, vec![second]).await.known, 1, "the ledger has it all the same");
     assert!(store.misses(&customer("1")).await.unwrap()[0].reason.contains("on_rematch"));
+    let why = why_unstarted(&*store).await;
+    assert_eq!(why, ["another of the same record was under way (`on_rematch: ignore`)"], "nobody cancelled it");
+}
+
+/// What the timeline says of those that started nothing.
+async fn why_unstarted(store: &dyn Store) -> Vec<String> {
+    let ids: Vec<i64> = store.enrollments(&Default::default()).await.unwrap().iter().map(|found| found.id).collect();
+    let happened = store.timelines(&ids).await.unwrap().into_iter();
+    happened.filter(|found| found.what == "cancelled").map(|found| found.detail).collect()
+}
+
+async fn matches_of_one_instant_say_which_of_them_counts(home: Home) {
+    let store = home.with_rule().await;
+    let of = |key, restart| ["x", "y"].map(|occasion| NewMatch { restart, ..a_match(&*store, key, occasion) });
+    enter(&*store, [of("1", Rematch::Ignore), of("2", Rematch::Restart)].concat()).await;
+    assert_eq!(claim(&*store, 10).await.len(), 2);
+    let mut why = why_unstarted(&*store).await;
+    why.sort();
+    let told = ["a newer match took its place", "another of the same record was under way (`on_rematch: ignore`)"];
+    assert_eq!(why, told);
 }
 
 async fn a_second_match_restarts(home: Home) {

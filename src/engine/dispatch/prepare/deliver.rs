@@ -107,7 +107,7 @@ impl Batch<'_> {
             }
             // Later steps find what they would, or they could not be rehearsed.
             let saved = stand_in(action, &rule, &self.generation.templates);
-            return self.record(work, &facts.zone, message.summary(), (notes, saved), asked).await;
+            return self.record(work, &facts.zone, message.addressed(), (notes, saved), asked).await;
         }
         let save = action.saves().map(str::to_owned);
         let sending = &self.context.settings.sending;

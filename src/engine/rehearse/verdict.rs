@@ -157,6 +157,15 @@ fn inside_before(f: &mut fmt::Formatter<'_>, baseline: Timestamp) -> fmt::Result
     write!(f, "(`backfill: all` would take it in)")
 }
 
+fn over(f: &mut fmt::Formatter<'_>, crossed_at: Timestamp, ended_at: Timestamp) -> fmt::Result {
+    write!(f, "no match: crossed {}, and was over {}, ", Day(crossed_at), Day(ended_at))?;
+    write!(f, "before the rule first looks, which takes in who is still inside then")
+}
+
+fn no_parent(f: &mut fmt::Formatter<'_>, tables: &str) -> fmt::Result {
+    write!(f, "no match: its row of {tables} is missing (`parents` in the catalog), so it is no record")
+}
+
 fn inside(f: &mut fmt::Formatter<'_>, since: Option<Timestamp>) -> fmt::Result {
     match since {
         Some(since) => write!(f, "no match: it has been inside since {}", Day(since))?,
@@ -228,10 +237,7 @@ impl fmt::Display for Verdict {
                 Day(*baseline)
             ),
             Self::InsideBefore { baseline } => inside_before(f, *baseline),
-            Self::Over { crossed_at, ended_at } => {
-                write!(f, "no match: crossed {}, and was over {}, ", Day(*crossed_at), Day(*ended_at))?;
-                write!(f, "before the rule first looks, which takes in who is still inside then")
-            }
+            Self::Over { crossed_at, ended_at } => over(f, *crossed_at, *ended_at),
             Self::Passed { crossed_at } => {
                 write!(f, "no match: it crosses at {}, further back than any sweep still looks", Day(*crossed_at))
             }
@@ -265,9 +271,7 @@ impl fmt::Display for Verdict {
             Self::NeverCrossed { because: Some(because) } => write!(f, "never crossed: of the trigger, {because}"),
             Self::Awaited { what } => write!(f, "never crossed: {what}"),
             Self::NoRecord => write!(f, "no such record"),
-            Self::NoParent { tables } => {
-                write!(f, "no match: its row of {tables} is missing (`parents` in the catalog), so it is no record")
-            }
+            Self::NoParent { tables } => no_parent(f, tables),
             Self::LeftOut { because } => write!(f, "no match: its entity's `only` leaves it out: {because}"),
             Self::Unreadable { problem } => write!(f, "can't be judged: {problem}"),
             Self::ScriptFailed { problem } => write!(f, "can't be judged: {problem}; it is asked again"),

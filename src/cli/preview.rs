@@ -111,9 +111,10 @@ fn show(found: &Preview, args: &Args, output: &mut Output) {
     for (record, occasion, reason) in &found.misses {
         output.one_line(&format!("{record}  no match: {reason}  (occasion {occasion})"));
     }
-    let since = found.since.map_or_else(String::new, |since| format!(", of what crossed since {}", text::at(since)));
+    let since =
+        found.since.map_or_else(String::new, |since| format!("; looked at what crossed since {}", text::at(since)));
     let more = if found.truncated { "; more crossed than were looked at (--limit)" } else { "" };
-    output.talk(&format!("{}{since}{more}; nothing was sent", counts(found)));
+    output.talk(&format!("{}{more}; nothing was sent{since}", counts(found)));
     if let Some(first) = found.first_sweep {
         let since = if first.as_second() <= 0 { "ever".to_owned() } else { format!("since {}", text::at(first)) };
         output.talk(&format!(

@@ -72,7 +72,9 @@ mod tests {
 
         let mut order = TimeOrder::of(&surveyed(None));
         let mut on = Vec::new();
-        [2, 1].into_iter().for_each(|day| order.pass(answer("a", day), &mut on));
+        for day in [2, 1] {
+            order.pass(answer("a", day), &mut on);
+        }
         assert_eq!(days(&on), [2, 1], "nothing is held back for it");
     }
 }

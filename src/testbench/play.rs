@@ -29,7 +29,7 @@ use uuid::Uuid;
 /// How long an engine that can't go on is left alone before it is asked again.
 const REST: SignedDuration = SignedDuration::from_mins(10);
 /// What a query may not find in a test.
-const MADE_TABLES: &str = "a test's tables are made from the catalog: declare what the query reads there, under `fields` of \
+const MADE_TABLES: &str = "a test's tables are made from the catalog: declare all that the query reads there, under `fields` of \
                            its entity";
 /// More records in one example are not looked at.
 const MANY: usize = 10_000;
@@ -305,9 +305,6 @@ impl<'a> Player<'a> {
             Event::RuleHeld { reason, .. } => self.reasons.push(format!("the guard holds the sweep: {reason}")),
             Event::SweepPostponed { reason, .. } | Event::SweepFailed { reason, .. } => {
                 self.reasons.push(format!("the sweep was put off: {reason}"));
-                if matches!(self.stage.rule.rule.trigger, Trigger::Query(_)) {
-                    self.reasons.push(MADE_TABLES.to_owned());
-                }
             }
             Event::StepsPostponed { reason, .. } | Event::SourceLost { reason } => {
                 self.reasons.push(format!("steps were put off: {reason}"));
@@ -421,7 +418,11 @@ impl<'a> Player<'a> {
     fn stopped(&self, halt: Halt, line: Option<&Line>) -> Finding {
         let range = line.map_or(&self.example.name.range, |line| &line.range);
         let finding = match halt {
-            Halt::Engine(error) => Finding::error("test.broken", format!("the engine stopped: {error}")),
+            Halt::Engine(error) => {
+                let broken = Finding::error("test.broken", format!("the engine stopped: {error}"));
+                let of_query = matches!(self.stage.rule.rule.trigger, Trigger::Query(_));
+                if of_query { broken.help(MADE_TABLES) } else { broken }
+            }
             Halt::Spent(spent) => spent.finding(),
         };
         finding.at(Report::new(&self.stage.file).place(range))

@@ -703,6 +703,8 @@ async fn what_a_query_reads_has_to_be_in_the_catalog_for_its_tests() {
     let reports = bench.play(&bench.rule_files(), 1, |_| {}).await;
     let reports = reports.unwrap_or_else(|findings| panic!("{}", render(&findings, Look::Plain)));
     let failures: Vec<Failure> = reports[0].failures().cloned().collect();
-    let told = said(&failures);
-    assert!(told.contains("declare what the query reads there, under `fields` of its entity"), "{told}");
+    let [Failure { finding, .. }] = failures.as_slice() else { panic!("{}", said(&failures)) };
+    let help = finding.help.as_deref().unwrap_or_default();
+    assert!(finding.message.contains("no such column: paid_at"), "{finding}");
+    assert!(help.contains("declare all that the query reads there, under `fields` of its entity"), "{help}");
 }

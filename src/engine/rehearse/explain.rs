@@ -207,8 +207,8 @@ impl<'a> Explainer<'a> {
         if tenants.contains(&self.record.tenant) {
             return Ok(());
         }
-        let named = |tenant| RecordId { tenant, ..self.record.clone() }.to_string();
-        let names = tenants.into_iter().map(named).collect::<Vec<_>>().join(" or ");
+        let with = |tenant| RecordId { tenant, ..self.record.clone() }.to_string();
+        let names = tenants.into_iter().map(with).collect::<Vec<_>>().join(" or ");
         Err(EngineError::OtherTenant { record: self.record.clone(), names })
     }
 

@@ -164,6 +164,26 @@ fn there_before(f: &mut fmt::Formatter<'_>, at: Timestamp) -> fmt::Result {
     write!(f, "(`backfill: all` would take it in)")
 }
 
+fn fails_then(f: &mut fmt::Formatter<'_>, crosses_at: Timestamp, term: &str, later: &Later) -> fmt::Result {
+    let (term, score) = term_and_score(term);
+    let crosses = Day(crosses_at);
+    write!(f, "not yet: it crosses {crosses} if nothing changes, and as it stands `{term}` fails then{score}")?;
+    match later {
+        Later::Never => Ok(()),
+        Later::At(later) => write!(f, "; by time alone it holds from {}", Day(*later)),
+        Later::NotUntil(until) => unseen(f, *until),
+    }
+}
+
+fn over(f: &mut fmt::Formatter<'_>, crossed_at: Timestamp, ended_at: Timestamp) -> fmt::Result {
+    write!(f, "no match: crossed {}, and was over {}, ", Day(crossed_at), Day(ended_at))?;
+    write!(f, "before the rule first looks, which takes in who is still inside then")
+}
+
+fn no_parent(f: &mut fmt::Formatter<'_>, tables: &str) -> fmt::Result {
+    write!(f, "no match: its row of {tables} is missing (`parents` in the catalog), so it is no record")
+}
+
 fn inside(f: &mut fmt::Formatter<'_>, since: Option<Timestamp>) -> fmt::Result {
     match since {
         Some(since) => write!(f, "no match: it has been inside since {}", Day(since))?,
@@ -236,29 +256,14 @@ impl fmt::Display for Verdict {
             ),
             Self::InsideBefore { baseline } => inside_before(f, *baseline),
             Self::ThereBefore { at } => there_before(f, *at),
-            Self::Over { crossed_at, ended_at } => {
-                write!(f, "no match: crossed {}, and was over {}, ", Day(*crossed_at), Day(*ended_at))?;
-                write!(f, "before the rule first looks, which takes in who is still inside then")
-            }
+            Self::Over { crossed_at, ended_at } => over(f, *crossed_at, *ended_at),
             Self::Passed { crossed_at } => {
                 write!(f, "no match: it crosses at {}, further back than any sweep still looks", Day(*crossed_at))
             }
             Self::NotYet { crosses_at } => {
                 write!(f, "not yet: only time is missing; it crosses {} if nothing changes", Day(*crosses_at))
             }
-            Self::NotYetAndFails { crosses_at, term, later } => {
-                let (term, score) = term_and_score(term);
-                let crosses = Day(*crosses_at);
-                write!(
-                    f,
-                    "not yet: it crosses {crosses} if nothing changes, and as it stands `{term}` fails then{score}"
-                )?;
-                match later {
-                    Later::Never => Ok(()),
-                    Later::At(later) => write!(f, "; by time alone it holds from {}", Day(*later)),
-                    Later::NotUntil(until) => unseen(f, *until),
-                }
-            }
+            Self::NotYetAndFails { crosses_at, term, later } => fails_then(f, *crosses_at, term, later),
             Self::NotUntil { until } => {
                 write!(f, "not yet: time alone doesn't take it over the edge")?;
                 unseen(f, *until)
@@ -273,9 +278,7 @@ impl fmt::Display for Verdict {
             Self::NeverCrossed { because: Some(because) } => write!(f, "never crossed: of the trigger, {because}"),
             Self::Awaited { what } => write!(f, "never crossed: {what}"),
             Self::NoRecord => write!(f, "no such record"),
-            Self::NoParent { tables } => {
-                write!(f, "no match: its row of {tables} is missing (`parents` in the catalog), so it is no record")
-            }
+            Self::NoParent { tables } => no_parent(f, tables),
             Self::LeftOut { because } => write!(f, "no match: its entity's `only` leaves it out: {because}"),
             Self::Unreadable { problem } => write!(f, "can't be judged: {problem}"),
             Self::ScriptFailed { problem } => write!(f, "can't be judged: {problem}; it is asked again"),

@@ -11,6 +11,7 @@ use nudged::engine::{PreviewScope, Settings, preview};
 use nudged::model::{RecordId, RuleId};
 use nudged::rule::generation::Generation;
 use std::collections::BTreeSet;
+use std::fmt::Write;
 use std::sync::Arc;
 
 const START: &str = "2026-06-21T08:00:00Z";
@@ -42,11 +43,11 @@ async fn world(orders: &[Vec<i64>]) -> World {
     let mut sql = String::new();
     let mut number = 0;
     for (customer, ago) in (1..).zip(orders) {
-        sql.push_str(&format!("INSERT INTO accounts VALUES ({customer}, 'C{customer}', 'AT', NULL);"));
+        write!(sql, "INSERT INTO accounts VALUES ({customer}, 'C{customer}', 'AT', NULL);").unwrap();
         for ago in ago {
             number += 1;
             let placed = world.crm.time(world.ago(days(*ago)) + hours(3));
-            sql.push_str(&format!("INSERT INTO orders VALUES ({number}, {customer}, {placed}, 'paid');"));
+            write!(sql, "INSERT INTO orders VALUES ({number}, {customer}, {placed}, 'paid');").unwrap();
         }
     }
     world.crm.run(&sql).await;

@@ -306,7 +306,7 @@ async fn rows_of_which_nobody_can_say_are_told() {
         insert(&world.crm, &format!("INSERT INTO surveys VALUES (1, 1, NULL, 9, '{at}')")).await;
         let told = explained(&world, "1").await;
         let expected = format!("unknown: {none} | responses = 0, and 1 of which nobody can say");
-        assert_eq!(shown(&told.trigger), [expected.clone()]);
+        assert_eq!(shown(&told.trigger), std::slice::from_ref(&expected));
         assert_eq!(shown(&told.terms), [expected]);
         assert!(
             told.verdict.to_string().ends_with("(responses = 0, and 1 of which nobody can say)"),

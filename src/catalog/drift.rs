@@ -16,6 +16,8 @@ pub struct Habits {
     pub keeps_lengths: bool,
     /// Has a date of `0000-00-00`.
     pub has_zero_dates: bool,
+    /// Its type for UUIDs refuses what no version of them looks like, as a quarter of all references do.
+    pub picks_uuids: bool,
 }
 
 /// What the catalog expects and the database doesn't have, at its places in the catalog.
@@ -128,6 +130,11 @@ fn misplaced(
             }
             _ => "give it another column, or let this one hold what it is".to_owned(),
         };
+        return Some(Finding::error("catalog.column-type", message).help(help));
+    }
+    if *given == InsertValue::Ref && habits.picks_uuids && is_too_narrow_for_references(&live.declared) {
+        let message = format!("{column}, which doesn't take every `$ref`");
+        let help = "let the column be `char(32)`, or give it another one";
         return Some(Finding::error("catalog.column-type", message).help(help));
     }
     let is_counted = matches!(ty, ColumnType::Instant(InstantStorage::EpochSeconds | InstantStorage::EpochMillis));
@@ -259,6 +266,14 @@ fn longest(declared: &str) -> Option<usize> {
     rest.split(')').next()?.trim().parse().ok().filter(|_| is_text)
 }
 
+/// MySQL's bytes keep references as the text that they are.
+fn is_too_narrow_for_references(declared: &str) -> bool {
+    let declared = declared.to_ascii_lowercase();
+    let bytes = declared.strip_prefix("var").unwrap_or(&declared).strip_prefix("binary(");
+    let length = bytes.and_then(|length| length.strip_suffix(')')?.parse::<usize>().ok());
+    declared == "uuid" || length.is_some_and(|length| length < 32)
+}
+
 /// The words of a column that holds nothing else.
 pub(super) struct Words {
     pub all: Vec<String>,
@@ -330,7 +345,7 @@ mod tests {
             indexes: Vec::new(),
         };
         let schema = Schema { tables: vec![table], ..Schema::default() };
-        let habits = Habits { keeps_lengths: is_mysql, has_zero_dates: is_mysql };
+        let habits = Habits { keeps_lengths: is_mysql, has_zero_dates: is_mysql, picks_uuids: is_mysql };
         let findings = drift(&read(&file), &schema, &file, habits);
         findings
             .iter()
@@ -362,6 +377,8 @@ mod tests {
             ("$title", "uuid", T::Uuid(UuidStorage::Native), "catalog.column-type 8"),
             ("$title", "interval", T::Unknown, "catalog.column-type 8"),
             ("$ref", "text[]", T::Unknown, "catalog.column-type 8"),
+            ("$ref", "uuid", T::Uuid(UuidStorage::Native), "catalog.column-type 8"),
+            ("$ref", "binary(16)", T::Bytes, "catalog.column-type 8"),
             ("open", "tinyint(1)", T::Bool, "catalog.constant 8"),
             ("300", "tinyint(1)", T::Bool, "catalog.constant 8"),
             ("0000-00-00 10:00", "datetime", time.clone(), "catalog.constant 8"),
@@ -373,6 +390,7 @@ mod tests {
             ("$now", "varchar(19)", T::Text),
             ("$ref", "varchar(32)", T::Text),
             ("$uuid", "binary(16)", T::Bytes),
+            ("$ref", "varbinary(32)", T::Bytes),
             ("\"it's done\"", "enum('new','it''s done')", T::Text),
             ("New", "enum('new','it''s done')", T::Text),
             ("\"it's done\"", "enum crm.stage('new','it''s done')", T::Text),
@@ -384,7 +402,6 @@ mod tests {
             ("New", "varbinary(80)", T::Bytes),
             ("äöü", "varchar(3)", T::Text),
             ("$title", "geometry", T::Unknown),
-            ("$ref", "uuid", T::Uuid(UuidStorage::Native)),
             ("$now", "time without time zone", T::Unknown),
             ("1 day", "interval", T::Unknown),
             ("$title", "jsonb", T::Json),
@@ -396,6 +413,7 @@ mod tests {
         ] {
             assert_eq!(told(set, declared, ty, true), Vec::<String>::new(), "{set} into {declared}");
         }
+        assert_eq!(told("$ref", "uuid", T::Uuid(UuidStorage::Native), false), Vec::<String>::new());
         assert_eq!(told("$ref", "varchar(20)", T::Text, false), Vec::<String>::new());
         let day = T::Date(DateStorage::Native);
         assert_eq!(told("0000-00-00", "date", day, false), ["catalog.constant 8"], "only MySQL has it");

@@ -107,6 +107,7 @@ impl Checked {
         let habits = catalog::Habits {
             keeps_lengths: surroundings.dialect != Dialect::Sqlite,
             has_zero_dates: surroundings.dialect == Dialect::MySql,
+            picks_uuids: surroundings.dialect == Dialect::MySql,
         };
         let drift = catalog::drift(&reading, schema, file, habits);
         // A running system goes on with what it can; `check --db` takes the same for errors.

@@ -36,9 +36,9 @@ pub fn ahead(rule: &CheckedRule, zone: &TimeZone, now: Timestamp) -> Option<Wind
     match &rule.trigger {
         Trigger::Inactivity(inactivity) => Some(window(inactivity.silent_for.after(now, zone))),
         Trigger::Survey(survey) => Some(window(survey.settle.after(now, zone))),
-        Trigger::Created(created) => Some(window(created.settle.after(now, zone))),
         Trigger::Abandoned(abandoned) => Some(window(abandoned.idle.after(now, zone))),
-        Trigger::Date(_) => Some(window(GENERATION.after(now, zone))),
+        // What a row says of when it happened may lie ahead.
+        Trigger::Date(_) | Trigger::Created(_) => Some(window(GENERATION.after(now, zone))),
         Trigger::Yearly(_) => Some(window(YEAR.after(now, zone))),
         // What a query will return is for its own SQL to know, and episodes and events begin with new facts.
         Trigger::Query(_)

@@ -143,6 +143,16 @@ async fn behind_what_is_over_the_next_crossing_is_told() {
 }
 
 #[tokio::test]
+async fn a_creation_that_lies_ahead_is_foretold() {
+    let world = world(&rule("created: {at: created_at, settle: 1 day}", "")).await;
+    let created_at = world.now() + days(20);
+    world.crm.run(&format!("UPDATE accounts SET created_at = {}", world.crm.time(created_at))).await;
+    let crosses_at = created_at + days(1);
+    let told = explained(&world).await;
+    assert_eq!((told.verdict, told.steps[0].due_at), (Verdict::NotYet { crosses_at }, crosses_at));
+}
+
+#[tokio::test]
 async fn who_was_inside_when_the_rule_began_is_told_so_and_no_time_is_made_up() {
     let world = world(&rule("segment: {when: {country: AT}}", "")).await;
     let baseline = world.now();

@@ -177,7 +177,11 @@ fn standing(told: &Explanation) -> String {
         return format!("has not run yet; {backfill}");
     };
     let RuleState { baseline, progress, .. } = state;
-    let seen = format!("looks at {}; last sweep {}", looked_at(*baseline), text::at(progress.swept_at));
+    let swept = match progress.seeded {
+        true => format!("last sweep {}", text::at(progress.swept_at)),
+        false => "no sweep yet".to_owned(),
+    };
+    let seen = format!("looks at {}; {swept}", looked_at(*baseline));
     match &state.status {
         RuleStatus::Running => seen,
         RuleStatus::Paused => format!("paused by an operator; {seen}"),

@@ -9,6 +9,7 @@ use super::pruner::ledger_since;
 use super::versions;
 use crate::model::{EndReason, EnrollmentState, Lane, RuleId, Tenant, VersionHash};
 use crate::rule::checked::{Backfill, Mode, OnChange, OnDelete};
+use crate::rule::compiled::{Reach, Window};
 use crate::rule::generation::Generation;
 use crate::rule::{CheckedRule, CompiledRule};
 use futures::TryStreamExt;
@@ -181,7 +182,7 @@ pub(super) async fn count_left_out(context: &Context, generation: &Generation, r
         let began = Instant::now();
         // What a query without times returns has no past: it is left out whole, or taken in whole.
         let takes_all = rule.rule.trigger.leaves_out_its_first_look() && rule.rule.backfill != Backfill::None;
-        let counted = if takes_all { Some(0) } else { count(context, tenant, rule.count_until(*baseline)).await };
+        let counted = if takes_all { Some(0) } else { count(context, tenant, rule, *baseline).await };
         let took = began.elapsed();
         let Some(count) = counted else { continue };
         // Another part of the process, or another node, may have counted at the same time; it is told once.
@@ -192,9 +193,24 @@ pub(super) async fn count_left_out(context: &Context, generation: &Generation, r
     }
 }
 
-async fn count(context: &Context, tenant: &Tenant, statement: crate::rule::statement::Statement) -> Option<u64> {
+async fn count(context: &Context, tenant: &Tenant, rule: &CompiledRule, until: Timestamp) -> Option<u64> {
+    let Some(statement) = rule.count_until(until) else { return count_read(context, tenant, rule, until).await };
     let mut rows = context.source.rows(tenant, statement);
     read_count(&rows.try_next().await.ok()??)
+}
+
+/// The same by reading all that crossed by then, none of which is kept.
+async fn count_read(context: &Context, tenant: &Tenant, rule: &CompiledRule, until: Timestamp) -> Option<u64> {
+    let window = Window { after: BEGINNING, until, now: until };
+    let mut count = 0;
+    for (index, statement) in rule.crossings(Reach::Crossed(window)).into_iter().enumerate() {
+        let mut rows = context.source.rows(tenant, statement);
+        while let Some(row) = rows.try_next().await.ok()? {
+            let crossed = rule.read_crossing(index, &row, window).ok().flatten();
+            count += u64::from(crossed.is_some());
+        }
+    }
+    Some(count)
 }
 
 /// The number in the only cell of a `count(*)` row, whatever integer type the database chose.

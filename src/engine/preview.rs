@@ -15,7 +15,7 @@ use super::links::Links;
 use super::port::{Claimed, Lease, Message, OutboxToken, Progress, RuleState, RuleStatus, Source, Standing, Store};
 use super::rehearse::horizon;
 use super::settings::Sending;
-use super::sweep::{Namer, had_its_chance, occasion_data};
+use super::sweep::{Namer, had_its_chance, leaves_out, occasion_data};
 use crate::model::{DeliveryId, Key, Lane, Occasion, RecordId, RuleId, StepId, Tenant};
 use crate::rule::CompiledRule;
 use crate::rule::checked::Action;
@@ -225,8 +225,11 @@ impl Previewer<'_> {
         Ok(standings)
     }
 
-    /// From when on the rule looks. One that the state doesn't know yet would begin now.
+    /// What crossed up to then is left out. A rule that the state doesn't know yet would begin now.
     fn began(&self, rule: &CompiledRule, known: Option<&RuleState>) -> Timestamp {
+        if leaves_out(&rule.rule, known.map(|known| (&known.progress, known.baseline))) {
+            return self.now;
+        }
         let first = || baseline(&rule.rule, &self.generation.catalog.time_zone, self.now);
         known.map_or_else(first, |known| known.baseline)
     }

@@ -181,8 +181,8 @@ impl CompiledRule {
         &self.queries.records.parts.zone
     }
 
-    /// How many crossed at or before `until`, ever: what a baseline leaves out.
-    pub fn count_until(&self, until: Timestamp) -> Statement {
+    /// How many crossed at or before `until`, ever: what a baseline leaves out. `None`: reading them tells.
+    pub fn count_until(&self, until: Timestamp) -> Option<Statement> {
         self.queries.crossing.count_until(until)
     }
 

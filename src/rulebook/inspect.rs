@@ -433,7 +433,7 @@ fn queries(rule: &CompiledRule, catalog: &Catalog, dialect: Dialect, now: Timest
     statements.extend(rule.inside(now));
     statements.extend(rule.course(keys, window));
     statements.push(rule.chunk_end(Some(&nobody), 1));
-    statements.push(rule.count_until(now));
+    statements.extend(rule.count_until(now));
     statements.push(rule.count_records());
     statements.push(rule.facts(&[Subject { key: nobody.clone(), since: Some(now), entered: Some(now) }], now));
     statements.extend(rule.unwanted_probes());

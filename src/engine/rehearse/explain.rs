@@ -22,11 +22,10 @@ use crate::model::{
     Channel, EnrollmentState, Key, Lane, Occasion, RecordId, RoleName, RuleId, SuppressionReason, said,
 };
 use crate::rule::checked::{Backfill, Mode, Purpose};
-use crate::rule::compiled::{Crossing, Facts, PersonFacts, Reach, Subject, Window};
+use crate::rule::compiled::{Crossing, Facts, PersonFacts, Subject};
 use crate::rule::tide::Level;
 use crate::rule::{CompiledRule, Score};
-use futures::TryStreamExt;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use rust_decimal::Decimal;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -34,8 +33,6 @@ use std::time::Duration;
 
 /// How long a person is kept waiting for what time alone will bring.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Facts dated ahead that may each undo what was foretold before them.
-const LOOKS_AHEAD: usize = 16;
 
 /// Everything that can be said.
 #[derive(Debug, Clone)]
@@ -315,48 +312,6 @@ impl<'a> Explainer<'a> {
         let answer = answers.into_iter().next().unwrap_or(Answer::Gone);
         let (episode, level) = (outlook.episode, outlook.level);
         Ok(Seen { behind, ahead, episode, level, answer, subject })
-    }
-
-    /// The next crossing if nothing changes but the time. Facts that are dated ahead count once they are due, so that a
-    /// silence which they break is no crossing, and the one after them may be.
-    async fn foretold(&self, window: Window) -> Result<Option<Crossing>, EngineError> {
-        let zone = &self.previewer.generation.catalog.time_zone;
-        let mut window = Some(window);
-        for _ in 0..LOOKS_AHEAD {
-            let Some(reach) = window else { return Ok(None) };
-            let found = self.crossings_in(reach).await?.into_iter().min_by_key(|crossing| crossing.crossed_at);
-            if !horizon::is_undone_by_facts(&self.rule.rule) {
-                return Ok(found);
-            }
-            let until = found.as_ref().map_or(reach.until, |found| found.crossed_at);
-            if let Some(found) = found
-                && self.crosses_then(&found).await?
-            {
-                return Ok(Some(found));
-            }
-            window = horizon::ahead(&self.rule.rule, zone, until);
-        }
-        Ok(None)
-    }
-
-    /// Whether it still crosses, by what is dated up to then.
-    async fn crosses_then(&self, found: &Crossing) -> Result<bool, EngineError> {
-        let (until, before) = (found.crossed_at, SignedDuration::from_micros(1));
-        let window = Window { after: until.checked_sub(before).unwrap_or(Timestamp::MIN), until, now: until };
-        Ok(self.crossings_in(window).await?.iter().any(|then| then.occasion == found.occasion))
-    }
-
-    async fn crossings_in(&self, window: Window) -> Result<Vec<Crossing>, EngineError> {
-        let keys = std::slice::from_ref(&self.record.key);
-        let mut found = Vec::new();
-        for (index, statement) in self.rule.crossings(Reach::Of(window, keys)).into_iter().enumerate() {
-            let mut rows = self.previewer.source.rows(&self.record.tenant, statement);
-            while let Some(row) = rows.try_next().await? {
-                // What can't be read is told by the record's facts.
-                found.extend(self.rule.read_crossing(index, &row, window).ok().flatten());
-            }
-        }
-        Ok(found)
     }
 
     /// What lies ahead and what crossed, each with what the ledger says of it; and of those that the next sweep would

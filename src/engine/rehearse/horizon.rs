@@ -7,7 +7,7 @@ use crate::engine::settings::Settings;
 use crate::engine::sweep::keep_trying;
 use crate::model::{Period, Unit};
 use crate::rule::CheckedRule;
-use crate::rule::checked::Trigger;
+use crate::rule::checked::{SqlParam, SqlPart, Trigger};
 use crate::rule::compiled::Window;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -39,8 +39,9 @@ pub fn ahead(rule: &CheckedRule, zone: &TimeZone, now: Timestamp) -> Option<Wind
         Trigger::Abandoned(abandoned) => Some(window(abandoned.idle.after(now, zone))),
         // What a row says of when it happened may lie ahead.
         Trigger::Date(_) | Trigger::Created(_) => Some(window(GENERATION.after(now, zone))),
+        Trigger::Query(query) if query.at.is_some() => Some(window(GENERATION.after(now, zone))),
         Trigger::Yearly(_) => Some(window(YEAR.after(now, zone))),
-        // What a query will return is for its own SQL to know, and episodes and events begin with new facts.
+        // Rows without a time come when they come, and episodes and events begin with new facts.
         Trigger::Query(_)
         | Trigger::Event(_)
         | Trigger::Count(_)
@@ -59,6 +60,17 @@ pub fn ahead(rule: &CheckedRule, zone: &TimeZone, now: Timestamp) -> Option<Wind
 /// Whether a fact that comes in time takes back what would cross.
 pub const fn is_undone_by_facts(rule: &CheckedRule) -> bool {
     matches!(rule.trigger, Trigger::Inactivity(_) | Trigger::Abandoned(_))
+}
+
+/// Whether what is foretold may be no crossing once its time has come.
+pub const fn may_not_stand(rule: &CheckedRule) -> bool {
+    is_undone_by_facts(rule) || matches!(rule.trigger, Trigger::Query(_))
+}
+
+/// Whether it asks, in its own words, for what is so now, so that what is to come shows only to who says that it is later.
+pub fn asks_for_now(rule: &CheckedRule) -> bool {
+    let is_now = |part: &SqlPart| matches!(part, SqlPart::Param(SqlParam::Now { .. }));
+    matches!(&rule.trigger, Trigger::Query(query) if query.sql.iter().any(is_now))
 }
 
 /// Whether no sweep looks at it any more.

@@ -18,6 +18,7 @@ mod crowd;
 mod edge;
 mod entered;
 mod explain;
+mod foretold;
 pub(super) mod horizon;
 mod later;
 mod ruling;

@@ -9,7 +9,7 @@ use crate::engine::EngineError;
 use crate::engine::adopt::baseline;
 use crate::engine::evaluate::Eligibility;
 use crate::engine::port::{EnrollmentView, MissView, RuleState, RuleStatus, Standing, SweepId, SweepView};
-use crate::engine::sweep::{had_its_chance, keep_trying};
+use crate::engine::sweep::{had_its_chance, keep_trying, leaves_out};
 use crate::model::{EndReason, Occasion, RecordId, RuleId};
 use crate::rule::checked::{CheckedRule, Mode, Step, Trigger};
 use crate::rule::compiled::Crossing;
@@ -135,6 +135,9 @@ impl Explainer<'_> {
         // An episode that opens with the rule is one that a first look found open.
         if crossed_at == begins && self.rule.rule.trigger.keeps_episodes() {
             return Ok(Verdict::InsideBefore { baseline: begins });
+        }
+        if leaves_out(&self.rule.rule, told.state.as_ref().map(|state| (&state.progress, state.baseline))) {
+            return Ok(Verdict::ThereAtFirst);
         }
         if crossed_at <= begins {
             return Ok(Verdict::BeforeActivation { crossed_at, baseline: begins });

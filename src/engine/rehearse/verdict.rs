@@ -34,6 +34,8 @@ pub enum Verdict {
     InsideBefore { baseline: Timestamp },
     /// It was there when the rule first looked, and nothing tells since when.
     ThereBefore { at: Timestamp },
+    /// It is there as the rule is about to look for the first time.
+    ThereAtFirst,
     /// It came inside and was outside again before the rule first looked.
     Over { crossed_at: Timestamp, ended_at: Timestamp },
     /// It crossed longer ago than any sweep still looks.
@@ -94,7 +96,10 @@ impl Verdict {
             Self::NotTrueYet { .. } => "not_true_yet",
             Self::Missed { .. } => "missed",
             Self::GaveUp { .. } => "gave_up",
-            Self::BeforeActivation { .. } | Self::InsideBefore { .. } | Self::ThereBefore { .. } => "before_activation",
+            Self::BeforeActivation { .. }
+            | Self::InsideBefore { .. }
+            | Self::ThereBefore { .. }
+            | Self::ThereAtFirst => "before_activation",
             Self::Over { .. } => "over",
             Self::Passed { .. } => "passed",
             Self::NotYet { .. } => "not_yet",
@@ -158,6 +163,9 @@ fn inside_before(f: &mut fmt::Formatter<'_>, baseline: Timestamp) -> fmt::Result
     write!(f, "no match: it was inside already when the rule began, {}, and such are left out ", Day(baseline))?;
     write!(f, "(`backfill: all` would take it in)")
 }
+
+const THERE_AT_FIRST: &str = "no match: it is there already, and what a rule finds at its first look is left out \
+     (`backfill: all` would take it in)";
 
 fn there_before(f: &mut fmt::Formatter<'_>, at: Timestamp) -> fmt::Result {
     write!(f, "no match: it was there when the rule first looked, {}, and such are left out ", Day(at))?;
@@ -256,6 +264,7 @@ impl fmt::Display for Verdict {
             ),
             Self::InsideBefore { baseline } => inside_before(f, *baseline),
             Self::ThereBefore { at } => there_before(f, *at),
+            Self::ThereAtFirst => f.write_str(THERE_AT_FIRST),
             Self::Over { crossed_at, ended_at } => over(f, *crossed_at, *ended_at),
             Self::Passed { crossed_at } => {
                 write!(f, "no match: it crosses at {}, further back than any sweep still looks", Day(*crossed_at))

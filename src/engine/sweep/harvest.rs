@@ -3,7 +3,7 @@
 use super::budget::REMEMBERED;
 use super::entry::{Namer, Timing, late, new_match};
 use super::feed::Batch;
-use super::window::had_its_chance;
+use super::window::{had_its_chance, leaves_out};
 use super::{SweepReport, enter_staged};
 use crate::engine::context::Context;
 use crate::engine::cooldown::Cooldown;
@@ -15,7 +15,7 @@ use crate::engine::port::{
     SweepId, Verdict,
 };
 use crate::model::{Key, MatchId, SkipReason};
-use crate::rule::checked::{Backfill, Trigger};
+use crate::rule::checked::Trigger;
 use crate::rule::compiled::{Crossing, Subject};
 use crate::rule::inbound::Unread;
 use jiff::Timestamp;
@@ -197,12 +197,8 @@ impl<'a> Harvest<'a> {
         Ok(result)
     }
 
-    /// Nothing but this first look tells what was there before the rule.
     fn leaves_out(&self) -> bool {
-        let rule = &self.namer.rule.rule;
-        rule.trigger.leaves_out_its_first_look()
-            && rule.backfill == Backfill::None
-            && self.lease.progress.watermark == self.lease.baseline
+        leaves_out(&self.namer.rule.rule, Some((&self.lease.progress, self.lease.baseline)))
     }
 
     fn leave_out(&mut self, found: Vec<(Candidate, Crossing)>) {

@@ -3,7 +3,7 @@
 use crate::engine::cadence::Plan;
 use crate::engine::port::{MissKind, Progress};
 use crate::rule::CheckedRule;
-use crate::rule::checked::Trigger;
+use crate::rule::checked::{Backfill, Trigger};
 use crate::rule::compiled::Window;
 use jiff::{SignedDuration, Timestamp};
 
@@ -47,6 +47,14 @@ pub fn keep_trying(rule: &CheckedRule) -> SignedDuration {
 /// True for a miss that stays one: it was judged, and the time for more chances is over.
 pub fn had_its_chance(rule: &CheckedRule, kind: MissKind, crossed_at: Timestamp, now: Timestamp) -> bool {
     kind == MissKind::Refused && now.duration_since(crossed_at) >= keep_trying(rule)
+}
+
+/// Whether all that a rule finds at a look is left out, as nothing but its first look tells what was there before it.
+/// `None`: it has not been taken up yet.
+pub fn leaves_out(rule: &CheckedRule, known: Option<(&Progress, Timestamp)>) -> bool {
+    rule.trigger.leaves_out_its_first_look()
+        && rule.backfill == Backfill::None
+        && known.is_none_or(|(progress, baseline)| progress.watermark == baseline)
 }
 
 const fn overlap(rule: &CheckedRule) -> SignedDuration {

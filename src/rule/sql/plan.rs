@@ -39,7 +39,8 @@ pub(crate) struct CrossingPlan {
     /// Of a schedule: everybody, whatever `where` says; for [`Reach::Untested`].
     untested: Option<Query>,
     scopes: Scopes,
-    count: Fragment,
+    /// `None`: only who reads its rows knows.
+    count: Option<Fragment>,
 }
 
 /// One statement: its text has a splice point where the records stand in FROM.
@@ -85,32 +86,32 @@ impl CrossingPlan {
         let (queries, relation, count) = match &rule.trigger {
             Trigger::Inactivity(inactivity) => {
                 let (queries, count) = super::inactivity::render(renderer, entity, inactivity)?;
-                (queries, Some(&inactivity.of), count)
+                (queries, Some(&inactivity.of), Some(count))
             }
             Trigger::Survey(survey) => {
                 let (query, count) = super::survey::render(renderer, entity, survey)?;
-                (vec![query], Some(&survey.of), count)
+                (vec![query], Some(&survey.of), Some(count))
             }
             Trigger::Date(date) => {
                 let roles = rule.to.iter().cloned().collect();
                 let people = People::plan(renderer, entity, &roles)?;
                 let (queries, count) = super::on_date::render(renderer, rule, entity, date, &people)?;
-                (queries, None, count)
+                (queries, None, Some(count))
             }
             Trigger::Schedule(_) => {
                 untested = Some(schedule(renderer, entity, &[])?);
-                (vec![schedule(renderer, entity, &rule.conditions)?], None, nobody())
+                (vec![schedule(renderer, entity, &rule.conditions)?], None, Some(nobody()))
             }
             Trigger::Created(created) => {
                 let (query, count) = super::created::render(renderer, entity, created)?;
-                (vec![query], None, count)
+                (vec![query], None, Some(count))
             }
             Trigger::Abandoned(abandoned) => {
                 let (query, count) = super::abandoned::render(renderer, entity, abandoned)?;
-                (vec![query], abandoned.of.as_ref(), count)
+                (vec![query], abandoned.of.as_ref(), Some(count))
             }
             // What the listener kept is in the state, and who is enrolled is for other rules to say.
-            Trigger::Event(_) | Trigger::Enrolled => (Vec::new(), None, nobody()),
+            Trigger::Event(_) | Trigger::Enrolled => (Vec::new(), None, Some(nobody())),
             Trigger::Query(query) => {
                 let (query, count) = super::query::render(renderer, entity, query)?;
                 (vec![query], None, count)
@@ -119,19 +120,22 @@ impl CrossingPlan {
                 let roles = rule.to.iter().cloned().collect();
                 let people = People::plan(renderer, entity, &roles)?;
                 // Nobody is left out for good: the day comes again.
-                (vec![super::yearly::render(renderer, rule, entity, yearly, &people)?], None, nobody())
+                (vec![super::yearly::render(renderer, rule, entity, yearly, &people)?], None, Some(nobody()))
             }
             Trigger::Segment(segment) => {
                 let (query, count) = super::episodes::segment(renderer, entity, segment)?;
-                (vec![query], None, count)
+                (vec![query], None, Some(count))
             }
-            Trigger::Changed(changed) => (vec![super::episodes::changed(renderer, entity, changed)?], None, nobody()),
+            Trigger::Changed(changed) => {
+                (vec![super::episodes::changed(renderer, entity, changed)?], None, Some(nobody()))
+            }
             Trigger::Count(_) | Trigger::Decline(_) => match rule.trigger.tide() {
                 Some(tide) => {
                     let query = super::episodes::candidates(renderer, entity, &tide)?;
-                    (vec![query], Some(tide.of), super::episodes::count_members(renderer, entity, &tide)?)
+                    let count = super::episodes::count_members(renderer, entity, &tide)?;
+                    (vec![query], Some(tide.of), Some(count))
                 }
-                None => (Vec::new(), None, nobody()),
+                None => (Vec::new(), None, Some(nobody())),
             },
         };
         Ok(Self {
@@ -168,9 +172,9 @@ impl CrossingPlan {
         }
     }
 
-    pub fn count_until(&self, until: Timestamp) -> Statement {
+    pub fn count_until(&self, until: Timestamp) -> Option<Statement> {
         let window = Window { after: Timestamp::MIN, until, now: until };
-        self.count.fill(self.parts.dialect, &Fill::over(window, &self.parts.zone))
+        Some(self.count.as_ref()?.fill(self.parts.dialect, &Fill::over(window, &self.parts.zone)))
     }
 
     pub fn read(&self, statement: usize, row: &Row, window: Window) -> Result<Option<Crossing>, ReadError> {

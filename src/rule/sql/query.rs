@@ -32,7 +32,7 @@ pub(super) fn render(
     renderer: &Renderer<'_>,
     entity: &Entity,
     query: &checked::Query,
-) -> Result<(Query, Fragment), RenderError> {
+) -> Result<(Query, Option<Fragment>), RenderError> {
     let entity = renderer.entity(&entity.name)?;
     let cell = |name: &str| Fragment::of("q.{}", &[&Fragment::name(renderer.dialect, name)]);
     let mut selected = vec![renderer.key_of(entity, RECORD), cell(&query.occasion)];
@@ -47,14 +47,12 @@ pub(super) fn render(
         "SELECT {} FROM ({}) AS q{} WHERE {}",
         &[&Fragment::join(&selected, ", "), &own, &Fragment::splice_point(), &Fragment::all(&tests)],
     );
-    if let Some(at) = &query.at {
-        let until = Fragment::hole(param(renderer, SqlParam::Until { utc: false }, 0));
-        tests.push(Fragment::of("{} <= {}", &[&cell(at), &until]));
-    }
-    let count = Fragment::of(
-        "SELECT COUNT(*) FROM ({}) AS q JOIN {} ON TRUE WHERE {}",
-        &[&own, &renderer.rows_of(entity, RECORD), &Fragment::all(&tests)],
-    );
+    // Of rows that say when they happened, in whatever type, only their reader tells which have by then.
+    let count = query.at.is_none().then(|| {
+        let records = renderer.rows_of(entity, RECORD);
+        let sql = "SELECT COUNT(*) FROM ({}) AS q JOIN {} ON TRUE WHERE {}";
+        Fragment::of(sql, &[&own, &records, &Fragment::all(&tests)])
+    });
     let reader = QueryReader { dated: query.at.is_some(), row: query.row.clone() };
     Ok((Query { text, driven: true, reader: Reader::Query(reader) }, count))
 }

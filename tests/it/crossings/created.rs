@@ -116,7 +116,7 @@ async fn compare(world: World, cases: usize) {
             }
             let last = windows(&leads, *form, settle, &picks)[0].until;
             let ever = Window { after: Timestamp::MIN, until: last, now: last };
-            let count = world.count(rule.count_until(last)).await;
+            let count = world.count(rule.count_until(last).unwrap()).await;
             let expected = oracle(&leads, *form, settle, ever).len();
             assert_eq!(usize::try_from(count).unwrap(), expected, "{:?} {form:?} {settle}", world.dialect());
         }

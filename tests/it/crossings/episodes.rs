@@ -51,7 +51,7 @@ async fn keys(world: &World, rule: &CompiledRule, statement: Statement) -> Vec<S
 async fn inside(world: &World, rule: &CompiledRule, at: &str) -> Vec<String> {
     let at: Timestamp = at.parse().unwrap();
     let inside = keys(world, rule, rule.inside(at).unwrap()).await;
-    assert_eq!(world.count(rule.count_until(at)).await, inside.len() as i64, "{:?} {at}", world.dialect());
+    assert_eq!(world.count(rule.count_until(at).unwrap()).await, inside.len() as i64, "{:?} {at}", world.dialect());
     inside
 }
 

@@ -191,7 +191,7 @@ async fn without_times_all_of_it_is_read_and_named_by_its_occasion() {
             let found = world.crossings(&rule, Reach::Crossed(window)).await;
             assert_eq!(told_crossings(&found), [expected], "{:?} {occasion}", world.dialect());
             assert_eq!(found[0].crossed_at, window.until);
-            assert_eq!(world.count(rule.count_until(window.until)).await, 1);
+            assert_eq!(world.count(rule.count_until(window.until).unwrap()).await, 1);
             let of = |key: &str| [Key::new(key)];
             assert_eq!(world.crossings(&rule, Reach::Of(window, &of("7"))).await.len(), 1, "{:?}", world.dialect());
             assert_eq!(world.crossings(&rule, Reach::Of(window, &of("9"))).await.len(), 0);

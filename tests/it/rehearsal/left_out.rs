@@ -23,15 +23,20 @@ steps:
   - webhook: {to: sink}
 ";
 
-/// Each of these customers owes something.
 async fn world(customers: std::ops::RangeInclusive<i64>) -> World {
+    let world = owing(customers).await;
+    world.load(&[("overdue.yaml", OVERDUE)]).await;
+    world
+}
+
+/// Each of these customers owes something.
+async fn owing(customers: std::ops::RangeInclusive<i64>) -> World {
     let world = World::new(Kind::Sqlite, instant("2026-06-01T08:00:00Z"), Settings::default()).await;
     for id in customers {
         let at = world.crm.time(world.ago(days(9)));
         world.crm.run(&format!("INSERT INTO accounts VALUES ({id}, 'A{id}', 'AT', {at})")).await;
         overdue(&world, id, id).await;
     }
-    world.load(&[("overdue.yaml", OVERDUE)]).await;
     world
 }
 
@@ -71,10 +76,35 @@ async fn a_simulation_counts_them_apart() {
     assert_eq!(counts[&RuleId::from("overdue")], RuleDays { left_out: 5, ..RuleDays::default() });
 }
 
+/// The day of the catalog's zone on which each of these invoices is due.
+const DUE: &str = "version: 1
+id: due
+mode: live
+purpose: service
+for_each: customer
+trigger:
+  query: {sql: \"SELECT account_id, id, date(placed_at) AS due FROM orders\", key: account_id, occasion: id, at: due}
+check_every: 15 minutes
+guard: {floor: 1000}
+steps:
+  - webhook: {to: sink}
+";
+
+#[tokio::test]
+async fn of_days_only_those_that_are_over_are_counted() {
+    let world = owing(1..=5).await;
+    world.crm.run("UPDATE orders SET placed_at = '2026-05-31 00:00:00' WHERE id < 3").await;
+    world.load(&[("due.yaml", DUE)]).await;
+    assert_eq!(world.left_out().await, Some(2), "today has not passed for the others");
+}
+
 #[tokio::test]
 async fn they_were_there_before_until_something_new_comes() {
     let world = world(1..=2).await;
-    world.pass(minutes(1)).await;
+    world.clock.advance(minutes(1));
+    let (code, text, verdict) = told(&world).await;
+    assert_eq!((code, verdict), ("before_activation", Verdict::ThereAtFirst), "{text}");
+    world.turn().await;
     let looked = world.now();
     let (code, text, verdict) = told(&world).await;
     assert_eq!(verdict, Verdict::ThereBefore { at: looked });

@@ -153,6 +153,33 @@ async fn a_creation_that_lies_ahead_is_foretold() {
 }
 
 #[tokio::test]
+async fn what_a_query_dates_ahead_is_foretold_if_it_says_the_same_then() {
+    let sql = |bound: &str| {
+        let sql = format!("SELECT account_id, id, placed_at FROM orders WHERE status = 'paid'{bound}");
+        rule(&format!("query: {{sql: \"{sql}\", key: account_id, occasion: id, at: placed_at}}"), "")
+    };
+    let never = Verdict::Awaited { what: "the rule's query returns no row for it".to_owned() };
+    for (bound, stands) in [
+        ("", true),
+        (" AND placed_at > :after AND placed_at <= :until", true),
+        (" AND placed_at <= :now", true),
+        (" AND placed_at > :now", false),
+        (" AND placed_at < date(:now, '+1 day')", true),
+    ] {
+        let world = world(&sql(bound)).await;
+        let crosses_at = world.now() + days(20);
+        ordered(&world, 1..2, crosses_at).await;
+        let told = explained(&world).await;
+        let expected = if stands { Verdict::NotYet { crosses_at } } else { never.clone() };
+        assert_eq!(told.verdict, expected, "{bound}");
+        world.pass(days(20)).await;
+        let then = verdict(&world).await;
+        let matched = Verdict::Matched { at: Some(crosses_at), again: None };
+        assert_eq!(then, if stands { matched } else { never.clone() }, "{bound}");
+    }
+}
+
+#[tokio::test]
 async fn who_was_inside_when_the_rule_began_is_told_so_and_no_time_is_made_up() {
     let world = world(&rule("segment: {when: {country: AT}}", "")).await;
     let baseline = world.now();

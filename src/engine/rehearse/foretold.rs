@@ -11,10 +11,20 @@ use jiff::{SignedDuration, Timestamp};
 const LOOKS: usize = 16;
 
 impl Explainer<'_> {
+    /// In the window. A statement of the operator's own may fail over decades, or run for too long, and what it says of
+    /// now is to be told all the same.
+    pub(super) async fn foretold(&self, window: Window) -> Result<Option<Crossing>, EngineError> {
+        let first = self.first_that_stands(window);
+        match horizon::asks_in_own_words(&self.rule.rule) {
+            true => Ok(tokio::time::timeout(self.patience, first).await.ok().and_then(Result::ok).flatten()),
+            false => first.await,
+        }
+    }
+
     /// The first in the window that still stands once its time has come. Facts that are dated ahead count once they are
     /// due, so that a silence which they break is no crossing, and the one after them may be; and a query may say
     /// something else then.
-    pub(super) async fn foretold(&self, window: Window) -> Result<Option<Crossing>, EngineError> {
+    async fn first_that_stands(&self, window: Window) -> Result<Option<Crossing>, EngineError> {
         let (rule, zone) = (&self.rule.rule, &self.previewer.generation.catalog.time_zone);
         let mut window = Some(window);
         for _ in 0..LOOKS {

@@ -64,7 +64,12 @@ pub const fn is_undone_by_facts(rule: &CheckedRule) -> bool {
 
 /// Whether what is foretold may be no crossing once its time has come.
 pub const fn may_not_stand(rule: &CheckedRule) -> bool {
-    is_undone_by_facts(rule) || matches!(rule.trigger, Trigger::Query(_))
+    is_undone_by_facts(rule) || asks_in_own_words(rule)
+}
+
+/// Whether the operator has written the statement.
+pub const fn asks_in_own_words(rule: &CheckedRule) -> bool {
+    matches!(rule.trigger, Trigger::Query(_))
 }
 
 /// Whether it asks, in its own words, for what is so now, so that what is to come shows only to who says that it is later.

@@ -8,6 +8,9 @@ use jiff::{SignedDuration, Timestamp, civil};
 use std::collections::BTreeSet;
 
 const DAY: i64 = 86_400;
+/// What is done as planned is done a little later: what waits until ten and gets there at ten does so a moment after it, and
+/// what is a day late is that and a moment.
+pub(super) const MOMENT: SignedDuration = SignedDuration::from_mins(5);
 
 /// How late this entry of the rule may act: the rule's own `late`, else the time until the next offset of
 /// a date rule, 3 hours for a cart, a day for a birthday, 7 days for all others.
@@ -25,6 +28,11 @@ pub(super) fn limit(rule: &CheckedRule, entry: usize, date: Option<civil::Date>)
     let Some(own) = rule.entries.get(entry).map(|entry| moved(date, entry)) else { return week };
     let next = rule.entries.iter().map(|other| moved(date, other)).filter(|other| *other > own).min();
     next.map_or(week, |next| SignedDuration::from_hours(24 * i64::from((next - own).get_days())))
+}
+
+/// Whether what was planned for then is too late now.
+pub(super) fn is_over(limit: SignedDuration, planned: Timestamp, now: Timestamp) -> bool {
+    now.duration_since(planned) > limit.saturating_add(MOMENT)
 }
 
 /// Whether a later offset of the same date has been reached as well, so that this one is yesterday's news.

@@ -44,8 +44,8 @@ pub(super) fn timetable(generation: &Generation, states: &[RuleState]) -> Vec<(A
         for tenant in &tenants {
             let due = known.get(&(&rule.rule.id, lane, tenant)).map_or(Timestamp::MIN, |state| {
                 let Progress { swept_at, watermark, seeded, .. } = state.progress;
-                // It is to look back, so it looks at once.
-                if !seeded && state.baseline < swept_at {
+                // It is to look back, so it looks at once; or whoever comes before it looks is taken for one who was there.
+                if !seeded && (state.baseline < swept_at || rule.rule.trigger.remembers_who_was_there()) {
                     return swept_at;
                 }
                 // A watermark that never moved from the baseline waits for nothing.

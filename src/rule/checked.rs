@@ -264,6 +264,12 @@ impl Trigger {
     pub fn leaves_out_its_first_look(&self) -> bool {
         matches!(self, Self::Query(query) if !query.is_bounded())
     }
+
+    /// Nothing but its own looks tells who was inside before, or what a field held.
+    #[must_use]
+    pub const fn remembers_who_was_there(&self) -> bool {
+        matches!(self, Self::Segment(_) | Self::Changed(_))
+    }
 }
 
 /// Fires when `at_least` related rows happened `within` some time.

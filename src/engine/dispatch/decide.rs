@@ -303,11 +303,10 @@ impl<'a> Situation<'a, '_> {
         let rule = self.rule;
         let date = matches!(rule.trigger, Trigger::Date(_)).then(|| self.occasion_day()).flatten();
         let limit = lateness::limit(rule, self.claimed.entry, date);
-        let late = self.now.duration_since(self.claimed.planned_at);
-        if late <= limit {
+        if !lateness::is_over(limit, self.claimed.planned_at, self.now) {
             return None;
         }
-        let hours = late.as_hours();
+        let hours = self.now.duration_since(self.claimed.planned_at).as_hours();
         let detail = format!("planned for {}, {hours} h ago", self.claimed.planned_at);
         let begins = lateness::is_first(rule, self.claimed.entry, self.node);
         Some(if begins && !lateness::reaches_task(rule, self.claimed.entry) {

@@ -3,6 +3,7 @@
 
 use super::decide::Situation;
 use super::waiting::end_at_date;
+use super::walk::Ends;
 use crate::model::{RoleName, StepId};
 use crate::rule::CheckedRule;
 use crate::rule::checked::{Action, Step, Until};
@@ -18,13 +19,17 @@ pub fn overtaken_by<'a>(of: &Situation<'a, '_>, facts: &Facts) -> Option<&'a Ste
         place = node.next;
         match &node.step {
             Step::Wait(wait) => {
-                let end = match &wait.until {
-                    Until::AfterEntry(_) => of.way(facts).end_of(wait, planned)?,
-                    Until::Date(date) => end_at_date(of, wait, date, facts)?.max(planned),
+                let Ends { planned: end, at } = match &wait.until {
+                    // Over already, it may go on to the next such time of day.
+                    Until::AfterEntry(_) => of.way(facts).ends(wait, planned, of.now)?,
+                    Until::Date(date) => {
+                        let end = end_at_date(of, wait, date, facts)?.max(planned);
+                        Ends { planned: end, at: end }
+                    }
                     // Counted from what is yet to happen.
                     Until::For(_) | Until::When(_) => return None,
                 };
-                if end > of.now {
+                if at > of.now {
                     return None;
                 }
                 planned = end;

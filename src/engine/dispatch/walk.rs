@@ -1,6 +1,7 @@
 //! From the end of one step to the next. Waits whose end is known and can't change are passed at once; at the
 //! others the enrollment stands, and they are looked at again on fresh facts.
 
+use crate::engine::lateness::MOMENT;
 use crate::engine::port::{Claimed, Noted, Then};
 use crate::model::{EndReason, Period, RecordId, StepId, Unit, at_local};
 use crate::rule::CheckedRule;
@@ -119,7 +120,8 @@ impl<'a> Way<'a> {
         wait_end(self, wait, since)
     }
 
-    /// The next time, not before `earliest`, at which the wait's local time and days allow going on.
+    /// The next time, not before `earliest`, at which the wait's local time and days allow going on. A local time that was
+    /// reached a moment before is that time.
     pub fn allowed(&self, wait: &Wait, earliest: Timestamp) -> Timestamp {
         let local = earliest.to_zoned(self.zone.clone()).datetime();
         let mut day = local.date();
@@ -129,7 +131,8 @@ impl<'a> Way<'a> {
             let candidate = at_local(day.to_datetime(at), self.zone);
             // The wall clock of `earliest` may come twice; it is `earliest` that is meant.
             let candidate = if wait.at.is_none() && day == local.date() { earliest } else { candidate };
-            if candidate >= earliest && allows(wait, day) {
+            let is_over = candidate < earliest && earliest.duration_since(candidate) > MOMENT;
+            if !is_over && allows(wait, day) {
                 return candidate;
             }
             let Ok(tomorrow) = day.tomorrow() else { return earliest };
@@ -164,9 +167,9 @@ fn wait_end(way: &Way<'_>, wait: &Wait, since: Timestamp) -> Option<Timestamp> {
     };
     if let Some(period) = period.filter(|period| period.count > 0 && counts_days(period.unit)) {
         let day = way.rule.calendar.after_date(period, from.to_zoned(way.zone.clone()).date());
-        return Some(way.allowed(wait, at_local(day.to_datetime(at), way.zone).max(since)));
+        return Some(way.allowed(wait, at_local(day.to_datetime(at), way.zone).max(since)).max(since));
     }
-    Some(way.allowed(wait, period.map_or(from, counted).max(since)))
+    Some(way.allowed(wait, period.map_or(from, counted).max(since)).max(since))
 }
 
 const fn counts_days(unit: Unit) -> bool {
@@ -250,6 +253,26 @@ mod tests {
         assert_eq!(end_of(&weekdays, "2026-11-24T12:00:00Z"), instant("2026-11-24T12:00:00Z"), "it is Tuesday");
         let today = Wait { days: vec![civil::Weekday::Tuesday], ..wait(Until::For(None), Some("10:00")) };
         assert_eq!(end_of(&today, "2026-11-24T12:00:00Z"), instant("2026-12-01T09:00:00Z"), "ten o'clock is over");
+    }
+
+    #[test]
+    fn what_is_done_at_ten_is_done_a_moment_later_and_ten_is_still_that_ten() {
+        let (ten, later) = (instant("2026-11-24T09:00:00Z"), instant("2026-11-24T09:00:00.3Z"));
+        let tomorrow = instant("2026-11-25T09:00:00Z");
+        let at_ten = |until| wait(until, Some("10:00"));
+        let day = || Some("24 hours".parse().unwrap());
+        let tuesdays = Wait { days: vec![civil::Weekday::Tuesday], ..at_ten(Until::For(None)) };
+        for (wait, from, end) in [
+            (&at_ten(Until::For(None)), ten, ten),
+            (&at_ten(Until::For(None)), later, later),
+            (&at_ten(Until::For(day())), ten, tomorrow),
+            (&at_ten(Until::For(day())), later, tomorrow),
+            (&at_ten(Until::AfterEntry("23 days".parse().unwrap())), later, later),
+            (&tuesdays, later, later),
+            (&at_ten(Until::For(None)), later + MOMENT, tomorrow),
+        ] {
+            assert_eq!(end_of(wait, &from.to_string()), end, "{wait:?} {from}");
+        }
     }
 
     #[test]

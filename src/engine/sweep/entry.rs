@@ -129,7 +129,7 @@ pub fn late(rule: &CheckedRule, crossing: &Crossing, facts: &Facts, timing: Timi
 fn too_late(rule: &CheckedRule, crossing: &Crossing, facts: &Facts, planned: Timestamp, now: Timestamp) -> bool {
     let date = date_of(rule, crossing);
     let overtaken = date.is_some_and(|date| lateness::overtaken(rule, crossing.entry, date, &facts.zone, now));
-    let late = now.duration_since(planned) > lateness::limit(rule, crossing.entry, date);
+    let late = lateness::is_over(lateness::limit(rule, crossing.entry, date), planned, now);
     (overtaken || late) && !lateness::reaches_task(rule, crossing.entry)
 }
 

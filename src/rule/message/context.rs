@@ -1,11 +1,12 @@
 //! What templates see: `record`, `to`, `occasion`, `saved`, `sender`, and the mail's own links.
 
+use super::inner::inner;
 use super::reader::Reader;
 use super::{MessageContext, MessageLinks, MessageRow, Regional};
 use crate::model;
 use crate::rule::compiled::{Facts, PersonFacts};
 use minijinja::Value;
-use minijinja::value::{Object, ObjectRepr, Serde};
+use minijinja::value::{Object, ObjectRepr};
 use rust_decimal::Decimal;
 use serde_json::Value as Json;
 use std::fmt;
@@ -56,12 +57,14 @@ fn cell(value: &model::Value) -> Value {
         model::Value::Text(text) => Value::from(text.as_str()),
         model::Value::Int(whole) => Value::from(*whole),
         model::Value::Bool(truth) => Value::from(*truth),
-        other => json(&other.to_shown_json()),
+        other => inner(&other.to_shown_json()),
     }
 }
 
-fn json(value: &Json) -> Value {
-    Value::from(Serde(value))
+/// What nudged itself puts together: its own names are all there are.
+fn named(value: &Json) -> Value {
+    let names = value.as_object().into_iter().flatten();
+    Value::from_pairs(names.map(|(name, value)| (name.as_str(), inner(value))))
 }
 
 fn text(value: Option<&str>) -> Value {
@@ -88,20 +91,19 @@ fn record(facts: &Facts, enriched: Option<&Json>, regional: &Regional) -> Value 
     let key = std::iter::once(("key", Value::from(facts.key.as_str())));
     // `enrich` comes last: what a script computes outranks the column of the same name.
     let enriched = enriched.and_then(Json::as_object).into_iter().flatten();
-    let enriched = enriched.map(|(name, value)| (name.as_str(), json(value)));
+    let enriched = enriched.map(|(name, value)| (name.as_str(), inner(value)));
     Value::from_pairs(key.chain(own).chain(enriched))
 }
 
 /// The occasion, whose row knows the currencies of its amounts as the record does.
 fn occasion(occasion: &Json, regional: &Regional) -> Value {
-    let Some(parts) = occasion.as_object().filter(|_| !regional.of_row.is_empty()) else { return json(occasion) };
     let cells = |row: &Json| {
         let cells = row.as_object().into_iter().flatten();
         Value::from_pairs(cells.map(|(name, cell)| (name.as_str(), told(cell, regional.of_row.get(name)))))
     };
     let part =
-        |(name, part): (&'_ String, &'_ Json)| (name.clone(), if name == "row" { cells(part) } else { json(part) });
-    Value::from_pairs(parts.iter().map(part))
+        |(name, part): (&'_ String, &'_ Json)| (name.clone(), if name == "row" { cells(part) } else { inner(part) });
+    Value::from_pairs(occasion.as_object().into_iter().flatten().map(part))
 }
 
 /// As [`field`], of a value that was told as JSON.
@@ -111,7 +113,7 @@ fn told(value: &Json, currency: Option<&String>) -> Value {
         (Json::String(text), Some(currency)) if text.trim().parse::<Decimal>().is_ok() => {
             amount(text.clone(), currency)
         }
-        _ => json(value),
+        _ => inner(value),
     }
 }
 
@@ -128,7 +130,7 @@ fn rows(context: &MessageContext<'_>) -> Value {
         Value::from_pairs([
             ("record", record(row.facts, row.enriched, context.regional)),
             ("occasion", occasion(row.occasion, context.regional)),
-            ("saved", json(row.saved)),
+            ("saved", named(row.saved)),
         ])
     };
     rows.iter().map(row).collect()
@@ -144,10 +146,10 @@ pub(super) fn roots(context: &MessageContext<'_>, reader: Reader) -> Vec<(&'stat
         ("more", Value::from(context.more)),
         ("rows", rows),
         ("record", record(context.facts, context.enriched, context.regional)),
-        ("to", context.to.map_or_else(|| json(&serde_json::json!({})), person)),
+        ("to", context.to.map_or_else(|| named(&serde_json::json!({})), person)),
         ("occasion", occasion(context.occasion, context.regional)),
-        ("saved", json(context.saved)),
-        ("sender", json(context.sender)),
+        ("saved", named(context.saved)),
+        ("sender", named(context.sender)),
         ("unsubscribe_url", link(|links| &links.unsubscribe)),
         ("preferences_url", link(|links| &links.preferences)),
         ("confirm_url", link(|links| &links.confirm)),

@@ -1,6 +1,6 @@
 //! The template engine, set up so that values stay text and errors stay silent about them.
 
-use super::{LONGEST, TemplateError, filters, guard, measure, measured, subject};
+use super::{LONGEST, TemplateError, filters, guard, inner, measure, measured, subject};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value};
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -28,12 +28,13 @@ pub(super) fn new() -> Environment<'static> {
     environment.set_auto_escape_callback(|name| if name.contains(UNESCAPED) { AutoEscape::None } else { GUARDED });
     environment.set_formatter(print);
     filters::install(&mut environment);
+    inner::install(&mut environment);
     measure::install(&mut environment);
     environment
 }
 
 fn print(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
-    if value.is_none() {
+    if value.is_none() || inner::is_absent(value) {
         return Err(Error::new(ErrorKind::UndefinedError, EMPTY));
     }
     if value.is_undefined() {

@@ -13,6 +13,7 @@ mod filters;
 mod front;
 mod guard;
 mod images;
+mod inner;
 mod long_words;
 mod markdown;
 mod markup;

@@ -7,7 +7,7 @@ fn file(path: &str, text: &str) -> Arc<SourceFile> {
     Arc::new(SourceFile { path: path.into(), text: text.into() })
 }
 
-fn facts(fields: &[(&str, Cell)]) -> Facts {
+pub(super) fn facts(fields: &[(&str, Cell)]) -> Facts {
     Facts {
         key: "4711".into(),
         conditions: vec![],
@@ -313,7 +313,7 @@ fn numbers_are_multiplied_and_texts_are_put_together() {
     }
 }
 
-fn line(source: &str, facts: &Facts) -> Result<String, TemplateError> {
+pub(super) fn line(source: &str, facts: &Facts) -> Result<String, TemplateError> {
     let null = json!({});
     let context = MessageContext {
         facts,

@@ -14,6 +14,7 @@ pub(super) use money::is_code;
 pub(super) use number::CATEGORIES;
 
 use super::context::{Amount, READER};
+use super::inner::is_absent;
 use super::measure;
 use super::reader::Reader;
 use jiff::tz::TimeZone;
@@ -102,7 +103,7 @@ fn is_missing(value: &Value) -> Result<bool, Error> {
     if value.is_undefined() {
         return Err(Error::from(ErrorKind::UndefinedError));
     }
-    Ok(value.is_none() || value.as_str().is_some_and(|text| text.trim().is_empty()))
+    Ok(value.is_none() || is_absent(value) || value.as_str().is_some_and(|text| text.trim().is_empty()))
 }
 
 fn missing() -> Value {
@@ -188,7 +189,7 @@ fn decimal(value: &Value) -> Option<Decimal> {
 
 /// The other text where the field is unknown, null or empty.
 fn default(value: &Value, other: Option<Value>) -> Value {
-    let missing = value.is_undefined() || value.is_none() || value.as_str().is_some_and(str::is_empty);
+    let missing = value.is_undefined() || value.is_none() || is_absent(value) || value.as_str().is_some_and(str::is_empty);
     if missing { other.unwrap_or_else(|| Value::from("")) } else { value.clone() }
 }
 

@@ -6,7 +6,7 @@ use crate::catalog::Entity;
 use crate::diagnostic::yaml::{Content, Node};
 use crate::diagnostic::{Finding, suggest};
 use crate::model::{FieldName, RuleId};
-use crate::rule::message::bounded;
+use crate::rule::message::{bounded, line_mistakes};
 use minijinja::Environment;
 use std::ops::Range;
 
@@ -68,6 +68,9 @@ impl<'a> Checker<'a> {
                 return;
             }
         };
+        for mistake in line_mistakes(text) {
+            self.report.add(range, mistake);
+        }
         let mut paths: Vec<_> = paths.into_iter().collect();
         paths.sort();
         for path in paths {

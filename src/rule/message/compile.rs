@@ -2,13 +2,13 @@
 
 use super::files::{Files, Format, IMAGES, LAYOUTS, PARTIALS, Role};
 use super::images::{self, InlineImage};
-use super::scan::{Call, Link, Tag};
+use super::scan::{Link, Tag};
 use super::source::Source;
 use super::unfit::bounded;
-use super::{TemplateUse, Templates, environment, filters, front, markup, measured, mjml};
+use super::{TemplateUse, Templates, calls, environment, front, markup, measured, mjml};
 use crate::diagnostic::{Finding, Place, SourceFile, suggest};
 use crate::model::{Locale, TemplateName};
-use minijinja::{Environment, Error, ErrorKind};
+use minijinja::Environment;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
@@ -17,32 +17,6 @@ const DEFAULT_LAYOUT: &str = "layouts/default.html";
 const BUILT_IN_LAYOUT: &str = include_str!("layout.html");
 /// Variables that bodies and layouts see beside those of every template.
 const PAGE_OWN: [&str; 3] = ["content", "subject", "lang"];
-const FILTERS: [&str; 24] = [
-    "date",
-    "time",
-    "datetime",
-    "money",
-    "number",
-    "percent",
-    "plural",
-    "default",
-    "upper",
-    "lower",
-    "title",
-    "capitalize",
-    "trim",
-    "replace",
-    "length",
-    "join",
-    "first",
-    "last",
-    "round",
-    "int",
-    "float",
-    "sort",
-    "unique",
-    "urlencode",
-];
 
 /// One sendable template: which parts it has, and what it uses.
 #[derive(Debug)]
@@ -290,33 +264,8 @@ impl Compiler {
     /// Filters and tests that don't exist, and arguments that can't be meant.
     fn names(&self, name: &str) -> Vec<Finding> {
         let Some(source) = self.sources.get(name) else { return Vec::new() };
-        let mut findings = Vec::new();
-        for call in &source.found.filters {
-            if self.is_unknown("filter", &call.name) {
-                let finding = Finding::error("template.unknown-filter", format!("there is no filter `{}`", call.name));
-                let finding = match suggest::nearest(&call.name, FILTERS) {
-                    Some(near) => finding.help(format!("did you mean `{near}`?")),
-                    None => finding,
-                };
-                findings.push(finding.at(source.place(&call.range)));
-            }
-            findings.extend(argument(call).map(|(finding, range)| finding.at(source.place(&range))));
-        }
-        for test in source.found.tests.iter().filter(|test| self.is_unknown("test", &test.name)) {
-            let finding = Finding::error("template.unknown-test", format!("there is no test `is {}`", test.name));
-            findings.push(finding.at(source.place(&test.range)));
-        }
-        findings
-    }
-
-    /// Asks the engine itself, so that this list can't differ from what rendering knows.
-    fn is_unknown(&self, kind: &str, name: &str) -> bool {
-        let (source, unknown) = match kind {
-            "filter" => (format!("1|{name}"), ErrorKind::UnknownFilter),
-            _ => (format!("1 is {name}"), ErrorKind::UnknownTest),
-        };
-        let evaluated = self.environment.compile_expression(&source).and_then(|expression| expression.eval(()));
-        evaluated.is_err_and(|error: Error| error.kind() == unknown)
+        let found = calls::mistakes(&self.environment, &source.found).into_iter();
+        found.map(|(finding, range)| finding.at(source.place(&range))).collect()
     }
 
     fn entry(&mut self, draft: Draft) -> (TemplateName, Entry) {
@@ -428,45 +377,6 @@ impl Compiler {
             }
         }
         uses
-    }
-}
-
-/// What is wrong with a filter's arguments, as far as that can be told before there are values.
-fn argument(call: &Call) -> Option<(Finding, Range<usize>)> {
-    let wrong = |message: String, range: &Range<usize>| (Finding::error("template.argument", message), range.clone());
-    match (call.name.as_str(), &call.first) {
-        ("date" | "datetime", Some(style)) if !style.name.contains('%') => {
-            if filters::DATE_STYLES.contains(&style.name.as_str()) {
-                return None;
-            }
-            let (finding, range) = wrong(format!("there is no date style `{}`", style.name), &style.range);
-            let help = suggest::nearest(&style.name, filters::DATE_STYLES).map_or_else(
-                || format!("use one of {}, or a pattern such as `%d.%m.%Y`", filters::DATE_STYLES.join(", ")),
-                |near| format!("did you mean `{near}`?"),
-            );
-            Some((finding.help(help), range))
-        }
-        ("date" | "datetime", Some(pattern)) if !filters::is_pattern(&pattern.name) => {
-            Some(wrong("this is not a pattern of a date".to_owned(), &pattern.range))
-        }
-        ("money", Some(currency)) if !filters::is_code(&currency.name) => {
-            let (finding, range) = wrong(format!("`{}` is not a currency code", currency.name), &currency.range);
-            Some((finding.help("write its three letters: `EUR`"), range))
-        }
-        ("plural", _) => {
-            let strange = call.keywords.iter().find(|named| !filters::CATEGORIES.contains(&named.name.as_str()));
-            if let Some(strange) = strange {
-                let (finding, range) = wrong(format!("there is no plural `{}`", strange.name), &strange.range);
-                return Some((finding.help(format!("languages have {}", filters::CATEGORIES.join(", "))), range));
-            }
-            let complete = call.keywords.iter().any(|named| named.name == "other");
-            let missing = || {
-                let (finding, range) = wrong("`plural` needs `other`".to_owned(), &call.range);
-                (finding.help("`plural(one=\"1 order\", other=\"{} orders\")`"), range)
-            };
-            (!complete).then(missing)
-        }
-        _ => None,
     }
 }
 

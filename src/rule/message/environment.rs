@@ -73,14 +73,15 @@ pub(super) fn explain(environment: &Environment<'_>, error: &Error, fallback: &s
         inner = cause;
     }
     let name = inner.name().unwrap_or(fallback);
-    let (expression, factor) = quoted(environment, inner, name).unzip();
-    let what = expression.map_or_else(|| "a value".to_owned(), |text| format!("`{}`", text.trim()));
+    let quoted = quoted(environment, inner, name).unwrap_or_default();
+    let what = quoted.expression.map_or_else(|| "a value".to_owned(), |text| format!("`{}`", text.trim()));
     let detail = inner.detail().unwrap_or_default();
-    let problem = match (inner.kind(), factor.flatten()) {
-        (ErrorKind::InvalidOperation, Some(factor)) => {
+    let problem = match (inner.kind(), quoted.factor, quoted.filter) {
+        (ErrorKind::InvalidOperation, Some(factor), _) => {
             format!("`{factor}` is no number, and `*` multiplies numbers alone")
         }
-        (kind, _) => problem(kind, detail, &what),
+        (kind, _, Some(filter)) if !names_filter(kind, detail) => format!("{what}: {}", of_filter(kind, &filter)),
+        (kind, ..) => problem(kind, detail, &what),
     };
     TemplateError { template: display_name(name), line: inner.line().unwrap_or(1), problem }
 }
@@ -103,13 +104,45 @@ fn problem(kind: ErrorKind, detail: &str, what: &str) -> String {
     }
 }
 
-/// The expression that failed as its author wrote it, and the factor of a product if that is what it is.
-fn quoted(environment: &Environment<'_>, error: &Error, name: &str) -> Option<(String, Option<String>)> {
+/// Whether what is said of an error without it already says enough.
+fn names_filter(kind: ErrorKind, detail: &str) -> bool {
+    match kind {
+        ErrorKind::InvalidOperation => measure::told(detail) || detail.starts_with('`'),
+        ErrorKind::TooManyArguments | ErrorKind::MissingArgument => false,
+        _ => true,
+    }
+}
+
+/// What a filter can't do. The engine's own words for it may hold values.
+pub(super) fn of_filter(kind: ErrorKind, filter: &str) -> String {
+    match kind {
+        ErrorKind::TooManyArguments => format!("`{filter}` doesn't take these arguments"),
+        ErrorKind::MissingArgument => format!("`{filter}` lacks an argument"),
+        _ => format!("`{filter}` can't be applied to this, or not with these arguments"),
+    }
+}
+
+#[derive(Default)]
+struct Quoted {
+    /// As its author wrote it.
+    expression: Option<String>,
+    /// The factor of a product, if that is what failed.
+    factor: Option<String>,
+    /// The filter that failed, if one did.
+    filter: Option<String>,
+}
+
+/// What failed.
+fn quoted(environment: &Environment<'_>, error: &Error, name: &str) -> Option<Quoted> {
     let range = error.range()?;
     let template = environment.get_template(name).ok();
     let source = template.as_ref().map(minijinja::Template::source).or_else(|| error.template_source())?;
     let expression = subject::of(source, &range).or_else(|| subject::whole(source, &range))?;
-    Some((measured::as_written(expression), measured::factor(source, &range).map(str::to_owned)))
+    Some(Quoted {
+        expression: Some(measured::as_written(expression)),
+        factor: measured::factor(source, &range).map(str::to_owned),
+        filter: subject::filter(source, &range).map(str::to_owned),
+    })
 }
 
 /// `templates/win-back.md` for `win-back.md` and for `win-back.md#subject`.

@@ -5,8 +5,10 @@
 //! do the hidden characters come back, escaped. So no record's text can become markup in any of the formats. The
 //! text part is made from the same HTML unless a file of its own is there.
 
+mod calls;
 mod compile;
 mod context;
+mod currency;
 mod environment;
 mod files;
 mod filters;
@@ -40,7 +42,7 @@ use minijinja::{Environment, Template, Value};
 use reader::Reader;
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// All templates of a generation, compiled.
 #[derive(Debug)]
@@ -302,6 +304,13 @@ impl std::io::Write for Page {
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
     }
+}
+
+/// What is wrong with a short template of a rule whatever the record, as far as its filters and tests tell.
+pub(in crate::rule) fn line_mistakes(source: &str) -> Vec<Finding> {
+    static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(environment::new);
+    let mistakes = calls::mistakes(&ENVIRONMENT, &scan::references(source)).into_iter();
+    mistakes.map(|(finding, _)| finding).collect()
 }
 
 /// The name errors give a template that is written in a rule.

@@ -38,6 +38,8 @@ pub(super) struct Call {
     pub first: Option<Named>,
     /// The names of its named arguments.
     pub keywords: Vec<Named>,
+    /// What stands between its brackets, where no value is needed to know it: texts, numbers, `true`, `none`.
+    pub constants: Option<String>,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -341,22 +343,39 @@ impl Block<'_> {
         }
     }
 
+    /// Whether what stands there is the same for every record; the name of an argument is.
+    fn is_constant(&self, index: usize) -> bool {
+        match self.word(index) {
+            Some("true" | "false" | "none" | "True" | "False" | "None") => true,
+            Some(_) => self.sign(index + 1, b'=') && !self.sign(index + 2, b'='),
+            // Products of constants are worked out as soon as they are read, however large.
+            None => !self.sign(index, b'|') && !self.sign(index, b'*'),
+        }
+    }
+
     /// The filter whose name stands there.
     fn call(&self, at: usize) -> Option<Call> {
         let Some(Token::Word(range)) = self.tokens.get(at) else { return None };
         let Named { name, range } = self.named(range);
-        let mut call = Call { name, range, first: None, keywords: Vec::new() };
+        let mut call = Call { name, range, first: None, keywords: Vec::new(), constants: None };
         if !self.sign(at + 1, b'(') {
+            call.constants = Some(String::new());
             return Some(call);
         }
         if let Some(Token::Text(text)) = self.tokens.get(at + 2) {
             call.first = Some(self.named(text));
         }
         let mut depth = 0_usize;
+        let mut is_constant = true;
         for index in at + 1..self.tokens.len() {
+            is_constant &= self.is_constant(index);
             match &self.tokens[index] {
                 Token::Sign(b'(' | b'[' | b'{', _) => depth += 1,
-                Token::Sign(b')' | b']' | b'}', _) if depth == 1 => break,
+                Token::Sign(b')' | b']' | b'}', end) if depth == 1 => {
+                    let written = &self.source[self.tokens[at + 1].end()..*end];
+                    call.constants = is_constant.then(|| written.to_owned());
+                    break;
+                }
                 Token::Sign(b')' | b']' | b'}', _) => depth -= 1,
                 Token::Word(word) if depth == 1 && self.sign(index + 1, b'=') && !self.sign(index + 2, b'=') => {
                     call.keywords.push(self.named(word));

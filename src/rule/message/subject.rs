@@ -21,6 +21,17 @@ pub(super) fn of<'s>(source: &'s str, failed: &Range<usize>) -> Option<&'s str> 
     }
 }
 
+/// The filter that failed, by its name. `None`: something else did.
+pub(super) fn filter<'s>(source: &'s str, failed: &Range<usize>) -> Option<&'s str> {
+    let text = source.get(failed.clone())?;
+    let name = match bars(text).last() {
+        Some(bar) => text.get(bar + 1..)?.trim_start(),
+        None => source.get(..failed.start)?.trim_end().ends_with('|').then_some(text)?,
+    };
+    let end = name.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(name.len());
+    name.get(..end).filter(|name| !name.is_empty())
+}
+
 /// A path from its first name on: of a long one the engine points at its last names only.
 pub(super) fn whole<'s>(source: &'s str, failed: &Range<usize>) -> Option<&'s str> {
     let is_end = source.get(failed.clone())?.starts_with(['.', '[']);
@@ -82,7 +93,7 @@ fn bars(text: &str) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::{of, whole};
+    use super::{filter, of, whole};
 
     /// The value behind the last occurrence of this part.
     fn behind(source: &str, failed: &str) -> Option<String> {
@@ -103,6 +114,18 @@ mod tests {
             ("{{ (record.a + record.b) | money }}", "money", Some("(record.a + record.b)")),
         ] {
             assert_eq!(behind(source, failed).as_deref(), value, "{source}");
+        }
+    }
+
+    #[test]
+    fn the_filter_that_failed_is_named() {
+        for (source, failed, name) in [
+            ("{{ record.name | replace('a|b') }}", "replace('a|b')", Some("replace")),
+            ("{{ record.name|upper | money }}", "record.name|upper | money", Some("money")),
+            ("{{ record.name }}", "record.name", None),
+        ] {
+            let start = source.rfind(failed).unwrap();
+            assert_eq!(filter(source, &(start..start + failed.len())), name, "{source}");
         }
     }
 

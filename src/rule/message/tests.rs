@@ -3,7 +3,7 @@ use crate::model::Value as Cell;
 use jiff::tz::TimeZone;
 use serde_json::json;
 
-fn file(path: &str, text: &str) -> Arc<SourceFile> {
+pub(super) fn file(path: &str, text: &str) -> Arc<SourceFile> {
     Arc::new(SourceFile { path: path.into(), text: text.into() })
 }
 
@@ -47,7 +47,7 @@ fn render(templates: &Templates, facts: &Facts) -> Result<RenderedEmail, Templat
     templates.email(&"mail".into(), &context)
 }
 
-fn findings(text: &str) -> Vec<String> {
+pub(super) fn findings(text: &str) -> Vec<String> {
     Templates::compile(&[file("templates/mail.md", text)]).unwrap_err().iter().map(ToString::to_string).collect()
 }
 
@@ -343,7 +343,7 @@ fn lines_in_rules_print_values_as_they_are() {
     assert!(error.to_string().starts_with("inline template:2: `autoescape`"), "{error}");
 }
 
-fn compiled(files: &[(&str, &str)]) -> Result<Templates, Vec<String>> {
+pub(super) fn compiled(files: &[(&str, &str)]) -> Result<Templates, Vec<String>> {
     let files: Vec<_> = files.iter().map(|(path, text)| file(&format!("templates/{path}"), text)).collect();
     Templates::compile(&files).map_err(|findings| findings.iter().map(ToString::to_string).collect())
 }

@@ -187,10 +187,22 @@ fn decimal(value: &Value) -> Option<Decimal> {
     f64::try_from(value.clone()).ok().and_then(|float| Decimal::try_from(float).ok())
 }
 
-/// The other text where the field is unknown, null or empty.
-fn default(value: &Value, other: Option<Value>) -> Value {
-    let missing = value.is_undefined() || value.is_none() || is_absent(value) || value.as_str().is_some_and(str::is_empty);
-    if missing { other.unwrap_or_else(|| Value::from("")) } else { value.clone() }
+/// The other text where the field is unknown, null or empty; `default("…", true)` also where it is zero or false.
+#[expect(clippy::needless_pass_by_value, reason = "the template engine hands options over by value")]
+fn default(value: &Value, other: Option<Value>, of_false: Option<bool>, options: Kwargs) -> Result<Value, Error> {
+    let named: (Option<Value>, Option<bool>) = (options.get("default_value")?, options.get("boolean")?);
+    options.assert_all_used()?;
+    let is_empty = value.is_undefined() || value.is_none() || is_absent(value) || value.as_str() == Some("");
+    let replaces_false = of_false.or(named.1).unwrap_or(false);
+    if is_empty || replaces_false && is_false(value) {
+        return Ok(other.or(named.0).unwrap_or_else(|| Value::from("")));
+    }
+    Ok(value.clone())
+}
+
+fn is_false(value: &Value) -> bool {
+    let amount = value.downcast_object_ref::<Amount>().map(|_| decimal(value));
+    amount.map_or_else(|| !value.is_true(), |amount| amount.is_some_and(|amount| amount.is_zero()))
 }
 
 #[cfg(test)]

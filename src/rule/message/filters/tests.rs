@@ -123,6 +123,14 @@ fn what_is_missing_is_handed_on_to_default() {
     }
     assert_eq!(show("default('you')", "").unwrap(), "you");
     assert_eq!(show("default('you')", "Tom").unwrap(), "Tom");
+    let free = Value::from_object(Amount { text: "0.00".into(), currency: "EUR".into() });
+    for (x, shown) in [(Value::from(0), "0"), (Value::from(false), "False"), (free, "0.00")] {
+        assert_eq!(show("default('none')", x.clone()).as_deref(), Ok(shown));
+        assert_eq!(show("default('none', true)", x.clone()).as_deref(), Ok("none"));
+        assert_eq!(show("default('none', boolean=true)", x).as_deref(), Ok("none"));
+    }
+    assert_eq!(show("default('none', true)", "Tom").unwrap(), "Tom");
+    assert!(show("default('none', true, 3)", "Tom").is_err());
     assert_eq!(show("upper", "Tom").unwrap(), "TOM");
     assert_eq!(show("round(1)", 1.26).unwrap(), "1.3");
 }

@@ -27,7 +27,7 @@ mod writes;
 mod yearly;
 
 pub(super) use cron::Rounds;
-pub use message::{Fields, template_finding};
+pub use message::{Fields, Filled, Row};
 pub use tests::examples;
 pub(crate) use values::moment;
 
@@ -75,6 +75,8 @@ pub struct Outcome {
     /// Names that are taken for columns, since no live schema says otherwise.
     pub assumed: BTreeSet<(EntityName, FieldName)>,
     pub findings: Vec<Finding>,
+    /// What holds of `occasion.row` unless another rule enrolls into this one.
+    pub of_rows: Vec<Finding>,
 }
 
 /// Reads and checks a rule file.
@@ -211,6 +213,9 @@ struct Checker<'a> {
     enrolls: Vec<(RuleId, StepId, Range<usize>)>,
     /// A step before has chosen a colleague.
     assigned: bool,
+    /// What `occasion.row` has; `None` until the trigger is known.
+    row: Option<Row<'a>>,
+    of_rows: Vec<Finding>,
 }
 
 impl<'a> Checker<'a> {
@@ -229,6 +234,8 @@ impl<'a> Checker<'a> {
             id: None,
             enrolls: Vec::new(),
             assigned: false,
+            row: None,
+            of_rows: Vec::new(),
         }
     }
 
@@ -248,7 +255,8 @@ impl<'a> Checker<'a> {
         let failed = findings.iter().any(|finding| finding.severity == Severity::Error);
         let was = written.was.iter().map(|id| (RuleId::new(id.as_str()), id.range.clone())).collect();
         let rule = rule.filter(|_| !failed).map(Arc::new);
-        Outcome { id, was, enrolls: self.enrolls, rule, assumed: self.assumed, findings }
+        let of_rows = self.of_rows;
+        Outcome { id, was, enrolls: self.enrolls, rule, assumed: self.assumed, findings, of_rows }
     }
 
     /// What stands on its own.
@@ -267,6 +275,8 @@ impl<'a> Checker<'a> {
     fn body(&mut self, written: &RuleFile, entity: &'a Entity, head: &Head, settings: &Settings) -> Option<Body> {
         let to = written.to.as_ref().and_then(|to| self.recipient(entity, to));
         let trigger = self.trigger(written, entity);
+        let (catalog, schema) = (self.known.catalog, self.known.schema);
+        self.row = trigger.as_ref().map(|trigger| Row::of(trigger, entity, catalog, schema));
         self.scores = Scores::Tested;
         let conditions = self.terms(entity, written.conditions.as_ref());
         let only_at_entry = self.terms(entity, written.only_at_entry.as_ref());

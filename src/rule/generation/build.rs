@@ -9,8 +9,8 @@ use super::{Generation, Surroundings, Tree, hash, sample};
 use crate::catalog::{self, Catalog, Column, Entity, Expression, Field};
 use crate::diagnostic::{Finding, Place, Severity, SourceFile, bounded, defect, yaml};
 use crate::model::{EntityName, FieldName, RuleId, TRACKING};
-use crate::rule::check::{self, Fields, Known, Outcome};
-use crate::rule::checked::{Action, CheckedRule};
+use crate::rule::check::{self, Fields, Filled, Known, Outcome, Row};
+use crate::rule::checked::{Action, CheckedRule, Step};
 use crate::rule::compiled::CompiledRule;
 use crate::rule::definition;
 use crate::rule::message::Templates;
@@ -68,6 +68,7 @@ impl Checked {
         let outcomes: Vec<_> = layout.rules.iter().map(|file| (file, outcome(file))).collect();
         checked.findings.extend(identities(&outcomes));
         checked.findings.extend(enrolls(&outcomes));
+        checked.findings.extend(of_rows(&outcomes));
         let ids: BTreeMap<_, _> = outcomes.iter().filter_map(|(_, outcome)| outcome.id.clone()).collect();
         let mut assumed = BTreeSet::new();
         for (file, outcome) in outcomes {
@@ -116,6 +117,15 @@ impl Checked {
         self.findings.extend(super::fits::unfit(&reading, &catalog, surroundings, file));
         Some(catalog)
     }
+}
+
+/// Names of `occasion.row` that nobody has: who comes by an `enroll` step brings the other rule's.
+fn of_rows(outcomes: &[(&Arc<SourceFile>, Outcome)]) -> Vec<Finding> {
+    let targets: BTreeSet<&RuleId> =
+        outcomes.iter().flat_map(|(_, outcome)| &outcome.enrolls).map(|(id, ..)| id).collect();
+    let is_target = |outcome: &Outcome| outcome.id.as_ref().is_some_and(|(id, _)| targets.contains(id));
+    let own = outcomes.iter().filter(|(_, outcome)| !is_target(outcome));
+    own.flat_map(|(_, outcome)| outcome.of_rows.iter().cloned()).collect()
 }
 
 fn outcome_of(file: &Arc<SourceFile>, known: Known<'_>) -> Outcome {
@@ -393,17 +403,29 @@ fn placeholders(
     surroundings: &Surroundings,
 ) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
+    let nodes = rules.iter().flat_map(|(rule, _)| &rule.nodes);
+    let targets: BTreeSet<&RuleId> =
+        nodes.filter_map(|node| if let Step::Enroll(target) = &node.step { Some(target) } else { None }).collect();
     for (rule, _) in rules {
         let Some(entity) = catalog.entity(&rule.for_each) else { continue };
-        let known = surroundings.schema.as_ref().and_then(|schema| schema.of(entity));
-        let fields = Fields::of(rule.script.is_some(), known.is_some());
+        let schema = surroundings.schema.as_ref();
+        let is_known = schema.and_then(|schema| schema.of(entity)).is_some();
         let actions = || rule.nodes.iter().filter_map(|node| node.step.action()).flat_map(Action::ways);
-        let saved: Vec<&str> = actions().filter_map(Action::saves).collect();
+        let row = if targets.contains(&rule.id) { Row::Open } else { Row::of(&rule.trigger, entity, catalog, schema) };
+        let filled = Filled {
+            rule,
+            entity,
+            fields: Fields::of(rule.script.is_some(), is_known),
+            saved: actions().filter_map(Action::saves).collect(),
+            row,
+        };
         for action in actions() {
             let Action::Email(email) = action else { continue };
-            for used in templates.uses(&email.template) {
-                let found = check::template_finding(&used.path, entity, fields, &saved, &rule.id);
-                let Some(finding) = found else { continue };
+            let uses = templates.uses(&email.template).iter();
+            let unknown = uses.filter_map(|used| Some((filled.finding(&used.path)?, used)));
+            let prints = templates.prints(&email.template).iter();
+            let empty = prints.filter_map(|used| Some((filled.link_finding(&used.path, email)?, used)));
+            for (finding, used) in unknown.chain(empty) {
                 let finding = finding.at(used.place.clone());
                 if !findings.contains(&finding) {
                     findings.push(finding);

@@ -2,7 +2,7 @@
 
 use super::files::{Files, Format, IMAGES, LAYOUTS, PARTIALS, Role};
 use super::images::{self, InlineImage};
-use super::scan::{Link, Tag};
+use super::scan::{Link, Named, Tag};
 use super::source::Source;
 use super::unfit::bounded;
 use super::{TemplateUse, Templates, calls, environment, front, markup, measured, mjml};
@@ -17,7 +17,6 @@ const DEFAULT_LAYOUT: &str = "layouts/default.html";
 const BUILT_IN_LAYOUT: &str = include_str!("layout.html");
 /// Variables that bodies and layouts see beside those of every template.
 const PAGE_OWN: [&str; 3] = ["content", "subject", "lang"];
-
 /// One sendable template: which parts it has, and what it uses.
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -34,6 +33,8 @@ pub(super) struct Entry {
     pub has: BTreeSet<&'static str>,
     pub images: Vec<InlineImage>,
     pub uses: Vec<TemplateUse>,
+    /// The names that it prints whatever the record.
+    pub prints: Vec<TemplateUse>,
     /// Every file that it is made of.
     pub files: Vec<Arc<SourceFile>>,
 }
@@ -298,7 +299,9 @@ impl Compiler {
             }
         }
         let uses = self.uses(&closure);
-        (TemplateName::new(name), Entry { format, body, text, layout, locale, has, images, uses, files })
+        let prints = self.prints(&roots);
+        let entry = Entry { format, body, text, layout, locale, has, images, uses, prints, files };
+        (TemplateName::new(name), entry)
     }
 
     /// Whether everything in it could be read: what is missing is reported, and what follows from it need not be.
@@ -366,17 +369,58 @@ impl Compiler {
             let Ok(template) = self.environment.get_template(name) else { continue };
             let page = !name.contains(environment::UNESCAPED);
             let mut paths = variables(&self.environment, &template);
+            let is_known = |named: &&Named| paths.iter().any(|path| named.name.starts_with(&format!("{path}.")));
+            let subscripts: Vec<&Named> = source.found.subscripts.iter().filter(is_known).collect();
+            let named: Vec<String> = subscripts.iter().map(|named| named.name.clone()).collect();
+            paths.extend(named);
             paths.sort();
+            paths.dedup();
             for path in paths {
                 let root = path.split('.').next().unwrap_or(&path);
                 if assigned.contains(root) || page && PAGE_OWN.contains(&root) {
                     continue;
                 }
-                let place = source.place_of_path(&path);
+                let subscript = subscripts.iter().find(|named| named.name == path);
+                let place = subscript.map_or_else(|| source.place_of_path(&path), |named| source.place(&named.range));
                 uses.push(TemplateUse { path, place });
             }
         }
         uses
+    }
+
+    /// What a message of these roots prints whatever the record. Blocks that another source has too may be replaced by
+    /// it, and beside what extends a layout its blocks alone are read.
+    fn prints(&self, roots: &[String]) -> Vec<TemplateUse> {
+        let sources = self.surely_read(roots);
+        let owners = |block: &str| sources.iter().filter(|source| source.printed.blocks.contains(block)).count();
+        let assigned: BTreeSet<&str> =
+            sources.iter().flat_map(|source| &source.found.assigned).map(String::as_str).collect();
+        let mut prints = Vec::new();
+        for source in &sources {
+            let extends = source.links.iter().any(|link| link.tag == Tag::Extends);
+            for (named, block) in &source.printed.names {
+                let is_read = block.as_deref().map_or(!extends, |block| owners(block) == if extends { 2 } else { 1 });
+                if is_read && !assigned.contains(named.name.as_str()) {
+                    prints.push(TemplateUse { path: named.name.clone(), place: source.place(&named.range) });
+                }
+            }
+        }
+        prints
+    }
+
+    /// These and what they include and extend, beside no `if`.
+    fn surely_read(&self, roots: &[String]) -> Vec<&Source> {
+        let mut waiting: Vec<&str> = roots.iter().map(String::as_str).collect();
+        let mut seen: BTreeMap<&str, &Source> = BTreeMap::new();
+        while let Some(name) = waiting.pop() {
+            let Some((name, source)) = self.sources.get_key_value(name) else { continue };
+            if seen.insert(name, source).is_none() {
+                let read =
+                    source.links.iter().filter(|link| link.tag != Tag::Import && source.printed.reads(&link.range));
+                waiting.extend(read.map(|link| link.name.as_str()));
+            }
+        }
+        seen.into_values().collect()
     }
 }
 

@@ -23,6 +23,7 @@ mod measure;
 mod measured;
 mod mjml;
 mod page;
+mod printed;
 mod reader;
 mod scan;
 mod source;
@@ -163,6 +164,11 @@ impl Templates {
     /// and its layout use is counted in.
     pub fn uses(&self, name: &TemplateName) -> &[TemplateUse] {
         self.entries.get(name).map_or(&[], |entry| &entry.uses)
+    }
+
+    /// The names that a template prints whatever the record, each alone in its tag.
+    pub fn prints(&self, name: &TemplateName) -> &[TemplateUse] {
+        self.entries.get(name).map_or(&[], |entry| &entry.prints)
     }
 
     /// Every file that a template is made of.
@@ -311,6 +317,16 @@ pub(in crate::rule) fn line_mistakes(source: &str) -> Vec<Finding> {
     static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(environment::new);
     let mistakes = calls::mistakes(&ENVIRONMENT, &scan::references(source)).into_iter();
     mistakes.map(|(finding, _)| finding).collect()
+}
+
+/// The paths that it names in brackets, as `record["name"]`, where they end in a name.
+pub(in crate::rule) fn line_subscripts(source: &str) -> Vec<String> {
+    scan::references(source).subscripts.into_iter().map(|named| named.name).collect()
+}
+
+/// The names that it prints whatever the record, each alone in its tag.
+pub(in crate::rule) fn line_prints(source: &str) -> Vec<String> {
+    printed::printed(source).names.into_iter().map(|(named, _)| named.name).collect()
 }
 
 /// The name errors give a template that is written in a rule.

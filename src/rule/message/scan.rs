@@ -49,6 +49,8 @@ pub(super) struct References {
     pub tests: Vec<Named>,
     /// Everything that looks like a variable: `record.name`.
     pub paths: Vec<Named>,
+    /// The same in brackets: `record["name"]` is `record.name` here.
+    pub subscripts: Vec<Named>,
     /// Names that the template gives values to: by `set`, `for`, `with`, `macro` and `import`.
     pub assigned: Vec<String>,
 }
@@ -329,6 +331,7 @@ impl Block<'_> {
                     }
                 }
                 Token::Word(range) if index == 0 || !self.sign(index - 1, b'.') => {
+                    found.subscripts.extend(self.subscript(index));
                     let mut end = range.end;
                     let mut next = index + 1;
                     while let (true, Some(Token::Word(part))) = (self.sign(next, b'.'), self.tokens.get(next + 1)) {
@@ -339,6 +342,25 @@ impl Block<'_> {
                     found.paths.push(Named { name, range: range.start..end });
                 }
                 _ => {}
+            }
+        }
+    }
+
+    /// The path that begins there and ends in a name in brackets.
+    fn subscript(&self, at: usize) -> Option<Named> {
+        let mut path = self.word(at)?.to_owned();
+        let mut next = at + 1;
+        loop {
+            match (self.tokens.get(next)?, self.tokens.get(next + 1)?) {
+                (Token::Sign(b'.', _), Token::Word(part)) => {
+                    path = format!("{path}.{}", &self.source[part.clone()]);
+                    next += 2;
+                }
+                (Token::Sign(b'[', _), Token::Text(part)) if self.sign(next + 2, b']') => {
+                    let Named { name, range } = self.named(part);
+                    return (!name.contains(['.', '\\'])).then(|| Named { name: format!("{path}.{name}"), range });
+                }
+                _ => return None,
             }
         }
     }

@@ -1,5 +1,6 @@
 //! One template of the environment and the place in a file that it stands for.
 
+use super::printed::{self, Printed};
 use super::scan::{self, Link, References};
 use crate::diagnostic::{Place, SourceFile};
 use std::ops::Range;
@@ -13,6 +14,8 @@ pub(super) struct Source {
     pub text: String,
     /// What it names. Empty while it has a syntax error.
     pub found: References,
+    /// What it prints whatever the record.
+    pub printed: Printed,
     /// The templates it names, by their names in the environment.
     pub links: Vec<Link>,
 }
@@ -25,11 +28,19 @@ impl Source {
 
     /// A text of a head: YAML may have written it otherwise.
     pub fn decoded(file: &Arc<SourceFile>, at: Range<usize>, text: String) -> Self {
-        Self { file: Arc::clone(file), at, text, found: References::default(), links: Vec::new() }
+        Self {
+            file: Arc::clone(file),
+            at,
+            text,
+            found: References::default(),
+            printed: Printed::default(),
+            links: Vec::new(),
+        }
     }
 
     pub fn scan(&mut self) {
         self.found = scan::references(&self.text);
+        self.printed = printed::printed(&self.text);
     }
 
     /// The text with the templates it names under their names in the environment, and under its own line of the

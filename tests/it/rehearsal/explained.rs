@@ -195,12 +195,19 @@ async fn a_test_mail_goes_to_who_asked_and_bears_an_id_of_its_own() {
 }
 
 /// Of customer 7, who has never ordered.
+/// Whoever comes by it brings another occasion.
+const ENROLLER: (&str, &str) = (
+    "start.yaml",
+    "version: 1\nid: start\nmode: live\npurpose: service\nfor_each: customer\nto: main_contact\n\
+     trigger: {enrolled: {}}\nsteps:\n  - enroll: {rule: win-back}\n",
+);
+
 #[tokio::test]
 async fn a_test_mail_needs_no_crossing_and_says_where_the_occasion_is_made_up() {
     let world = world().await;
     let sent = async |subject: &str, of: &str| {
         let hello = format!("---\nsubject: \"{subject}\"\n---\nHello\n");
-        world.load(&[("win-back.yaml", RULE), (HELLO.0, &hello), LAYOUT]).await;
+        world.load(&[("win-back.yaml", RULE), ENROLLER, (HELLO.0, &hello), LAYOUT]).await;
         let (generation, sender) = (world.generation(), nothing());
         let look = previewer(&world, &generation, &sender);
         render_test(&look, &RuleId::from("win-back"), &customer(of), None, "me@acme.example").await

@@ -77,6 +77,11 @@ fn column(report: &mut Report, used: &ColumnUse, table: &TableSchema, (zone, hab
         report.add(&used.range, finding);
         return;
     };
+    if live.is_array() && !used.is_list && used.given.is_none() {
+        let message = format!("`{}` is {} in the database, and nudged reads no arrays", used.column, live.declared);
+        report.add(&used.range, Finding::error("catalog.column-type", message).help(way_out_of_array(&used.column)));
+        return;
+    }
     let ty = merged(&used.expected, &live.ty, zone);
     if !fits(&ty, &live.ty) {
         let message =
@@ -106,6 +111,14 @@ fn column(report: &mut Report, used: &ColumnUse, table: &TableSchema, (zone, hab
             report.add(&used.range, finding);
         }
     }
+}
+
+/// How the values of an array are asked for and printed.
+pub fn way_out_of_array(column: &str) -> String {
+    format!(
+        "declare `{{sql: \"'…' = ANY($row.{column})\", type: bool}}` to ask for a value, or \
+         `{{sql: \"array_to_string($row.{column}, ', ')\", type: text}}` to print them"
+    )
 }
 
 /// What is said of a value that an insert puts into a column that can't hold it. A database may take it all the same,
@@ -194,7 +207,7 @@ fn holds_no_words(live: &ColumnSchema) -> bool {
     let others =
         ["interval", "time", "inet", "cidr", "macaddr", "point", "money", "int4range", "daterange", "tstzrange"];
     let name = live.declared.split(['(', ' ']).next().unwrap_or_default();
-    live.ty == ColumnType::Unknown && (live.declared.ends_with("[]") || others.contains(&name))
+    live.ty == ColumnType::Unknown && (live.is_array() || others.contains(&name))
 }
 
 /// What nudged supplies: its name, of which kind it is, and how long where that is always the same.
@@ -354,6 +367,49 @@ mod tests {
                 format!("{} {line}", finding.code)
             })
             .collect()
+    }
+
+    /// Where the columns of this entity are held against a table of people with labels.
+    fn told_of_labels(entity: &str) -> Vec<String> {
+        let text =
+            format!("version: 1\ntime_zone: UTC\nentities:\n  person:\n    table: people\n    key: id\n    {entity}\n");
+        let file = Arc::new(SourceFile { path: "catalog.yaml".to_owned(), text });
+        let column = |name: &str, declared: &str, ty| ColumnSchema {
+            name: name.to_owned(),
+            declared: declared.to_owned(),
+            ty,
+            nullable: true,
+            has_default: false,
+            padded: false,
+        };
+        let table = TableSchema {
+            table: Table { schema: None, name: "people".to_owned() },
+            exists: true,
+            kind: TableKind::Table,
+            columns: vec![column("id", "bigint", ColumnType::Int), column("labels", "text[]", ColumnType::Unknown)],
+            indexes: Vec::new(),
+        };
+        let schema = Schema { tables: vec![table], ..Schema::default() };
+        let habits = Habits { keeps_lengths: true, has_zero_dates: false, picks_uuids: false };
+        drift(&read(&file), &schema, &file, habits).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn an_array_is_told_where_a_field_is_one_and_not_where_tags_or_sql_are_of_it() {
+        for entity in
+            ["fields: {tags: labels}", "fields: {labels: {column: labels, type: text}}", "only: {labels: vip}"]
+        {
+            let told = told_of_labels(entity).join("\n");
+            assert!(told.starts_with("catalog.yaml:7:") && told.contains("is text[] in the database"), "{told}");
+            assert!(told.contains("'…' = ANY($row.labels)"), "{told}");
+        }
+        for entity in [
+            "tags: {column: labels, list: array}",
+            "fields: {is_vip: {sql: \"'vip' = ANY($row.labels)\", type: bool}}",
+            "fields: {key: id}",
+        ] {
+            assert_eq!(told_of_labels(entity), Vec::<String>::new(), "{entity}");
+        }
     }
 
     #[test]

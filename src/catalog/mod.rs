@@ -14,7 +14,7 @@ pub mod written;
 
 pub use check::{ColumnUse, IN_WORDS, Reading, WORDS_HELP, read, read_with};
 pub use draft::{Inventory, Listed, Reference};
-pub use drift::{Habits, drift};
+pub use drift::{Habits, drift, way_out_of_array};
 
 pub use checked::{
     Aggregate, AggregateFunction, Attribute, Catalog, Column, ColumnType, Consent, ConsentTest, DateStorage, Entity,

@@ -51,6 +51,14 @@ pub struct ColumnSchema {
     pub padded: bool,
 }
 
+impl ColumnSchema {
+    /// Several values in one cell, as PostgreSQL has them.
+    #[must_use]
+    pub fn is_array(&self) -> bool {
+        self.declared.ends_with("[]")
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Index {
     /// By name; of an expression as the database spells it.

@@ -251,6 +251,18 @@ pub enum SqlParam {
 }
 
 impl Query {
+    /// Its SQL in PostgreSQL's dialect with no instant for its bounds: to ask what it returns, not to run it.
+    #[must_use]
+    pub fn without_bounds(&self) -> String {
+        let part = |part: &SqlPart| match part {
+            SqlPart::Text(text) => text.clone(),
+            SqlPart::Param(SqlParam::After { utc } | SqlParam::Until { utc } | SqlParam::Now { utc }) => {
+                format!("CAST(NULL AS {})", if *utc { "timestamp" } else { "timestamptz" })
+            }
+        };
+        self.sql.iter().map(part).collect()
+    }
+
     /// It asks only for what is new since some instant.
     #[must_use]
     pub fn is_bounded(&self) -> bool {

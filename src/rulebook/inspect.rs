@@ -1,7 +1,7 @@
 //! Checks a tree aside: types from the live schema, the rules themselves, their SQL in the database.
 
 use super::{Examiner, touched, wayout};
-use crate::catalog::{self, Catalog, Entity, Schema};
+use crate::catalog::{self, Catalog, ColumnSchema, Entity, Schema};
 use crate::diagnostic::{Finding, Place, Severity, SourceFile, defect};
 use crate::engine::port::{Deed, Source, SourceError, live_schema};
 use crate::model::{EntityName, Key, RecordId, RuleId, Tenant, Topic};
@@ -229,6 +229,7 @@ async fn inspect_aside(
         warnings = silent(&generation, source).await;
     }
     generation.warnings.append(&mut warnings);
+    generation.warnings.extend(arrays(&generation, source, &fresh).await);
     Ok(Inspected { generation, refused })
 }
 
@@ -348,6 +349,30 @@ async fn prepare_all(
         }
     }
     if panicked.is_empty() { Ok(refused) } else { Err(panicked) }
+}
+
+/// Columns of several values that queries of rules' own show to templates, which see one text of them.
+async fn arrays(generation: &Generation, source: &dyn Source, fresh: &[Arc<CompiledRule>]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if source.dialect() != Dialect::Postgres {
+        return findings;
+    }
+    for rule in fresh {
+        let Trigger::Query(query) = &rule.rule.trigger else { continue };
+        if query.row.is_empty() {
+            continue;
+        }
+        // Whether it is accepted at all has been asked before.
+        let Ok(columns) = source.describe(&query.without_bounds()).await else { continue };
+        let is_shown = |column: &&ColumnSchema| column.is_array() && query.row.contains(&column.name);
+        for column in columns.iter().filter(is_shown) {
+            let name = &column.name;
+            let message = format!("`{name}` is {} in the database, and templates see it as one text", column.declared);
+            let help = format!("let the SQL return `array_to_string({name}, ', ') AS {name}`, or `to_json({name})`");
+            findings.push(placed(Finding::warning("rule.query", message).help(help), rule, generation, "row:"));
+        }
+    }
+    findings
 }
 
 /// Whether the source takes the statements of a rule, and lets it write what it writes.

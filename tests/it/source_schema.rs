@@ -2,9 +2,13 @@
 
 use crate::crossings::world::World;
 use nudged::catalog::{ColumnType, DateStorage, InstantStorage, Table, UuidStorage};
+use nudged::diagnostic::SourceFile;
 use nudged::engine::port::SourceError;
 use nudged::model::Value;
+use nudged::rule::generation::Tree;
 use nudged::rule::statement::{Dialect, Row, Statement};
+use nudged::rulebook::{Outside, inspect};
+use std::sync::Arc;
 
 fn ask(sql: &str) -> Statement {
     Statement { sql: sql.to_owned(), binds: Vec::new() }
@@ -122,4 +126,39 @@ async fn awkward_cells_are_read_or_missing_but_never_stop_a_query() {
     let expected =
         [Value::Text("text".to_owned()), Value::Float(1.5), Value::Bytes(vec![0, 255]), Value::Null, Value::Int(7)];
     assert_eq!(cells, expected);
+}
+
+/// One text of it would be compared, and its letters be gone through.
+#[tokio::test]
+async fn an_array_is_told_before_a_rule_reads_it() {
+    let world = World::postgres();
+    world.execute("CREATE TABLE people (id bigint PRIMARY KEY, labels text[]);").await;
+    let told = async |trigger: &str| {
+        let catalog = "version: 1\ntime_zone: UTC\nentities: {person: {table: people, key: id}}\n";
+        let rule = format!(
+            "version: 1\nid: labels\nmode: shadow\npurpose: staff\nfor_each: person\ntrigger:\n  {trigger}\n\
+             steps:\n  - wait: {{for: 1 day}}\n"
+        );
+        let file = |path: &str, text: &str| Arc::new(SourceFile { path: path.to_owned(), text: text.to_owned() });
+        let files = vec![file("catalog.yaml", catalog), file("labels.yaml", &rule)];
+        let found = match inspect(Arc::new(Tree { files }), &*world.source, &Outside::default(), None).await {
+            Ok(inspected) => inspected.accepted().map_or_else(|findings| findings, |generation| generation.warnings),
+            Err(findings) => findings,
+        };
+        found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    let equals = told("segment: {when: {labels: vip}}").await;
+    assert!(equals.contains("error[rule.operator-type]: `labels` is text[] in the database"), "{equals}");
+    assert!(equals.contains("'…' = ANY($row.labels)"), "{equals}");
+    for trigger in ["segment: {when: {labels: present}}", "segment: {when: {labels: {contains: vip}}}"] {
+        let fine = told(trigger).await;
+        assert!(!fine.contains("text[]"), "{fine}");
+    }
+    let sql =
+        "SELECT id, labels, array_to_string(labels, ',') AS text FROM people WHERE now() > :after AND now() <= :until";
+    let shown = told(&format!("query: {{sql: \"{sql}\", key: id, occasion: id, row: [labels, text]}}")).await;
+    assert!(shown.contains("warning[rule.query]: `labels` is text[] in the database"), "{shown}");
+    assert!(shown.contains("array_to_string(labels, ', ') AS labels"), "{shown}");
+    let text = told(&format!("query: {{sql: \"{sql}\", key: id, occasion: id, row: [text]}}")).await;
+    assert!(!text.contains("text[]"), "{text}");
 }

@@ -59,6 +59,8 @@ pub struct ColumnUse {
     pub named: Vec<Literal>,
     /// What an insert puts into it.
     pub given: Option<InsertValue>,
+    /// It is meant to hold several values.
+    pub is_list: bool,
     pub range: Range<usize>,
 }
 
@@ -366,6 +368,7 @@ impl Checker {
             literals: Vec::new(),
             named: Vec::new(),
             given: None,
+            is_list: false,
             range: range.clone(),
         });
     }

@@ -73,6 +73,9 @@ impl Checker {
             return None;
         };
         let found = self.column(Some(&entity.name), entity.table(), column)?;
+        if let Some(used) = self.uses.last_mut().filter(|used| used.range == column.range) {
+            used.is_list = true;
+        }
         if found.place != Place::Row || entity.table().is_none() {
             let help = "only a column of the entity's own table can be written";
             let finding = Finding::error("catalog.tags", format!("`{}` can't be written", column.value));

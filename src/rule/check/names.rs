@@ -81,6 +81,7 @@ impl<'a> Checker<'a> {
                 Expression::Means { .. } | Expression::Aggregate(_) => Vec::new(),
             },
             currency: self.known.catalog.currency(entity, field).map(str::to_owned),
+            array: array_of(field),
         }
     }
 
@@ -200,6 +201,13 @@ pub(super) fn relation_help(relation: &Relation) -> String {
 }
 
 /// That a name, written so, is taken for a column; without the database nobody knows.
+/// The column of several values that a field is, and its type.
+fn array_of(field: &Field) -> Option<(String, String)> {
+    let Expression::Column(column) = &field.expression else { return None };
+    let declared = column.declared.as_ref().filter(|declared| declared.ends_with("[]"))?;
+    Some((column.name.clone(), declared.clone()))
+}
+
 pub(super) fn undeclared(code: &'static str, entity: &Entity, name: &str, written: &str) -> Finding {
     if let Some(relation) = entity.relations.get(name) {
         let message = format!("`{written}` is a relation and no declared field, so it is taken for a column");

@@ -17,12 +17,14 @@ pub(super) struct Subject {
     /// The only words that the database lets it hold; none where it lets it hold any text.
     pub labels: Vec<String>,
     pub currency: Option<String>,
+    /// The column of several values that it is, and its type.
+    pub array: Option<(String, String)>,
 }
 
 impl Subject {
     /// No field, or one that isn't known.
     pub fn plain(name: &str, ty: ColumnType) -> Self {
-        Self { name: name.to_owned(), ty, words: None, labels: Vec::new(), currency: None }
+        Self { name: name.to_owned(), ty, words: None, labels: Vec::new(), currency: None, array: None }
     }
 }
 
@@ -37,6 +39,12 @@ impl Checker<'_> {
         };
         if node.is_null(&source) {
             self.wrong(&node.range, "rule.null", "null never equals anything", "write `missing` or `present`");
+            return None;
+        }
+        // Read as one text, it may be compared with how the database writes it.
+        if let Some((column, declared)) = subject.array.as_ref().filter(|_| !text.starts_with('{')) {
+            let message = format!("`{}` is {declared} in the database, and never a single value", subject.name);
+            self.wrong(&node.range, "rule.operator-type", message, &catalog::way_out_of_array(column));
             return None;
         }
         if let Some(words) = &subject.words {

@@ -4,6 +4,7 @@
 //! DELIVERY. A record is named by its key; of what other machines answered only codes are logged.
 
 use crate::engine::port::Noted;
+use crate::engine::rehearse::freed_by;
 use crate::engine::{Event, Mood, SweepReport};
 use crate::model::{Key, Outcome, RecordId, unsaid};
 use metrics::{counter, gauge, histogram};
@@ -149,7 +150,8 @@ fn log(event: &Event) {
             tracing::error!(%rule, steps, reason = &*impersonal(reason), "due steps wait and are tried again");
         }
         Event::EnrollmentHeld { rule, record, reason, .. } => {
-            tracing::error!(%rule, record = %named(record), reason = &*impersonal(reason), "enrollment held until a reload or an operator frees it");
+            let freed = freed_by(reason, rule);
+            tracing::error!(%rule, record = %named(record), reason = &*impersonal(reason), "enrollment held {freed}, or an operator cancels it");
         }
         Event::RuleHeld { rule, reason, .. } => tracing::error!(%rule, reason, "rule held; see `nudged hold list`"),
         Event::RuleTripped { rule, reason, .. } => {

@@ -3,6 +3,7 @@
 use super::{Steps, as_json, next_step, state, steps};
 use crate::cli::{Context, Exit, Failure, Format, Output, record, text};
 use crate::engine::port::{EnrollmentFilter, EnrollmentView, Happening, MissView};
+use crate::engine::rehearse::freed_by;
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
@@ -77,7 +78,8 @@ fn lines(view: &EnrollmentView, shown: &Shown) -> Vec<Line> {
     }
     if let Some((_, at)) = view.next {
         let step = next_step(view, &shown.steps).unwrap_or_default();
-        let detail = view.hold.clone().unwrap_or_default();
+        let freed = |why: &String| format!("{why}; {}", freed_by(why, &view.rule));
+        let detail = view.hold.as_ref().map(freed).unwrap_or_default();
         lines.push(Line { at, step, what: view.standing.clone().unwrap_or_default(), detail });
     }
     lines

@@ -37,7 +37,7 @@ pub use compare::{Change, Comparer, Comparison, Elsewhere, Part, People, RuleCom
 pub use explain::{Crossed, Delivered, Explanation, Reached, RecordState, StepsOf, explain, explain_within};
 pub use later::Later;
 pub use simulate::{Happened, RuleDays, Simulator};
-pub use stuck::Stuck;
+pub use stuck::{Stuck, freed_by};
 pub use term::TermAnswer;
 pub use test_send::{TestMail, render_test};
 pub use verdict::Verdict;

@@ -332,6 +332,12 @@ pub(in crate::rule) fn line_prints(source: &str) -> Vec<String> {
 /// The name errors give a template that is written in a rule.
 const LINE: &str = "#inline template";
 
+/// Whether an error is one of a text that stands in the rule itself, and not in a file of `templates/`.
+#[must_use]
+pub fn is_of_rule(problem: &str) -> bool {
+    problem.strip_prefix(LINE.trim_start_matches(environment::UNESCAPED)).is_some_and(|rest| rest.starts_with(':'))
+}
+
 /// Mail programs and servers cut or refuse longer bodies.
 const LONGEST: usize = 1 << 20;
 

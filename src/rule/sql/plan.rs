@@ -88,7 +88,7 @@ impl CrossingPlan {
                 (queries, Some(&inactivity.of), count)
             }
             Trigger::Survey(survey) => {
-                let (query, count) = super::survey::render(renderer, entity, survey)?;
+                let (query, count) = super::survey::render(renderer, entity, survey, rule.takes_in_time())?;
                 (vec![query], Some(&survey.of), count)
             }
             Trigger::Date(date) => {

@@ -8,6 +8,7 @@ mod copied;
 mod edges;
 mod explained;
 mod history;
+mod in_time;
 mod left_out;
 mod printed;
 mod remembered;

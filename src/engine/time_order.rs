@@ -67,7 +67,9 @@ mod tests {
         let rule = surveyed(Some(Period::days(2)));
         let said = |occasion: &str| Crossing { occasion: Occasion::from(occasion), ..answer("a", 1) };
         let (mut sorted, mut order, mut streamed) = (vec![said("9"), said("10")], TimeOrder::of(&rule), Vec::new());
-        sorted.iter().for_each(|crossing| order.pass(crossing.clone(), &mut streamed));
+        for crossing in &sorted {
+            order.pass(crossing.clone(), &mut streamed);
+        }
         order.end(&mut streamed);
         arrange(&rule, &mut sorted);
         for found in [sorted, streamed] {

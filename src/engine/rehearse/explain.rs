@@ -560,7 +560,8 @@ impl<'a> Explainer<'a> {
             only_at_entry: vec![Some(true); facts.only_at_entry.len()],
             ..facts.clone()
         };
-        let found = Found { record: self.record.clone(), crossing, facts: Arc::new(matching), known: true };
+        let found =
+            Found { record: self.record.clone(), crossing, facts: Arc::new(matching), known: true, place: None };
         Ok(previewer.messages(self.rule, &[found]).await?.pop().unwrap_or_default())
     }
 }

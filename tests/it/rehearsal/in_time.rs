@@ -95,12 +95,12 @@ async fn explain_tells_of_the_answer_that_matched_and_not_of_the_last_by_its_tex
 
 #[tokio::test]
 async fn explain_tells_of_the_cart_that_crossed_and_not_of_the_last_by_its_text() {
+    const CARTS: &str = "INSERT INTO carts VALUES
+        (1, 1, 30, '2026-11-25T01:00:00+05:00'), (2, 1, 20, '2026-11-24T22:00:00Z');";
     let rule = RULE.replace(
         "survey: {of: responses, kind: nps, score: {at_most: 6}, settle: none, cooldown: 5 days}",
         "abandoned: {of: carts, open: {worth: {at_least: 1}}, idle: 3 hours}",
     );
-    const CARTS: &str = "INSERT INTO carts VALUES
-        (1, 1, 30, '2026-11-25T01:00:00+05:00'), (2, 1, 20, '2026-11-24T22:00:00Z');";
     for kind in EVERYWHERE {
         let world = world(kind, &rule, CARTS).await;
         let last = ["carts.worth = 20", "carts.touched_at = 2026-11-24T22:00:00Z"];

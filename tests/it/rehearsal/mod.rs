@@ -11,6 +11,7 @@ mod history;
 mod in_time;
 mod left_out;
 mod printed;
+mod rematched;
 mod remembered;
 mod same;
 pub mod shown;

@@ -51,6 +51,7 @@ mod tracked_mail;
 mod versions;
 
 pub mod dispatch;
+pub mod placing;
 pub mod port;
 pub mod rehearse;
 pub mod sweep;

@@ -2,7 +2,6 @@
 
 use super::{Preview, PreviewScope, Previewer, own_lane};
 use crate::engine::context::tenants_of;
-use crate::engine::cooldown::cooldown;
 use crate::engine::episode::{NEVER, Outlook, Watch};
 use crate::engine::error::EngineError;
 use crate::engine::port::{EpisodePage, Lease, Progress};
@@ -66,12 +65,10 @@ impl Kept {
     fn end(mut self, rule: &CompiledRule, preview: &mut Preview) -> Vec<Crossing> {
         self.drop_oldest();
         preview.truncated |= self.left_out;
-        if cooldown(&rule.rule).is_some() {
-            self.crossings.sort_by_cached_key(|(_, crossing)| time_order::place(crossing));
-        } else {
-            self.crossings.sort_by_key(|(place, _)| *place);
-        }
-        self.crossings.into_iter().map(|(_, crossing)| crossing).collect()
+        self.crossings.sort_by_key(|(place, _)| *place);
+        let mut crossings: Vec<Crossing> = self.crossings.into_iter().map(|(_, crossing)| crossing).collect();
+        time_order::arrange(&rule.rule, &mut crossings);
+        crossings
     }
 }
 

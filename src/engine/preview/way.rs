@@ -8,9 +8,12 @@ use crate::engine::dispatch::{
     reader, said, since, way_of,
 };
 use crate::engine::error::EngineError;
+use crate::engine::placing::Place;
 use crate::engine::port::{Claimed, ContactStanding, Message, Then};
 use crate::engine::settings::Sending;
-use crate::model::{AddressHash, Channel, ContactId, DeliveryId, Outcome, Preference, RecordId, SuppressionReason};
+use crate::model::{
+    AddressHash, Channel, ContactId, DeliveryId, EndReason, Outcome, Preference, RecordId, SuppressionReason,
+};
 use crate::rule::checked::{Action, Purpose, Step, UnlessOpen};
 use crate::rule::compiled::{Crossing, Facts, PersonFacts};
 use crate::rule::message::MessageRow;
@@ -29,6 +32,8 @@ pub(in crate::engine) struct Found<'c> {
     pub facts: Arc<Facts>,
     /// In the ledger already, or too close to what is: what it would be sent is in nobody's way.
     pub known: bool,
+    /// Where it enters; `None`: it stands by itself.
+    pub place: Option<Place>,
 }
 
 /// One match on its way.
@@ -70,13 +75,13 @@ impl Previewer<'_> {
         for index in &new {
             walkers[*index].left += new.len();
         }
+        let Begins { now, after } = Begins::of(found, &new);
         // Of two that are due at once, who matched first goes first.
         let mut waiting: BTreeSet<(Timestamp, usize)> =
-            new.iter().filter_map(|index| Some((walkers[*index].due()?, *index))).collect();
+            now.into_iter().filter_map(|index| next(&mut walkers, index, &after)).collect();
         while let Some((_, index)) = waiting.pop_first() {
-            let walker = &mut walkers[index];
-            walker.step(&mut shared).await?;
-            waiting.extend(walker.due().map(|due| (due, index)));
+            walkers[index].step(&mut shared).await?;
+            waiting.extend(next(&mut walkers, index, &after));
         }
         for index in &known {
             let mut own = Sends::default();
@@ -108,6 +113,47 @@ impl Previewer<'_> {
     }
 }
 
+/// Who begins the steps, and when.
+#[derive(Default)]
+struct Begins {
+    now: Vec<usize>,
+    /// By whom each waits for.
+    after: HashMap<usize, usize>,
+}
+
+impl Begins {
+    /// Of those that are new. Nobody knows when what waits for a sequence under way begins.
+    fn of(found: &[Found<'_>], new: &[usize]) -> Self {
+        let mut begins = Self::default();
+        let mut last: HashMap<&RecordId, usize> = HashMap::new();
+        for index in new.iter().copied() {
+            let Found { record, place, .. } = &found[index];
+            match place {
+                None | Some(Place::Running) => begins.now.push(index),
+                Some(Place::Queued) => match last.get(record) {
+                    Some(before) => drop(begins.after.insert(*before, index)),
+                    None => continue,
+                },
+                Some(Place::Nothing | Place::Replaced | Place::Ended(_)) => continue,
+            }
+            last.insert(record, index);
+        }
+        begins
+    }
+}
+
+/// When this one is looked at next; or, where it is through, the one that waits for it.
+fn next(walkers: &mut [Walker<'_>], mut index: usize, after: &HashMap<usize, usize>) -> Option<(Timestamp, usize)> {
+    loop {
+        if let Some(due) = walkers[index].due() {
+            return Some((due, index));
+        }
+        let (at, follows) = walkers[index].ended().zip(after.get(&index).copied())?;
+        walkers[follows].begin(at);
+        index = follows;
+    }
+}
+
 impl<'w> Walker<'w> {
     /// Where it stands.
     fn at(
@@ -129,10 +175,22 @@ impl<'w> Walker<'w> {
     fn new(previewer: &'w Previewer<'w>, rule: &'w CompiledRule, sending: &'w Sending, found: &Found<'_>) -> Self {
         let claimed = previewer.claimed(rule, &found.record, found.crossing, 0);
         let facts = joined(Arc::clone(&found.facts), &claimed.saved);
-        let first = rule.rule.entries.get(found.crossing.entry).and_then(|entry| entry.first);
-        let then = Way::of(&rule.rule, &claimed, &facts.zone).walk(first, previewer.now).then;
-        let left = looks(rule);
-        Self { previewer, rule, sending, claimed, facts, then, left, messages: Vec::new(), shared: Vec::new() }
+        let (left, then) = (looks(rule), Then::End { reason: EndReason::Completed, at: previewer.now });
+        let mut walker =
+            Self { previewer, rule, sending, claimed, facts, then, left, messages: Vec::new(), shared: Vec::new() };
+        walker.begin(previewer.now);
+        walker
+    }
+
+    /// Takes the first step then.
+    fn begin(&mut self, at: Timestamp) {
+        let first = self.rule.rule.entries.get(self.claimed.entry).and_then(|entry| entry.first);
+        self.then = Way::of(&self.rule.rule, &self.claimed, &self.facts.zone).walk(first, at).then;
+    }
+
+    /// When its sequence was over; `None`: it is not, as far as anybody can tell.
+    const fn ended(&self) -> Option<Timestamp> {
+        if let Then::End { at, .. } = self.then { Some(at) } else { None }
     }
 
     /// When it is looked at next; `None`: it is through.

@@ -14,7 +14,7 @@ use crate::engine::episode::Past;
 use crate::engine::evaluate::{self, Answer, Eligibility};
 use crate::engine::inbound;
 use crate::engine::port::{Source, SourceError, Store};
-use crate::engine::time_order::TimeOrder;
+use crate::engine::time_order;
 use crate::model::{Key, Occasion, RecordId, RuleId, Tenant};
 use crate::rule::CompiledRule;
 use crate::rule::checked::{Cadence, Trigger};
@@ -216,13 +216,11 @@ impl Backtester<'_> {
                 beyond = page.beyond;
             }
         }
-        let mut order = TimeOrder::of(&rule.rule);
         for (index, statement) in rule.crossings(Reach::Untested(window)).into_iter().enumerate() {
             let mut rows = self.source.rows(tenant, statement);
             while let Some(row) = rows.try_next().await? {
                 match rule.read_crossing(index, &row, window) {
-                    Ok(Some(crossing)) => order.pass(crossing, &mut batch),
-                    Ok(None) => {}
+                    Ok(crossing) => batch.extend(crossing),
                     Err(_) => count.unjudged += 1,
                 }
                 if batch.len() >= self.batch.max(1) {
@@ -230,7 +228,6 @@ impl Backtester<'_> {
                 }
             }
         }
-        order.end(&mut batch);
         self.judge(rule, tenant, window, batch, count, tell).await
     }
 
@@ -299,6 +296,7 @@ impl Backtester<'_> {
         let past = Past { source: self.source, rule, tenant, from: window.after, until: window.until };
         let episodes = past.episodes(&keys.into_iter().collect::<Vec<Key>>()).await?;
         crossings.extend(episodes.into_iter().filter(|episode| !episode.before).map(|episode| episode.crossing));
+        time_order::arrange(&rule.rule, &mut crossings);
         Ok(crossings)
     }
 

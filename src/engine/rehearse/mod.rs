@@ -11,6 +11,7 @@
 //! - [`render_test`]: one mail of a rule, to be sent to somebody who asked;
 //! - [`render_anew`]: the message of a delivery, where none was kept.
 
+mod account;
 mod anew;
 mod backtest;
 mod compare;

@@ -3,6 +3,7 @@
 //!
 //! The source is frozen: nobody orders, answers or moves meanwhile. What crosses does so because time passes.
 
+use super::account::{Account, HELD};
 use crate::catalog::{ColumnSchema, Schema, Table};
 use crate::engine::core::{Engine, Parts, Senders};
 use crate::engine::dispatch::stand_in;
@@ -42,7 +43,12 @@ pub struct Simulator {
 /// What one rule came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RuleDays {
+    /// Those that a rule's `enroll` step brought as well.
     pub matched: u64,
+    /// Of the matches, by what became of each: why it ended, or `under_way` or `held`.
+    pub came_to: BTreeMap<String, u64>,
+    /// Of those that were cancelled, by why.
+    pub cancelled: BTreeMap<String, u64>,
     /// There when the rule first looked, so that nothing is done for them.
     pub left_out: u64,
     /// Of the attempts, by outcome.
@@ -59,6 +65,14 @@ pub enum Happened {
     Attempt(Box<AttemptView>),
 }
 
+impl RuleDays {
+    /// The guard keeps these where nobody sees them.
+    fn hold(&mut self, matches: u64) {
+        self.matched += matches;
+        *self.came_to.entry(HELD.to_owned()).or_default() += matches;
+    }
+}
+
 impl Simulator {
     /// Lets the days pass. Everything that would be sent, left out or ended is told in order.
     pub async fn run(&self, mut tell: impl FnMut(Happened)) -> Result<BTreeMap<RuleId, RuleDays>, EngineError> {
@@ -67,6 +81,7 @@ impl Simulator {
         engine.adopt().await?;
         self.rest_others().await?;
         engine.rescue().await?;
+        let account = Account::open(&*self.store).await?;
         let mut days: BTreeMap<RuleId, RuleDays> = BTreeMap::new();
         let mut seen = self.last_attempt().await?;
         let mut now = self.from;
@@ -74,8 +89,9 @@ impl Simulator {
             for swept in engine.sweep_due().await? {
                 let Swept::Done(report) = swept else { continue };
                 let rule = days.entry(report.rule).or_default();
-                rule.left_out += report.left_out;
-                rule.matched += report.entered.saturating_sub(report.left_out);
+                if report.held.is_some() {
+                    rule.hold(report.entered.saturating_sub(report.left_out));
+                }
                 rule.held.extend(report.held.into_iter().chain(report.tripped));
             }
             engine.dispatch_due().await?;
@@ -83,10 +99,12 @@ impl Simulator {
             tell(Happened::Reached(now));
             match self.next(now).await? {
                 Some(next) if next <= self.until => now = next,
-                Some(_) | None => return Ok(days),
+                Some(_) | None => break,
             }
             clock.set(now);
         }
+        account.close(&*self.store, &mut days).await?;
+        Ok(days)
     }
 
     fn engine(&self, clock: &Arc<ManualClock>) -> Engine {

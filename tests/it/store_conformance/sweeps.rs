@@ -407,6 +407,8 @@ async fn a_second_match_queues(home: Home) {
     let [first, second] = again(&*store, Rematch::Queue);
     enter(&*store, vec![first.clone()]).await;
     enter(&*store, vec![second.clone()]).await;
+    let under_way = store.under_way(&[first.track, [9; 16]]).await.unwrap();
+    assert!(under_way.len() == 2 && under_way.iter().all(|one| one.track == first.track && !one.is_parked));
     let claimed = claim_one(&*store).await;
     assert_eq!(claimed.match_id, first.id);
     let later = now() + days(3);

@@ -22,7 +22,7 @@ use crate::rule::checked::{Action, Email, Node, Preferred, Purpose, Sms, Step, T
 use crate::rule::compiled::{Facts, PersonFacts};
 use crate::rule::condition::Condition;
 use crate::rule::{CheckedRule, Score};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 /// Everything a decision depends on.
 pub struct Situation<'a, 'c> {
@@ -77,9 +77,9 @@ pub fn decide<'a>(situation: &Situation<'a, '_>) -> Decision<'a> {
     };
     let planned = situation.claimed.planned_at;
     match &node.step {
-        Step::Stop | Step::Split(_) => {
+        Step::Stop | Step::Split(_) => situation.reached(facts).unwrap_or_else(|| {
             Decision::from(situation.way(facts).walk_on(Some(situation.node), planned, situation.claimed.due_at))
-        }
+        }),
         Step::Wait(wait) => waiting::decide(situation, node, wait, facts),
         Step::Branch { cases, otherwise } => {
             if let Some(error) = script_failed(facts, cases.iter().map(|case| &case.when)) {
@@ -278,6 +278,14 @@ impl<'a> Situation<'a, '_> {
         script_failed(facts, ends).map(Over::Unknown)
     }
 
+    /// Its end by the goal or an exit, where it waited for nothing else.
+    pub(super) fn reached(&self, facts: &Facts) -> Option<Decision<'a>> {
+        match self.over(facts)? {
+            Over::Ended(reason @ (EndReason::Goal | EndReason::Exit), detail) => Some(self.end(reason, &detail)),
+            Over::Ended(..) | Over::Unknown(_) => None,
+        }
+    }
+
     fn date_moved(&self, facts: &Facts) -> bool {
         let Trigger::Date(date) = &self.rule.trigger else { return false };
         facts.days.get(&date.field).copied() != self.occasion_day()
@@ -294,6 +302,12 @@ impl<'a> Situation<'a, '_> {
         is_staff(self.rule, addressee(self.rule, role, facts))
     }
 
+    /// How late a step may be.
+    pub(super) fn late(&self) -> SignedDuration {
+        let date = matches!(self.rule.trigger, Trigger::Date(_)).then(|| self.occasion_day()).flatten();
+        lateness::limit(self.rule, self.claimed.entry, date)
+    }
+
     /// Work of our own people is never too late; a code for a message that is too late would be lost. A sequence whose
     /// first message is too late doesn't begin at all.
     fn too_late(&self, action: &Action, facts: &Facts) -> Option<Decision<'a>> {
@@ -301,9 +315,7 @@ impl<'a> Situation<'a, '_> {
             return None;
         }
         let rule = self.rule;
-        let date = matches!(rule.trigger, Trigger::Date(_)).then(|| self.occasion_day()).flatten();
-        let limit = lateness::limit(rule, self.claimed.entry, date);
-        if !lateness::is_over(limit, self.claimed.planned_at, self.now) {
+        if !lateness::is_over(self.late(), self.claimed.planned_at, self.now) {
             return None;
         }
         let hours = self.now.duration_since(self.claimed.planned_at).as_hours();

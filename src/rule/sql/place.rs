@@ -120,7 +120,7 @@ impl Renderer<'_> {
         let mut tests = vec![join_of(self.dialect, theirs, ours)];
         tests.extend(filter::all_of(self, &alias, &attribute.only));
         let rows = Fragment::of("{} AS {}", &[&self.table(&attribute.table), &Fragment::text(alias)]);
-        Fragment::of("(SELECT {} FROM {} WHERE {} ORDER BY 1 LIMIT 1)", &[&value, &rows, &Fragment::all(&tests)])
+        dialect::first_of(self.dialect, &value, &rows, &tests, &Fragment::text("1"))
     }
 
     fn looked_up(&self, outer: &str, look_up: &LookUp) -> Fragment {

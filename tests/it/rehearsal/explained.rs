@@ -109,7 +109,7 @@ async fn a_non_match_names_the_first_failing_term_or_the_time_that_is_missing() 
     assert_eq!(explained(&world, "3").await.verdict, Verdict::NotYet { crosses_at });
     let told = explained(&world, "4").await;
     let term = "country: {in: [AT, DE]}".to_owned();
-    assert_eq!(told.verdict, Verdict::NotYetAndFails { crosses_at, term, later: Later::Never });
+    assert_eq!(told.verdict, Verdict::NotYetAndFails { crosses_at, term, later: Later::Never, asked: false });
     assert_eq!((told.terms[0].holds, &told.terms[0].operands[0].value), (None, &Value::Null), "unknown");
 
     let baseline = world.ago(days(10));

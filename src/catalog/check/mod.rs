@@ -39,8 +39,8 @@ pub struct Reading {
     pub tables: BTreeMap<Table, Range<usize>>,
     /// Topics that consent is mapped for.
     pub topics: Vec<(Topic, Range<usize>)>,
-    /// Expressions and unions, whose dialect decides whether they can be read.
-    pub expressions: Vec<(OwnSql, Range<usize>)>,
+    /// Expressions, by their field and where they stand, and unions: the dialect decides whether they can be read.
+    pub expressions: Vec<(OwnSql, Range<usize>, Range<usize>)>,
     pub unions: Vec<(EntityName, Range<usize>)>,
     /// Entities that are queries of the admin's own, and what they are expected to return.
     pub queries: Vec<(String, EntityName, Range<usize>)>,
@@ -92,7 +92,7 @@ struct Checker {
     zone: TimeZone,
     uses: Vec<ColumnUse>,
     topics: Vec<(Topic, Range<usize>)>,
-    expressions: Vec<(OwnSql, Range<usize>)>,
+    expressions: Vec<(OwnSql, Range<usize>, Range<usize>)>,
     unions: Vec<(EntityName, Range<usize>)>,
     queries: Vec<(String, EntityName, Range<usize>)>,
     table_places: BTreeMap<Table, Range<usize>>,

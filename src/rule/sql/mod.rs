@@ -25,6 +25,7 @@ mod iso;
 mod listed;
 mod on_date;
 mod operand;
+pub(super) mod own;
 pub(super) mod people;
 mod place;
 mod plan;

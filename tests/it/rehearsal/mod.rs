@@ -13,6 +13,7 @@ mod printed;
 mod remembered;
 mod same;
 pub mod shown;
+mod unserved;
 mod verdicts;
 
 use crate::world::World;

@@ -1,7 +1,8 @@
 //! Checks a tree aside: types from the live schema, the rules themselves, their SQL in the database.
 
+use super::consents::unwritten;
 use super::{Examiner, touched, wayout};
-use crate::catalog::{self, Catalog, Entity, Schema};
+use crate::catalog::{self, Catalog, Entity, Schema, Table};
 use crate::diagnostic::{Finding, Place, Severity, SourceFile, defect};
 use crate::engine::port::{Deed, Source, SourceError, live_schema};
 use crate::model::{EntityName, Key, RecordId, RuleId, Tenant, Topic};
@@ -252,6 +253,7 @@ impl Built {
         }
         if warnings.is_empty() && running.is_none_or(|running| running.catalog != generation.catalog) {
             warnings = silent(&generation, source).await;
+            warnings.extend(unwritten(&generation, source).await);
         }
         generation.warnings.append(&mut warnings);
         Ok(Inspected { generation, refused })
@@ -546,9 +548,16 @@ fn task_refusal(insert: usize, generation: &Generation, error: &SourceError) -> 
     let message = format!("the database does not accept tasks in `{name}`: {error}");
     let help = "compare the table with what `set` of the catalog's `tasks` puts into it";
     let finding = Finding::error("catalog.task-refused", message).help(help);
+    match table {
+        Some(table) => in_catalog(finding, generation, table),
+        None => finding,
+    }
+}
+
+/// Where the catalog first names the table.
+pub(super) fn in_catalog(finding: Finding, generation: &Generation, table: &Table) -> Finding {
     let Some(file) = generation.tree.files.iter().find(|file| file.path == "catalog.yaml") else { return finding };
-    let named = catalog::read(file).tables;
-    let range = table.and_then(|table| named.get(table)).cloned().unwrap_or(0..0);
+    let range = catalog::read(file).tables.get(table).cloned().unwrap_or(0..0);
     finding.at(Place { file: Arc::clone(file), range })
 }
 

@@ -12,6 +12,7 @@
 
 mod book;
 mod brake;
+mod consents;
 mod examine;
 mod inspect;
 mod options;

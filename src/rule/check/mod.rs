@@ -10,6 +10,7 @@ mod cron;
 mod digest;
 mod episodes;
 mod event;
+mod held;
 mod message;
 mod names;
 mod query;

@@ -72,7 +72,7 @@ pub fn read(file: &Arc<SourceFile>) -> Reading {
 #[must_use]
 pub fn read_with(file: &Arc<SourceFile>, calendars: Option<&[Arc<SourceFile>]>) -> Reading {
     match yaml::read::<CatalogFile>(file) {
-        Err(finding) => Reading { findings: vec![*finding], ..Reading::default() },
+        Err(_) => Reading { findings: yaml::refusals::<CatalogFile>(file), ..Reading::default() },
         Ok(written) => {
             let calendar_files = calendars.map(<[_]>::to_vec);
             Checker { calendar_files, ..Checker::new(file) }.catalog(&written)

@@ -83,7 +83,7 @@ pub struct Outcome {
 pub fn check(file: &Arc<SourceFile>, known: Known<'_>) -> Outcome {
     match yaml::read::<RuleFile>(file) {
         Ok(written) => Checker::new(file, known).rule(&written),
-        Err(finding) => Outcome { findings: vec![*finding], ..Outcome::default() },
+        Err(_) => Outcome { findings: yaml::refusals::<RuleFile>(file), ..Outcome::default() },
     }
 }
 

@@ -63,7 +63,8 @@ impl Mended {
         let Some(Range { start, end }) = finding.place.as_ref().map(|place| place.range.clone()) else {
             return finding;
         };
-        let range = self.before(start)..self.before(end);
+        let text = &file.text;
+        let range = text.floor_char_boundary(self.before(start))..text.ceil_char_boundary(self.before(end));
         finding.at(Place { file: Arc::clone(file), range })
     }
 

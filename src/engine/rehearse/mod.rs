@@ -41,5 +41,5 @@ pub use simulate::{Happened, RuleDays, Simulator};
 pub use stuck::Stuck;
 pub use term::TermAnswer;
 pub use test_send::{TestMail, render_test};
-pub use verdict::Verdict;
+pub use verdict::{Truth, Verdict};
 pub use why::{RuleStory, StoryOutcome, delivered, why};

@@ -4,17 +4,17 @@ use super::explain::{Crossed, Explainer, Explanation, RecordState, Seen};
 use super::horizon;
 use super::later::{Later, Question};
 use super::term::TermAnswer;
-use super::verdict::{Because, Verdict};
+use super::verdict::{Because, Truth, Verdict};
 use crate::engine::EngineError;
 use crate::engine::adopt::baseline;
-use crate::engine::evaluate::Eligibility;
+use crate::engine::evaluate::{Eligibility, term_and_score};
 use crate::engine::port::{EnrollmentView, MissView, RuleState, RuleStatus, Standing, SweepId, SweepView};
 use crate::engine::sweep::{had_its_chance, is_behind, keep_trying, leaves_out};
 use crate::model::{EndReason, Occasion, RecordId, RuleId};
 use crate::rule::checked::{CheckedRule, Mode, Step, Trigger};
 use crate::rule::compiled::Crossing;
 use crate::rule::condition::Condition;
-use crate::rule::operands::{EdgePlan, Operand};
+use crate::rule::operands::{EdgePlan, Operand, Section};
 use futures::TryStreamExt;
 use jiff::{SignedDuration, Timestamp};
 
@@ -120,7 +120,7 @@ impl Explainer<'_> {
                 Later::At(holds_at) if self.is_asked(crossed_at, holds_at) && crossed_at > begins => {
                     Verdict::NotTrueYet { crossed_at, term, holds_at }
                 }
-                later => Verdict::Fails { crossed_at, term, later },
+                later => Verdict::Fails { crossed_at, truth: truth_of(told, &term), term, later },
             });
         }
         if let Standing::Missed { kind, reason } = &newest.standing
@@ -351,5 +351,14 @@ fn because(terms: &[TermAnswer], leaves: bool) -> Option<Because> {
     let failing = terms.iter().find(|term| term.holds != Some(true))?;
     let found: Vec<String> =
         failing.operands.iter().map(|operand| format!("{} = {}", operand.name, operand.found())).collect();
-    Some(Because { term: failing.text.clone(), found: found.join(", "), leaves })
+    let truth = Truth::of(failing.holds);
+    Some(Because { term: failing.text.clone(), truth, found: found.join(", "), leaves })
+}
+
+/// What the term comes to that a miss names: what a script refuses is no term, and refused.
+fn truth_of(told: &Explanation, miss: &str) -> Truth {
+    let (text, _) = term_and_score(miss);
+    let asked = |term: &&TermAnswer| matches!(term.section, Section::Where | Section::OnlyAtEntry);
+    let failing = told.terms.iter().filter(asked).find(|term| term.text == text && term.holds != Some(true));
+    failing.map_or(Truth::False, |term| Truth::of(term.holds))
 }

@@ -23,7 +23,7 @@ pub enum Verdict {
     /// It crossed and everything holds, but the rule itself is held.
     RuleHeld { crossed_at: Timestamp, reason: String },
     /// It crossed, and this term is not true; by time alone everything holds `later`, when nobody asks any more.
-    Fails { crossed_at: Timestamp, term: String, later: Later },
+    Fails { crossed_at: Timestamp, term: String, truth: Truth, later: Later },
     /// It crossed, and this term is not true yet: only time is missing, and it is asked again until then.
     NotTrueYet { crossed_at: Timestamp, term: String, holds_at: Timestamp },
     /// What crossed is over, and the state remembers why it came to nothing.
@@ -67,10 +67,26 @@ pub enum Verdict {
     ScriptFailed { problem: String },
 }
 
+/// What a term comes to that is not true.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Truth {
+    False,
+    /// A value that it looks at is missing, so that it is neither, and its opposite is not true either.
+    Unknown,
+}
+
+impl Truth {
+    /// Of an answer that isn't yes.
+    pub(super) const fn of(holds: Option<bool>) -> Self {
+        if holds.is_none() { Self::Unknown } else { Self::False }
+    }
+}
+
 /// A term of the trigger, or of the entity's `only`, that is not true.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Because {
     pub term: String,
+    pub truth: Truth,
     /// What it found.
     pub found: String,
     /// The rule waits for it to leave, and it has nothing to leave.
@@ -79,7 +95,8 @@ pub struct Because {
 
 impl fmt::Display for Because {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` is not true", self.term)?;
+        let is = if self.truth == Truth::Unknown { "is unknown" } else { "is not true" };
+        write!(f, "`{}` {is}", self.term)?;
         if self.found.is_empty() { Ok(()) } else { write!(f, " ({})", self.found) }
     }
 }
@@ -175,6 +192,25 @@ fn there_before(f: &mut fmt::Formatter<'_>, at: Timestamp) -> fmt::Result {
     write!(f, "(`backfill: all` would take it in)")
 }
 
+fn fails(
+    f: &mut fmt::Formatter<'_>,
+    crossed_at: Timestamp,
+    (term, truth): (&str, Truth),
+    later: &Later,
+) -> fmt::Result {
+    let (term, score) = term_and_score(term);
+    write!(f, "no match: crossed {}, but `{term}` ", Day(crossed_at))?;
+    match truth {
+        Truth::False => write!(f, "is not true{score}")?,
+        Truth::Unknown => write!(f, "is unknown, as a value that it looks at is missing{score}")?,
+    }
+    match later {
+        Later::Never => Ok(()),
+        Later::At(later) => by_time_unasked(f, *later),
+        Later::NotUntil(until) => unseen(f, *until),
+    }
+}
+
 fn fails_then(
     f: &mut fmt::Formatter<'_>,
     crosses_at: Timestamp,
@@ -246,15 +282,7 @@ impl fmt::Display for Verdict {
                 let crossed = Day(*crossed_at);
                 write!(f, "no match yet: crossed {crossed}, and everything holds, but the rule is held: {reason}")
             }
-            Self::Fails { crossed_at, term, later } => {
-                let (term, score) = term_and_score(term);
-                write!(f, "no match: crossed {}, but `{term}` is not true{score}", Day(*crossed_at))?;
-                match later {
-                    Later::Never => Ok(()),
-                    Later::At(later) => by_time_unasked(f, *later),
-                    Later::NotUntil(until) => unseen(f, *until),
-                }
-            }
+            Self::Fails { crossed_at, term, truth, later } => fails(f, *crossed_at, (term, *truth), later),
             Self::NotTrueYet { crossed_at, term, holds_at } => {
                 let (crossed, holds, (term, score)) = (Day(*crossed_at), Day(*holds_at), term_and_score(term));
                 write!(f, "not yet: crossed {crossed}, and only time is missing: `{term}` is not true{score} ")?;

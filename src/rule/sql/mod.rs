@@ -26,6 +26,7 @@ mod listed;
 mod nearest;
 mod on_date;
 mod operand;
+pub(super) mod own;
 pub(super) mod people;
 mod place;
 mod plan;

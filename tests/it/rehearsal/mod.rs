@@ -15,6 +15,7 @@ mod rematched;
 mod remembered;
 mod same;
 pub mod shown;
+mod unserved;
 mod verdicts;
 
 use crate::world::World;

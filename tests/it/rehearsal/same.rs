@@ -9,7 +9,7 @@ use crate::world::{Kind, Setup, World, days, hours};
 use jiff::Timestamp;
 use nudged::action::email::{Composer, EmailOptions};
 use nudged::engine::port::{EnrollmentFilter, Inbound, Message, Store, View};
-use nudged::engine::rehearse::{Backtester, Simulator, Told, Verdict, explain};
+use nudged::engine::rehearse::{Backtester, Simulator, Told, explain};
 use nudged::engine::{PreviewScope, Previewer, Settings, preview};
 use nudged::model::{RecordId, RuleId};
 use nudged::store::sqlite::SqliteStore;

@@ -57,6 +57,10 @@ impl Kept {
     }
 
     fn drop_oldest(&mut self) {
+        // Rows of a query, or events, that name an occasion again name no other: the first counts.
+        self.crossings.sort_by_key(|(place, _)| *place);
+        let mut seen = HashSet::new();
+        self.crossings.retain(|(_, crossing)| seen.insert((crossing.key.clone(), crossing.occasion.clone())));
         self.crossings.sort_by(|(_, a), (_, b)| newest_first(a, b));
         self.left_out |= self.crossings.len() > self.most;
         self.crossings.truncate(self.most);

@@ -11,6 +11,7 @@ use crate::engine::error::EngineError;
 use crate::engine::placing::Place;
 use crate::engine::port::{Claimed, ContactStanding, Message, Then};
 use crate::engine::settings::Sending;
+use crate::engine::sweep::spread;
 use crate::model::{
     AddressHash, Channel, ContactId, DeliveryId, EndReason, Outcome, Preference, RecordId, SuppressionReason,
 };
@@ -178,7 +179,8 @@ impl<'w> Walker<'w> {
         let (left, then) = (looks(rule), Then::End { reason: EndReason::Completed, at: previewer.now });
         let mut walker =
             Self { previewer, rule, sending, claimed, facts, then, left, messages: Vec::new(), shared: Vec::new() };
-        walker.begin(previewer.now);
+        let delay = spread(&rule.rule, found.crossing, walker.claimed.match_id);
+        walker.begin(previewer.now.saturating_add(delay).unwrap_or(Timestamp::MAX));
         walker
     }
 
@@ -219,6 +221,8 @@ impl<'w> Walker<'w> {
         let person = self.person(sends).await?;
         let after =
             Way::of(&self.rule.rule, &self.claimed, &self.facts.zone).walk_on(place.next, planned_at, due_at).then;
+        // Until somebody repairs it, nothing that follows is on its way.
+        let mut stands = false;
         let mut shared = None;
         let (then, shown) = match self.decide(&person).await? {
             Decision::Move { then, .. } => (then, None),
@@ -232,7 +236,10 @@ impl<'w> Walker<'w> {
                 };
                 (then, Some((kind_of(&place.step), Err(refusal(&outcome)))))
             }
-            Decision::Broken(reason) => (after, Some((kind_of(&place.step), Err(reason)))),
+            Decision::Broken(reason) => {
+                stands = true;
+                (after, Some((kind_of(&place.step), Err(reason))))
+            }
             Decision::Act { action, to, .. } => {
                 let standing = if matches!(action, Action::Sms(_)) { &person.text } else { &person.mail };
                 if let Some(standing) = standing.as_ref().filter(|_| counts(&self.rule.rule, to)) {
@@ -240,10 +247,14 @@ impl<'w> Walker<'w> {
                 }
                 shared = self.shares(node, action, to);
                 let rendered = self.rendered(node, action, (&[], 0));
+                stands = rendered.is_err();
                 (after, Some((kind(action), rendered)))
             }
         };
         self.then = then;
+        if stands {
+            self.left = 0;
+        }
         self.shared.extend(shared);
         let step = place.id.clone();
         self.messages.extend(shown.map(|(kind, content)| PreviewMessage { step, kind, due_at, content }));

@@ -24,7 +24,8 @@ use crate::rule::generation::Generation;
 use crate::rule::operands::{Basis, Section, basis, crosses_by_current};
 use futures::TryStreamExt;
 use jiff::{SignedDuration, Timestamp, civil};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::hash::{BuildHasher, RandomState};
 
 /// What was counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -124,6 +125,9 @@ struct Count<'a> {
     cooldowns: [Cooldown; 2],
     cooling: u64,
     unjudged: u64,
+    /// Occasions by their hash, where rows of a query, or events, may name one again: it is no other then.
+    named: Option<HashSet<u64>>,
+    hasher: RandomState,
 }
 
 impl Backtester<'_> {
@@ -309,6 +313,7 @@ impl Backtester<'_> {
         count: &mut Count<'_>,
         tell: &mut (impl FnMut(Told) + Send),
     ) -> Result<(), EngineError> {
+        let batch: Vec<Crossing> = batch.into_iter().filter(|crossing| count.is_new(tenant, crossing)).collect();
         if batch.is_empty() {
             return Ok(());
         }
@@ -352,7 +357,14 @@ impl<'a> Count<'a> {
         let mut terms = counted(Section::Where, &checked.conditions);
         terms.extend(counted(Section::OnlyAtEntry, &checked.only_at_entry));
         let (total, cooldowns) = (Tally::default(), Default::default());
-        Self { rule, days: BTreeMap::new(), terms, total, cooldowns, cooling: 0, unjudged: 0 }
+        let named = matches!(checked.trigger, Trigger::Query(_) | Trigger::Event(_)).then(HashSet::new);
+        let hasher = RandomState::new();
+        Self { rule, days: BTreeMap::new(), terms, total, cooldowns, cooling: 0, unjudged: 0, named, hasher }
+    }
+
+    fn is_new(&mut self, tenant: &Tenant, crossing: &Crossing) -> bool {
+        let hash = self.hasher.hash_one((tenant, &crossing.key, &crossing.occasion));
+        self.named.as_mut().is_none_or(|named| named.insert(hash))
     }
 
     /// Whether it holds by what history can tell, and by everything.

@@ -34,8 +34,9 @@ pub(super) fn plain_text(dialect: Dialect, raw: &Fragment) -> Fragment {
 
 /// What the first of these rows holds; null if there is none. `held` is null where its row is.
 ///
-/// MariaDB sorts the rows of one table as it tests them. It tests wrongly from the second record on where a test has a
-/// subquery of its own: another row's value, or none. Rows that are joined to something are tested before they are sorted.
+/// MariaDB (10.11, for one) sorts the rows of one table as it tests them. With a `text` among their cells, and a subquery in
+/// a test, it does so wrongly from the second record on: another row's value, or none. Rows that are joined to something are
+/// tested before they are sorted.
 pub(super) fn first_of(
     dialect: Dialect,
     held: &Fragment,

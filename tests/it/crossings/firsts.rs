@@ -1,5 +1,5 @@
 //! The first of several rows, of every record of a batch: an attribute under its name's number, and the person who is
-//! picked by one. MariaDB answers such questions wrongly from the second record on where they are put plainly.
+//! picked by one. Put plainly, MariaDB answers such questions wrongly from the second record on where `text` is sorted.
 
 use super::world::{World, subject};
 use jiff::Timestamp;
@@ -32,8 +32,8 @@ const RULE: &str = "version: 1\nid: firsts\nmode: shadow\npurpose: service\nfor_
 const TABLES: &str = r"
 CREATE TABLE accounts (id integer PRIMARY KEY);
 CREATE TABLE attributes (id integer PRIMARY KEY, code varchar(40));
-CREATE TABLE contacts (id integer PRIMARY KEY, account_id integer, name varchar(40), email varchar(80));
-CREATE TABLE eav (value_id integer PRIMARY KEY, entity_id integer, attribute_id integer, value varchar(200));
+CREATE TABLE contacts (id integer PRIMARY KEY, account_id integer, name text, email varchar(80));
+CREATE TABLE eav (value_id integer PRIMARY KEY, entity_id integer, attribute_id integer, value text);
 CREATE INDEX of_entity ON eav (entity_id, attribute_id);
 CREATE INDEX of_account ON contacts (account_id);
 INSERT INTO attributes VALUES (1, 'seats'), (2, 'favourite'), (3, 'duty');

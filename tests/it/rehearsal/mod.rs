@@ -7,6 +7,7 @@ mod cooldown;
 mod copied;
 mod edges;
 mod explained;
+mod foretold;
 mod history;
 mod in_time;
 mod left_out;

@@ -27,6 +27,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value as Json;
 use std::collections::BTreeSet;
 pub(super) use way::Found;
+pub use way::Prospect;
 
 /// Which crossings a preview looks at.
 #[derive(Debug, Clone, PartialEq, Eq)]

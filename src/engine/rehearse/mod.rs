@@ -6,6 +6,7 @@
 //! - [`explain`]: one record under one rule, term by term;
 //! - [`why`]: one record under every rule, with what the state remembers;
 //! - [`Backtester`]: the occasions of the past, interval by interval;
+//! - [`released`]: what a release would make of a held sweep;
 //! - [`Comparer`]: whom another version of a rule would match;
 //! - [`Simulator`]: the days ahead, over a frozen source;
 //! - [`render_test`]: one mail of a rule, to be sent to somebody who asked;
@@ -21,7 +22,9 @@ mod explain;
 mod foretold;
 pub(super) mod horizon;
 mod later;
+mod released;
 mod ruling;
+mod seat;
 mod simulate;
 mod still_to_come;
 mod stuck;
@@ -36,6 +39,7 @@ pub use backtest::{Backtest, BacktestDay, BacktestHit, Backtester, Tally, TermCo
 pub use compare::{Change, Comparer, Comparison, Elsewhere, Part, People, RuleComparison, UnderWay};
 pub use explain::{Crossed, Delivered, Explanation, Reached, RecordState, StepsOf, explain, explain_within};
 pub use later::Later;
+pub use released::{released, released_by_time};
 pub use simulate::{Happened, RuleDays, Simulator};
 pub use stuck::Stuck;
 pub use term::TermAnswer;

@@ -123,6 +123,9 @@ fn show(days: &BTreeMap<RuleId, RuleDays>, summary: bool, output: &mut Output) {
     let header = ["rule", "matched", "left out", "sent", "recorded", "skipped", "ended", "other"];
     output.table(&header, rows.collect(), "nothing would happen");
     for (rule, days) in days {
+        for stopped in &days.stopped {
+            output.line(&format!("{rule}: {stopped}"));
+        }
         for reason in &days.held {
             output.line(&format!("{rule}: held: {reason}"));
         }
@@ -131,8 +134,11 @@ fn show(days: &BTreeMap<RuleId, RuleDays>, summary: bool, output: &mut Output) {
 
 fn as_json(days: &BTreeMap<RuleId, RuleDays>, attempts: &[Json], summary: bool) -> Json {
     let rule = |(rule, days): (&RuleId, &RuleDays)| {
-        let RuleDays { matched, left_out, outcomes, held } = days;
-        json!({"rule": rule, "matched": matched, "left_out": left_out, "outcomes": outcomes, "held": held})
+        let RuleDays { matched, left_out, outcomes, held, stopped } = days;
+        let stopped: Vec<Json> =
+            stopped.iter().map(|stopped| json!({"by": stopped.by(), "text": stopped.to_string()})).collect();
+        json!({"rule": rule, "matched": matched, "left_out": left_out, "outcomes": outcomes, "held": held,
+               "stopped": stopped})
     };
     let mut shown = json!({"source": "frozen", "rules": days.iter().map(rule).collect::<Vec<_>>()});
     if !summary {

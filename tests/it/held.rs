@@ -1,6 +1,7 @@
-//! What `nudged hold show` says a release would do is what it does.
+//! Sweeps and rules that are held: what `nudged hold show` says a release would do is what it does, and simulations name
+//! what stands still.
 
-use super::operator::held_of;
+use super::operator::{SILENCE, held_of, with_silent};
 use super::site::Site;
 use super::support::{PATIENCE, poll_until};
 use serde_json::{Value as Json, json};
@@ -87,4 +88,45 @@ fn without_the_database_a_release_is_told_by_time_alone() {
     assert_eq!(site.run(&["pause", "silence"]).0, 0);
     let paused = site.run(&["hold", "show", &id]).1;
     assert_eq!(paused.matches("wait: an operator paused the rule").count(), 3, "{paused}");
+}
+
+#[test]
+fn a_simulation_names_the_rules_that_stand_still() {
+    let (site, mut daemon, _) = held_of(3);
+    let per_day = "3 matches in a day, more than the 1 that `per_day` allows";
+    let held = format!("silence: finds nobody while it is held: {per_day}");
+    let paused = "silence: does nothing while an operator has paused it";
+    let shown = |site: &Site, more: &[&str]| {
+        let (code, table, talk) = site.run(&[&["simulate", "--days", "2"], more].concat());
+        assert_eq!(code, 0, "{talk}");
+        table
+    };
+    let stopped = |site: &Site, more: &[&str]| {
+        let told = site.json(&[&["simulate", "--days", "2"], more].concat());
+        let rules = told["rules"].as_array().unwrap();
+        assert_eq!((rules.len(), &rules[0]["rule"], &rules[0]["matched"]), (1, &json!("silence"), &json!(0)), "{told}");
+        rules[0]["stopped"].clone()
+    };
+    for more in [&[][..], &["--summary"], &["silence"]] {
+        assert!(shown(&site, more).contains(&held), "{more:?}: {}", shown(&site, more));
+        let text = format!("finds nobody while it is held: {per_day}");
+        assert_eq!(stopped(&site, more), json!([{"by": "hold", "text": text}]), "{more:?}");
+    }
+    assert_eq!(site.run(&["pause", "silence"]).0, 0);
+    assert!(shown(&site, &[]).contains(paused), "{}", shown(&site, &[]));
+    assert_eq!(stopped(&site, &["--summary"])[0]["by"], "operator");
+
+    daemon.signal("TERM");
+    assert_eq!(daemon.ends().code(), Some(0));
+    site.rules(&[("silence.yaml", &SILENCE.replace("mode: live", "mode: paused"))]);
+    let by_file = "silence: does nothing while its file says `mode: paused`";
+    assert!(shown(&site, &["--summary"]).contains(by_file), "{}", shown(&site, &[]));
+    assert_eq!(stopped(&site, &[])[0]["by"], "file");
+    // With nothing in its way, none of that is said.
+    let free = with_silent(1, SILENCE);
+    assert_eq!(stopped_of(&free), json!([]));
+}
+
+fn stopped_of(site: &Site) -> Json {
+    site.json(&["simulate", "--days", "2"])["rules"][0]["stopped"].clone()
 }

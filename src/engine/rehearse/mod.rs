@@ -26,6 +26,7 @@ mod released;
 mod ruling;
 mod seat;
 mod simulate;
+mod standstill;
 mod still_to_come;
 mod stuck;
 mod term;
@@ -41,6 +42,7 @@ pub use explain::{Crossed, Delivered, Explanation, Reached, RecordState, StepsOf
 pub use later::Later;
 pub use released::{released, released_by_time};
 pub use simulate::{Happened, RuleDays, Simulator};
+pub use standstill::Standstill;
 pub use stuck::Stuck;
 pub use term::TermAnswer;
 pub use test_send::{TestMail, render_test};

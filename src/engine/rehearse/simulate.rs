@@ -3,6 +3,7 @@
 //!
 //! The source is frozen: nobody orders, answers or moves meanwhile. What crosses does so because time passes.
 
+use super::standstill::Standstill;
 use crate::catalog::{ColumnSchema, Schema, Table};
 use crate::engine::core::{Engine, Parts, Senders};
 use crate::engine::dispatch::stand_in;
@@ -49,6 +50,8 @@ pub struct RuleDays {
     pub outcomes: BTreeMap<String, u64>,
     /// Why the guard would hold it, or its script.
     pub held: Vec<String>,
+    /// Why it stood still when the days began.
+    pub stopped: Vec<Standstill>,
 }
 
 /// What is told while it runs.
@@ -65,9 +68,9 @@ impl Simulator {
         let clock = Arc::new(ManualClock::new(self.from));
         let engine = self.engine(&clock);
         engine.adopt().await?;
+        let mut days = self.standing_still().await?;
         self.rest_others().await?;
         engine.rescue().await?;
-        let mut days: BTreeMap<RuleId, RuleDays> = BTreeMap::new();
         let mut seen = self.last_attempt().await?;
         let mut now = self.from;
         loop {
@@ -107,6 +110,18 @@ impl Simulator {
     fn settings(&self) -> Settings {
         let sending = Sending { rate: None, per_domain: None, seeds: Vec::new(), ..self.settings.sending.clone() };
         Settings { max_skew: None, sending, ..self.settings.clone() }
+    }
+
+    /// Rules that were asked for and don't run, each with why.
+    async fn standing_still(&self) -> Result<BTreeMap<RuleId, RuleDays>, EngineError> {
+        let states = self.store.rule_states().await?;
+        // Those that rest are told of with what is wrong with them.
+        let asked = |id: &RuleId| self.only.is_empty() || self.only.contains(id);
+        let rules = self.generation.rules.iter();
+        let rules = rules.filter(|(id, _)| asked(id) && !self.generation.resting.contains_key(*id));
+        let told = rules
+            .map(|(id, rule)| (id.clone(), RuleDays { stopped: Standstill::of(rule, &states), ..RuleDays::default() }));
+        Ok(told.filter(|(_, days)| !days.stopped.is_empty()).collect())
     }
 
     /// The other rules neither match nor send.

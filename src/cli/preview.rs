@@ -115,6 +115,9 @@ fn show(found: &Preview, args: &Args, output: &mut Output) {
         found.since.map_or_else(String::new, |since| format!("; looked at what crossed since {}", text::at(since)));
     let more = if found.truncated { "; more crossed than were looked at (--limit)" } else { "" };
     output.talk(&format!("{}{more}; nothing was sent{since}", counts(found)));
+    if let Some(guessed) = text::guessed(&found.guessed).filter(|_| !found.matches.is_empty()) {
+        output.talk(&guessed);
+    }
     if let Some(first) = found.first_sweep {
         let since = if first.as_second() <= 0 { "ever".to_owned() } else { format!("since {}", text::at(first)) };
         output.talk(&format!(
@@ -186,6 +189,7 @@ fn as_json(found: &Preview) -> Json {
         "truncated": found.truncated,
         "since": found.since,
         "first_sweep": found.first_sweep,
+        "guessed": found.guessed,
     })
 }
 

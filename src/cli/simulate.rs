@@ -129,16 +129,19 @@ fn show(days: &BTreeMap<RuleId, RuleDays>, summary: bool, output: &mut Output) {
         for reason in &days.held {
             output.line(&format!("{rule}: held: {reason}"));
         }
+        if let Some(guessed) = text::guessed(&days.guessed) {
+            output.line(&format!("{rule}: {guessed}"));
+        }
     }
 }
 
 fn as_json(days: &BTreeMap<RuleId, RuleDays>, attempts: &[Json], summary: bool) -> Json {
     let rule = |(rule, days): (&RuleId, &RuleDays)| {
-        let RuleDays { matched, left_out, outcomes, held, stopped } = days;
+        let RuleDays { matched, left_out, outcomes, held, stopped, guessed } = days;
         let stopped: Vec<Json> =
             stopped.iter().map(|stopped| json!({"by": stopped.by(), "text": stopped.to_string()})).collect();
         json!({"rule": rule, "matched": matched, "left_out": left_out, "outcomes": outcomes, "held": held,
-               "stopped": stopped})
+               "stopped": stopped, "guessed": guessed})
     };
     let mut shown = json!({"source": "frozen", "rules": days.iter().map(rule).collect::<Vec<_>>()});
     if !summary {

@@ -13,6 +13,7 @@ use super::error::EngineError;
 use super::evaluate::{self, Answer, Eligibility};
 use super::links::Links;
 use super::port::{Claimed, Lease, Message, OutboxToken, Progress, RuleState, RuleStatus, Source, Standing, Store};
+use super::rehearse::guessed::guessed;
 use super::rehearse::horizon;
 use super::settings::Sending;
 use super::sweep::{Namer, had_its_chance, leaves_out, occasion_data};
@@ -54,6 +55,8 @@ pub struct Preview {
     pub since: Option<Timestamp>,
     /// Where the rule's first sweep will begin, before all that was looked at.
     pub first_sweep: Option<Timestamp>,
+    /// Steps that go by an answer which nobody gave.
+    pub guessed: Vec<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -110,6 +113,7 @@ pub async fn preview(previewer: &Previewer<'_>, rule: &RuleId, scope: &PreviewSc
         closeness: too_close(&compiled.rule),
         planned: horizon::planned(&compiled.rule, zone, previewer.now),
         since: previewer.since(compiled, scope),
+        guessed: guessed(&compiled.rule),
         ..Preview::default()
     };
     preview.first_sweep = previewer.before_it(compiled, preview.since).await?;

@@ -20,6 +20,7 @@ mod edge;
 mod entered;
 mod explain;
 mod foretold;
+pub(super) mod guessed;
 pub(super) mod horizon;
 mod later;
 mod released;

@@ -3,6 +3,7 @@
 //!
 //! The source is frozen: nobody orders, answers or moves meanwhile. What crosses does so because time passes.
 
+use super::guessed::{guessed, keeps_answer};
 use super::standstill::Standstill;
 use crate::catalog::{ColumnSchema, Schema, Table};
 use crate::engine::core::{Engine, Parts, Senders};
@@ -52,6 +53,8 @@ pub struct RuleDays {
     pub held: Vec<String>,
     /// Why it stood still when the days began.
     pub stopped: Vec<Standstill>,
+    /// Steps that went by an answer which nobody gave.
+    pub guessed: Vec<String>,
 }
 
 /// What is told while it runs.
@@ -165,9 +168,18 @@ impl Simulator {
             for attempt in page {
                 let rule = days.entry(attempt.rule.clone()).or_default();
                 *rule.outcomes.entry(attempt.outcome.clone()).or_default() += 1;
+                if rule.guessed.is_empty() && attempt.outcome == "sent" {
+                    rule.guessed = self.guessed_after(&attempt);
+                }
                 tell(Happened::Attempt(Box::new(attempt)));
             }
         }
+    }
+
+    /// Once a step has kept a made-up answer, all that ask for one go by it.
+    fn guessed_after(&self, attempt: &AttemptView) -> Vec<String> {
+        let rule = self.generation.rules.get(&attempt.rule).map(|rule| &rule.rule);
+        rule.filter(|rule| keeps_answer(rule, &attempt.step)).map_or_else(Vec::new, |rule| guessed(rule))
     }
 
     /// When the next sweep or step is due. What is due and did not run (held, postponed) is looked at again

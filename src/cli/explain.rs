@@ -27,11 +27,12 @@ pub struct Args {
 pub(super) const CROSSINGS: usize = 20;
 
 pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, Failure> {
-    let record: RecordId = record::parse(&args.record)?;
+    let asked: RecordId = record::parse(&args.record)?;
     let told = context.block_on(async {
         let (rehearsal, rule) = (Rehearsal::open(context).await?, RuleId::from(args.rule.as_str()));
         rehearsal.unfit.of(&rule)?;
         rehearsal.unfit.warn(output);
+        let record = record::in_catalog(asked, &rehearsal.generation.catalog);
         Ok(explain(&rehearsal.previewer(CROSSINGS), &rule, &record).await?)
     })?;
     match args.format {

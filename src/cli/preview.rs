@@ -33,13 +33,15 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, Failure> {
-    let records = args.records.iter().map(|text| record::parse(text)).collect::<Result<Vec<RecordId>, Failure>>()?;
-    let scope = scope(args, &records);
+    let asked = args.records.iter().map(|text| record::parse(text)).collect::<Result<Vec<RecordId>, Failure>>()?;
     let (found, config) = context.block_on(async {
         let rehearsal = Rehearsal::open(context).await?;
         let rule = RuleId::from(args.rule.as_str());
         rehearsal.unfit.of(&rule)?;
         rehearsal.unfit.warn(output);
+        let catalog = &rehearsal.generation.catalog;
+        let records: Vec<RecordId> = asked.into_iter().map(|record| record::in_catalog(record, catalog)).collect();
+        let scope = scope(args, &records);
         let looker = rehearsal.previewer(args.limit);
         if let Some(about) = looker.generation.rules.get(&rule)
             && let Some(other) = records.iter().find(|record| record.entity != about.rule.for_each)

@@ -9,6 +9,7 @@ mod edges;
 mod explained;
 mod history;
 mod left_out;
+mod named;
 mod printed;
 mod remembered;
 mod same;

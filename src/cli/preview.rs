@@ -34,13 +34,15 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, Failure> {
-    let records = args.records.iter().map(|text| record::parse(text)).collect::<Result<Vec<RecordId>, Failure>>()?;
-    let scope = scope(args, &records);
+    let asked = args.records.iter().map(|text| record::parse(text)).collect::<Result<Vec<RecordId>, Failure>>()?;
     let (found, config) = context.block_on(async {
         let rehearsal = Rehearsal::open(context).await?;
         let rule = RuleId::from(args.rule.as_str());
         rehearsal.unfit.of(&rule)?;
         rehearsal.unfit.warn(output);
+        let catalog = &rehearsal.generation.catalog;
+        let records: Vec<RecordId> = asked.into_iter().map(|record| record::in_catalog(record, catalog)).collect();
+        let scope = scope(args, &records);
         let looker = rehearsal.previewer(args.limit);
         if let Some(about) = looker.generation.rules.get(&rule)
             && let Some(other) = records.iter().find(|record| record.entity != about.rule.for_each)
@@ -116,6 +118,9 @@ fn show(found: &Preview, args: &Args, output: &mut Output) {
         found.since.map_or_else(String::new, |since| format!("; looked at what crossed since {}", text::at(since)));
     let more = if found.truncated { "; more crossed than were looked at (--limit)" } else { "" };
     output.talk(&format!("{}{more}; nothing was sent{since}", counts(found)));
+    if let Some(guessed) = text::guessed(&found.guessed).filter(|_| !found.matches.is_empty()) {
+        output.talk(&guessed);
+    }
     if let Some(first) = found.first_sweep {
         let since = if first.as_second() <= 0 { "ever".to_owned() } else { format!("since {}", text::at(first)) };
         output.talk(&format!(
@@ -203,6 +208,7 @@ fn as_json(found: &Preview) -> Json {
         "truncated": found.truncated,
         "since": found.since,
         "first_sweep": found.first_sweep,
+        "guessed": found.guessed,
     })
 }
 

@@ -123,11 +123,17 @@ fn show(days: &BTreeMap<RuleId, RuleDays>, summary: bool, output: &mut Output) {
     let header = ["rule", "matched", "left out", "sent", "recorded", "skipped", "ended", "other"];
     output.table(&header, rows.collect(), "nothing would happen");
     for (rule, days) in days {
+        for stopped in &days.stopped {
+            output.line(&format!("{rule}: {stopped}"));
+        }
         for reason in &days.held {
             output.line(&format!("{rule}: held: {reason}"));
         }
         if let Some(told) = account(days) {
             output.one_line(&format!("{rule}: {told}"));
+        }
+        if let Some(guessed) = text::guessed(&days.guessed) {
+            output.line(&format!("{rule}: {guessed}"));
         }
     }
 }
@@ -149,10 +155,12 @@ fn account(days: &RuleDays) -> Option<String> {
 
 fn as_json(days: &BTreeMap<RuleId, RuleDays>, attempts: &[Json], summary: bool) -> Json {
     let rule = |(rule, days): (&RuleId, &RuleDays)| {
-        let RuleDays { matched, came_to, cancelled, left_out, outcomes, held } = days;
+        let RuleDays { matched, came_to, cancelled, left_out, outcomes, held, stopped, guessed } = days;
+        let stopped: Vec<Json> =
+            stopped.iter().map(|stopped| json!({"by": stopped.by(), "text": stopped.to_string()})).collect();
         json!({
             "rule": rule, "matched": matched, "came_to": came_to, "cancelled": cancelled, "left_out": left_out,
-            "outcomes": outcomes, "held": held,
+            "outcomes": outcomes, "held": held, "stopped": stopped, "guessed": guessed,
         })
     };
     let mut shown = json!({"source": "frozen", "rules": days.iter().map(rule).collect::<Vec<_>>()});

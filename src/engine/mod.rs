@@ -64,7 +64,7 @@ pub use expectation::Mood;
 pub use held::still_held;
 pub use links::Links;
 pub use personal::{Reached, addresses_in, events_about, reached};
-pub use preview::{Preview, PreviewMatch, PreviewMessage, PreviewScope, Previewer, preview};
+pub use preview::{Preview, PreviewMatch, PreviewMessage, PreviewScope, Previewer, Prospect, preview};
 pub use pruner::Retention;
 pub use rehearsal::{Horizon, sweeps_ahead};
 pub use relocate::{Relocated, pinned_steps, relocate};

@@ -15,6 +15,7 @@ use super::evaluate::{self, Answer, Eligibility};
 use super::links::Links;
 use super::placing::Place;
 use super::port::{Claimed, Lease, Message, OutboxToken, Progress, RuleState, RuleStatus, Source, Standing, Store};
+use super::rehearse::guessed::guessed;
 use super::rehearse::horizon;
 use super::settings::Sending;
 use super::sweep::{Namer, had_its_chance, leaves_out, occasion_data};
@@ -30,6 +31,7 @@ use places::Entry;
 use serde_json::Value as Json;
 use std::collections::BTreeSet;
 pub(super) use way::Found;
+pub use way::Prospect;
 
 /// Which crossings a preview looks at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +58,8 @@ pub struct Preview {
     pub since: Option<Timestamp>,
     /// Where the rule's first sweep will begin, before all that was looked at.
     pub first_sweep: Option<Timestamp>,
+    /// Steps that go by an answer which nobody gave.
+    pub guessed: Vec<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -121,6 +125,7 @@ pub async fn preview(previewer: &Previewer<'_>, rule: &RuleId, scope: &PreviewSc
         closeness: too_close(&compiled.rule),
         planned: horizon::planned(&compiled.rule, zone, previewer.now),
         since: previewer.since(compiled, scope),
+        guessed: guessed(&compiled.rule),
         ..Preview::default()
     };
     preview.first_sweep = previewer.before_it(compiled, preview.since).await?;

@@ -152,6 +152,39 @@ fn script_failed<'c>(facts: &Facts, mut conditions: impl Iterator<Item = &'c Con
     conditions.any(Condition::asks_score).then(|| error.clone())
 }
 
+/// Why a match that begins with a message is over before it, since that is too late by now. For those who can't ask for
+/// facts, without which nothing else can be told.
+pub fn begins_late(rule: &CheckedRule, claimed: &Claimed, now: Timestamp) -> Option<String> {
+    let action = rule.nodes.get(claimed.node)?.step.action()?;
+    overdue(rule, claimed, action, now).filter(|_| is_beginning(rule, claimed.entry, claimed.node))
+}
+
+/// Work of our own people is never too late; a code for a message that is too late would be lost.
+fn overdue(rule: &CheckedRule, claimed: &Claimed, action: &Action, now: Timestamp) -> Option<String> {
+    if action.is_ours() && !matches!(action, Action::Claim(_)) {
+        return None;
+    }
+    let is_late = lateness::is_over(limit(rule, claimed), claimed.planned_at, now);
+    let hours = || now.duration_since(claimed.planned_at).as_hours();
+    is_late.then(|| format!("planned for {}, {} h ago", claimed.planned_at, hours()))
+}
+
+/// How late a step may be.
+fn limit(rule: &CheckedRule, claimed: &Claimed) -> SignedDuration {
+    let date = matches!(rule.trigger, Trigger::Date(_)).then(|| occasion_day(claimed)).flatten();
+    lateness::limit(rule, claimed.entry, date)
+}
+
+/// Whether what is too late here is the whole sequence.
+fn is_beginning(rule: &CheckedRule, entry: usize, node: usize) -> bool {
+    lateness::is_first(rule, entry, node) && !lateness::reaches_task(rule, entry)
+}
+
+/// The day in an occasion such as `2026-12-01/-60 days`.
+fn occasion_day(claimed: &Claimed) -> Option<jiff::civil::Date> {
+    claimed.occasion.as_str().split('/').next()?.parse().ok()
+}
+
 impl<'a> Situation<'a, '_> {
     fn act(&self, action: &'a Action, facts: &'a Facts) -> Decision<'a> {
         if self.claimed.discarded {
@@ -288,12 +321,7 @@ impl<'a> Situation<'a, '_> {
 
     fn date_moved(&self, facts: &Facts) -> bool {
         let Trigger::Date(date) = &self.rule.trigger else { return false };
-        facts.days.get(&date.field).copied() != self.occasion_day()
-    }
-
-    /// The day in an occasion such as `2026-12-01/-60 days`.
-    fn occasion_day(&self) -> Option<jiff::civil::Date> {
-        self.claimed.occasion.as_str().split('/').next()?.parse().ok()
+        facts.days.get(&date.field).copied() != occasion_day(self.claimed)
     }
 
     /// What a message to our own people says is never yesterday's news.
@@ -304,24 +332,13 @@ impl<'a> Situation<'a, '_> {
 
     /// How late a step may be.
     pub(super) fn late(&self) -> SignedDuration {
-        let date = matches!(self.rule.trigger, Trigger::Date(_)).then(|| self.occasion_day()).flatten();
-        lateness::limit(self.rule, self.claimed.entry, date)
+        limit(self.rule, self.claimed)
     }
 
-    /// Work of our own people is never too late; a code for a message that is too late would be lost. A sequence whose
-    /// first message is too late doesn't begin at all.
+    /// A sequence whose first message is too late doesn't begin at all.
     fn too_late(&self, action: &Action, facts: &Facts) -> Option<Decision<'a>> {
-        if action.is_ours() && !matches!(action, Action::Claim(_)) {
-            return None;
-        }
-        let rule = self.rule;
-        if !lateness::is_over(self.late(), self.claimed.planned_at, self.now) {
-            return None;
-        }
-        let hours = self.now.duration_since(self.claimed.planned_at).as_hours();
-        let detail = format!("planned for {}, {hours} h ago", self.claimed.planned_at);
-        let begins = lateness::is_first(rule, self.claimed.entry, self.node);
-        Some(if begins && !lateness::reaches_task(rule, self.claimed.entry) {
+        let detail = overdue(self.rule, self.claimed, action, self.now)?;
+        Some(if is_beginning(self.rule, self.claimed.entry, self.node) {
             self.end(EndReason::Late, &detail)
         } else {
             self.skip(SkipReason::Late, &detail, facts)

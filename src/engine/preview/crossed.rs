@@ -11,6 +11,7 @@ use crate::model::{Key, Lane, Occasion, RecordId, Tenant, Value};
 use crate::rule::CompiledRule;
 use crate::rule::checked::{Backfill, Cadence, Segment, Trigger};
 use crate::rule::compiled::{Crossing, Reach, Window};
+use crate::rule::inbound::Unread;
 use futures::TryStreamExt;
 use jiff::{SignedDuration, Timestamp};
 use std::cmp::Ordering;
@@ -102,7 +103,7 @@ impl Previewer<'_> {
             return Ok(crossings);
         }
         let mut kept = Kept::new(self.limit, window.until);
-        if !self.events(rule, tenant, window, (scope, &mut kept)).await? {
+        if !self.events(rule, tenant, window, (scope, &mut kept), preview).await? {
             return Ok(kept.end(rule, preview));
         }
         for (index, statement) in rule.crossings(reach).into_iter().enumerate() {
@@ -165,14 +166,19 @@ impl Previewer<'_> {
         tenant: &Tenant,
         window: Window,
         (scope, kept): (&PreviewScope, &mut Kept),
+        preview: &mut Preview,
     ) -> Result<bool, EngineError> {
-        let wanted = |crossing: &Crossing| match scope {
-            PreviewScope::Records(keys) => keys.contains(&crossing.key),
-            PreviewScope::LastInterval | PreviewScope::Last(_) => true,
-        };
+        let is_span = !matches!(scope, PreviewScope::Records(_));
+        let named = |key: &Key| matches!(scope, PreviewScope::Records(keys) if keys.contains(key));
+        let wanted = |crossing: &Crossing| is_span || named(&crossing.key);
         let mut beyond = Some(0);
         while let Some(from) = beyond {
             let page = inbound::page(self.store, rule, tenant, window, from, PAGE).await?;
+            for Unread { id, problem, key, .. } in page.unread {
+                let Some(key) = key.filter(named) else { continue };
+                let record = RecordId { tenant: tenant.clone(), entity: rule.rule.for_each.clone(), key };
+                preview.misses.push((record, Occasion::new(id), format!("the event can't be read: {problem}")));
+            }
             for crossing in page.crossings.into_iter().filter(wanted) {
                 if !kept.take(crossing) {
                     return Ok(false);

@@ -50,6 +50,45 @@ pub(super) struct Walker<'w> {
     pub messages: Vec<PreviewMessage>,
     /// Those of them that it shares with other matches.
     pub shared: Vec<Shared>,
+    /// By the steps so far.
+    prospect: Option<Prospect>,
+}
+
+/// What a sequence comes to: whether it does anything at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Prospect {
+    /// It does something, now or later.
+    Acts,
+    /// It ends, or leaves out all that it would do: why, as attempts name it, and more.
+    Nothing { reason: &'static str, detail: String },
+    /// It stands still, for now or until somebody repairs it.
+    Waits(String),
+    /// It can't be told, and why not.
+    Unknown(String),
+}
+
+impl Prospect {
+    pub(in crate::engine) fn ends(reason: EndReason, detail: &str) -> Self {
+        Self::Nothing { reason: reason.as_str(), detail: detail.to_owned() }
+    }
+
+    const fn is_nothing(&self) -> bool {
+        matches!(self, Self::Nothing { .. })
+    }
+
+    /// Of a step; `None`: it is up to the next.
+    fn of(decision: &Decision<'_>) -> Option<Self> {
+        match decision {
+            Decision::Act { .. } | Decision::Enroll { .. } => Some(Self::Acts),
+            Decision::Broken(reason) => Some(Self::Waits(reason.clone())),
+            Decision::Refuse { outcome: Outcome::Skipped { reason, detail }, .. } => {
+                Some(Self::Nothing { reason: reason.as_str(), detail: detail.clone() })
+            }
+            Decision::Refuse { outcome: Outcome::Ended { reason, detail }, .. } => Some(Self::ends(*reason, detail)),
+            Decision::Move { then: Then::End { reason, .. }, .. } => Some(Self::ends(*reason, "")),
+            Decision::Move { .. } | Decision::Refuse { .. } => None,
+        }
+    }
 }
 
 /// Whom a step writes to, and what is known of them.
@@ -112,6 +151,23 @@ impl Previewer<'_> {
         }
         Ok(walker.messages)
     }
+
+    /// What one comes to that stands there.
+    pub(in crate::engine) async fn prospect(
+        &self,
+        rule: &CompiledRule,
+        place: Claimed,
+        facts: &Arc<Facts>,
+    ) -> Result<Prospect, EngineError> {
+        let neutral = Sending::default();
+        let mut walker = Walker::at(self, rule, self.sending.unwrap_or(&neutral), (place, facts));
+        let mut sends = Sends::default();
+        // What it leaves out may be followed by what it does.
+        while walker.due().is_some() && !matches!(walker.prospect, Some(Prospect::Acts | Prospect::Waits(_))) {
+            walker.step(&mut sends).await?;
+        }
+        Ok(walker.prospect.unwrap_or_else(|| Prospect::ends(EndReason::Completed, "")))
+    }
 }
 
 /// Who begins the steps, and when.
@@ -170,15 +226,26 @@ impl<'w> Walker<'w> {
             None => Then::Advance { node, due_at, planned_at },
         };
         let left = looks(rule);
-        Self { previewer, rule, sending, claimed, facts, then, left, messages: Vec::new(), shared: Vec::new() }
+        Self {
+            previewer,
+            rule,
+            sending,
+            claimed,
+            facts,
+            then,
+            left,
+            messages: Vec::new(),
+            shared: Vec::new(),
+            prospect: None,
+        }
     }
 
     fn new(previewer: &'w Previewer<'w>, rule: &'w CompiledRule, sending: &'w Sending, found: &Found<'_>) -> Self {
         let claimed = previewer.claimed(rule, &found.record, found.crossing, 0);
         let facts = joined(Arc::clone(&found.facts), &claimed.saved);
         let (left, then) = (looks(rule), Then::End { reason: EndReason::Completed, at: previewer.now });
-        let mut walker =
-            Self { previewer, rule, sending, claimed, facts, then, left, messages: Vec::new(), shared: Vec::new() };
+        let (messages, shared, prospect) = (Vec::new(), Vec::new(), None);
+        let mut walker = Self { previewer, rule, sending, claimed, facts, then, left, messages, shared, prospect };
         let delay = spread(&rule.rule, found.crossing, walker.claimed.match_id);
         walker.begin(previewer.now.saturating_add(delay).unwrap_or(Timestamp::MAX));
         walker
@@ -224,7 +291,9 @@ impl<'w> Walker<'w> {
         // Until somebody repairs it, nothing that follows is on its way.
         let mut stands = false;
         let mut shared = None;
-        let (then, shown) = match self.decide(&person).await? {
+        let decision = self.decide(&person).await?;
+        let prospect = Prospect::of(&decision);
+        let (then, shown) = match decision {
             Decision::Move { then, .. } => (then, None),
             Decision::Enroll { walked, .. } => (walked.then, None),
             Decision::Refuse { outcome, then, .. } => {
@@ -254,6 +323,10 @@ impl<'w> Walker<'w> {
         self.then = then;
         if stands {
             self.left = 0;
+        }
+        // The first reason for doing nothing is the one to tell.
+        if self.prospect.is_none() || prospect.as_ref().is_some_and(|prospect| !prospect.is_nothing()) {
+            self.prospect = prospect;
         }
         self.shared.extend(shared);
         let step = place.id.clone();

@@ -22,7 +22,7 @@ use crate::engine::time_order;
 use crate::model::{
     Channel, EnrollmentState, Key, Lane, Occasion, RecordId, RoleName, RuleId, SuppressionReason, said,
 };
-use crate::rule::checked::{Backfill, Mode, Purpose};
+use crate::rule::checked::{Backfill, Mode, Purpose, Trigger};
 use crate::rule::compiled::{Crossing, Facts, PersonFacts, Subject};
 use crate::rule::tide::Level;
 use crate::rule::{CompiledRule, Score};
@@ -190,6 +190,8 @@ pub(super) struct Seen {
     /// How many rows count now, for rules that count them.
     pub level: Option<Level>,
     pub answer: Answer,
+    /// Why the last event that names the record says nothing of it, where one can't be read.
+    pub unread: Option<String>,
     subject: Subject,
 }
 
@@ -299,7 +301,7 @@ impl<'a> Explainer<'a> {
         let zone = &previewer.generation.catalog.time_zone;
         let lane = lane_of(rule).unwrap_or(Lane::Live);
         let scope = PreviewScope::Records(vec![self.record.key.clone()]);
-        // What can't be read is told by the record's facts.
+        // What can't be read is told by the record's facts, but for events.
         let mut unread = Preview::default();
         let mut behind = previewer.crossings(rule, (&self.record.tenant, lane), &scope, &mut unread).await?;
         behind.sort_by(|a, b| newest_first(b, a));
@@ -319,7 +321,9 @@ impl<'a> Explainer<'a> {
         let answers = evaluate::ask_all(previewer.source, rule, &self.record.tenant, asked, now).await?;
         let answer = answers.into_iter().next().unwrap_or(Answer::Gone);
         let (episode, level) = (outlook.episode, outlook.level);
-        Ok(Seen { behind, ahead, episode, level, answer, subject })
+        let events = matches!(rule.rule.trigger, Trigger::Event(_));
+        let unread = unread.misses.pop().filter(|_| events).map(|(_, _, problem)| problem);
+        Ok(Seen { behind, ahead, episode, level, answer, unread, subject })
     }
 
     /// What lies ahead and what crossed, each with what the ledger says of it; and of those that the next sweep would

@@ -199,7 +199,7 @@ impl Explainer<'_> {
                 None if segment.leaves => Verdict::Inside { since: None },
                 because => Verdict::NeverCrossed { because },
             },
-            (trigger, _) => match (because(&case.told.trigger, false), self.awaited(trigger)) {
+            (trigger, _) => match (because(&case.told.trigger, false), self.awaited(trigger, case.seen)) {
                 (None, Some(what)) => Verdict::Awaited { what },
                 (because, _) => Verdict::NeverCrossed { because },
             },
@@ -217,10 +217,13 @@ impl Explainer<'_> {
     }
 
     /// What nobody has said of the record yet, for triggers that are set off from outside its tables.
-    fn awaited(&self, trigger: &Trigger) -> Option<String> {
+    fn awaited(&self, trigger: &Trigger, seen: &Seen) -> Option<String> {
         match trigger {
             Trigger::Query(_) => Some("the rule's query returns no row for it".to_owned()),
-            Trigger::Event(event) => Some(format!("no event `{}` that names it is kept", event.name)),
+            Trigger::Event(event) => Some(match &seen.unread {
+                Some(problem) => format!("an event `{}` names it, but {problem}", event.name),
+                None => format!("no event `{}` that names it is kept", event.name),
+            }),
             Trigger::Enrolled => {
                 let rules = self.previewer.generation.rules.values();
                 let ours = rules.filter(|rule| enrolls_into(&rule.rule, &self.rule.rule.id));

@@ -4,6 +4,8 @@
 //! The source is frozen: nobody orders, answers or moves meanwhile. What crosses does so because time passes.
 
 use super::account::{Account, HELD};
+use super::guessed::{guessed, keeps_answer};
+use super::standstill::Standstill;
 use crate::catalog::{ColumnSchema, Schema, Table};
 use crate::engine::core::{Engine, Parts, Senders};
 use crate::engine::dispatch::stand_in;
@@ -55,6 +57,10 @@ pub struct RuleDays {
     pub outcomes: BTreeMap<String, u64>,
     /// Why the guard would hold it, or its script.
     pub held: Vec<String>,
+    /// Why it stood still when the days began.
+    pub stopped: Vec<Standstill>,
+    /// Steps that went by an answer which nobody gave.
+    pub guessed: Vec<String>,
 }
 
 /// What is told while it runs.
@@ -79,10 +85,10 @@ impl Simulator {
         let clock = Arc::new(ManualClock::new(self.from));
         let engine = self.engine(&clock);
         engine.adopt().await?;
+        let mut days = self.standing_still().await?;
         self.rest_others().await?;
         engine.rescue().await?;
         let account = Account::open(&*self.store).await?;
-        let mut days: BTreeMap<RuleId, RuleDays> = BTreeMap::new();
         let mut seen = self.last_attempt().await?;
         let mut now = self.from;
         loop {
@@ -127,6 +133,18 @@ impl Simulator {
         Settings { max_skew: None, sending, ..self.settings.clone() }
     }
 
+    /// Rules that were asked for and don't run, each with why.
+    async fn standing_still(&self) -> Result<BTreeMap<RuleId, RuleDays>, EngineError> {
+        let states = self.store.rule_states().await?;
+        // Those that rest are told of with what is wrong with them.
+        let asked = |id: &RuleId| self.only.is_empty() || self.only.contains(id);
+        let rules = self.generation.rules.iter();
+        let rules = rules.filter(|(id, _)| asked(id) && !self.generation.resting.contains_key(*id));
+        let told = rules
+            .map(|(id, rule)| (id.clone(), RuleDays { stopped: Standstill::of(rule, &states), ..RuleDays::default() }));
+        Ok(told.filter(|(_, days)| !days.stopped.is_empty()).collect())
+    }
+
     /// The other rules neither match nor send.
     async fn rest_others(&self) -> Result<(), EngineError> {
         if self.only.is_empty() {
@@ -168,9 +186,18 @@ impl Simulator {
             for attempt in page {
                 let rule = days.entry(attempt.rule.clone()).or_default();
                 *rule.outcomes.entry(attempt.outcome.clone()).or_default() += 1;
+                if rule.guessed.is_empty() && attempt.outcome == "sent" {
+                    rule.guessed = self.guessed_after(&attempt);
+                }
                 tell(Happened::Attempt(Box::new(attempt)));
             }
         }
+    }
+
+    /// Once a step has kept a made-up answer, all that ask for one go by it.
+    fn guessed_after(&self, attempt: &AttemptView) -> Vec<String> {
+        let rule = self.generation.rules.get(&attempt.rule).map(|rule| &rule.rule);
+        rule.filter(|rule| keeps_answer(rule, &attempt.step)).map_or_else(Vec::new, |rule| guessed(rule))
     }
 
     /// When the next sweep or step is due. What is due and did not run (held, postponed) is looked at again

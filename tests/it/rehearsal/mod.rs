@@ -11,6 +11,7 @@ mod foretold;
 mod history;
 mod in_time;
 mod left_out;
+mod named;
 mod printed;
 mod rematched;
 mod remembered;

@@ -44,7 +44,7 @@ fn a_message_is_overtaken_by_one_that_is_sent(#[case] late: &str, #[case] expect
     wait.at = Some("13:30".parse().unwrap());
     given.rule.late = Some(late.parse().unwrap());
     let (entered_at, planned_at) = (instant("2026-11-18T12:00:00Z"), instant("2026-11-19T12:00:00Z"));
-    given.claimed = Claimed { planned_at, entered_at, ..claimed(0) };
+    given.claimed = Claimed { entered_at, planned_at, ..claimed(0) };
     assert_eq!(given.decided(), expected);
 }
 

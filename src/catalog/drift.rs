@@ -1,6 +1,7 @@
 //! Holds the catalog against a live database: tables and columns that aren't there, types that don't fit.
 
 use super::check::{ColumnUse, Reading};
+use super::held::{longest, refusal};
 use super::resolve::merged;
 use super::{ColumnSchema, ColumnType, Insert, InsertValue, InstantStorage, Literal, Schema, TableSchema};
 use crate::diagnostic::{Finding, Report, SourceFile, suggest};
@@ -12,7 +13,7 @@ use std::sync::Arc;
 /// What a kind of database does with the values of its columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Habits {
-    /// Holds columns to the lengths that they are declared with.
+    /// Holds columns to the lengths and types that they are declared with.
     pub keeps_lengths: bool,
     /// Has a date of `0000-00-00`.
     pub has_zero_dates: bool,
@@ -161,7 +162,7 @@ fn misplaced(
 fn unheld(literal: &Literal, live: &ColumnSchema, (zone, habits): (&TimeZone, Habits)) -> Option<Finding> {
     let text = literal.text.as_str();
     let words = words(&live.declared);
-    let longest = longest(&live.declared).filter(|_| habits.keeps_lengths);
+    let refused = refusal(text, &live.declared).filter(|_| habits.keeps_lengths);
     // A `tinyint(1)` is a small number as often as a boolean.
     let is_small = live.ty == ColumnType::Bool && live.declared.to_ascii_lowercase().starts_with("tinyint");
     let is_number = is_small && text.trim().parse().is_ok_and(|number: i16| (-128..256).contains(&number));
@@ -172,8 +173,8 @@ fn unheld(literal: &Literal, live: &ColumnSchema, (zone, habits): (&TimeZone, Ha
     let ty = if is_open { &ColumnType::Unknown } else { &live.ty };
     let problem = if let Err(misfit) = literal.retyped(ty, zone) {
         misfit.to_string()
-    } else if longest.is_some_and(|longest| text.chars().count() > longest) {
-        format!("`{text}` is {} characters long", text.chars().count())
+    } else if let Some(refused) = refused {
+        refused
     } else if words.as_ref().is_some_and(|words| !words.have(text)) {
         format!("`{text}` is none of its words")
     } else {
@@ -270,13 +271,6 @@ fn takes(live: &ColumnType, kind: Kind) -> bool {
         | ColumnType::Float
         | ColumnType::NumberText => false,
     }
-}
-
-/// How many characters a column is declared to hold.
-fn longest(declared: &str) -> Option<usize> {
-    let (name, rest) = declared.split_once('(')?;
-    let is_text = matches!(name.trim(), "varchar" | "char" | "character varying" | "character");
-    rest.split(')').next()?.trim().parse().ok().filter(|_| is_text)
 }
 
 /// MySQL's bytes keep references as the text that they are.
@@ -436,6 +430,7 @@ mod tests {
             ("$ref", "uuid", T::Uuid(UuidStorage::Native), "catalog.column-type 8"),
             ("$ref", "binary(16)", T::Bytes, "catalog.column-type 8"),
             ("open", "tinyint(1)", T::Bool, "catalog.constant 8"),
+            ("soon", "interval", T::Unknown, "catalog.constant 8"),
             ("300", "tinyint(1)", T::Bool, "catalog.constant 8"),
             ("0000-00-00 10:00", "datetime", time.clone(), "catalog.constant 8"),
         ] {

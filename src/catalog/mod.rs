@@ -7,6 +7,7 @@ mod check;
 mod checked;
 pub mod draft;
 mod drift;
+mod held;
 mod literal;
 mod resolve;
 mod schema;

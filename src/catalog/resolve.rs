@@ -83,7 +83,9 @@ impl Catalog {
                     Some((self.field_type(theirs, field), is_whole))
                 });
                 let (types, whole): (Vec<ColumnType>, Vec<bool>) = kept.unzip();
-                let whole = whole.contains(&true) && !whole.contains(&false);
+                // Of a column of whole numbers nothing is missing for that; what else differs, each member sees to.
+                let all_are_whole = !whole.contains(&false) || types.iter().all(|ty| *ty == ColumnType::Int);
+                let whole = whole.contains(&true) && all_are_whole;
                 found.push((entity.name.clone(), name.clone(), common_type(&types.iter()), whole));
             }
         }

@@ -27,11 +27,12 @@ pub struct Args {
 pub(super) const CROSSINGS: usize = 20;
 
 pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, Failure> {
-    let record: RecordId = record::parse(&args.record)?;
+    let asked: RecordId = record::parse(&args.record)?;
     let told = context.block_on(async {
         let (rehearsal, rule) = (Rehearsal::open(context).await?, RuleId::from(args.rule.as_str()));
         rehearsal.unfit.of(&rule)?;
         rehearsal.unfit.warn(output);
+        let record = record::in_catalog(asked, &rehearsal.generation.catalog);
         Ok(explain(&rehearsal.previewer(CROSSINGS), &rule, &record).await?)
     })?;
     match args.format {
@@ -177,10 +178,8 @@ fn standing(told: &Explanation) -> String {
         return format!("has not run yet; {backfill}");
     };
     let RuleState { baseline, progress, .. } = state;
-    let swept = match progress.seeded {
-        true => format!("last sweep {}", text::at(progress.swept_at)),
-        false => "no sweep yet".to_owned(),
-    };
+    let last = || format!("last sweep {}", text::at(progress.swept_at));
+    let swept = if progress.seeded { last() } else { "no sweep yet".to_owned() };
     let seen = format!("looks at {}; {swept}", looked_at(*baseline));
     match &state.status {
         RuleStatus::Running => seen,

@@ -1,6 +1,8 @@
 //! `nudged hold`: sweeps that the guard holds, for a person to look at and decide.
 
+use super::released::{CHUNK, Outlook, outlook, too_late};
 use super::{Context, Exit, Failure, Format, Output, text};
+use crate::engine::Prospect;
 use crate::engine::port::{HeldMatch, SweepId, SweepView};
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
@@ -75,16 +77,19 @@ struct Page {
     limit: usize,
 }
 
-/// The most that is asked of the state at once.
-const CHUNK: usize = 1_000;
-
 fn show(sweep: &str, page: Page, format: Format, context: &Context, output: &mut Output) -> Result<(), Failure> {
     let found = held(context)?.into_iter().find(|view| view.id == *sweep).ok_or_else(|| unknown(sweep))?;
     let (people, more) = people(sweep, page, context)?;
+    let Outlook { told, unasked } =
+        context.block_on(async { outlook(context, &*context.state().await?, &people).await })?;
+    if let Some(why) = unasked {
+        output.talk(&format!("what a release would do goes by the time alone, since facts can't be asked for: {why}"));
+    }
+    let matches = people.iter().zip(&told);
     match format {
         Format::Json => {
             let mut shown = as_json(&found);
-            shown["people"] = people.iter().map(match_as_json).collect();
+            shown["people"] = matches.map(match_as_json).collect();
             shown["next"] = json!(more);
             output.json(&shown);
         }
@@ -93,7 +98,7 @@ fn show(sweep: &str, page: Page, format: Format, context: &Context, output: &mut
             output.line(&format!("matches  {}\nsince    {}", found.matches, text::at(found.since)));
             output.line(&format!("reason   {}\n", found.reason));
             let header = ["record", "occasion", "matched", "would"];
-            output.table(&header, people.iter().map(match_as_row).collect(), "no matches from there on");
+            output.table(&header, matches.map(match_as_row).collect(), "no matches from there on");
             if let Some(place) = more {
                 output.talk(&format!("there are more: `nudged hold show {sweep} --after {place}`"));
             }
@@ -128,15 +133,21 @@ fn decide(sweep: &str, release: bool, context: &Context, output: &mut Output) ->
         return Err(unknown(sweep));
     }
     let id = SweepId(sweep.to_owned());
-    let matches = context.block_on(async {
+    let (matches, late) = context.block_on(async {
         let store = context.state().await?;
+        let late = if release { too_late(context, &*store, &id).await? } else { 0 };
         let matches = store.decide_held(&id, release, Timestamp::now()).await?;
         // The daemon enters staged matches only with its next large sweep, which may be far.
         while store.expand(CHUNK).await? > 0 {}
-        Ok(matches)
+        Ok((matches, late))
     })?;
-    output
-        .talk(&format!("{matches} matches {}", if release { "released" } else { "dropped; they stay in the ledger" }));
+    output.talk(&match (release, late) {
+        (false, _) => format!("{matches} matches dropped; they stay in the ledger"),
+        (true, 0) => format!("{matches} matches released"),
+        (true, late) => {
+            format!("{matches} matches released; {late} of them are too late by now, and end without acting")
+        }
+    });
     Ok(())
 }
 
@@ -167,24 +178,38 @@ fn as_json(view: &SweepView) -> Json {
 }
 
 /// What a release makes of it.
-fn would(held: &HeldMatch) -> String {
-    held.left_out.map_or_else(|| "act".to_owned(), |reason| format!("not act: {}", reason.as_str()))
+fn would(prospect: &Prospect) -> String {
+    let more = |detail: &str| if detail.is_empty() { String::new() } else { format!(" ({detail})") };
+    match prospect {
+        Prospect::Acts => "act".to_owned(),
+        Prospect::Nothing { reason, detail } => format!("not act: {reason}{}", more(detail)),
+        Prospect::Waits(why) => format!("wait: {why}"),
+        Prospect::Unknown(why) => format!("unknown: {why}"),
+    }
 }
 
-fn match_as_row(held: &HeldMatch) -> Vec<String> {
+fn match_as_row((held, prospect): (&HeldMatch, &Prospect)) -> Vec<String> {
     vec![
         held.record.as_ref().map_or_else(|| "(erased)".to_owned(), ToString::to_string),
         held.occasion.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
         text::at(held.matched_at),
-        would(held),
+        would(prospect),
     ]
 }
 
-fn match_as_json(held: &HeldMatch) -> Json {
+fn match_as_json((held, prospect): (&HeldMatch, &Prospect)) -> Json {
+    let (would, left_out, why) = match prospect {
+        Prospect::Acts => ("act", None, None),
+        Prospect::Nothing { reason, detail } => ("nothing", Some(*reason), Some(detail)),
+        Prospect::Waits(why) => ("wait", None, Some(why)),
+        Prospect::Unknown(why) => ("unknown", None, Some(why)),
+    };
     json!({
         "record": held.record.as_ref().map(ToString::to_string),
         "occasion": held.occasion,
         "matched_at": held.matched_at,
-        "left_out": held.left_out,
+        "would": would,
+        "left_out": left_out,
+        "why": why.filter(|why| !why.is_empty()),
     })
 }

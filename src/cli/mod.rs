@@ -29,6 +29,7 @@ mod preview;
 mod progress;
 mod record;
 mod rehearsal;
+mod released;
 mod reload;
 mod rules;
 mod run;

@@ -5,12 +5,9 @@ use super::{Context, Exit, Failure, Format, Output, text};
 use crate::diagnostic::render::counted;
 use crate::engine::rehearse::{Change, Comparer, Comparison, Elsewhere, Part, People, RuleComparison};
 use crate::rule::checked::Backfill;
-use crate::rule::generation::Generation;
-use crate::rulebook::{Inspected, from_stored, inspect};
-use crate::service::outside;
+use crate::rulebook::from_stored;
 use serde_json::{Value as Json, json};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -39,31 +36,29 @@ pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, 
 async fn ask(args: &Args, context: &Context, output: &mut Output) -> Result<(Comparison, bool), Failure> {
     let rehearsal = Rehearsal::open(context).await?;
     let (config, source) = (&rehearsal.config, &*rehearsal.source);
-    let other = if let Some(directory) = &args.directory {
-        let (other, unfit) = rehearsal::load(config, source, directory).await?;
-        unfit.warn(output);
-        Some(other)
-    } else {
-        rehearsal.unfit.warn(output);
-        None
-    };
-    let running: Option<Generation> = match rehearsal.store.last_generation().await? {
+    let other = match &args.directory {
+        Some(directory) => Some(rehearsal::load(config, source, directory).await?),
         None => None,
-        Some(stored) => {
-            let tree = Arc::new(from_stored(stored.files));
-            // What the database no longer accepts still ran; it only can't be asked any more.
-            match inspect(tree, source, &outside(config), None).await {
-                Ok(Inspected { generation, .. }) => Some(generation),
-                Err(findings) => {
-                    output.findings(&findings);
-                    output.talk("the running rules no longer fit the source; everything is shown as added");
-                    None
-                }
+    };
+    let unfit = other.as_ref().map_or(&rehearsal.unfit, |(_, unfit)| unfit);
+    unfit.warn(output);
+    let running = match rehearsal.store.last_generation().await? {
+        None => None,
+        Some(stored) => match rehearsal::load_past(config, source, from_stored(stored.files)).await {
+            Ok((running, lost)) => {
+                lost.warn_of_past(unfit, output);
+                Some(running)
             }
-        }
+            Err(Failure::Rules(findings)) => {
+                output.findings(&findings);
+                output.talk("warning: what runs can't be read any more; everything is shown as added");
+                None
+            }
+            Err(failure) => return Err(failure),
+        },
     };
     let mut previewer = rehearsal.previewer(BATCH);
-    if let Some(other) = &other {
+    if let Some((other, _)) = &other {
         previewer.generation = other;
     }
     let comparer = Comparer { previewer, running: running.as_ref(), batch: BATCH, names: args.names };

@@ -5,6 +5,7 @@ use super::rehearsal::Rehearsal;
 use super::{Context, Exit, Failure, Format, Output, record, text};
 use crate::action::email::Composer;
 use crate::config::Config;
+use crate::engine::placing::Place;
 use crate::engine::port::Message;
 use crate::engine::{EngineError, Preview, PreviewMatch, PreviewScope, preview};
 use crate::model::{Period, RecordId, RuleId};
@@ -33,13 +34,15 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, Failure> {
-    let records = args.records.iter().map(|text| record::parse(text)).collect::<Result<Vec<RecordId>, Failure>>()?;
-    let scope = scope(args, &records);
+    let asked = args.records.iter().map(|text| record::parse(text)).collect::<Result<Vec<RecordId>, Failure>>()?;
     let (found, config) = context.block_on(async {
         let rehearsal = Rehearsal::open(context).await?;
         let rule = RuleId::from(args.rule.as_str());
         rehearsal.unfit.of(&rule)?;
         rehearsal.unfit.warn(output);
+        let catalog = &rehearsal.generation.catalog;
+        let records: Vec<RecordId> = asked.into_iter().map(|record| record::in_catalog(record, catalog)).collect();
+        let scope = scope(args, &records);
         let looker = rehearsal.previewer(args.limit);
         if let Some(about) = looker.generation.rules.get(&rule)
             && let Some(other) = records.iter().find(|record| record.entity != about.rule.for_each)
@@ -115,6 +118,9 @@ fn show(found: &Preview, args: &Args, output: &mut Output) {
         found.since.map_or_else(String::new, |since| format!("; looked at what crossed since {}", text::at(since)));
     let more = if found.truncated { "; more crossed than were looked at (--limit)" } else { "" };
     output.talk(&format!("{}{more}; nothing was sent{since}", counts(found)));
+    if let Some(guessed) = text::guessed(&found.guessed).filter(|_| !found.matches.is_empty()) {
+        output.talk(&guessed);
+    }
     if let Some(first) = found.first_sweep {
         let since = if first.as_second() <= 0 { "ever".to_owned() } else { format!("since {}", text::at(first)) };
         output.talk(&format!(
@@ -131,6 +137,10 @@ fn counts(found: &Preview) -> String {
     let close = count(|matched| matched.too_close_to.is_some());
     let left_out = count(|matched| matched.left_out);
     let mut counts = vec![format!("{} match", count(PreviewMatch::would_match))];
+    let idle = count(PreviewMatch::begins_nothing);
+    if idle > 0 {
+        counts.push(format!("{idle} of them to begin nothing"));
+    }
     if known > 0 {
         counts.push(format!("{known} did already"));
     }
@@ -156,7 +166,19 @@ fn standing(found: &Preview, matched: &PreviewMatch) -> String {
             format!(" (planned before the rule began: it first matches at {})", text::at(at))
         }
         _ if matched.left_out => " (left out: before the rule began; `backfill` takes such in)".to_owned(),
-        _ => String::new(),
+        _ => matched.place.map_or_else(String::new, |place| beside(place).to_owned()),
+    }
+}
+
+/// What the record's others have to do with it.
+const fn beside(place: Place) -> &'static str {
+    match place {
+        Place::Nothing => {
+            " (begins nothing: another of this record is under way, or comes first; `on_rematch: ignore`)"
+        }
+        Place::Replaced => " (begins nothing: a newer one takes its place; `on_rematch: restart`)",
+        Place::Queued => " (begins when the one before it has ended; `on_rematch: queue`)",
+        Place::Running | Place::Ended(_) => "",
     }
 }
 
@@ -186,6 +208,7 @@ fn as_json(found: &Preview) -> Json {
         "truncated": found.truncated,
         "since": found.since,
         "first_sweep": found.first_sweep,
+        "guessed": found.guessed,
     })
 }
 
@@ -197,13 +220,26 @@ fn match_json(matched: &PreviewMatch) -> Json {
         "known": matched.known,
         "too_close_to": matched.too_close_to,
         "left_out": matched.left_out,
+        "begins": matched.place.and_then(begins),
         "messages": matched.messages.iter().map(message::as_json).collect::<Vec<_>>(),
     })
+}
+
+/// When it takes the first step; `None`: its rule has none.
+const fn begins(place: Place) -> Option<&'static str> {
+    match place {
+        Place::Running => Some("now"),
+        Place::Queued => Some("queued"),
+        Place::Nothing => Some("ignored"),
+        Place::Replaced => Some("replaced"),
+        Place::Ended(_) => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{counts, standing};
+    use crate::engine::placing::Place;
     use crate::engine::{Preview, PreviewMatch};
     use crate::model::RecordId;
 
@@ -216,6 +252,7 @@ mod tests {
             known,
             too_close_to: too_close.then_some(at),
             left_out,
+            place: None,
             messages: Vec::new(),
         }
     }
@@ -234,6 +271,16 @@ mod tests {
         let why: Vec<String> = shown.matches.iter().map(|matched| standing(&shown, matched)).collect();
         assert_eq!(why[3], " (within the cooldown of the match of 2026-11-10 08:00:00Z: would not match)");
         assert!(why[0].is_empty() && why[2].contains("`backfill` takes such in"), "{why:?}");
+    }
+
+    #[test]
+    fn one_that_begins_nothing_matches_and_says_why() {
+        let second = PreviewMatch { place: Some(Place::Nothing), ..crossed(false, false, false) };
+        let first = PreviewMatch { place: Some(Place::Running), ..crossed(false, false, false) };
+        let shown = Preview { matches: vec![first, second], ..Preview::default() };
+        assert_eq!(counts(&shown), "2 match, 1 of them to begin nothing, 0 don't");
+        assert_eq!(standing(&shown, &shown.matches[0]), "");
+        assert!(standing(&shown, &shown.matches[1]).ends_with("comes first; `on_rematch: ignore`)"));
     }
 
     #[test]

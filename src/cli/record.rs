@@ -1,6 +1,7 @@
 //! Records as people name them.
 
 use super::{Exit, Failure};
+use crate::catalog::{Catalog, KeyType, UuidStorage};
 use crate::model::{EntityName, Key, RecordId, Tenant};
 
 /// `customer:4711`, or `tenant/customer:4711`: what [`RecordId`] prints.
@@ -13,6 +14,17 @@ pub fn parse(text: &str) -> Result<RecordId, Failure> {
         return Err(wrong());
     }
     Ok(RecordId { tenant: Tenant::from(tenant), entity: EntityName::from(entity), key: Key::from(key) })
+}
+
+/// With its key as the database names it: a UUID may be written in capitals, in braces or without hyphens. Where UUIDs are
+/// kept as text, the text is compared as it stands.
+pub fn in_catalog(record: RecordId, catalog: &Catalog) -> RecordId {
+    let key_type = catalog.entity(&record.entity).map(|entity| &entity.key_type);
+    let as_value = matches!(key_type, Some(KeyType::Uuid(UuidStorage::Native | UuidStorage::Binary)));
+    match record.key.as_str().trim().parse::<uuid::Uuid>() {
+        Ok(id) if as_value => RecordId { key: Key::from(id.to_string().as_str()), ..record },
+        Ok(_) | Err(_) => record,
+    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use crate::engine::port::{Source, Store};
 use crate::engine::{Previewer, Settings};
 use crate::model::RuleId;
 use crate::rule::generation::{Generation, Rest, Tree};
-use crate::rulebook::{Inspected, Limits, inspect, isolate, read_tree};
+use crate::rulebook::{Inspected, Limits, inspect, inspect_past, isolate, read_tree};
 use crate::service::{open_source, outside, state_is_new};
 use crate::store::sqlite::SqliteStore;
 use jiff::Timestamp;
@@ -67,9 +67,23 @@ const FOLLOWING: [&str; 3] = ["rule.unknown-template", "rule.unknown-script", "r
 /// changed keeps nobody from the others.
 pub async fn load(config: &Config, source: &dyn Source, directory: &Path) -> Result<(Generation, Unfit), Failure> {
     let whole = Arc::new(read_tree(directory, &Limits::default(), None)?);
+    let outside = &outside(config);
+    settled(whole, async |tree| inspect(tree, source, outside, None).await).await
+}
+
+/// Those that ran when the state was last at work, as far as they still load.
+pub async fn load_past(config: &Config, source: &dyn Source, whole: Tree) -> Result<(Generation, Unfit), Failure> {
+    let outside = &outside(config);
+    settled(Arc::new(whole), async |tree| inspect_past(tree, source, outside).await).await
+}
+
+async fn settled(
+    whole: Arc<Tree>,
+    inspect: impl AsyncFn(Arc<Tree>) -> Result<Inspected, Vec<Finding>>,
+) -> Result<(Generation, Unfit), Failure> {
     let (mut tree, mut findings) = (Arc::clone(&whole), Vec::new());
     let inspected = loop {
-        let found = match inspect(Arc::clone(&tree), source, &outside(config), None).await {
+        let found = match inspect(Arc::clone(&tree)).await {
             Ok(inspected) => break inspected,
             Err(found) => found,
         };
@@ -117,6 +131,17 @@ impl Unfit {
         output.findings(&self.findings);
         let named: Vec<String> = self.rules.iter().map(|(rule, path)| format!("{path} ({rule})")).collect();
         output.talk(&format!("warning: this answer goes without {}", named.join(", ")));
+    }
+
+    /// The same of what ran, to whoever compares it with what may run. Rules that neither has were named already.
+    pub fn warn_of_past(&self, new: &Self, output: &mut Output) {
+        let lost = self.rules.iter().filter(|(rule, _)| !new.rules.contains_key(*rule));
+        let named: Vec<String> = lost.map(|(rule, path)| format!("{path} ({rule})")).collect();
+        if named.is_empty() {
+            return;
+        }
+        output.findings(&self.findings);
+        output.talk(&format!("warning: what ran of {} can't be asked any more", named.join(", ")));
     }
 
     /// What is wrong with this rule, if it is one of them.

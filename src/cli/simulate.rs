@@ -123,16 +123,45 @@ fn show(days: &BTreeMap<RuleId, RuleDays>, summary: bool, output: &mut Output) {
     let header = ["rule", "matched", "left out", "sent", "recorded", "skipped", "ended", "other"];
     output.table(&header, rows.collect(), "nothing would happen");
     for (rule, days) in days {
+        for stopped in &days.stopped {
+            output.line(&format!("{rule}: {stopped}"));
+        }
         for reason in &days.held {
             output.line(&format!("{rule}: held: {reason}"));
+        }
+        if let Some(told) = account(days) {
+            output.one_line(&format!("{rule}: {told}"));
+        }
+        if let Some(guessed) = text::guessed(&days.guessed) {
+            output.line(&format!("{rule}: {guessed}"));
         }
     }
 }
 
+/// What became of the matches, where some did not simply go through the steps: `of 3 matches 2 completed, 1 late`.
+fn account(days: &RuleDays) -> Option<String> {
+    if days.came_to.keys().all(|came_to| ["completed", "under_way"].contains(&came_to.as_str())) {
+        return None;
+    }
+    let of = |(came_to, count): (&String, &u64)| format!("{count} {}", came_to.replace('_', " "));
+    let mut told =
+        format!("of {} matches {}", days.matched, days.came_to.iter().map(of).collect::<Vec<_>>().join(", "));
+    let why: Vec<String> = days.cancelled.iter().map(|(why, count)| format!("{count}: {why}")).collect();
+    if !why.is_empty() {
+        told = format!("{told} ({})", why.join("; "));
+    }
+    Some(told)
+}
+
 fn as_json(days: &BTreeMap<RuleId, RuleDays>, attempts: &[Json], summary: bool) -> Json {
     let rule = |(rule, days): (&RuleId, &RuleDays)| {
-        let RuleDays { matched, left_out, outcomes, held } = days;
-        json!({"rule": rule, "matched": matched, "left_out": left_out, "outcomes": outcomes, "held": held})
+        let RuleDays { matched, came_to, cancelled, left_out, outcomes, held, stopped, guessed } = days;
+        let stopped: Vec<Json> =
+            stopped.iter().map(|stopped| json!({"by": stopped.by(), "text": stopped.to_string()})).collect();
+        json!({
+            "rule": rule, "matched": matched, "came_to": came_to, "cancelled": cancelled, "left_out": left_out,
+            "outcomes": outcomes, "held": held, "stopped": stopped, "guessed": guessed,
+        })
     };
     let mut shown = json!({"source": "frozen", "rules": days.iter().map(rule).collect::<Vec<_>>()});
     if !summary {

@@ -28,12 +28,13 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, Failure> {
-    let record = record::parse(&args.record)?;
+    let asked = record::parse(&args.record)?;
     let (mail, outcome) = context.block_on(async {
         let rehearsal = Rehearsal::open(context).await?;
         let (rule, step) = (RuleId::from(args.rule.as_str()), args.step.as_deref().map(StepId::from));
         rehearsal.unfit.of(&rule)?;
         rehearsal.unfit.warn(output);
+        let record = record::in_catalog(asked, &rehearsal.generation.catalog);
         let previewer = rehearsal.previewer(CROSSINGS);
         let mail = render_test(&previewer, &rule, &record, step.as_ref(), &args.to).await?;
         if mail.made_up {

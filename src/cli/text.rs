@@ -21,6 +21,14 @@ pub fn at(instant: Timestamp) -> String {
     if instant.as_second() <= 0 { "never".to_owned() } else { instant.strftime("%F %TZ").to_string() }
 }
 
+/// That steps went by answers that a rehearsal made up; `None`: none did.
+pub fn guessed(steps: &[String]) -> Option<String> {
+    let named: Vec<String> = steps.iter().map(|step| format!("`{step}`")).collect();
+    let told =
+        || format!("a guess from {} on: nobody was asked, so the answer in `saved` is made up", named.join(", "));
+    (!named.is_empty()).then(told)
+}
+
 /// How a mail was read; `None`: it tells of something else.
 pub fn reaction(what: &str) -> Option<&'static str> {
     match what {

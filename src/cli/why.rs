@@ -24,7 +24,7 @@ pub struct Args {
 
 pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, Failure> {
     let asked: RecordId = record::parse(&args.record)?;
-    let found = context.block_on(ask(&asked, args, context, output))?;
+    let (asked, found) = context.block_on(ask(asked, args, context, output))?;
     if found.is_empty() {
         let message = format!("no rule is about {} records; `nudged rules` lists what runs", asked.entity);
         return Err(Failure::other(Exit::NotFound, message));
@@ -39,15 +39,16 @@ pub fn run(args: &Args, context: &Context, output: &mut Output) -> Result<Exit, 
     Ok(Exit::Success)
 }
 
-/// For every tenant, where the source has several and none was named.
+/// The record as its database names it, for every tenant where the source has several and none was named.
 async fn ask(
-    asked: &RecordId,
+    asked: RecordId,
     args: &Args,
     context: &Context,
     output: &mut Output,
-) -> Result<Vec<(RecordId, RuleStory)>, Failure> {
+) -> Result<(RecordId, Vec<(RecordId, RuleStory)>), Failure> {
     let rehearsal = Rehearsal::open(context).await?;
     rehearsal.unfit.warn(output);
+    let asked = record::in_catalog(asked, &rehearsal.generation.catalog);
     let since = args.since.before(rehearsal.now, &rehearsal.generation.catalog.time_zone);
     let tenants = rehearsal.generation.catalog.tenants.as_ref().filter(|_| asked.tenant.as_str().is_empty());
     let records: Vec<RecordId> = match tenants {
@@ -64,7 +65,7 @@ async fn ask(
             found.extend(stories.into_iter().map(|story| (record.clone(), story)));
         }
     }
-    Ok(found)
+    Ok((asked, found))
 }
 
 /// Whether the record is there, or was.

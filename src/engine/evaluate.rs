@@ -112,6 +112,11 @@ async fn unwanted(
     Ok(())
 }
 
+/// Whether there is no record of the rule's kind at all: a restore, a truncated table or a lost permission.
+pub(super) async fn is_emptied(source: &dyn Source, rule: &CompiledRule, tenant: &Tenant) -> Result<bool, SourceError> {
+    Ok(source.rows(tenant, rule.chunk_end(None, 1)).try_next().await?.is_none())
+}
+
 /// Facts come back by key, so that each round holds a key once; the places that share key and `since`
 /// share an answer.
 fn rounds(subjects: &[Subject]) -> Vec<HashMap<Key, Vec<usize>>> {

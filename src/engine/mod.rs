@@ -51,6 +51,7 @@ mod tracked_mail;
 mod versions;
 
 pub mod dispatch;
+pub mod placing;
 pub mod port;
 pub mod rehearse;
 pub mod sweep;
@@ -63,7 +64,7 @@ pub use expectation::Mood;
 pub use held::still_held;
 pub use links::Links;
 pub use personal::{Reached, addresses_in, events_about, reached};
-pub use preview::{Preview, PreviewMatch, PreviewMessage, PreviewScope, Previewer, preview};
+pub use preview::{Preview, PreviewMatch, PreviewMessage, PreviewScope, Previewer, Prospect, preview};
 pub use pruner::Retention;
 pub use rehearsal::{Horizon, sweeps_ahead};
 pub use relocate::{Relocated, pinned_steps, relocate};

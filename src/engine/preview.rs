@@ -3,6 +3,7 @@
 
 mod crossed;
 mod met;
+mod places;
 mod way;
 
 use super::adopt::baseline;
@@ -12,7 +13,9 @@ use super::dispatch::{Draft, rehearsed};
 use super::error::EngineError;
 use super::evaluate::{self, Answer, Eligibility};
 use super::links::Links;
+use super::placing::Place;
 use super::port::{Claimed, Lease, Message, OutboxToken, Progress, RuleState, RuleStatus, Source, Standing, Store};
+use super::rehearse::guessed::guessed;
 use super::rehearse::horizon;
 use super::settings::Sending;
 use super::sweep::{Namer, had_its_chance, leaves_out, occasion_data};
@@ -24,9 +27,11 @@ use crate::rule::generation::Generation;
 use crate::rule::message::MessageRow;
 pub(super) use crossed::newest_first;
 use jiff::{SignedDuration, Timestamp};
+use places::Entry;
 use serde_json::Value as Json;
 use std::collections::BTreeSet;
 pub(super) use way::Found;
+pub use way::Prospect;
 
 /// Which crossings a preview looks at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +58,8 @@ pub struct Preview {
     pub since: Option<Timestamp>,
     /// Where the rule's first sweep will begin, before all that was looked at.
     pub first_sweep: Option<Timestamp>,
+    /// Steps that go by an answer which nobody gave.
+    pub guessed: Vec<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -66,6 +73,9 @@ pub struct PreviewMatch {
     pub too_close_to: Option<Timestamp>,
     /// It crossed, or was inside, before the rule began to look: no sweep enters it.
     pub left_out: bool,
+    /// Whether it begins the steps, with what its record has under way and what enters beside it. `None`: no sweep enters
+    /// it, so that it stands by itself.
+    pub place: Option<Place>,
     /// Every step on the way, were nothing to change in between.
     pub messages: Vec<PreviewMessage>,
 }
@@ -94,10 +104,16 @@ pub struct Previewer<'a> {
 }
 
 impl PreviewMatch {
-    /// Whether the next sweep would enter it.
+    /// Whether the next sweep would enter it, which need not begin the steps.
     #[must_use]
     pub const fn would_match(&self) -> bool {
         !self.known && !self.left_out && self.too_close_to.is_none()
+    }
+
+    /// It would be entered and do nothing: another of its record is under way, or a newer one takes its place.
+    #[must_use]
+    pub const fn begins_nothing(&self) -> bool {
+        matches!(self.place, Some(Place::Nothing | Place::Replaced))
     }
 }
 
@@ -109,6 +125,7 @@ pub async fn preview(previewer: &Previewer<'_>, rule: &RuleId, scope: &PreviewSc
         closeness: too_close(&compiled.rule),
         planned: horizon::planned(&compiled.rule, zone, previewer.now),
         since: previewer.since(compiled, scope),
+        guessed: guessed(&compiled.rule),
         ..Preview::default()
     };
     preview.first_sweep = previewer.before_it(compiled, preview.since).await?;
@@ -140,12 +157,11 @@ impl Previewer<'_> {
     ) -> Result<(), EngineError> {
         let own = own_lane(rule);
         let crossings = self.crossings(rule, (tenant, own), scope, preview).await?;
+        let begins = self.began(rule, self.adopted(rule, own, tenant).await?.as_ref());
         let began = match scope {
             // Whom it would have matched, had it been there.
             PreviewScope::Last(_) => Timestamp::MIN,
-            PreviewScope::LastInterval | PreviewScope::Records(_) => {
-                self.began(rule, self.adopted(rule, own, tenant).await?.as_ref())
-            }
+            PreviewScope::LastInterval | PreviewScope::Records(_) => begins,
         };
         let subjects: Vec<Subject> =
             crossings.iter().map(|crossing| evaluate::subject(rule, crossing, self.now)).collect();
@@ -166,20 +182,33 @@ impl Previewer<'_> {
             match (reason, answer) {
                 (None, Answer::Facts(facts)) => {
                     let standing = cooldown.beside(crossing, standing, crossing.crossed_at > began);
-                    found.push(Found { record, crossing, facts, known: standing.is_spent() });
+                    found.push(Found { record, crossing, facts, known: standing.is_spent(), place: None });
                     stands.push(standing);
                 }
                 (Some(reason), _) => preview.misses.push((record, crossing.occasion.clone(), reason)),
                 (None, Answer::Gone | Answer::Unreadable(_)) => {}
             }
         }
+        let entry = |crossing: &Crossing, standing: &Standing| match crossing.crossed_at {
+            _ if standing.is_spent() => Entry::Nobody,
+            at if at > begins => Entry::NextSweep,
+            at if at > began => Entry::Supposed,
+            _ => Entry::Nobody,
+        };
+        let entries =
+            found.iter().zip(&stands).map(|(found, standing)| (found.crossing, entry(found.crossing, standing)));
+        let places = self.places(rule, tenant, &entries.collect::<Vec<_>>()).await?;
+        for (found, place) in found.iter_mut().zip(places) {
+            found.place = place;
+        }
         let messages = self.messages(rule, &found).await?;
-        for ((Found { record, crossing, .. }, messages), standing) in found.into_iter().zip(messages).zip(stands) {
+        for ((Found { record, crossing, place, .. }, messages), standing) in found.into_iter().zip(messages).zip(stands)
+        {
             let (occasion, crossed_at) = (crossing.occasion.clone(), crossing.crossed_at);
             let left_out = !standing.is_spent() && crossed_at <= began;
             let known = standing == Standing::Known;
             let too_close_to = if let Standing::TooClose { to } = standing { Some(to) } else { None };
-            let matched = PreviewMatch { record, occasion, crossed_at, known, too_close_to, left_out, messages };
+            let matched = PreviewMatch { record, occasion, crossed_at, known, too_close_to, left_out, place, messages };
             preview.matches.push(matched);
         }
         Ok(())

@@ -1,6 +1,5 @@
 //! Brings answers into the order of time where the source can't: texts with and without an offset don't sort alike.
 
-use super::cooldown::cooldown;
 use crate::model::{Key, Occasion};
 use crate::rule::CheckedRule;
 use crate::rule::compiled::Crossing;
@@ -11,23 +10,31 @@ use std::collections::BTreeMap;
 /// blank.
 const SLACK: SignedDuration = SignedDuration::from_hours(3 * 24);
 
-/// Of the answers of one look, for a rule where the first one silences those after it. For others it holds nothing back.
+/// Of the answers of one look, for a rule where the first one goes before those after it. For others it holds nothing
+/// back.
 #[derive(Debug)]
 pub(super) struct TimeOrder {
     held: Option<BTreeMap<Place, Crossing>>,
     newest: Timestamp,
 }
 
-/// Of two at once, the one whose own key is the smaller text comes first.
+/// Of two at once, however their times are written, the one whose own key is the smaller text comes first.
 type Place = (Timestamp, Occasion, Key);
 
-pub(super) fn place(crossing: &Crossing) -> Place {
+fn place(crossing: &Crossing) -> Place {
     (crossing.occasion_at.unwrap_or(crossing.crossed_at), crossing.occasion.clone(), crossing.key.clone())
+}
+
+/// The same order for those that are there all at once. Those of other rules stay as they are.
+pub(super) fn arrange(rule: &CheckedRule, crossings: &mut [Crossing]) {
+    if rule.takes_in_time() {
+        crossings.sort_by_cached_key(place);
+    }
 }
 
 impl TimeOrder {
     pub fn of(rule: &CheckedRule) -> Self {
-        Self { held: cooldown(rule).map(|_| BTreeMap::new()), newest: Timestamp::MIN }
+        Self { held: rule.takes_in_time().then(BTreeMap::new), newest: Timestamp::MIN }
     }
 
     /// Takes the next one, and hands on those before which no other can come any more.
@@ -53,6 +60,22 @@ mod tests {
     use super::*;
     use crate::engine::cooldown::tests::{answer, surveyed};
     use crate::model::Period;
+    use crate::rule::checked::OnRematch;
+
+    #[test]
+    fn of_two_at_once_the_smaller_key_comes_first_by_stream_and_by_sort() {
+        let rule = surveyed(Some(Period::days(2)));
+        let said = |occasion: &str| Crossing { occasion: Occasion::from(occasion), ..answer("a", 1) };
+        let (mut sorted, mut order, mut streamed) = (vec![said("9"), said("10")], TimeOrder::of(&rule), Vec::new());
+        for crossing in &sorted {
+            order.pass(crossing.clone(), &mut streamed);
+        }
+        order.end(&mut streamed);
+        arrange(&rule, &mut sorted);
+        for found in [sorted, streamed] {
+            assert_eq!(found.iter().map(|crossing| crossing.occasion.as_str()).collect::<Vec<_>>(), ["10", "9"]);
+        }
+    }
 
     #[test]
     fn what_comes_within_the_slack_is_brought_into_order() {
@@ -70,7 +93,8 @@ mod tests {
         order.end(&mut on);
         assert_eq!(days(&on), [1, 2, 3, 4, 8, 9, 10]);
 
-        let mut order = TimeOrder::of(&surveyed(None));
+        let beside = CheckedRule { on_rematch: OnRematch::Parallel, ..surveyed(None) };
+        let mut order = TimeOrder::of(&beside);
         let mut on = Vec::new();
         for day in [2, 1] {
             order.pass(answer("a", day), &mut on);

@@ -69,6 +69,16 @@ pub struct CheckedRule {
     pub nodes: Vec<Node>,
 }
 
+impl CheckedRule {
+    /// Whether of several occasions of a record the first in time keeps later ones from something: from matching, or
+    /// from beginning the steps.
+    #[must_use]
+    pub fn takes_in_time(&self) -> bool {
+        let Trigger::Survey(survey) = &self.trigger else { return false };
+        survey.cooldown.is_some() || self.on_rematch != OnRematch::Parallel
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Mode {
     Shadow,

@@ -24,6 +24,8 @@ pub struct Unread {
     pub id: String,
     pub received_at: Timestamp,
     pub problem: String,
+    /// Whom it names nevertheless.
+    pub key: Option<Key>,
 }
 
 /// The key under which it is kept that such an event came: no record and no event has it.
@@ -99,16 +101,18 @@ impl Event {
     }
 
     pub(super) fn crossing(&self, key_type: &KeyType, told: Told<'_>) -> Result<Crossing, Unread> {
-        let wrong = |path: &JsonPath, problem: &str| Unread {
+        let wrong = |path: &JsonPath, problem: &str, key: Option<&Key>| Unread {
             id: told.id.to_owned(),
             received_at: told.received_at,
             problem: format!("`{path}` {problem}"),
+            key: key.cloned(),
         };
-        let named = self.key.name(told.body).map_err(|problem| wrong(&self.key, problem))?;
-        let key = key(key_type, &named).ok_or_else(|| wrong(&self.key, "can't be a key of the rule's entity"))?;
+        let named = self.key.name(told.body).map_err(|problem| wrong(&self.key, problem, None))?;
+        let unfit = || wrong(&self.key, "can't be a key of the rule's entity", None);
+        let key = key(key_type, &named).ok_or_else(unfit)?;
         let occasion = match &self.id {
             None => Occasion::new(told.id),
-            Some(path) => match path.name(told.body).map_err(|problem| wrong(path, problem))? {
+            Some(path) => match path.name(told.body).map_err(|problem| wrong(path, problem, Some(&key)))? {
                 Value::Int(number) => Occasion::new(number.to_string()),
                 other => Occasion::new(other.as_text().unwrap_or_default()),
             },
@@ -159,6 +163,13 @@ mod tests {
             let unread = read(&event, &odd).unwrap_err();
             assert_eq!((unread.id.as_str(), unread.problem), ("msg_1", format!("`data.who.0` {problem}")), "{odd}");
         }
+        event.key = JsonPath::of("data.who.0");
+        event.id = Some(JsonPath::of("data"));
+        let unread = read(&event, &body).unwrap_err();
+        assert_eq!(
+            (unread.key, unread.problem.as_str()),
+            (Some(Key::from("4711")), "`data` is an object, and no text or whole number")
+        );
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod flow;
 pub mod generation;
 pub mod inbound;
 pub mod index;
+pub(crate) mod lexer;
 pub mod message;
 pub mod operands;
 mod saved;

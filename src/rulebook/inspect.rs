@@ -1,7 +1,8 @@
 //! Checks a tree aside: types from the live schema, the rules themselves, their SQL in the database.
 
+use super::consents::unwritten;
 use super::{Examiner, touched, wayout};
-use crate::catalog::{self, Catalog, ColumnSchema, Entity, Schema};
+use crate::catalog::{self, Catalog, ColumnSchema, Entity, Schema, Table};
 use crate::diagnostic::{Finding, Place, Severity, SourceFile, defect};
 use crate::engine::port::{Deed, Source, SourceError, live_schema};
 use crate::model::{EntityName, Key, RecordId, RuleId, Tenant, Topic};
@@ -179,7 +180,22 @@ pub async fn inspect(
     outside: &Outside,
     running: Option<&Arc<Generation>>,
 ) -> Result<Inspected, Vec<Finding>> {
-    caught(inspect_aside(tree, source, outside, running)).await.unwrap_or_else(Err)
+    let inspecting = async {
+        let built = build_aside(tree, source, outside, running).await?;
+        let mut unserved = outside.unserved(&built.generation);
+        if unserved.is_empty() {
+            return built.asked(source, running).await;
+        }
+        unserved.extend(built.generation.warnings);
+        Err(unserved)
+    };
+    caught(inspecting).await.unwrap_or_else(Err)
+}
+
+/// The same of rules that have run, which once were served, whatever the configuration lacks by now.
+pub async fn inspect_past(tree: Arc<Tree>, source: &dyn Source, outside: &Outside) -> Result<Inspected, Vec<Finding>> {
+    let inspecting = async { build_aside(tree, source, outside, None).await?.asked(source, None).await };
+    caught(inspecting).await.unwrap_or_else(Err)
 }
 
 /// What fails of the tests of rules that are not as they were in `old`.
@@ -193,13 +209,22 @@ async fn caught<T>(work: impl Future<Output = T>) -> Result<T, Vec<Finding>> {
     AssertUnwindSafe(work).catch_unwind().await.map_err(|_| vec![defect::met()])
 }
 
-async fn inspect_aside(
+/// A generation that the source wasn't asked about yet.
+struct Built {
+    generation: Generation,
+    /// The tables are those that the running one knows.
+    schema_is_same: bool,
+    /// Why the source can't be asked.
+    warnings: Vec<Finding>,
+}
+
+async fn build_aside(
     tree: Arc<Tree>,
     source: &dyn Source,
     outside: &Outside,
     running: Option<&Arc<Generation>>,
-) -> Result<Inspected, Vec<Finding>> {
-    let (schema, mut warnings) = schema_of(&tree, source, running.map(AsRef::as_ref)).await?;
+) -> Result<Built, Vec<Finding>> {
+    let (schema, warnings) = schema_of(&tree, source, running.map(AsRef::as_ref)).await?;
     let schema_is_same = running.is_some_and(|running| running.surroundings.schema == schema);
     let surroundings = Surroundings { schema, ..offline(source, outside) };
     // Checking a thousand rules takes a while, and the scheduler runs on the same threads.
@@ -208,29 +233,32 @@ async fn inspect_aside(
         Some(earlier) => Generation::build_after(tree, &surroundings, &earlier),
         None => Generation::build(tree, &surroundings),
     });
-    let mut generation = built.await.map_err(|_| vec![defect::met()])??;
-    let mut unserved = outside.unserved(&generation);
-    if !unserved.is_empty() {
-        unserved.append(&mut generation.warnings);
-        return Err(unserved);
+    let generation = built.await.map_err(|_| vec![defect::met()])??;
+    Ok(Built { generation, schema_is_same, warnings })
+}
+
+impl Built {
+    async fn asked(self, source: &dyn Source, running: Option<&Arc<Generation>>) -> Result<Inspected, Vec<Finding>> {
+        let Self { mut generation, schema_is_same, mut warnings } = self;
+        let known = running.filter(|running| schema_is_same && running.catalog == generation.catalog);
+        let fresh = fresh(&generation, known.map(AsRef::as_ref));
+        let mut refused = Vec::new();
+        if warnings.is_empty() {
+            refused = prepare_all(&generation, source, fresh.clone(), &mut warnings).await?;
+        }
+        if !warnings.is_empty() {
+            // Without the live schema even the types of its columns are guesses.
+            let unchecked = fresh.iter().map(|rule| (rule.rule.id.clone(), Rest::Unchecked));
+            generation.resting.extend(unchecked);
+        }
+        if warnings.is_empty() && running.is_none_or(|running| running.catalog != generation.catalog) {
+            warnings = silent(&generation, source).await;
+            warnings.extend(unwritten(&generation, source).await);
+        }
+        generation.warnings.append(&mut warnings);
+        generation.warnings.extend(arrays(&generation, source, &fresh).await);
+        Ok(Inspected { generation, refused })
     }
-    let known = running.filter(|running| schema_is_same && running.catalog == generation.catalog);
-    let fresh = fresh(&generation, known.map(AsRef::as_ref));
-    let mut refused = Vec::new();
-    if warnings.is_empty() {
-        refused = prepare_all(&generation, source, fresh.clone(), &mut warnings).await?;
-    }
-    if !warnings.is_empty() {
-        // Without the live schema even the types of its columns are guesses.
-        let unchecked = fresh.iter().map(|rule| (rule.rule.id.clone(), Rest::Unchecked));
-        generation.resting.extend(unchecked);
-    }
-    if warnings.is_empty() && running.is_none_or(|running| running.catalog != generation.catalog) {
-        warnings = silent(&generation, source).await;
-    }
-    generation.warnings.append(&mut warnings);
-    generation.warnings.extend(arrays(&generation, source, &fresh).await);
-    Ok(Inspected { generation, refused })
 }
 
 fn offline(source: &dyn Source, outside: &Outside) -> Surroundings {
@@ -545,9 +573,16 @@ fn task_refusal(insert: usize, generation: &Generation, error: &SourceError) -> 
     let message = format!("the database does not accept tasks in `{name}`: {error}");
     let help = "compare the table with what `set` of the catalog's `tasks` puts into it";
     let finding = Finding::error("catalog.task-refused", message).help(help);
+    match table {
+        Some(table) => in_catalog(finding, generation, table),
+        None => finding,
+    }
+}
+
+/// Where the catalog first names the table.
+pub(super) fn in_catalog(finding: Finding, generation: &Generation, table: &Table) -> Finding {
     let Some(file) = generation.tree.files.iter().find(|file| file.path == "catalog.yaml") else { return finding };
-    let named = catalog::read(file).tables;
-    let range = table.and_then(|table| named.get(table)).cloned().unwrap_or(0..0);
+    let range = catalog::read(file).tables.get(table).cloned().unwrap_or(0..0);
     finding.at(Place { file: Arc::clone(file), range })
 }
 

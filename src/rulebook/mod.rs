@@ -12,6 +12,7 @@
 
 mod book;
 mod brake;
+mod consents;
 mod examine;
 mod inspect;
 mod options;
@@ -23,7 +24,7 @@ mod wayout;
 
 pub use book::{Handle, Renew, Request, Rulebook};
 pub use examine::{Examiner, touched};
-pub use inspect::{Inspected, Outside, from_stored, inspect, isolate, probes};
+pub use inspect::{Inspected, Outside, from_stored, inspect, inspect_past, isolate, probes};
 pub use options::RulebookOptions;
 pub use read::{Limits, ReadTreeError, digest, read_tree};
 pub use standing::{Standing, Trouble};

@@ -3,10 +3,9 @@
 //! Where a value really stands (a parent table, JSON, an attribute table, SQL of another dialect) is the catalog's
 //! business and not the rule's. A test names the field and gives its value; the rest of the catalog holds as written.
 
-use super::shape::table_of;
+use super::shape::{made_up_column, made_up_table, table_of};
 use crate::catalog::{
-    Catalog, Column, ColumnSchema, ConsentTest, Entity, Expression, Filter, Hop, Join, Origin, Path, Place, Relation,
-    Schema, Table, TableKind, TableSchema,
+    Catalog, Column, ConsentTest, Entity, Expression, Filter, Hop, Join, Origin, Path, Place, Relation, Schema, Table,
 };
 use crate::model::EntityName;
 use std::collections::BTreeMap;
@@ -60,26 +59,13 @@ pub(super) fn link(join: &Join) -> Option<&Hop> {
 fn ensure(schema: &mut Schema, table: &Table, column: &str) {
     let known = schema.tables.iter_mut().position(|known| known.table == *table);
     let place = known.unwrap_or_else(|| {
-        schema.tables.push(TableSchema {
-            table: table.clone(),
-            exists: true,
-            kind: TableKind::Table,
-            columns: Vec::new(),
-            indexes: Vec::new(),
-        });
+        schema.tables.push(made_up_table(table.clone(), Vec::new()));
         schema.tables.len() - 1
     });
     let columns = &mut schema.tables[place].columns;
     if columns.iter().all(|known| known.name != column) {
         let Column { name, ty, .. } = Column::named(column);
-        columns.push(ColumnSchema {
-            name,
-            declared: ty.in_words().to_owned(),
-            ty,
-            nullable: true,
-            has_default: true,
-            padded: false,
-        });
+        columns.push(made_up_column(name, ty));
     }
 }
 

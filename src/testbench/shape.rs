@@ -355,16 +355,7 @@ impl Shape {
 
     fn schema(self, catalog: &Catalog) -> Schema {
         let tables = self.tables.into_iter().map(|(table, columns)| {
-            let column = |(name, ty): (String, ColumnType)| ColumnSchema {
-                name,
-                declared: ty.in_words().to_owned(),
-                ty,
-                nullable: true,
-                has_default: true,
-                padded: false,
-            };
-            let columns = columns.into_iter().map(column).collect();
-            TableSchema { table, exists: true, kind: TableKind::Table, columns, indexes: Vec::new() }
+            made_up_table(table, columns.into_iter().map(|(name, ty)| made_up_column(name, ty)).collect())
         });
         let mut schema = Schema { tables: tables.collect(), made_up: true, ..Schema::default() };
         for entity in catalog.entities.values() {
@@ -374,6 +365,16 @@ impl Shape {
         }
         schema
     }
+}
+
+pub(super) const fn made_up_table(table: Table, columns: Vec<ColumnSchema>) -> TableSchema {
+    TableSchema { table, exists: true, kind: TableKind::Table, columns, indexes: Vec::new() }
+}
+
+/// A row of a test need not fill it.
+pub(super) fn made_up_column(name: String, ty: ColumnType) -> ColumnSchema {
+    let declared = ty.in_words().to_owned();
+    ColumnSchema { name, declared, ty, nullable: true, has_default: true, padded: false }
 }
 
 fn uuids(declared: &Catalog) -> BTreeMap<EntityName, ColumnType> {

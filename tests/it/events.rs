@@ -129,6 +129,24 @@ fn a_signed_event_matches_at_once_and_once() {
 }
 
 #[test]
+fn an_event_that_names_a_record_and_cant_be_read_is_told_of() {
+    let shop = Shop::open();
+    shop.site
+        .rules(&[("signed-up.yaml", &RULE.replace("key: data.customer_id", "key: data.customer_id, id: data.no"))]);
+    let explained = |record: &str| shop.site.json(&["explain", "signed-up", "--record", record])["verdict"].clone();
+    let none = "never crossed: no event `signed-up` that names it is kept";
+    assert_eq!(explained("customer:7")["text"], none);
+    let odd = json!({"data": {"customer_id": 7, "no": {"x": 1}}});
+    assert_eq!(shop.send(&call("msg_o", &odd)), 202);
+    let told = explained("customer:7");
+    assert_eq!(told["code"], "never_crossed");
+    let why = "the event can't be read: `data.no` is an object, and no text or whole number";
+    assert_eq!(told["text"], format!("never crossed: an event `signed-up` names it, but {why}"));
+    let shown = shop.site.json(&["preview", "signed-up", "--record", "customer:7"]);
+    assert_eq!(shown["misses"], json!([{"record": "customer:7", "occasion": "msg_o", "reason": why}]));
+}
+
+#[test]
 fn whatever_is_not_signed_lately_and_as_it_is_stays_outside() {
     let shop = Shop::open();
     let fine = || call("msg_1", &about(7));

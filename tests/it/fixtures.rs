@@ -5,6 +5,7 @@
 //! rule that uses them, everything else as a rule), and its snapshot is what `nudged check` prints. Files of `outside/` need
 //! more than a directory of rules.
 
+mod held;
 mod outside;
 
 use nudged::catalog::{ColumnSchema, ColumnType, DateStorage, InstantStorage, Schema, Table, TableKind, TableSchema};

@@ -28,6 +28,7 @@ mod examples;
 mod faults;
 mod feeds;
 mod fixtures;
+mod held;
 mod hostile;
 mod indexes;
 mod init;

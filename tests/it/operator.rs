@@ -75,11 +75,16 @@ fn texts(list: &Json, key: &str) -> Vec<String> {
 }
 
 fn held_site() -> (Site, Process, String) {
-    let site = with_silent(3, &format!("{SILENCE}guard: {{per_day: 1}}\n"));
+    held_of(3)
+}
+
+/// A sweep of so many, which the guard holds.
+pub fn held_of(customers: usize) -> (Site, Process, String) {
+    let site = with_silent(customers, &format!("{SILENCE}guard: {{per_day: 1}}\n"));
     let daemon = ready(&site);
     poll_until(PATIENCE, || site.json(&["hold", "list"]) != json!([]));
     let held = site.json(&["hold", "list"]);
-    assert_eq!((&held[0]["rule"], &held[0]["matches"]), (&json!("silence"), &json!(3)), "{held}");
+    assert_eq!((&held[0]["rule"], &held[0]["matches"]), (&json!("silence"), &json!(customers)), "{held}");
     assert!(held[0]["reason"].as_str().unwrap().contains("per_day"), "{held}");
     let id = held[0]["sweep"].as_str().unwrap().to_owned();
     (site, daemon, id)

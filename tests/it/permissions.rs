@@ -35,7 +35,11 @@ entities:
       main: {first_of: people}
     tags: {table: tags, record: account_id, tag: tag}
   status: {table: statuses, key: id}
-  person: {table: people, key: id, person: {email: email}}
+  person:
+    table: people
+    key: id
+    person: {email: email}
+    consent: {email: {offers: news, given_at: news_at, write_back: {yes: Y, no: N}}}
 pools:
   codes: {table: codes, code: code, taken: {taken_by: $ref}}
 tasks:
@@ -49,14 +53,14 @@ CREATE TABLE statuses (id INTEGER PRIMARY KEY, label VARCHAR(20), closed INTEGER
 CREATE TABLE accounts (id INTEGER PRIMARY KEY, name VARCHAR(40), status_id INTEGER, stage VARCHAR(20), owner_id INTEGER);
 CREATE TABLE tags (account_id INTEGER, tag VARCHAR(20));
 CREATE TABLE codes (code VARCHAR(20) PRIMARY KEY, taken_by VARCHAR(80), secret VARCHAR(20));
-CREATE TABLE people (id INTEGER PRIMARY KEY, email VARCHAR(40));
+CREATE TABLE people (id INTEGER PRIMARY KEY, email VARCHAR(40), news VARCHAR(1), news_at VARCHAR(30));
 CREATE TABLE account_people (account_id INTEGER, person_id INTEGER);
 CREATE TABLE secrets (id INTEGER PRIMARY KEY);
 INSERT INTO statuses VALUES (1, 'New', 0), (2, 'Done', 1);
 INSERT INTO accounts (id, name, status_id) VALUES (1, 'Ada', 1), (2, 'Bob', 2);
 INSERT INTO tags VALUES (1, 'cold');
 INSERT INTO codes (code) VALUES ('c-1'), ('c-2');
-INSERT INTO people VALUES (1, 'ada@x.example');
+INSERT INTO people (id, email) VALUES (1, 'ada@x.example');
 INSERT INTO account_people VALUES (1, 1);
 ";
 
@@ -165,7 +169,8 @@ async fn a_sweep_and_a_task_need_just_what_is_printed() {
         for sql in [
             "DELETE FROM accounts",
             "UPDATE tasks SET title = ''",
-            "INSERT INTO people VALUES (9, '')",
+            "INSERT INTO people (id) VALUES (9)",
+            "UPDATE people SET email = ''",
             "INSERT INTO secrets VALUES (1)",
             "UPDATE accounts SET name = ''",
             "UPDATE codes SET code = 'x'",
@@ -201,6 +206,46 @@ async fn a_sweep_and_a_task_need_just_what_is_printed() {
         };
         assert_eq!(refused, BTreeSet::from([("call", code), ("watch", code)]), "{kind:?}");
         assert!(inspected.refused[0].1.to_string().contains(told), "{kind:?}: {:?}", inspected.refused);
+        drop_role(&world.crm, &role).await;
+    }
+}
+
+/// No rule is to blame, and none rests: what people decide holds in the state, too.
+#[tokio::test]
+async fn what_people_decide_needs_a_permission_that_the_check_asks_for() {
+    for kind in [Kind::Postgres, Kind::MariaDb] {
+        let role = role();
+        let tables = "CREATE TABLE tasks (id INTEGER, title VARCHAR(200), account_id INTEGER, status_id INTEGER, ref VARCHAR(80));
+                      CREATE TABLE task_people (id INTEGER, task_id INTEGER, note VARCHAR(200));";
+        let setup = Setup {
+            catalog: CATALOG.to_owned(),
+            own_tables: Some(format!("{TABLES}{tables}")),
+            login: Some(role.clone()),
+            ..Setup::of(kind, instant(START))
+        };
+        let world = World::set_up_as(setup, async |crm| create_role(crm, &role).await).await;
+        grant(&world, &read(CATALOG), &role).await;
+        world.learn().await;
+        world.load(&[("watch.yaml", WATCH)]).await;
+        let told = async || {
+            let tree = world.generation().tree.clone();
+            let topics = ["offers".into()].into();
+            let outside = Outside { emails: true, pages: true, postal_address: true, topics, ..Outside::default() };
+            let inspected = inspect(tree, &*world.source, &outside, None).await.unwrap();
+            assert!(inspected.refused.is_empty(), "{kind:?}: {:?}", inspected.refused);
+            inspected.generation.warnings
+        };
+        let warnings = told().await;
+        assert!(warnings.is_empty(), "{kind:?}: {warnings:?}");
+        let revoke = match kind {
+            Kind::Postgres => format!("REVOKE UPDATE (news_at) ON people FROM {role}"),
+            _ => format!("REVOKE UPDATE (`news_at`) ON people FROM '{role}'@'%'"),
+        };
+        world.crm.run(&revoke).await;
+        let warnings = told().await;
+        let [warning] = &warnings[..] else { panic!("{kind:?}: {warnings:?}") };
+        assert_eq!(warning.code, "catalog.write-refused", "{kind:?}");
+        assert!(warning.to_string().contains("`news` and `news_at` of `people`"), "{kind:?}: {warning}");
         drop_role(&world.crm, &role).await;
     }
 }

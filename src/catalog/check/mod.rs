@@ -39,8 +39,8 @@ pub struct Reading {
     pub tables: BTreeMap<Table, Range<usize>>,
     /// Topics that consent is mapped for.
     pub topics: Vec<(Topic, Range<usize>)>,
-    /// Expressions and unions, whose dialect decides whether they can be read.
-    pub expressions: Vec<(OwnSql, Range<usize>)>,
+    /// Expressions, by their field and where they stand, and unions: the dialect decides whether they can be read.
+    pub expressions: Vec<(OwnSql, Range<usize>, Range<usize>)>,
     pub unions: Vec<(EntityName, Range<usize>)>,
     /// Entities that are queries of the admin's own, and what they are expected to return.
     pub queries: Vec<(String, EntityName, Range<usize>)>,
@@ -74,7 +74,7 @@ pub fn read(file: &Arc<SourceFile>) -> Reading {
 #[must_use]
 pub fn read_with(file: &Arc<SourceFile>, calendars: Option<&[Arc<SourceFile>]>) -> Reading {
     match yaml::read::<CatalogFile>(file) {
-        Err(finding) => Reading { findings: vec![*finding], ..Reading::default() },
+        Err(_) => Reading { findings: yaml::refusals::<CatalogFile>(file), ..Reading::default() },
         Ok(written) => {
             let calendar_files = calendars.map(<[_]>::to_vec);
             Checker { calendar_files, ..Checker::new(file) }.catalog(&written)
@@ -94,7 +94,7 @@ struct Checker {
     zone: TimeZone,
     uses: Vec<ColumnUse>,
     topics: Vec<(Topic, Range<usize>)>,
-    expressions: Vec<(OwnSql, Range<usize>)>,
+    expressions: Vec<(OwnSql, Range<usize>, Range<usize>)>,
     unions: Vec<(EntityName, Range<usize>)>,
     queries: Vec<(String, EntityName, Range<usize>)>,
     table_places: BTreeMap<Table, Range<usize>>,

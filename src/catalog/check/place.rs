@@ -139,13 +139,7 @@ impl Checker {
             self.report.add(&node.range, finding.help("write an expression, or `{postgres: …, mysql: …, sqlite: …}`"));
             return None;
         }
-        let texts = [&sql.postgres, &sql.mysql, &sql.sqlite].into_iter().flatten();
-        if let Some(name) = texts.flat_map(|text| names(text)).find(|name| names_our_row(name)) {
-            let finding = Finding::error("catalog.sql", format!("`{name}` is what nudged calls a row of its own"));
-            let help = "call it something that doesn't end in `_`, or say whose column it is: `t.a_`";
-            self.report.add(&node.range, finding.help(help));
-        }
-        self.expressions.push((sql.clone(), name.range.clone()));
+        self.expressions.push((sql.clone(), name.range.clone(), node.range.clone()));
         let whole = ty == ColumnType::Int;
         Some(Column { ty, place: Place::Sql(sql), whole, ..Column::named(name.as_str()) })
     }
@@ -299,70 +293,4 @@ fn target_of(entry: &EntityEntry, path: &At<String>) -> Option<(EntityName, Stri
     let (relation, field) = path.split_once('.')?;
     let (_, relation) = entry.relations.iter().find(|(name, _)| name.as_str() == relation)?;
     Some((EntityName::new(relation.entity.as_str()), field.to_owned()))
-}
-
-/// Names that may be of rows: no texts, no comments, and nothing that belongs to a row.
-fn names(sql: &str) -> Vec<&str> {
-    let mut names = Vec::new();
-    let mut rest = sql;
-    let mut belongs = false;
-    while let Some(first) = rest.chars().next() {
-        let part = match first {
-            '\'' => quoted(rest, first),
-            '"' | '`' => {
-                let part = quoted(rest, first);
-                names.extend((!belongs).then(|| part.trim_matches(first)));
-                part
-            }
-            '-' if rest.starts_with("--") => &rest[..rest.find('\n').unwrap_or(rest.len())],
-            '/' if rest.starts_with("/*") => &rest[..rest.find("*/").map_or(rest.len(), |end| end + 2)],
-            _ => {
-                let end = rest.find(|c: char| !is_of_name(c)).unwrap_or(rest.len());
-                names.extend((!belongs && end > 0).then(|| &rest[..end]));
-                if end > 0 { &rest[..end] } else { &rest[..first.len_utf8()] }
-            }
-        };
-        belongs = part == "." || belongs && part.trim().is_empty();
-        rest = &rest[part.len()..];
-    }
-    names
-}
-
-fn is_of_name(c: char) -> bool {
-    c.is_alphanumeric() || matches!(c, '_' | '$')
-}
-
-/// Up to the quote that ends it. A doubled one begins another, which comes to the same.
-fn quoted(sql: &str, quote: char) -> &str {
-    sql[1..].find(quote).map_or(sql, |end| &sql[..end + 2])
-}
-
-/// Statements call rows of theirs `r_`, `t0_`, `j12_`: whatever else was called so would be taken for one of them.
-fn names_our_row(word: &str) -> bool {
-    let Some(stem) = word.strip_suffix('_') else { return false };
-    let mut letters = stem.chars();
-    letters.next().is_some_and(|first| first.is_ascii_alphabetic()) && letters.all(|c| c.is_ascii_digit())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{names, names_our_row};
-
-    #[test]
-    fn names_of_our_rows_are_ours_alone() {
-        let ours = |sql| names(sql).into_iter().filter(|name| names_our_row(name)).collect::<Vec<_>>();
-        assert_eq!(ours("(SELECT r_.a, t12_.b FROM t1 r_ JOIN mails_ m ON m.r = $row.r_id)"), ["r_", "t12_", "r_"]);
-        assert_eq!(ours("(SELECT \"t0_\".a FROM x AS `t0_`)"), ["t0_", "t0_"]);
-        for theirs in [
-            "$row.tier LIKE 'v_%' OR $row.tier = 'a_'",
-            "replace($row.tier, 'it''s x_', '')",
-            "(SELECT l.b_, l . `c_`, l.\"d_\" FROM l)",
-            "1 -- by x_\n + 2 /* and y_ */",
-            "$row.näme || 'ü'",
-            "'never ended x_",
-            "1 /* never ended x_",
-        ] {
-            assert_eq!(ours(theirs), Vec::<&str>::new(), "{theirs}");
-        }
-    }
 }

@@ -8,6 +8,7 @@ mod at;
 mod node;
 mod refusal;
 mod short;
+mod slips;
 
 pub use at::{At, Named};
 pub use node::{Content, Node};
@@ -47,5 +48,14 @@ pub fn read<T: DeserializeOwned>(file: &Arc<SourceFile>) -> Result<T, Box<Findin
             .help("a rule file describes one rule; is this another kind of file?");
         return Err(Box::new(finding));
     }
-    serde_yaml::from_str_with_options(&file.text, options()).map_err(|error| Box::new(refusal::finding(&error, file)))
+    parsed(&file.text).map_err(|error| Box::new(refusal::finding(&error, file)))
+}
+
+/// Why a file can't be read as `T`, as far as that can be seen: where keys are misspelt, the rest is looked at as well.
+pub fn refusals<T: DeserializeOwned>(file: &Arc<SourceFile>) -> Vec<Finding> {
+    slips::findings::<T>(file)
+}
+
+fn parsed<T: DeserializeOwned>(text: &str) -> Result<T, serde_yaml::Error> {
+    serde_yaml::from_str_with_options(text, options())
 }

@@ -17,6 +17,30 @@ pub(super) fn finding(error: &Error, file: &Arc<SourceFile>) -> Finding {
     found.at(Place { file: Arc::clone(file), range })
 }
 
+/// A key or a word that is misspelt.
+pub(super) struct Slip<'e> {
+    pub written: &'e str,
+    pub meant: &'e str,
+}
+
+pub(super) fn slip(error: &Error) -> Option<Slip<'_>> {
+    let (written, expected) = match innermost(error) {
+        Error::SerdeUnknownField { field, expected, .. } => (field, expected),
+        Error::SerdeUnknownVariant { variant, expected, .. } => (variant, expected),
+        _ => return None,
+    };
+    let meant = suggest::nearest(written, expected.iter().copied())?;
+    Some(Slip { written, meant })
+}
+
+/// The key that stands twice.
+pub(super) fn doubled(error: &Error) -> Option<&str> {
+    match innermost(error) {
+        Error::DuplicateMappingKey { key, .. } => key.as_deref(),
+        _ => None,
+    }
+}
+
 fn innermost(error: &Error) -> &Error {
     match error.without_snippet() {
         Error::AliasError { error, .. } => innermost(error),

@@ -51,13 +51,17 @@ pub(in crate::engine) fn stand_in(
 ) -> Option<(String, Json)> {
     let name = action.saves()?.to_owned();
     let answer = match action {
-        Action::Assign(assign) => {
-            let (key, email) = match &assign.among {
-                Among::Addresses(addresses) => (None, addresses.first().cloned()),
-                Among::Records { entity, .. } => (Some(format!("some {entity}")), None),
-            };
-            json!({"key": key, "email": email, "first_name": null, "last_name": null})
-        }
+        Action::Assign(assign) => match &assign.among {
+            Among::Addresses(addresses) => {
+                json!({"key": null, "email": addresses.first(), "first_name": null, "last_name": null})
+            }
+            Among::Records { entity, .. } => json!({
+                "key": format!("some {entity}"),
+                "email": format!("some-{entity}@rehearsal.invalid"),
+                "first_name": format!("<first_name of {entity}>"),
+                "last_name": format!("<last_name of {entity}>"),
+            }),
+        },
         Action::Claim(claim) => json!({"code": format!("<code of {}>", claim.pool)}),
         Action::Webhook(webhook) => answer_of(&webhook.to, &name, rule, templates),
         _ => return None,

@@ -22,7 +22,7 @@ use crate::rule::checked::{Action, Email, Node, Preferred, Purpose, Sms, Step, T
 use crate::rule::compiled::{Facts, PersonFacts};
 use crate::rule::condition::Condition;
 use crate::rule::{CheckedRule, Score};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 /// Everything a decision depends on.
 pub struct Situation<'a, 'c> {
@@ -77,9 +77,9 @@ pub fn decide<'a>(situation: &Situation<'a, '_>) -> Decision<'a> {
     };
     let planned = situation.claimed.planned_at;
     match &node.step {
-        Step::Stop | Step::Split(_) => {
+        Step::Stop | Step::Split(_) => situation.reached(facts).unwrap_or_else(|| {
             Decision::from(situation.way(facts).walk_on(Some(situation.node), planned, situation.claimed.due_at))
-        }
+        }),
         Step::Wait(wait) => waiting::decide(situation, node, wait, facts),
         Step::Branch { cases, otherwise } => {
             if let Some(error) = script_failed(facts, cases.iter().map(|case| &case.when)) {
@@ -150,6 +150,39 @@ enum Over {
 fn script_failed<'c>(facts: &Facts, mut conditions: impl Iterator<Item = &'c Condition>) -> Option<String> {
     let Score::Failed(error) = &facts.score else { return None };
     conditions.any(Condition::asks_score).then(|| error.clone())
+}
+
+/// Why a match that begins with a message is over before it, since that is too late by now. For those who can't ask for
+/// facts, without which nothing else can be told.
+pub fn begins_late(rule: &CheckedRule, claimed: &Claimed, now: Timestamp) -> Option<String> {
+    let action = rule.nodes.get(claimed.node)?.step.action()?;
+    overdue(rule, claimed, action, now).filter(|_| is_beginning(rule, claimed.entry, claimed.node))
+}
+
+/// Work of our own people is never too late; a code for a message that is too late would be lost.
+fn overdue(rule: &CheckedRule, claimed: &Claimed, action: &Action, now: Timestamp) -> Option<String> {
+    if action.is_ours() && !matches!(action, Action::Claim(_)) {
+        return None;
+    }
+    let is_late = lateness::is_over(limit(rule, claimed), claimed.planned_at, now);
+    let hours = || now.duration_since(claimed.planned_at).as_hours();
+    is_late.then(|| format!("planned for {}, {} h ago", claimed.planned_at, hours()))
+}
+
+/// How late a step may be.
+fn limit(rule: &CheckedRule, claimed: &Claimed) -> SignedDuration {
+    let date = matches!(rule.trigger, Trigger::Date(_)).then(|| occasion_day(claimed)).flatten();
+    lateness::limit(rule, claimed.entry, date)
+}
+
+/// Whether what is too late here is the whole sequence.
+fn is_beginning(rule: &CheckedRule, entry: usize, node: usize) -> bool {
+    lateness::is_first(rule, entry, node) && !lateness::reaches_task(rule, entry)
+}
+
+/// The day in an occasion such as `2026-12-01/-60 days`.
+fn occasion_day(claimed: &Claimed) -> Option<jiff::civil::Date> {
+    claimed.occasion.as_str().split('/').next()?.parse().ok()
 }
 
 impl<'a> Situation<'a, '_> {
@@ -278,14 +311,17 @@ impl<'a> Situation<'a, '_> {
         script_failed(facts, ends).map(Over::Unknown)
     }
 
-    fn date_moved(&self, facts: &Facts) -> bool {
-        let Trigger::Date(date) = &self.rule.trigger else { return false };
-        facts.days.get(&date.field).copied() != self.occasion_day()
+    /// Its end by the goal or an exit, where it waited for nothing else.
+    pub(super) fn reached(&self, facts: &Facts) -> Option<Decision<'a>> {
+        match self.over(facts)? {
+            Over::Ended(reason @ (EndReason::Goal | EndReason::Exit), detail) => Some(self.end(reason, &detail)),
+            Over::Ended(..) | Over::Unknown(_) => None,
+        }
     }
 
-    /// The day in an occasion such as `2026-12-01/-60 days`.
-    fn occasion_day(&self) -> Option<jiff::civil::Date> {
-        self.claimed.occasion.as_str().split('/').next()?.parse().ok()
+    fn date_moved(&self, facts: &Facts) -> bool {
+        let Trigger::Date(date) = &self.rule.trigger else { return false };
+        facts.days.get(&date.field).copied() != occasion_day(self.claimed)
     }
 
     /// What a message to our own people says is never yesterday's news.
@@ -294,22 +330,15 @@ impl<'a> Situation<'a, '_> {
         is_staff(self.rule, addressee(self.rule, role, facts))
     }
 
-    /// Work of our own people is never too late; a code for a message that is too late would be lost. A sequence whose
-    /// first message is too late doesn't begin at all.
+    /// How late a step may be.
+    pub(super) fn late(&self) -> SignedDuration {
+        limit(self.rule, self.claimed)
+    }
+
+    /// A sequence whose first message is too late doesn't begin at all.
     fn too_late(&self, action: &Action, facts: &Facts) -> Option<Decision<'a>> {
-        if action.is_ours() && !matches!(action, Action::Claim(_)) {
-            return None;
-        }
-        let rule = self.rule;
-        let date = matches!(rule.trigger, Trigger::Date(_)).then(|| self.occasion_day()).flatten();
-        let limit = lateness::limit(rule, self.claimed.entry, date);
-        if !lateness::is_over(limit, self.claimed.planned_at, self.now) {
-            return None;
-        }
-        let hours = self.now.duration_since(self.claimed.planned_at).as_hours();
-        let detail = format!("planned for {}, {hours} h ago", self.claimed.planned_at);
-        let begins = lateness::is_first(rule, self.claimed.entry, self.node);
-        Some(if begins && !lateness::reaches_task(rule, self.claimed.entry) {
+        let detail = overdue(self.rule, self.claimed, action, self.now)?;
+        Some(if is_beginning(self.rule, self.claimed.entry, self.node) {
             self.end(EndReason::Late, &detail)
         } else {
             self.skip(SkipReason::Late, &detail, facts)

@@ -34,6 +34,32 @@ fn only_a_message_to_the_same_reader_by_the_same_way_makes_one_needless(#[case] 
     assert_eq!(followed_by(second).decided(), expected);
 }
 
+/// Over already, it goes on to the next such time of day, and then it is 24 hours late.
+#[rstest]
+#[case("1 day", "skip late, go to 2 at 2026-11-20T12:30:00Z")]
+#[case("23 hours", "send")]
+fn a_message_is_overtaken_by_one_that_is_sent(#[case] late: &str, #[case] expected: &str) {
+    let mut given = followed_by(email("b"));
+    let Step::Wait(wait) = &mut given.rule.nodes[1].step else { panic!("the wait") };
+    wait.at = Some("13:30".parse().unwrap());
+    given.rule.late = Some(late.parse().unwrap());
+    let (entered_at, planned_at) = (instant("2026-11-18T12:00:00Z"), instant("2026-11-19T12:00:00Z"));
+    given.claimed = Claimed { entered_at, planned_at, ..claimed(0) };
+    assert_eq!(given.decided(), expected);
+}
+
+#[test]
+fn what_is_as_late_as_allowed_and_a_moment_is_sent() {
+    let planned = |at: &str| Given { claimed: Claimed { planned_at: instant(at), ..claimed(0) }, ..Given::default() };
+    let late = |at: &str| {
+        let mut given = planned(at);
+        given.rule.late = Some(Period::days(1));
+        given.decided()
+    };
+    assert_eq!(late("2026-11-19T09:59:59Z"), "send");
+    assert!(late("2026-11-19T09:50:00Z").starts_with("end late"));
+}
+
 #[test]
 fn what_our_own_people_are_told_is_never_overtaken() {
     let mut given = followed_by(email("b"));

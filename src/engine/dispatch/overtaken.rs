@@ -4,6 +4,7 @@
 use super::decide::Situation;
 use super::waiting::end_at_date;
 use super::walk::Ends;
+use crate::engine::lateness::is_over;
 use crate::model::{RoleName, StepId};
 use crate::rule::CheckedRule;
 use crate::rule::checked::{Action, Step, Until};
@@ -13,33 +14,36 @@ use crate::rule::compiled::Facts;
 /// that is known to come; branches and conditions aren't looked behind.
 pub fn overtaken_by<'a>(of: &Situation<'a, '_>, facts: &Facts) -> Option<&'a StepId> {
     let own = of.rule.nodes.get(of.node)?;
-    let (mut planned, mut place) = (of.claimed.planned_at, own.next);
+    let (mut planned, mut at, mut place) = (of.claimed.planned_at, of.now, own.next);
     for _ in 0..of.rule.nodes.len() {
         let node = of.rule.nodes.get(place?)?;
         place = node.next;
         match &node.step {
             Step::Wait(wait) => {
-                let Ends { planned: end, at } = match &wait.until {
+                let ends = match &wait.until {
                     // Over already, it may go on to the next such time of day.
-                    Until::AfterEntry(_) => of.way(facts).ends(wait, planned, of.now)?,
+                    Until::AfterEntry(_) => of.way(facts).ends(wait, planned, at)?,
                     Until::Date(date) => {
                         let end = end_at_date(of, wait, date, facts)?.max(planned);
-                        Ends { planned: end, at: end }
+                        Ends { planned: end, at: end.max(at) }
                     }
                     // Counted from what is yet to happen.
                     Until::For(_) | Until::When(_) => return None,
                 };
-                if at > of.now {
+                if ends.planned > of.now {
                     return None;
                 }
-                planned = end;
+                (planned, at) = (ends.planned, ends.at);
             }
             Step::Split(split) => {
                 let arm = split.arm(&of.claimed.record).filter(|arm| !arm.holdout)?;
                 place = arm.first;
             }
+            // One that is too late itself when it goes would leave its reader without any.
             Step::Act(action)
-                if planned > of.claimed.planned_at && same_reader(of.rule, own.step.action()?, action) =>
+                if planned > of.claimed.planned_at
+                    && !is_over(of.late(), planned, at)
+                    && same_reader(of.rule, own.step.action()?, action) =>
             {
                 return Some(&node.id);
             }

@@ -18,14 +18,16 @@ const MORNING: Time = time(9, 0, 0, 0);
 pub fn decide<'a>(of: &Situation<'a, '_>, node: &'a Node, wait: &'a Wait, facts: &Facts) -> Decision<'a> {
     let since = of.claimed.since.unwrap_or(of.claimed.due_at);
     match &wait.until {
-        Until::For(_) | Until::AfterEntry(_) if wait.is_local() => until_local(of, node, wait, facts, since),
+        Until::For(_) | Until::AfterEntry(_) if wait.is_local() || of.claimed.since.is_some() => {
+            until_then(of, node, wait, facts, since)
+        }
         Until::For(_) | Until::AfterEntry(_) => Decision::from(of.way(facts).walk(Some(of.node), since)),
         Until::Date(date) => until_date(of, node, (wait, date), facts, since),
         Until::When(when) => until_when(of, node, when, facts, since),
     }
 }
 
-fn until_local<'a>(
+fn until_then<'a>(
     of: &Situation<'a, '_>,
     node: &'a Node,
     wait: &Wait,
@@ -34,7 +36,9 @@ fn until_local<'a>(
 ) -> Decision<'a> {
     let end = of.way(facts).end_of(wait, since).unwrap_or(since);
     if end <= of.now {
-        return Decision::from(of.way(facts).walk(node.next, end));
+        let walked = of.way(facts).walk(node.next, end);
+        let is_last = matches!(walked.then, Then::End { reason: EndReason::Completed, .. });
+        return is_last.then(|| of.reached(facts)).flatten().unwrap_or_else(|| Decision::from(walked));
     }
     let news = of.claimed.since.is_none() || end != of.claimed.planned_at;
     stay(of, node, (end, end, since), news.then_some(Noted::Waits(end)))

@@ -63,17 +63,24 @@ impl<'a> Way<'a> {
         let mut notes: Vec<(StepId, Noted)> = Vec::new();
         let mut due = at;
         let mut place = next;
-        let end = |reason, mut notes: Vec<(StepId, Noted)>| {
-            // Nothing follows a last wait, so it isn't waited for.
-            notes.retain(|(_, noted)| noted.until().is_none());
-            Walked { then: Then::End { reason, at }, notes }
-        };
+        let mut last_wait = None;
+        let end = |reason, notes: Vec<(StepId, Noted)>| Walked { then: Then::End { reason, at }, notes };
         // A rule has finitely many nodes and no way back; the bound only guards against a damaged version.
         for _ in 0..=self.rule.nodes.len() {
             let Some((node, index)) = place.and_then(|index| Some((self.rule.nodes.get(index)?, index))) else {
-                return end(EndReason::Completed, notes);
+                return match last_wait {
+                    // As long as it waits it is under way: in the way of another match, and its goal can be reached.
+                    Some((node, since)) if due > at => {
+                        Walked { then: Then::Wait { node, due_at: due, planned_at: planned, since }, notes }
+                    }
+                    _ => end(EndReason::Completed, notes),
+                };
             };
             match &node.step {
+                // Nobody is drawn, and nothing stops, before the wait ahead of it is over.
+                Step::Split(_) | Step::Stop if due > at => {
+                    return Walked { then: Then::Advance { node: index, due_at: due, planned_at: planned }, notes };
+                }
                 Step::Wait(wait) => {
                     let Some(ends) = self.ends(wait, planned, due) else {
                         // What depends on facts is asked at once.
@@ -85,6 +92,7 @@ impl<'a> Way<'a> {
                         let then = Then::Wait { node: index, due_at: ends.at, planned_at: ends.at, since: due };
                         return Walked { then, notes };
                     }
+                    last_wait = Some((index, due));
                     (planned, due, place) = (ends.planned, ends.at, node.next);
                 }
                 Step::Split(split) => {

@@ -35,7 +35,7 @@ pub use sender::{ChatMessage, Email, Message, Sender, Sent, SmsMessage, TaskDraf
 pub use source::{Deed, Done, Source, SourceError, live_schema};
 pub use sweeps::{
     Candidate, Counted, Episode, EpisodeChange, EpisodePage, Found, Lease, Ledger, Miss, MissKind, NewMatch,
-    OpenEpisode, Progress, Rematch, Standing, SweepCommit, SweepCount, SweepId, Verdict,
+    OpenEpisode, Progress, Rematch, Running, Standing, SweepCommit, SweepCount, SweepId, Verdict,
 };
 pub use view::{
     AttemptView, DeliveryFilter, DeliveryView, EnrollmentFilter, EnrollmentView, Happening, HeldMatch, MissView,

@@ -1,5 +1,6 @@
 use crate::catalog::{Catalog, ColumnSchema, Origin, Schema, Table, TableKind, TableSchema};
 use crate::model::Tenant;
+use crate::rule::lexer::one_statement;
 use crate::rule::statement::{Dialect, Row, Statement};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -77,7 +78,7 @@ pub async fn live_schema(source: &dyn Source, catalog: &Catalog) -> Result<Schem
     let mut schema = source.schema(&catalog.tables()).await?;
     for entity in catalog.entities.values() {
         let Origin::Sql(sql) = &entity.origin else { continue };
-        let columns = match source.describe(sql.trim().trim_end_matches(';')).await {
+        let columns = match source.describe(&one_statement(sql, source.dialect())).await {
             Ok(columns) => Some(columns),
             Err(SourceError::Refused(_)) => None,
             Err(error) => return Err(error),

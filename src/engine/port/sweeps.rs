@@ -30,6 +30,9 @@ pub trait Ledger: Send + Sync {
     /// re-read window costs little, and so that the guard counts only new ones.
     async fn standings(&self, lease: &Lease, candidates: &[Candidate]) -> Result<Vec<Standing>, StoreError>;
 
+    /// What these tracks have under way. A preview asks as well.
+    async fn under_way(&self, tracks: &[[u8; 16]]) -> Result<Vec<Running>, StoreError>;
+
     /// A sweep that fits one batch: matches, enrollments, first outbox rows, misses and watermark in one
     /// transaction. Matches that are in the ledger already are counted and left alone.
     async fn commit_sweep(&self, lease: &Lease, commit: &SweepCommit) -> Result<SweepCount, StoreError>;
@@ -286,6 +289,15 @@ pub enum Rematch {
     Queue,
     /// Both run.
     Parallel,
+}
+
+/// An enrollment under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Running {
+    pub track: [u8; 16],
+    pub id: i64,
+    /// Its delivery is dead or of unknown outcome: nothing of it goes on by itself.
+    pub is_parked: bool,
 }
 
 /// A record that crossed but did not match, and why; kept for `why`.

@@ -1,4 +1,4 @@
-use super::{StoreError, SweepId};
+use super::{Claimed, StoreError, SweepId};
 use crate::model::{
     AttemptNumber, DeliveryId, EndReason, EnrollmentState, Key, Lane, MatchId, Occasion, RecordId, RuleId, VersionHash,
 };
@@ -165,7 +165,7 @@ pub struct SweepView {
 }
 
 /// A match of a held sweep.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct HeldMatch {
     /// Where the next page begins.
     pub place: i64,
@@ -175,4 +175,6 @@ pub struct HeldMatch {
     pub matched_at: Timestamp,
     /// Entered only to be left out; a release doesn't act on it.
     pub left_out: Option<EndReason>,
+    /// The first step, as a release makes it due; `None`: there is none, or the person was erased.
+    pub begins: Option<Box<Claimed>>,
 }

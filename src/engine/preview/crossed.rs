@@ -2,7 +2,6 @@
 
 use super::{Preview, PreviewScope, Previewer, own_lane};
 use crate::engine::context::tenants_of;
-use crate::engine::cooldown::cooldown;
 use crate::engine::episode::{NEVER, Outlook, Watch};
 use crate::engine::error::EngineError;
 use crate::engine::port::{EpisodePage, Lease, Progress};
@@ -12,6 +11,7 @@ use crate::model::{Key, Lane, Occasion, RecordId, Tenant, Value};
 use crate::rule::CompiledRule;
 use crate::rule::checked::{Backfill, Cadence, Segment, Trigger};
 use crate::rule::compiled::{Crossing, Reach, Window};
+use crate::rule::inbound::Unread;
 use futures::TryStreamExt;
 use jiff::{SignedDuration, Timestamp};
 use std::cmp::Ordering;
@@ -58,6 +58,10 @@ impl Kept {
     }
 
     fn drop_oldest(&mut self) {
+        // Rows of a query, or events, that name an occasion again name no other: the first counts.
+        self.crossings.sort_by_key(|(place, _)| *place);
+        let mut seen = HashSet::new();
+        self.crossings.retain(|(_, crossing)| seen.insert((crossing.key.clone(), crossing.occasion.clone())));
         self.crossings.sort_by(|(_, a), (_, b)| newest_first(a, b));
         self.left_out |= self.crossings.len() > self.most;
         self.crossings.truncate(self.most);
@@ -66,12 +70,10 @@ impl Kept {
     fn end(mut self, rule: &CompiledRule, preview: &mut Preview) -> Vec<Crossing> {
         self.drop_oldest();
         preview.truncated |= self.left_out;
-        if cooldown(&rule.rule).is_some() {
-            self.crossings.sort_by_cached_key(|(_, crossing)| time_order::place(crossing));
-        } else {
-            self.crossings.sort_by_key(|(place, _)| *place);
-        }
-        self.crossings.into_iter().map(|(_, crossing)| crossing).collect()
+        self.crossings.sort_by_key(|(place, _)| *place);
+        let mut crossings: Vec<Crossing> = self.crossings.into_iter().map(|(_, crossing)| crossing).collect();
+        time_order::arrange(&rule.rule, &mut crossings);
+        crossings
     }
 }
 
@@ -101,7 +103,7 @@ impl Previewer<'_> {
             return Ok(crossings);
         }
         let mut kept = Kept::new(self.limit, window.until);
-        if !self.events(rule, tenant, window, (scope, &mut kept)).await? {
+        if !self.events(rule, tenant, window, (scope, &mut kept), preview).await? {
             return Ok(kept.end(rule, preview));
         }
         for (index, statement) in rule.crossings(reach).into_iter().enumerate() {
@@ -164,14 +166,19 @@ impl Previewer<'_> {
         tenant: &Tenant,
         window: Window,
         (scope, kept): (&PreviewScope, &mut Kept),
+        preview: &mut Preview,
     ) -> Result<bool, EngineError> {
-        let wanted = |crossing: &Crossing| match scope {
-            PreviewScope::Records(keys) => keys.contains(&crossing.key),
-            PreviewScope::LastInterval | PreviewScope::Last(_) => true,
-        };
+        let is_span = !matches!(scope, PreviewScope::Records(_));
+        let named = |key: &Key| matches!(scope, PreviewScope::Records(keys) if keys.contains(key));
+        let wanted = |crossing: &Crossing| is_span || named(&crossing.key);
         let mut beyond = Some(0);
         while let Some(from) = beyond {
             let page = inbound::page(self.store, rule, tenant, window, from, PAGE).await?;
+            for Unread { id, problem, key, .. } in page.unread {
+                let Some(key) = key.filter(named) else { continue };
+                let record = RecordId { tenant: tenant.clone(), entity: rule.rule.for_each.clone(), key };
+                preview.misses.push((record, Occasion::new(id), format!("the event can't be read: {problem}")));
+            }
             for crossing in page.crossings.into_iter().filter(wanted) {
                 if !kept.take(crossing) {
                     return Ok(false);

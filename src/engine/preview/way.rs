@@ -8,9 +8,13 @@ use crate::engine::dispatch::{
     reader, said, since, way_of,
 };
 use crate::engine::error::EngineError;
+use crate::engine::placing::Place;
 use crate::engine::port::{Claimed, ContactStanding, Message, Then};
 use crate::engine::settings::Sending;
-use crate::model::{AddressHash, Channel, ContactId, DeliveryId, Outcome, Preference, RecordId, SuppressionReason};
+use crate::engine::sweep::spread;
+use crate::model::{
+    AddressHash, Channel, ContactId, DeliveryId, EndReason, Outcome, Preference, RecordId, SuppressionReason,
+};
 use crate::rule::checked::{Action, Purpose, Step, UnlessOpen};
 use crate::rule::compiled::{Crossing, Facts, PersonFacts};
 use crate::rule::message::MessageRow;
@@ -29,6 +33,8 @@ pub(in crate::engine) struct Found<'c> {
     pub facts: Arc<Facts>,
     /// In the ledger already, or too close to what is: what it would be sent is in nobody's way.
     pub known: bool,
+    /// Where it enters; `None`: it stands by itself.
+    pub place: Option<Place>,
 }
 
 /// One match on its way.
@@ -44,6 +50,45 @@ pub(super) struct Walker<'w> {
     pub messages: Vec<PreviewMessage>,
     /// Those of them that it shares with other matches.
     pub shared: Vec<Shared>,
+    /// By the steps so far.
+    prospect: Option<Prospect>,
+}
+
+/// What a sequence comes to: whether it does anything at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Prospect {
+    /// It does something, now or later.
+    Acts,
+    /// It ends, or leaves out all that it would do: why, as attempts name it, and more.
+    Nothing { reason: &'static str, detail: String },
+    /// It stands still, for now or until somebody repairs it.
+    Waits(String),
+    /// It can't be told, and why not.
+    Unknown(String),
+}
+
+impl Prospect {
+    pub(in crate::engine) fn ends(reason: EndReason, detail: &str) -> Self {
+        Self::Nothing { reason: reason.as_str(), detail: detail.to_owned() }
+    }
+
+    const fn is_nothing(&self) -> bool {
+        matches!(self, Self::Nothing { .. })
+    }
+
+    /// Of a step; `None`: it is up to the next.
+    fn of(decision: &Decision<'_>) -> Option<Self> {
+        match decision {
+            Decision::Act { .. } | Decision::Enroll { .. } => Some(Self::Acts),
+            Decision::Broken(reason) => Some(Self::Waits(reason.clone())),
+            Decision::Refuse { outcome: Outcome::Skipped { reason, detail }, .. } => {
+                Some(Self::Nothing { reason: reason.as_str(), detail: detail.clone() })
+            }
+            Decision::Refuse { outcome: Outcome::Ended { reason, detail }, .. } => Some(Self::ends(*reason, detail)),
+            Decision::Move { then: Then::End { reason, .. }, .. } => Some(Self::ends(*reason, "")),
+            Decision::Move { .. } | Decision::Refuse { .. } => None,
+        }
+    }
 }
 
 /// Whom a step writes to, and what is known of them.
@@ -70,13 +115,13 @@ impl Previewer<'_> {
         for index in &new {
             walkers[*index].left += new.len();
         }
+        let Begins { now, after } = Begins::of(found, &new);
         // Of two that are due at once, who matched first goes first.
         let mut waiting: BTreeSet<(Timestamp, usize)> =
-            new.iter().filter_map(|index| Some((walkers[*index].due()?, *index))).collect();
+            now.into_iter().filter_map(|index| next(&mut walkers, index, &after)).collect();
         while let Some((_, index)) = waiting.pop_first() {
-            let walker = &mut walkers[index];
-            walker.step(&mut shared).await?;
-            waiting.extend(walker.due().map(|due| (due, index)));
+            walkers[index].step(&mut shared).await?;
+            waiting.extend(next(&mut walkers, index, &after));
         }
         for index in &known {
             let mut own = Sends::default();
@@ -106,6 +151,64 @@ impl Previewer<'_> {
         }
         Ok(walker.messages)
     }
+
+    /// What one comes to that stands there.
+    pub(in crate::engine) async fn prospect(
+        &self,
+        rule: &CompiledRule,
+        place: Claimed,
+        facts: &Arc<Facts>,
+    ) -> Result<Prospect, EngineError> {
+        let neutral = Sending::default();
+        let mut walker = Walker::at(self, rule, self.sending.unwrap_or(&neutral), (place, facts));
+        let mut sends = Sends::default();
+        // What it leaves out may be followed by what it does.
+        while walker.due().is_some() && !matches!(walker.prospect, Some(Prospect::Acts | Prospect::Waits(_))) {
+            walker.step(&mut sends).await?;
+        }
+        Ok(walker.prospect.unwrap_or_else(|| Prospect::ends(EndReason::Completed, "")))
+    }
+}
+
+/// Who begins the steps, and when.
+#[derive(Default)]
+struct Begins {
+    now: Vec<usize>,
+    /// By whom each waits for.
+    after: HashMap<usize, usize>,
+}
+
+impl Begins {
+    /// Of those that are new. Nobody knows when what waits for a sequence under way begins.
+    fn of(found: &[Found<'_>], new: &[usize]) -> Self {
+        let mut begins = Self::default();
+        let mut last: HashMap<&RecordId, usize> = HashMap::new();
+        for index in new.iter().copied() {
+            let Found { record, place, .. } = &found[index];
+            match place {
+                None | Some(Place::Running) => begins.now.push(index),
+                Some(Place::Queued) => match last.get(record) {
+                    Some(before) => drop(begins.after.insert(*before, index)),
+                    None => continue,
+                },
+                Some(Place::Nothing | Place::Replaced | Place::Ended(_)) => continue,
+            }
+            last.insert(record, index);
+        }
+        begins
+    }
+}
+
+/// When this one is looked at next; or, where it is through, the one that waits for it.
+fn next(walkers: &mut [Walker<'_>], mut index: usize, after: &HashMap<usize, usize>) -> Option<(Timestamp, usize)> {
+    loop {
+        if let Some(due) = walkers[index].due() {
+            return Some((due, index));
+        }
+        let (at, follows) = walkers[index].ended().zip(after.get(&index).copied())?;
+        walkers[follows].begin(at);
+        index = follows;
+    }
 }
 
 impl<'w> Walker<'w> {
@@ -123,16 +226,40 @@ impl<'w> Walker<'w> {
             None => Then::Advance { node, due_at, planned_at },
         };
         let left = looks(rule);
-        Self { previewer, rule, sending, claimed, facts, then, left, messages: Vec::new(), shared: Vec::new() }
+        Self {
+            previewer,
+            rule,
+            sending,
+            claimed,
+            facts,
+            then,
+            left,
+            messages: Vec::new(),
+            shared: Vec::new(),
+            prospect: None,
+        }
     }
 
     fn new(previewer: &'w Previewer<'w>, rule: &'w CompiledRule, sending: &'w Sending, found: &Found<'_>) -> Self {
         let claimed = previewer.claimed(rule, &found.record, found.crossing, 0);
         let facts = joined(Arc::clone(&found.facts), &claimed.saved);
-        let first = rule.rule.entries.get(found.crossing.entry).and_then(|entry| entry.first);
-        let then = Way::of(&rule.rule, &claimed, &facts.zone).walk(first, previewer.now).then;
-        let left = looks(rule);
-        Self { previewer, rule, sending, claimed, facts, then, left, messages: Vec::new(), shared: Vec::new() }
+        let (left, then) = (looks(rule), Then::End { reason: EndReason::Completed, at: previewer.now });
+        let (messages, shared, prospect) = (Vec::new(), Vec::new(), None);
+        let mut walker = Self { previewer, rule, sending, claimed, facts, then, left, messages, shared, prospect };
+        let delay = spread(&rule.rule, found.crossing, walker.claimed.match_id);
+        walker.begin(previewer.now.saturating_add(delay).unwrap_or(Timestamp::MAX));
+        walker
+    }
+
+    /// Takes the first step then.
+    fn begin(&mut self, at: Timestamp) {
+        let first = self.rule.rule.entries.get(self.claimed.entry).and_then(|entry| entry.first);
+        self.then = Way::of(&self.rule.rule, &self.claimed, &self.facts.zone).walk(first, at).then;
+    }
+
+    /// When its sequence was over; `None`: it is not, as far as anybody can tell.
+    const fn ended(&self) -> Option<Timestamp> {
+        if let Then::End { at, .. } = self.then { Some(at) } else { None }
     }
 
     /// When it is looked at next; `None`: it is through.
@@ -161,8 +288,12 @@ impl<'w> Walker<'w> {
         let person = self.person(sends).await?;
         let after =
             Way::of(&self.rule.rule, &self.claimed, &self.facts.zone).walk_on(place.next, planned_at, due_at).then;
+        // Until somebody repairs it, nothing that follows is on its way.
+        let mut stands = false;
         let mut shared = None;
-        let (then, shown) = match self.decide(&person).await? {
+        let decision = self.decide(&person).await?;
+        let prospect = Prospect::of(&decision);
+        let (then, shown) = match decision {
             Decision::Move { then, .. } => (then, None),
             Decision::Enroll { walked, .. } => (walked.then, None),
             Decision::Refuse { outcome, then, .. } => {
@@ -174,7 +305,10 @@ impl<'w> Walker<'w> {
                 };
                 (then, Some((kind_of(&place.step), Err(refusal(&outcome)))))
             }
-            Decision::Broken(reason) => (after, Some((kind_of(&place.step), Err(reason)))),
+            Decision::Broken(reason) => {
+                stands = true;
+                (after, Some((kind_of(&place.step), Err(reason))))
+            }
             Decision::Act { action, to, .. } => {
                 let standing = if matches!(action, Action::Sms(_)) { &person.text } else { &person.mail };
                 if let Some(standing) = standing.as_ref().filter(|_| counts(&self.rule.rule, to)) {
@@ -182,10 +316,18 @@ impl<'w> Walker<'w> {
                 }
                 shared = self.shares(node, action, to);
                 let rendered = self.rendered(node, action, (&[], 0));
+                stands = rendered.is_err();
                 (after, Some((kind(action), rendered)))
             }
         };
         self.then = then;
+        if stands {
+            self.left = 0;
+        }
+        // The first reason for doing nothing is the one to tell.
+        if self.prospect.is_none() || prospect.as_ref().is_some_and(|prospect| !prospect.is_nothing()) {
+            self.prospect = prospect;
+        }
         self.shared.extend(shared);
         let step = place.id.clone();
         self.messages.extend(shown.map(|(kind, content)| PreviewMessage { step, kind, due_at, content }));

@@ -14,7 +14,7 @@ use crate::engine::episode::Past;
 use crate::engine::evaluate::{self, Answer, Eligibility};
 use crate::engine::inbound;
 use crate::engine::port::{Source, SourceError, Store};
-use crate::engine::time_order::TimeOrder;
+use crate::engine::time_order;
 use crate::model::{Key, Occasion, RecordId, RuleId, Tenant};
 use crate::rule::CompiledRule;
 use crate::rule::checked::{Cadence, Trigger};
@@ -24,7 +24,8 @@ use crate::rule::generation::Generation;
 use crate::rule::operands::{Basis, Section, basis, crosses_by_current};
 use futures::TryStreamExt;
 use jiff::{SignedDuration, Timestamp, civil};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::hash::{BuildHasher, RandomState};
 
 /// What was counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -124,6 +125,9 @@ struct Count<'a> {
     cooldowns: [Cooldown; 2],
     cooling: u64,
     unjudged: u64,
+    /// Occasions by their hash, where rows of a query, or events, may name one again: it is no other then.
+    named: Option<HashSet<u64>>,
+    hasher: RandomState,
 }
 
 impl Backtester<'_> {
@@ -216,13 +220,11 @@ impl Backtester<'_> {
                 beyond = page.beyond;
             }
         }
-        let mut order = TimeOrder::of(&rule.rule);
         for (index, statement) in rule.crossings(Reach::Untested(window)).into_iter().enumerate() {
             let mut rows = self.source.rows(tenant, statement);
             while let Some(row) = rows.try_next().await? {
                 match rule.read_crossing(index, &row, window) {
-                    Ok(Some(crossing)) => order.pass(crossing, &mut batch),
-                    Ok(None) => {}
+                    Ok(crossing) => batch.extend(crossing),
                     Err(_) => count.unjudged += 1,
                 }
                 if batch.len() >= self.batch.max(1) {
@@ -230,7 +232,6 @@ impl Backtester<'_> {
                 }
             }
         }
-        order.end(&mut batch);
         self.judge(rule, tenant, window, batch, count, tell).await
     }
 
@@ -299,6 +300,7 @@ impl Backtester<'_> {
         let past = Past { source: self.source, rule, tenant, from: window.after, until: window.until };
         let episodes = past.episodes(&keys.into_iter().collect::<Vec<Key>>()).await?;
         crossings.extend(episodes.into_iter().filter(|episode| !episode.before).map(|episode| episode.crossing));
+        time_order::arrange(&rule.rule, &mut crossings);
         Ok(crossings)
     }
 
@@ -311,6 +313,7 @@ impl Backtester<'_> {
         count: &mut Count<'_>,
         tell: &mut (impl FnMut(Told) + Send),
     ) -> Result<(), EngineError> {
+        let batch: Vec<Crossing> = batch.into_iter().filter(|crossing| count.is_new(tenant, crossing)).collect();
         if batch.is_empty() {
             return Ok(());
         }
@@ -354,7 +357,14 @@ impl<'a> Count<'a> {
         let mut terms = counted(Section::Where, &checked.conditions);
         terms.extend(counted(Section::OnlyAtEntry, &checked.only_at_entry));
         let (total, cooldowns) = (Tally::default(), Default::default());
-        Self { rule, days: BTreeMap::new(), terms, total, cooldowns, cooling: 0, unjudged: 0 }
+        let named = matches!(checked.trigger, Trigger::Query(_) | Trigger::Event(_)).then(HashSet::new);
+        let hasher = RandomState::new();
+        Self { rule, days: BTreeMap::new(), terms, total, cooldowns, cooling: 0, unjudged: 0, named, hasher }
+    }
+
+    fn is_new(&mut self, tenant: &Tenant, crossing: &Crossing) -> bool {
+        let hash = self.hasher.hash_one((tenant, &crossing.key, &crossing.occasion));
+        self.named.as_mut().is_none_or(|named| named.insert(hash))
     }
 
     /// Whether it holds by what history can tell, and by everything.

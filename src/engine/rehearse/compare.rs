@@ -194,7 +194,7 @@ impl Comparer<'_> {
             rule: id,
             change,
             moved_to: old.zip(new).and_then(|(old, new)| moved(old, new)),
-            uncounted: [new, old].into_iter().flatten().find_map(|rule| horizon::uncounted(&rule.rule)),
+            uncounted: self.uncounted(old, new),
             before: 0,
             after: 0,
             newly: People::default(),
@@ -210,6 +210,14 @@ impl Comparer<'_> {
             }
         }
         Ok(compared)
+    }
+
+    fn uncounted(&self, old: Option<&CompiledRule>, new: Option<&CompiledRule>) -> Option<&'static str> {
+        let rests = |old: &CompiledRule| self.running.is_some_and(|running| running.resting.contains_key(&old.rule.id));
+        if old.is_some_and(rests) {
+            return Some("the source can't be asked about the running rule any more");
+        }
+        [new, old].into_iter().flatten().find_map(|rule| horizon::uncounted(&rule.rule))
     }
 
     fn planned(&self, rule: &CompiledRule) -> Option<Timestamp> {

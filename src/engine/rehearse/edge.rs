@@ -2,13 +2,14 @@
 //! episode that is kept of it, or its crossings can tell.
 
 use super::explain::{Explainer, Seen};
+use super::horizon;
 use super::term::TermAnswer;
 use crate::engine::EngineError;
 use crate::engine::episode::value_hash;
-use crate::model::Value;
+use crate::model::{Key, Occasion, Value};
 use crate::rule::checked::{Changed, Compared, Trigger};
 use crate::rule::compiled::Window;
-use crate::rule::operands::{Basis, EdgePlan, EdgeTerm, Note, Operand, Section};
+use crate::rule::operands::{AnswersPlan, Basis, EdgePlan, EdgeTerm, Note, Operand, Section, row_of};
 use crate::rule::tide::Level;
 use futures::TryStreamExt;
 
@@ -21,9 +22,10 @@ pub(super) struct EdgeAnswers {
 }
 
 impl Explainer<'_> {
-    pub(super) async fn edge(&self, seen: &Seen) -> Result<EdgeAnswers, EngineError> {
+    /// `about`: the occasion that is told of, where one has crossed or will.
+    pub(super) async fn edge(&self, seen: &Seen, about: Option<&Occasion>) -> Result<EdgeAnswers, EngineError> {
         let mut found = EdgeAnswers::default();
-        for mut term in self.asked().await?.unwrap_or_default() {
+        for mut term in self.asked(about).await?.unwrap_or_default() {
             if term.by_crossing {
                 let value = term.operands.first();
                 let known = value.is_some_and(|value| !value.value.is_missing());
@@ -45,14 +47,37 @@ impl Explainer<'_> {
     }
 
     /// `None`: there is no such row, or nothing to ask of it.
-    async fn asked(&self) -> Result<Option<Vec<EdgeTerm>>, EngineError> {
+    async fn asked(&self, about: Option<&Occasion>) -> Result<Option<Vec<EdgeTerm>>, EngineError> {
         let (source, now) = (self.previewer.source, self.previewer.now);
-        let plan = EdgePlan::render(&self.rule.rule, &self.previewer.generation.catalog, source.dialect());
+        let rule = &self.rule.rule;
+        let row = match about {
+            Some(occasion) => row_of(rule, occasion),
+            None => self.newest_answer().await?,
+        };
+        let plan = EdgePlan::render(rule, &self.previewer.generation.catalog, source.dialect(), row.as_ref());
         let Some(plan) = plan else { return Ok(None) };
         let window = Window { after: jiff::Timestamp::MIN, until: now, now };
         let keys = std::slice::from_ref(&self.record.key);
         let row = source.rows(&self.record.tenant, plan.statement(keys, window)).try_next().await?;
         Ok(row.and_then(|row| plan.read(&row, window).ok()).map(|(_, terms)| terms))
+    }
+
+    /// The last answer in time, of any score; `None` for rules about anything else.
+    async fn newest_answer(&self) -> Result<Option<Key>, EngineError> {
+        let (rule, previewer) = (&self.rule.rule, self.previewer);
+        let catalog = &previewer.generation.catalog;
+        let Some(plan) = AnswersPlan::render(rule, catalog, previewer.source.dialect()) else { return Ok(None) };
+        let window = horizon::ever(rule, &catalog.time_zone, previewer.now);
+        let keys = std::slice::from_ref(&self.record.key);
+        let mut newest = None;
+        for (index, statement) in plan.statements(keys, window).into_iter().enumerate() {
+            let mut rows = previewer.source.rows(&self.record.tenant, statement);
+            while let Some(row) = rows.try_next().await? {
+                let answer = plan.read(index, &row, window).ok().flatten();
+                newest = newest.max(answer.map(|answer| (answer.occasion_at, answer.occasion)));
+            }
+        }
+        Ok(newest.and_then(|(_, occasion)| row_of(rule, &occasion)))
     }
 
     /// The number of rows now, against the one that is needed.

@@ -18,10 +18,11 @@ use crate::engine::port::{
 };
 use crate::engine::preview::{Found, Preview, PreviewMessage, PreviewScope, Previewer, newest_first};
 use crate::engine::sweep::{had_its_chance, occasion_data};
+use crate::engine::time_order;
 use crate::model::{
     Channel, EnrollmentState, Key, Lane, Occasion, RecordId, RoleName, RuleId, SuppressionReason, said,
 };
-use crate::rule::checked::{Backfill, Mode, Purpose};
+use crate::rule::checked::{Backfill, Mode, Purpose, Trigger};
 use crate::rule::compiled::{Crossing, Facts, PersonFacts, Subject};
 use crate::rule::tide::Level;
 use crate::rule::{CompiledRule, Score};
@@ -99,8 +100,12 @@ impl Explanation {
     /// The newest crossing that isn't too close to another: what decides.
     #[must_use]
     pub fn deciding(&self) -> Option<&Crossed> {
-        self.crossings.iter().find(|crossed| !matches!(crossed.standing, Standing::TooClose { .. }))
+        deciding(&self.crossings)
     }
+}
+
+fn deciding(crossings: &[Crossed]) -> Option<&Crossed> {
+    crossings.iter().find(|crossed| !matches!(crossed.standing, Standing::TooClose { .. }))
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -185,6 +190,8 @@ pub(super) struct Seen {
     /// How many rows count now, for rules that count them.
     pub level: Option<Level>,
     pub answer: Answer,
+    /// Why the last event that names the record says nothing of it, where one can't be read.
+    pub unread: Option<String>,
     subject: Subject,
 }
 
@@ -228,7 +235,8 @@ impl<'a> Explainer<'a> {
         let operands = term::operands(source, generation, rule, &self.record.tenant, &seen.subject, now).await?;
         let (judged, mut operands) = self.since_entry((facts.clone(), operands), &enrollments).await?;
         let terms = term::answers(generation, rule, judged.as_deref(), &operands);
-        let EdgeAnswers { trigger, mut base } = self.edge(&seen).await?;
+        let about = deciding(&crossings).or(crossings.first()).or(ahead.as_ref()).map(|crossed| &crossed.occasion);
+        let EdgeAnswers { trigger, mut base } = self.edge(&seen, about).await?;
         let left_out = matches!(seen.answer, Answer::Gone) && base.iter().any(|term| term.holds != Some(true));
         if !left_out {
             base.clear();
@@ -293,10 +301,12 @@ impl<'a> Explainer<'a> {
         let zone = &previewer.generation.catalog.time_zone;
         let lane = lane_of(rule).unwrap_or(Lane::Live);
         let scope = PreviewScope::Records(vec![self.record.key.clone()]);
-        // What can't be read is told by the record's facts.
+        // What can't be read is told by the record's facts, but for events.
         let mut unread = Preview::default();
         let mut behind = previewer.crossings(rule, (&self.record.tenant, lane), &scope, &mut unread).await?;
-        behind.sort_by(newest_first);
+        behind.sort_by(|a, b| newest_first(b, a));
+        time_order::arrange(&rule.rule, &mut behind);
+        behind.reverse();
         let outlook = previewer.outlook(rule, (&self.record.tenant, lane), &self.record.key).await?.unwrap_or_default();
         let ahead = match horizon::ahead(&rule.rule, zone, now) {
             Some(window) => self.foretold(window).await?,
@@ -311,7 +321,9 @@ impl<'a> Explainer<'a> {
         let answers = evaluate::ask_all(previewer.source, rule, &self.record.tenant, asked, now).await?;
         let answer = answers.into_iter().next().unwrap_or(Answer::Gone);
         let (episode, level) = (outlook.episode, outlook.level);
-        Ok(Seen { behind, ahead, episode, level, answer, subject })
+        let events = matches!(rule.rule.trigger, Trigger::Event(_));
+        let unread = unread.misses.pop().filter(|_| events).map(|(_, _, problem)| problem);
+        Ok(Seen { behind, ahead, episode, level, answer, unread, subject })
     }
 
     /// What lies ahead and what crossed, each with what the ledger says of it; and of those that the next sweep would
@@ -507,7 +519,8 @@ impl<'a> Explainer<'a> {
             only_at_entry: vec![Some(true); facts.only_at_entry.len()],
             ..facts.clone()
         };
-        let found = Found { record: self.record.clone(), crossing, facts: Arc::new(matching), known: true };
+        let found =
+            Found { record: self.record.clone(), crossing, facts: Arc::new(matching), known: true, place: None };
         Ok(previewer.messages(self.rule, &[found]).await?.pop().unwrap_or_default())
     }
 }

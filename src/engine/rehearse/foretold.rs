@@ -15,10 +15,10 @@ impl Explainer<'_> {
     /// now is to be told all the same.
     pub(super) async fn foretold(&self, window: Window) -> Result<Option<Crossing>, EngineError> {
         let first = self.first_that_stands(window);
-        match horizon::asks_in_own_words(&self.rule.rule) {
-            true => Ok(tokio::time::timeout(self.patience, first).await.ok().and_then(Result::ok).flatten()),
-            false => first.await,
+        if horizon::asks_in_own_words(&self.rule.rule) {
+            return Ok(tokio::time::timeout(self.patience, first).await.ok().and_then(Result::ok).flatten());
         }
+        first.await
     }
 
     /// The first in the window that still stands once its time has come. Facts that are dated ahead count once they are

@@ -45,6 +45,8 @@ pub(super) enum Question<'a> {
     Matches(Option<&'a Crossing>),
     /// The record is in the rule's segment.
     Inside,
+    /// It is there, and not in it.
+    Outside,
 }
 
 impl Explainer<'_> {
@@ -98,17 +100,20 @@ impl Explainer<'_> {
     async fn holds(&self, question: Question<'_>, at: Timestamp) -> Result<bool, EngineError> {
         match question {
             Question::Matches(crossing) => Ok(self.eligible(crossing, at).await? == Some(Eligibility::Match)),
-            Question::Inside => {
-                let window = Window { after: at, until: at, now: at };
-                let keys = std::slice::from_ref(&self.record.key);
-                for statement in self.rule.crossings(Reach::Of(window, keys)) {
-                    if self.previewer.source.rows(&self.record.tenant, statement).try_next().await?.is_some() {
-                        return Ok(true);
-                    }
-                }
-                Ok(false)
+            Question::Outside => Ok(!self.is_inside(at).await?),
+            Question::Inside => self.is_inside(at).await,
+        }
+    }
+
+    async fn is_inside(&self, at: Timestamp) -> Result<bool, EngineError> {
+        let window = Window { after: at, until: at, now: at };
+        let keys = std::slice::from_ref(&self.record.key);
+        for statement in self.rule.crossings(Reach::Of(window, keys)) {
+            if self.previewer.source.rows(&self.record.tenant, statement).try_next().await?.is_some() {
+                return Ok(true);
             }
         }
+        Ok(false)
     }
 
     /// What the rule would say of it at that instant; `None`: it can't be judged.

@@ -4,17 +4,17 @@ use super::explain::{Crossed, Explainer, Explanation, RecordState, Seen};
 use super::horizon;
 use super::later::{Later, Question};
 use super::term::TermAnswer;
-use super::verdict::{Because, Verdict};
+use super::verdict::{Because, Truth, Verdict};
 use crate::engine::EngineError;
 use crate::engine::adopt::baseline;
-use crate::engine::evaluate::Eligibility;
+use crate::engine::evaluate::{Eligibility, term_and_score};
 use crate::engine::port::{EnrollmentView, MissView, RuleState, RuleStatus, Standing, SweepId, SweepView};
-use crate::engine::sweep::{had_its_chance, keep_trying, leaves_out};
+use crate::engine::sweep::{had_its_chance, is_behind, keep_trying, leaves_out};
 use crate::model::{EndReason, Occasion, RecordId, RuleId};
 use crate::rule::checked::{CheckedRule, Mode, Step, Trigger};
 use crate::rule::compiled::Crossing;
 use crate::rule::condition::Condition;
-use crate::rule::operands::{EdgePlan, Operand};
+use crate::rule::operands::{EdgePlan, Operand, Section};
 use futures::TryStreamExt;
 use jiff::{SignedDuration, Timestamp};
 
@@ -115,16 +115,12 @@ impl Explainer<'_> {
         if let Some(Eligibility::Miss(term)) = &case.eligibility {
             let crossing = case.seen.behind.iter().find(|crossing| crossing.occasion == newest.occasion);
             let later = self.holds_later(case, crossing, told.now).await?;
-            // Those who failed are asked again once per `recheck`, which may be the last time just before.
-            let recheck = SignedDuration::from_secs(self.rule.rule.recheck.max_seconds());
-            let tried = keep_trying(&self.rule.rule) - recheck.min(keep_trying(&self.rule.rule));
-            let still_tried = crossed_at.saturating_add(tried).unwrap_or(Timestamp::MAX);
             let term = term.clone();
             return Ok(match later {
-                Later::At(holds_at) if holds_at < still_tried && crossed_at > begins => {
+                Later::At(holds_at) if self.is_asked(crossed_at, holds_at) && crossed_at > begins => {
                     Verdict::NotTrueYet { crossed_at, term, holds_at }
                 }
-                later => Verdict::Fails { crossed_at, term, later },
+                later => Verdict::Fails { crossed_at, truth: truth_of(told, &term), term, later },
             });
         }
         if let Standing::Missed { kind, reason } = &newest.standing
@@ -151,8 +147,22 @@ impl Explainer<'_> {
         Ok(match told.state.as_ref().map(|state| &state.status) {
             Some(RuleStatus::Paused) => Verdict::Paused { crossed_at, by_file: false },
             Some(RuleStatus::Held(reason)) => Verdict::RuleHeld { crossed_at, reason: reason.clone() },
-            Some(RuleStatus::Running | RuleStatus::Removed) | None => Verdict::Matches { crossed_at },
+            Some(RuleStatus::Running | RuleStatus::Removed) | None => {
+                let looks_back = told.state.as_ref().is_some_and(|state| is_behind(&self.rule.rule, state, crossed_at));
+                if looks_back { Verdict::MatchesLookingBack { crossed_at } } else { Verdict::Matches { crossed_at } }
+            }
         })
+    }
+
+    /// Whether one that crossed and failed is asked again at that instant. Those are asked once per `recheck`, which may be
+    /// the last time just before.
+    fn is_asked(&self, crossed_at: Timestamp, holds_at: Timestamp) -> bool {
+        let (rule, trying) = (&self.rule.rule, keep_trying(&self.rule.rule));
+        let recheck = SignedDuration::from_secs(rule.recheck.max_seconds());
+        let tried = trying - recheck.min(trying);
+        // Whoever meets the conditions of a schedule crosses again.
+        let comes_again = matches!(rule.trigger, Trigger::Schedule(_));
+        comes_again || holds_at < crossed_at.saturating_add(tried).unwrap_or(Timestamp::MAX)
     }
 
     /// From when on the rule looks. One that has not run yet begins when it first does.
@@ -189,7 +199,7 @@ impl Explainer<'_> {
                 None if segment.leaves => Verdict::Inside { since: None },
                 because => Verdict::NeverCrossed { because },
             },
-            (trigger, _) => match (because(&case.told.trigger, false), self.awaited(trigger)) {
+            (trigger, _) => match (because(&case.told.trigger, false), self.awaited(trigger, case.seen)) {
                 (None, Some(what)) => Verdict::Awaited { what },
                 (because, _) => Verdict::NeverCrossed { because },
             },
@@ -207,10 +217,13 @@ impl Explainer<'_> {
     }
 
     /// What nobody has said of the record yet, for triggers that are set off from outside its tables.
-    fn awaited(&self, trigger: &Trigger) -> Option<String> {
+    fn awaited(&self, trigger: &Trigger, seen: &Seen) -> Option<String> {
         match trigger {
             Trigger::Query(_) => Some("the rule's query returns no row for it".to_owned()),
-            Trigger::Event(event) => Some(format!("no event `{}` that names it is kept", event.name)),
+            Trigger::Event(event) => Some(match &seen.unread {
+                Some(problem) => format!("an event `{}` names it, but {problem}", event.name),
+                None => format!("no event `{}` that names it is kept", event.name),
+            }),
             Trigger::Enrolled => {
                 let rules = self.previewer.generation.rules.values();
                 let ours = rules.filter(|rule| enrolls_into(&rule.rule, &self.rule.rule.id));
@@ -243,14 +256,39 @@ impl Explainer<'_> {
                 Later::Never => {}
             }
         }
+        if crosses_at.is_none()
+            && let Some(left) = self.leaves(case).await?
+        {
+            match left {
+                Later::At(at) => crosses_at = Some(at),
+                Later::NotUntil(until) => return Ok(Some(Verdict::NotUntil { until })),
+                Later::Never => {}
+            }
+        }
         let Some(crosses_at) = crosses_at else { return Ok(None) };
         let then = self.eligible(crossing, crosses_at).await?;
         Ok(Some(match then {
             Some(Eligibility::Miss(term)) => {
                 let later = self.holds_later(case, crossing, crosses_at).await?;
-                Verdict::NotYetAndFails { crosses_at, term, later }
+                let asked = later.at().is_some_and(|at| self.is_asked(crosses_at, at));
+                Verdict::NotYetAndFails { crosses_at, term, later, asked }
             }
             Some(Eligibility::Match | Eligibility::ScriptFailed(_)) | None => Verdict::NotYet { crosses_at },
+        }))
+    }
+
+    /// When it has been outside for long enough by time alone; `None`: it is not inside, or the rule waits for who comes.
+    async fn leaves(&self, case: &Case<'_>) -> Result<Option<Later>, EngineError> {
+        let Trigger::Segment(segment) = &self.rule.rule.trigger else { return Ok(None) };
+        if !segment.leaves || because(&case.told.trigger, true).is_some() {
+            return Ok(None);
+        }
+        let when = segment.when.iter().map(|term| &term.condition);
+        let outside = self.first(Question::Outside, when, case.operands, case.told.now).await?;
+        let zone = &self.previewer.generation.catalog.time_zone;
+        Ok(Some(match outside {
+            Later::At(at) => Later::At(segment.min_out.after(at, zone)),
+            other => other,
         }))
     }
 
@@ -316,5 +354,14 @@ fn because(terms: &[TermAnswer], leaves: bool) -> Option<Because> {
     let failing = terms.iter().find(|term| term.holds != Some(true))?;
     let found: Vec<String> =
         failing.operands.iter().map(|operand| format!("{} = {}", operand.name, operand.found())).collect();
-    Some(Because { term: failing.text.clone(), found: found.join(", "), leaves })
+    let truth = Truth::of(failing.holds);
+    Some(Because { term: failing.text.clone(), truth, found: found.join(", "), leaves })
+}
+
+/// What the term comes to that a miss names: what a script refuses is no term, and refused.
+fn truth_of(told: &Explanation, miss: &str) -> Truth {
+    let (text, _) = term_and_score(miss);
+    let asked = |term: &&TermAnswer| matches!(term.section, Section::Where | Section::OnlyAtEntry);
+    let failing = told.terms.iter().filter(asked).find(|term| term.text == text && term.holds != Some(true));
+    failing.map_or(Truth::False, |term| Truth::of(term.holds))
 }

@@ -3,6 +3,9 @@
 //!
 //! The source is frozen: nobody orders, answers or moves meanwhile. What crosses does so because time passes.
 
+use super::account::{Account, HELD};
+use super::guessed::{guessed, keeps_answer};
+use super::standstill::Standstill;
 use crate::catalog::{ColumnSchema, Schema, Table};
 use crate::engine::core::{Engine, Parts, Senders};
 use crate::engine::dispatch::stand_in;
@@ -42,13 +45,22 @@ pub struct Simulator {
 /// What one rule came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RuleDays {
+    /// Those that a rule's `enroll` step brought as well.
     pub matched: u64,
+    /// Of the matches, by what became of each: why it ended, or `under_way` or `held`.
+    pub came_to: BTreeMap<String, u64>,
+    /// Of those that were cancelled, by why.
+    pub cancelled: BTreeMap<String, u64>,
     /// There when the rule first looked, so that nothing is done for them.
     pub left_out: u64,
     /// Of the attempts, by outcome.
     pub outcomes: BTreeMap<String, u64>,
     /// Why the guard would hold it, or its script.
     pub held: Vec<String>,
+    /// Why it stood still when the days began.
+    pub stopped: Vec<Standstill>,
+    /// Steps that went by an answer which nobody gave.
+    pub guessed: Vec<String>,
 }
 
 /// What is told while it runs.
@@ -59,23 +71,33 @@ pub enum Happened {
     Attempt(Box<AttemptView>),
 }
 
+impl RuleDays {
+    /// The guard keeps these where nobody sees them.
+    fn hold(&mut self, matches: u64) {
+        self.matched += matches;
+        *self.came_to.entry(HELD.to_owned()).or_default() += matches;
+    }
+}
+
 impl Simulator {
     /// Lets the days pass. Everything that would be sent, left out or ended is told in order.
     pub async fn run(&self, mut tell: impl FnMut(Happened)) -> Result<BTreeMap<RuleId, RuleDays>, EngineError> {
         let clock = Arc::new(ManualClock::new(self.from));
         let engine = self.engine(&clock);
         engine.adopt().await?;
+        let mut days = self.standing_still().await?;
         self.rest_others().await?;
         engine.rescue().await?;
-        let mut days: BTreeMap<RuleId, RuleDays> = BTreeMap::new();
+        let account = Account::open(&*self.store).await?;
         let mut seen = self.last_attempt().await?;
         let mut now = self.from;
         loop {
             for swept in engine.sweep_due().await? {
                 let Swept::Done(report) = swept else { continue };
                 let rule = days.entry(report.rule).or_default();
-                rule.left_out += report.left_out;
-                rule.matched += report.entered.saturating_sub(report.left_out);
+                if report.held.is_some() {
+                    rule.hold(report.entered.saturating_sub(report.left_out));
+                }
                 rule.held.extend(report.held.into_iter().chain(report.tripped));
             }
             engine.dispatch_due().await?;
@@ -83,10 +105,12 @@ impl Simulator {
             tell(Happened::Reached(now));
             match self.next(now).await? {
                 Some(next) if next <= self.until => now = next,
-                Some(_) | None => return Ok(days),
+                Some(_) | None => break,
             }
             clock.set(now);
         }
+        account.close(&*self.store, &mut days).await?;
+        Ok(days)
     }
 
     fn engine(&self, clock: &Arc<ManualClock>) -> Engine {
@@ -107,6 +131,18 @@ impl Simulator {
     fn settings(&self) -> Settings {
         let sending = Sending { rate: None, per_domain: None, seeds: Vec::new(), ..self.settings.sending.clone() };
         Settings { max_skew: None, sending, ..self.settings.clone() }
+    }
+
+    /// Rules that were asked for and don't run, each with why.
+    async fn standing_still(&self) -> Result<BTreeMap<RuleId, RuleDays>, EngineError> {
+        let states = self.store.rule_states().await?;
+        // Those that rest are told of with what is wrong with them.
+        let asked = |id: &RuleId| self.only.is_empty() || self.only.contains(id);
+        let rules = self.generation.rules.iter();
+        let rules = rules.filter(|(id, _)| asked(id) && !self.generation.resting.contains_key(*id));
+        let told = rules
+            .map(|(id, rule)| (id.clone(), RuleDays { stopped: Standstill::of(rule, &states), ..RuleDays::default() }));
+        Ok(told.filter(|(_, days)| !days.stopped.is_empty()).collect())
     }
 
     /// The other rules neither match nor send.
@@ -150,9 +186,18 @@ impl Simulator {
             for attempt in page {
                 let rule = days.entry(attempt.rule.clone()).or_default();
                 *rule.outcomes.entry(attempt.outcome.clone()).or_default() += 1;
+                if rule.guessed.is_empty() && attempt.outcome == "sent" {
+                    rule.guessed = self.guessed_after(&attempt);
+                }
                 tell(Happened::Attempt(Box::new(attempt)));
             }
         }
+    }
+
+    /// Once a step has kept a made-up answer, all that ask for one go by it.
+    fn guessed_after(&self, attempt: &AttemptView) -> Vec<String> {
+        let rule = self.generation.rules.get(&attempt.rule).map(|rule| &rule.rule);
+        rule.filter(|rule| keeps_answer(rule, &attempt.step)).map_or_else(Vec::new, |rule| guessed(rule))
     }
 
     /// When the next sweep or step is due. What is due and did not run (held, postponed) is looked at again

@@ -10,6 +10,8 @@ use std::fmt;
 pub enum Verdict {
     /// It crossed, everything holds, and nothing has entered it yet: the next sweep will.
     Matches { crossed_at: Timestamp },
+    /// The same, but it crossed so long ago, as rows that came late say, that only a sweep that looks back reads it.
+    MatchesLookingBack { crossed_at: Timestamp },
     /// In the ledger by this occasion; and when its trigger comes again, where that follows from time alone.
     Matched { at: Option<Timestamp>, again: Option<Timestamp> },
     /// The ledger has an earlier occasion, by which it matched then, that this one is too close to.
@@ -21,7 +23,7 @@ pub enum Verdict {
     /// It crossed and everything holds, but the rule itself is held.
     RuleHeld { crossed_at: Timestamp, reason: String },
     /// It crossed, and this term is not true; by time alone everything holds `later`, when nobody asks any more.
-    Fails { crossed_at: Timestamp, term: String, later: Later },
+    Fails { crossed_at: Timestamp, term: String, truth: Truth, later: Later },
     /// It crossed, and this term is not true yet: only time is missing, and it is asked again until then.
     NotTrueYet { crossed_at: Timestamp, term: String, holds_at: Timestamp },
     /// What crossed is over, and the state remembers why it came to nothing.
@@ -43,7 +45,8 @@ pub enum Verdict {
     /// Only time is missing.
     NotYet { crosses_at: Timestamp },
     /// Time is missing, and as it stands this term would fail then.
-    NotYetAndFails { crosses_at: Timestamp, term: String, later: Later },
+    /// `asked`: whether somebody still asks when it holds by time alone.
+    NotYetAndFails { crosses_at: Timestamp, term: String, later: Later, asked: bool },
     /// Time alone doesn't take it over the edge up to then; nobody looked further.
     NotUntil { until: Timestamp },
     /// It is inside what the rule waits for it to leave. `None`: since before the rule, or any sweep, looked.
@@ -64,10 +67,26 @@ pub enum Verdict {
     ScriptFailed { problem: String },
 }
 
+/// What a term comes to that is not true.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Truth {
+    False,
+    /// A value that it looks at is missing, so that it is neither, and its opposite is not true either.
+    Unknown,
+}
+
+impl Truth {
+    /// Of an answer that isn't yes.
+    pub(super) const fn of(holds: Option<bool>) -> Self {
+        if holds.is_none() { Self::Unknown } else { Self::False }
+    }
+}
+
 /// A term of the trigger, or of the entity's `only`, that is not true.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Because {
     pub term: String,
+    pub truth: Truth,
     /// What it found.
     pub found: String,
     /// The rule waits for it to leave, and it has nothing to leave.
@@ -76,7 +95,8 @@ pub struct Because {
 
 impl fmt::Display for Because {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` is not true", self.term)?;
+        let is = if self.truth == Truth::Unknown { "is unknown" } else { "is not true" };
+        write!(f, "`{}` {is}", self.term)?;
         if self.found.is_empty() { Ok(()) } else { write!(f, " ({})", self.found) }
     }
 }
@@ -86,7 +106,7 @@ impl Verdict {
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::Matches { .. } => "matches",
+            Self::Matches { .. } | Self::MatchesLookingBack { .. } => "matches",
             Self::Matched { .. } => "matched",
             Self::WithinTolerance { .. } => "within_tolerance",
             Self::Held { .. } => "held",
@@ -172,15 +192,49 @@ fn there_before(f: &mut fmt::Formatter<'_>, at: Timestamp) -> fmt::Result {
     write!(f, "(`backfill: all` would take it in)")
 }
 
-fn fails_then(f: &mut fmt::Formatter<'_>, crosses_at: Timestamp, term: &str, later: &Later) -> fmt::Result {
+fn fails(
+    f: &mut fmt::Formatter<'_>,
+    crossed_at: Timestamp,
+    (term, truth): (&str, Truth),
+    later: &Later,
+) -> fmt::Result {
+    let (term, score) = term_and_score(term);
+    write!(f, "no match: crossed {}, but `{term}` ", Day(crossed_at))?;
+    match truth {
+        Truth::False => write!(f, "is not true{score}")?,
+        Truth::Unknown => write!(f, "is unknown, as a value that it looks at is missing{score}")?,
+    }
+    match later {
+        Later::Never => Ok(()),
+        Later::At(later) => by_time_unasked(f, *later),
+        Later::NotUntil(until) => unseen(f, *until),
+    }
+}
+
+fn fails_then(
+    f: &mut fmt::Formatter<'_>,
+    crosses_at: Timestamp,
+    term: &str,
+    (later, asked): (&Later, bool),
+) -> fmt::Result {
     let (term, score) = term_and_score(term);
     let crosses = Day(crosses_at);
     write!(f, "not yet: it crosses {crosses} if nothing changes, and as it stands `{term}` fails then{score}")?;
     match later {
         Later::Never => Ok(()),
-        Later::At(later) => write!(f, "; by time alone it holds from {}", Day(*later)),
+        Later::At(later) if asked => write!(f, "; by time alone it holds from {}", Day(*later)),
+        Later::At(later) => by_time_unasked(f, *later),
         Later::NotUntil(until) => unseen(f, *until),
     }
+}
+
+fn by_time_unasked(f: &mut fmt::Formatter<'_>, later: Timestamp) -> fmt::Result {
+    write!(f, "; by time alone it holds from {}, when nobody asks any more", Day(later))
+}
+
+fn matches_looking_back(f: &mut fmt::Formatter<'_>, crossed_at: Timestamp) -> fmt::Result {
+    write!(f, "matches: crossed {}, which is further back than each sweep looks; ", Day(crossed_at))?;
+    write!(f, "one that looks back enters it, tonight at the latest")
 }
 
 fn over(f: &mut fmt::Formatter<'_>, crossed_at: Timestamp, ended_at: Timestamp) -> fmt::Result {
@@ -206,6 +260,7 @@ impl fmt::Display for Verdict {
             Self::Matches { crossed_at } => {
                 write!(f, "matches: crossed {}, and the next sweep enters it", Day(*crossed_at))
             }
+            Self::MatchesLookingBack { crossed_at } => matches_looking_back(f, *crossed_at),
             Self::Matched { at, again } => {
                 if let Some(at) = at {
                     write!(f, "matched {}", Day(*at))?;
@@ -227,17 +282,7 @@ impl fmt::Display for Verdict {
                 let crossed = Day(*crossed_at);
                 write!(f, "no match yet: crossed {crossed}, and everything holds, but the rule is held: {reason}")
             }
-            Self::Fails { crossed_at, term, later } => {
-                let (term, score) = term_and_score(term);
-                write!(f, "no match: crossed {}, but `{term}` is not true{score}", Day(*crossed_at))?;
-                match later {
-                    Later::Never => Ok(()),
-                    Later::At(later) => {
-                        write!(f, "; by time alone it holds from {}, when nobody asks any more", Day(*later))
-                    }
-                    Later::NotUntil(until) => unseen(f, *until),
-                }
-            }
+            Self::Fails { crossed_at, term, truth, later } => fails(f, *crossed_at, (term, *truth), later),
             Self::NotTrueYet { crossed_at, term, holds_at } => {
                 let (crossed, holds, (term, score)) = (Day(*crossed_at), Day(*holds_at), term_and_score(term));
                 write!(f, "not yet: crossed {crossed}, and only time is missing: `{term}` is not true{score} ")?;
@@ -272,7 +317,9 @@ impl fmt::Display for Verdict {
             Self::NotYet { crosses_at } => {
                 write!(f, "not yet: only time is missing; it crosses {} if nothing changes", Day(*crosses_at))
             }
-            Self::NotYetAndFails { crosses_at, term, later } => fails_then(f, *crosses_at, term, later),
+            Self::NotYetAndFails { crosses_at, term, later, asked } => {
+                fails_then(f, *crosses_at, term, (later, *asked))
+            }
             Self::NotUntil { until } => {
                 write!(f, "not yet: time alone doesn't take it over the edge")?;
                 unseen(f, *until)

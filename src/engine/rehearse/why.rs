@@ -238,6 +238,9 @@ impl RuleStory {
             Verdict::Matches { crossed_at } => {
                 Some(format!("crossed again {}, and the next sweep enters it", at(*crossed_at)))
             }
+            Verdict::MatchesLookingBack { crossed_at } => {
+                Some(format!("crossed again {}, and a sweep that looks back enters it", at(*crossed_at)))
+            }
             _ => None,
         }
     }

@@ -4,7 +4,7 @@ use crate::engine::cadence::Plan;
 use crate::engine::cooldown::cooldown;
 use crate::engine::lateness;
 use crate::engine::port::{Candidate, NewMatch, Rematch};
-use crate::model::{InstanceSecret, Lane, MatchIdentity, RecordId, RuleId, SkipReason, Tenant, Value};
+use crate::model::{InstanceSecret, Lane, MatchId, MatchIdentity, RecordId, RuleId, SkipReason, Tenant, Value};
 use crate::rule::CompiledRule;
 use crate::rule::checked::{CheckedRule, OnRematch, Trigger};
 use crate::rule::compiled::{Crossing, Facts};
@@ -84,7 +84,7 @@ pub fn new_match(
 ) -> NewMatch {
     let checked = &namer.rule.rule;
     let planned = planned(checked, crossing, timing);
-    let delay = spread(checked, crossing, &candidate.id.0);
+    let delay = spread(checked, crossing, candidate.id);
     let due = timing.now.saturating_add(delay).unwrap_or(Timestamp::MAX);
     let first = checked.entries.get(crossing.entry).and_then(|entry| entry.first);
     NewMatch {
@@ -154,12 +154,12 @@ const fn date_of(rule: &CheckedRule, crossing: &Crossing) -> Option<civil::Date>
 
 /// A stable share of the rule's `spread`: the same match always gets the same delay. Spreading is no reason to be
 /// late, so it never takes longer than lateness allows.
-fn spread(rule: &CheckedRule, crossing: &Crossing, id: &[u8; 16]) -> SignedDuration {
+pub fn spread(rule: &CheckedRule, crossing: &Crossing, id: MatchId) -> SignedDuration {
     let Some(over) = rule.spread else { return SignedDuration::ZERO };
     let date = date_of(rule, crossing);
     let over = SignedDuration::from_secs(over.max_seconds()).min(lateness::limit(rule, crossing.entry, date));
     let mut bytes = [0; 8];
-    bytes.copy_from_slice(&id[8..]);
+    bytes.copy_from_slice(&id.0[8..]);
     let share = u64::from_be_bytes(bytes) as f64 / u64::MAX as f64;
     SignedDuration::from_millis((over.as_secs_f64() * 1_000.0 * share) as i64)
 }

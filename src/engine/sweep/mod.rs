@@ -37,8 +37,8 @@ use std::time::Duration;
 use tokio::sync::{OwnedMutexGuard, mpsc};
 use tokio::time::Instant;
 
-pub(super) use entry::{Namer, occasion_data, rematch};
-pub(super) use window::{had_its_chance, keep_trying, leaves_out};
+pub(super) use entry::{Namer, occasion_data, rematch, spread};
+pub(super) use window::{had_its_chance, is_behind, keep_trying, leaves_out};
 
 /// How long records that can't be judged hold the watermark back; the nightly reconcile takes over from there.
 const PATIENCE: SignedDuration = SignedDuration::from_hours(24);

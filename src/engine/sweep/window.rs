@@ -1,7 +1,7 @@
 //! Which crossings one sweep reads, as pure arithmetic over the rule's progress.
 
 use crate::engine::cadence::Plan;
-use crate::engine::port::{MissKind, Progress};
+use crate::engine::port::{MissKind, Progress, RuleState};
 use crate::rule::CheckedRule;
 use crate::rule::checked::{Backfill, Trigger};
 use crate::rule::compiled::Window;
@@ -47,6 +47,15 @@ pub fn keep_trying(rule: &CheckedRule) -> SignedDuration {
 /// True for a miss that stays one: it was judged, and the time for more chances is over.
 pub fn had_its_chance(rule: &CheckedRule, kind: MissKind, crossed_at: Timestamp, now: Timestamp) -> bool {
     kind == MissKind::Refused && now.duration_since(crossed_at) >= keep_trying(rule)
+}
+
+/// Whether a sweep reads what crossed then only if it looks back.
+pub fn is_behind(rule: &CheckedRule, state: &RuleState, crossed_at: Timestamp) -> bool {
+    let at_once = rule.trigger.keeps_episodes()
+        || matches!(rule.trigger, Trigger::Schedule(_) | Trigger::Event(_) | Trigger::Enrolled)
+        || rule.trigger.leaves_out_its_first_look();
+    let Progress { watermark, seeded, .. } = state.progress;
+    !at_once && seeded && crossed_at <= minus(watermark, overlap(rule))
 }
 
 /// Whether all that a rule finds at a look is left out, as nothing but its first look tells what was there before it.

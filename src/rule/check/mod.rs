@@ -10,6 +10,7 @@ mod cron;
 mod digest;
 mod episodes;
 mod event;
+mod held;
 mod message;
 mod names;
 mod query;
@@ -84,7 +85,7 @@ pub struct Outcome {
 pub fn check(file: &Arc<SourceFile>, known: Known<'_>) -> Outcome {
     match yaml::read::<RuleFile>(file) {
         Ok(written) => Checker::new(file, known).rule(&written),
-        Err(finding) => Outcome { findings: vec![*finding], ..Outcome::default() },
+        Err(_) => Outcome { findings: yaml::refusals::<RuleFile>(file), ..Outcome::default() },
     }
 }
 

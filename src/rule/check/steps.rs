@@ -1,7 +1,7 @@
 //! Steps, flattened into nodes that name their successor by index, in the order of the file.
 
 use super::Checker;
-use crate::catalog::Entity;
+use crate::catalog::{Entity, InsertValue};
 use crate::diagnostic::Finding;
 use crate::diagnostic::yaml::At;
 use crate::model::{RoleName, RuleId, StepId, TemplateName};
@@ -237,8 +237,10 @@ impl<'a> Checker<'a> {
 
     pub(super) fn task(&mut self, entity: &'a Entity, written: &TaskEntry) -> Option<Action> {
         self.line(entity, &written.title, &written.title.range);
+        self.held_by_tasks(&written.title, &InsertValue::Title);
         if let Some(body) = &written.body {
             self.line(entity, body, &body.range);
+            self.held_by_tasks(body, &InsertValue::Body);
         }
         let assign_to = match &written.assign_to {
             Some(role) => Some(self.recipient(entity, role)?),

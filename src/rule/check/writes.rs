@@ -65,7 +65,7 @@ impl<'a> Checker<'a> {
         if node.is_null(&source) {
             return Some(NewValue::Null);
         }
-        let (_, subject) = self.field(entity, name)?;
+        let (field, subject) = self.field(entity, name)?;
         if let Content::Scalar(Some(text)) = &node.content {
             if text.contains("{{") || text.contains("{%") {
                 self.line(entity, text, &node.range);
@@ -76,7 +76,12 @@ impl<'a> Checker<'a> {
                 return Some(NewValue::Now);
             }
         }
-        self.constant(&subject, node).map(NewValue::Constant)
+        let value = self.constant(&subject, node)?;
+        let may_not_fit = matches!(subject.ty, ColumnType::Text | ColumnType::Unknown);
+        if let Some(text) = node.text(&source).filter(|_| may_not_fit) {
+            self.held_by_field(entity, &field, &text, &node.range);
+        }
+        Some(NewValue::Constant(value))
     }
 
     fn tags(&mut self, entity: &'a Entity, written: &[At<String>]) -> Vec<String> {

@@ -46,9 +46,7 @@ impl Checked {
         let mut checked = Self::default();
         let Some(catalog) = checked.read_catalog(layout, surroundings) else {
             // Without a catalog no name means anything, but a broken shape can still be told.
-            checked
-                .findings
-                .extend(layout.rules.iter().filter_map(|file| yaml::read::<RuleFile>(file).err().map(|f| *f)));
+            checked.findings.extend(layout.rules.iter().flat_map(yaml::refusals::<RuleFile>));
             return checked;
         };
         let (templates, scripts) = (layout.template_names(), layout.script_names());

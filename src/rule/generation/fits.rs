@@ -5,6 +5,7 @@ use super::Surroundings;
 use crate::catalog::{Catalog, ColumnType, DateStorage, Expression, InstantStorage, Member, Origin, Reading};
 use crate::diagnostic::{Finding, Place, SourceFile};
 use crate::model::EntityName;
+use crate::rule::sql::own;
 use crate::rule::statement::Dialect;
 use std::sync::Arc;
 
@@ -18,21 +19,41 @@ pub(super) fn unfit(
     let dialect = surroundings.dialect;
     let made_up = surroundings.schema.as_ref().is_some_and(|schema| schema.made_up);
     let at = |range: &std::ops::Range<usize>| Place { file: Arc::clone(file), range: range.clone() };
-    let (name, key) = match dialect {
+    let (database, key) = match dialect {
         Dialect::Postgres => ("PostgreSQL", "postgres"),
         Dialect::MySql => ("MySQL", "mysql"),
         Dialect::Sqlite => ("SQLite", "sqlite"),
     };
     let mut findings = Vec::new();
-    for (sql, range) in &reading.expressions {
+    for (sql, name, range) in &reading.expressions {
         let there = match dialect {
             Dialect::Postgres => &sql.postgres,
             Dialect::MySql => &sql.mysql,
             Dialect::Sqlite => &sql.sqlite,
         };
-        if there.is_none() && !made_up {
-            let finding = Finding::error("catalog.sql", format!("there is no expression for {name} here"));
-            findings.push(finding.at(at(range)).help(format!("add `{key}:`, which the configured database speaks")));
+        // What a test makes up has values in place of expressions.
+        if made_up {
+            continue;
+        }
+        let Some(there) = there else {
+            let finding = Finding::error("catalog.sql", format!("there is no expression for {database} here"));
+            findings.push(finding.at(at(name)).help(format!("add `{key}:`, which the configured database speaks")));
+            continue;
+        };
+        if let Some(flaw) = own::flaw(there, dialect, true) {
+            let finding = Finding::error("catalog.sql", format!("this is no expression for {database}: {flaw}"));
+            findings.push(finding.at(at(range)).help("write one expression; `$row` is the row it is about"));
+        } else if let Some(name) = own::name_of_ours(there, dialect) {
+            let finding = Finding::error("catalog.sql", format!("`{name}` is what nudged calls a row of its own"));
+            let help = "call it something that doesn't end in `_`, or say whose column it is: `t.a_`";
+            findings.push(finding.at(at(range)).help(help));
+        }
+    }
+    for (sql, entity, range) in reading.queries.iter().filter(|_| !made_up) {
+        if let Some(flaw) = own::flaw(sql, dialect, false) {
+            let message = format!("the query of `{entity}` is none for {database}: {flaw}");
+            let finding = Finding::error("catalog.sql", message);
+            findings.push(finding.at(at(range)).help("write one SELECT that reads"));
         }
     }
     for (entity, range) in &reading.unions {

@@ -32,6 +32,25 @@ pub(super) fn plain_text(dialect: Dialect, raw: &Fragment) -> Fragment {
     }
 }
 
+/// What the first of these rows holds; null if there is none. `held` is null where its row is.
+///
+/// MariaDB (10.11, for one) sorts the rows of one table as it tests them. With a `text` among their cells, and a subquery in
+/// a test, it does so wrongly from the second record on: another row's value, or none. Rows that are joined to something are
+/// tested before they are sorted.
+pub(super) fn first_of(
+    dialect: Dialect,
+    held: &Fragment,
+    rows: &Fragment,
+    tests: &[Fragment],
+    order: &Fragment,
+) -> Fragment {
+    let pattern = match dialect {
+        Dialect::MySql => "(SELECT {} FROM (SELECT 1) AS one_ LEFT JOIN ({}) ON {} ORDER BY {} LIMIT 1)",
+        Dialect::Postgres | Dialect::Sqlite => "(SELECT {} FROM {} WHERE {} ORDER BY {} LIMIT 1)",
+    };
+    Fragment::of(pattern, &[held, rows, &Fragment::all(tests), order])
+}
+
 /// Whether two columns hold the same key. Numbers and text, or UUIDs and text, meet as text: PostgreSQL refuses to
 /// compare them otherwise, and MySQL takes `17 apples` for 17.
 pub(super) fn join_of(dialect: Dialect, one: (Fragment, &Column), other: (Fragment, &Column)) -> Fragment {

@@ -1,16 +1,16 @@
 //! What a trigger looks at in one record, term by term, and the base filter that may leave the record out: for
 //! people who ask why nothing crosses. Rendered when somebody asks, since no sweep needs it.
 //!
-//! Where the trigger looks at one of several rows (a cart, an answer), the row is told that is nearest to set it off:
-//! one for which its conditions hold goes before the newest.
+//! Where the trigger looks at one of several rows (a cart, an answer), [`Nearest`] says which is told.
 
 use super::batch::Batch;
 use super::fragment::Fragment;
 use super::hole::Fill;
+use super::nearest::Nearest;
 use super::operand::Operand as Stored;
 use super::plan::Parts;
 use super::read::{Cells, Meaning};
-use super::relation::{Doubles, Rows};
+use super::relation::Doubles;
 use super::settled::{Settled, WholeDay};
 use super::{RECORD, RenderError, Renderer, dialect, filter, survey};
 use crate::catalog::{AggregateFunction, Catalog, Entity, Filter, FilterTest, Literal};
@@ -72,13 +72,14 @@ struct Sight {
 }
 
 impl EdgePlan {
-    /// `None` for triggers that look at nothing of the record, and for rules that the catalog doesn't fit.
+    /// `None` for triggers that look at nothing of the record, and for rules that the catalog doesn't fit. `row`: which
+    /// of several rows to tell of, where that is known.
     #[must_use]
-    pub fn render(rule: &CheckedRule, catalog: &Catalog, dialect: Dialect) -> Option<Self> {
+    pub fn render(rule: &CheckedRule, catalog: &Catalog, dialect: Dialect, row: Option<&Key>) -> Option<Self> {
         let renderer = Renderer::new(dialect, catalog);
         let entity = catalog.entity(&rule.for_each)?;
-        let mut edge =
-            Edge { renderer: &renderer, entity, cells: vec![renderer.key_of(entity, RECORD)], terms: Vec::new() };
+        let cells = vec![renderer.key_of(entity, RECORD)];
+        let mut edge = Edge { renderer: &renderer, entity, row, cells, terms: Vec::new() };
         edge.base();
         edge.trigger(rule).ok()?;
         let Edge { cells, terms, .. } = edge;
@@ -191,6 +192,8 @@ impl Holds {
 struct Edge<'r, 'a> {
     renderer: &'r Renderer<'a>,
     entity: &'a Entity,
+    /// Of several rows this one.
+    row: Option<&'r Key>,
     cells: Vec<Fragment>,
     terms: Vec<Shape>,
 }
@@ -203,29 +206,6 @@ struct Seen {
     raw: Option<Fragment>,
     holds: Option<Fragment>,
     open: Option<(Fragment, Meaning)>,
-}
-
-/// One row of several.
-struct Nearest<'a> {
-    rows: Rows<'a>,
-    order: Fragment,
-}
-
-impl<'a> Nearest<'a> {
-    /// For which all of these hold, if there is one; the newest of them.
-    fn of(renderer: &Renderer<'_>, rows: Rows<'a>, wanted: &[Fragment], at: &Stored) -> Self {
-        let dated = renderer.dated(at);
-        let order = Fragment::of(
-            "CASE WHEN {} THEN 0 ELSE 1 END, CASE WHEN {} IS NULL THEN 1 ELSE 0 END, {} DESC",
-            &[&Fragment::all(wanted), &dated, &dated],
-        );
-        Self { rows, order }
-    }
-
-    fn pick(&self, what: &Fragment) -> Fragment {
-        let tests = Fragment::all(&self.rows.conditions);
-        Fragment::of("(SELECT {} FROM {} WHERE {} ORDER BY {} LIMIT 1)", &[what, &self.rows.from, &tests, &self.order])
-    }
 }
 
 impl<'a> Edge<'_, 'a> {
@@ -375,7 +355,7 @@ impl<'a> Edge<'_, 'a> {
         rows.conditions.extend(survey::of_kind(renderer, &rows, survey)?);
         rows.conditions.extend(renderer.visible(&rows)?);
         let in_range = survey::in_range(renderer, &stored, survey)?;
-        let near = Nearest::of(renderer, rows, &in_range, &at);
+        let near = Nearest::of(renderer, rows, self.row, &in_range, &at);
         let of = &survey.of;
         let kind = survey.kind.as_ref().map_or_else(String::new, |kind| format!(" of kind {kind}"));
         let range = survey.score.as_ref().map_or_else(|| "any".to_owned(), range_text);
@@ -422,7 +402,7 @@ impl<'a> Edge<'_, 'a> {
             let open = abandoned.open.iter();
             let open: Result<Vec<Fragment>, RenderError> =
                 open.map(|term| renderer.condition(rows.entity, &rows.alias, &term.condition, false)).collect();
-            let near = Nearest::of(renderer, rows, &open?, &changed);
+            let near = Nearest::of(renderer, rows, self.row, &open?, &changed);
             self.conditions(&abandoned.open, Some((&near, of.as_str())))?;
             let seen = || self.seen_in(&near, format!("{of}.{}", abandoned.changed_at), &changed, true);
             (changed.clone(), [seen(), seen()])

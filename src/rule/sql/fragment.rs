@@ -21,12 +21,10 @@ impl Fragment {
         Self { text: text.into(), holes: Vec::new() }
     }
 
-    /// SQL written by the admin; `$row` is the row it is about, whose name nothing in there can have: see
-    /// [`super::Renderer::alias`].
-    pub fn own_sql(sql: &str, row: &str) -> Self {
-        debug_assert!(row.is_empty() || row.ends_with('_'), "{row} may be a name of theirs");
+    /// SQL written by the admin, which may end in a comment.
+    pub fn own_sql(sql: &str) -> Self {
         let text: String = sql.chars().filter(|c| !matches!(*c, HOLE | SPLICE)).collect();
-        Self::text(text.replace("$row", row))
+        Self::text(text)
     }
 
     pub fn hole(hole: Hole) -> Self {

@@ -23,8 +23,10 @@ mod hole;
 mod inactivity;
 mod iso;
 mod listed;
+mod nearest;
 mod on_date;
 mod operand;
+pub(super) mod own;
 pub(super) mod people;
 mod place;
 mod plan;
@@ -50,6 +52,7 @@ pub(super) use fragment::Fragment;
 pub(super) use hole::{Fill, Hole};
 pub use listed::Unwanted;
 pub(super) use listed::{Lists, last_digits, lower};
+pub use nearest::{AnswersPlan, row_of};
 pub(super) use plan::{CrossingPlan, Parts};
 
 use super::statement::Dialect;

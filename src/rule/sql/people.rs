@@ -256,10 +256,8 @@ fn pick_one(renderer: &Renderer<'_>, entity: &Entity, pick: &PickOne) -> Result<
     }
     let key = renderer.key_of(rows.entity, &rows.alias);
     order.push(key.clone());
-    Ok(Fragment::of(
-        "(SELECT {} FROM {} WHERE {} ORDER BY {} LIMIT 1)",
-        &[&key, &rows.from, &Fragment::all(&rows.conditions), &Fragment::join(&order, ", ")],
-    ))
+    let order = Fragment::join(&order, ", ");
+    Ok(dialect::first_of(renderer.dialect, &key, &rows.from, &rows.conditions, &order))
 }
 
 fn details(

@@ -8,6 +8,7 @@ use super::Renderer;
 use super::dialect;
 use super::fragment::Fragment;
 use super::hole::Hole;
+use super::own;
 use super::{filter, join_of};
 use crate::catalog::{Attribute, Column, ColumnType, Entity, LookUp, Origin, OwnSql, Place};
 use crate::model::Value;
@@ -30,7 +31,7 @@ impl Renderer<'_> {
                 let holds = Fragment::all(&filter::all_of(self, alias, only));
                 Fragment::of("(CASE WHEN {} THEN {} END)", &[&holds, &self.cell(alias, inner)])
             }
-            Place::Sql(sql) => Fragment::of("({})", &[&Fragment::own_sql(self.own_text(sql), alias)]),
+            Place::Sql(sql) => Fragment::own_sql(&own::expression(self.own_text(sql), self.dialect, alias)),
         }
     }
 
@@ -120,7 +121,7 @@ impl Renderer<'_> {
         let mut tests = vec![join_of(self.dialect, theirs, ours)];
         tests.extend(filter::all_of(self, &alias, &attribute.only));
         let rows = Fragment::of("{} AS {}", &[&self.table(&attribute.table), &Fragment::text(alias)]);
-        Fragment::of("(SELECT {} FROM {} WHERE {} ORDER BY 1 LIMIT 1)", &[&value, &rows, &Fragment::all(&tests)])
+        dialect::first_of(self.dialect, &value, &rows, &tests, &Fragment::text("1"))
     }
 
     fn looked_up(&self, outer: &str, look_up: &LookUp) -> Fragment {
@@ -140,7 +141,7 @@ impl Renderer<'_> {
     pub fn rows_of(&self, entity: &Entity, alias: &str) -> Fragment {
         let rows = match &entity.origin {
             Origin::Table(table) => self.table(table),
-            Origin::Sql(sql) => Fragment::of("({})", &[&Fragment::own_sql(sql.trim().trim_end_matches(';'), "")]),
+            Origin::Sql(sql) => Fragment::own_sql(&own::query(sql, self.dialect)),
             Origin::Union(members) => self.union(members),
         };
         let mut rows = Fragment::of("{} AS {}", &[&rows, &Fragment::text(alias)]);

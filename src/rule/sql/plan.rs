@@ -89,7 +89,7 @@ impl CrossingPlan {
                 (queries, Some(&inactivity.of), Some(count))
             }
             Trigger::Survey(survey) => {
-                let (query, count) = super::survey::render(renderer, entity, survey)?;
+                let (query, count) = super::survey::render(renderer, entity, survey, rule.takes_in_time())?;
                 (vec![query], Some(&survey.of), Some(count))
             }
             Trigger::Date(date) => {

@@ -29,6 +29,7 @@ pub(super) fn render(
     renderer: &Renderer<'_>,
     entity: &Entity,
     survey: &Survey,
+    in_time: bool,
 ) -> Result<(Query, Fragment), RenderError> {
     let entity = renderer.entity(&entity.name)?;
     let rows = renderer.related(entity, RECORD, &survey.of, Doubles::Harmless)?;
@@ -56,9 +57,9 @@ pub(super) fn render(
         "SELECT {} FROM {}{} WHERE {}",
         &[&Fragment::join(&selected, ", "), &rows.from, &Fragment::splice_point(), &Fragment::all(&tests)],
     );
-    if survey.cooldown.is_some() {
-        // The first answer counts and silences those after it, so that batches must come in the order of time: of texts
-        // about in it.
+    if in_time {
+        // The first answer goes before those after it, so that batches must come in the order of time: of texts about
+        // in it.
         text = Fragment::of("{} ORDER BY {}, {}", &[&text, &renderer.dated(&at), &response]);
     }
     let reader = SurveyReader {

@@ -28,9 +28,8 @@ impl Renderer<'_> {
             };
             let mut cells = vec![Fragment::of("{} AS {}", &[&key, &Fragment::name(self.dialect, "key")])];
             for (number, ((field, _), column)) in member.fields.iter().zip(own).enumerate() {
-                let types: Vec<&ColumnType> =
-                    columns.iter().filter_map(|columns| columns.get(number).map(|column| &column.ty)).collect();
-                let cell = self.common(&alias, column, &types);
+                let all: Vec<&Column> = columns.iter().filter_map(|columns| columns.get(number)).collect();
+                let cell = self.common(&alias, column, &all);
                 cells.push(Fragment::of("{} AS {}", &[&cell, &Fragment::name(self.dialect, field.as_str())]));
             }
             let mut tests = self.base(entity, &alias);
@@ -55,11 +54,20 @@ impl Renderer<'_> {
     }
 
     /// The cell in a type that all members share; see [`crate::catalog::common_type`].
-    fn common(&self, alias: &str, column: &Column, types: &[&ColumnType]) -> Fragment {
+    fn common(&self, alias: &str, column: &Column, all: &[&Column]) -> Fragment {
         let operand = self.column_operand(alias, column);
+        let types: Vec<&ColumnType> = all.iter().map(|column| &column.ty).collect();
         if types.iter().all(|ty| **ty == column.ty) {
+            let shown = self.shown(&operand);
+            if column.whole && column.ty == ColumnType::NumberText && all.iter().any(|column| !column.whole) {
+                // Those of other members may have fractions, so that the union can't leave them out.
+                return Fragment::of(
+                    "(CASE WHEN {} IS NOT NULL THEN {} END)",
+                    &[&self.number(&operand, &shown), &shown],
+                );
+            }
             // Bare where it can be: the range over the union reaches the part's index.
-            return if operand.missing.is_empty() { operand.raw } else { self.shown(&operand) };
+            return if operand.missing.is_empty() { operand.raw } else { shown };
         }
         let shown = self.shown(&operand);
         if types.iter().all(|ty| ty.is_number()) {

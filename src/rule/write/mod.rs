@@ -11,7 +11,7 @@ mod update;
 
 pub use super::sql::{Addressee, Addressees};
 pub use claim::{Claiming, Others, claim, claimed_code, count_free};
-pub use probe::{any_key, explained, probes};
+pub use probe::{any_key, consent_probes, explained, probes};
 pub use staff::{members, read_member};
 pub use standing::{Standing, read_standing, standing};
 pub use update::{Decided, NewCell, UnfitValue, Update as Updating, consent, locks, update};

@@ -1,7 +1,7 @@
 //! What a rule writes, as statements that the database plans and doesn't run: it says now whether it would refuse them.
 
-use super::{Update, Updating, update};
-use crate::catalog::{Catalog, Entity};
+use super::{Decided, Update, Updating, consent, update};
+use crate::catalog::{Catalog, Column, Consent, ConsentTest, Entity};
 use crate::model::{FieldName, Key, RecordId, Tenant};
 use crate::rule::CheckedRule;
 use crate::rule::checked::{Action, Step};
@@ -46,6 +46,25 @@ pub fn probes(rule: &CheckedRule, catalog: &Catalog, dialect: Dialect) -> Vec<(S
         }
     }
     found.into_iter().map(|(what, statement)| (what, explained(statement))).collect()
+}
+
+/// Each entity whose columns keep what its people decide, with those columns, and the statement that writes a yes.
+#[must_use]
+pub fn consent_probes(catalog: &Catalog, dialect: Dialect) -> Vec<(&Entity, Vec<&Column>, Statement)> {
+    let decided = Decided { allowed: true, since: Timestamp::UNIX_EPOCH, email: "nobody@example.com" };
+    let mut found = Vec::new();
+    for entity in catalog.entities.values() {
+        for kept in &entity.consent {
+            let statement = consent(catalog, dialect, (entity, &any_key(entity)), kept, decided);
+            found.extend(statement.map(|statement| (entity, written_by(kept), explained(statement))));
+        }
+    }
+    found
+}
+
+fn written_by(consent: &Consent) -> Vec<&Column> {
+    let (ConsentTest::Is(column) | ConsentTest::Not(column)) = &consent.test;
+    [column].into_iter().chain(&consent.given_at).collect()
 }
 
 /// A key that a record could have.

@@ -1,7 +1,7 @@
 //! Enters the matches of one batch: ledger, enrollments, outbox. Three statements, whatever the size.
 
 use super::novelty::{Probe, new_ones};
-use super::placing::{Arrival, Place, Placement, place};
+use crate::engine::placing::{Arrival, Place, Placement, place};
 use crate::engine::port::{Lease, Miss, MissKind, NewMatch, Rematch, StoreError, SweepCommit, SweepCount};
 use crate::model::{EndReason, SkipReason};
 use crate::store::sql::Session;

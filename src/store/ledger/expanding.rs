@@ -2,7 +2,7 @@
 //! sweeps that were never closed.
 
 use super::entering::{cancel, note_unstarted, settle_places};
-use super::placing::{Arrival, Place};
+use crate::engine::placing::{Arrival, Place};
 use crate::engine::port::{Lease, StoreError};
 use crate::model::EndReason;
 use crate::store::sql::Session;

@@ -4,16 +4,15 @@ mod enrolling;
 mod entering;
 mod expanding;
 mod novelty;
-mod placing;
 
 use super::database::Database;
 use super::places::instant;
 use super::sql::Session;
 use super::state::State;
-use super::table::{episode, miss, rule_state, sweep, sweep_state};
+use super::table::{enrollment, episode, miss, rule_state, sweep, sweep_state};
 use crate::engine::port::{
-    Candidate, Counted, Episode, EpisodePage, Found, Lease, Ledger, OpenEpisode, Owner, Progress, Standing, StoreError,
-    SweepCommit, SweepCount, SweepId, Verdict,
+    Candidate, Counted, Episode, EpisodePage, Found, Lease, Ledger, OpenEpisode, Owner, Progress, Running, Standing,
+    StoreError, SweepCommit, SweepCount, SweepId, Verdict,
 };
 use crate::model::{Lane, RuleId, Tenant};
 use async_trait::async_trait;
@@ -99,6 +98,15 @@ impl<D: Database> Ledger for State<D> {
             Box::pin(async move { standings(&mut session, &of.0, &of.1).await })
         });
         standings.await
+    }
+
+    async fn under_way(&self, tracks: &[[u8; 16]]) -> Result<Vec<Running>, StoreError> {
+        let tracks: Arc<[[u8; 16]]> = tracks.into();
+        let found = self.database.read(move |mut session| {
+            let tracks = Arc::clone(&tracks);
+            Box::pin(async move { enrollment::seen_running(&mut session, tracks.iter()).await })
+        });
+        found.await
     }
 
     async fn commit_sweep(&self, lease: &Lease, commit: &SweepCommit) -> Result<SweepCount, StoreError> {

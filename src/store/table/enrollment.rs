@@ -1,7 +1,7 @@
 //! `enrollment`: one record going through one rule's steps. Where it stands is in `outbox`; the columns
 //! `node`, `due_at`, `planned_at` and `rematch` are only of use while it is staged.
 
-use crate::engine::port::{NewMatch, Rematch, RuleVersion, StoreError};
+use crate::engine::port::{NewMatch, Rematch, RuleVersion, Running, StoreError};
 use crate::model::EndReason;
 use crate::store::sql::{Batch, Dialect, Row, Session, params};
 use crate::store::table::enrollment_state::{ENDED, STAGED};
@@ -110,13 +110,12 @@ pub async fn greatest<'a>(
     rows.iter().filter(|row| !row.is_null(1)).map(|row| Ok((row.id(0)?, row.int(1)?))).collect()
 }
 
-/// An enrollment under way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Running {
-    pub track: [u8; 16],
-    pub id: i64,
-    /// Its delivery is dead or of unknown outcome: nothing of it goes on by itself.
-    pub is_parked: bool,
+macro_rules! under_way {
+    () => {
+        "SELECT e.track, e.id, CASE WHEN o.state IN (3, 4) THEN 1 ELSE 0 END
+         FROM {batch} CROSS JOIN enrollment e CROSS JOIN outbox o
+         WHERE e.track = b.track AND e.state IN (0, 1) AND o.id = e.id ORDER BY e.id"
+    };
 }
 
 /// Those under way for these tracks, locked.
@@ -124,16 +123,23 @@ pub async fn running<'a>(
     session: &mut Session<'_>,
     tracks: impl Iterator<Item = &'a [u8; 16]>,
 ) -> Result<Vec<Running>, StoreError> {
-    let batch = Batch::new().ids("track", tracks);
-    let rows = session
-        .rows_batch(
-            "SELECT e.track, e.id, CASE WHEN o.state IN (3, 4) THEN 1 ELSE 0 END
-             FROM {batch} CROSS JOIN enrollment e CROSS JOIN outbox o
-             WHERE e.track = b.track AND e.state IN (0, 1) AND o.id = e.id ORDER BY e.id {lock o}",
-            &[],
-            &batch,
-        )
-        .await?;
+    read_running(session, concat!(under_way!(), " {lock o}"), tracks).await
+}
+
+/// The same for somebody who only looks.
+pub async fn seen_running<'a>(
+    session: &mut Session<'_>,
+    tracks: impl Iterator<Item = &'a [u8; 16]>,
+) -> Result<Vec<Running>, StoreError> {
+    read_running(session, under_way!(), tracks).await
+}
+
+async fn read_running<'a>(
+    session: &mut Session<'_>,
+    sql: &str,
+    tracks: impl Iterator<Item = &'a [u8; 16]>,
+) -> Result<Vec<Running>, StoreError> {
+    let rows = session.rows_batch(sql, &[], &Batch::new().ids("track", tracks)).await?;
     let read = |row: &Row| Ok(Running { track: row.id(0)?, id: row.int(1)?, is_parked: row.int(2)? != 0 });
     rows.iter().map(read).collect()
 }

@@ -3,7 +3,7 @@
 use crate::engine::port::{HeldMatch, StoreError, SweepId, SweepView};
 use crate::model::{Lane, RuleId, Tenant};
 use crate::store::sql::{Row, Session, params};
-use crate::store::table::{attempt, end_reason, lane};
+use crate::store::table::{attempt, end_reason, lane, outbox};
 use jiff::Timestamp;
 
 /// What a sweep entered so far.
@@ -172,20 +172,32 @@ pub async fn held_matches(
 ) -> Result<Vec<HeldMatch>, StoreError> {
     let rows = session
         .rows(
-            "SELECT e.id, r.tenant, e.entity, e.key, e.occasion, e.entered_at, e.ended
+            "SELECT e.id, CAST(0 AS bigint), e.match_id, r.rule, r.lane, COALESCE(v.hash, ''), r.tenant, e.entity, e.key,
+                    e.occasion, e.occasion_at, e.occasion_data, e.entered_at, e.entry, e.node, CAST(0 AS bigint),
+                    CAST(0 AS bigint), e.due_at, e.planned_at, e.saved,
+                    CAST(CASE WHEN e.planned_at <= (SELECT doubt_until FROM send_sequence WHERE one = 1) THEN 1
+                         ELSE 0 END AS bigint),
+                    CAST(NULL AS bigint), e.ended
              FROM sweep s JOIN rule_state r ON r.id = s.rule_state JOIN enrollment e ON e.sweep = s.id
+             LEFT JOIN rule_version v ON v.id = e.version
              WHERE s.name = $1 AND s.state = 2 AND e.state = 3 AND e.id > $2 ORDER BY e.id LIMIT $3",
             params![sweep.0.as_str(), after, limit],
         )
         .await?;
-    let read = |mut row: Row| {
-        Ok(HeldMatch {
-            place: row.int(0)?,
-            record: attempt::record(&mut row, 1)?,
-            occasion: row.opt_text(4)?.map(|occasion| occasion.as_str().into()),
-            matched_at: row.instant(5)?,
-            left_out: row.opt_text(6)?.map(|reason| end_reason(&reason)).transpose()?,
-        })
-    };
-    rows.into_iter().map(read).collect()
+    rows.into_iter().map(held_match).collect()
+}
+
+/// The columns of [`outbox::claimed`], and why it ended.
+fn held_match(mut row: Row) -> Result<HeldMatch, StoreError> {
+    let (place, matched_at) = (row.int(0)?, row.instant(12)?);
+    let left_out = row.opt_text(22)?.map(|reason| end_reason(&reason)).transpose()?;
+    // Of a person that was erased, there is nothing to run.
+    if row.is_null(8) || row.is_null(14) {
+        let record = attempt::record(&mut row, 6)?;
+        let occasion = row.opt_text(9)?.map(|occasion| occasion.as_str().into());
+        return Ok(HeldMatch { place, record, occasion, matched_at, left_out, begins: None });
+    }
+    let begins = outbox::claimed(row)?;
+    let (record, occasion) = (Some(begins.record.clone()), Some(begins.occasion.clone()));
+    Ok(HeldMatch { place, record, occasion, matched_at, left_out, begins: Some(Box::new(begins)) })
 }

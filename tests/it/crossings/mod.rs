@@ -5,6 +5,7 @@ mod cast;
 mod created;
 mod episodes;
 mod facts;
+mod firsts;
 mod form;
 mod inactivity;
 mod lists;

@@ -2,7 +2,7 @@
 
 use super::{Entry, START, entered, rule};
 use crate::support::{Seen, instant, property};
-use crate::world::{Kind, World, hours, minutes};
+use crate::world::{Kind, World, days, hours, minutes};
 use jiff::Timestamp;
 use nudged::engine::{Settings, Swept};
 use proptest::prelude::*;
@@ -276,4 +276,28 @@ async fn a_leave_whose_terms_fail_is_asked_about_again_while_the_rule_keeps_tryi
     assert_eq!(entered(&world).await.len(), 1);
     world.pass(hours(1)).await;
     assert_eq!(entered(&world).await.len(), 1);
+}
+
+/// Who comes before a rule looks is taken for one who was there, so it looks as soon as it is loaded, whatever its
+/// `check_every`.
+#[rstest]
+#[case("check_every: 1 day\n")]
+#[case("check_every: 7 days\n")]
+#[tokio::test]
+async fn whoever_comes_after_the_rule_is_loaded_comes_inside(#[case] every: &str) {
+    let world = World::new(Kind::Sqlite, instant(START), Settings::default()).await;
+    world.crm.run("INSERT INTO accounts VALUES (1, 'One', 'AT', NULL), (2, 'Two', NULL, NULL)").await;
+    let watched = |when: &str| rule(&format!("segment: {{when: {when}}}"), "").replace("check_every: 1 hour\n", every);
+    world.load(&[("watched.yaml", &watched("{country: AT}"))]).await;
+    world.turn().await;
+    world.crm.run("UPDATE accounts SET country_code = 'AT' WHERE id = 2").await;
+    world.pass(days(7)).await;
+    let keys = async || entered(&world).await.into_keys().map(|(key, _)| key).collect::<Vec<_>>();
+    assert_eq!(keys().await, ["2"]);
+
+    world.load(&[("watched.yaml", &watched("{country: DE}"))]).await;
+    world.turn().await;
+    world.crm.run("UPDATE accounts SET country_code = 'DE' WHERE id = 1").await;
+    world.pass(days(7)).await;
+    assert_eq!(keys().await, ["1", "2"], "after an edit, too");
 }

@@ -112,7 +112,7 @@ async fn of_a_segment_each_condition_is_told() {
             terms,
             ["true: seats: {at_least: 20} | seats = 23", "unknown: country: [AT, DE] | country = missing"]
         );
-        assert_eq!(verdict, "never crossed: of the trigger, `country: [AT, DE]` is not true (country = missing)");
+        assert_eq!(verdict, "never crossed: of the trigger, `country: [AT, DE]` is unknown (country = missing)");
         let (_, terms) = of(&world, "2").await;
         assert_eq!(terms, ["true: seats: {at_least: 20} | seats = 23", "true: country: [AT, DE] | country = AT"]);
         let (generation, sender) = (world.generation(), nothing());

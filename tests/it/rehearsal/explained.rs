@@ -3,7 +3,7 @@
 use super::{nothing, previewer};
 use crate::support::instant;
 use crate::world::{Kind, World, days, hours};
-use nudged::engine::rehearse::{Explanation, Later, StepsOf, Verdict, explain, render_test};
+use nudged::engine::rehearse::{Explanation, Later, StepsOf, Truth, Verdict, explain, render_test};
 use nudged::engine::{EngineError, Settings};
 use nudged::model::{AddressHash, Channel, RecordId, RuleId, Suppression, SuppressionReason, Value};
 use nudged::rule::operands::{Basis, Section};
@@ -104,19 +104,25 @@ async fn a_non_match_names_the_first_failing_term_or_the_time_that_is_missing() 
     assert_eq!(told.verdict.failed_term(), Some("country: {in: [AT, DE]}"));
     assert_eq!(told.terms[0].operands[0].value, Value::Text("CH".into()));
     assert_eq!(told.steps.len(), 1, "what it would get is told all the same");
+    assert!(told.verdict.to_string().ends_with("`country: {in: [AT, DE]}` is not true"), "{}", told.verdict);
+    world.crm.run("UPDATE accounts SET country_code = NULL WHERE id = 2").await;
+    let told = explained(&world, "2").await.verdict;
+    assert!(matches!(told, Verdict::Fails { truth: Truth::Unknown, .. }), "{told}");
+    let unknown = "`country: {in: [AT, DE]}` is unknown, as a value that it looks at is missing";
+    assert!(told.to_string().ends_with(unknown), "{told}");
 
     let crosses_at = world.now() + days(10);
     assert_eq!(explained(&world, "3").await.verdict, Verdict::NotYet { crosses_at });
     let told = explained(&world, "4").await;
     let term = "country: {in: [AT, DE]}".to_owned();
-    assert_eq!(told.verdict, Verdict::NotYetAndFails { crosses_at, term, later: Later::Never });
+    assert_eq!(told.verdict, Verdict::NotYetAndFails { crosses_at, term, later: Later::Never, asked: false });
     assert_eq!((told.terms[0].holds, &told.terms[0].operands[0].value), (None, &Value::Null), "unknown");
 
     let baseline = world.ago(days(10));
     let crossed_at = world.ago(days(270));
     assert_eq!(explained(&world, "5").await.verdict, Verdict::BeforeActivation { crossed_at, baseline });
     let told = explained(&world, "7").await.verdict;
-    let never = "never crossed: of the trigger, `orders: none for 30 days` is not true (newest of orders = missing)";
+    let never = "never crossed: of the trigger, `orders: none for 30 days` is unknown (newest of orders = missing)";
     assert_eq!((told.code(), told.to_string().as_str()), ("never_crossed", never));
     assert_eq!(explained(&world, "99").await.verdict, Verdict::NoRecord);
 }

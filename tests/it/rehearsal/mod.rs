@@ -7,12 +7,17 @@ mod cooldown;
 mod copied;
 mod edges;
 mod explained;
+mod foretold;
 mod history;
+mod in_time;
 mod left_out;
+mod named;
 mod printed;
+mod rematched;
 mod remembered;
 mod same;
 pub mod shown;
+mod unserved;
 mod verdicts;
 
 use crate::world::World;

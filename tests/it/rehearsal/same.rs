@@ -9,7 +9,7 @@ use crate::world::{Kind, Setup, World, days, hours};
 use jiff::Timestamp;
 use nudged::action::email::{Composer, EmailOptions};
 use nudged::engine::port::{EnrollmentFilter, Inbound, Message, Store, View};
-use nudged::engine::rehearse::{Backtester, Simulator, Told, Verdict, explain};
+use nudged::engine::rehearse::{Backtester, Simulator, Told, explain};
 use nudged::engine::{PreviewScope, Previewer, Settings, preview};
 use nudged::model::{RecordId, RuleId};
 use nudged::store::sqlite::SqliteStore;
@@ -510,7 +510,7 @@ async fn everybody_explained(look: &Previewer<'_>, rule: &RuleId, fresh: BTreeSe
         let entity = look.generation.rules[rule].rule.for_each.clone();
         let record = RecordId { tenant: "".into(), entity, key: id.to_string().as_str().into() };
         let told_of = explain(look, rule, &record).await.unwrap();
-        if matches!(told_of.verdict, Verdict::Matches { .. }) {
+        if told_of.verdict.code() == "matches" {
             explained.insert(told(&record, &told_of.crossings[0].occasion));
         }
     }

@@ -179,6 +179,34 @@ fn a_simulation_shows_who_gets_what_and_when() {
 }
 
 #[test]
+fn where_an_answer_decides_that_nobody_gave_it_is_said() {
+    let site = silent(1);
+    let steps = "  - webhook: {to: team-chat, body: {}, save: lead}
+  - branch:
+      id: scored
+      cases: [{name: seven, when: {saved.lead.id: 7}, steps: [email: {template: hello, id: seven}]}]
+      otherwise: [email: {template: hello, id: other}]
+";
+    let rule = SILENCE.split_once("steps:\n").unwrap().0.to_owned() + "steps:\n" + steps;
+    site.rules(&[("silence.yaml", &rule)]);
+    let guess = "a guess from `scored` on: nobody was asked, so the answer in `saved` is made up";
+    for more in [&[][..], &["--summary"]] {
+        let arguments = [&["simulate", "--days", "2"], more].concat();
+        let (code, table, talk) = site.run(&arguments);
+        assert!(code == 0 && table.contains(&format!("silence: {guess}\n")), "{table}{talk}");
+        assert_eq!(site.json(&arguments)["rules"][0]["guessed"], json!(["scored"]));
+    }
+    let arguments = ["preview", "silence", "--record", "customer:1"];
+    assert!(site.run(&arguments).2.contains(guess), "{}", site.run(&arguments).2);
+    assert_eq!(site.json(&arguments)["guessed"], json!(["scored"]));
+
+    // Nothing is guessed where the answer decides nothing.
+    site.rules(&[("silence.yaml", SILENCE)]);
+    assert_eq!(site.json(&["simulate", "--days", "2"])["rules"][0]["guessed"], json!([]));
+    assert_eq!(site.json(&arguments)["guessed"], json!([]));
+}
+
+#[test]
 fn why_and_plan_look_at_what_runs() {
     let site = silent(3);
     let mut daemon = ready(&site);

@@ -367,7 +367,42 @@ async fn terms_are_judged_as_of_the_crossing_that_is_to_come() {
     assert_eq!(verdict(&world).await, Verdict::NotYet { crosses_at }, "both hold by then");
     world.load(&[("told.yaml", &rule(trigger, "where: [{created_at: {older_than: 120 days}}]\n"))]).await;
     let told = verdict(&world).await;
-    assert!(matches!(&told, Verdict::NotYetAndFails { later: Later::At(_), .. }), "{told}");
+    assert!(matches!(&told, Verdict::NotYetAndFails { later: Later::At(_), asked: true, .. }), "{told}");
+    let once = "where: [{created_at: {older_than: 120 days}}]\nkeep_trying: none\n";
+    world.load(&[("told.yaml", &rule(trigger, once))]).await;
+    let told = verdict(&world).await;
+    assert!(matches!(&told, Verdict::NotYetAndFails { later: Later::At(_), asked: false, .. }), "{told}");
+    assert!(told.to_string().ends_with(", when nobody asks any more"), "{told}");
+}
+
+#[tokio::test]
+async fn who_leaves_a_segment_by_time_alone_is_foretold() {
+    let trigger = "segment: {when: {created_at: {within_last: 103 days}}, leaves: true, min_out: 1 day}";
+    let world = world(&rule(trigger, "")).await;
+    for _ in 0..2 {
+        world.turn().await;
+        let told = verdict(&world).await;
+        let Verdict::NotYet { crosses_at } = told else { panic!("{told}") };
+        let expected = instant(START) + days(3) + days(1);
+        assert!(crosses_at.duration_since(expected).abs() <= minutes(1), "{crosses_at}");
+        world.clock.advance(hours(1));
+    }
+}
+
+#[tokio::test]
+async fn what_came_late_is_entered_by_a_sweep_that_looks_back() {
+    let world = world(&rule("survey: {of: responses, score: {at_most: 6}, settle: none}", "")).await;
+    world.clock.advance(hours(5));
+    world.turn().await;
+    answered(&world, 1, world.ago(hours(2))).await;
+    let crossed_at = world.ago(hours(2));
+    assert_eq!(verdict(&world).await, Verdict::MatchesLookingBack { crossed_at });
+    world.pass(hours(1)).await;
+    let told = verdict(&world).await;
+    assert_eq!(told, Verdict::MatchesLookingBack { crossed_at });
+    assert!(told.to_string().ends_with("one that looks back enters it, tonight at the latest"), "{told}");
+    world.pass(days(1)).await;
+    assert!(matches!(verdict(&world).await, Verdict::Matched { .. }));
 }
 
 #[tokio::test]

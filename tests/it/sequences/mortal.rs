@@ -11,7 +11,7 @@ use nudged::engine::port::{
     EnrollmentFilter, EnrollmentView, Episode, EpisodePage, Forgotten, Found, Gathered, Gathering, Happening,
     HeldMatch, Inbound, Inbox, Lease, Ledger, LedgerSize, MissView, NewAnswer, Objection, OpenEpisode, Outbox,
     OutboxToken, Overview, Owed, OwnWrite, Owner, Personal, Progress, Reacted, Reaction, Reactions, Register, Rescued,
-    RuleState, RuleVersion, Safety, Settled, Settlement, Spent, Standing, StillHeld, Store, StoreError,
+    RuleState, RuleVersion, Running, Safety, Settled, Settlement, Spent, Standing, StillHeld, Store, StoreError,
     StoredGeneration, SweepCommit, SweepCount, SweepId, SweepView, TaskDraft, Then, Turn, Verdict, View, Whereabouts,
     Writes,
 };
@@ -120,6 +120,9 @@ impl Ledger for Mortal {
     }
     async fn standings(&self, lease: &Lease, candidates: &[Candidate]) -> Result<Vec<Standing>, StoreError> {
         self.alive().await.standings(lease, candidates).await
+    }
+    async fn under_way(&self, tracks: &[[u8; 16]]) -> Result<Vec<Running>, StoreError> {
+        self.alive().await.under_way(tracks).await
     }
     async fn commit_sweep(&self, lease: &Lease, commit: &SweepCommit) -> Result<SweepCount, StoreError> {
         self.write("commit_sweep", self.store.commit_sweep(lease, commit)).await

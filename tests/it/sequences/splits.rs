@@ -53,3 +53,26 @@ async fn a_record_keeps_its_arm_when_it_comes_again() {
     assert!(!first.is_empty());
     assert_eq!(without_time(&second), without_time(&first));
 }
+
+#[tokio::test]
+async fn nobody_is_drawn_before_the_wait_ahead_is_over() {
+    let world = world(super::START).await;
+    for id in 1..=12 {
+        subscribe(&world, id, "Europe/Vienna", "").await;
+    }
+    let goal = format!("{NEW}\ngoal: {{name: renewed, when: {{status: renewed}}}}");
+    world.load(&[("rule.yaml", &rule("plan", &goal, &format!("  - wait: {{for: 2 days}}\n{STEPS}")))]).await;
+    play(&world, "2026-06-03T00:00:00Z").await;
+    assert_eq!(ends(&world).await, [None; 12]);
+    world.crm.run("UPDATE subscriptions SET status = 'renewed' WHERE id <= 3").await;
+    play(&world, "2026-06-05T00:00:00Z").await;
+    let drawn: Vec<String> = timeline(&world).await.into_iter().filter(|line| line.contains(" arm ")).collect();
+    assert!(drawn.len() == 9 && drawn.iter().all(|line| line.starts_with("06-03 09:00")), "{drawn:?}");
+    let ends = ends(&world).await;
+    assert_eq!(
+        ends.iter().filter(|end| **end == Some(EndReason::Goal)).count(),
+        3,
+        "whatever their arm would have been"
+    );
+    assert!(ends.contains(&Some(EndReason::Holdout)), "{ends:?}");
+}

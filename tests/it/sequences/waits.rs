@@ -162,3 +162,25 @@ async fn a_message_after_a_wait_is_planned_for_its_end() {
     assert_eq!(play(&world, "2026-06-20T00:00:00Z").await, [""; 0]);
     assert_eq!(ends(&world).await, [Some(EndReason::Completed)]);
 }
+
+/// A time to cool off: nothing follows, and until it is over the record is under way.
+#[tokio::test]
+async fn a_last_wait_is_waited_for_and_ends_by_the_goal_that_was_reached() {
+    for stop in ["", "  - stop: {}\n"] {
+        let goal = "goal: {name: renewed, when: {status: renewed}}";
+        let steps = format!("  - webhook: {{id: said, to: sink}}\n  - wait: {{for: 10 days}}\n{stop}");
+        let world = world(super::START).await;
+        subscribe(&world, 1, "Europe/Vienna", "").await;
+        world.load(&[("rule.yaml", &rule("plan", &format!("{NEW}\n{goal}"), &steps))]).await;
+        assert_eq!(play(&world, "2026-06-05T00:00:00Z").await, ["06-01 09:00 1 said"], "{stop}");
+        assert_eq!(ends(&world).await, [None], "{stop}");
+        if stop.is_empty() {
+            world.crm.run("UPDATE subscriptions SET status = 'renewed'").await;
+        }
+        play(&world, "2026-06-11T08:00:00Z").await;
+        assert_eq!(ends(&world).await, [None], "{stop}");
+        play(&world, "2026-06-12T00:00:00Z").await;
+        let end = if stop.is_empty() { EndReason::Goal } else { EndReason::Stopped };
+        assert_eq!(ends(&world).await, [Some(end)], "{stop}");
+    }
+}

@@ -298,6 +298,9 @@ async fn whom_a_held_sweep_matched_is_paged_through(home: Home) {
     let wanted = [("1", None), ("2", None), ("3", Some(EndReason::Late))];
     assert_eq!(seen, wanted.map(|(key, left_out)| (customer(key), left_out)));
     assert_eq!((first[0].occasion.as_ref().unwrap().as_str(), first[0].matched_at), ("x", now()));
+    let begins = first[0].begins.as_ref().unwrap();
+    assert_eq!((&begins.record, begins.node, begins.planned_at), (&customer("1"), 0, now()));
+    assert_eq!((begins.since, begins.discarded, begins.attempts), (None, false, 0));
     assert_eq!(store.held_matches(&name, rest[0].place, 2).await.unwrap(), []);
     assert_eq!(store.held_matches(&SweepId("other".to_owned()), 0, 2).await.unwrap(), []);
 
@@ -407,6 +410,8 @@ async fn a_second_match_queues(home: Home) {
     let [first, second] = again(&*store, Rematch::Queue);
     enter(&*store, vec![first.clone()]).await;
     enter(&*store, vec![second.clone()]).await;
+    let under_way = store.under_way(&[first.track, [9; 16]]).await.unwrap();
+    assert!(under_way.len() == 2 && under_way.iter().all(|one| one.track == first.track && !one.is_parked));
     let claimed = claim_one(&*store).await;
     assert_eq!(claimed.match_id, first.id);
     let later = now() + days(3);

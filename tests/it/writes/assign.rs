@@ -2,9 +2,11 @@
 
 use super::*;
 use crate::catalog_shapes::written;
-use crate::world::hours;
+use crate::rehearsal::{nothing, previewer};
+use crate::world::{days, hours};
 use nudged::engine::port::Message;
-use nudged::model::Outcome;
+use nudged::engine::{PreviewScope, preview};
+use nudged::model::{Outcome, RuleId};
 use nudged::rule::write::{Among, Assign, Balance};
 
 fn among(addresses: &[&str], by: Balance) -> Write {
@@ -66,6 +68,12 @@ steps:
         let template =
             "---\nsubject: \"{{ record.name }} for {{ to.first_name }}\"\n---\nHello {{ saved.assigned.email }}\n";
         world.load(&[("assign.yaml", &rule), ("templates/lead.md", template)]).await;
+        let (generation, sender) = (world.generation(), nothing());
+        let look = previewer(&world, &generation, &sender);
+        let foretold = preview(&look, &RuleId::from("assign"), &PreviewScope::Last(days(1))).await.unwrap();
+        for message in foretold.matches.iter().flat_map(|matched| &matched.messages) {
+            assert!(message.content.is_ok(), "{kind:?}: {message:?}");
+        }
         world.pass(hours(1)).await;
         let owners =
             written(&world, "SELECT owner_id, COUNT(*) FROM accounts GROUP BY owner_id ORDER BY owner_id".into()).await;

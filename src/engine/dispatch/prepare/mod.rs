@@ -268,8 +268,8 @@ impl Batch<'_> {
             self.context.announce(|| event);
         }
         let gone = answers.iter().any(|answer| matches!(answer, Answer::Gone));
-        if gone && source.rows(tenant, rule.chunk_end(None, 1)).try_next().await?.is_none() {
-            // A restore, a truncated table or a lost permission: not the end of every customer.
+        if gone && evaluate::is_emptied(source, rule, tenant).await? {
+            // Not the end of every customer.
             let entity = &rule.rule.for_each;
             return Err(SourceError::Unavailable(format!("there are no {entity} records any more")).into());
         }

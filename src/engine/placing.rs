@@ -1,8 +1,8 @@
-//! What a new match does when its record is still in a sequence of the same rule.
+//! What a new match does when its record is still in a sequence of the same rule. The state asks it for those who enter,
+//! and a preview for those who would.
 
-use crate::engine::port::Rematch;
+use super::port::{Rematch, Running};
 use crate::model::EndReason;
-use crate::store::table::enrollment::Running;
 use std::collections::HashMap;
 
 /// A new match, as far as its place is concerned.

@@ -63,7 +63,7 @@ where
     let cases = number(CASES).map_or(cases, |asked| u32::try_from(asked).expect("so many take too long"));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let config = Config { cases, max_shrink_iters: 200, failure_persistence: None, ..Config::default() };
-    let (mut runner, seed) = seeded(config);
+    let (mut runner, seed) = seeded(config.clone());
     let all = Cell::new(Seen::default());
     let met = |all: Seen| all.entered >= least.entered && all.refused >= least.refused && all.late >= least.late;
     for _ in 0..ROUNDS {
@@ -80,6 +80,9 @@ where
         if met(all.get()) || cases < ENOUGH {
             return;
         }
+        // A runner that has had its cases runs no more.
+        let drawn_on = runner.new_rng();
+        runner = TestRunner::new_with_rng(config.clone(), drawn_on);
     }
     panic!("with {seed}: {ROUNDS} times {cases} histories came across {:?} only", all.get());
 }

@@ -329,6 +329,7 @@ mod tests {
             ty,
             nullable: true,
             has_default: false,
+            generated: false,
             padded: false,
         };
         let table = TableSchema {

@@ -47,6 +47,8 @@ pub struct ColumnSchema {
     pub nullable: bool,
     /// Has a default or is generated, so an insert may leave it out.
     pub has_default: bool,
+    /// Computed by the database from the row's other columns.
+    pub generated: bool,
     /// Text that the database fills up with blanks, and compares without them: PostgreSQL's `char(n)`.
     pub padded: bool,
 }

@@ -38,6 +38,7 @@ pub enum TableKind {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a thing that a database says of a column")]
 pub struct ColumnSchema {
     pub name: String,
     /// As the database spells it: `timestamp without time zone`.

@@ -226,7 +226,7 @@ fn a_table_with_more_columns_of_the_rows_of_another_is_told_of_as_one() {
             .to_owned(),
         // Not every row needs to have one there.
         format!(
-            "    key: id\n    # guess: more columns of the same rows; a row without one there is no record then\n    \
+            "    key: id\n    # guess: more columns of the same records; as `parents`, those without a row there are no records\n    \
              # parents:\n    #   - {{table: firm_details, key: firm_id, columns: [seats, renews_on]}}\n    #   \
              - {{table: firms_cstm, key: id_c, columns: [renewal_date_c]}}\n    only: {only}\n"
         ),

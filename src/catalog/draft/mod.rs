@@ -158,8 +158,8 @@ pub struct Recipient {
 }
 
 impl Entity {
-    /// Rows of a side table that go on when their main row is marked as deleted are nothing to act on, nor are those that
-    /// may be no records at all.
+    /// Whether its rows can be acted on by themselves: not where only names say that they are parts of other rows, which may
+    /// be deleted.
     #[must_use]
     pub fn can_stand_alone(&self) -> bool {
         self.main.as_ref().is_none_or(|main| main.certain)

@@ -19,7 +19,7 @@ pub(super) fn read(source: &Source<'_>) -> Tasks {
     }
     for (value, names) in WANTED {
         let by_name = |name: &&str| source.live.columns.iter().find(|column| words::snake(&column.name) == **name);
-        let found = names.iter().find_map(|name| by_name(&name)).filter(|column| column.name != source.key.column);
+        let found = names.iter().find_map(by_name).filter(|column| column.name != source.key.column);
         match found {
             Some(column) => tasks.set.push((column.name.clone(), value)),
             None => tasks.homeless.push(value),

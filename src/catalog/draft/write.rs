@@ -132,7 +132,7 @@ fn write_sides(text: &mut String, entity: &Entity) {
         return;
     }
     text.push_str(
-        "    # guess: more columns of the same rows; a row without one there is no record then\n    # parents:\n",
+        "    # guess: more columns of the same records; as `parents`, those without a row there are no records\n    # parents:\n",
     );
     for side in &entity.sides {
         let _ = writeln!(text, "    #   - {}", parent(side));

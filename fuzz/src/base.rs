@@ -126,6 +126,7 @@ pub fn surroundings(dialect: Dialect) -> Surroundings {
         ty: ty.clone(),
         nullable: true,
         has_default: false,
+        generated: false,
         padded: false,
     };
     let tables = TABLES.iter().map(|(name, columns)| TableSchema {

@@ -38,6 +38,7 @@ pub enum TableKind {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a thing that a database says of a column")]
 pub struct ColumnSchema {
     pub name: String,
     /// As the database spells it: `timestamp without time zone`.
@@ -47,6 +48,8 @@ pub struct ColumnSchema {
     pub nullable: bool,
     /// Has a default or is generated, so an insert may leave it out.
     pub has_default: bool,
+    /// Computed by the database from the row's other columns.
+    pub generated: bool,
     /// Text that the database fills up with blanks, and compares without them: PostgreSQL's `char(n)`.
     pub padded: bool,
 }

@@ -107,11 +107,6 @@ fn timeline(story: &RuleStory) -> Vec<(Timestamp, String)> {
     for enrollment in &story.enrollments {
         let occasion = enrollment.occasion.as_ref().map_or("(erased)", |occasion| occasion.as_str());
         lines.push((enrollment.entered_at, format!("matched: occasion {occasion}")));
-        if let (Some(at), Some(reason)) = (enrollment.ended_at, enrollment.ended) {
-            let why = story.ends.get(&enrollment.id).filter(|why| !why.is_empty());
-            let why = why.map_or_else(String::new, |why| format!(" ({why})"));
-            lines.push((at, format!("ended: {}{why}", reason.as_str())));
-        }
     }
     for delivery in &story.deliveries {
         let tries = if delivery.attempts > 1 { format!(" after {} tries", delivery.attempts) } else { String::new() };
@@ -124,8 +119,22 @@ fn timeline(story: &RuleStory) -> Vec<(Timestamp, String)> {
         let step = reaction.step.as_deref().unwrap_or("-");
         lines.push((reaction.at, format!("{step} {what}{detail}")));
     }
-    lines.sort_by_key(|(at, _)| *at);
+    for enrollment in &story.enrollments {
+        if let (Some(at), Some(reason)) = (enrollment.ended_at, enrollment.ended) {
+            let why = story.ends.get(&enrollment.id).filter(|why| !why.is_empty());
+            let why = why.map_or_else(String::new, |why| format!(" ({why})"));
+            lines.push((at, format!("ended: {}{why}", reason.as_str())));
+        }
+    }
+    let tried: Vec<Timestamp> = story.deliveries.iter().map(|delivery| delivery.at).collect();
+    lines.sort_by_key(|(at, happened)| if happened.starts_with("ended: ") { after_tries(*at, &tried) } else { *at });
     lines
+}
+
+/// When an end has its place: what was tried in its second led to it, though the state learns of both at once.
+fn after_tries(end: Timestamp, tried: &[Timestamp]) -> Timestamp {
+    let same_second = tried.iter().filter(|tried| tried.as_second() == end.as_second());
+    same_second.copied().max().map_or(end, |last| last.max(end))
 }
 
 fn as_json(record: &RecordId, story: &RuleStory) -> Json {
@@ -138,4 +147,18 @@ fn as_json(record: &RecordId, story: &RuleStory) -> Json {
         "explanation": story.explanation.as_ref().map(super::explain::as_json),
         "timeline": timeline(story).into_iter().map(|(at, happened)| json!({"at": at, "happened": happened})).collect::<Vec<_>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_comes_after_what_was_tried_in_its_second() {
+        let at = |text: &str| -> Timestamp { format!("2026-11-21T10:00:{text}Z").parse().unwrap() };
+        let tried = [at("05.700"), at("09")];
+        assert_eq!(after_tries(at("05.2"), &tried), at("05.7"));
+        assert_eq!(after_tries(at("05.9"), &tried), at("05.9"));
+        assert_eq!(after_tries(at("04.9"), &tried), at("04.9"), "what came later had another reason");
+    }
 }

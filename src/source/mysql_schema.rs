@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 
 pub(super) const COLUMNS: &str = "SELECT column_name, column_type, data_type, is_nullable = 'YES', \
      column_default IS NOT NULL OR extra LIKE '%auto_increment%' OR extra LIKE '%GENERATED%', \
+     COALESCE(generation_expression, '') <> '', \
      EXISTS (SELECT 1 FROM information_schema.views AS v \
      WHERE v.table_schema = c.table_schema AND v.table_name = c.table_name) \
      FROM information_schema.columns AS c \
@@ -42,7 +43,7 @@ pub(super) fn read(table: &Table, columns: &[Row], indexes: &[Row], checks: &[Ro
         indexes: Vec::new(),
     };
     for Row(cells) in columns {
-        let [name, declared, data_type, nullable, default, _] = cells.as_slice() else { continue };
+        let [name, declared, data_type, nullable, default, generated, _] = cells.as_slice() else { continue };
         let declared = text(declared);
         let ty = column_type(&text(data_type).to_ascii_lowercase(), &declared.to_ascii_lowercase());
         read.columns.push(ColumnSchema {
@@ -51,6 +52,7 @@ pub(super) fn read(table: &Table, columns: &[Row], indexes: &[Row], checks: &[Ro
             declared,
             nullable: *nullable == Value::Int(1),
             has_default: *default == Value::Int(1),
+            generated: *generated == Value::Int(1),
             // It takes the blanks off by itself.
             padded: false,
         });
@@ -89,6 +91,7 @@ pub(super) fn described(name: &str, ty: &str) -> ColumnSchema {
         declared: ty,
         nullable: true,
         has_default: false,
+        generated: false,
         padded: false,
     }
 }

@@ -14,6 +14,7 @@ pub(super) const COLUMNS: &str = "SELECT a.attname, \
         FROM pg_enum e WHERE e.enumtypid = t.oid), ')') ELSE format_type(a.atttypid, a.atttypmod) END, \
      CASE WHEN t.typtype = 'd' THEN format_type(t.typbasetype, NULL) ELSE format_type(a.atttypid, NULL) END, \
      t.typtype = 'e', NOT a.attnotnull, a.atthasdef OR a.attidentity <> '' OR a.attgenerated <> '', \
+     a.attgenerated <> '', \
      (SELECT CAST(c.relkind AS text) FROM pg_class c WHERE c.oid = a.attrelid) \
      FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid \
      WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped \
@@ -54,13 +55,14 @@ pub(super) fn read(table: &Table, columns: &[Row], indexes: &[Row]) -> TableSche
         indexes: Vec::new(),
     };
     for Row(cells) in columns {
-        let [name, declared, base, is_enum, nullable, default, _] = cells.as_slice() else { continue };
+        let [name, declared, base, is_enum, nullable, default, generated, _] = cells.as_slice() else { continue };
         read.columns.push(ColumnSchema {
             name: text(name),
             declared: text(declared),
             ty: if *is_enum == Value::Bool(true) { ColumnType::Text } else { column_type(&text(base)) },
             nullable: *nullable == Value::Bool(true),
             has_default: *default == Value::Bool(true),
+            generated: *generated == Value::Bool(true),
             padded: text(base) == "character",
         });
     }
@@ -88,7 +90,15 @@ pub(super) fn described(name: &str, ty: &str) -> ColumnSchema {
     let ty = ty.to_ascii_lowercase();
     // `char(n)`, by its own name; that of one byte has quotes.
     let padded = matches!(ty.as_str(), "bpchar" | "char");
-    ColumnSchema { name: name.to_owned(), ty: of_query(&ty), declared: ty, nullable: true, has_default: false, padded }
+    ColumnSchema {
+        name: name.to_owned(),
+        ty: of_query(&ty),
+        declared: ty,
+        nullable: true,
+        has_default: false,
+        generated: false,
+        padded,
+    }
 }
 
 fn of_query(ty: &str) -> ColumnType {

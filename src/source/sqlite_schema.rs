@@ -5,7 +5,7 @@ use crate::model::Value;
 use crate::rule::statement::Row;
 use jiff::tz::TimeZone;
 
-pub(super) const COLUMNS: &str = "SELECT name, type, \"notnull\", dflt_value IS NOT NULL OR hidden > 1, pk, \
+pub(super) const COLUMNS: &str = "SELECT name, type, \"notnull\", dflt_value IS NOT NULL OR hidden > 1, hidden > 1, pk, \
      EXISTS (SELECT 1 FROM pragma_table_list(?1) AS l WHERE l.schema = ?2 AND l.type = 'view') \
      FROM pragma_table_xinfo(?1, ?2)";
 
@@ -35,7 +35,7 @@ pub(super) fn read(table: &Table, columns: &[Row], indexes: &[Row]) -> TableSche
     let of_key = |Row(cells): &&Row| cells.iter().rev().nth(1).is_some_and(|place| *place != Value::Int(0));
     let is_composite = columns.iter().filter(of_key).count() > 1;
     for Row(cells) in columns {
-        let [name, declared, notnull, default, key, _] = cells.as_slice() else { continue };
+        let [name, declared, notnull, default, generated, key, _] = cells.as_slice() else { continue };
         let declared = text(declared);
         let ty = column_type(&declared);
         let is_key = *key == Value::Int(1) && !is_composite;
@@ -46,6 +46,7 @@ pub(super) fn read(table: &Table, columns: &[Row], indexes: &[Row]) -> TableSche
             name: text(name),
             nullable: *notnull == Value::Int(0) && !is_key,
             has_default: *default == Value::Int(1) || (is_key && ty == ColumnType::Int),
+            generated: *generated == Value::Int(1),
             padded: false,
             declared,
             ty,
@@ -75,6 +76,7 @@ pub(super) fn described(name: &str, ty: &str) -> ColumnSchema {
         declared: ty,
         nullable: true,
         has_default: false,
+        generated: false,
         padded: false,
     }
 }

@@ -11,10 +11,11 @@ use crate::diagnostic::{Finding, Report};
 use crate::engine::port::{
     EnrollmentFilter, EnrollmentView, Inbound, Message, Noted, Owner, Sender, Store, StoreError,
 };
+use crate::engine::rehearse::explain_within;
 use crate::engine::{
     Engine, EngineError, Event, Horizon, Parts, PreviewScope, Previewer, Senders, TaskWriter, preview, sweeps_ahead,
 };
-use crate::model::{Clock, ManualClock, Outcome, Period, RecordId, StepId};
+use crate::model::{Clock, Key, ManualClock, Outcome, Period, RecordId, StepId, Tenant};
 use crate::rule::checked::{Cadence, CheckedRule, Trigger};
 use crate::rule::example::{Example, Incoming, Line};
 use crate::rule::generation::Generation;
@@ -31,6 +32,10 @@ const REST: SignedDuration = SignedDuration::from_mins(10);
 /// What a query may not find in a test.
 const MADE_TABLES: &str = "a test's tables are made from the catalog: declare all that the query reads there, under `fields` of \
                            its entity";
+/// Of more records nobody is told when the next of them crosses: each is asked by itself.
+const FEW: usize = 3;
+/// How long is looked for that.
+const LOOKS_AHEAD: std::time::Duration = std::time::Duration::from_secs(1);
 /// More records in one example are not looked at.
 const MANY: usize = 10_000;
 
@@ -396,8 +401,25 @@ impl<'a> Player<'a> {
         if reasons.is_empty() {
             let count = keys.len();
             reasons.push(format!("none of the {count} given records crossed the trigger's edge by now"));
+            reasons.extend(self.next_crossing(&previewer, &keys).await?);
         }
         Ok(reasons)
+    }
+
+    /// The first that time alone brings, of the few records that an example mostly has.
+    async fn next_crossing(&self, previewer: &Previewer<'_>, keys: &[Key]) -> Result<Option<String>, EngineError> {
+        let rule = &self.stage.rule.rule;
+        let mut next: Option<(Timestamp, RecordId)> = None;
+        for key in keys.iter().take(FEW) {
+            let record = RecordId { tenant: Tenant::new(""), entity: rule.for_each.clone(), key: key.clone() };
+            let told = explain_within(previewer, &rule.id, &record, LOOKS_AHEAD).await?;
+            let ahead = told.ahead.map(|ahead| (ahead.crossed_at, record));
+            next = next.into_iter().chain(ahead).min_by_key(|(at, _)| *at);
+        }
+        Ok(next.map(|(at, record)| {
+            let at = at.to_zoned(self.example.zone.clone()).strftime("%F %H:%M");
+            format!("{}:{}: crosses at {at} if nothing changes but the time", record.entity, record.key)
+        }))
     }
 
     /// Where a sequence is.

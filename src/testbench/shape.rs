@@ -374,7 +374,7 @@ pub(super) const fn made_up_table(table: Table, columns: Vec<ColumnSchema>) -> T
 /// A row of a test need not fill it.
 pub(super) fn made_up_column(name: String, ty: ColumnType) -> ColumnSchema {
     let declared = ty.in_words().to_owned();
-    ColumnSchema { name, declared, ty, nullable: true, has_default: true, padded: false }
+    ColumnSchema { name, declared, ty, nullable: true, has_default: true, generated: false, padded: false }
 }
 
 fn uuids(declared: &Catalog) -> BTreeMap<EntityName, ColumnType> {

@@ -184,3 +184,102 @@ fn a_mark_that_nobody_has_set_keeps_its_row() {
         found["matches"].as_array().unwrap().iter().map(|matched| matched["record"].as_str().unwrap()).collect();
     assert_eq!(records, ["company:1"], "{found}");
 }
+
+/// The draft of these tables, which passes the check.
+fn drafted(tables: &str) -> (String, Site) {
+    let site = Site::new();
+    site.crm(tables);
+    let (code, text, talk) = site.run(&["catalog", "draft", "--time-zone", "Europe/Vienna"]);
+    assert_eq!(code, 0, "{talk}");
+    passes(&site, "drafted", &text);
+    (text, site)
+}
+
+fn passes(site: &Site, folder: &str, catalog: &str) {
+    let rules = site.folder.path().join(folder);
+    std::fs::create_dir(&rules).unwrap();
+    std::fs::write(rules.join("catalog.yaml"), catalog).unwrap();
+    let (code, _, talk) = site.run(&["check", "--db", "--deny-warnings", "--rules", rules.to_str().unwrap()]);
+    assert_eq!(code, 0, "{talk}\n{catalog}");
+}
+
+#[test]
+fn a_table_with_more_columns_of_the_rows_of_another_is_told_of_as_one() {
+    let (text, site) = drafted(
+        "CREATE TABLE firms (id CHAR(36) PRIMARY KEY, name TEXT, deleted BOOLEAN);
+         CREATE TABLE firms_cstm (id_c CHAR(36) PRIMARY KEY, name TEXT, renewal_date_c DATE);
+         CREATE TABLE firm_details (firm_id CHAR(36) PRIMARY KEY REFERENCES firms (id), seats INTEGER, renews_on DATE);
+         CREATE TABLE clubs (id INTEGER PRIMARY KEY, name TEXT);
+         CREATE TABLE club_details (club_id CHAR(36) PRIMARY KEY, seats INTEGER);",
+    );
+    let only = "{deleted: [false, missing]}  # guess: rows outside are no records; \
+                `missing` keeps those whose mark was never set (NULL)";
+    for lines in [
+        // A foreign key says so: what is deleted there is no record here.
+        format!(
+            "    key: firm_id\n    parents:  # by its key these are rows of `firms`\n      \
+             - {{table: firms, key: id, columns: [deleted]}}\n    only: {only}\n"
+        ),
+        // Names say so, which is a guess.
+        "    key: id_c\n    # guess, by names: these are rows of `firms`, of which some don't count:\n    # parents:\n    #   \
+         - {table: firms, key: id, columns: [deleted]}\n    # only: {deleted: [false, missing]}\n"
+            .to_owned(),
+        // Not every row needs to have one there.
+        format!(
+            "    key: id\n    # guess: more columns of the same records; as `parents`, those without a row there are no records\n    \
+             # parents:\n    #   - {{table: firm_details, key: firm_id, columns: [seats, renews_on]}}\n    #   \
+             - {{table: firms_cstm, key: id_c, columns: [renewal_date_c]}}\n    only: {only}\n"
+        ),
+        "  club_detail:\n    table: club_details\n    key: club_id\n  club:\n".to_owned(),
+    ] {
+        assert!(text.contains(&lines), "{lines}\n{text}");
+    }
+    // As proposed, the guesses fit as well.
+    let proposed = text.replace("    # parents:\n", "    parents:\n").replace("    #   - {table", "      - {table");
+    passes(&site, "proposed", &proposed.replace("    # only:", "    only:"));
+}
+
+#[tokio::test]
+async fn a_unique_column_names_a_row_where_no_primary_key_does() {
+    for world in World::all() {
+        let both = if world.dialect() == Dialect::MySql { "CONCAT(club, num)" } else { "club || num" };
+        let tables = format!(
+            "CREATE TABLE members (club VARCHAR(9) NOT NULL, num VARCHAR(9) NOT NULL,
+                 label VARCHAR(20) GENERATED ALWAYS AS ({both}) STORED UNIQUE, PRIMARY KEY (club, num));
+             CREATE TABLE lockers (club VARCHAR(9), num VARCHAR(9), code VARCHAR(9) NOT NULL UNIQUE, PRIMARY KEY (club, num));
+             CREATE TABLE passes (book_number VARCHAR(9) NOT NULL UNIQUE, pass_no VARCHAR(9) NOT NULL UNIQUE, fob VARCHAR(9) UNIQUE);
+             CREATE TABLE doors (badge VARCHAR(9) UNIQUE, words VARCHAR(9) DEFAULT 'x');"
+        );
+        world.execute(&tables).await;
+        let inventory = inventory(&*world.source).await.unwrap();
+        let names: Vec<_> = inventory.tables.iter().map(|listed| listed.table.clone()).collect();
+        let schema = world.source.schema(&names).await.unwrap();
+        let text = render(&draft(Findings { inventory: &inventory, schema: &schema }, "Europe/Vienna"));
+        for line in [
+            "    key: label  # guess: unique and computed; rows where it is NULL have no name",
+            "    key: code  # unique and never NULL; the primary key has several columns",
+            "    key: pass_no  # unique and never NULL; the table has no primary key",
+            "# Left out: doors: no column of its own surely names a row. `badge` is unique, but may be NULL: make it the \
+             `key` if it never is, or map the table as `sql` with a `key`, or not at all.",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{:?}: {line}\n{text}", world.dialect());
+        }
+    }
+}
+
+#[test]
+fn the_tasks_proposed_name_columns_that_are_there() {
+    let (text, site) = drafted(
+        "DROP TABLE tasks; CREATE TABLE tasks (id CHAR(36) PRIMARY KEY, name TEXT, date_due DATETIME, parent_id CHAR(36), external_id TEXT);",
+    );
+    let set = "#     - {table: tasks, set: {id: $uuid, name: $title, date_due: $due, parent_id: $record.key, external_id: $ref}}";
+    assert!(text.contains(&format!("# tasks:\n#   insert:\n{set}\n")) && !text.contains("COLUMN"), "{text}");
+    let (before, after) = text.split_once("# tasks:\n").unwrap();
+    let told = format!("{before}tasks:\n{}", after.replace("#  ", "  "));
+    passes(&site, "told", &told);
+
+    let (text, _) = drafted("DROP TABLE tasks; CREATE TABLE todos (id INTEGER PRIMARY KEY, subject TEXT, due DATE);");
+    assert!(text.contains("#     - {table: todos, set: {subject: $title, due: $due}}\n"), "{text}");
+    let missing = "# No column is called after what goes into it for `$record.key`, `$ref`: name them, as in `COLUMN: $record.key`.\n";
+    assert!(text.contains(missing), "{text}");
+}

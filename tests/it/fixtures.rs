@@ -73,6 +73,7 @@ fn table(name: &str, columns: &[(&str, ColumnType)]) -> TableSchema {
         ty: ty.clone(),
         nullable: true,
         has_default: false,
+        generated: false,
         padded: false,
     });
     TableSchema {

@@ -108,6 +108,36 @@ fn an_example_that_does_not_fit_is_not_passed_over() {
     assert!(!site.folder.path().join("named").exists());
 }
 
+#[test]
+fn an_example_is_about_no_side_table_that_lacks_what_says_who_is_deleted() {
+    let site = Site::new();
+    let flags = ["fresh", "--yes", "--url", "env:CRM_URL", "--time-zone", "Europe/Vienna"];
+    let set_up = |name: &str, side: &str| {
+        let folder = site.folder.path().join(name);
+        std::fs::create_dir(&folder).unwrap();
+        let sql = rusqlite::Connection::open(folder.join("crm.db")).unwrap();
+        let main = "CREATE TABLE accounts (id CHAR(36) PRIMARY KEY, name TEXT, deleted BOOLEAN);
+                    CREATE TABLE currencies (id CHAR(36) PRIMARY KEY, label TEXT);";
+        sql.execute_batch(&format!("{main}{side}")).unwrap();
+        let (code, told) = init(&folder, &flags, "");
+        assert_eq!(code, 0, "{told}");
+        let renewal = std::fs::read_to_string(folder.join("fresh/rules/renewal.yaml")).ok();
+        (told, renewal, std::fs::read_to_string(folder.join("fresh/rules/catalog.yaml")).unwrap())
+    };
+    let named = "CREATE TABLE accounts_cstm (id_c CHAR(36) PRIMARY KEY, renewal_date_c DATE, currency_id CHAR(36));";
+    let (told, renewal, _) = set_up("named", named);
+    assert!(renewal.is_none() && told.contains("no example rule fits these tables"), "{told}");
+
+    // Where a foreign key says whose rows they are, those of deleted accounts are no records.
+    let declared = named.replace("PRIMARY KEY", "PRIMARY KEY REFERENCES accounts (id)");
+    let (_, renewal, catalog) = set_up("declared", &declared);
+    assert!(renewal.unwrap().contains("for_each: accounts_cstm\n"));
+    assert!(
+        catalog.contains("      - {table: accounts, key: id, columns: [deleted]}\n    only: {deleted: "),
+        "{catalog}"
+    );
+}
+
 /// Tables as a CRM on a server has them: keys that the server counts, foreign keys, and its own kinds of time.
 const SERVED: &str = "
 CREATE TABLE clients (id BIGINT PRIMARY KEY, name VARCHAR(80), email VARCHAR(120), created_at TIMESTAMP NOT NULL,

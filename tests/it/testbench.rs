@@ -378,7 +378,10 @@ async fn a_failure_says_what_was_expected_what_happened_and_why() {
         (
             GIVEN.replace("30 days ago", "29 days ago"),
             "      - {after: 0 days, expect: {email: [hello], webhook: [desk]}}\n",
-            vec!["none of the 1 given records crossed the trigger's edge by now"],
+            vec![
+                "none of the 1 given records crossed the trigger's edge by now",
+                "customer:1: crosses at 2026-11-22 10:00 if nothing changes but the time",
+            ],
         ),
         (
             GIVEN.replace("30 days ago", "40 days ago"),

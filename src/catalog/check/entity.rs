@@ -141,14 +141,22 @@ impl Checker {
                 .and_then(|name| self.time_column(entity, table, &name));
             let write_back = entries.iter().find(|(key, _)| key.as_str() == "write_back").map(|(_, node)| node);
             let is_topic = |name: &str| !matches!(name, "given_at" | "write_back");
+            let mut refused = Vec::new();
             for (topic, node) in entries.iter().filter(|(key, _)| is_topic(key.as_str())) {
                 let Some(test) = self.consent_test(entity, table, node) else { continue };
-                let write_back = write_back.and_then(|node| self.write_back(table, &test, node));
+                let writes = write_back.map_or(Ok(None), |node| self.write_back(table, &test, node));
+                let write_back = writes.unwrap_or_else(|why| {
+                    refused.push((topic.value.clone(), why));
+                    None
+                });
                 let range = topic.range.clone();
                 let topic = (topic.as_str() != "any_topic").then(|| Topic::new(topic.as_str()));
                 self.topics.extend(topic.clone().map(|topic| (topic, range)));
                 let (channel, given_at) = (channel.value.clone(), given_at.clone());
                 consents.push(Consent { channel, topic, test, given_at, write_back });
+            }
+            if let Some(node) = write_back {
+                self.no_write_back(&refused, &node.range);
             }
         }
         consents

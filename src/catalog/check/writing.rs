@@ -126,52 +126,52 @@ impl Checker {
         Some(Pool { table, code, reference, marks, only, low_water: entry.low_water.as_ref().map(|low| low.value) })
     }
 
-    /// `true`, or `{yes: Y, no: N}` in the words of the column.
+    /// `true`, or `{yes: Y, no: N}` in the words of the column; or why not.
     pub(super) fn write_back(
         &mut self,
         table: Option<&Table>,
         test: &ConsentTest,
         node: &Node,
-    ) -> Option<(Literal, Literal)> {
+    ) -> Result<Option<(Literal, Literal)>, &'static str> {
         let (ConsentTest::Is(column) | ConsentTest::Not(column)) = test;
         if table.is_none() || column.place != Place::Row {
-            self.no_write_back(&node.range, "only a column of the person's own table can be written");
-            return None;
+            return Err("only a column of the person's own table can be written");
         }
         let source = self.report.source().to_owned();
         if let Content::Map(entries) = &node.content {
             let known = entries.iter().all(|(key, _)| matches!(key.as_str(), "yes" | "no"));
             let word = |key: &str| node.get(key).and_then(|node| Some((node.text(&source)?.into_owned(), node)));
             let (Some(yes), Some(no), true) = (word("yes"), word("no"), known) else {
-                self.no_write_back(&node.range, "write both: `write_back: {yes: Y, no: N}`");
-                return None;
+                return Err("write both: `write_back: {yes: Y, no: N}`");
             };
             let read = |(text, node): (String, &Node)| {
                 Literal::read(&text, node.is_plain(&source), &worded(column), &self.zone).ok()
             };
-            return read(yes).zip(read(no));
+            return Ok(read(yes).zip(read(no)));
         }
         match node.text(&source).as_deref() {
             Some("true") if worded(column) != ColumnType::Text => {
                 let yes = !matches!(test, ConsentTest::Not(_));
                 let literal = |value: bool| Literal { text: value.to_string(), value: Value::Bool(value) };
-                Some((literal(yes), literal(!yes)))
+                Ok(Some((literal(yes), literal(!yes))))
             }
-            Some("true") => {
-                let help = "the column keeps text: say in which words, `write_back: {yes: Y, no: N}`";
-                self.no_write_back(&node.range, help);
-                None
-            }
-            Some("false") => None,
-            _ => {
-                self.no_write_back(&node.range, "write `write_back: true`, or `write_back: {yes: Y, no: N}`");
-                None
-            }
+            Some("true") => Err("the column keeps text: say in which words, `write_back: {yes: Y, no: N}`"),
+            Some("false") => Ok(None),
+            _ => Err("write `write_back: true`, or `write_back: {yes: Y, no: N}`"),
         }
     }
 
-    fn no_write_back(&mut self, range: &Range<usize>, help: &str) {
-        self.report.add(range, Finding::error("catalog.write-back", "this can't be written back").help(help));
+    /// Once for all topics of a channel that it is refused for alike: it stands in one place.
+    pub(super) fn no_write_back(&mut self, refused: &[(String, &'static str)], range: &Range<usize>) {
+        let mut reasons: Vec<&'static str> = refused.iter().map(|(_, help)| *help).collect();
+        reasons.sort_unstable();
+        reasons.dedup();
+        for help in reasons {
+            let alike = refused.iter().filter(|(_, why)| *why == help).map(|(topic, _)| format!("`{topic}`"));
+            let topics: Vec<String> = alike.collect();
+            let message = format!("consent to {} can't be written back", topics.join(", "));
+            self.report.add(range, Finding::error("catalog.write-back", message).help(help));
+        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! From tables to entities.
 
 use super::join::{Bridge, Names, is_join};
-use super::words;
+use super::key::{Named, key_of, why_none};
 use super::{Draft, Entity, Field, Findings, Listed, Recipient, Relation, Way};
+use super::{side, tasks, words};
 use crate::catalog::{ColumnSchema, ColumnType, Table, TableSchema};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,8 +28,7 @@ pub fn draft(findings: Findings<'_>, time_zone: &str) -> Draft {
         if let Some(key) = key_of(listed, live) {
             sources.push(Source { listed, live, key, name: String::new() });
         } else {
-            let why = "no column of its own names a row: map it as `sql` with a `key`, or not at all";
-            draft.left_out.push((listed.table.clone(), why.to_owned()));
+            draft.left_out.push((listed.table.clone(), why_none(live)));
         }
     }
     named(&mut sources);
@@ -43,13 +43,14 @@ pub fn draft(findings: Findings<'_>, time_zone: &str) -> Draft {
     });
     names.retain(|table, _| sources.iter().any(|source| source.listed.table == **table));
     draft.entities = sources.iter().map(Source::entity).collect();
-    draft.tasks = sources.iter().map(|source| &source.listed.table).find(|table| words::tasks(&table.name)).cloned();
+    draft.tasks = sources.iter().find(|source| words::tasks(&source.listed.table.name)).map(tasks::read);
     for source in &sources {
         source.relate(&names, &mut draft.entities);
     }
     for bridge in &bridges {
         bridge.relate(&mut draft.entities);
     }
+    side::relate(&sources, &mut draft.entities);
     let people: BTreeSet<String> = draft
         .entities
         .iter()
@@ -72,36 +73,11 @@ pub fn draft(findings: Findings<'_>, time_zone: &str) -> Draft {
 }
 
 /// A table that becomes an entity.
-struct Source<'a> {
-    listed: &'a Listed,
-    live: &'a TableSchema,
-    key: Named,
-    name: String,
-}
-
-/// A column that names a row, or seems to.
-struct Named {
-    column: String,
-    guessed: bool,
-}
-
-/// The one column that names a row: the primary key, a unique column that is never null, or, where there is no key at all
-/// (a view has none), one called `id`.
-fn key_of(listed: &Listed, live: &TableSchema) -> Option<Named> {
-    let known = |column| Named { column, guessed: false };
-    let usable = |name: &String| live.column(name).is_some_and(|column| column.ty.as_key().is_some());
-    if let [key] = listed.key.as_slice() {
-        return Some(key.clone()).filter(usable).map(known);
-    }
-    let unique = live.indexes.iter().filter(|index| index.unique && index.columns.len() == 1);
-    let never_null = |name: &&String| live.column(name).is_some_and(|column| !column.nullable);
-    let found = unique.filter_map(|index| index.columns.first()).find(|name| never_null(name) && usable(name));
-    let by_name = || {
-        let id = live.columns.iter().map(|column| &column.name).find(|name| words::snake(name) == "id");
-        let column = id.filter(|name| listed.key.is_empty() && usable(name))?.clone();
-        Some(Named { column, guessed: true })
-    };
-    found.cloned().map(known).or_else(by_name)
+pub(super) struct Source<'a> {
+    pub listed: &'a Listed,
+    pub live: &'a TableSchema,
+    pub key: Named,
+    pub name: String,
 }
 
 /// Short names first; where two tables have the same, their schemas tell them apart.
@@ -139,7 +115,7 @@ impl Source<'_> {
             name: self.name.clone(),
             table: Some(self.listed.table.clone()),
             key: self.key.column.clone(),
-            key_guessed: self.key.guessed,
+            key_from: self.key.from,
             ..Entity::default()
         };
         let is_survey = words::survey(&self.listed.table.name);

@@ -3,6 +3,9 @@
 
 mod guess;
 mod join;
+mod key;
+mod side;
+mod tasks;
 mod words;
 mod write;
 
@@ -48,7 +51,7 @@ pub struct Draft {
     pub entities: Vec<Entity>,
     pub suppressions: Vec<(Table, String)>,
     /// A table that looks like one of tasks.
-    pub tasks: Option<Table>,
+    pub tasks: Option<Tasks>,
     /// Tables that can't be entities, and why.
     pub left_out: Vec<(Table, String)>,
 }
@@ -58,8 +61,11 @@ pub struct Entity {
     pub name: String,
     pub table: Option<Table>,
     pub key: String,
-    /// Nothing says that it names one row.
-    pub key_guessed: bool,
+    pub key_from: KeyFrom,
+    /// The table whose rows this one has more columns of.
+    pub main: Option<Side>,
+    /// Tables that have more columns of this one's rows.
+    pub sides: Vec<Side>,
     /// Field and test, as they are written.
     pub only: Vec<(String, String)>,
     /// `only` takes in rows whose mark was never set.
@@ -79,6 +85,44 @@ pub struct Entity {
     pub amounts: Vec<String>,
     /// Dates that reminders may count from.
     pub dates: Vec<String>,
+}
+
+/// Why a column is taken for the key.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum KeyFrom {
+    #[default]
+    Primary,
+    /// Unique and never null; there is no primary key.
+    Unique,
+    /// As that, beside a primary key of several columns.
+    UniqueBesideSeveral,
+    /// Unique and computed by the database, which doesn't say that it is never null.
+    Generated,
+    /// Its name alone: nothing says that it names one row.
+    Name,
+}
+
+/// A table that holds other columns of the same rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Side {
+    pub table: Table,
+    pub key: String,
+    /// What there is to take from it.
+    pub columns: Vec<String>,
+    /// Which of its rows count, as far as the other table doesn't say.
+    pub only: Vec<(String, String)>,
+    /// A foreign key says so.
+    pub certain: bool,
+}
+
+/// A table that looks like one of tasks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tasks {
+    pub table: Table,
+    /// Column and what goes there.
+    pub set: Vec<(String, &'static str)>,
+    /// What no column was found for.
+    pub homeless: Vec<&'static str>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,6 +155,15 @@ pub struct Recipient {
     pub first_of: Option<String>,
     pub order: Option<String>,
     pub staff: bool,
+}
+
+impl Entity {
+    /// Whether its rows can be acted on by themselves: not where only names say that they are parts of other rows, which may
+    /// be deleted.
+    #[must_use]
+    pub fn can_stand_alone(&self) -> bool {
+        self.main.as_ref().is_none_or(|main| main.certain)
+    }
 }
 
 impl Draft {

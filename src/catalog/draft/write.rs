@@ -1,6 +1,6 @@
 //! A draft as the text of a catalog.
 
-use super::{Draft, Entity, Recipient, Relation, Way};
+use super::{Draft, Entity, KeyFrom, Recipient, Relation, Side, Tasks, Way};
 use crate::catalog::Table;
 use std::fmt::Write;
 
@@ -29,17 +29,7 @@ pub fn render(draft: &Draft) -> String {
         }
     }
     match &draft.tasks {
-        Some(table) => {
-            let _ = write!(
-                text,
-                "# `{table}` looks like a table of tasks. Until `tasks` says how rows get into it, tasks go to a list of\n\
-                 # nudged's own:\n\
-                 # tasks:\n\
-                 #   insert:\n\
-                 #     - {{table: {}, set: {{title: $title, due_date: $due, account_id: $record.key, ref: $ref}}}}\n",
-                of_table(table)
-            );
-        }
+        Some(tasks) => write_tasks(&mut text, tasks),
         None => text.push_str("# Tasks go to a list of nudged's own until `tasks` says how the CRM keeps them.\n"),
     }
     for (table, why) in &draft.left_out {
@@ -48,18 +38,41 @@ pub fn render(draft: &Draft) -> String {
     text
 }
 
+fn write_tasks(text: &mut String, tasks: &Tasks) {
+    let _ = writeln!(
+        text,
+        "# `{}` looks like a table of tasks. Until `tasks` says how rows get into it, tasks go to a list of\n# nudged's own:",
+        tasks.table
+    );
+    let set: Vec<String> = tasks.set.iter().map(|(column, value)| format!("{}: {value}", scalar(column))).collect();
+    let (table, set) = (of_table(&tasks.table), set.join(", "));
+    let _ = writeln!(text, "# tasks:\n#   insert:\n#     - {{table: {table}, set: {{{set}}}}}");
+    if !tasks.homeless.is_empty() {
+        let values = tasks.homeless.join("`, `");
+        let _ = writeln!(
+            text,
+            "# No column is called after what goes into it for `{values}`: name them, as in `COLUMN: {}`.",
+            tasks.homeless[0]
+        );
+    }
+    if tasks.homeless.contains(&"$ref") {
+        text.push_str("# `$ref` needs one, of text: by it a task that was made already is recognised.\n");
+    }
+}
+
 fn write_entity(text: &mut String, entity: &Entity) {
     let _ = writeln!(text, "  {}:", scalar(&entity.name));
     if let Some(table) = &entity.table {
         let _ = writeln!(text, "    table: {}", of_table(table));
     }
-    let guess = if entity.key_guessed { "  # guess: nothing says that it names one row" } else { "" };
-    let _ = writeln!(text, "    key: {}{guess}", scalar(&entity.key));
-    if !entity.only.is_empty() {
-        let tests: Vec<String> =
-            entity.only.iter().map(|(column, test)| format!("{}: {test}", scalar(column))).collect();
-        let unset = if entity.unset { "; `missing` keeps those whose mark was never set (NULL)" } else { "" };
-        let _ = writeln!(text, "    only: {{{}}}  # guess: rows outside are no records{unset}", tests.join(", "));
+    let _ = writeln!(text, "    key: {}{}", scalar(&entity.key), why_key(entity.key_from));
+    write_sides(text, entity);
+    let from_main = entity.main.iter().filter(|main| main.certain).flat_map(|main| &main.only);
+    let only: Vec<_> = entity.only.iter().chain(from_main).cloned().collect();
+    if !only.is_empty() {
+        let is_unset = entity.unset || only.iter().any(|(_, test)| test.starts_with('['));
+        let unset = if is_unset { "; `missing` keeps those whose mark was never set (NULL)" } else { "" };
+        let _ = writeln!(text, "    only: {{{}}}  # guess: rows outside are no records{unset}", tests(&only));
     }
     for (key, column) in [("at", &entity.at), ("updated_at", &entity.updated_at)] {
         if let Some(column) = column {
@@ -92,6 +105,50 @@ fn write_entity(text: &mut String, entity: &Entity) {
     }
 }
 
+fn why_key(from: KeyFrom) -> &'static str {
+    match from {
+        KeyFrom::Primary => "",
+        KeyFrom::Unique => "  # unique and never NULL; the table has no primary key",
+        KeyFrom::UniqueBesideSeveral => "  # unique and never NULL; the primary key has several columns",
+        KeyFrom::Generated => "  # guess: unique and computed; rows where it is NULL have no name",
+        KeyFrom::Name => "  # guess: nothing says that it names one row",
+    }
+}
+
+/// Tables with other columns of the same rows. A row of the main table is there for sure; one of a side table may not be.
+fn write_sides(text: &mut String, entity: &Entity) {
+    if let Some(main) = entity.main.as_ref().filter(|main| !main.columns.is_empty()) {
+        if main.certain {
+            let _ = writeln!(text, "    parents:  # by its key these are rows of `{}`", main.table);
+            let _ = writeln!(text, "      - {}", parent(main));
+        } else {
+            let only: Vec<_> = entity.only.iter().chain(&main.only).cloned().collect();
+            let _ =
+                writeln!(text, "    # guess, by names: these are rows of `{}`, of which some don't count:", main.table);
+            let _ = writeln!(text, "    # parents:\n    #   - {}\n    # only: {{{}}}", parent(main), tests(&only));
+        }
+    }
+    if entity.sides.is_empty() {
+        return;
+    }
+    text.push_str(
+        "    # guess: more columns of the same records; as `parents`, those without a row there are no records\n    # parents:\n",
+    );
+    for side in &entity.sides {
+        let _ = writeln!(text, "    #   - {}", parent(side));
+    }
+}
+
+fn parent(side: &Side) -> String {
+    let columns: Vec<String> = side.columns.iter().map(|column| scalar(column)).collect();
+    format!("{{table: {}, key: {}, columns: [{}]}}", of_table(&side.table), scalar(&side.key), columns.join(", "))
+}
+
+fn tests(only: &[(String, String)]) -> String {
+    let tests: Vec<String> = only.iter().map(|(column, test)| format!("{}: {test}", scalar(column))).collect();
+    tests.join(", ")
+}
+
 fn write_fields(text: &mut String, entity: &Entity) {
     if entity.fields.is_empty() {
         text.push_str("    # fields:\n");
@@ -113,9 +170,7 @@ fn write_relation(text: &mut String, relation: &Relation) {
         Way::By(column) => format!("by: {}", scalar(column)),
         Way::To(column) => format!("to: {}", scalar(column)),
         Way::Through { table, from, to, only } => {
-            let tests: Vec<String> = only.iter().map(|(column, test)| format!("{}: {test}", scalar(column))).collect();
-            let only =
-                if tests.is_empty() { String::new() } else { format!(", through_only: {{{}}}", tests.join(", ")) };
+            let only = if only.is_empty() { String::new() } else { format!(", through_only: {{{}}}", tests(only)) };
             format!("through: {}, from: {}, to: {}{only}", of_table(table), scalar(from), scalar(to))
         }
     };

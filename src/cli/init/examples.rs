@@ -24,7 +24,7 @@ fn recipient(entity: &Entity) -> Option<&str> {
 /// The entity with a recipient whose related rows, seen as `fits` says, are the most telling.
 fn related(draft: &Draft, fits: impl Fn(&Entity) -> u8) -> Option<(&Entity, &Relation, &str)> {
     let mut found: Vec<(u8, &Entity, &Relation, &str)> = Vec::new();
-    for entity in &draft.entities {
+    for entity in draft.entities.iter().filter(|entity| entity.can_stand_alone()) {
         let Some(role) = recipient(entity) else { continue };
         for relation in entity.relations.iter().filter(|relation| !matches!(relation.way, Way::To(_))) {
             let weight = draft.entity(&relation.entity).map_or(0, &fits);
@@ -94,7 +94,10 @@ fn low_score(draft: &Draft) -> Option<Example> {
 }
 
 fn renewal(draft: &Draft) -> Option<Example> {
-    let entity = draft.entities.iter().find(|entity| !entity.dates.is_empty() && !entity.relations.is_empty())?;
+    let fits = |entity: &&Entity| !entity.dates.is_empty() && !entity.relations.is_empty() && entity.can_stand_alone();
+    let fitting = || draft.entities.iter().filter(fits);
+    // What is called by a name stands in the main table.
+    let entity = fitting().find(|entity| entity.main.is_none()).or_else(|| fitting().next())?;
     let field = entity.dates.first()?;
     let text = format!(
         "# yaml-language-server: $schema=../schema/rule.v1.json\n\

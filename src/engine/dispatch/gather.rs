@@ -159,7 +159,7 @@ pub fn listed<'f>(action: &Action, facts: impl Iterator<Item = &'f Facts>) -> Ve
         let orders = digest.order.iter().map(|(field, greatest_first)| {
             let value = |index: usize| facts[index].record.get(field.as_str());
             let (one, other) = (value(*one), value(*other));
-            if *greatest_first { in_order(other, one) } else { in_order(one, other) }
+            in_order(one, other, *greatest_first)
         });
         orders.fold(Ordering::Equal, Ordering::then)
     });
@@ -168,16 +168,19 @@ pub fn listed<'f>(action: &Action, facts: impl Iterator<Item = &'f Facts>) -> Ve
 }
 
 /// Numbers as numbers, everything else as text; what is missing comes last, whichever way round.
-fn in_order(one: Option<&Value>, other: Option<&Value>) -> Ordering {
+fn in_order(one: Option<&Value>, other: Option<&Value>, greatest_first: bool) -> Ordering {
     let present = |value: Option<&Value>| value.filter(|value| !value.is_missing()).map(Value::to_json);
     match (present(one), present(other)) {
         (None, None) => Ordering::Equal,
         (None, Some(_)) => Ordering::Greater,
         (Some(_), None) => Ordering::Less,
-        (Some(one), Some(other)) => match (number_in(&one), number_in(&other)) {
-            (Some(one), Some(other)) => one.total_cmp(&other),
-            _ => text_in(&one).cmp(&text_in(&other)),
-        },
+        (Some(one), Some(other)) => {
+            let rising = match (number_in(&one), number_in(&other)) {
+                (Some(one), Some(other)) => one.total_cmp(&other),
+                _ => text_in(&one).cmp(&text_in(&other)),
+            };
+            if greatest_first { rising.reverse() } else { rising }
+        }
     }
 }
 
@@ -245,6 +248,7 @@ mod tests {
         ];
         let listed = |order: &[(&str, bool)], rows| listed(&digest(order, rows), all.iter());
         assert_eq!(listed(&[("score", false), ("name", false)], 9), [3, 0, 2, 1]);
+        assert_eq!(listed(&[("score", true), ("name", false)], 9), [2, 3, 0, 1], "without a value last, also falling");
         assert_eq!(listed(&[("name", true)], 2), [1, 0]);
         assert_eq!(listed(&[], 3), [0, 1, 2]);
     }

@@ -36,7 +36,7 @@ fn only_a_message_to_the_same_reader_by_the_same_way_makes_one_needless(#[case] 
 
 /// Over already, it goes on to the next such time of day, and then it is 24 hours late.
 #[rstest]
-#[case("1 day", "skip late, go to 2 at 2026-11-20T12:30:00Z")]
+#[case("1 day", "skip late, go to 2 at 2026-11-20T13:30:00Z")]
 #[case("23 hours", "send")]
 fn a_message_is_overtaken_by_one_that_is_sent(#[case] late: &str, #[case] expected: &str) {
     let mut given = followed_by(email("b"));

@@ -108,6 +108,7 @@ fn live(tables: &[(&str, &[(&str, ColumnType)])], query: Option<(&str, &[(&str, 
                 ty: ty.clone(),
                 nullable: true,
                 has_default: false,
+                generated: false,
                 padded: false,
             })
             .collect(),

@@ -375,6 +375,7 @@ mod tests {
             ty,
             nullable: true,
             has_default: false,
+            generated: false,
             padded: false,
         };
         let table = TableSchema {

@@ -377,6 +377,7 @@ impl Sweeper {
         self.announce(sweep, &report, commit);
         if let Some(reason) = &report.held {
             let rule = &sweep.rule.rule;
+            self.context.expectations.wait(&rule.id, sweep.lane);
             let text = format!(
                 "A sweep of the rule {} is held for review: {reason}.\n\n\
                  `nudged hold list` and `nudged hold show` tell whom it matched; then `release` or `drop` it.\n",

@@ -298,8 +298,8 @@ impl Sweeper {
     async fn gather(&self, sweep: &Sweep<'_>, harvest: &mut Harvest<'_>, feed: Feed) -> Result<(), EngineError> {
         let started = Instant::now();
         let (batches, mut filled) = mpsc::channel(1);
-        let (context, rule, tenant) = (self.context.as_ref(), sweep.rule, sweep.tenant);
-        let feeder = Feeder { context, rule, tenant, lease: sweep.lease, batches, unreadable: 0 };
+        let Sweep { rule, tenant, tenants, lease, .. } = *sweep;
+        let feeder = Feeder { context: &self.context, rule, tenant, tenants, lease, batches, unreadable: 0 };
         let watch = self.watch(sweep, feed);
         let reading = feeder.run(feed);
         let judging = async {

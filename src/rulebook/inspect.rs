@@ -1,7 +1,7 @@
 //! Checks a tree aside: types from the live schema, the rules themselves, their SQL in the database.
 
 use super::consents::unwritten;
-use super::{Examiner, touched, wayout};
+use super::{Examiner, tenants, touched, wayout};
 use crate::catalog::{self, Catalog, Entity, Schema, Table};
 use crate::diagnostic::{Finding, Place, Severity, SourceFile, defect};
 use crate::engine::port::{Deed, Source, SourceError, live_schema};
@@ -252,12 +252,27 @@ impl Built {
             generation.resting.extend(unchecked);
         }
         if warnings.is_empty() && running.is_none_or(|running| running.catalog != generation.catalog) {
-            warnings = silent(&generation, source).await;
+            let unshown = tenants::unshown(&generation, source).await;
+            refused.extend(untold(&generation, &refused, unshown.entities));
+            warnings = unshown.others;
+            warnings.extend(silent(&generation, source).await);
             warnings.extend(unwritten(&generation, source).await);
         }
         generation.warnings.append(&mut warnings);
         Ok(Inspected { generation, refused })
     }
+}
+
+/// The rules that can't be shown their records, but those of which something else is told already.
+fn untold(
+    generation: &Generation,
+    refused: &[(RuleId, Finding)],
+    unshown: Vec<(EntityName, Finding)>,
+) -> Vec<(RuleId, Finding)> {
+    let told: HashSet<&RuleId> = refused.iter().map(|(rule, _)| rule).collect();
+    let rules = generation.rules.values().filter(|rule| !told.contains(&rule.rule.id));
+    let of = |entity: &EntityName| unshown.iter().find(|(name, _)| name == entity).map(|(_, finding)| finding.clone());
+    rules.filter_map(|rule| Some((rule.rule.id.clone(), of(&rule.rule.for_each)?))).collect()
 }
 
 fn offline(source: &dyn Source, outside: &Outside) -> Surroundings {
@@ -560,6 +575,15 @@ pub(super) fn in_catalog(finding: Finding, generation: &Generation, table: &Tabl
     let range = catalog::read(file).tables.get(table).cloned().unwrap_or(0..0);
     finding.at(Place { file: Arc::clone(file), range })
 }
+/// At the catalog's line that begins so.
+pub(super) fn at_line(finding: Finding, generation: &Generation, begin: &str) -> Finding {
+    let Some(file) = generation.tree.files.iter().find(|file| file.path == "catalog.yaml") else { return finding };
+    let start =
+        if file.text.starts_with(begin) { Some(0) } else { file.text.find(&format!("\n{begin}")).map(|at| at + 1) };
+    let range = start.map_or(0..0, |start| start..start + begin.len());
+    finding.at(Place { file: Arc::clone(file), range })
+}
+
 
 /// The tree with every file that has an error put back to its version in `good`, or left out when it has
 /// none. `None` when nothing could be put back, or when the catalog is what is broken.

@@ -20,6 +20,7 @@ mod read;
 mod standing;
 mod start;
 mod watch;
+mod tenants;
 mod wayout;
 
 pub use book::{Handle, Renew, Request, Rulebook};

@@ -339,6 +339,46 @@ async fn every_tenant_is_shown_its_own_and_silence_is_a_warning(
     drop_role(&world.crm, &role).await;
 }
 
+/// What is set is not what the policy asks for: planning a query doesn't tell, and reading a row does.
+#[tokio::test]
+async fn a_setting_that_no_policy_reads_is_told_at_the_catalogs_tenants() {
+    let role = role();
+    let per_transaction = "SET LOCAL app.tennant = $tenant";
+    let catalog = SECURED_CATALOG.replace("{per_transaction}", per_transaction);
+    let strict = SECURED.replace("current_setting('app.tenant', true)", "current_setting('app.tenant')");
+    let setup = Setup {
+        catalog: catalog.clone(),
+        own_tables: Some(strict),
+        login: Some(role.clone()),
+        per_transaction: Some(per_transaction.to_owned()),
+        ..Setup::of(Kind::Postgres, instant(START))
+    };
+    let world = World::set_up_as(setup, async |crm| create_role(crm, &role).await).await;
+    grant(&world, &read(&catalog), &role).await;
+    world.learn().await;
+    let rule = |id: &str| {
+        format!(
+            "version: 1\nid: {id}\nmode: live\npurpose: service\nfor_each: account\n\
+             trigger: {{schedule: {{cron: \"0 * * * *\"}}}}\nsteps: [webhook: {{to: sink}}]\n"
+        )
+    };
+    world.load(&[("one.yaml", &rule("one")), ("two.yaml", &rule("two"))]).await;
+    let tree = world.generation().tree.clone();
+    let destinations = ["sink".to_owned()].into();
+    let outside = Outside { emails: true, pages: true, postal_address: true, destinations, ..Outside::default() };
+    let inspected = inspect(tree, &*world.source, &outside, None).await.unwrap();
+    assert_eq!(inspected.refused.len(), 2, "{:?}", inspected.refused);
+    let findings = inspected.refusals();
+    let [finding] = &findings[..] else { panic!("{findings:?}") };
+    assert_eq!(finding.code, "catalog.tenant-refused");
+    let told = finding.to_string();
+    assert!(told.contains("does not show `account` to the tenant `acme`"), "{told}");
+    assert!(told.contains("unrecognized configuration parameter \"app.tenant\""), "{told}");
+    let place = finding.place.as_ref().unwrap();
+    assert!(place.file.text[place.range.start..].starts_with("tenants: {names"), "{place:?}");
+    drop_role(&world.crm, &role).await;
+}
+
 /// What a login needs is told to the login that doesn't have it yet.
 #[tokio::test]
 async fn a_login_without_any_rights_is_told_of_sequences() {

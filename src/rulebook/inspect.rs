@@ -1,7 +1,7 @@
 //! Checks a tree aside: types from the live schema, the rules themselves, their SQL in the database.
 
 use super::consents::unwritten;
-use super::{Examiner, tenants, touched, wayout};
+use super::{Examiner, own_fields, tenants, touched, wayout};
 use crate::catalog::{self, Catalog, Entity, Schema, Table};
 use crate::diagnostic::{Finding, Place, Severity, SourceFile, defect};
 use crate::engine::port::{Deed, Source, SourceError, live_schema};
@@ -16,7 +16,7 @@ use crate::rule::task::{self, TaskValues};
 use crate::rule::write;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -372,6 +372,9 @@ async fn prepare_all(
     });
     let answers: Vec<_> = futures::stream::iter(asked).buffer_unordered(AT_ONCE).collect().await;
     let (mut refused, mut panicked) = (Vec::new(), Vec::new());
+    let of_queries =
+        answers.iter().any(|(_, answer)| matches!(answer, Ok(Err((SourceError::Refused(_), Asked::Query)))));
+    let of_fields = if of_queries { own_fields::refused(generation, source).await } else { HashMap::new() };
     for (rule, answer) in answers {
         let Ok(answer) = answer else {
             panicked.push(placed(defect::met(), &rule, generation, "id:"));
@@ -382,7 +385,10 @@ async fn prepare_all(
             Ok(()) | Err((SourceError::Unavailable(_), _)) => {}
             Err((error @ SourceError::Refused(_), asked)) => {
                 let finding = match asked {
-                    Asked::Query => refusal(&rule, generation, &error),
+                    Asked::Query => {
+                        let of_field = of_fields.get(&error.to_string()).cloned();
+                        of_field.unwrap_or_else(|| refusal(&rule, generation, &error))
+                    }
                     Asked::Task(insert) => task_refusal(insert, generation, &error),
                     Asked::Write(what) => forbidden(&rule, generation, &what, &error),
                 };
@@ -569,12 +575,6 @@ fn task_refusal(insert: usize, generation: &Generation, error: &SourceError) -> 
     }
 }
 
-/// Where the catalog first names the table.
-pub(super) fn in_catalog(finding: Finding, generation: &Generation, table: &Table) -> Finding {
-    let Some(file) = generation.tree.files.iter().find(|file| file.path == "catalog.yaml") else { return finding };
-    let range = catalog::read(file).tables.get(table).cloned().unwrap_or(0..0);
-    finding.at(Place { file: Arc::clone(file), range })
-}
 /// At the catalog's line that begins so.
 pub(super) fn at_line(finding: Finding, generation: &Generation, begin: &str) -> Finding {
     let Some(file) = generation.tree.files.iter().find(|file| file.path == "catalog.yaml") else { return finding };
@@ -584,6 +584,12 @@ pub(super) fn at_line(finding: Finding, generation: &Generation, begin: &str) ->
     finding.at(Place { file: Arc::clone(file), range })
 }
 
+/// Where the catalog first names the table.
+pub(super) fn in_catalog(finding: Finding, generation: &Generation, table: &Table) -> Finding {
+    let Some(file) = generation.tree.files.iter().find(|file| file.path == "catalog.yaml") else { return finding };
+    let range = catalog::read(file).tables.get(table).cloned().unwrap_or(0..0);
+    finding.at(Place { file: Arc::clone(file), range })
+}
 
 /// The tree with every file that has an error put back to its version in `good`, or left out when it has
 /// none. `None` when nothing could be put back, or when the catalog is what is broken.

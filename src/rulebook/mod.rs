@@ -16,11 +16,12 @@ mod consents;
 mod examine;
 mod inspect;
 mod options;
+mod own_fields;
 mod read;
 mod standing;
 mod start;
-mod watch;
 mod tenants;
+mod watch;
 mod wayout;
 
 pub use book::{Handle, Renew, Request, Rulebook};

@@ -253,7 +253,7 @@ impl Built {
         }
         if warnings.is_empty() && running.is_none_or(|running| running.catalog != generation.catalog) {
             let unshown = tenants::unshown(&generation, source).await;
-            refused.extend(untold(&generation, &refused, unshown.entities));
+            refused.extend(untold(&generation, &refused, &unshown.entities));
             warnings = unshown.others;
             warnings.extend(silent(&generation, source).await);
             warnings.extend(unwritten(&generation, source).await);
@@ -267,7 +267,7 @@ impl Built {
 fn untold(
     generation: &Generation,
     refused: &[(RuleId, Finding)],
-    unshown: Vec<(EntityName, Finding)>,
+    unshown: &[(EntityName, Finding)],
 ) -> Vec<(RuleId, Finding)> {
     let told: HashSet<&RuleId> = refused.iter().map(|(rule, _)| rule).collect();
     let rules = generation.rules.values().filter(|rule| !told.contains(&rule.rule.id));

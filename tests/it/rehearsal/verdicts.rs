@@ -369,7 +369,7 @@ async fn terms_are_judged_as_of_the_crossing_that_is_to_come() {
     let told = verdict(&world).await;
     assert!(matches!(&told, Verdict::NotYetAndFails { later: Later::At(_), asked: true, .. }), "{told}");
     let once = "where: [{created_at: {older_than: 120 days}}]\nkeep_trying: none\n";
-    world.load(&[("told.yaml", &rule(trigger, &once))]).await;
+    world.load(&[("told.yaml", &rule(trigger, once))]).await;
     let told = verdict(&world).await;
     assert!(matches!(&told, Verdict::NotYetAndFails { later: Later::At(_), asked: false, .. }), "{told}");
     assert!(told.to_string().ends_with(", when nobody asks any more"), "{told}");

@@ -192,6 +192,16 @@ pub struct Column {
 }
 
 impl Column {
+    /// The SQL of the catalog's own that it is read by.
+    #[must_use]
+    pub fn own_sql(&self) -> Option<&OwnSql> {
+        match &self.place {
+            Place::Sql(sql) => Some(sql),
+            Place::Json(inner, _) | Place::Where(inner, _) | Place::Number(inner) => inner.own_sql(),
+            Place::Row | Place::Parent(_) | Place::Attribute(_) | Place::LookUp(_) => None,
+        }
+    }
+
     /// A column of the row itself, of a type that isn't known yet.
     #[must_use]
     pub fn named(name: impl Into<String>) -> Self {

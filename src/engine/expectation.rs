@@ -11,7 +11,7 @@ use crate::rule::checked::Expect;
 use crate::rule::generation::Generation;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const WEEK: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// How often a rule is asked at most.
@@ -58,14 +58,17 @@ struct Told {
     asked_at: Timestamp,
     mood: Mood,
     since: Timestamp,
+    /// Matches of it are held, which count once they are released.
+    waits: bool,
 }
+
+const NOTHING: Told = Told { asked_at: Timestamp::MIN, mood: Mood::Usual, since: Timestamp::MIN, waits: false };
 
 impl Expectations {
     /// Whether it is time to ask again; counts as asked.
     fn is_due(&self, rule: &RuleId, lane: Lane, now: Timestamp) -> bool {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = Told { asked_at: Timestamp::MIN, mood: Mood::Usual, since: Timestamp::MIN };
-        let entry = told.entry((rule.clone(), lane)).or_insert(fresh);
+        let mut told = self.lock();
+        let entry = told.entry((rule.clone(), lane)).or_insert(NOTHING);
         let due = entry.asked_at == Timestamp::MIN || now.duration_since(entry.asked_at) >= EVERY;
         if due {
             entry.asked_at = now;
@@ -75,14 +78,37 @@ impl Expectations {
 
     /// Whether this is news.
     fn note(&self, rule: &RuleId, lane: Lane, mood: Mood, now: Timestamp) -> bool {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = self.lock();
         let Some(entry) = told.get_mut(&(rule.clone(), lane)) else { return false };
+        if mood == Mood::Quiet && entry.waits {
+            return false;
+        }
         let lasts = mood != Mood::Usual && now.duration_since(entry.since) >= WEEK;
         if entry.mood == mood && !lasts {
             return false;
         }
         *entry = Told { mood, since: now, ..*entry };
         true
+    }
+
+    /// A sweep of it is held.
+    pub fn wait(&self, rule: &RuleId, lane: Lane) {
+        self.lock().entry((rule.clone(), lane)).or_insert(NOTHING).waits = true;
+    }
+
+    fn waiting(&self) -> Vec<(RuleId, Lane)> {
+        self.lock().iter().filter(|(_, told)| told.waits).map(|(of, _)| of.clone()).collect()
+    }
+
+    /// It waits no longer, and is asked now.
+    fn decided(&self, rule: &RuleId, lane: Lane, now: Timestamp) {
+        if let Some(entry) = self.lock().get_mut(&(rule.clone(), lane)) {
+            *entry = Told { asked_at: now, waits: false, ..*entry };
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<(RuleId, Lane), Told>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -93,11 +119,42 @@ pub(super) async fn check(
     rule: &CompiledRule,
     now: Timestamp,
 ) -> Result<(), EngineError> {
-    let checked = &rule.rule;
-    let (Some(expect), Some(lane)) = (checked.expect, lane_of(rule)) else { return Ok(()) };
-    if !context.expectations.is_due(&checked.id, lane, now) {
+    let (Some(expect), Some(lane)) = (rule.rule.expect, lane_of(rule)) else { return Ok(()) };
+    if !context.expectations.is_due(&rule.rule.id, lane, now) {
         return Ok(());
     }
+    ask(context, generation, (rule, expect, lane), now).await
+}
+
+/// Asks of the rules whose held sweeps somebody has released or dropped, at once: their next sweep may be far, and was
+/// asked after a moment ago.
+pub(super) async fn after_decisions(context: &Context) -> Result<(), EngineError> {
+    let waiting = context.expectations.waiting();
+    if waiting.is_empty() {
+        return Ok(());
+    }
+    let held = context.store.held_sweeps().await?;
+    let (generation, now) = (context.generation()?, context.clock.now());
+    for (id, lane) in waiting {
+        if held.iter().any(|sweep| sweep.rule == id && sweep.lane == lane) {
+            continue;
+        }
+        context.expectations.decided(&id, lane, now);
+        let rule = generation.rules.get(&id).filter(|rule| lane_of(rule) == Some(lane));
+        if let Some((rule, expect)) = rule.and_then(|rule| Some((rule, rule.rule.expect?))) {
+            ask(context, &generation, (rule, expect, lane), now).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn ask(
+    context: &Context,
+    generation: &Generation,
+    (rule, expect, lane): (&CompiledRule, Expect, Lane),
+    now: Timestamp,
+) -> Result<(), EngineError> {
+    let checked = &rule.rule;
     let week_ago = now.checked_sub(WEEK).unwrap_or(Timestamp::MIN);
     let mut matched = 0;
     for tenant in tenants_of(&generation.catalog) {
@@ -158,5 +215,11 @@ mod tests {
         assert!(ask(Mood::Quiet, 9));
         assert!(ask(Mood::Usual, 10));
         assert!(!expectations.is_due(&rule, Lane::Live, at(10)), "asked a moment ago");
+        expectations.wait(&rule, Lane::Live);
+        assert!(!ask(Mood::Quiet, 11), "what is held may yet count");
+        assert!(ask(Mood::Wild, 12));
+        expectations.decided(&rule, Lane::Live, at(12));
+        assert!(expectations.waiting().is_empty());
+        assert!(ask(Mood::Quiet, 13));
     }
 }

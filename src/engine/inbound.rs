@@ -26,15 +26,33 @@ pub(super) async fn page(
     beyond: i64,
     limit: usize,
 ) -> Result<Page, StoreError> {
+    page_among(store, rule, (tenant, &[]), window, beyond, limit).await
+}
+
+/// The same for a sweep. Events that are of none of these tenants would be read by nobody: the first of them, whom all
+/// rules have, reads them as such that name nobody.
+pub(super) async fn page_among(
+    store: &dyn Store,
+    rule: &CompiledRule,
+    (tenant, tenants): (&Tenant, &[Tenant]),
+    window: Window,
+    beyond: i64,
+    limit: usize,
+) -> Result<Page, StoreError> {
     let Trigger::Event(event) = &rule.rule.trigger else { return Ok(Page::default()) };
     let found = store.received(&event.name, window.after, window.until, beyond, limit).await?;
     let last = found.last().map(|(number, _)| *number).filter(|_| found.len() >= limit);
     // One that was emptied, because the person it was about is erased, tells nothing any more.
     let told = found.iter().filter(|(_, inbound)| !inbound.body.is_null());
-    let ours = told.filter(|(_, inbound)| event.concerns(&inbound.body, tenant));
+    let first = tenants.first() == Some(tenant);
     let mut page = Page { beyond: last, ..Page::default() };
-    for (_, inbound) in ours {
-        match rule.read_event(event, Told { id: &inbound.id, received_at: inbound.received_at, body: &inbound.body }) {
+    for (_, inbound) in told {
+        let told = Told { id: &inbound.id, received_at: inbound.received_at, body: &inbound.body };
+        if !event.concerns(&inbound.body, tenant) {
+            page.unread.extend(first.then(|| event.stray(told, tenants)).flatten());
+            continue;
+        }
+        match rule.read_event(event, told) {
             Ok(crossing) => page.crossings.push(crossing),
             Err(unread) => page.unread.push(unread),
         }

@@ -3,6 +3,7 @@
 use super::context::Context;
 use super::error::EngineError;
 use super::event::Event;
+use super::expectation;
 use super::late_notice;
 use super::port::{Rescued, StoreError};
 use super::sweep::enter_staged;
@@ -31,6 +32,8 @@ pub(super) async fn rescue(context: &Context) -> Result<Rescued, EngineError> {
         context.due.notify_one();
     }
     enter_staged(context).await?;
+    // Boxed, as it is seldom more than a look and would make every turn of the loops carry its size.
+    Box::pin(expectation::after_decisions(context)).await?;
     context.pace.share(context.gate.beat(context).await?);
     forget_sends(context).await?;
     late_notice::tell(context).await;

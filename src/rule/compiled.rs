@@ -251,7 +251,19 @@ pub fn any_row(catalog: &Catalog, dialect: Dialect, entity: &Entity) -> Option<S
     Some(sql.fill(dialect, &Fill::at(Timestamp::UNIX_EPOCH, &catalog.time_zone)))
 }
 
-/// The same for any record: a row that the entity's own filter doesn't leave out. `None` where nothing would be left out.
+/// Reads any row of an entity, whatever it is kept in, or one of its fields there.
+#[must_use]
+pub fn any_cell(catalog: &Catalog, dialect: Dialect, entity: &Entity, field: Option<&FieldName>) -> Option<Statement> {
+    let renderer = Renderer::new(dialect, catalog);
+    let cell = match field {
+        Some(name) => renderer.operand(entity, RECORD, name).ok()?.raw,
+        None => Fragment::text("1"),
+    };
+    let sql = Fragment::of("SELECT {} FROM {} LIMIT 1", &[&cell, &renderer.rows_of(entity, RECORD)]);
+    Some(sql.fill(dialect, &Fill::at(Timestamp::UNIX_EPOCH, &catalog.time_zone)))
+}
+
+/// Asks for any record: a row that the entity's own filter doesn't leave out. `None` where nothing would be left out.
 #[must_use]
 pub fn any_record(catalog: &Catalog, dialect: Dialect, entity: &Entity) -> Option<Statement> {
     entity.table().filter(|_| !entity.only.is_empty())?;

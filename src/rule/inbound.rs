@@ -100,6 +100,21 @@ impl Event {
         path.find(body).and_then(Json::as_str) == Some(tenant.as_str())
     }
 
+    /// What is wrong with an event that is of none of the catalog's tenants; `None`: it is of one.
+    pub fn stray(&self, told: Told<'_>, tenants: &[Tenant]) -> Option<Unread> {
+        let path = self.tenant.as_ref()?;
+        if tenants.iter().any(|tenant| self.concerns(told.body, tenant)) {
+            return None;
+        }
+        let problem = match path.name(told.body) {
+            Err(problem) => problem,
+            Ok(Value::Text(_)) => "names none of the catalog's tenants",
+            Ok(_) => "is a number, and tenants are named by text",
+        };
+        let (id, received_at) = (told.id.to_owned(), told.received_at);
+        Some(Unread { id, received_at, problem: format!("`{path}` {problem}"), key: None })
+    }
+
     pub(super) fn crossing(&self, key_type: &KeyType, told: Told<'_>) -> Result<Crossing, Unread> {
         let wrong = |path: &JsonPath, problem: &str, key: Option<&Key>| Unread {
             id: told.id.to_owned(),
@@ -170,6 +185,27 @@ mod tests {
             (unread.key, unread.problem.as_str()),
             (Some(Key::from("4711")), "`data` is an object, and no text or whole number")
         );
+    }
+
+    #[test]
+    fn an_event_of_no_tenant_of_ours_is_told_of() {
+        let mut event = Event { name: "signup".into(), key: JsonPath::of("id"), id: None, tenant: None };
+        let tenants = ["north".into(), "south".into()];
+        let problem = |event: &Event, body: &Json| {
+            let told = Told { id: "msg_1", received_at: Timestamp::UNIX_EPOCH, body };
+            event.stray(told, &tenants).map(|unread| unread.problem)
+        };
+        assert_eq!(problem(&event, &json!({})), None, "a catalog without tenants");
+        event.tenant = Some(JsonPath::of("shop"));
+        assert_eq!(problem(&event, &json!({"shop": "south"})), None);
+        for (body, wrong) in [
+            (json!({"shop": "west"}), "`shop` names none of the catalog's tenants"),
+            (json!({"shop": 7}), "`shop` is a number, and tenants are named by text"),
+            (json!({"shop": null}), "`shop` is null"),
+            (json!({}), "`shop` is not in the event"),
+        ] {
+            assert_eq!(problem(&event, &body).as_deref(), Some(wrong), "{body}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Checks a tree aside: types from the live schema, the rules themselves, their SQL in the database.
 
 use super::consents::unwritten;
-use super::{Examiner, touched, wayout};
+use super::{Examiner, own_fields, tenants, touched, wayout};
 use crate::catalog::{self, Catalog, ColumnSchema, Entity, Schema, Table};
 use crate::diagnostic::{Finding, Place, Severity, SourceFile, defect};
 use crate::engine::port::{Deed, Source, SourceError, live_schema};
@@ -16,7 +16,7 @@ use crate::rule::task::{self, TaskValues};
 use crate::rule::write;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -252,13 +252,28 @@ impl Built {
             generation.resting.extend(unchecked);
         }
         if warnings.is_empty() && running.is_none_or(|running| running.catalog != generation.catalog) {
-            warnings = silent(&generation, source).await;
+            let unshown = tenants::unshown(&generation, source).await;
+            refused.extend(untold(&generation, &refused, &unshown.entities));
+            warnings = unshown.others;
+            warnings.extend(silent(&generation, source).await);
             warnings.extend(unwritten(&generation, source).await);
         }
         generation.warnings.append(&mut warnings);
         generation.warnings.extend(arrays(&generation, source, &fresh).await);
         Ok(Inspected { generation, refused })
     }
+}
+
+/// The rules that can't be shown their records, but those of which something else is told already.
+fn untold(
+    generation: &Generation,
+    refused: &[(RuleId, Finding)],
+    unshown: &[(EntityName, Finding)],
+) -> Vec<(RuleId, Finding)> {
+    let told: HashSet<&RuleId> = refused.iter().map(|(rule, _)| rule).collect();
+    let rules = generation.rules.values().filter(|rule| !told.contains(&rule.rule.id));
+    let of = |entity: &EntityName| unshown.iter().find(|(name, _)| name == entity).map(|(_, finding)| finding.clone());
+    rules.filter_map(|rule| Some((rule.rule.id.clone(), of(&rule.rule.for_each)?))).collect()
 }
 
 fn offline(source: &dyn Source, outside: &Outside) -> Surroundings {
@@ -358,6 +373,9 @@ async fn prepare_all(
     });
     let answers: Vec<_> = futures::stream::iter(asked).buffer_unordered(AT_ONCE).collect().await;
     let (mut refused, mut panicked) = (Vec::new(), Vec::new());
+    let of_queries =
+        answers.iter().any(|(_, answer)| matches!(answer, Ok(Err((SourceError::Refused(_), Asked::Query)))));
+    let of_fields = if of_queries { own_fields::refused(generation, source).await } else { HashMap::new() };
     for (rule, answer) in answers {
         let Ok(answer) = answer else {
             panicked.push(placed(defect::met(), &rule, generation, "id:"));
@@ -368,7 +386,10 @@ async fn prepare_all(
             Ok(()) | Err((SourceError::Unavailable(_), _)) => {}
             Err((error @ SourceError::Refused(_), asked)) => {
                 let finding = match asked {
-                    Asked::Query => refusal(&rule, generation, &error),
+                    Asked::Query => {
+                        let of_field = of_fields.get(&error.to_string()).cloned();
+                        of_field.unwrap_or_else(|| refusal(&rule, generation, &error))
+                    }
                     Asked::Task(insert) => task_refusal(insert, generation, &error),
                     Asked::Write(what) => forbidden(&rule, generation, &what, &error),
                 };
@@ -577,6 +598,15 @@ fn task_refusal(insert: usize, generation: &Generation, error: &SourceError) -> 
         Some(table) => in_catalog(finding, generation, table),
         None => finding,
     }
+}
+
+/// At the catalog's line that begins so.
+pub(super) fn at_line(finding: Finding, generation: &Generation, begin: &str) -> Finding {
+    let Some(file) = generation.tree.files.iter().find(|file| file.path == "catalog.yaml") else { return finding };
+    let start =
+        if file.text.starts_with(begin) { Some(0) } else { file.text.find(&format!("\n{begin}")).map(|at| at + 1) };
+    let range = start.map_or(0..0, |start| start..start + begin.len());
+    finding.at(Place { file: Arc::clone(file), range })
 }
 
 /// Where the catalog first names the table.

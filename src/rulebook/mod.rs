@@ -16,9 +16,11 @@ mod consents;
 mod examine;
 mod inspect;
 mod options;
+mod own_fields;
 mod read;
 mod standing;
 mod start;
+mod tenants;
 mod watch;
 mod wayout;
 

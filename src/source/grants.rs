@@ -1,7 +1,7 @@
 //! What a login must be allowed for one catalog: to read its tables, to insert into those that tasks are written to, and
 //! to write the columns that it says may be written.
 
-use crate::catalog::{Catalog, ConsentTest, Entity, Expression, Origin, Table};
+use crate::catalog::{Catalog, ConsentTest, Entity, Expression, Field, Origin, Table};
 use crate::rule::statement::Dialect;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,6 +23,8 @@ pub fn grants(catalog: &Catalog, dialect: Dialect, to: &Grantee, sequences: &[Ta
         if let Origin::Sql(_) = entity.origin {
             lines.push(format!("-- `{}` comes from SQL: allow SELECT on what that reads", entity.name));
         }
+        let fields = queries(entity, dialect);
+        lines.extend(fields.map(|field| format!("-- `{field}` has SQL of its own: allow SELECT on what that reads")));
     }
     if dialect == Dialect::Sqlite {
         lines.push("-- SQLite knows no logins: the permissions of the file decide.".to_owned());
@@ -53,6 +55,22 @@ pub fn grants(catalog: &Catalog, dialect: Dialect, to: &Grantee, sequences: &[Ta
         );
     }
     lines
+}
+
+/// The entity's fields whose own SQL looks into tables, which it alone names.
+fn queries(entity: &Entity, dialect: Dialect) -> impl Iterator<Item = String> {
+    let own = move |field: &Field| -> Option<bool> {
+        let (Expression::Column(column) | Expression::Means { column, .. }) = &field.expression else { return None };
+        let sql = column.own_sql()?;
+        let text = match dialect {
+            Dialect::Postgres => &sql.postgres,
+            Dialect::MySql => &sql.mysql,
+            Dialect::Sqlite => &sql.sqlite,
+        };
+        Some(text.as_ref()?.to_lowercase().contains("select"))
+    };
+    let fields = entity.fields.iter().filter(move |(_, field)| own(field) == Some(true));
+    fields.map(|(name, _)| format!("{}.{name}", entity.name))
 }
 
 /// What is written into a table.

@@ -4,7 +4,7 @@
 use crate::support::instant;
 use crate::world::{Kind, World, days, hours};
 use jiff::SignedDuration;
-use nudged::engine::port::{Message, RuleStatus};
+use nudged::engine::port::{Message, RuleStatus, SweepId};
 use nudged::engine::{Event, Mood, Settings};
 
 const START: &str = "2026-06-01T08:00:00Z";
@@ -108,6 +108,30 @@ async fn a_rule_that_goes_quiet_or_wild_is_told_to_its_owner_once() {
             (told(&world), moods(&world)),
             (vec!["[nudged] The rule silent is wild".to_owned()], vec![Mood::Wild])
         );
+    }
+}
+
+/// The operator decides beside the daemon, which comes to know of it when it looks the next time.
+#[tokio::test]
+async fn what_was_held_counts_as_matched_once_it_is_released() {
+    for release in [true, false] {
+        let world = world("live", "expect: {per_week: 1..3}\nguard: {per_day: 2, floor: 1}").await;
+        pass_days(&world, 8).await;
+        assert_eq!(told(&world), ["[nudged] The rule silent is quiet"]);
+        fall_silent(&world, 1, 5, hours(3)).await;
+        pass_days(&world, 1).await;
+        world.engine.rescue().await.unwrap();
+        assert_eq!(told(&world), ["[nudged] The rule silent is held"]);
+        world.events();
+        let held = world.store.held_sweeps().await.unwrap();
+        assert_eq!(world.store.decide_held(&SweepId(held[0].id.clone()), release, world.now()).await.unwrap(), 5);
+        while world.store.expand(100).await.unwrap() > 0 {}
+        world.engine.rescue().await.unwrap();
+        let (mails, mood) =
+            if release { (vec!["[nudged] The rule silent is wild"], vec![Mood::Wild]) } else { (vec![], vec![]) };
+        assert_eq!((told(&world), moods(&world)), (mails.into_iter().map(str::to_owned).collect(), mood));
+        world.engine.rescue().await.unwrap();
+        assert_eq!(told(&world), [""; 0], "told once");
     }
 }
 

@@ -259,6 +259,46 @@ async fn what_was_kept_matches_once_the_source_answers() {
     }
 }
 
+/// No tenant's sweep reads it as its own, so the first one's says that nobody does.
+#[tokio::test]
+async fn an_event_of_a_tenant_that_nobody_knows_is_told_once() {
+    let tenants = "tenants: {names: [north, south], per_transaction: \"SET LOCAL app.tenant = $tenant\"}\nentities:\n";
+    let catalog = crate::world::CATALOG
+        .replace("fields: {country: country_code}", "fields: {country: country_code, name: name}")
+        .replace("entities:\n", tenants);
+    let rule = RULE
+        .replace("team-chat", "sink")
+        .replace("1 day", "1 minute")
+        .replace("key: data.customer_id", "key: data.customer_id, tenant: shop");
+    let per_transaction = Some("SET LOCAL app.tenant = $tenant".to_owned());
+    let setup = Setup { catalog, per_transaction, ..Setup::of(Kind::Postgres, instant(START)) };
+    let world = World::set_up(setup).await;
+    let created = world.crm.time(world.now());
+    world.crm.run(&format!("INSERT INTO accounts VALUES (7, 'Ada', 'AT', {created})")).await;
+    world.load(&[("r.yaml", &rule)]).await;
+    world.pass(minutes(1)).await;
+    world.events();
+    let of = |shop: &str| json!({"shop": shop, "data": {"customer_id": 7, "plan": shop}});
+    for shop in ["north", "south", "west"] {
+        keep(&world, shop, of(shop)).await;
+    }
+    world.pass(minutes(1)).await;
+    let mut told = told(&world);
+    told.sort();
+    assert_eq!(told, ["Ada took north", "Ada took south"]);
+    let unread = |event: Event| match event {
+        Event::Unread { event, problem, .. } => Some((event, problem)),
+        _ => None,
+    };
+    let stray = ("west".to_owned(), "`shop` names none of the catalog's tenants".to_owned());
+    assert_eq!(world.events().into_iter().filter_map(unread).collect::<Vec<_>>(), [stray]);
+    let nobody = RecordId { tenant: "north".into(), entity: "customer".into(), key: "".into() };
+    let misses = world.store.misses(&nobody).await.unwrap();
+    assert_eq!(misses.iter().map(|miss| miss.occasion.as_str()).collect::<Vec<_>>(), ["west"]);
+    world.pass(minutes(1)).await;
+    assert_eq!(world.events().into_iter().filter_map(unread).count(), 0, "told once");
+}
+
 /// PostgreSQL keeps it in no text: one event would have stopped its rule for good.
 #[tokio::test]
 async fn a_key_that_no_database_can_keep_stops_nobody_else() {

@@ -7,7 +7,7 @@ use nudged::catalog::{self, Catalog, Table};
 use nudged::diagnostic::SourceFile;
 use nudged::engine::port::SourceError;
 use nudged::model::Tenant;
-use nudged::rule::statement::Statement;
+use nudged::rule::statement::{Dialect, Statement};
 use nudged::rulebook::{Outside, inspect};
 use nudged::source::{Grantee, grants, sequences};
 use rstest::rstest;
@@ -336,6 +336,95 @@ async fn every_tenant_is_shown_its_own_and_silence_is_a_warning(
         .collect();
     assert_eq!(warnings.len(), 1, "{:?}", inspected.generation.warnings);
     assert!(warnings[0].contains("nobody"), "{warnings:?}");
+    drop_role(&world.crm, &role).await;
+}
+
+/// What is set is not what the policy asks for: planning a query doesn't tell, and reading a row does.
+#[tokio::test]
+async fn a_setting_that_no_policy_reads_is_told_at_the_catalogs_tenants() {
+    let role = role();
+    let per_transaction = "SET LOCAL app.tennant = $tenant";
+    let catalog = SECURED_CATALOG.replace("{per_transaction}", per_transaction);
+    let strict = SECURED.replace("current_setting('app.tenant', true)", "current_setting('app.tenant')");
+    let setup = Setup {
+        catalog: catalog.clone(),
+        own_tables: Some(strict),
+        login: Some(role.clone()),
+        per_transaction: Some(per_transaction.to_owned()),
+        ..Setup::of(Kind::Postgres, instant(START))
+    };
+    let world = World::set_up_as(setup, async |crm| create_role(crm, &role).await).await;
+    grant(&world, &read(&catalog), &role).await;
+    world.learn().await;
+    let rule = |id: &str| {
+        format!(
+            "version: 1\nid: {id}\nmode: live\npurpose: service\nfor_each: account\n\
+             trigger: {{schedule: {{cron: \"0 * * * *\"}}}}\nsteps: [webhook: {{to: sink}}]\n"
+        )
+    };
+    world.load(&[("one.yaml", &rule("one")), ("two.yaml", &rule("two"))]).await;
+    let tree = world.generation().tree.clone();
+    let destinations = ["sink".to_owned()].into();
+    let outside = Outside { emails: true, pages: true, postal_address: true, destinations, ..Outside::default() };
+    let inspected = inspect(tree, &*world.source, &outside, None).await.unwrap();
+    assert_eq!(inspected.refused.len(), 2, "{:?}", inspected.refused);
+    let findings = inspected.refusals();
+    let [finding] = &findings[..] else { panic!("{findings:?}") };
+    assert_eq!(finding.code, "catalog.tenant-refused");
+    let told = finding.to_string();
+    assert!(told.contains("does not show `account` to the tenant `acme`"), "{told}");
+    assert!(told.contains("unrecognized configuration parameter \"app.tenant\""), "{told}");
+    let place = finding.place.as_ref().unwrap();
+    assert!(place.file.text[place.range.start..].starts_with("tenants: {names"), "{place:?}");
+    drop_role(&world.crm, &role).await;
+}
+
+/// A field's own SQL reads what the catalog doesn't name.
+#[tokio::test]
+async fn what_a_fields_own_sql_reads_is_left_to_whoever_grants() {
+    let own = "      closed: {look_up: status.closed}
+      known: {sql: \"(SELECT count(*) FROM secrets WHERE id = $row.id)\", type: int}
+      double: {sql: \"$row.id * 2\", type: int}";
+    let catalog = CATALOG.replace("      closed: {look_up: status.closed}", own);
+    assert_ne!(catalog, CATALOG);
+    let to = Grantee { role: "reader".to_owned(), host: "%".to_owned() };
+    for dialect in [Dialect::Postgres, Dialect::MySql, Dialect::Sqlite] {
+        let lines = grants(&read(&catalog), dialect, &to, &[]);
+        let of_fields: Vec<_> = lines.iter().filter(|line| line.contains("SQL of its own")).collect();
+        let known = "-- `account.known` has SQL of its own: allow SELECT on what that reads";
+        assert_eq!(of_fields, [known], "{dialect:?}: {lines:?}");
+    }
+
+    let role = role();
+    let tables =
+        "CREATE TABLE tasks (id INTEGER, title VARCHAR(200), account_id INTEGER, status_id INTEGER, ref VARCHAR(80));
+                  CREATE TABLE task_people (id INTEGER, task_id INTEGER, note VARCHAR(200));";
+    let setup = Setup {
+        catalog: catalog.clone(),
+        own_tables: Some(format!("{TABLES}{tables}")),
+        login: Some(role.clone()),
+        ..Setup::of(Kind::MariaDb, instant(START))
+    };
+    let world = World::set_up_as(setup, async |crm| create_role(crm, &role).await).await;
+    grant(&world, &read(&catalog), &role).await;
+    world.learn().await;
+    let reads = |id: &str| {
+        format!(
+            "version: 1\nid: {id}\nmode: shadow\npurpose: service\nfor_each: account\n\
+             trigger: {{schedule: {{cron: \"0 * * * *\"}}}}\nwhere: [known: {{at_least: 1}}]\n\
+             steps: [task: {{title: hello}}]\n"
+        )
+    };
+    world.load(&[("one.yaml", &reads("one")), ("two.yaml", &reads("two")), ("watch.yaml", WATCH)]).await;
+    let inspected = inspect(world.generation().tree.clone(), &*world.source, &Outside::default(), None).await.unwrap();
+    let rules: BTreeSet<_> = inspected.refused.iter().map(|(rule, _)| rule.as_str()).collect();
+    assert_eq!(rules, BTreeSet::from(["one", "two", "watch"]), "{:?}", inspected.refused);
+    let findings = inspected.refusals();
+    let [finding] = &findings[..] else { panic!("{findings:?}") };
+    assert_eq!(finding.code, "catalog.field-refused");
+    assert!(finding.to_string().contains("the field `known` of `account`"), "{finding}");
+    let place = finding.place.as_ref().unwrap();
+    assert!(place.file.text[place.range.start..].starts_with("known: {sql"), "{place:?}");
     drop_role(&world.crm, &role).await;
 }
 

@@ -10,13 +10,13 @@ use super::prepare::give_back;
 use super::work::Boarded;
 use crate::engine::context::Context;
 use crate::engine::error::EngineError;
-use crate::engine::port::{Gathered, Gathering, OutboxToken};
+use crate::engine::port::{Claimed, Gathered, Gathering, OutboxToken};
 use crate::model::{Lane, RuleId, Tenant, Value, VersionHash};
 use crate::rule::CheckedRule;
 use crate::rule::checked::{Action, Step};
 use crate::rule::compiled::{Facts, PersonFacts};
 use serde_json::Value as Json;
-use std::cmp::Ordering;
+use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -98,7 +98,7 @@ pub async fn gather(context: &Context, place: Place<'_>) -> Result<Met, EngineEr
             }
         };
         let Gathered { there: more, coming, elsewhere } = gathered;
-        let board = |claimed: crate::engine::port::Claimed| {
+        let board = |claimed: Claimed| {
             let ticket = context.flight.board(claimed.token);
             Boarded { claimed, ticket }
         };
@@ -147,10 +147,22 @@ impl Together {
     }
 }
 
-/// Rows by the message they belong to, each list in the order in which they came.
+/// Rows by the message they belong to.
 pub type Groups<T> = BTreeMap<Together, Vec<T>>;
 
-/// Which matches a message lists, and in which order.
+/// Where a match stands among those told of in one message: those that were tried before go first, so that a message is
+/// tried again by whom it was tried by; then whose fact is the older, and by key. All of that is the same whenever and by
+/// whomever it is asked.
+pub fn turn(claimed: &Claimed) -> impl Ord + use<> {
+    let key = claimed.record.key.as_str();
+    let number = key.parse::<i128>().ok();
+    // Numbers come before texts: by either alone, not every three would have an order.
+    let by_key = (number.is_none(), number, key.to_owned());
+    let of = (claimed.record.tenant.clone(), claimed.occasion.clone());
+    (Reverse(claimed.attempts), claimed.occasion_at, by_key, of)
+}
+
+/// Which matches a message lists, and in which order. Those of no order of their own stay as they came.
 pub fn listed<'f>(action: &Action, facts: impl Iterator<Item = &'f Facts>) -> Vec<usize> {
     let facts: Vec<&Facts> = facts.collect();
     let mut listed: Vec<usize> = (0..facts.len()).collect();

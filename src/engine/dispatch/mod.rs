@@ -40,7 +40,7 @@ use tokio::sync::watch;
 pub(super) use addressed::Addressed;
 pub(super) use assigned::{joined, rehearsed, stand_in};
 pub(super) use decide::{Decision, Line, Situation, address, begins_late, decide, number};
-pub(super) use gather::{Groups, Together, listed, meets};
+pub(super) use gather::{Groups, Together, listed, meets, turn};
 pub(super) use moment::Moment;
 pub(super) use places::since;
 pub(super) use prepare::{open_tasks, reader, said, subject, way_of};

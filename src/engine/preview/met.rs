@@ -3,7 +3,7 @@
 
 use super::enriched;
 use super::way::Walker;
-use crate::engine::dispatch::{Groups, Together, listed};
+use crate::engine::dispatch::{Groups, Together, listed, turn};
 use crate::model::{ContactId, DeliveryId, RecordId};
 use crate::rule::checked::Action;
 use crate::rule::message::MessageRow;
@@ -59,7 +59,8 @@ pub(super) fn combine(walkers: &mut [Walker<'_>], of: &[usize]) {
             groups.entry(shared.due_at).or_default().entry(shared.together.clone()).or_default().push((index, number));
         }
     }
-    for members in groups.into_values().flat_map(Groups::into_values) {
+    for mut members in groups.into_values().flat_map(Groups::into_values) {
+        members.sort_by_cached_key(|(index, _)| turn(&walkers[*index].claimed));
         one_of(walkers, &members);
     }
 }

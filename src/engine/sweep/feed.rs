@@ -43,6 +43,8 @@ pub struct Feeder<'a> {
     pub context: &'a Context,
     pub rule: &'a CompiledRule,
     pub tenant: &'a Tenant,
+    /// Of the whole catalog.
+    pub tenants: &'a [Tenant],
     pub lease: &'a Lease,
     pub batches: mpsc::Sender<Batch>,
     /// Rows that are not what the catalog says.
@@ -138,7 +140,8 @@ impl Feeder<'_> {
         let limit = self.context.settings.batch;
         let mut beyond = Some(0);
         while let Some(from) = beyond {
-            let page = inbound::page(self.context.store.as_ref(), self.rule, self.tenant, window, from, limit).await?;
+            let (store, whose) = (self.context.store.as_ref(), (self.tenant, self.tenants));
+            let page = inbound::page_among(store, self.rule, whose, window, from, limit).await?;
             beyond = page.beyond;
             if !page.crossings.is_empty() && !self.send(Batch::Crossings(page.crossings)).await {
                 return Ok(());

@@ -298,8 +298,8 @@ impl Sweeper {
     async fn gather(&self, sweep: &Sweep<'_>, harvest: &mut Harvest<'_>, feed: Feed) -> Result<(), EngineError> {
         let started = Instant::now();
         let (batches, mut filled) = mpsc::channel(1);
-        let (context, rule, tenant) = (self.context.as_ref(), sweep.rule, sweep.tenant);
-        let feeder = Feeder { context, rule, tenant, lease: sweep.lease, batches, unreadable: 0 };
+        let Sweep { rule, tenant, tenants, lease, .. } = *sweep;
+        let feeder = Feeder { context: &self.context, rule, tenant, tenants, lease, batches, unreadable: 0 };
         let watch = self.watch(sweep, feed);
         let reading = feeder.run(feed);
         let judging = async {
@@ -377,6 +377,7 @@ impl Sweeper {
         self.announce(sweep, &report, commit);
         if let Some(reason) = &report.held {
             let rule = &sweep.rule.rule;
+            self.context.expectations.wait(&rule.id, sweep.lane);
             let text = format!(
                 "A sweep of the rule {} is held for review: {reason}.\n\n\
                  `nudged hold list` and `nudged hold show` tell whom it matched; then `release` or `drop` it.\n",

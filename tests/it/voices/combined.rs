@@ -3,6 +3,7 @@
 use super::world::{settings, texts, world_with};
 use crate::world::{Kind, World, days, hours};
 use nudged::engine::port::Message;
+use nudged::engine::{PreviewScope, preview};
 use nudged::model::{Cap, EndReason, Limits, Outcome, Period};
 use rstest::rstest;
 use std::sync::Arc;
@@ -135,6 +136,43 @@ async fn text_messages_are_combined_as_well() {
     world.turn().await;
     world.pass(days(4)).await;
     assert_eq!(texts(&world), [("+436641234567".to_owned(), "3 plans renew: 11 12 13".to_owned())]);
+}
+
+/// The source tells of them in whatever order it likes: `record` is the same in a preview and in what is sent.
+#[tokio::test]
+async fn what_is_combined_stands_in_the_order_of_time_and_then_of_keys() {
+    let world = world_with(Kind::Postgres, settings()).await;
+    plans(&world).await;
+    world
+        .crm
+        .run(
+            "INSERT INTO subscriptions VALUES (101, 1, 1, 'running', '2026-06-12');
+             INSERT INTO subscriptions VALUES (9, 1, 1, 'running', '2026-06-12');
+             UPDATE subscriptions SET status = 'running' WHERE id = 11",
+        )
+        .await;
+    let mail = MAIL.1.replace("plans renew", "plans renew, first {{ record.key }}");
+    world.load(&[("renewal.yaml", RULE), (MAIL.0, &mail), LAYOUT]).await;
+    world.turn().await;
+    world.clock.advance(days(4));
+    let (generation, sender) = (world.generation(), crate::rehearsal::nothing());
+    let look = crate::rehearsal::previewer(&world, &generation, &sender);
+    let rows = |text: &str| text.split("\n\n").next().unwrap_or_default().to_owned();
+    let previewed = preview(&look, &"renewal".into(), &PreviewScope::Last(days(2))).await.unwrap();
+    let messages = previewed.matches.iter().flat_map(|found| &found.messages);
+    let shown: Vec<_> = messages
+        .filter_map(|message| match &message.content {
+            Ok(Message::Email(email)) => Some((email.to_address.clone(), email.subject.clone(), rows(&email.text))),
+            _ => None,
+        })
+        .filter(|(to, ..)| to == "ada@x.example")
+        .collect();
+    world.turn().await;
+    let sent = mails(&world);
+    assert_eq!(sent[0].1, "5 plans renew, first 9");
+    let places: Vec<_> = [9, 11, 12, 13, 101].map(|plan| sent[0].2.find(&format!("Plan {plan} on"))).into();
+    assert!(places.is_sorted() && places[0].is_some(), "{}", sent[0].2);
+    assert_eq!(shown, [(sent[0].0.clone(), sent[0].1.clone(), rows(&sent[0].2))]);
 }
 
 #[tokio::test]

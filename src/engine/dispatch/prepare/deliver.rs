@@ -62,8 +62,7 @@ fn chosen(rule: &CheckedRule, node: usize, way: usize) -> Option<&Action> {
 impl Batch<'_> {
     /// Sends one message: of the first, about all of them.
     pub(super) async fn deliver(&mut self, mut meetings: Vec<Meeting<'_>>, asked: &Asked) {
-        // The oldest row sends it, whenever it is tried again.
-        meetings.sort_by_key(|meeting| meeting.work.claimed.token.id);
+        meetings.sort_by_cached_key(|meeting| gather::turn(&meeting.work.claimed));
         let enriched = self.enriched(&mut meetings, asked.now).await;
         if meetings.is_empty() {
             return;

@@ -3,16 +3,16 @@
 use super::Previewer;
 use crate::engine::error::EngineError;
 use crate::engine::placing::{Arrival, Place, place};
-use crate::engine::port::{Candidate, Rematch, Running};
+use crate::engine::port::{Candidate, Rematch, Running, Store};
 use crate::engine::sweep::rematch;
-use crate::model::{EndReason, Lane, Tenant};
-use crate::rule::CompiledRule;
+use crate::model::{EndReason, InstanceSecret, Lane, RecordId, Tenant};
 use crate::rule::compiled::Crossing;
+use crate::rule::{CheckedRule, CompiledRule};
 use std::collections::HashMap;
 
 /// Who would enter a crossing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Entry {
+pub(in crate::engine) enum Entry {
     Nobody,
     NextSweep,
     /// A sweep of long ago, had the rule been there: it is in nobody's way, nor is anybody in its.
@@ -21,7 +21,7 @@ pub(super) enum Entry {
 
 impl Previewer<'_> {
     /// The place of each that would enter, as the sweep finds it. They come in the order in which a sweep takes them.
-    pub(super) async fn places(
+    pub(in crate::engine) async fn places(
         &self,
         rule: &CompiledRule,
         tenant: &Tenant,
@@ -55,18 +55,37 @@ impl Previewer<'_> {
         if rematch(&rule.rule) == Rematch::Parallel {
             return Ok(Vec::new());
         }
-        let mut present: HashMap<[u8; 16], [u8; 16]> = HashMap::new();
-        for candidate in candidates {
-            let tracks = std::iter::once(&candidate.track).chain(&candidate.former_tracks);
-            present.extend(tracks.map(|track| (*track, candidate.track)));
-        }
-        let tracks: Vec<[u8; 16]> = present.keys().copied().collect();
-        let mut running = self.store.under_way(&tracks).await?;
-        for one in &mut running {
-            one.track = present.get(&one.track).copied().unwrap_or(one.track);
-        }
-        Ok(running)
+        let of = |candidate: &Candidate| {
+            let tracks = std::iter::once(candidate.track).chain(candidate.former_tracks.iter().copied());
+            tracks.map(|track| (track, candidate.track)).collect::<Vec<_>>()
+        };
+        under_way(self.store, candidates.flat_map(of).collect()).await
     }
+}
+
+/// What is under way of these tracks, each under the one that its rule has at present.
+pub(in crate::engine) async fn under_way(
+    store: &dyn Store,
+    present: HashMap<[u8; 16], [u8; 16]>,
+) -> Result<Vec<Running>, EngineError> {
+    let tracks: Vec<[u8; 16]> = present.keys().copied().collect();
+    let mut running = store.under_way(&tracks).await?;
+    for one in &mut running {
+        one.track = present.get(&one.track).copied().unwrap_or(one.track);
+    }
+    Ok(running)
+}
+
+/// The track of a record under each name that the rule has or had, and that under its present one.
+pub(in crate::engine) fn present(
+    secret: &InstanceSecret,
+    rule: &CheckedRule,
+    lane: Lane,
+    record: &RecordId,
+) -> ([u8; 16], Vec<([u8; 16], [u8; 16])>) {
+    let own = secret.track(&rule.id, lane, record);
+    let names = std::iter::once(&rule.id).chain(&rule.was);
+    (own, names.map(|name| (secret.track(name, lane, record), own)).collect())
 }
 
 fn arrival(rule: &CompiledRule, crossing: &Crossing, candidate: &Candidate) -> Arrival {

@@ -13,10 +13,11 @@ use crate::engine::cooldown::{Cooldown, too_close};
 use crate::engine::dispatch::{address, number};
 use crate::engine::evaluate::{self, Answer, Eligibility};
 use crate::engine::held::by_mode;
+use crate::engine::placing::Place;
 use crate::engine::port::{
     DeliveryFilter, DeliveryView, EnrollmentFilter, EnrollmentView, Episode, Happening, RuleState, Standing, SweepView,
 };
-use crate::engine::preview::{Found, Preview, PreviewMessage, PreviewScope, Previewer, newest_first};
+use crate::engine::preview::{Entry, Found, Preview, PreviewMessage, PreviewScope, Previewer, newest_first};
 use crate::engine::sweep::{had_its_chance, occasion_data};
 use crate::engine::time_order;
 use crate::model::{
@@ -494,19 +495,25 @@ impl<'a> Explainer<'a> {
         }
         let of = if told.enrollments.is_empty() { StepsOf::Match } else { StepsOf::NewMatch };
         let fresh = |crossed: &&Crossed| !crossed.standing.is_spent();
-        let behind = told.deciding().filter(fresh);
-        let behind = behind.and_then(|told| {
-            let crossing = seen.behind.iter().find(|crossing| crossing.occasion == told.occasion)?;
-            Some((crossing, &told.standing))
-        });
-        let state = told.state.as_ref();
-        let behind = behind.filter(|(crossing, standing)| self.is_open(crossing, standing, state));
-        let behind = behind.map(|(crossing, _)| crossing);
+        let behind = self.begins_of(told, seen).await?;
         let ahead = told.ahead.as_ref().filter(fresh).and(seen.ahead.as_ref());
         match behind.or(ahead) {
             Some(crossing) => Ok((of, self.steps(crossing, facts).await?)),
             None => Ok((of, Vec::new())),
         }
+    }
+
+    /// Of those that the next sweep takes the one whose steps begin: by `on_rematch` that need not be the newest.
+    async fn begins_of<'s>(&self, told: &Explanation, seen: &'s Seen) -> Result<Option<&'s Crossing>, EngineError> {
+        let (state, behind) = (told.state.as_ref(), seen.behind.iter().rev());
+        let open = behind.filter(|crossing| {
+            let known = told.crossings.iter().find(|known| known.occasion == crossing.occasion);
+            known.is_some_and(|known| !known.standing.is_spent() && self.is_open(crossing, &known.standing, state))
+        });
+        let entries: Vec<(&Crossing, Entry)> = open.map(|crossing| (crossing, Entry::NextSweep)).collect();
+        let places = self.previewer.places(self.rule, &self.record.tenant, &entries).await?;
+        let mut placed = entries.into_iter().zip(places).rev();
+        Ok(placed.find(|(_, place)| *place == Some(Place::Running)).map(|((crossing, _), _)| crossing))
     }
 
     /// From the crossing on, or from now if that is over. A record that doesn't match is walked as if it did,

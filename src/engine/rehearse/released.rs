@@ -6,15 +6,17 @@ use crate::engine::EngineError;
 use crate::engine::dispatch::{begins_late, subject};
 use crate::engine::evaluate::{self, Answer};
 use crate::engine::held::by_mode;
+use crate::engine::placing::{Arrival, Place, place};
 use crate::engine::port::{Claimed, HeldMatch, RuleStatus, Store};
-use crate::engine::preview::{Previewer, Prospect};
+use crate::engine::preview::{Previewer, Prospect, present, under_way};
+use crate::engine::sweep::rematch;
 use crate::engine::versions::{Versions, successor};
 use crate::model::{EndReason, RuleId, Tenant, VersionHash};
 use crate::rule::CompiledRule;
 use crate::rule::compiled::Subject;
 use crate::rule::generation::Generation;
 use jiff::Timestamp;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// Said of what needs facts, where nobody could be asked for them.
@@ -85,7 +87,38 @@ async fn begin(
             Err(prospect) => told.push(prospect),
         }
     }
+    let begin = placed(around.0, begin, &mut told).await?;
     Ok((told, begin))
+}
+
+/// Those that begin beside each other, and beside what their records have under way.
+async fn placed(
+    store: &dyn Store,
+    begin: Vec<Beginning>,
+    told: &mut [Prospect],
+) -> Result<Vec<Beginning>, EngineError> {
+    let (mut arrivals, mut tracks) = (Vec::with_capacity(begin.len()), HashMap::new());
+    for Beginning { rule, place, .. } in &begin {
+        let (track, names) = present(store.secret(), &rule.rule, place.lane, &place.record);
+        arrivals.push(Arrival { track, rematch: rematch(&rule.rule), over: None });
+        tracks.extend(names);
+    }
+    let running = under_way(store, tracks).await?;
+    let mut free = Vec::with_capacity(begin.len());
+    for (row, place) in begin.into_iter().zip(place(&arrivals, &running).places) {
+        told[row.index] = match place {
+            Place::Running | Place::Ended(_) => {
+                free.push(row);
+                continue;
+            }
+            Place::Queued => Prospect::Waits("for another of its record to end (`on_rematch: queue`)".to_owned()),
+            Place::Nothing => {
+                Prospect::ends(EndReason::Cancelled, "another of its record is under way, or comes first")
+            }
+            Place::Replaced => Prospect::ends(EndReason::Cancelled, "a newer one takes its place"),
+        };
+    }
+    Ok(free)
 }
 
 async fn paused(store: &dyn Store) -> Result<BTreeSet<RuleId>, EngineError> {

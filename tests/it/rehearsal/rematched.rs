@@ -4,10 +4,10 @@ use super::{nothing, previewer};
 use crate::support::instant;
 use crate::world::{Kind, Setup, World, days, hours};
 use nudged::engine::placing::Place;
-use nudged::engine::port::{EnrollmentFilter, View};
-use nudged::engine::rehearse::{RuleDays, Simulator};
-use nudged::engine::{Preview, PreviewScope, Settings, preview};
-use nudged::model::RuleId;
+use nudged::engine::port::{EnrollmentFilter, Message, SweepId, View};
+use nudged::engine::rehearse::{RuleDays, Simulator, explain, released};
+use nudged::engine::{Preview, PreviewScope, Prospect, Settings, preview};
+use nudged::model::{RecordId, RuleId};
 use nudged::store::sqlite::SqliteStore;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -200,4 +200,43 @@ async fn a_simulation_accounts_for_what_is_held_or_was_brought_by_another_rule()
     world.load(&[("first.yaml", &first), ("low.yaml", &second)]).await;
     let (told, _) = simulated(&world).await;
     assert_eq!((told.matched, told.came_to), (2, counted([("under_way", 2)])));
+}
+
+/// The age in hours of the answer that the first step would be about.
+async fn explained(world: &World) -> i64 {
+    let (generation, sender) = (world.generation(), nothing());
+    let look = previewer(world, &generation, &sender);
+    let record = RecordId { tenant: "".into(), entity: "customer".into(), key: "1".into() };
+    let told = explain(&look, &RuleId::from("low"), &record).await.unwrap();
+    let Ok(Message::Webhook(call)) = &told.steps[0].content else { panic!("{:?}", told.steps) };
+    let at = instant(call.body["data"]["occasion"]["at"].as_str().unwrap());
+    world.now().duration_since(at).as_hours()
+}
+
+#[tokio::test]
+async fn explain_shows_the_steps_of_the_occasion_that_begins() {
+    for (word, ago) in [("ignore", 3), ("restart", 2), ("queue", 3), ("parallel", 2)] {
+        let text = RULE.replace("on_rematch: ignore", &format!("on_rematch: {word}"));
+        assert_eq!(explained(&world(Kind::Sqlite, &text).await).await, ago, "{word}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_held_sweep_has_twice_of_a_record_begins_once() {
+    for (word, [acts, waits, ends]) in [("ignore", [2, 0, 1]), ("restart", [2, 0, 1]), ("queue", [2, 1, 0])] {
+        let text = RULE.replace("on_rematch: ignore", &format!("on_rematch: {word}"));
+        let world = world(Kind::Sqlite, &text.replace("floor: 1000", "per_day: 1")).await;
+        world.pass(hours(1)).await;
+        let sweep = SweepId(world.store.held_sweeps().await.unwrap()[0].id.clone());
+        let held = world.store.held_matches(&sweep, 0, 100).await.unwrap();
+        let (generation, sender) = (world.generation(), nothing());
+        let told = released(&previewer(&world, &generation, &sender), &held).await.unwrap();
+        let count = |of: fn(&Prospect) -> bool| told.iter().filter(|one| of(one)).count();
+        let shown = [
+            count(|one| matches!(one, Prospect::Acts)),
+            count(|one| matches!(one, Prospect::Waits(_))),
+            count(|one| matches!(one, Prospect::Nothing { .. })),
+        ];
+        assert_eq!(shown, [acts, waits, ends], "{word}: {told:?}");
+    }
 }

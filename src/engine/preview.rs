@@ -27,7 +27,7 @@ use crate::rule::generation::Generation;
 use crate::rule::message::MessageRow;
 pub(super) use crossed::newest_first;
 use jiff::{SignedDuration, Timestamp};
-pub(super) use places::{Entry, present, under_way};
+pub(super) use places::{Entry, tracks, under_way};
 use serde_json::Value as Json;
 use std::collections::BTreeSet;
 pub(super) use way::Found;

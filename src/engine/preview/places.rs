@@ -76,16 +76,15 @@ pub(in crate::engine) async fn under_way(
     Ok(running)
 }
 
-/// The track of a record under each name that the rule has or had, and that under its present one.
-pub(in crate::engine) fn present(
+/// The tracks of a record: under the rule's present name, and then under those that it had.
+pub(in crate::engine) fn tracks(
     secret: &InstanceSecret,
     rule: &CheckedRule,
     lane: Lane,
     record: &RecordId,
-) -> ([u8; 16], Vec<([u8; 16], [u8; 16])>) {
-    let own = secret.track(&rule.id, lane, record);
+) -> Vec<[u8; 16]> {
     let names = std::iter::once(&rule.id).chain(&rule.was);
-    (own, names.map(|name| (secret.track(name, lane, record), own)).collect())
+    names.map(|name| secret.track(name, lane, record)).collect()
 }
 
 fn arrival(rule: &CompiledRule, crossing: &Crossing, candidate: &Candidate) -> Arrival {

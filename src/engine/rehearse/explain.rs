@@ -512,8 +512,8 @@ impl<'a> Explainer<'a> {
         });
         let entries: Vec<(&Crossing, Entry)> = open.map(|crossing| (crossing, Entry::NextSweep)).collect();
         let places = self.previewer.places(self.rule, &self.record.tenant, &entries).await?;
-        let mut placed = entries.into_iter().zip(places).rev();
-        Ok(placed.find(|(_, place)| *place == Some(Place::Running)).map(|((crossing, _), _)| crossing))
+        let mut newest_first = entries.into_iter().zip(places).rev();
+        Ok(newest_first.find(|(_, place)| *place == Some(Place::Running)).map(|((crossing, _), _)| crossing))
     }
 
     /// From the crossing on, or from now if that is over. A record that doesn't match is walked as if it did,

@@ -8,7 +8,7 @@ use crate::engine::evaluate::{self, Answer};
 use crate::engine::held::by_mode;
 use crate::engine::placing::{Arrival, Place, place};
 use crate::engine::port::{Claimed, HeldMatch, RuleStatus, Store};
-use crate::engine::preview::{Previewer, Prospect, present, under_way};
+use crate::engine::preview::{Previewer, Prospect, tracks, under_way};
 use crate::engine::sweep::rematch;
 use crate::engine::versions::{Versions, successor};
 use crate::model::{EndReason, RuleId, Tenant, VersionHash};
@@ -97,13 +97,13 @@ async fn placed(
     begin: Vec<Beginning>,
     told: &mut [Prospect],
 ) -> Result<Vec<Beginning>, EngineError> {
-    let (mut arrivals, mut tracks) = (Vec::with_capacity(begin.len()), HashMap::new());
+    let (mut arrivals, mut present) = (Vec::with_capacity(begin.len()), HashMap::new());
     for Beginning { rule, place, .. } in &begin {
-        let (track, names) = present(store.secret(), &rule.rule, place.lane, &place.record);
-        arrivals.push(Arrival { track, rematch: rematch(&rule.rule), over: None });
-        tracks.extend(names);
+        let tracks = tracks(store.secret(), &rule.rule, place.lane, &place.record);
+        arrivals.push(Arrival { track: tracks[0], rematch: rematch(&rule.rule), over: None });
+        present.extend(tracks.iter().map(|track| (*track, tracks[0])));
     }
-    let running = under_way(store, tracks).await?;
+    let running = under_way(store, present).await?;
     let mut free = Vec::with_capacity(begin.len());
     for (row, place) in begin.into_iter().zip(place(&arrivals, &running).places) {
         told[row.index] = match place {

@@ -7,6 +7,7 @@ use super::term::TermAnswer;
 use super::verdict::{Because, Truth, Verdict};
 use crate::engine::EngineError;
 use crate::engine::adopt::baseline;
+use crate::engine::cadence::Plan;
 use crate::engine::evaluate::{Eligibility, term_and_score};
 use crate::engine::port::{EnrollmentView, MissView, RuleState, RuleStatus, Standing, SweepId, SweepView};
 use crate::engine::sweep::{had_its_chance, is_behind, keep_trying, leaves_out};
@@ -160,9 +161,15 @@ impl Explainer<'_> {
         let (rule, trying) = (&self.rule.rule, keep_trying(&self.rule.rule));
         let recheck = SignedDuration::from_secs(rule.recheck.max_seconds());
         let tried = trying - recheck.min(trying);
-        // Whoever meets the conditions of a schedule crosses again.
-        let comes_again = matches!(rule.trigger, Trigger::Schedule(_));
-        comes_again || holds_at < crossed_at.saturating_add(tried).unwrap_or(Timestamp::MAX)
+        holds_at < crossed_at.saturating_add(tried).unwrap_or(Timestamp::MAX)
+    }
+
+    /// Whether one that crosses then and fails may be asked again as late as that, or crosses again by another offset of its
+    /// date, or with the next planned instant.
+    fn may_be_asked(&self, crosses_at: Timestamp, holds_at: Timestamp) -> bool {
+        let rule = &self.rule.rule;
+        let comes_again = matches!(rule.trigger, Trigger::Schedule(_)) || rule.entries.len() > 1;
+        comes_again || holds_at < crosses_at.saturating_add(keep_trying(rule)).unwrap_or(Timestamp::MAX)
     }
 
     /// From when on the rule looks. One that has not run yet begins when it first does.
@@ -270,7 +277,7 @@ impl Explainer<'_> {
         Ok(Some(match then {
             Some(Eligibility::Miss(term)) => {
                 let later = self.holds_later(case, crossing, crosses_at).await?;
-                let asked = later.at().is_some_and(|at| self.is_asked(crosses_at, at));
+                let asked = later.at().is_some_and(|at| self.may_be_asked(crosses_at, at));
                 Verdict::NotYetAndFails { crosses_at, term, later, asked }
             }
             Some(Eligibility::Match | Eligibility::ScriptFailed(_)) | None => Verdict::NotYet { crosses_at },
@@ -287,7 +294,8 @@ impl Explainer<'_> {
         let outside = self.first(Question::Outside, when, case.operands, case.told.now).await?;
         let zone = &self.previewer.generation.catalog.time_zone;
         Ok(Some(match outside {
-            Later::At(at) => Later::At(segment.min_out.after(at, zone)),
+            // It is outside from the first sweep on that sees it so.
+            Later::At(at) => Later::At(segment.min_out.after(Plan::of(&self.rule.rule, zone).next(at), zone)),
             other => other,
         }))
     }

@@ -45,7 +45,7 @@ pub enum Verdict {
     /// Only time is missing.
     NotYet { crosses_at: Timestamp },
     /// Time is missing, and as it stands this term would fail then.
-    /// `asked`: whether somebody still asks when it holds by time alone.
+    /// `asked`: whether it may still be asked, or cross again, when it holds by time alone.
     NotYetAndFails { crosses_at: Timestamp, term: String, later: Later, asked: bool },
     /// Time alone doesn't take it over the edge up to then; nobody looked further.
     NotUntil { until: Timestamp },

@@ -329,14 +329,9 @@ mod tests {
     use super::*;
     use crate::catalog::{DateStorage, InstantStorage, Table, TableKind, UuidStorage, read};
 
-    /// What is told of tasks that set the column `it` of this type.
-    fn told(set: &str, declared: &str, ty: ColumnType, is_mysql: bool) -> Vec<String> {
-        let text = format!(
-            "version: 1\ntime_zone: Europe/Vienna\nentities: {{thing: {{table: things, key: id}}}}\ntasks:\n  insert:\n    - table: tasks\n      set:\n        \
-             it: {set}\n        ref: $ref\n"
-        );
-        let file = Arc::new(SourceFile { path: "catalog.yaml".to_owned(), text });
-        let column = |name: &str, declared: &str, ty| ColumnSchema {
+    /// A database with one table of these columns.
+    fn schema<const N: usize>(name: &str, columns: [(&str, &str, ColumnType); N]) -> Schema {
+        let column = |(name, declared, ty): (&str, &str, ColumnType)| ColumnSchema {
             name: name.to_owned(),
             declared: declared.to_owned(),
             ty,
@@ -346,13 +341,23 @@ mod tests {
             padded: false,
         };
         let table = TableSchema {
-            table: Table { schema: None, name: "tasks".to_owned() },
+            table: Table { schema: None, name: name.to_owned() },
             exists: true,
             kind: TableKind::Table,
-            columns: vec![column("it", declared, ty), column("ref", "text", ColumnType::Text)],
+            columns: columns.map(column).into(),
             indexes: Vec::new(),
         };
-        let schema = Schema { tables: vec![table], ..Schema::default() };
+        Schema { tables: vec![table], ..Schema::default() }
+    }
+
+    /// What is told of tasks that set the column `it` of this type.
+    fn told(set: &str, declared: &str, ty: ColumnType, is_mysql: bool) -> Vec<String> {
+        let text = format!(
+            "version: 1\ntime_zone: Europe/Vienna\nentities: {{thing: {{table: things, key: id}}}}\ntasks:\n  insert:\n    - table: tasks\n      set:\n        \
+             it: {set}\n        ref: $ref\n"
+        );
+        let file = Arc::new(SourceFile { path: "catalog.yaml".to_owned(), text });
+        let schema = schema("tasks", [("it", declared, ty), ("ref", "text", ColumnType::Text)]);
         let habits = Habits { keeps_lengths: is_mysql, has_zero_dates: is_mysql, picks_uuids: is_mysql };
         let findings = drift(&read(&file), &schema, &file, habits);
         findings
@@ -369,23 +374,7 @@ mod tests {
         let text =
             format!("version: 1\ntime_zone: UTC\nentities:\n  person:\n    table: people\n    key: id\n    {entity}\n");
         let file = Arc::new(SourceFile { path: "catalog.yaml".to_owned(), text });
-        let column = |name: &str, declared: &str, ty| ColumnSchema {
-            name: name.to_owned(),
-            declared: declared.to_owned(),
-            ty,
-            nullable: true,
-            has_default: false,
-            generated: false,
-            padded: false,
-        };
-        let table = TableSchema {
-            table: Table { schema: None, name: "people".to_owned() },
-            exists: true,
-            kind: TableKind::Table,
-            columns: vec![column("id", "bigint", ColumnType::Int), column("labels", "text[]", ColumnType::Unknown)],
-            indexes: Vec::new(),
-        };
-        let schema = Schema { tables: vec![table], ..Schema::default() };
+        let schema = schema("people", [("id", "bigint", ColumnType::Int), ("labels", "text[]", ColumnType::Unknown)]);
         let habits = Habits { keeps_lengths: true, has_zero_dates: false, picks_uuids: false };
         drift(&read(&file), &schema, &file, habits).iter().map(ToString::to_string).collect()
     }
